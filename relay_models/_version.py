@@ -1,0 +1,3 @@
+"""The version of relay_models."""
+
+__version__ = "0.1.0"
