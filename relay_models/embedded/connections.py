@@ -1,0 +1,75 @@
+"""redis-py connections that reach an engine in the same process without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import redis
+import redis.asyncio
+from fakeredis._clients._async import FakeBaseAsyncConnection, FakeReader, FakeWriter
+from fakeredis._clients._sync import FakeBaseConnection
+
+from relay_models.embedded.protocol import Request
+from relay_models.embedded.sockets import AsyncEngineSocket, EngineSocket
+
+__all__ = ["AsyncEngineConnection", "EngineConnection"]
+
+
+class DirectMixin:
+    """What the sync and the async connection share: commands stay lists of arguments instead of packed bytes."""
+
+    encoder: Any
+    _server: Any
+    _sock: Any
+
+    def _construct_command_packer(self, packer: Any) -> Any:
+        return self
+
+    def pack(self, *args: Any) -> list[Request]:
+        encode = self.encoder.encode
+        name = args[0]
+        words = name.encode().split() if isinstance(name, str) else name.split()
+        return [Request([*words, *[arg if type(arg) is bytes else _as_bytes(encode(arg)) for arg in args[1:]]])]
+
+    pack_command = pack
+
+    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[Request]:
+        return [request for command in commands for request in self.pack(*command)]
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}({self._server!r})"
+
+
+def _as_bytes(value: Any) -> bytes:
+    return value if type(value) is bytes else bytes(value)
+
+
+class EngineConnection(DirectMixin, FakeBaseConnection, redis.Connection):
+    """A synchronous connection. Replies are read only after what they acknowledge has been written."""
+
+    def _connect(self) -> EngineSocket:
+        if not self._server.connected:
+            raise redis.ConnectionError("this embedded server was closed")
+        return EngineSocket(self._server, client_class=redis.Redis, db=self.db, client_info=self._client_info)
+
+    def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        self._server.commit()
+        return super().read_response(*args, **kwargs)
+
+
+class AsyncEngineConnection(DirectMixin, FakeBaseAsyncConnection, redis.asyncio.Connection):
+    """An asyncio connection. Replies are read only after what they acknowledge has been written."""
+
+    async def _connect(self) -> None:
+        if not self._server.connected:
+            raise redis.ConnectionError("this embedded server was closed")
+        self._sock = AsyncEngineSocket(
+            self._server, self.db, client_class=redis.asyncio.Redis, client_info=self._client_info
+        )
+        self._reader = FakeReader(self._sock)
+        self._writer = FakeWriter(self._sock)
+
+    async def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        self._server.commit()
+        return await super().read_response(*args, **kwargs)

@@ -1,0 +1,68 @@
+"""`EmbeddedServer`: a Redis server with JSON and search inside this process, in memory or in one file."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from types import TracebackType
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
+
+from relay_models.embedded.connections import AsyncEngineConnection, EngineConnection
+from relay_models.embedded.state import EngineState
+
+__all__ = ["EmbeddedServer"]
+
+
+class EmbeddedServer:
+    """A server that clients reach without a network.
+
+    ``EmbeddedServer()`` keeps everything in memory; ``EmbeddedServer("state.db")`` keeps it in that file, which one
+    server at a time may have open. `client` and `async_client` give as many redis-py clients as are wanted, for any
+    threads and event loops. Two servers share nothing.
+
+    Usable as a context manager, sync or async; leaving it closes the server.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        connection = sqlite3.connect(":memory:", check_same_thread=False)
+        self.path = None if path is None else os.fspath(path)
+        self._state = EngineState(connection)
+
+    def client(self, **options: Any) -> redis.Redis:
+        """A synchronous client. `options` are redis-py's: ``db``, ``decode_responses``, ``protocol``, …"""
+        options.setdefault("protocol", 3)
+        pool = redis.ConnectionPool(connection_class=EngineConnection, server=self._state, **options)
+        return redis.Redis.from_pool(pool)
+
+    def async_client(self, **options: Any) -> redis.asyncio.Redis:
+        """An asyncio client, for one event loop. `options` are redis-py's: ``db``, ``decode_responses``, …"""
+        options.setdefault("protocol", 3)
+        pool = AsyncConnectionPool(connection_class=AsyncEngineConnection, server=self._state, **options)
+        return redis.asyncio.Redis.from_pool(pool)
+
+    def close(self) -> None:
+        """Write what is left and let go of the file. Clients fail from here on. Closing twice does nothing."""
+        self._state.close()
+
+    def __enter__(self) -> EmbeddedServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> EmbeddedServer:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"EmbeddedServer({self.path!r})" if self.path else "EmbeddedServer()"

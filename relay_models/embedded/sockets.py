@@ -1,0 +1,140 @@
+"""The server's end of a connection: reads requests, runs fakeredis' commands and the engine's own, queues replies."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections import deque
+from collections.abc import Generator
+from typing import Any
+
+from fakeredis import _msgs as msgs
+from fakeredis._commands import COMMANDS_WITH_SUB, SUPPORTED_COMMANDS, Signature
+from fakeredis._helpers import QUEUED, NoResponse, SimpleError
+from fakeredis._socket import AsyncFakeSocket, FakeSocket
+from redis.exceptions import ResponseError
+
+from relay_models.embedded.module_commands import ModuleCommands
+from relay_models.embedded.protocol import Request, RequestReader
+from relay_models.embedded.registry import COMMANDS, CONTAINERS
+from relay_models.embedded.state import EngineState
+
+__all__ = ["AsyncEngineSocket", "EngineSocket", "Request"]
+
+logger = logging.getLogger("relay_models.embedded")
+
+
+@functools.lru_cache(maxsize=1024)
+def command_name(word: bytes) -> str:
+    return word.decode("utf-8", "replace").lower()
+
+
+def split_name(fields: list[bytes]) -> tuple[str, list[bytes]]:
+    """A request's command name, of one or two words, and its arguments."""
+    name = command_name(fields[0])
+    if len(fields) > 1 and (name in COMMANDS_WITH_SUB or name in CONTAINERS):
+        return f"{name} {command_name(fields[1])}", fields[2:]
+    return name, fields[1:]
+
+
+class CommandRunner(ModuleCommands):
+    """What the engine changes in a fakeredis socket, sync or async: one request from its fields to its queued reply."""
+
+    _server: EngineState
+
+    def _parse_commands(self) -> Generator[None, Any, None]:
+        """Takes bytes or whole requests, and runs them in order except while a command blocks."""
+        reader = RequestReader()
+        waiting: deque[Request] = deque()
+        while True:
+            data = yield
+            if type(data) is Request:
+                waiting.append(data)
+            elif data:
+                waiting.extend(reader.feed(data))
+            while waiting and not self._paused:
+                self._process_command(waiting.popleft())
+
+    def _name_to_func(self, cmd_name: str) -> tuple[Any, Signature]:
+        signature = COMMANDS.get(cmd_name) or SUPPORTED_COMMANDS.get(cmd_name)
+        if signature is None or "redis" not in signature.server_types:
+            raise SimpleError(msgs.UNKNOWN_COMMAND_MSG.format(cmd_name.replace("\r", " ").replace("\n", " ")))
+        return getattr(self, signature.func_name), signature
+
+    def _process_command(self, fields: list[bytes]) -> None:
+        if not fields:
+            return
+        result = self._answer(fields)
+        suppressed = self._reply_off or self._reply_skip
+        self._reply_skip, self._reply_skip_next = self._reply_skip_next, False
+        if not suppressed and not isinstance(result, NoResponse):
+            self.put_response(self._decode_result(result))  # type: ignore[attr-defined]
+
+    def _answer(self, fields: list[bytes]) -> Any:
+        """Run, queue or refuse one command; an error is returned."""
+        server = self._server
+        name, args = split_name(fields)
+        running = False
+        try:
+            function, signature = self._name_to_func(name)
+            server.acl.validate_command(self._client_info.user, self._client_info, fields)
+            with server.lock:
+                self._forget_closed(server)
+                now = time.time()
+                for database in server.dbs.values():
+                    database.time = now
+                signature.check_arity(args, self.version)
+                if self._queueing and self._transaction is not None and msgs.FLAG_TRANSACTION not in signature.flags:
+                    self._transaction.append((function, signature, args))
+                    return QUEUED
+                running = True
+                return self._run_command(function, signature, args, False)
+        except SimpleError as error:
+            if self._queueing and not running:
+                self._transaction_failed = True
+            if name == "exec" and error.value.startswith("ERR "):
+                error.value = "EXECABORT Transaction discarded because of: " + error.value[4:]
+                self._forget_transaction()
+                self._clear_watches()
+            return error
+        except Exception as error:
+            # A command that breaks inside must cost its client one error reply, not the connection.
+            logger.exception("%s failed", name)
+            return SimpleError(f"ERR internal error in {name}: {type(error).__name__}: {error}")
+
+    @staticmethod
+    def _forget_closed(server: EngineState) -> None:
+        while server.closed_sockets:
+            socket = server.closed_sockets.pop()()
+            if socket is not None:
+                socket._cleanup(server)
+
+    def _run_command(self, func: Any, sig: Signature, args: list[Any], from_script: bool) -> Any:
+        result = super()._run_command(func, sig, args, from_script)  # type: ignore[misc]
+        self._server.settle()
+        return result
+
+    def _decode_error(self, error: SimpleError) -> ResponseError:
+        return parse_error(error.value)
+
+    def _decode_result(self, result: Any) -> Any:
+        if isinstance(result, dict):
+            return {self._decode_result(key): self._decode_result(value) for key, value in result.items()}
+        return super()._decode_result(result)  # type: ignore[misc]
+
+
+def parse_error(text: str) -> ResponseError:
+    """The exception that redis-py raises for an error reply."""
+    from redis._parsers import _RESP2Parser
+
+    error: ResponseError = _RESP2Parser.parse_error(text)
+    return error
+
+
+class EngineSocket(CommandRunner, FakeSocket):
+    """The socket behind a synchronous client."""
+
+
+class AsyncEngineSocket(CommandRunner, AsyncFakeSocket):
+    """The socket behind an asyncio client; it belongs to the event loop that made it."""
