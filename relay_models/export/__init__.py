@@ -1,0 +1,1 @@
+"""Tables of runs and calls: data frames, Arrow, and files."""

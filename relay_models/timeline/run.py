@@ -1,0 +1,87 @@
+"""The timeline of one run: what is written beside the bars, and the picture object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
+
+from . import run_svg, run_text
+from .labels import outcome, sum_tokens
+from .layout import BarState, Layout, Rows, lay_out
+from .picture import Picture, table
+from .text import duration_text, plain
+
+if TYPE_CHECKING:
+    from ..records import RunRecord
+
+__all__ = ["Timeline", "facts"]
+
+
+class Timeline(Picture):
+    """A run's calls as bars on a time axis.
+
+    Args:
+        run: the record to draw.
+        rows: ``calls`` for one row per call, ``names`` for one row per name, ``auto`` to choose by their number.
+    """
+
+    def __init__(self, run: RunRecord, *, rows: Rows = "auto") -> None:
+        self.run = run
+        self.layout: Layout = lay_out(run, rows)
+
+    @property
+    def title(self) -> str:
+        return f"Timeline of run {self.run.id} of agent {plain(self.run.agent_id)}"
+
+    def svg(self, *, width: int = 960) -> str:
+        return run_svg.draw(self.run, self.layout, width, self.title, " · ".join(facts(self.run, self.layout)))
+
+    def renderable(self, width: int, *, ascii_only: bool = False) -> RenderableType:
+        return run_text.draw(self.run, self.layout, width, facts(self.run, self.layout), ascii_only=ascii_only)
+
+    def details(self) -> str:
+        """Every call with its full names and numbers, as a table."""
+        heads = ("#No.", "Kind", "Name", "#Starts at", "#Takes", "#Prompt tokens", "#Output tokens", "Model", "Outcome")
+        return table("Calls in the order they started", heads, self._rows())
+
+    def _rows(self) -> Iterator[Sequence[str]]:
+        for bar in self.layout.bars:
+            yield (
+                str(bar.index + 1),
+                "LLM" if bar.llm else "tool",
+                "\u2003" * bar.depth + plain(bar.name),
+                duration_text(bar.start),
+                "" if bar.duration is None else duration_text(bar.duration),
+                "" if bar.prompt_tokens is None else f"{bar.prompt_tokens:,}",
+                "" if bar.output_tokens is None else f"{bar.output_tokens:,}",
+                plain(bar.model or ""),
+                outcome(bar),
+            )
+
+
+def facts(run: RunRecord, layout: Layout) -> list[str]:
+    """What the line under the headline says: state, time, calls, tokens, cost."""
+    bars = layout.bars
+    llm = sum(bar.llm for bar in bars)
+    tools = len(bars) - llm
+    unfinished = sum(bar.state is BarState.UNFINISHED for bar in bars)
+    silent = sum(bar.state is BarState.SILENT for bar in bars)
+    said = []
+    if run.ended_at is None:
+        said.append("running" if unfinished or not bars else "no end recorded")
+    else:
+        said.append(duration_text(max(run.ended_at.nanoseconds - run.started_at.nanoseconds, 0)))
+    said.append(f"{llm:,} LLM call{'' if llm == 1 else 's'}, {tools:,} tool call{'' if tools == 1 else 's'}")
+    if unfinished:
+        said.append(f"{unfinished:,} unfinished")
+    if silent:
+        said.append(f"{silent:,} without an answer")
+    tokens = sum_tokens(bars)
+    if tokens:
+        said.append(f"{tokens} tokens")
+    cost = run.cost
+    if cost is not None:
+        said.append(f"${cost:.4f}" if cost < 1 else f"${cost:,.2f}")
+    return said

@@ -1,0 +1,135 @@
+"""Text in pictures: how numbers and durations are written, how wide text is, and what is safe to show.
+
+Names in a record are anybody's: they may hold terminal escapes, line breaks, direction overrides or half a surrogate
+pair. `plain` makes each of these visible, so no picture and no table can be broken by a name.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+from rich.cells import cell_len, set_cell_size
+
+__all__ = ["cells", "clip_cells", "clip_pixels", "duration_text", "number_text", "pixels", "plain", "tick_text"]
+
+# Controls, line and paragraph separators, direction overrides and isolates, lone surrogates, non-characters.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
+)
+
+
+def _visible(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return {9: "\\t", 10: "\\n", 13: "\\r"}.get(code) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+
+def plain(text: str) -> str:
+    """The text on one line, with every character that could steer a terminal or break XML made visible."""
+    return text if text.isascii() and text.isprintable() else _UNSAFE.sub(_visible, text)
+
+
+def cells(text: str) -> int:
+    """How many terminal cells the text takes; wide characters take two."""
+    return cell_len(text)
+
+
+def clip_cells(text: str, width: int) -> str:
+    """The text in exactly `width` cells: padded with blanks, or cut with an ellipsis."""
+    if width <= 0:
+        return ""
+    if cell_len(text) <= width:
+        return set_cell_size(text, width)
+    return set_cell_size(set_cell_size(text, width - 1).rstrip() + "…", width)
+
+
+_NARROW = frozenset("iljtfrI.,:;'|!()[]{}/\\ `")
+_WIDE = frozenset("mwMWG@%—…")
+
+
+@lru_cache(maxsize=4096)
+def _em(character: str) -> float:
+    if character in _NARROW:
+        return 0.36
+    if character in _WIDE:
+        return 0.92
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0.0
+    if unicodedata.east_asian_width(character) in "WF":
+        return 1.0
+    return 0.68 if character.isupper() else 0.6
+
+
+def pixels(text: str, size: float) -> float:
+    """About how wide the text is in a usual sans-serif at `size` pixels; meant to err on the wide side."""
+    return sum(map(_em, text)) * size
+
+
+def clip_pixels(text: str, size: float, width: float) -> str:
+    """The text cut with an ellipsis so that it takes about `width` pixels at most."""
+    if pixels(text, size) <= width:
+        return text
+    used = _em("…") * size
+    for position, character in enumerate(text):
+        used += _em(character) * size
+        if used > width:
+            return text[:position].rstrip() + "…"
+    return text
+
+
+def duration_text(nanoseconds: int) -> str:
+    """A duration as people write it, in about three digits: ``812 µs``, ``10.3 ms``, ``4.00 s``, ``2 m 05 s``."""
+    if nanoseconds < 0:
+        return "-" + duration_text(-nanoseconds)
+    for unit, size in (("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)):
+        value = nanoseconds / size
+        if unit == "s":
+            if value < 59.95:
+                return f"{_three(value)} s"
+        elif value < 999.5:
+            return f"{_three(value)} {unit}"
+    seconds = round(nanoseconds / 1_000_000_000)
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} m {seconds:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02d} m"
+    days, hours = divmod(hours, 24)
+    return f"{days:,} d {hours:02d} h"
+
+
+def _three(value: float) -> str:
+    digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{value:.{digits}f}"
+
+
+def tick_text(nanoseconds: int) -> str:
+    """A round instant of an axis, without the zeros that `duration_text` keeps: ``0``, ``500 ms``, ``2 s``, ``5 m``."""
+    if nanoseconds == 0:
+        return "0"
+    for unit, size in (("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)):
+        if nanoseconds < size * (60 if unit == "s" else 1000):
+            return f"{nanoseconds / size:g} {unit}"
+    minutes, seconds = divmod(nanoseconds // 1_000_000_000, 60)
+    days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
+    parts = [(days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s")]
+    return " ".join(f"{value} {unit}" for value, unit in parts if value)
+
+
+def number_text(value: float) -> str:
+    """A count or a measure, short: ``0.25``, ``1,536``, ``12.3k``, ``4.56M``."""
+    if value < 0:
+        return "-" + number_text(-value)
+    if value < 10_000:
+        return f"{value:,.0f}" if value == int(value) or value >= 99.95 else _short(value)
+    for unit, size in (("k", 1e3), ("M", 1e6), ("G", 1e9)):
+        if value < 999.5 * size:
+            return _short(value / size) + unit
+    return f"{value:.3g}"
+
+
+def _short(value: float) -> str:
+    text = _three(value)
+    return text.rstrip("0").rstrip(".") if "." in text else text
