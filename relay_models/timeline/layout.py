@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from ..records import CallRecord, RunRecord
+    from relay_models.records import CallRecord, RunRecord
 
 __all__ = ["Bar", "BarState", "Layout", "Row", "Rows", "lay_out", "ticks"]
 

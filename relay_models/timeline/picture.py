@@ -11,7 +11,8 @@ from pathlib import Path
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-from ..errors import InvalidConfigurationError
+from relay_models.errors import InvalidConfigurationError
+
 from .svg import STYLE
 
 __all__ = ["Picture"]
@@ -89,7 +90,7 @@ class Picture(ABC):
                 raise InvalidConfigurationError(
                     f"a picture is saved as .svg, .html or .txt, not as {other or 'nothing'!r}"
                 )
-        from ..export.files import replacing
+        from relay_models.export.files import replacing
 
         with replacing(target) as file:
             file.write(content.encode())

@@ -14,7 +14,7 @@ from .picture import Picture, table
 from .text import duration_text, plain
 
 if TYPE_CHECKING:
-    from ..records import RunRecord
+    from relay_models.records import RunRecord
 
 __all__ = ["Timeline", "facts"]
 

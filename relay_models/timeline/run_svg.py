@@ -10,7 +10,7 @@ from .svg import HATCH, Canvas
 from .text import clip_pixels, pixels, tick_text
 
 if TYPE_CHECKING:
-    from ..records import RunRecord
+    from relay_models.records import RunRecord
 
 __all__ = ["draw"]
 
@@ -141,10 +141,9 @@ def _bar(canvas: Canvas, bar: Bar, x: float, end: float, middle: float, limit: f
         kind = "llm open" if bar.llm else "tool open"
         fill = "" if bar.llm else HATCH
         head = min(7.0, long)
-        canvas.path(
-            f"M{x:.1f} {middle - half:.1f}h{long - head:.1f}l{head:.1f} {half:.1f}l{-head:.1f} {half:.1f}h{head - long:.1f}z",
-            kind, fill=fill,
-        )  # fmt: skip
+        body = long - head
+        points = f"h{body:.1f}l{head:.1f} {half:.1f}l{-head:.1f} {half:.1f}h{-body:.1f}z"
+        canvas.path(f"M{x:.1f} {middle - half:.1f}{points}", kind, fill=fill)
     elif bar.state is BarState.SILENT:
         long = max(long, 4.0)
         canvas.rect(x, middle - half + 1, long, half * 2 - 2, "silent", radius=radius)

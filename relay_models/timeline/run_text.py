@@ -12,7 +12,7 @@ from .layout import Bar, BarState, Layout, Row, ticks
 from .text import cells, clip_cells, plain, tick_text
 
 if TYPE_CHECKING:
-    from ..records import RunRecord
+    from relay_models.records import RunRecord
 
 __all__ = ["draw"]
 

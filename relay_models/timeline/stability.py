@@ -13,7 +13,7 @@ from .svg import Canvas
 from .text import cells, clip_cells, pixels, plain
 
 if TYPE_CHECKING:
-    from ..records import BlockStabilityScore, StabilityAnalysisResult
+    from relay_models.records import BlockStabilityScore, StabilityAnalysisResult
 
 __all__ = ["StabilityBar"]
 
@@ -162,7 +162,8 @@ class StabilityBar(Picture):
             kind = _kind(score)
             height = _HEIGHTS.get(str(score.classification), 12.0)
             canvas.open(
-                f"{number}. {plain(score.span_id)}\n{kind[0]}, score {score.score:.2f}, confidence {score.confidence:.2f}"
+                f"{number}. {plain(score.span_id)}\n"
+                f"{kind[0]}, score {score.score:.2f}, confidence {score.confidence:.2f}"
             )
             canvas.rect(
                 PAD + step * (number - 1), base - height, step - gap, height, kind[5], radius=min(3.0, step / 4)

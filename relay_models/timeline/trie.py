@@ -14,7 +14,7 @@ from .svg import Canvas
 from .text import cells, clip_cells, number_text, pixels, plain
 
 if TYPE_CHECKING:
-    from ..records import LlmCallPrediction, PredictionMetrics, PredictionTrieNode, TrieEnvelope
+    from relay_models.records import LlmCallPrediction, PredictionMetrics, PredictionTrieNode, TrieEnvelope
 
 __all__ = ["TrieTree"]
 
@@ -57,9 +57,13 @@ class TrieTree(Picture):
         """Counts in words."""
         nodes = sum(1 for line in self.lines if line.name)
         predictions = sum(line.prediction is not None for line in self.lines)
-        return (
-            f"{nodes:,} node{'' if nodes == 1 else 's'} · {predictions:,} prediction{'' if predictions == 1 else 's'} · "
-            f"version {plain(self.trie.version)} · generated {plain(str(self.trie.generated_at))[:19].replace('T', ' ')}"
+        return " · ".join(
+            [
+                f"{nodes:,} node{'' if nodes == 1 else 's'}",
+                f"{predictions:,} prediction{'' if predictions == 1 else 's'}",
+                f"version {plain(self.trie.version)}",
+                f"generated {plain(str(self.trie.generated_at))[:19].replace('T', ' ')}",
+            ]
         )
 
     def details(self) -> str:
@@ -190,7 +194,8 @@ class TrieTree(Picture):
                 canvas.text(x + 44, middle + 4, "–", "m e")
                 continue
             canvas.open(
-                f"{metric.sample_count:,} samples\nmean {metric.mean:.4g}\np50 {metric.p50:.4g}, p90 {metric.p90:.4g}, p95 {metric.p95:.4g}"
+                f"{metric.sample_count:,} samples\nmean {metric.mean:.4g}\n"
+                f"p50 {metric.p50:.4g}, p90 {metric.p90:.4g}, p95 {metric.p95:.4g}"
             )
             canvas.text(x + 44, middle + 4, number_text(metric.mean), "e n")
             start, room = x + 54, column - 70
