@@ -16,9 +16,8 @@ class PathSyntaxError(ValueError):
 
     def __init__(self, path: str, position: int, expected: str) -> None:
         super().__init__(
-            f"Search path error at path: {path!r}, position {position}: expected {expected}"
-            if path
-            else "an empty path"
+            f'Error occurred on position {position}, "{path[:position]} <<<<---- {path[position:]}", '
+            f"expected one of the following: {expected}."
         )
         self.position = position
 
@@ -38,16 +37,26 @@ Step = Callable[[Match, Any], Nodes]
 class JSONPath:
     """A compiled path. Values are plain Python objects."""
 
-    __slots__ = ("is_legacy", "is_root", "last_name", "parent_path", "steps", "text")
+    __slots__ = ("full", "is_legacy", "is_root", "is_static", "last_name", "parent_path", "steps", "text")
 
-    def __init__(self, text: str, steps: tuple[Step, ...], is_legacy: bool, last_name: str | None) -> None:
+    def __init__(
+        self, text: str, full: str, steps: tuple[Step, ...], *, is_legacy: bool, is_static: bool, last_name: str | None
+    ) -> None:
         self.text = text
+        self.full = full
+        """The path from the root, which for a legacy path differs from what was given."""
+        self.is_static = is_static
+        """Whether every step is one name or one index, so that the path leads to one place at most."""
         self.steps = steps
         self.is_legacy = is_legacy
         self.is_root = not steps
         self.last_name = last_name
         """The last step's name where it is a plain one: what JSON.SET may add to the objects before it."""
-        self.parent_path = JSONPath(text, steps[:-1], is_legacy, None) if steps and last_name is not None else None
+        self.parent_path: JSONPath | None = None
+        if last_name is not None:
+            self.parent_path = JSONPath(
+                text, full, steps[:-1], is_legacy=is_legacy, is_static=is_static, last_name=None
+            )
 
     def matches(self, root: Any) -> list[Match]:
         """Every place the path leads to, in document order."""
@@ -82,7 +91,7 @@ def _compile(text: str) -> JSONPath:
     steps = reader.steps()
     if reader.position < len(full):
         raise reader.error("'.', '[' or the end")
-    return JSONPath(text, tuple(steps), legacy, reader.last_name)
+    return JSONPath(text, full, tuple(steps), is_legacy=legacy, is_static=reader.is_static, last_name=reader.last_name)
 
 
 # Steps: each turns one node into the nodes it leads to.
@@ -209,6 +218,7 @@ class _Reader:
         self.text = text
         self.position = 0
         self.last_name: str | None = None
+        self.is_static = True
 
     def error(self, expected: str) -> PathSyntaxError:
         return PathSyntaxError(self.text, self.position, expected)
@@ -240,9 +250,9 @@ class _Reader:
         steps: list[Step] = []
         while True:
             if self.take(".."):
-                self.last_name = None
                 steps.append(_scan(self.bracket() if self.peek("[") else self.dotted()))
                 self.last_name = None
+                self.is_static = False
             elif self.take("."):
                 steps.append(self.bracket() if self.peek("[") else self.dotted())
             elif self.peek("["):
@@ -253,6 +263,7 @@ class _Reader:
     def dotted(self) -> Step:
         if self.take("*"):
             self.last_name = None
+            self.is_static = False
             return _every
         name = self.pattern(_NAME)
         if name is None:
@@ -265,8 +276,10 @@ class _Reader:
         self.blank()
         self.last_name = None
         if self.take("*"):
+            self.is_static = False
             step: Step = _every
         elif self.take("?"):
+            self.is_static = False
             self.blank()
             self.expect("(")
             step = _where(self.any_of())
@@ -279,6 +292,8 @@ class _Reader:
             step = _by_names(tuple(names))
             if len(names) == 1:
                 self.last_name = names[0]
+            else:
+                self.is_static = False
         else:
             step = self.indexes()
         self.blank()
@@ -295,6 +310,7 @@ class _Reader:
         first = self.integer()
         self.blank()
         if self.take(":"):
+            self.is_static = False
             self.blank()
             stop = self.integer()
             self.blank()
@@ -312,6 +328,7 @@ class _Reader:
             if number is None:
                 raise self.error("an index")
             numbers.append(number)
+            self.is_static = False
         return _by_indexes(tuple(numbers))
 
     def integer(self) -> int | None:

@@ -39,6 +39,8 @@ def loads(text: bytes) -> Any:
         message = str(error)
         trailing = _TRAILING.search(message)
         if trailing is None:
+            if not _is_utf8(text):
+                message = "Couldn't parse as UTF-8 string"
             raise JSONTextError(message) from None
         return loads(_up_to(text, int(trailing[1]), int(trailing[2])))
     # Numbers that need a closer look are rare; each test below costs a fraction of the parse.
@@ -51,6 +53,8 @@ def loads(text: bytes) -> Any:
         value = json.loads(text, parse_int=_integer)
     if (b"e" in text or b"E" in text) and not _finite(value):
         raise JSONTextError(f"number out of range at line 1 column {len(text)}")
+    if text.count(b"[") + text.count(b"{") >= MAX_DEPTH and _depth(value) >= MAX_DEPTH:
+        raise JSONTextError(f"recursion limit exceeded at line 1 column {MAX_DEPTH}")
     return value
 
 
@@ -77,7 +81,31 @@ def _integer(digits: str) -> int | float:
     number = int(digits)
     if I64_MIN <= number <= U64_MAX and digits != "-0":
         return number
-    return float(digits)
+    # As many digits as 64 bits hold, scaled afterwards: RedisJSON rounds twice here, so the last place may differ from
+    # the nearest double.
+    significand, exponent = abs(number), 0
+    while significand > U64_MAX:
+        exponent += 1
+        significand = abs(number) // 10**exponent
+    double = float(significand) * 10.0**exponent
+    return -double if digits.startswith("-") else double
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _depth(value: Any) -> int:
+    """How many arrays and objects lie within each other at most."""
+    level, depth = [value], 0
+    while level := [item for item in level if type(item) in (list, dict)]:
+        depth += 1
+        level = [child for item in level for child in (item.values() if type(item) is dict else item)]
+    return depth
 
 
 def _finite(value: Any) -> bool:

@@ -10,8 +10,20 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from fakeredis._commands import Signature
+from fakeredis._helpers import SimpleError
+from fakeredis._msgs import WRONG_ARGS_MSG6
 
 __all__ = ["COMMANDS", "CONTAINERS", "command"]
+
+
+class EngineSignature(Signature):
+    """A signature whose complaint about the number of arguments is the one that Redis makes."""
+
+    def check_arity(self, args: Sequence[Any], version: Any) -> None:
+        more = len(args) - len(self.fixed)
+        if more < 0 or (more and (not self.repeat or more % len(self.repeat))):
+            raise SimpleError(WRONG_ARGS_MSG6.format(self.name))
+
 
 COMMANDS: dict[str, Signature] = {}
 """Lower-case command name (``"ft.search"``, ``"module list"``) to its signature."""
@@ -29,7 +41,7 @@ def command(
 
     def register(method: Method) -> Method:
         for name in names:
-            COMMANDS[name] = Signature(name, method.__name__, tuple(fixed), tuple(repeat), (), flags)  # type: ignore[arg-type]
+            COMMANDS[name] = EngineSignature(name, method.__name__, tuple(fixed), tuple(repeat), (), flags)  # type: ignore[arg-type]
             first, _, rest = name.partition(" ")
             if rest:
                 CONTAINERS.add(first)

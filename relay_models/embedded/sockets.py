@@ -15,6 +15,7 @@ from fakeredis._helpers import QUEUED, NoResponse, SimpleError
 from fakeredis._socket import AsyncFakeSocket, FakeSocket
 from redis.exceptions import ResponseError
 
+from relay_models.embedded.json_reads import JsonCommands
 from relay_models.embedded.module_commands import ModuleCommands
 from relay_models.embedded.protocol import Request, RequestReader
 from relay_models.embedded.registry import COMMANDS, CONTAINERS
@@ -38,7 +39,22 @@ def split_name(fields: list[bytes]) -> tuple[str, list[bytes]]:
     return name, fields[1:]
 
 
-class CommandRunner(ModuleCommands):
+def _one_line(text: str) -> str:
+    return text.replace("\r", " ").replace("\n", " ")
+
+
+def unknown_command(fields: list[bytes]) -> SimpleError:
+    """The error for a command that does not exist, which shows the start of what was sent."""
+    shown = ""
+    for field in fields[1:]:
+        if len(shown) >= 128:
+            break
+        shown += f"'{field[: 128 - len(shown)].decode('utf-8', 'replace')}' "
+    name = fields[0][:128].decode("utf-8", "replace")
+    return SimpleError(_one_line(f"ERR unknown command '{name}', with args beginning with: {shown}"))
+
+
+class CommandRunner(ModuleCommands, JsonCommands):
     """What the engine changes in a fakeredis socket, sync or async: one request from its fields to its queued reply."""
 
     _server: EngineState
@@ -59,7 +75,7 @@ class CommandRunner(ModuleCommands):
     def _name_to_func(self, cmd_name: str) -> tuple[Any, Signature]:
         signature = COMMANDS.get(cmd_name) or SUPPORTED_COMMANDS.get(cmd_name)
         if signature is None or "redis" not in signature.server_types:
-            raise SimpleError(msgs.UNKNOWN_COMMAND_MSG.format(cmd_name.replace("\r", " ").replace("\n", " ")))
+            raise SimpleError(msgs.UNKNOWN_COMMAND_MSG.format(_one_line(cmd_name)))
         return getattr(self, signature.func_name), signature
 
     def _process_command(self, fields: list[bytes]) -> None:
@@ -77,6 +93,8 @@ class CommandRunner(ModuleCommands):
         name, args = split_name(fields)
         running = False
         try:
+            if name not in COMMANDS and name not in SUPPORTED_COMMANDS:
+                raise unknown_command(fields)
             function, signature = self._name_to_func(name)
             server.acl.validate_command(self._client_info.user, self._client_info, fields)
             with server.lock:

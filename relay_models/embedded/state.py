@@ -12,6 +12,7 @@ from fakeredis.model import Hash
 
 from relay_models.embedded.database import TrackedDatabase
 from relay_models.embedded.errors import ServerClosedError
+from relay_models.embedded.json_value import JsonDocument
 
 __all__ = ["EngineState"]
 
@@ -47,20 +48,16 @@ class Documents:
 
     def json_text(self, key: bytes) -> bytes | None:
         """The JSON document at `key` as RedisJSON writes it; None when there is none."""
-        import json
-
         item = self._state.dbs[0].get(key)
-        if item is None or not isinstance(item.value, dict):
-            return None
-        return json.dumps(item.value, ensure_ascii=False, separators=(",", ":")).encode()
+        return item.value.text if item is not None and type(item.value) is JsonDocument else None
 
 
 def indexable(value: Any) -> tuple[Literal["json", "hash"], Any] | None:
     """A key's value as the search index takes it, or None for the types that are never indexed."""
     if isinstance(value, Hash):
         return "hash", value.getall()
-    if isinstance(value, dict):
-        return "json", value
+    if type(value) is JsonDocument:
+        return "json", value.value
     return None
 
 
@@ -110,6 +107,8 @@ class EngineState(FakeServer):
                     self.engine.changed(key, None, None)
                 else:
                     self.engine.changed(key, *known)
+                    if type(item.value) is JsonDocument:
+                        item.value.forget_value()
 
     def search(self, command: str, args: list[bytes], protocol: int) -> Any:
         """Run one FT.* command on an index that has seen every change. Called with the lock held."""
