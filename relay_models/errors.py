@@ -14,6 +14,7 @@
     │   └── IndexOutdatedError (RuntimeError)          the index has the layout of another release
     ├── SerializationError (ValueError)            a value that is not what its type says
     │   ├── InvalidRecordError                         refused before it was stored
+    │   ├── RefusedRecordsError                        some were refused; the others are stored
     │   ├── CorruptDocumentError                       one stored document that cannot be read
     │   └── CorruptDocumentsError                      some could not be read; the others are attached
     ├── NotFoundError (LookupError)                something named is not there
@@ -51,6 +52,7 @@ __all__ = [
     "NotFoundError",
     "PermissionDeniedError",
     "QueryError",
+    "RefusedRecordsError",
     "RelayModelsError",
     "SerializationError",
     "StorageError",
@@ -118,6 +120,14 @@ class InvalidRecordError(SerializationError):
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__(message)
         self.path = path
+
+
+class RefusedRecordsError(SerializationError):
+    """Some records of a bulk store were refused, all others are stored: `report` counts them and names each."""
+
+    def __init__(self, message: str, report: Any) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class CorruptDocumentError(SerializationError):
