@@ -1,0 +1,19 @@
+"""Questions over many runs: which agents there are, which runs a filter finds and how many."""
+
+from __future__ import annotations
+
+from .._listing import agents_command
+from .._replies import decode_agents
+from .._reports import AgentSummary
+from .base import BackendBase
+
+__all__ = ["Queries"]
+
+
+class Queries(BackendBase):
+    """The operations that read the index."""
+
+    async def agents(self) -> list[AgentSummary]:
+        """Every agent that has runs: how many, how many are running, its latest activity; ordered by name."""
+        command = agents_command(self._keys.alias("run"), self._query_ms)
+        return decode_agents(await self._indexes.ask(*command))

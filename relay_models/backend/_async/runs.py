@@ -1,0 +1,270 @@
+"""Runs in and out: stored one by one or in bulk, loaded, listed, streamed and deleted."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from uuid import UUID
+
+from ...documents import encode_run, merge_run
+from ...errors import (
+    CorruptDocumentError,
+    CorruptDocumentsError,
+    IncompleteAnswerError,
+    InvalidRecordError,
+    RefusedRecordsError,
+    RelayModelsError,
+)
+from ...records import RunRecord
+from .._faults import translate
+from .._io_async import AnyIterable, iterate
+from .._listing import first_page, next_page, page_command
+from .._replies import KeyRow, decode_body, decode_key_page
+from .._reports import RefusedRecord, StoreReport, refusal_text
+from .base import BackendBase
+from .link import Command, Conversation
+
+__all__ = ["Runs"]
+
+OnCorrupt = Literal["raise", "skip"]
+
+# Keys asked for at once while listing (about 100 bytes each) and bodies fetched at once (some kilobytes each).
+_KEYS_PER_PAGE, _BODIES_PER_PAGE = 10_000, 250
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Records on their way: `numbers` are their places in the input."""
+
+    records: list[RunRecord] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+    again: bool = False
+
+    def add(self, record: RunRecord, number: int, *commands: Command) -> None:
+        self.records.append(record)
+        self.numbers.append(number)
+        self.commands.extend(commands)
+
+
+class Runs(BackendBase):
+    """The operations on runs."""
+
+    async def store_run(self, record: RunRecord) -> None:
+        """Store a run. One that is stored already is replaced and keeps its place in the list.
+
+        Raises `InvalidRecordError` for what is not a run or cannot be written as JSON.
+        """
+        now = self._clock.now()
+        key, document = self._encode(record, now)
+        if await self._link.execute("JSON.SET", key, "$", document, "NX") is None:
+            for reply in await self._link.pipeline(self._replacement(record, now)):
+                if isinstance(reply, Exception):
+                    raise translate(reply, self._link.target, ("JSON.MERGE",)) from None
+
+    async def store_runs(
+        self,
+        records: AnyIterable[RunRecord],
+        *,
+        batch_size: int = 200,
+        on_refused: Literal["raise", "skip"] = "raise",
+    ) -> StoreReport:
+        """Store many runs: the next batch is serialised while the server works on the last.
+
+        Every record that can be stored is stored, whatever the others are. Refused ones (not a run, not writable as
+        JSON, or refused by the server) are named in the report; with ``on_refused="raise"`` (the default)
+        `RefusedRecordsError` is raised at the end, with the report in its ``report``. When the iterable itself raises,
+        what it gave before is stored first; when the connection is lost for good, `ConnectionFailedError` is raised
+        and a part may be stored: storing the same runs again is harmless.
+        """
+        report = StoreReport()
+        failures: list[Exception] = []
+        batch = _Batch()
+        number = -1
+        async with self._link.conversation() as talk:
+            waiting: deque[_Batch] = deque()
+            async for record in _until_failure(records, failures):
+                number += 1
+                try:
+                    key, document = self._encode(record, self._clock.now())
+                except InvalidRecordError as error:
+                    report.refused.append(_refused(number, record, error))
+                    continue
+                batch.add(record, number, ("JSON.SET", key, "$", document, "NX"))
+                if len(batch.commands) >= batch_size:
+                    full, batch = batch, _Batch()
+                    await self._exchange(talk, waiting, full, report)
+            if batch.commands:
+                await self._exchange(talk, waiting, batch, report)
+            while waiting:
+                await self._settle(talk, waiting, report)
+        if failures:
+            raise failures[0]
+        if report.refused and on_refused == "raise":
+            raise RefusedRecordsError(refusal_text(report.refused, report.stored), report)
+        return report
+
+    async def load_run(self, agent_id: str, run_id: UUID | str) -> RunRecord | None:
+        """The run, or None. Raises `CorruptDocumentError` where its document cannot be read."""
+        key = self._keys.run(agent_id, run_id)
+        return _decode(key, await self._link.execute("JSON.GET", key, "$.record"))
+
+    async def list_runs(self, agent_id: str, *, on_corrupt: OnCorrupt = "raise") -> list[RunRecord]:
+        """All runs of an agent, each once, in the order in which they were first stored.
+
+        A document that cannot be read does not hide the others: with ``on_corrupt="raise"`` `CorruptDocumentsError`
+        names each by key and holds the readable runs in ``good``; with ``"skip"`` they are left out.
+        """
+        runs: list[RunRecord] = []
+        corrupt: list[CorruptDocumentError] = []
+        async with self._link.conversation() as talk:
+            waiting: deque[Sequence[bytes]] = deque()
+            async for keys in self._key_pages(agent_id):
+                for start in range(0, len(keys), _BODIES_PER_PAGE):
+                    part = keys[start : start + _BODIES_PER_PAGE]
+                    await talk.send([("JSON.MGET", *part, "$.record")])
+                    waiting.append(part)
+                    if len(waiting) > 1:
+                        _collect(waiting.popleft(), await talk.receive(), runs, corrupt, self._link.target)
+            while waiting:
+                _collect(waiting.popleft(), await talk.receive(), runs, corrupt, self._link.target)
+        if corrupt and on_corrupt == "raise":
+            raise CorruptDocumentsError(corrupt, runs)
+        return runs
+
+    async def iter_runs(
+        self, agent_id: str, *, on_corrupt: OnCorrupt = "raise", corrupt: list[CorruptDocumentError] | None = None
+    ) -> AsyncIterator[RunRecord]:
+        """The runs that `list_runs` gives, streamed: memory is bounded however many there are.
+
+        No connection is held between two runs. Documents that cannot be read go into `corrupt`, if given; with
+        ``on_corrupt="raise"`` they are raised as `CorruptDocumentsError` after the last run (``good`` is empty then).
+        """
+        unreadable: list[CorruptDocumentError] = [] if corrupt is None else corrupt
+        async for keys in self._key_pages(agent_id):
+            for start in range(0, len(keys), _BODIES_PER_PAGE):
+                part = keys[start : start + _BODIES_PER_PAGE]
+                runs: list[RunRecord] = []
+                replies = await self._link.pipeline([("JSON.MGET", *part, "$.record")])
+                _collect(part, replies, runs, unreadable, self._link.target)
+                for run in runs:
+                    yield run
+        if unreadable and on_corrupt == "raise":
+            raise CorruptDocumentsError(unreadable, [])
+
+    async def delete_run(self, agent_id: str, run_id: UUID | str) -> bool:
+        """Delete a run; False where there was none."""
+        return bool(await self._link.execute("DEL", self._keys.run(agent_id, run_id)))
+
+    async def delete_runs(self, agent_id: str) -> int:
+        """Delete all runs of an agent; how many there were."""
+        deleted = 0
+        async for keys in self._key_pages(agent_id):
+            for start in range(0, len(keys), _BODIES_PER_PAGE):
+                # One key per command: on a cluster they live in different places.
+                for reply in await self._link.pipeline([("DEL", key) for key in keys[start : start + _BODIES_PER_PAGE]]):
+                    if isinstance(reply, Exception):
+                        raise translate(reply, self._link.target, ("DEL",)) from None
+                    deleted += reply
+        return deleted
+
+    async def _key_pages(self, agent_id: str) -> AsyncIterator[list[bytes]]:
+        """The keys of an agent's runs in list order, by pages that begin after the last row, never by offset."""
+        page = first_page(_KEYS_PER_PAGE)
+        while page is not None:
+            command = page_command(self._keys.alias("run"), agent_id, page, self._query_ms)
+            rows, warnings = decode_key_page(await self._indexes.ask(*command))
+            if warnings:
+                raise IncompleteAnswerError(
+                    f"{self._link.target.label} stopped listing at its time limit: {'; '.join(warnings)}"
+                )
+            new: list[KeyRow] = page.after(rows)
+            if new:
+                yield [row.key for row in new]
+            page = next_page(page, rows, new)
+
+    def _encode(self, record: RunRecord, now: int) -> tuple[bytes, bytes]:
+        document = encode_run(record, now, text=self._indexes.text)
+        return self._keys.run(record.agent_id, record.id), document
+
+    def _replacement(self, record: RunRecord, now: int) -> list[Command]:
+        """What replaces a document in its place; the place itself is set only if somebody deleted it meanwhile."""
+        key = self._keys.run(record.agent_id, record.id)
+        return [
+            ("JSON.MERGE", key, "$", merge_run(record, now, text=self._indexes.text)),
+            ("JSON.SET", key, "$.stored_at", str(now), "NX"),
+        ]
+
+    async def _exchange(self, talk: Conversation, waiting: deque[_Batch], batch: _Batch, report: StoreReport) -> None:
+        """Send a batch, and read the replies to the one before it."""
+        await talk.send(batch.commands)
+        waiting.append(batch)
+        while len(waiting) > 1:
+            await self._settle(talk, waiting, report)
+
+    async def _settle(self, talk: Conversation, waiting: deque[_Batch], report: StoreReport) -> None:
+        """Read the replies to the oldest batch; runs that were there already are sent again as replacements."""
+        batch = waiting.popleft()
+        replies: list[Any] = await talk.receive()
+        width = len(batch.commands) // len(batch.records)
+        again = _Batch(again=True)
+        for index, record in enumerate(batch.records):
+            number = batch.numbers[index]
+            mine = replies[index * width : (index + 1) * width]
+            failed = next((reply for reply in mine if isinstance(reply, Exception)), None)
+            if failed is not None:
+                report.refused.append(_refused(number, record, translate(failed, self._link.target, batch.commands[0])))
+            elif batch.again:
+                report.replaced += 1
+            elif mine[0] is None:
+                again.add(record, number, *self._replacement(record, self._clock.now()))
+            else:
+                report.created += 1
+        if again.commands:
+            await talk.send(again.commands)
+            waiting.append(again)
+
+
+async def _until_failure(
+    records: AnyIterable[RunRecord], failures: list[Exception]
+) -> AsyncIterator[RunRecord]:
+    """The records up to the point where their source raises; what it raised goes into `failures`."""
+    try:
+        async for record in iterate(records):
+            yield record
+    except Exception as error:
+        failures.append(error)
+
+
+def _collect(
+    keys: Sequence[bytes], replies: list[Any], runs: list[RunRecord], corrupt: list[CorruptDocumentError], target: Any
+) -> None:
+    """Read the bodies of `keys`; a run deleted since its key was listed is left out."""
+    (bodies,) = replies
+    if isinstance(bodies, Exception):
+        raise translate(bodies, target, ("JSON.MGET",)) from None
+    for key, body in zip(keys, bodies, strict=True):
+        try:
+            run = _decode(key, body)
+        except CorruptDocumentError as error:
+            corrupt.append(error)
+            continue
+        if run is not None:
+            runs.append(run)
+
+
+def _decode(key: bytes, reply: bytes | None) -> RunRecord | None:
+    try:
+        text = decode_body(reply)
+        return None if text is None else RunRecord.model_validate_json(text)
+    except ValueError as error:
+        raise CorruptDocumentError(key.decode("utf-8", "backslashreplace"), str(error)) from None
+
+
+def _refused(number: int, record: Any, error: RelayModelsError) -> RefusedRecord:
+    agent_id, run_id = getattr(record, "agent_id", None), getattr(record, "id", None)
+    return RefusedRecord(
+        number, None if agent_id is None else str(agent_id), None if run_id is None else str(run_id), error
+    )

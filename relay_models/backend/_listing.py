@@ -1,0 +1,69 @@
+"""The commands that list an agent's runs in order, page after page, by where the last page ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..documents import tag_parameter
+from ._replies import KeyRow
+
+__all__ = ["Page", "agents_command", "first_page", "next_page", "page_command"]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The next `limit` rows after `last`.
+
+    The server is asked for rows from `last.stored_at` on, that instant included: several may share it.
+    """
+
+    limit: int
+    usual: int
+    last: KeyRow | None = None
+
+    def after(self, rows: Sequence[KeyRow]) -> list[KeyRow]:
+        """The rows that no page before has given."""
+        return [row for row in rows if self.last is None or row > self.last]
+
+
+def first_page(limit: int) -> Page:
+    """Where listing begins."""
+    return Page(limit, limit)
+
+
+def next_page(page: Page, rows: Sequence[KeyRow], new: Sequence[KeyRow]) -> Page | None:
+    """Where listing goes on after `rows` were answered of which `new` are new; None at the end."""
+    if len(rows) < page.limit:
+        return None
+    if not new:
+        # More runs share this instant than fit in the page.
+        return replace(page, limit=page.limit * 2)
+    return Page(page.usual, page.usual, new[-1])
+
+
+def page_command(alias: str, agent_id: str, page: Page, timeout_ms: int) -> list[bytes | str | int]:
+    """FT.AGGREGATE for the keys of a page, ordered by time stored and then by key."""
+    since = "-inf" if page.last is None else str(page.last.stored_at)
+    return [
+        *("FT.AGGREGATE", alias, f"@agent_id:{{$agent}} @stored_at:[{since} +inf]"),
+        *("LOAD", 2, "@__key", "@stored_at"),
+        *("SORTBY", 4, "@stored_at", "ASC", "@__key", "ASC", "MAX", page.limit),
+        *("LIMIT", 0, page.limit),
+        *("PARAMS", 2, "agent", tag_parameter(agent_id)),
+        *("TIMEOUT", timeout_ms, "DIALECT", 2),
+    ]
+
+
+def agents_command(alias: str, timeout_ms: int) -> list[bytes | str | int]:
+    """FT.AGGREGATE for one row per agent."""
+    return [
+        *("FT.AGGREGATE", alias, "*"),
+        *("APPLY", "@status == 'running'", "AS", "unfinished"),
+        *("GROUPBY", 1, "@agent_id", "REDUCE", "COUNT", 0, "AS", "runs"),
+        *("REDUCE", "SUM", 1, "@unfinished", "AS", "running"),
+        *("REDUCE", "MAX", 1, "@started_at", "AS", "started"),
+        *("REDUCE", "MAX", 1, "@stored_at", "AS", "stored"),
+        # The server gives ten rows unless told otherwise, and at most a million.
+        *("LIMIT", 0, 1_000_000, "TIMEOUT", timeout_ms, "DIALECT", 2),
+    ]

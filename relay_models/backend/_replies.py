@@ -1,0 +1,131 @@
+"""Replies of the server taken apart, RESP2 and RESP3 alike: index information, pages of keys, bodies of documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic_core import from_json
+
+from ..documents import untag
+from ..errors import IncompleteAnswerError
+from ._reports import AgentSummary
+
+__all__ = ["IndexInfo", "KeyRow", "decode_agents", "decode_body", "decode_index_info", "decode_key_page", "first_timestamp"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """What FT.INFO says: the index's own `name` behind an alias, how far it is filled, and its columns."""
+
+    name: str
+    indexing: bool
+    filled: float
+    documents: int
+    failures: int
+    columns: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class KeyRow:
+    """A key and the place of its document in the list."""
+
+    stored_at: int
+    key: bytes
+
+
+def decode_index_info(reply: Any) -> IndexInfo:
+    """Read the reply to FT.INFO."""
+    fields = _mapping(reply)
+    columns = frozenset(_text(_mapping(entry).get("attribute", b"")) for entry in fields.get("attributes", ()))
+    return IndexInfo(
+        name=_text(fields["index_name"]),
+        indexing=bool(int(float(fields.get("indexing", 0)))),
+        filled=float(fields.get("percent_indexed", 1)),
+        documents=int(float(fields.get("num_docs", 0))),
+        failures=int(float(fields.get("hash_indexing_failures", 0))),
+        columns=columns,
+    )
+
+
+def decode_key_page(reply: Any) -> tuple[list[KeyRow], list[str]]:
+    """The rows of an FT.AGGREGATE that loads ``@__key`` and ``@stored_at``, and the server's warnings."""
+    rows, warnings = _rows(reply)
+    return [KeyRow(int(float(row["stored_at"])), row["__key"]) for row in rows if "stored_at" in row], warnings
+
+
+def decode_agents(reply: Any) -> list[AgentSummary]:
+    """The rows of the FT.AGGREGATE by agent, ordered by name. Raises `IncompleteAnswerError` where it was cut short."""
+    rows, warnings = _rows(reply)
+    agents = [
+        AgentSummary(
+            agent_id=untag(_text(row["agent_id"])),
+            runs=int(float(row["runs"])),
+            running=int(float(row["running"])),
+            last_started_at=_instant(row.get("started")),
+            last_stored_at=_instant(row.get("stored")),
+        )
+        for row in rows
+        if row.get("agent_id") is not None
+    ]
+    agents.sort(key=lambda agent: agent.agent_id)
+    if warnings:
+        raise IncompleteAnswerError(f"the server cut the list of agents short: {'; '.join(warnings)}", agents)
+    return agents
+
+
+def decode_body(reply: bytes | None) -> str | None:
+    """The record's text in a reply to JSON.GET or JSON.MGET of ``$.record``; None where there is no such document.
+
+    Raises ValueError where the document has no text there.
+    """
+    if reply is None:
+        return None
+    found = from_json(reply)
+    if not isinstance(found, list) or len(found) != 1 or not isinstance(found[0], str):
+        raise ValueError("it has no record text")
+    return found[0]
+
+
+def first_timestamp(reply: Any) -> int:
+    """The microseconds in a reply to TIME."""
+    seconds, microseconds = reply
+    return int(seconds) * 1_000_000 + int(microseconds)
+
+
+def _rows(reply: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of an FT.AGGREGATE and the server's warnings, which RESP2 has not.
+
+    A row is null where the document went away while the server read it.
+    """
+    if isinstance(reply, dict):
+        fields = _mapping(reply)
+        rows = [_mapping(_mapping(row)["extra_attributes"]) for row in fields.get("results", ()) if row is not None]
+        return rows, [_text(warning) for warning in fields.get("warning", ()) or ()]
+    return [_mapping(row) for row in reply[1:] if row is not None], []
+
+
+def _instant(value: Any) -> datetime | None:
+    """A moment from its microseconds; None where there is none (the server's MAX of nothing is -inf)."""
+    try:
+        return _EPOCH + timedelta(microseconds=int(float(value)))
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _mapping(reply: Any) -> dict[str, Any]:
+    """A RESP3 map, or a RESP2 list of names and values in turn, with its names as text."""
+    pairs: Iterator[tuple[Any, Any]]
+    if isinstance(reply, dict):
+        pairs = iter(reply.items())
+    else:
+        pairs = zip(reply[::2], reply[1::2], strict=False)
+    return {_text(name): value for name, value in pairs}
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

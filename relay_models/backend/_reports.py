@@ -1,0 +1,56 @@
+"""What bulk and listing operations tell: which records were refused, how many were stored, who the agents are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ..errors import RelayModelsError
+
+__all__ = ["AgentSummary", "RefusedRecord", "StoreReport"]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRecord:
+    """One record that was not stored: its place in the input (from 0), what is known of it, and why."""
+
+    position: int
+    agent_id: str | None
+    run_id: str | None
+    error: RelayModelsError
+
+    def __str__(self) -> str:
+        return f"record {self.position} (agent {self.agent_id!r}, run {self.run_id}): {self.error}"
+
+
+@dataclass(slots=True)
+class StoreReport:
+    """How a bulk store went: runs that are new, runs that replaced an older text of theirs, and the refused ones."""
+
+    created: int = 0
+    replaced: int = 0
+    refused: list[RefusedRecord] = field(default_factory=list)
+
+    @property
+    def stored(self) -> int:
+        """How many records the store holds now of those given."""
+        return self.created + self.replaced
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSummary:
+    """An agent and its runs: how many there are, how many have no end yet, when the newest began."""
+
+    agent_id: str
+    runs: int
+    running: int
+    last_started_at: datetime | None
+    last_stored_at: datetime | None
+
+
+def refusal_text(refused: Sequence[RefusedRecord], stored: int) -> str:
+    """One line for all that were refused."""
+    shown = "; ".join(str(each) for each in refused[:3])
+    more = f"; and {len(refused) - 3} more" if len(refused) > 3 else ""
+    return f"{len(refused)} of {stored + len(refused)} records were refused, the others are stored: {shown}{more}"

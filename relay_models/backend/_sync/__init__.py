@@ -1,0 +1,2 @@
+# Generated from relay_models/backend/_async/__init__.py by scripts/generate_sync.py: change that file, not this one.
+"""The backend's I/O, written once in async; `relay_models.backend._sync` is generated from it."""

@@ -1,0 +1,167 @@
+# Generated from relay_models/backend/_async/backend.py by scripts/generate_sync.py: change that file, not this one.
+"""`RedisBackend`: connect to a store, then use it."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Any
+
+from redis.backoff import NoBackoff
+
+from ...documents import Keys
+from ...embedded import EmbeddedServer
+from ...errors import InvalidConfigurationError, RelayModelsError
+from .._faults import translate
+from .._io_sync import BlockingConnectionPool, Redis, Retry, embedded_client
+from .._urls import Target, parse_target, target_of_client
+from .artifacts import Artifacts
+from .index import Indexes
+from .link import Link
+from .queries import Queries
+from .runs import Runs
+
+__all__ = ["RedisBackend"]
+
+
+class RedisBackend(Runs, Artifacts, Queries):
+    """A store of NeMo Relay's adaptive state in Redis, or in the embedded engine.
+
+    Made by `connect`, `embedded` or `from_client`; closed by `close` or by leaving ``with``. Backends share
+    nothing: any number of them, for any URLs and prefixes, live in one process.
+    """
+
+    _server: EmbeddedServer | None = None
+    _owns_client: bool = True
+
+    @classmethod
+    def connect(
+        cls,
+        url: str,
+        key_prefix: str = "nemo_relay:",
+        *,
+        create_index: bool = True,
+        index_text: bool = False,
+        timeout: float | None = 30.0,
+        connect_timeout: float | None = 5.0,
+        retries: int = 5,
+        max_connections: int = 50,
+        index_timeout: float = 600.0,
+        **redis_options: Any,
+    ) -> RedisBackend:
+        """Open the store with this prefix on the server at `url`.
+
+        `url` is ``redis://``, ``rediss://`` (TLS) or ``unix://``. The search indexes are made if they are missing
+        (unless `create_index` is False), and existing documents are in them before this returns, which takes at most
+        `index_timeout` seconds. `index_text` also indexes the words of prompts and answers. `timeout` and
+        `connect_timeout` are seconds, None for no limit; a lost connection is tried again `retries` times with growing
+        pauses. `redis_options` go to redis-py (``ssl_ca_certs``, ``username``, ``client_name``, …).
+
+        Raises `InvalidConfigurationError` (URL, prefix, a database other than 0), `ConnectionFailedError`,
+        `AuthenticationFailedError`, `PermissionDeniedError`, `MissingModuleError`, `IndexMissingError`,
+        `IndexOutdatedError` or `StoreTimeoutError`. None of them shows a password.
+        """
+        keys = Keys(key_prefix)
+        target = parse_target(url, redis_options)
+        options = {"socket_timeout": timeout, "socket_connect_timeout": connect_timeout, "protocol": 3}
+        options.update(target.options)
+        # The link retries whole operations; a second layer below it would multiply the attempts.
+        options["retry"] = Retry(NoBackoff(), 0)
+        try:
+            pool = BlockingConnectionPool(max_connections=max_connections, timeout=None, **options)
+            client = Redis.from_pool(pool)
+        except (TypeError, ValueError) as error:
+            raise InvalidConfigurationError(str(translate(error, target))) from None
+        return cls._open(client, target, keys, create_index, index_text, timeout, retries, index_timeout)
+
+    @classmethod
+    def embedded(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        key_prefix: str = "nemo_relay:",
+        *,
+        index_text: bool = False,
+    ) -> RedisBackend:
+        """Open a store that needs no server: in the file at `path`, or in memory."""
+        keys = Keys(key_prefix)
+        server = EmbeddedServer(path)
+        where = "memory" if path is None else os.fspath(path)
+        try:
+            client = embedded_client(server)
+            backend = cls._open(client, Target(f"embedded:{where}", {}), keys, True, index_text, None, 0, 600.0)
+        except BaseException:
+            server.close()
+            raise
+        backend._server = server
+        return backend
+
+    @classmethod
+    def from_client(
+        cls,
+        client: Any,
+        key_prefix: str = "nemo_relay:",
+        *,
+        create_index: bool = True,
+        index_text: bool = False,
+        retries: int = 5,
+        index_timeout: float = 600.0,
+    ) -> RedisBackend:
+        """Open a store through a redis-py client that exists; `close` leaves the client open."""
+        keys = Keys(key_prefix)
+        if not isinstance(client, Redis):
+            raise InvalidConfigurationError(
+                f"from_client takes a {Redis.__module__}.{Redis.__qualname__}, not {type(client).__qualname__}"
+            )
+        target = target_of_client(client)
+        timeout = target.options.get("socket_timeout")
+        return cls._open(
+            client, target, keys, create_index, index_text, timeout, retries, index_timeout, owns_client=False
+        )
+
+    @classmethod
+    def _open(
+        cls,
+        client: Any,
+        target: Target,
+        keys: Keys,
+        create_index: bool,
+        index_text: bool,
+        timeout: float | None,
+        retries: int,
+        index_timeout: float,
+        *,
+        owns_client: bool = True,
+    ) -> RedisBackend:
+        link = Link(client, target, retries)
+        indexes = Indexes(link, keys, create=create_index, text=index_text, timeout=index_timeout)
+        backend = cls(link, keys, indexes, timeout)
+        backend._owns_client = owns_client
+        try:
+            backend._set_clock()
+            link.execute("JSON.GET", keys.document("plan", ""), "$.pk")
+            indexes.ready()
+        except RelayModelsError:
+            backend.close()
+            raise
+        return backend
+
+    def close(self) -> None:
+        """Close the connections; closing twice does nothing."""
+        if not self._link.closed:
+            self._link.closed = True
+            if self._owns_client:
+                self._link.close()
+        if self._server is not None:
+            self._server.close()
+
+    def __enter__(self) -> RedisBackend:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = " closed" if self._link.closed else ""
+        return f"<{type(self).__name__} {self._link.target.label} key_prefix={self.key_prefix!r}{state}>"

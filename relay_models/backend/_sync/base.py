@@ -1,0 +1,47 @@
+# Generated from relay_models/backend/_async/base.py by scripts/generate_sync.py: change that file, not this one.
+"""What the parts of the backend share: the link, the key names, the indexes and the clock."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ...documents import Keys
+from ...errors import PermissionDeniedError
+from .._clock import StoreClock
+from .._replies import first_timestamp
+from .index import Indexes
+from .link import Link
+
+__all__ = ["BackendBase"]
+
+
+class BackendBase:
+    """One store: a server and a key prefix."""
+
+    def __init__(self, link: Link, keys: Keys, indexes: Indexes, timeout: float | None) -> None:
+        self._link = link
+        self._keys = keys
+        self._indexes = indexes
+        self._clock = StoreClock()
+        # The server's own limit (500 ms unless configured) would cut answers short without an error.
+        self._query_ms = int(timeout * 1000) if timeout else 0
+
+    @property
+    def key_prefix(self) -> str:
+        """The prefix that sets this store's keys apart."""
+        return self._keys.prefix
+
+    @property
+    def client(self) -> Any:
+        """The redis-py client, for commands of your own."""
+        return self._link.client
+
+    def _set_clock(self) -> None:
+        """Read the server's clock once; a user who may not is served by the local one."""
+        sent = time.monotonic_ns()
+        try:
+            reply = self._link.execute("TIME")
+        except PermissionDeniedError:
+            return
+        self._clock.set(first_timestamp(reply), sent, time.monotonic_ns())

@@ -1,0 +1,132 @@
+# Generated from relay_models/backend/_async/index.py by scripts/generate_sync.py: change that file, not this one.
+"""The search indexes of a store: made beside what is there, filled, and only then put behind the alias."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from ...documents import KINDS, Keys, create_index_command, index_columns, layout_of
+from ...errors import IndexMissingError, IndexOutdatedError, StoreTimeoutError
+from .._faults import translate
+from .._io_sync import sleep
+from .._replies import IndexInfo, decode_index_info
+from .link import Command, Link
+
+__all__ = ["Indexes"]
+
+_FIRST_POLL, _LONGEST_POLL = 0.005, 0.25
+
+
+class Indexes:
+    """Keeps the alias of each kind pointing at a complete index of this release's layout.
+
+    Queries go through the alias, and the alias moves only when the index behind it is filled: whoever asks gets the
+    old index, the new one, or an error, never a part.
+    """
+
+    def __init__(self, link: Link, keys: Keys, *, create: bool, text: bool, timeout: float) -> None:
+        self._link = link
+        self._keys = keys
+        self._create = create
+        self._timeout = timeout
+        self._seen = -1
+        self.text = text
+
+    def ready(self) -> None:
+        """Make sure of every index, if a connection was lost since: the server may have been restarted."""
+        if self._seen == self._link.reconnects:
+            return
+        seen = self._link.reconnects
+        replies = self._link.pipeline([("FT.INFO", self._keys.alias(kind)) for kind in KINDS])
+        for kind, reply in zip(KINDS, replies, strict=True):
+            info = self._info(reply)
+            if info is None:
+                self._make(kind, None)
+            else:
+                self._check(kind, info)
+        self._seen = seen
+
+    def ask(self, *command: bytes | str | int) -> Any:
+        """The reply to a search command, from indexes that are known to be complete."""
+        while True:
+            self.ready()
+            reply = self._link.execute(*command)
+            if self._seen == self._link.reconnects:
+                return reply
+
+    def _info(self, reply: Any) -> IndexInfo | None:
+        if isinstance(reply, Exception):
+            error = translate(reply, self._link.target, ("FT.INFO",))
+            if isinstance(error, IndexMissingError):
+                return None
+            raise error from None
+        return decode_index_info(reply)
+
+    def _check(self, kind: str, info: IndexInfo) -> None:
+        """Accept the index behind the alias, or replace it, or say why neither can be."""
+        wanted = self._keys.index(kind, text=self.text)
+        layout = layout_of(info.name)
+        current = layout_of(wanted)
+        where = self._link.target.label
+        if layout is None or current is None or layout > current:
+            raise IndexOutdatedError(
+                f"the index {info.name!r} on {where} is not one that this release of relay_models makes: "
+                "a newer release made it (upgrade), or another program uses this key_prefix (choose another)"
+            )
+        if layout < current:
+            self._make(kind, info)
+            return
+        missing = index_columns(kind, text=self.text) - info.columns
+        if missing:
+            raise IndexOutdatedError(
+                f"the index {info.name!r} on {where} lacks the columns {', '.join(sorted(missing))}: "
+                "another program made it; drop it (FT.DROPINDEX, without DD) and connect again"
+            )
+        self._filled(info.name, info)
+
+    def _make(self, kind: str, old: IndexInfo | None) -> None:
+        """Make the index, wait until it is filled, move the alias to it, drop the `old` one (never its documents)."""
+        where = self._link.target.label
+        name = self._keys.index(kind, text=self.text)
+        if not self._create:
+            if old is None:
+                raise IndexMissingError(
+                    f"{where} has no search index {self._keys.alias(kind)!r} and create_index is False: "
+                    "connect once with create_index=True (as a user who may run FT.CREATE), or check the key_prefix"
+                )
+            raise IndexOutdatedError(
+                f"the index {old.name!r} on {where} has the layout of an older release and create_index is False: "
+                "connect once with create_index=True, which makes the new one beside it and then moves over"
+            )
+        self._tolerate(create_index_command(kind, self._keys, text=self.text), "already exists")
+        self._filled(name)
+        self._link.execute("FT.ALIASUPDATE", self._keys.alias(kind), name)
+        if old is not None:
+            self._tolerate(("FT.DROPINDEX", old.name), "index")
+
+    def _filled(self, name: str, info: IndexInfo | None = None) -> None:
+        """Wait until the documents that exist are in the index."""
+        pause, deadline = _FIRST_POLL, time.monotonic() + self._timeout
+        while info is None or info.indexing:
+            if info is not None:
+                if time.monotonic() > deadline:
+                    raise StoreTimeoutError(
+                        f"{self._link.target.label} has filled the index {name!r} to {info.filled:.0%} only after "
+                        f"{self._timeout:g} s: connect again later, or with a larger index_timeout"
+                    )
+                sleep(pause)
+                pause = min(pause * 2, _LONGEST_POLL)
+            info = decode_index_info(self._link.execute("FT.INFO", name))
+
+    def _tolerate(self, command: Command, words: str) -> None:
+        """Run a command that another process may have run just before."""
+        (reply,) = self._link.pipeline((command,))
+        if isinstance(reply, ResponseError) and words in str(reply).lower():
+            return
+        if isinstance(reply, Exception):
+            raise translate(reply, self._link.target, command) from None
+
+

@@ -1,0 +1,197 @@
+# Generated from relay_models/backend/_async/link.py by scripts/generate_sync.py: change that file, not this one.
+"""The one place where commands leave the process: pooled connections, bounded retries, errors in our words."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from ...errors import InvalidConfigurationError, StorageError
+from .._faults import retryable, translate
+from .._io_sync import Attempt, Retry, current_loop, shielded
+from .._urls import Target
+
+__all__ = ["Command", "Conversation", "Link"]
+
+Command = Sequence[bytes | str | int]
+T = TypeVar("T")
+
+# The first pause and the longest one, in seconds; NeMo Relay's connection manager starts at the same 100 ms.
+_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+
+
+class Link:
+    """Sends commands through the pool of a redis-py client.
+
+    Every command that this library sends may be sent twice without harm, so all are retried after a lost connection:
+    at most `retries` times, with pauses that double. `reconnects` counts connections that were lost and regained.
+    """
+
+    def __init__(self, client: Any, target: Target, retries: int) -> None:
+        self.client = client
+        self.target = target
+        self.reconnects = 0
+        self.closed = False
+        self._pool = client.connection_pool
+        self._retry = Retry(ExponentialWithJitterBackoff(base=_PAUSE, cap=_LONGEST_PAUSE), retries)
+        self._loop: object = None
+        self._known: WeakSet[Any] = WeakSet()
+
+    def execute(self, *command: bytes | str | int) -> Any:
+        """The reply to one command; an error reply is raised."""
+        (reply,) = self.pipeline((command,))
+        if isinstance(reply, Exception):
+            raise translate(reply, self.target, command) from None
+        return reply
+
+    def pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies to several commands sent at once; an error reply is returned in its place."""
+
+        def attempt() -> list[Any]:
+            connection = self.acquire()
+            try:
+                connection.send_packed_command(connection.pack_commands(commands))
+                replies = read_replies(connection, len(commands))
+            except BaseException:
+                self.discard(connection)
+                raise
+            self._pool.release(connection)
+            return replies
+
+        return self.attempt(attempt, commands[0])
+
+    def conversation(self) -> Conversation:
+        """Requests that are sent ahead of their replies, over one connection."""
+        return Conversation(self)
+
+    def attempt(self, do: Attempt[T], command: Command | None = None) -> T:
+        """Run `do`, again after lost connections, and raise what fails in our words."""
+        if self.closed:
+            raise StorageError(f"this backend of {self.target.label} is closed")
+        try:
+            result: T = self._retry.call_with_retry(do, _ignore, is_retryable=retryable)
+        except (RedisError, OSError) as error:
+            raise translate(error, self.target, command) from None
+        return result
+
+    def acquire(self) -> Any:
+        """A connection of the pool."""
+        loop = current_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise InvalidConfigurationError(
+                "this backend belongs to another event loop: connect one per loop, "
+                "or use relay_models.sync, whose backends serve any thread"
+            )
+        connection = self._pool.get_connection()
+        if connection not in self._known:
+            self._known.add(connection)
+            connection.register_connect_callback(self._reconnected)
+        return connection
+
+    def discard(self, connection: Any) -> None:
+        """Give back a connection on which replies may be outstanding: it is closed first, even while being cancelled."""
+        try:
+            shielded(connection.disconnect(nowait=True))
+        finally:
+            shielded(self._pool.release(connection))
+
+    def release(self, connection: Any) -> None:
+        """Give back a connection whose replies have all been read."""
+        self._pool.release(connection)
+
+    def close(self) -> None:
+        """Close all connections; nothing can be sent any more."""
+        self.closed = True
+        self.client.close()
+        self._pool.disconnect()
+
+    def _reconnected(self, connection: Any) -> None:
+        self.reconnects += 1
+
+
+class Conversation:
+    """Requests sent ahead of their replies, so that this side works while the server does.
+
+    What was sent and not yet answered is sent again when the connection is lost.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._connection: Any = None
+        self._outstanding: deque[Sequence[Command]] = deque()
+        self._sent = 0
+
+    def __enter__(self) -> Conversation:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._connection is None:
+            return
+        if self._outstanding:
+            self._drop()
+        else:
+            connection, self._connection = self._connection, None
+            self._link.release(connection)
+
+    def send(self, commands: Sequence[Command]) -> None:
+        """Send a batch; its replies are read by a later `receive`."""
+        self._outstanding.append(commands)
+        self._link.attempt(self._push, commands[0])
+
+    def receive(self) -> list[Any]:
+        """The replies to the oldest batch that has not been received; error replies in their places."""
+        commands = self._outstanding[0]
+        replies = self._link.attempt(self._pull, commands[0])
+        self._outstanding.popleft()
+        return replies
+
+    def _push(self) -> None:
+        if self._connection is None:
+            self._connection = self._link.acquire()
+        try:
+            while self._sent < len(self._outstanding):
+                commands = self._outstanding[self._sent]
+                self._sent += 1
+                self._connection.send_packed_command(self._connection.pack_commands(commands))
+        except BaseException:
+            self._drop()
+            raise
+
+    def _pull(self) -> list[Any]:
+        self._push()
+        try:
+            replies = read_replies(self._connection, len(self._outstanding[0]))
+        except BaseException:
+            self._drop()
+            raise
+        self._sent -= 1
+        return replies
+
+    def _drop(self) -> None:
+        connection, self._connection, self._sent = self._connection, None, 0
+        self._link.discard(connection)
+
+
+def read_replies(connection: Any, count: int) -> list[Any]:
+    """`count` replies as bytes; an error reply is a value here, a lost connection is raised."""
+    replies: list[Any] = []
+    for _ in range(count):
+        try:
+            replies.append(connection.read_response(disable_decoding=True))
+        except ResponseError as error:
+            replies.append(error)
+    return replies
+
+
+def _ignore(error: Exception) -> None:
+    """A failed attempt has closed its connection already."""

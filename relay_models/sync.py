@@ -1,0 +1,8 @@
+"""The synchronous twins: the same names and behaviour as in `relay_models`, without ``await``."""
+
+from __future__ import annotations
+
+from .backend._sync.backend import RedisBackend
+from .backend._sync.protocol import StorageBackend
+
+__all__ = ["RedisBackend", "StorageBackend"]

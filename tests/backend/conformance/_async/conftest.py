@@ -1,0 +1,71 @@
+"""A place to open stores in: the embedded engine in memory and in a file, and a real server if one is configured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from relay_models.backend._async.backend import RedisBackend
+from relay_models.backend._io_async import Redis, embedded_client
+from relay_models.documents import KINDS, Keys
+from relay_models.embedded import EmbeddedServer
+
+REAL_URL = os.environ.get("RELAY_MODELS_TEST_REDIS_URL")
+
+
+class Place:
+    """One server. Every store opened here gets a prefix of its own unless the test names one."""
+
+    def __init__(self, path: Path | None, url: str | None) -> None:
+        self.url = url
+        self.server = None if url else EmbeddedServer(path)
+        self.token = f"test-{uuid4().hex[:12]}:"
+        self.raw = Redis.from_url(url, protocol=3) if url else embedded_client(self.server)
+        self._open: list[Any] = []
+        self._prefixes: set[str] = set()
+
+    async def open(self, prefix: str = "", **options: Any) -> RedisBackend:
+        """A backend for the store with `prefix` (made unique to this place)."""
+        prefix = self.token + prefix
+        self._prefixes.add(prefix)
+        if self.url:
+            backend = await RedisBackend.connect(self.url, prefix, **options)
+        else:
+            client = embedded_client(self.server)
+            self._open.append(client)
+            backend = await RedisBackend.from_client(client, prefix, **options)
+        self._open.append(backend)
+        return backend
+
+    async def close(self) -> None:
+        for each in reversed(self._open):
+            await (each.close() if isinstance(each, RedisBackend) else each.aclose())
+        if self.url:
+            # FT._LIST blanks out line breaks, so it cannot tell the names to drop.
+            for prefix in self._prefixes:
+                for kind in KINDS:
+                    await self.raw.execute_command("FT.DROPINDEX", Keys(prefix).index(kind), "DD")
+            for key in [key async for key in self.raw.scan_iter(match=self.token + "*", count=1000)]:
+                await self.raw.delete(key)
+        await self.raw.aclose()
+        if self.server:
+            self.server.close()
+
+
+@pytest.fixture(params=["memory", "file", "server"])
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    if request.param == "server" and not REAL_URL:
+        pytest.skip("set RELAY_MODELS_TEST_REDIS_URL to a disposable Redis 8 to run this against a real server")
+    here = Place(tmp_path / "store.db" if request.param == "file" else None, REAL_URL if request.param == "server" else None)
+    yield here
+    await here.close()
+
+
+@pytest.fixture
+async def backend(place: Place) -> RedisBackend:
+    return await place.open()

@@ -1,0 +1,212 @@
+"""Runs of a `StorageBackend`: stored, replaced, listed, streamed, deleted, and kept apart."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from relay_models.backend._async.backend import RedisBackend
+from relay_models.backend._async.protocol import StorageBackend
+from relay_models.errors import CorruptDocumentError, CorruptDocumentsError, InvalidRecordError, RefusedRecordsError
+from relay_models.records import RunRecord
+from tests.backend.stores import HOSTILE, as_value, make_run
+
+from .conftest import Place
+
+
+async def test_it_is_a_storage_backend(backend: RedisBackend) -> None:
+    assert isinstance(backend, StorageBackend)
+
+
+async def test_a_run_comes_back_as_it_was(backend: RedisBackend) -> None:
+    run = make_run("agent", 7)
+    await backend.store_run(run)
+    found = await backend.load_run("agent", run.id)
+    assert found is not None
+    assert found.model_dump_json() == run.model_dump_json()
+    assert as_value(await backend.load_run("agent", str(run.id).upper())) == as_value(run)
+
+
+async def test_absent_runs(backend: RedisBackend) -> None:
+    assert await backend.load_run("agent", uuid4()) is None
+    assert await backend.list_runs("agent") == []
+    assert [run async for run in backend.iter_runs("agent")] == []
+    assert await backend.delete_run("agent", uuid4()) is False
+    assert await backend.delete_runs("agent") == 0
+    assert await backend.agents() == []
+
+
+async def test_a_run_stored_again_keeps_its_place_and_shows_its_newest_text(backend: RedisBackend) -> None:
+    runs = [make_run("agent", number, running=number == 1) for number in range(4)]
+    for run in runs:
+        await backend.store_run(run)
+    finished = make_run("agent", 1, run_id=runs[1].id)
+    await backend.store_run(finished)
+    await backend.store_run(finished)
+    assert as_value(await backend.list_runs("agent")) == as_value([runs[0], finished, runs[2], runs[3]])
+    (agent,) = await backend.agents()
+    assert (agent.runs, agent.running) == (4, 0)
+
+
+async def test_columns_that_a_newer_text_lacks_are_gone(backend: RedisBackend, place: Place) -> None:
+    run = make_run("agent", 3)
+    await backend.store_run(run)
+    await backend.store_run(make_run("agent", 3, run_id=run.id, running=True))
+    (key,) = [key async for key in place.raw.scan_iter(match=backend.key_prefix + "@run:agent:*")]
+    (document,) = json.loads(await place.raw.execute_command("JSON.GET", key, "$"))
+    assert "ended_at" not in document
+    assert "duration" not in document
+    (agent,) = await backend.agents()
+    assert agent.running == 1
+
+
+async def test_runs_are_listed_in_the_order_in_which_they_were_first_stored(backend: RedisBackend) -> None:
+    runs = [make_run("agent", number) for number in (5, 3, 9, 1, 7)]
+    for run in runs:
+        await backend.store_run(run)
+    assert [run.id for run in await backend.list_runs("agent")] == [run.id for run in runs]
+    assert [run.id async for run in backend.iter_runs("agent")] == [run.id for run in runs]
+
+
+async def test_bulk(backend: RedisBackend) -> None:
+    runs = [make_run(f"agent-{number % 3}", number) for number in range(1050)]
+    report = await backend.store_runs(iter(runs), batch_size=100)
+    assert (report.created, report.replaced, report.stored, report.refused) == (1050, 0, 1050, [])
+    for agent in range(3):
+        wanted = [run.id for run in runs if run.agent_id == f"agent-{agent}"]
+        assert [run.id for run in await backend.list_runs(f"agent-{agent}")] == wanted
+    again = await backend.store_runs(runs[:250], batch_size=100)
+    assert (again.created, again.replaced) == (0, 250)
+    assert [run.id for run in await backend.list_runs("agent-0")] == [run.id for run in runs if run.agent_id == "agent-0"]
+    assert [(agent.agent_id, agent.runs) for agent in await backend.agents()] == [
+        ("agent-0", 350),
+        ("agent-1", 350),
+        ("agent-2", 350),
+    ]
+
+
+async def test_bulk_takes_an_asynchronous_stream(backend: RedisBackend, place: Place) -> None:
+    other = await place.open("other:")
+    await backend.store_runs([make_run("agent", number) for number in range(30)])
+    report = await other.store_runs(backend.iter_runs("agent"))
+    assert report.created == 30
+    assert as_value(await other.list_runs("agent")) == as_value(await backend.list_runs("agent"))
+
+
+async def test_the_last_of_several_texts_of_one_run_stays(backend: RedisBackend) -> None:
+    first = make_run("agent", 1, running=True)
+    texts = [make_run("agent", number, run_id=first.id) for number in range(2, 9)]
+    report = await backend.store_runs([first, *texts], batch_size=3)
+    assert (report.created, report.replaced) == (1, 7)
+    assert as_value(await backend.list_runs("agent")) == as_value([texts[-1]])
+
+
+async def test_refused_records_are_named_and_the_others_stored(backend: RedisBackend) -> None:
+    good = [make_run("agent", number) for number in range(5)]
+    mixed: list[Any] = [good[0], "no run", *good[1:4], None, good[4]]
+    with pytest.raises(RefusedRecordsError) as caught:
+        await backend.store_runs(mixed, batch_size=2)
+    assert [refused.position for refused in caught.value.report.refused] == [1, 5]
+    assert caught.value.report.stored == 5
+    assert as_value(await backend.list_runs("agent")) == as_value(good)
+    report = await backend.store_runs(mixed, on_refused="skip")
+    assert (report.replaced, len(report.refused)) == (5, 2)
+
+
+async def test_what_a_failing_source_gave_before_is_stored(backend: RedisBackend) -> None:
+    good = [make_run("agent", number) for number in range(5)]
+
+    def source() -> Any:
+        yield from good
+        raise KeyError("the source broke")
+
+    with pytest.raises(KeyError, match="the source broke"):
+        await backend.store_runs(source(), batch_size=3)
+    assert as_value(await backend.list_runs("agent")) == as_value(good)
+
+
+async def test_what_is_no_run_is_refused(backend: RedisBackend) -> None:
+    for wrong in ("text", None, {"id": 1}):
+        with pytest.raises(InvalidRecordError):
+            await backend.store_run(wrong)  # type: ignore[arg-type]
+
+
+async def test_deleting(backend: RedisBackend) -> None:
+    runs = [make_run("agent", number) for number in range(600)]
+    await backend.store_runs(runs)
+    await backend.store_run(make_run("other"))
+    assert await backend.delete_run("agent", runs[3].id) is True
+    assert await backend.delete_run("agent", str(runs[3].id)) is False
+    assert await backend.load_run("agent", runs[3].id) is None
+    assert len(await backend.list_runs("agent")) == 599
+    assert await backend.delete_runs("agent") == 599
+    assert await backend.list_runs("agent") == []
+    assert len(await backend.list_runs("other")) == 1
+
+
+async def test_agents_are_kept_apart_exactly(backend: RedisBackend) -> None:
+    runs = {agent_id: make_run(agent_id, number) for number, agent_id in enumerate(HOSTILE)}
+    for run in runs.values():
+        await backend.store_run(run)
+    for agent_id, run in runs.items():
+        assert as_value(await backend.list_runs(agent_id)) == as_value([run]), agent_id
+        assert as_value(await backend.load_run(agent_id, run.id)) == as_value(run), agent_id
+    assert sorted(agent.agent_id for agent in await backend.agents()) == sorted(HOSTILE)
+    for agent_id in HOSTILE[::2]:
+        assert await backend.delete_runs(agent_id) == 1
+    for number, agent_id in enumerate(HOSTILE):
+        assert len(await backend.list_runs(agent_id)) == number % 2, agent_id
+
+
+async def test_prefixes_are_kept_apart_exactly(place: Place) -> None:
+    prefixes = [prefix for prefix in HOSTILE if "\0" not in prefix]
+    stores = {prefix: await place.open(prefix) for prefix in prefixes}
+    for number, (prefix, store) in enumerate(stores.items()):
+        await store.store_runs([make_run("agent", each) for each in range(number % 4)])
+        assert store.key_prefix.endswith(prefix)
+    for number, store in enumerate(stores.values()):
+        assert len(await store.list_runs("agent")) == number % 4, store.key_prefix
+        assert [agent.runs for agent in await store.agents()] == ([number % 4] if number % 4 else [])
+
+
+async def test_runs_stored_in_the_same_microsecond_are_all_listed(backend: RedisBackend, place: Place) -> None:
+    runs = [make_run("agent", number) for number in range(20)]
+    await backend.store_runs(runs)
+    for key in [key async for key in place.raw.scan_iter(match=backend.key_prefix + "@run:agent:*")]:
+        await place.raw.execute_command("JSON.SET", key, "$.stored_at", "1795466231000000")
+    assert {run.id for run in await backend.list_runs("agent")} == {run.id for run in runs}
+
+
+async def test_corrupt_documents_do_not_hide_the_others(backend: RedisBackend, place: Place) -> None:
+    runs = [make_run("agent", number) for number in range(6)]
+    await backend.store_runs(runs)
+    keys = {run.id: f"{backend.key_prefix}@run:agent:{run.id}" for run in runs}
+    await place.raw.execute_command("JSON.SET", keys[runs[1].id], "$.record", '"{not json"')
+    await place.raw.execute_command("JSON.SET", keys[runs[4].id], "$.record", "17")
+    good = [runs[0], runs[2], runs[3], runs[5]]
+    with pytest.raises(CorruptDocumentsError) as caught:
+        await backend.list_runs("agent")
+    assert [error.key for error in caught.value.errors] == [keys[runs[1].id], keys[runs[4].id]]
+    assert as_value(caught.value.good) == as_value(good)
+    assert as_value(await backend.list_runs("agent", on_corrupt="skip")) == as_value(good)
+    with pytest.raises(CorruptDocumentError):
+        await backend.load_run("agent", runs[1].id)
+    streamed: list[RunRecord] = []
+    with pytest.raises(CorruptDocumentsError) as later:
+        async for run in backend.iter_runs("agent"):
+            streamed.append(run)
+    assert as_value(streamed) == as_value(good)
+    assert len(later.value.errors) == 2
+    collected: list[CorruptDocumentError] = []
+    assert len([run async for run in backend.iter_runs("agent", on_corrupt="skip", corrupt=collected)]) == 4
+    assert len(collected) == 2
+
+
+async def test_thousands_of_runs_are_listed_whole(place: Place) -> None:
+    backend = await place.open()
+    await backend.store_runs(make_run("agent", number) for number in range(12_000))
+    listed = await backend.list_runs("agent")
+    assert [run.model_extra["of_a_later_release"]["number"] for run in listed] == list(range(12_000))
