@@ -10,6 +10,7 @@ import redis.asyncio
 from fakeredis._clients._async import FakeBaseAsyncConnection, FakeReader, FakeWriter
 from fakeredis._clients._sync import FakeBaseConnection
 
+from relay_models.embedded.errors import ServerClosedError
 from relay_models.embedded.protocol import Request
 from relay_models.embedded.sockets import AsyncEngineSocket, EngineSocket
 
@@ -37,6 +38,12 @@ class DirectMixin:
     def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[Request]:
         return [request for command in commands for request in self.pack(*command)]
 
+    def _commit(self) -> None:
+        try:
+            self._server.commit()
+        except ServerClosedError as error:
+            raise redis.ConnectionError(str(error)) from error
+
     def __str__(self) -> str:
         return f"{type(self).__name__}({self._server!r})"
 
@@ -50,12 +57,13 @@ class EngineConnection(DirectMixin, FakeBaseConnection, redis.Connection):
 
     def _connect(self) -> EngineSocket:
         if not self._server.connected:
-            raise redis.ConnectionError("this embedded server was closed")
+            raise redis.ConnectionError(self._server.failure)
         return EngineSocket(self._server, client_class=redis.Redis, db=self.db, client_info=self._client_info)
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        self._server.commit()
-        return super().read_response(*args, **kwargs)
+        reply = super().read_response(*args, **kwargs)
+        self._commit()
+        return reply
 
 
 class AsyncEngineConnection(DirectMixin, FakeBaseAsyncConnection, redis.asyncio.Connection):
@@ -63,7 +71,7 @@ class AsyncEngineConnection(DirectMixin, FakeBaseAsyncConnection, redis.asyncio.
 
     async def _connect(self) -> None:
         if not self._server.connected:
-            raise redis.ConnectionError("this embedded server was closed")
+            raise redis.ConnectionError(self._server.failure)
         self._sock = AsyncEngineSocket(
             self._server, self.db, client_class=redis.asyncio.Redis, client_info=self._client_info
         )
@@ -71,5 +79,6 @@ class AsyncEngineConnection(DirectMixin, FakeBaseAsyncConnection, redis.asyncio.
         self._writer = FakeWriter(self._sock)
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        self._server.commit()
-        return await super().read_response(*args, **kwargs)
+        reply = await super().read_response(*args, **kwargs)
+        self._commit()
+        return reply

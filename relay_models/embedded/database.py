@@ -1,14 +1,17 @@
-"""One numbered database that notes every key that changes, however it changes."""
+"""One numbered database that notes every key that changes, however it changes: in memory, or in the file."""
 
 from __future__ import annotations
 
 import heapq
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from fakeredis._core import Database
 
-__all__ = ["TrackedDatabase"]
+from relay_models.embedded.keyspace import FileKeyspace
+
+__all__ = ["FileDatabase", "TrackedDatabase"]
 
 
 class TrackedDatabase(Database):
@@ -60,8 +63,26 @@ class TrackedDatabase(Database):
         """Delete what has expired by now, so that nobody sees it."""
         self._remove_expired()
 
+    def keys_from(self, prefix: bytes) -> Iterator[bytes]:
+        """The keys that begin with `prefix`."""
+        return iter([key for key in self if key.startswith(prefix)])
+
+    def count_expiring(self) -> int:
+        """How many keys have a time to live."""
+        return sum(item.expireat is not None for item in self._dict.values())
+
+    def changed(self, key: bytes, change: tuple[int, int] | None) -> None:
+        """Take note that `key` was written. `change` is how, where it is a list changed at its ends."""
+
+    def write(self) -> None:
+        """Put what changed into the open transaction, where there is a file."""
+
     def clear(self) -> None:
-        super().clear()
+        for key in [key for key in self._watches if key in self._dict]:
+            self.notify_watch(key)
+        self.wake_all()
+        self._dict.clear()
+        self._expiry_heap.clear()
         self.touched.clear()
         self.emptied = True
 
@@ -71,5 +92,60 @@ class TrackedDatabase(Database):
             assert isinstance(side, TrackedDatabase)
             side.touched.clear()
             side.emptied = True
-            side.touched.update(dict.fromkeys(side._dict))
+            for key in list(side._watches):
+                side.notify_watch(key)
             side.wake_all()
+
+
+class FileDatabase(TrackedDatabase):
+    """A database whose keys are in the file. What expires is found there too, not in a heap of every key."""
+
+    _dict: FileKeyspace  # type: ignore[assignment]
+
+    def __init__(self, lock: threading.Lock | None, number: int, keyspace: FileKeyspace) -> None:
+        super().__init__(lock, number)
+        self._dict = keyspace
+        self._soonest = keyspace.next_expiry()
+
+    def schedule_expiry(self, key: bytes, expireat: float | None) -> None:
+        if expireat is not None and (self._soonest is None or expireat < self._soonest):
+            self._soonest = expireat
+
+    def _remove_expired(self) -> None:
+        while self._soonest is not None and self._soonest < self.time:
+            for key in self._dict.expired(self.time):
+                self.touched[key] = None
+                del self._dict[key]
+            self._soonest = self._dict.next_expiry()
+
+    def random_key(self) -> bytes | None:
+        self._remove_expired()
+        return self._dict.random_key()
+
+    def keys_from(self, prefix: bytes) -> Iterator[bytes]:
+        return self._dict.keys_from(prefix)
+
+    def count_expiring(self) -> int:
+        return self._dict.count_expiring()
+
+    def scan(self, after: int, count: int) -> tuple[int, list[bytes]]:
+        """Up to `count` keys behind the cursor `after`, and the next cursor: 0 at the end."""
+        self._remove_expired()
+        return self._dict.scan(after, count)
+
+    def changed(self, key: bytes, change: tuple[int, int] | None) -> None:
+        self._dict.mark(key, change)
+
+    def write(self) -> None:
+        self._dict.write()
+
+    def swap(self, other: Database) -> None:
+        assert isinstance(other, FileDatabase)
+        self.write()
+        other.write()
+        ours, theirs = self.number, other.number
+        self._dict.renumber(-1)
+        other._dict.renumber(ours)
+        self._dict.renumber(theirs)
+        super().swap(other)
+        self._soonest, other._soonest = other._soonest, self._soonest

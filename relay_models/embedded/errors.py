@@ -6,6 +6,7 @@
     ├── ServerClosedError (ConnectionError)     the server object was closed, or its file failed under it
     ├── FileInUseError (BlockingIOError)        another process, or this one, has the file open; `pid` says which
     ├── NotAnEngineFileError (ValueError)       the file was written by something else
+    ├── FileUnavailableError (OSError)          the file cannot be made, read or written
     ├── DamagedFileError (OSError)              the file was ours and can no longer be read
     ├── NewerFileError (ValueError)             the file was written by a later release
     ├── TransferError (ValueError)              a dump that cannot be read, or a key that cannot be moved
@@ -18,6 +19,7 @@ __all__ = [
     "DamagedFileError",
     "EmbeddedError",
     "FileInUseError",
+    "FileUnavailableError",
     "NewerFileError",
     "NotAnEngineFileError",
     "ServerClosedError",
@@ -44,6 +46,10 @@ class FileInUseError(EmbeddedError, BlockingIOError):
 
 class NotAnEngineFileError(EmbeddedError, ValueError):
     """The file holds something else. It was left as it is."""
+
+
+class FileUnavailableError(EmbeddedError, OSError):
+    """The file cannot be made, read or written: no such directory, no permission, a full disk."""
 
 
 class DamagedFileError(EmbeddedError, OSError):

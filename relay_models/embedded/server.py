@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +12,7 @@ from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
 
 from relay_models.embedded.connections import AsyncEngineConnection, EngineConnection
 from relay_models.embedded.state import EngineState
+from relay_models.embedded.storage import Storage, Sync
 
 __all__ = ["EmbeddedServer"]
 
@@ -24,13 +24,25 @@ class EmbeddedServer:
     server at a time may have open. `client` and `async_client` give as many redis-py clients as are wanted, for any
     threads and event loops. Two servers share nothing.
 
+    `sync` says what an acknowledged change survives: ``"process"``, the death of this process at any moment, or
+    ``"power"``, also that of the machine, at the cost of a disk write per batch of commands.
+
+    Raises `FileInUseError`, `NotAnEngineFileError`, `NewerFileError`, `DamagedFileError` or `FileUnavailableError`.
+
     Usable as a context manager, sync or async; leaving it closes the server.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        connection = sqlite3.connect(":memory:", check_same_thread=False)
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, sync: Sync = "process") -> None:
+        if sync not in ("process", "power"):
+            raise ValueError(f"sync is 'process' or 'power', not {sync!r}")
         self.path = None if path is None else os.fspath(path)
-        self._state = EngineState(connection)
+        storage = None if self.path is None else Storage(self.path, sync)
+        try:
+            self._state = EngineState(storage)
+        except BaseException:
+            if storage is not None:
+                storage.close()
+            raise
 
     def client(self, **options: Any) -> redis.Redis:
         """A synchronous client. `options` are redis-py's: ``db``, ``decode_responses``, ``protocol``, …"""

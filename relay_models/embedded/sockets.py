@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import sqlite3
 import time
 from collections import deque
 from collections.abc import Generator
@@ -13,15 +14,29 @@ from fakeredis import _msgs as msgs
 from fakeredis._commands import COMMANDS_WITH_SUB, SUPPORTED_COMMANDS, Signature
 from fakeredis._helpers import QUEUED, NoResponse, SimpleError
 from fakeredis._socket import AsyncFakeSocket, FakeSocket
+from fakeredis.model import XStream
 from redis.exceptions import ResponseError
 
+from relay_models.embedded.errors import EmbeddedError
 from relay_models.embedded.json_reads import JsonCommands
 from relay_models.embedded.module_commands import ModuleCommands
 from relay_models.embedded.protocol import Request, RequestReader
 from relay_models.embedded.registry import COMMANDS, CONTAINERS
+from relay_models.embedded.server_commands import ServerCommands
 from relay_models.embedded.state import EngineState
 
 __all__ = ["AsyncEngineSocket", "EngineSocket", "Request"]
+
+# The commands that leave a list's elements where they are but for one end, so that the rest need not be written again.
+LEFT_END = frozenset(("lpush", "lpushx", "lpop"))
+LIST_ENDS = LEFT_END | {
+    "rpush", "rpushx", "rpop", "expire", "pexpire", "expireat", "pexpireat", "persist",
+}  # fmt: skip
+
+# What changes a stream's groups without fakeredis saying that the key changed.
+STREAM_READS = frozenset(
+    ("xreadgroup", "xack", "xackdel", "xnack", "xclaim", "xautoclaim", "xsetid", "xcfgset", "xidmprecord")
+)
 
 logger = logging.getLogger("relay_models.embedded")
 
@@ -54,7 +69,7 @@ def unknown_command(fields: list[bytes]) -> SimpleError:
     return SimpleError(_one_line(f"ERR unknown command '{name}', with args beginning with: {shown}"))
 
 
-class CommandRunner(ModuleCommands, JsonCommands):
+class CommandRunner(ModuleCommands, ServerCommands, JsonCommands):
     """What the engine changes in a fakeredis socket, sync or async: one request from its fields to its queued reply."""
 
     _server: EngineState
@@ -116,6 +131,9 @@ class CommandRunner(ModuleCommands, JsonCommands):
                 self._forget_transaction()
                 self._clear_watches()
             return error
+        except (sqlite3.Error, EmbeddedError) as error:
+            logger.error("%s failed: %s", name, error)
+            return SimpleError(f"ERR {error}")
         except Exception as error:
             # A command that breaks inside must cost its client one error reply, not the connection.
             logger.exception("%s failed", name)
@@ -129,9 +147,29 @@ class CommandRunner(ModuleCommands, JsonCommands):
                 socket._cleanup(server)
 
     def _run_command(self, func: Any, sig: Signature, args: list[Any], from_script: bool) -> Any:
+        ends = sig.name in LIST_ENDS and self._server.storage is not None
+        before = self._list_length(args) if ends else None
         result = super()._run_command(func, sig, args, from_script)  # type: ignore[misc]
-        self._server.settle()
-        return result
+        change = None
+        if before is not None:
+            after = self._list_length(args)
+            if after is not None:
+                change = (after - before if sig.name in LEFT_END else 0, after)
+        if (sig.name in STREAM_READS or sig.name.startswith("xgroup")) and self._server.storage is not None:
+            self._touch_streams(args)
+        refused = self._server.settle(change)
+        return result if refused is None else refused
+
+    def _touch_streams(self, args: list[bytes]) -> None:
+        for name in args:
+            item = self._db.get(name)
+            if item is not None and type(item.value) is XStream:
+                self._db.touched[name] = None
+
+    def _list_length(self, args: list[bytes]) -> int | None:
+        """How long the list named first is, or None where that is no list."""
+        item = self._db.get(args[0]) if args else None
+        return len(item.value) if item is not None and type(item.value) is list else None
 
     def _decode_error(self, error: SimpleError) -> ResponseError:
         return parse_error(error.value)

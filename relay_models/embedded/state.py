@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
+import time
+import weakref
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -10,13 +14,16 @@ from fakeredis import FakeServer
 from fakeredis._helpers import SimpleError
 from fakeredis.model import Hash
 
-from relay_models.embedded.database import TrackedDatabase
-from relay_models.embedded.errors import ServerClosedError
+from relay_models.embedded.database import FileDatabase, TrackedDatabase
+from relay_models.embedded.encoding import kind_code
+from relay_models.embedded.errors import DamagedFileError, EmbeddedError, FileUnavailableError, ServerClosedError
 from relay_models.embedded.json_value import JsonDocument
+from relay_models.embedded.keyspace import FileKeyspace, begin
+from relay_models.embedded.storage import Storage
 
 __all__ = ["EngineState"]
 
-DATABASES = 16
+_states: weakref.WeakSet[EngineState] = weakref.WeakSet()
 
 
 class Databases(dict[int, TrackedDatabase]):
@@ -43,8 +50,8 @@ class Documents:
         return None if item is None else indexable(item.value)
 
     def keys(self, prefix: bytes) -> Iterator[bytes]:
-        """Every key of database 0 that starts with `prefix`, in the order they were made."""
-        return iter([key for key in self._state.dbs[0] if key.startswith(prefix)])
+        """Every key of database 0 that starts with `prefix`."""
+        return self._state.dbs[0].keys_from(prefix)
 
     def json_text(self, key: bytes) -> bytes | None:
         """The JSON document at `key` as RedisJSON writes it; None when there is none."""
@@ -54,10 +61,10 @@ class Documents:
 
 def indexable(value: Any) -> tuple[Literal["json", "hash"], Any] | None:
     """A key's value as the search index takes it, or None for the types that are never indexed."""
-    if isinstance(value, Hash):
-        return "hash", value.getall()
     if type(value) is JsonDocument:
         return "json", value.value
+    if type(value) is Hash:
+        return "hash", value.getall()
     return None
 
 
@@ -65,17 +72,30 @@ class EngineState(FakeServer):
     """A fakeredis server that follows its own changes.
 
     Everything here runs under `lock`. Commands note what they touch; `settle` hands those keys to the search index,
-    and `commit` makes everything done so far durable. Connections call `commit` before a reply is read.
+    and `commit` makes everything done so far durable. Connections call `commit` before they hand a reply out.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, storage: Storage | None) -> None:
         super().__init__(version=(7, 4), server_type="redis")
-        self.connection = connection
-        self.closed = False
+        self.storage = storage
+        self.started = time.time()
+        self.port: int | None = None
+        if storage is None:
+            self.connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        else:
+            self.connection = storage.connection
+        self.failure: str | None = None
+        """Why nothing is answered any more, once that is so."""
         self.dirty = False
         self.dbs = Databases(self)  # type: ignore[assignment]
+        if storage is not None:
+            for (number,) in self.connection.execute("SELECT DISTINCT db FROM keys"):
+                self.dbs[number]
         self.documents = Documents(self)
+        begin(self.connection)
         self.engine: Any = self._new_search()
+        self.connection.execute("COMMIT")
+        _states.add(self)
 
     def _new_search(self) -> Any:
         try:
@@ -86,63 +106,138 @@ class EngineState(FakeServer):
         return SearchEngine(self.connection, self.documents)
 
     def new_database(self, number: int) -> TrackedDatabase:
-        return TrackedDatabase(self.lock, number)
+        if self.storage is None:
+            return TrackedDatabase(self.lock, number)
+        return FileDatabase(self.lock, number, FileKeyspace(self.connection, number))
 
-    def settle(self) -> None:
-        """Report the keys touched since the last call. Called with the lock held."""
+    def settle(self, change: tuple[int, int] | None = None) -> SimpleError | None:
+        """Report the keys touched since the last call. Called with the lock held.
+
+        `change` tells how the one key touched changed, where it is a list changed at its ends. Gives an error to answer
+        with where a key has a type that cannot be kept; that key is gone then.
+        """
+        refused: SimpleError | None = None
         for database in self.dbs.values():
             if not (database.touched or database.emptied):
                 continue
             self.dirty = True
             emptied, database.emptied = database.emptied, False
             touched, database.touched = database.touched, {}
-            if database.number != 0 or self.engine is None:
-                continue
-            if emptied:
-                self.engine.flushed()
+            indexed = database.number == 0 and self.engine is not None
+            if indexed:
+                begin(self.connection)
+                if emptied:
+                    self.engine.flushed()
+                    touched = {**dict.fromkeys(database.keys_from(b"")), **touched}
             for key in touched:
                 item = database._dict.get(key)
-                known = None if item is None else indexable(item.value)
-                if known is None:
-                    self.engine.changed(key, None, None)
-                else:
-                    self.engine.changed(key, *known)
-                    if type(item.value) is JsonDocument:
-                        item.value.forget_value()
+                if item is not None and self.storage is not None and kind_code(item.value) is None:
+                    del database._dict[key]
+                    item = None
+                    refused = SimpleError("ERR a value of this type cannot be kept in a file; use a server in memory")
+                if item is not None:
+                    database.changed(key, change)
+                if indexed:
+                    self._report(key, item)
+        return refused
+
+    def _report(self, key: bytes, item: Any) -> None:
+        known = None if item is None else indexable(item.value)
+        if known is None:
+            self.engine.changed(key, None, None)
+            return
+        self.engine.changed(key, *known)
+        if type(item.value) is JsonDocument:
+            item.value.forget_value()
 
     def search(self, command: str, args: list[bytes], protocol: int) -> Any:
         """Run one FT.* command on an index that has seen every change. Called with the lock held."""
-        self.dbs[0].remove_expired()
-        self.settle()
-        self.dirty = True
         if self.engine is None:
             raise SimpleError(f"ERR unknown command '{command}'")
+        self.dbs[0].remove_expired()
+        self.settle()
+        begin(self.connection)
+        self.dirty = True
         try:
             return self.engine.execute(command, args, protocol)
         except self._search_error as error:
             raise SimpleError(str(error)) from None
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether something was done that has yet to be committed."""
+        return self.dirty or any(database.touched or database.emptied for database in list(self.dbs.values()))
+
     def commit(self) -> None:
-        """Make everything done so far durable. Cheap when there is nothing to do."""
-        if not self.dirty:
+        """Make everything done so far durable. Cheap when there is nothing to do.
+
+        Raises `ServerClosedError` where that cannot be done; the server answers nothing more then.
+        """
+        if not self.unsettled:
             return
         with self.lock:
-            if self.closed:
-                raise ServerClosedError("this embedded server was closed")
-            if self.dirty:
-                self.settle()
-                if self.connection.in_transaction:
-                    self.connection.commit()
-                self.dirty = False
+            self._commit()
+
+    def _commit(self) -> None:
+        if self.failure is not None:
+            raise ServerClosedError(self.failure)
+        if not self.unsettled:
+            return
+        try:
+            self.settle()
+            for database in self.dbs.values():
+                database.write()
+            if self.connection.in_transaction:
+                self.connection.execute("COMMIT")
+        except (sqlite3.Error, EmbeddedError) as error:
+            self._fail(f"the file could not be written ({error}); close this server and open the file again")
+            raise ServerClosedError(self.failure) from error
+        self.dirty = False
+
+    def _fail(self, reason: str) -> None:
+        """Answer nothing from here on: memory may be ahead of the file, and nobody must see what may be lost."""
+        self.failure = reason
+        self.connected = False
+        if self.connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                self.connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Write what is left and let go of the file. Later commands fail."""
         with self.lock:
-            if self.closed:
-                return
-            self.settle()
-            if self.connection.in_transaction:
-                self.connection.commit()
-            self.closed = True
-            self.connected = False
-            self.connection.close()
+            already = self.failure is not None
+            try:
+                if not already:
+                    self._commit()
+            finally:
+                if self.failure is None:
+                    self.failure = "this embedded server was closed"
+                self.connected = False
+                if self.storage is not None:
+                    storage, self.storage = self.storage, None
+                    self._close_file(storage)
+                else:
+                    self.connection.close()
+
+    @staticmethod
+    def _close_file(storage: Storage) -> None:
+        try:
+            storage.close()
+        except sqlite3.DatabaseError as error:
+            raise DamagedFileError(f"{storage.path} could not be closed cleanly ({error})") from error
+        except OSError as error:
+            raise FileUnavailableError(f"{storage.path} could not be closed cleanly ({error})") from error
+
+    def abandon(self) -> None:
+        """Stop in a forked child: the file and the connection to it belong to the parent."""
+        self.failure = "this embedded server belongs to the process that opened it; open another one after a fork"
+        self.connected = False
+
+
+def _abandon_in_child() -> None:
+    for state in list(_states):
+        state.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_in_child)

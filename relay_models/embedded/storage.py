@@ -1,0 +1,191 @@
+"""The SQLite file behind an engine: made, recognised, checked, locked, and opened for the chosen level of safety."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+from relay_models.embedded.errors import (
+    DamagedFileError,
+    FileUnavailableError,
+    NewerFileError,
+    NotAnEngineFileError,
+)
+from relay_models.embedded.filelock import FileLock
+
+__all__ = ["Storage", "Sync", "create_tables"]
+
+Sync = Literal["process", "power"]
+
+APPLICATION_ID: Final = 0x52656C4D  # "RelM"
+FORMAT: Final = 1
+SQLITE_HEADER: Final = b"SQLite format 3\0"
+# What opening may spend on looking through the file. A small file is checked whole, a large one in part.
+CHECK_SECONDS: Final = 0.1
+
+SCHEMA: Final = """
+CREATE TABLE keys (
+    id INTEGER PRIMARY KEY,
+    db INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    kind INTEGER NOT NULL,
+    expire REAL,
+    value BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
+    UNIQUE (db, key)
+);
+CREATE INDEX keys_expire ON keys (expire) WHERE expire IS NOT NULL;
+CREATE TABLE parts (
+    number INTEGER PRIMARY KEY,
+    id INTEGER NOT NULL,
+    part BLOB NOT NULL,
+    value BLOB,
+    expire INTEGER,
+    UNIQUE (id, part)
+);
+"""
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables of the keyspace."""
+    connection.executescript(SCHEMA)
+
+
+class Storage:
+    """One open file. `connection` runs without implicit transactions.
+
+    Raises `FileInUseError`, `NotAnEngineFileError`, `NewerFileError`, `DamagedFileError` or `FileUnavailableError`;
+    a file that is refused is left as it is.
+    """
+
+    def __init__(self, path: str, sync: Sync = "process") -> None:
+        self.path = os.path.abspath(path)
+        with _os_errors(self.path):
+            self._lock = FileLock(self.path)
+        try:
+            with _os_errors(self.path):
+                if not os.path.exists(self.path) or os.path.getsize(self.path) == 0:
+                    self._create()
+                else:
+                    self._check()
+            self.connection = self._open(sync)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _create(self) -> None:
+        """Make the file whole under another name first, so that a half-made one is never found under its own."""
+        if os.path.exists(self.path + "-wal"):
+            raise DamagedFileError(
+                f"{self.path} is empty or gone, but {self.path}-wal is there; restore the file, or remove the other"
+            )
+        scratch = f"{self.path}.new-{os.getpid()}"
+        connection = sqlite3.connect(scratch)
+        try:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {FORMAT}")
+            create_tables(connection)
+            connection.close()
+            os.replace(scratch, self.path)
+        except BaseException:
+            connection.close()
+            with contextlib.suppress(OSError):
+                os.unlink(scratch)
+            raise
+
+    def _check(self) -> None:
+        """Refuse what is not ours, not of our time, or visibly broken, by reading alone."""
+        path = self.path
+        with open(path, "rb") as file:
+            header = file.read(100)
+        if len(header) < 100 or not header.startswith(SQLITE_HEADER):
+            raise NotAnEngineFileError(f"{path} is not a file of this engine: it is no SQLite database")
+        if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+            raise NotAnEngineFileError(f"{path} is not a file of this engine: it is another program's SQLite database")
+        version = int.from_bytes(header[60:64], "big")
+        if version > FORMAT:
+            raise NewerFileError(f"{path} has format {version}; this release reads up to {FORMAT}. Upgrade to open it")
+        logged = os.path.exists(path + "-wal")
+        shared = os.path.exists(path + "-shm")
+        page = int.from_bytes(header[16:18], "big")
+        pages = int.from_bytes(header[28:32], "big")
+        if not logged and os.path.getsize(path) < pages * (65536 if page == 1 else page):
+            raise DamagedFileError(f"{path} is cut short; restore it from a backup")
+        uri = Path(path).as_uri() + ("?mode=ro" if logged else "?mode=ro&immutable=1")
+        connection = sqlite3.connect(uri, uri=True)
+        try:
+            self._look_through(connection)
+        except sqlite3.DatabaseError as error:
+            raise DamagedFileError(f"{path} is damaged ({error}); restore it from a backup") from error
+        finally:
+            connection.close()
+            if not shared:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path + "-shm")
+
+    def _look_through(self, connection: sqlite3.Connection) -> None:
+        """Check structure and checksums for as long as opening may take."""
+        deadline = time.monotonic() + CHECK_SECONDS
+        connection.execute("SELECT id, db, key, kind, expire, checksum FROM keys ORDER BY id DESC LIMIT 1").fetchone()
+        connection.execute("SELECT id, part, value, expire FROM parts LIMIT 1").fetchone()
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, 1000)
+        try:
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if verdict != "ok":
+                raise DamagedFileError(f"{self.path} is damaged ({verdict}); restore it from a backup")
+            for key, value, checksum in connection.execute("SELECT key, value, checksum FROM keys"):
+                if zlib.crc32(value) != checksum:
+                    raise DamagedFileError(f"{self.path} is damaged (the value of {key!r}); restore it from a backup")
+                if time.monotonic() > deadline:
+                    break
+        except sqlite3.OperationalError as error:
+            if "interrupted" not in str(error):
+                raise
+
+    def _open(self, sync: Sync) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, cached_statements=256)
+        try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute("PRAGMA journal_mode = WAL")
+            # Without a sync per commit the log still survives the death of the process: it is in the system's hands.
+            connection.execute(f"PRAGMA synchronous = {'FULL' if sync == 'power' else 'NORMAL'}")
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+            connection.execute("PRAGMA cache_size = -32768")
+            connection.execute("PRAGMA temp_store = MEMORY")
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        except sqlite3.OperationalError as error:
+            connection.close()
+            raise FileUnavailableError(f"cannot open {self.path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise DamagedFileError(f"{self.path} is damaged ({error}); restore it from a backup") from error
+        return connection
+
+    def close(self) -> None:
+        """Fold the log into the file and free the lock."""
+        try:
+            self.connection.close()
+        finally:
+            self._lock.release()
+
+    def abandon(self) -> None:
+        """Let go in a forked child, where the parent goes on."""
+        self._lock.forget()
+
+
+@contextlib.contextmanager
+def _os_errors(path: str) -> Iterator[None]:
+    """Errors of the file system as errors of the engine."""
+    try:
+        yield
+    except (DamagedFileError, FileUnavailableError, BlockingIOError):
+        raise
+    except (OSError, sqlite3.OperationalError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise FileUnavailableError(f"cannot open {path}: {reason}") from error
