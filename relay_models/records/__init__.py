@@ -1,0 +1,81 @@
+"""The wire values of NeMo Relay's adaptive state, as plain pydantic models that lose nothing."""
+
+from __future__ import annotations
+
+from ._base import OpenEnum, Record, from_json, to_json, uuid7
+from .accumulators import AccumulatorState, Centroid, NodeAccumulators, RunningStats, TDigest
+from .llm import (
+    AnnotatedLlmRequest,
+    AnnotatedLlmResponse,
+    ContentPart,
+    CostEstimate,
+    CostSource,
+    FinishReason,
+    GenerationParams,
+    Message,
+    MessageRole,
+    ResponseToolCall,
+    Usage,
+)
+from .plan import ExecutionPlan, MetadataEnvelope, ParallelGroup, ParallelHint
+from .prompt import (
+    BlockContentType,
+    PromptBlock,
+    PromptIR,
+    PromptRole,
+    ProvenanceLabel,
+    SensitivityLabel,
+    TokenizationMetadata,
+    ToolSchemaHash,
+)
+from .run import CallKind, CallRecord, RunRecord
+from .stability import BlockStabilityScore, StabilityAnalysisResult, StabilityClass
+from .timestamp import Timestamp
+from .trie import LlmCallPrediction, PredictionMetrics, PredictionTrieNode, TrieEnvelope
+
+__all__ = [
+    "AccumulatorState",
+    "AnnotatedLlmRequest",
+    "AnnotatedLlmResponse",
+    "BlockContentType",
+    "BlockStabilityScore",
+    "CallKind",
+    "CallRecord",
+    "Centroid",
+    "ContentPart",
+    "CostEstimate",
+    "CostSource",
+    "ExecutionPlan",
+    "FinishReason",
+    "GenerationParams",
+    "LlmCallPrediction",
+    "Message",
+    "MessageRole",
+    "MetadataEnvelope",
+    "NodeAccumulators",
+    "OpenEnum",
+    "ParallelGroup",
+    "ParallelHint",
+    "PredictionMetrics",
+    "PredictionTrieNode",
+    "PromptBlock",
+    "PromptIR",
+    "PromptRole",
+    "ProvenanceLabel",
+    "Record",
+    "ResponseToolCall",
+    "RunRecord",
+    "RunningStats",
+    "SensitivityLabel",
+    "StabilityAnalysisResult",
+    "StabilityClass",
+    "TDigest",
+    "Timestamp",
+    "TokenizationMetadata",
+    "ToolSchemaHash",
+    "TrieEnvelope",
+    "Usage",
+    "from_json",
+    "to_json",
+    "uuid7",
+]

@@ -1,0 +1,240 @@
+"""What all records share: unknown fields kept, absent told from null, and JSON in and out with clear errors."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from relay_models.errors import InvalidRecordError
+
+__all__ = ["Record", "from_json", "to_json", "uuid7"]
+
+Factories = Mapping[str, Callable[[], Any]]
+U32 = Annotated[int, Field(strict=True, ge=0, le=2**32 - 1)]
+U64 = Annotated[int, Field(strict=True, ge=0, le=2**64 - 1)]
+F64 = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Bool = Annotated[bool, Field(strict=True)]
+
+
+def _call_index(value: Any) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and (value == "0" or value[0] != "0"):
+        value = int(value) if len(value) <= 10 else 2**32
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32:
+        return value
+    raise PydanticCustomError("call_index", "a call index is a whole number from 0 to 4294967295")
+
+
+CallIndex = Annotated[
+    int, PlainValidator(_call_index), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 2**32 - 1})
+]
+
+
+class OpenEnum(StrEnum):
+    """An enumeration that a later release of NeMo Relay may extend: an unknown word becomes a member of its own.
+
+    Such a member equals its text, is written as it came, and `is_known` is false; it is not listed by iteration.
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = value
+        member._value_ = value
+        return member
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this release of the library knows the word."""
+        return self._value_ in type(self)._value2member_map_
+
+
+class Record(BaseModel):
+    """The base of all wire values.
+
+    Unknown fields are kept at every level (`model_extra`, or as attributes). A dump holds the fields that were read or
+    set and no others, so what was absent stays absent and what was null stays null. In Python, giving or assigning
+    None to an optional field means that it is absent, as NeMo Relay writes it.
+    """
+
+    model_config = ConfigDict(
+        extra="allow",
+        validate_assignment=True,
+        protected_namespaces=(),
+        ser_json_inf_nan="constants",
+        use_attribute_docstrings=False,
+    )
+
+    # What a constructor fills in when it is not given. JSON has to bring these fields.
+    _fresh: ClassVar[Factories] = {}
+    # Fields that are written as null when they are None.
+    _nullable: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, /, **data: Any) -> None:
+        cls = type(self)
+        fields = cls.__pydantic_fields__
+        values = {
+            name: value
+            for name, value in data.items()
+            if value is not None or name not in fields or name in cls._nullable or fields[name].is_required()
+        }
+        for name, make in cls._fresh.items():
+            if name not in values:
+                values[name] = make()
+        self.__pydantic_validator__.validate_python(values, self_instance=self)
+
+    # Validation of JSON fills the instance by itself; without this mark pydantic would call __init__ for each one.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if value is None and name in type(self).__pydantic_fields__ and name not in type(self)._nullable:
+            self.__pydantic_fields_set__.discard(name)
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """The record as a dict, without the optional fields that are absent (`exclude_unset=False` shows them)."""
+        options.setdefault("exclude_unset", True)
+        return super().model_dump(**options)
+
+    def model_dump_json(self, **options: Any) -> str:
+        """The record as JSON text, the same JSON value that it was read from.
+
+        Raises:
+            InvalidRecordError: a number in it is not finite, which JSON cannot hold.
+        """
+        if options:
+            options.setdefault("exclude_unset", True)
+            text = super().model_dump_json(**options)
+        else:
+            text = self.__pydantic_serializer__.to_json(self, exclude_unset=True).decode()
+        if "NaN" in text or "Infinity" in text:
+            refuse_non_finite(self)
+        return text
+
+
+RecordType = TypeVar("RecordType")
+_adapters: dict[Any, TypeAdapter[Any]] = {}
+
+
+def adapter(kind: type[RecordType]) -> TypeAdapter[RecordType]:
+    """The (cached) adapter of a type that is no Record, such as ``list[PromptIR]``."""
+    known = _adapters.get(kind)
+    if known is None:
+        known = _adapters[kind] = TypeAdapter(kind)
+    return known
+
+
+def from_json(kind: type[RecordType], data: str | bytes) -> RecordType:
+    """Read a record, or a list of them, from JSON.
+
+    Args:
+        kind: a record type such as `RunRecord`, or a generic such as ``list[PromptIR]``.
+        data: JSON text, UTF-8 when bytes.
+
+    Raises:
+        InvalidRecordError: it is no JSON, or a value is not what its field says; names the field's path.
+    """
+    try:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return cast(RecordType, kind.__pydantic_validator__.validate_json(data))
+        return adapter(kind).validate_json(data)
+    except ValidationError as error:
+        raise invalid_record(error) from None
+
+
+def to_json(record: BaseModel | Iterable[BaseModel]) -> bytes:
+    """A record, or several as a JSON array, as compact UTF-8 JSON.
+
+    Raises:
+        InvalidRecordError: a value in it cannot be written as JSON; names the field's path.
+    """
+    if not isinstance(record, BaseModel):
+        return b"[" + b",".join([to_json(item) for item in record]) + b"]"
+    try:
+        data = record.__pydantic_serializer__.to_json(record, exclude_unset=True)
+    except ValueError as error:  # PydanticSerializationError: an object that is no JSON value, or a lone surrogate
+        raise InvalidRecordError(f"{type(record).__name__} cannot be written as JSON: {error}") from None
+    if b"NaN" in data or b"Infinity" in data:
+        refuse_non_finite(record)
+    return data
+
+
+def invalid_record(error: ValidationError) -> InvalidRecordError:
+    """The library's own error for one of pydantic's: what, where, and how many more."""
+    details = error.errors(include_url=False, include_context=False)
+    lines = []
+    for detail in details[:3]:
+        path = ".".join(str(part) for part in detail["loc"])
+        shown = repr(detail["input"])
+        if detail["type"] in ("missing", "json_invalid"):
+            shown = ""
+        elif len(shown) > 80:
+            shown = f" (got {shown[:77]}...)"
+        else:
+            shown = f" (got {shown})"
+        lines.append(f"{path or error.title}: {detail['msg']}{shown}")
+    if len(details) > 3:
+        lines.append(f"and {len(details) - 3} more")
+    path = ".".join(str(part) for part in details[0]["loc"])
+    return InvalidRecordError(f"this is no valid {error.title}: {'; '.join(lines)}", path)
+
+
+def refuse_non_finite(record: BaseModel) -> None:
+    """Raise InvalidRecordError when a number of the record is NaN or infinite; texts may hold those words."""
+    for path, value in _leaves(record.model_dump(exclude_unset=True), ()):
+        if isinstance(value, float) and not math.isfinite(value):
+            where = ".".join(path)
+            raise InvalidRecordError(f"{type(record).__name__}.{where} is {value}, which JSON cannot hold", where)
+
+
+def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, (*path, str(key)))
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _leaves(item, (*path, str(index)))
+    else:
+        yield path, value
+
+
+_uuid_lock = threading.Lock()
+_last_uuid = 0
+
+
+def uuid7() -> UUID:
+    """A new UUIDv7 (RFC 9562): 48 bits of milliseconds, then a counter seeded at random and random bits.
+
+    Within a process each is greater than the one before, also when the clock stands still or goes back.
+    """
+    global _last_uuid
+    with _uuid_lock:
+        # unix_ts_ms (48) · rand_a (12) · rand_b (62), as one number of 122 bits without version and variant.
+        fresh = (time.time_ns() // 1_000_000) << 74 | secrets.randbits(73)
+        if fresh <= _last_uuid:
+            fresh = _last_uuid + 1 + secrets.randbits(32)
+        _last_uuid = fresh
+    time_and_a, b = fresh >> 62, fresh & (1 << 62) - 1
+    milliseconds, a = time_and_a >> 12, time_and_a & 0xFFF
+    return UUID(int=(milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | a << 64 | 0b10 << 62 | b)
+
+
+def _forget_last_uuid() -> None:
+    """After a fork the lock may be held by a thread that is gone."""
+    global _uuid_lock, _last_uuid
+    _uuid_lock, _last_uuid = threading.Lock(), 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_last_uuid)

@@ -1,0 +1,218 @@
+"""Annotated LLM requests and responses, modelled loosely: typed where a query asks, the rest kept as it came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from ._base import F64, U64, Factories, OpenEnum, Record
+
+__all__ = [
+    "AnnotatedLlmRequest",
+    "AnnotatedLlmResponse",
+    "ContentPart",
+    "CostEstimate",
+    "CostSource",
+    "FinishReason",
+    "GenerationParams",
+    "Message",
+    "MessageRole",
+    "ResponseToolCall",
+    "Usage",
+]
+
+
+class MessageRole(OpenEnum):
+    """Who speaks in a message of a request, or what kind of item it is."""
+
+    SYSTEM = "system"
+    USER = "user"
+    DEVELOPER = "developer"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+    FUNCTION = "function"
+    TOOL_CALL = "tool_call"
+    TOOL_RESULT = "tool_result"
+    PROVIDER_NATIVE = "provider_native"
+
+
+class FinishReason(OpenEnum):
+    """Why a model stopped, in NeMo Relay's words."""
+
+    COMPLETE = "complete"
+    LENGTH = "length"
+    TOOL_USE = "tool_use"
+    CONTENT_FILTER = "content_filter"
+
+
+class CostSource(OpenEnum):
+    """Where a cost comes from."""
+
+    MODEL_PRICING = "model_pricing"
+    PROVIDER_REPORTED = "provider_reported"
+
+
+class ContentPart(Record):
+    """One part of a message's content; the keys beside `type` depend on it and are kept as they came."""
+
+    type: str = Field(
+        description="Kind of the part: text, image_url, image, audio, file, refusal, tool_use, tool_result, "
+        "provider_native, or what a later release adds."
+    )
+    text: str | None = Field(default=None, description="Text of a part of type text.")
+
+
+Content = str | list[ContentPart]
+
+
+class Message(Record):
+    """One message or item of a request, tagged by `role`; the other keys depend on it and are kept as they came."""
+
+    role: MessageRole = Field(description="Who speaks, or the kind of item.")
+    content: Content | None = Field(
+        default=None, description="Text, or a list of parts; null or absent where the role has none."
+    )
+    name: str | None = Field(default=None, description="Name of the speaker, the function or the tool.")
+    tool_call_id: str | None = Field(default=None, description="Call that a message of role tool answers.")
+    tool_calls: list[Any] | None = Field(default=None, description="Calls that the assistant asked for, as given.")
+
+    @property
+    def text(self) -> str:
+        """The text of the message: its parts of type text joined by newlines, "" where it has none."""
+        return _text(self.content)
+
+
+class GenerationParams(Record):
+    """Sampling parameters of a request."""
+
+    temperature: F64 | None = Field(default=None, description="Sampling temperature.")
+    max_tokens: U64 | None = Field(default=None, description="Most tokens to generate.")
+    top_p: F64 | None = Field(default=None, description="Nucleus sampling probability, 0 to 1.")
+    stop: list[str] | None = Field(default=None, description="Texts at which generation stops.")
+
+
+class AnnotatedLlmRequest(Record):
+    """A request to a model in NeMo Relay's common form; keys of providers are kept flat beside the named ones."""
+
+    messages: list[Message] = Field(default_factory=list, description="Messages of the conversation, in order.")
+    instructions: Content | None = Field(default=None, description="System instructions given apart from the messages.")
+    model: str | None = Field(default=None, description="Model that was asked for.")
+    params: GenerationParams | None = Field(default=None, description="Sampling parameters.")
+    tools: list[Any] | None = Field(default=None, description="Tool definitions, as given.")
+    tool_choice: Any = Field(
+        default=None, description='"auto", "none", "required", one named function, or a provider\'s own form.'
+    )
+    store: bool | None = Field(default=None, strict=True, description="Whether the provider may store the response.")
+    previous_response_id: str | None = Field(default=None, description="Response that this request continues.")
+    truncation: Any = Field(default=None, description="Provider's truncation setting, as given.")
+    reasoning: Any = Field(default=None, description="Provider's reasoning setting, as given.")
+    include: Any = Field(default=None, description="Extra output that was asked for, as given.")
+    user: str | None = Field(default=None, description="End user, as told to the provider.")
+    metadata: Any = Field(default=None, description="Metadata for the provider, as given.")
+    service_tier: str | None = Field(default=None, description="Service tier that was asked for.")
+    parallel_tool_calls: bool | None = Field(
+        default=None, strict=True, description="Whether the model may call tools in parallel."
+    )
+    max_output_tokens: U64 | None = Field(default=None, description="Most tokens to generate, reasoning included.")
+    max_tool_calls: U64 | None = Field(default=None, description="Most tool calls in one response.")
+    top_logprobs: U64 | None = Field(default=None, description="Log probabilities to return per token.")
+    stream: bool | None = Field(default=None, strict=True, description="Whether the response was to be streamed.")
+    api_specific: Any = Field(default=None, description="Fields of one provider's API, an object tagged by `api`.")
+
+    _fresh: ClassVar[Factories] = {"messages": list}
+
+    @property
+    def texts(self) -> list[str]:
+        """The instructions and the messages that have any text, in order."""
+        texts = [_text(self.instructions), *(message.text for message in self.messages)]
+        return [text for text in texts if text]
+
+
+class ResponseToolCall(Record):
+    """A tool call that a model asked for."""
+
+    id: str = Field(description="Identifier of the call, which the tool's result refers to.")
+    name: str = Field(description="Name of the tool.")
+    arguments: Any = Field(description="Arguments, any JSON value.")
+
+    _nullable: ClassVar[frozenset[str]] = frozenset({"arguments"})
+
+
+class CostEstimate(Record):
+    """What one call cost, in `currency` units (not cents)."""
+
+    total: F64 | None = Field(default=None, description="Whole cost, in `currency`.")
+    currency: str = Field(default="USD", description="ISO 4217 code of the currency.")
+    input: F64 | None = Field(default=None, description="Cost of the uncached prompt tokens, in `currency`.")
+    output: F64 | None = Field(default=None, description="Cost of the output tokens, in `currency`.")
+    cache_read: F64 | None = Field(default=None, description="Cost of the tokens read from a cache, in `currency`.")
+    cache_write: F64 | None = Field(default=None, description="Cost of the tokens written to a cache, in `currency`.")
+    source: CostSource = Field(description="Who computed it: NeMo Relay's price list, or the provider.")
+    pricing_provider: str | None = Field(default=None, description="Provider in the price list that was used.")
+    pricing_model: str | None = Field(default=None, description="Model in the price list that was used.")
+    pricing_as_of: str | None = Field(default=None, description="Date of the price list.")
+    pricing_source: str | None = Field(default=None, description="Origin of the price list.")
+
+    _fresh: ClassVar[Factories] = {"currency": lambda: "USD"}
+
+    @property
+    def amount(self) -> float | None:
+        """The cost in `currency`: the total, or the sum of the parts that a provider reported without a total."""
+        if self.total is not None or self.source != CostSource.PROVIDER_REPORTED:
+            return self.total
+        parts = [part for part in (self.input, self.output, self.cache_read, self.cache_write) if part is not None]
+        return sum(parts) if parts else None
+
+
+class Usage(Record):
+    """Tokens of one response, as the provider counted them."""
+
+    prompt_tokens: U64 | None = Field(default=None, description="Tokens of the prompt, cached ones included.")
+    completion_tokens: U64 | None = Field(default=None, description="Tokens of the output.")
+    total_tokens: U64 | None = Field(default=None, description="Tokens of prompt and output.")
+    cache_read_tokens: U64 | None = Field(default=None, description="Prompt tokens that came from a cache.")
+    cache_write_tokens: U64 | None = Field(default=None, description="Prompt tokens that were written to a cache.")
+    cost: CostEstimate | None = Field(default=None, description="What the call cost.")
+
+
+class AnnotatedLlmResponse(Record):
+    """A model's response in NeMo Relay's common form; keys of providers are kept flat beside the named ones."""
+
+    id: str | None = Field(default=None, description="Provider's identifier of the response.")
+    model: str | None = Field(default=None, description="Model that answered.")
+    message: Content | None = Field(default=None, description="Answer: text, or a list of parts.")
+    tool_calls: list[ResponseToolCall] | None = Field(default=None, description="Tool calls that the model asked for.")
+    finish_reason: FinishReason | dict[str, Any] | None = Field(
+        default=None,
+        description='Why the model stopped: complete, length, tool_use, content_filter, or {"unknown": text}.',
+    )
+    usage: Usage | None = Field(default=None, description="Tokens and cost.")
+    optimization_summary: Any = Field(default=None, description="What NeMo Relay's optimizations saved, as given.")
+    api_specific: Any = Field(default=None, description="Fields of one provider's API, an object tagged by `api`.")
+
+    @property
+    def text(self) -> str:
+        """The text of the answer: its parts of type text joined by newlines, "" where it has none."""
+        return _text(self.message)
+
+    @property
+    def finish_reason_text(self) -> str | None:
+        """The finish reason as one word: of ``{"unknown": "pause"}`` it is ``"pause"``."""
+        reason = self.finish_reason
+        if isinstance(reason, dict):
+            return next((value for value in reason.values() if isinstance(value, str)), None)
+        return None if reason is None else str(reason)
+
+
+def _text(content: Content | None) -> str:
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "\n".join(_part_texts(content))
+
+
+def _part_texts(parts: list[ContentPart]) -> Iterator[str]:
+    for part in parts:
+        if part.text:
+            yield part.text

@@ -1,0 +1,182 @@
+"""Runs and their calls: what an agent did, when, and with how many tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, ClassVar
+from uuid import UUID
+
+from pydantic import Field
+
+from ._base import U32, Factories, OpenEnum, Record, uuid7
+from .llm import AnnotatedLlmRequest, AnnotatedLlmResponse
+from .plan import MetadataEnvelope
+from .timestamp import Timestamp
+
+__all__ = ["CallKind", "CallRecord", "RunRecord"]
+
+
+class CallKind(OpenEnum):
+    """What was called. A kind of a later release is kept: it counts as a call, but as neither of these two."""
+
+    LLM = "llm"
+    TOOL = "tool"
+
+
+class CallRecord(Record):
+    """One LLM or tool call of a run."""
+
+    kind: CallKind = Field(description="What was called: llm or tool.")
+    name: str = Field(description="Name of the tool, or of the provider for an LLM call.")
+    started_at: Timestamp = Field(default=..., description="When the call began (RFC 3339, up to nanoseconds).")
+    ended_at: Timestamp | None = Field(
+        default=None, description="When the call ended (RFC 3339, up to nanoseconds); absent while it runs."
+    )
+    metadata_snapshot: MetadataEnvelope | None = Field(default=None, description="Metadata at the time of the call.")
+    output_tokens: U32 | None = Field(default=None, description="Tokens of the output, where the provider told.")
+    prompt_tokens: U32 | None = Field(default=None, description="Tokens of the prompt, where the provider told.")
+    total_tokens: U32 | None = Field(default=None, description="Tokens of both, where the provider told.")
+    model_name: str | None = Field(default=None, description="Model that answered, where the response could be read.")
+    tool_call_count: U32 | None = Field(default=None, description="Tool calls that the model asked for.")
+    annotated_request: AnnotatedLlmRequest | None = Field(default=None, description="Request, where it could be read.")
+    annotated_response: AnnotatedLlmResponse | None = Field(
+        default=None, description="Response, where it could be read."
+    )
+
+    _fresh: ClassVar[Factories] = {"started_at": Timestamp.now}
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the call has ended."""
+        return self.ended_at is not None
+
+    @property
+    def duration(self) -> timedelta | None:
+        """The time from start to end, cut to microseconds; None while the call runs."""
+        return None if self.ended_at is None else self.ended_at - self.started_at
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the model stopped, as one word; None where the response does not say."""
+        response = self.annotated_response
+        return None if response is None else response.finish_reason_text
+
+    @property
+    def cache_read_tokens(self) -> int | None:
+        """Prompt tokens that came from a cache, where the provider told."""
+        response = self.annotated_response
+        return None if response is None or response.usage is None else response.usage.cache_read_tokens
+
+
+class RunRecord(Record):
+    """One run of an agent: a scope of type Agent, with the calls under it in the order in which they started."""
+
+    id: UUID = Field(default=..., description="Identifier of the run; a new UUIDv7 when made in Python.")
+    agent_id: str = Field(description="Agent that ran; any text.")
+    calls: list[CallRecord] = Field(default=..., description="Calls of the run, in the order in which they started.")
+    started_at: Timestamp = Field(default=..., description="When the run began (RFC 3339, up to nanoseconds).")
+    ended_at: Timestamp | None = Field(
+        default=None, description="When the run ended (RFC 3339, up to nanoseconds); absent while it runs."
+    )
+
+    _fresh: ClassVar[Factories] = {"id": uuid7, "calls": list, "started_at": Timestamp.now}
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has ended."""
+        return self.ended_at is not None
+
+    @property
+    def duration(self) -> timedelta | None:
+        """The time from start to end, cut to microseconds; None while the run goes on."""
+        return None if self.ended_at is None else self.ended_at - self.started_at
+
+    @property
+    def llm_calls(self) -> list[CallRecord]:
+        """The calls to models, in order."""
+        return [call for call in self.calls if call.kind == "llm"]
+
+    @property
+    def tool_calls(self) -> list[CallRecord]:
+        """The calls to tools, in order."""
+        return [call for call in self.calls if call.kind == "tool"]
+
+    @property
+    def unfinished_calls(self) -> list[CallRecord]:
+        """The calls without an end: still running, or cut off."""
+        return [call for call in self.calls if call.ended_at is None]
+
+    @property
+    def providers(self) -> list[str]:
+        """Names of the LLM calls, each once, sorted."""
+        return sorted({call.name for call in self.calls if call.kind == "llm"})
+
+    @property
+    def models(self) -> list[str]:
+        """Models that answered, each once, sorted."""
+        return _distinct(call.model_name for call in self.calls)
+
+    @property
+    def tools(self) -> list[str]:
+        """Names of the tools that were called, each once, sorted."""
+        return sorted({call.name for call in self.calls if call.kind == "tool"})
+
+    @property
+    def finish_reasons(self) -> list[str]:
+        """Why models stopped, each reason once, sorted."""
+        return _distinct(call.finish_reason for call in self.calls)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Sum of the calls' prompt tokens, as far as providers told them."""
+        return sum(call.prompt_tokens or 0 for call in self.calls)
+
+    @property
+    def output_tokens(self) -> int:
+        """Sum of the calls' output tokens, as far as providers told them."""
+        return sum(call.output_tokens or 0 for call in self.calls)
+
+    @property
+    def total_tokens(self) -> int:
+        """Sum of the calls' total tokens, as far as providers told them."""
+        return sum(call.total_tokens or 0 for call in self.calls)
+
+    @property
+    def cache_read_tokens(self) -> int:
+        """Sum of the calls' prompt tokens that came from a cache, as far as providers told them."""
+        return sum(call.cache_read_tokens or 0 for call in self.calls)
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """What the calls cost, by currency; empty when no cost is known."""
+        costs: dict[str, float] = {}
+        for call in self.calls:
+            response = call.annotated_response
+            cost = None if response is None or response.usage is None else response.usage.cost
+            amount = None if cost is None else cost.amount
+            if cost is not None and amount is not None:
+                currency = cost.currency.upper()
+                costs[currency] = costs.get(currency, 0.0) + amount
+        return costs
+
+    @property
+    def cost(self) -> float | None:
+        """What the calls cost together; None when no cost is known, or when they are in several currencies."""
+        costs = self.costs
+        return next(iter(costs.values())) if len(costs) == 1 else None
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of all prompts and answers, in order, each once (a conversation repeats its beginning)."""
+        texts: dict[str, Any] = {}
+        for call in self.calls:
+            if call.annotated_request is not None:
+                texts.update(dict.fromkeys(call.annotated_request.texts))
+            if call.annotated_response is not None and (answer := call.annotated_response.text):
+                texts[answer] = None
+        return list(texts)
+
+
+def _distinct(values: Iterable[str | None]) -> list[str]:
+    return sorted({value for value in values if value is not None})

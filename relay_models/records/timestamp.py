@@ -1,0 +1,253 @@
+"""`Timestamp`: an RFC 3339 instant with nanoseconds that keeps the text it was read from."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from functools import total_ordering
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+__all__ = ["Timestamp"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
+
+# A blank between date and time, and lower-case letters, are what RFC 3339 section 5.6 lets a writer choose.
+_RFC_3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):\d\d:)(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))",
+    re.ASCII,
+)
+
+
+@total_ordering
+class Timestamp:
+    """An instant as NeMo Relay writes it: RFC 3339 text with up to nanoseconds, always with an offset.
+
+    The text is kept as it is, so what is read and written again is the same. Equality, order and hash go by the
+    instant, in nanoseconds: two texts of one instant are equal, and an aware `datetime` compares as well.
+
+    Args:
+        value: RFC 3339 text, an aware `datetime` (microseconds), or another `Timestamp`.
+
+    Raises:
+        ValueError: the text is not RFC 3339 or names no instant, or the datetime has no time zone.
+        TypeError: the value is none of these.
+    """
+
+    __slots__ = ("_nanoseconds", "_text")
+    _text: str
+    _nanoseconds: int | None
+
+    def __init__(self, value: str | datetime | Timestamp) -> None:
+        if isinstance(value, str):
+            text = str(value)
+            nanoseconds: int | None = _instant(text)
+        elif isinstance(value, Timestamp):
+            text, nanoseconds = value._text, value._nanoseconds
+        elif isinstance(value, datetime):
+            if value.tzinfo is None or value.utcoffset() is None:
+                raise ValueError(
+                    f"{value!r} has no time zone: pass an aware datetime, such as datetime.now(timezone.utc)"
+                )
+            text = value.isoformat()
+            if text.endswith("+00:00"):
+                text = text[:-6] + "Z"
+            nanoseconds = _instant(text)
+        else:
+            raise TypeError(f"a timestamp is RFC 3339 text or an aware datetime, not {type(value).__name__}")
+        _set(self, "_text", text)
+        _set(self, "_nanoseconds", nanoseconds)
+
+    @classmethod
+    def now(cls) -> Timestamp:
+        """The present, in UTC, with the nanoseconds that the clock gives."""
+        return cls.from_nanoseconds(time.time_ns())
+
+    @classmethod
+    def from_nanoseconds(cls, nanoseconds: int) -> Timestamp:
+        """The instant so many nanoseconds after 1970-01-01T00:00:00Z, written in UTC.
+
+        Raises:
+            ValueError: the year is not within 1 to 9999.
+        """
+        seconds, rest = divmod(nanoseconds, 1_000_000_000)
+        try:
+            text = (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
+        except OverflowError:
+            raise ValueError(f"{nanoseconds} ns after 1970 is outside of the years 1 to 9999") from None
+        # As chrono prints it: no digits, or 3, 6 or 9 of them.
+        digits = f"{rest:09}"
+        while digits.endswith("000"):
+            digits = digits[:-3]
+        return cls(f"{text}.{digits}Z" if digits else f"{text}Z")
+
+    @property
+    def text(self) -> str:
+        """The RFC 3339 text, as it was read."""
+        return self._text
+
+    @property
+    def nanoseconds(self) -> int:
+        """Nanoseconds since 1970-01-01T00:00:00Z (digits past the ninth are cut)."""
+        nanoseconds = self._nanoseconds
+        if nanoseconds is None:
+            nanoseconds = _instant(self._text)
+            _set(self, "_nanoseconds", nanoseconds)
+        return nanoseconds
+
+    @property
+    def microseconds(self) -> int:
+        """Microseconds since 1970-01-01T00:00:00Z, rounded down: what the time columns hold."""
+        return self.nanoseconds // 1000
+
+    @property
+    def datetime(self) -> datetime:
+        """The instant as an aware `datetime`, in the offset of the text, cut to microseconds.
+
+        Raises:
+            OverflowError: only for the leap second at the end of the year 9999.
+        """
+        text = self._text
+        leap = text[17:19] == "60"
+        if leap:
+            text = f"{text[:17]}59{text[19:]}"
+        value = datetime.fromisoformat(text.upper())
+        return value + _SECOND if leap else value
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"Timestamp({self._text!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Timestamp):
+            return self._text == other._text or self.nanoseconds == other.nanoseconds
+        if isinstance(other, datetime):
+            nanoseconds = _of_datetime(other)
+            return nanoseconds is not None and self.nanoseconds == nanoseconds
+        return NotImplemented
+
+    def __lt__(self, other: object) -> bool:
+        if isinstance(other, Timestamp):
+            return self.nanoseconds < other.nanoseconds
+        if isinstance(other, datetime):
+            nanoseconds = _of_datetime(other)
+            if nanoseconds is None:
+                raise TypeError("a Timestamp cannot be compared with a datetime that has no time zone")
+            return self.nanoseconds < nanoseconds
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        # What equals a datetime has to hash as it does.
+        micros, rest = divmod(self.nanoseconds, 1000)
+        if rest:
+            return hash(self.nanoseconds)
+        try:
+            return hash(_EPOCH + timedelta(microseconds=micros))
+        except OverflowError:  # an instant in year 1 or 9999 whose UTC date is outside of what datetime has
+            return hash(self.datetime)
+
+    def __sub__(self, other: object) -> timedelta:
+        """The time from `other` to this instant, cut to microseconds."""
+        if isinstance(other, Timestamp):
+            return timedelta(microseconds=(self.nanoseconds - other.nanoseconds) // 1000)
+        if isinstance(other, datetime):
+            nanoseconds = _of_datetime(other)
+            if nanoseconds is not None:
+                return timedelta(microseconds=(self.nanoseconds - nanoseconds) // 1000)
+        return NotImplemented
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a Timestamp does not change: assign a new one instead of setting {name!r}")
+
+    def __reduce__(self) -> tuple[type[Timestamp], tuple[str]]:
+        return Timestamp, (self._text,)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.json_or_python_schema(
+            json_schema=core_schema.no_info_after_validator_function(_from_text, core_schema.str_schema(strict=True)),
+            python_schema=core_schema.no_info_plain_validator_function(_from_python),
+            serialization=core_schema.to_string_ser_schema(when_used="json"),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "format": "date-time"}
+
+
+_new = object.__new__
+_set = object.__setattr__
+_parse_datetime = datetime.fromisoformat
+
+
+def _instant(text: str) -> int:
+    """Nanoseconds since 1970 of RFC 3339 text; ValueError says what is wrong with it."""
+    match = _RFC_3339.fullmatch(text)
+    if match is None:
+        raise ValueError(
+            f"{text[:60]!r} is not an RFC 3339 time with an offset, such as '2026-11-23T11:19:08.736656086Z'"
+        )
+    date, clock, seconds, fraction, sign, hours, minutes = match.groups()
+    leap = seconds == "60"
+    try:
+        value = _parse_datetime(f"{date}T{clock}{'59' if leap else seconds}+00:00")
+    except ValueError as error:
+        raise ValueError(f"{text[:60]!r} names no instant: {error}") from None
+    difference = value - _EPOCH
+    whole = difference.days * 86_400 + difference.seconds + leap
+    if sign:
+        offset = int(hours) * 3600 + int(minutes) * 60
+        whole = whole - offset if sign == "+" else whole + offset
+    return whole * 1_000_000_000 + (int(fraction[:9].ljust(9, "0")) if fraction else 0)
+
+
+def _of_datetime(value: datetime) -> int | None:
+    offset = value.utcoffset()
+    if offset is None:
+        return None
+    difference = value.replace(tzinfo=UTC) - _EPOCH - offset
+    return (difference.days * 86_400_000_000 + difference.seconds * 1_000_000 + difference.microseconds) * 1000
+
+
+def _from_text(text: str) -> Timestamp:
+    # The form that NeMo Relay writes is checked by the C parser and read as a number only when somebody asks;
+    # all other forms take the thorough way.
+    lazily = False
+    if text[-1:] == "Z" and text[10:11] == "T" and 20 <= len(text) <= 30 and text.isascii():
+        try:
+            _parse_datetime(text)
+        except ValueError:
+            pass
+        else:
+            # The C parser also takes other ISO 8601 forms, and anything after the sixth digit.
+            lazily = (
+                text[4] == "-" == text[7]
+                and text[16] == ":"
+                and text[11:13] != "24"
+                and (len(text) == 20 or (text[19] == "." and text[20:-1].isdigit()))
+            )
+    stamp = _new(Timestamp)
+    _set(stamp, "_text", text)
+    if lazily:
+        _set(stamp, "_nanoseconds", None)
+        return stamp
+    try:
+        _set(stamp, "_nanoseconds", _instant(text))
+    except ValueError as error:
+        raise PydanticCustomError("timestamp", "{reason}", {"reason": str(error)}) from None
+    return stamp
+
+
+def _from_python(value: Any) -> Timestamp:
+    if isinstance(value, Timestamp):
+        return value
+    try:
+        return Timestamp(value)
+    except (TypeError, ValueError) as error:
+        raise PydanticCustomError("timestamp", "{reason}", {"reason": str(error)}) from None
