@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-__all__ = ["ProtocolError", "Request", "RequestReader", "encode_reply"]
+from fakeredis._helpers import SimpleError, SimpleString
+
+__all__ = ["ProtocolError", "PushReply", "Request", "RequestReader", "SetReply", "encode_reply"]
 
 MAX_INLINE: Final = 64 * 1024
 MAX_FIELDS: Final = 1024 * 1024
@@ -42,6 +44,11 @@ class RequestReader:
         self._missing = 0  # fields of the current request still to come
         self._length = -1  # bytes of the current field, or -1 while its length is not known
         self._held = 0  # bytes in the fields of the current request
+
+    @property
+    def pending(self) -> int:
+        """How many bytes of an incomplete request are held."""
+        return len(self._buffer) + self._held
 
     def feed(self, data: bytes) -> Iterator[Request]:
         """Take in `data`, and give the requests that are complete by now."""
@@ -187,8 +194,16 @@ def split_inline(line: bytes) -> list[bytes]:
         words.append(bytes(word))
 
 
+class SetReply(list[Any]):
+    """A reply that RESP3 has as a set."""
+
+
+class PushReply(list[Any]):
+    """A message that answers no request: RESP3 marks it, RESP2 sends an array."""
+
+
 def encode_reply(value: Any, protocol: int, out: list[bytes]) -> None:
-    """Append the pieces of one reply to `out`. `value` already has the shape of `protocol`; errors are `ReplyError`."""
+    """Append the pieces of one reply, which already has the shape of `protocol`, to `out`."""
     kind = type(value)
     if kind is bytes:
         out.append(b"$%d\r\n%b\r\n" % (len(value), value))
@@ -210,8 +225,13 @@ def encode_reply(value: Any, protocol: int, out: list[bytes]) -> None:
     elif kind is float:
         text = encode_double(value)
         out.append(b",%b\r\n" % text if protocol == 3 else b"$%d\r\n%b\r\n" % (len(text), text))
-    elif isinstance(value, (set, frozenset)):
-        out.append(b"~%d\r\n" % len(value) if protocol == 3 else b"*%d\r\n" % len(value))
+    elif kind is SimpleString:
+        out.append(b"+%b\r\n" % value.value)
+    elif isinstance(value, SimpleError):
+        out.append(b"-%b\r\n" % value.value.replace("\r", " ").replace("\n", " ").encode())
+    elif isinstance(value, (SetReply, PushReply, set, frozenset)):
+        mark = b"*" if protocol == 2 else b">" if kind is PushReply else b"~"
+        out.append(b"%b%d\r\n" % (mark, len(value)))
         for item in value:
             encode_reply(item, protocol, out)
     elif isinstance(value, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hmac
 import os
 import sqlite3
 import sys
@@ -11,7 +12,7 @@ import zlib
 from typing import Any
 
 from fakeredis import _msgs as msgs
-from fakeredis._command_args_parsing import DbIndex, Int
+from fakeredis._command_args_parsing import DbIndex, Int, Timeout
 from fakeredis._commands import Key
 from fakeredis._core import CommandItem, Item
 from fakeredis._helpers import OK, SimpleError, SimpleString, casematch, compile_pattern
@@ -58,6 +59,7 @@ class ServerCommands:
     _client_info: Any
     _db: Any
     _db_num: int
+    _logged_in = False
 
     # The keyspace
 
@@ -118,6 +120,20 @@ class ServerCommands:
         database[newkey.key] = item
         database.notify_watch(newkey.key)
         return 1
+
+    @command("blmove", fixed=(bytes, bytes, SimpleString, SimpleString, Timeout))
+    def engine_blmove(self, source: bytes, target: bytes, wherefrom: bytes, whereto: bytes, timeout: float) -> Any:
+        ends = [end.lower() for end in (wherefrom, whereto)]
+        if not set(ends) <= {b"left", b"right"}:
+            raise SimpleError(msgs.SYNTAX_ERROR_MSG)
+
+        def move(first_pass: bool) -> bytes | None:
+            moved: list[bytes] | None = self._blmovem_pass(  # type: ignore[attr-defined]
+                source, target, ends[0] == b"left", ends[1] == b"left", False, 1, True, first_pass
+            )
+            return moved[0] if moved else None
+
+        return self._blocking(timeout, move)  # type: ignore[attr-defined]
 
     @command("dump", fixed=(Key(missing_return=None),))
     def engine_dump(self, key: CommandItem) -> bytes:
@@ -198,11 +214,16 @@ class ServerCommands:
 
     def _login(self, user: bytes, password: bytes) -> None:
         """Check a login; raises the error for a wrong one."""
+        required = self._server.config.get(b"requirepass", b"")
         if user == b"default":
-            return
-        if user not in self._server.acl.get_users() or not self._server.acl.get_user_acl(user).check_password(password):
+            if required and not hmac.compare_digest(required, password):
+                raise SimpleError(msgs.AUTH_FAILURE)
+        elif user not in self._server.acl.get_users() or not self._server.acl.get_user_acl(user).check_password(
+            password
+        ):
             raise SimpleError(msgs.AUTH_FAILURE)
         self._client_info["user"] = user.decode()
+        self._logged_in = True
 
     @command("info", repeat=(bytes,))
     def engine_info(self, *sections: bytes) -> bytes:
@@ -297,6 +318,30 @@ class ServerCommands:
     @command("memory usage", fixed=(Key(missing_return=None),), repeat=(bytes,))
     def engine_memory_usage(self, key: CommandItem, *args: bytes) -> int:
         return 64 + len(key.key) + (len(dump(key.value)) if kind_code(key.value) is not None else 0)
+
+    @command("cluster info", "cluster nodes", "cluster slots", "cluster shards", "cluster keyslot", repeat=(bytes,))
+    def engine_no_cluster(self, *args: bytes) -> Any:
+        raise SimpleError("ERR This instance has cluster support disabled")
+
+    @command("auth", fixed=(bytes,), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    def engine_auth(self, *args: bytes) -> SimpleString:
+        if len(args) > 2:
+            raise SimpleError(msgs.WRONG_ARGS_MSG6.format("auth"))
+        if len(args) == 1 and not self._server.config.get(b"requirepass"):
+            raise SimpleError(
+                "ERR AUTH <password> called without any password configured for the default user. Are you sure your"
+                " configuration is correct?"
+            )
+        self._login(args[0] if len(args) == 2 else b"default", args[-1])
+        return OK
+
+    @command("shutdown", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    def engine_shutdown(self, *args: bytes) -> SimpleString:
+        stop = self._server.on_shutdown
+        if stop is None:
+            raise SimpleError("ERR SHUTDOWN is for a served engine; this one belongs to its process")
+        stop()
+        return OK
 
     @command("role")
     def engine_role(self) -> list[Any]:

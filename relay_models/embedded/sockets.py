@@ -19,6 +19,7 @@ from redis.exceptions import ResponseError
 
 from relay_models.embedded.errors import EmbeddedError
 from relay_models.embedded.json_reads import JsonCommands
+from relay_models.embedded.json_value import JsonDocument
 from relay_models.embedded.module_commands import ModuleCommands
 from relay_models.embedded.protocol import Request, RequestReader
 from relay_models.embedded.registry import COMMANDS, CONTAINERS
@@ -33,10 +34,8 @@ LIST_ENDS = LEFT_END | {
     "rpush", "rpushx", "rpop", "expire", "pexpire", "expireat", "pexpireat", "persist",
 }  # fmt: skip
 
-# What changes a stream's groups without fakeredis saying that the key changed.
-STREAM_READS = frozenset(
-    ("xreadgroup", "xack", "xackdel", "xnack", "xclaim", "xautoclaim", "xsetid", "xcfgset", "xidmprecord")
-)
+# Commands on streams that only read. The others change entries or groups, often without fakeredis saying so.
+STREAM_READS = frozenset(("xlen", "xrange", "xrevrange", "xread", "xpending"))
 
 logger = logging.getLogger("relay_models.embedded")
 
@@ -135,9 +134,15 @@ class CommandRunner(ModuleCommands, ServerCommands, JsonCommands):
             logger.error("%s failed: %s", name, error)
             return SimpleError(f"ERR {error}")
         except Exception as error:
+            if isinstance(error, AttributeError | TypeError) and self._names_json(args):
+                return SimpleError(msgs.WRONGTYPE_MSG)
             # A command that breaks inside must cost its client one error reply, not the connection.
             logger.exception("%s failed", name)
             return SimpleError(f"ERR internal error in {name}: {type(error).__name__}: {error}")
+
+    def _names_json(self, args: list[bytes]) -> bool:
+        """Whether an argument names a key that holds JSON, a type that fakeredis' own commands do not expect."""
+        return any(type(getattr(self._db.get(arg), "value", None)) is JsonDocument for arg in args)
 
     @staticmethod
     def _forget_closed(server: EngineState) -> None:
@@ -155,7 +160,7 @@ class CommandRunner(ModuleCommands, ServerCommands, JsonCommands):
             after = self._list_length(args)
             if after is not None:
                 change = (after - before if sig.name in LEFT_END else 0, after)
-        if (sig.name in STREAM_READS or sig.name.startswith("xgroup")) and self._server.storage is not None:
+        if sig.name[0] == "x" and sig.name not in STREAM_READS and self._server.storage is not None:
             self._touch_streams(args)
         refused = self._server.settle(change)
         return result if refused is None else refused

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from fakeredis import FakeServer
@@ -80,6 +80,8 @@ class EngineState(FakeServer):
         self.storage = storage
         self.started = time.time()
         self.port: int | None = None
+        self.on_shutdown: Callable[[], None] | None = None
+        """What SHUTDOWN does, where the engine is served."""
         if storage is None:
             self.connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
         else:

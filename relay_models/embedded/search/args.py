@@ -1,0 +1,117 @@
+"""Reading a command's arguments one after the other, with RediSearch's complaints."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from relay_models.embedded.search.errors import SearchError
+
+__all__ = [
+    "NO_ARGUMENT",
+    "OUT_OF_BOUNDS",
+    "UNPARSABLE",
+    "Arguments",
+    "display",
+    "parse_double",
+    "parse_integer",
+]
+
+UNPARSABLE = "Could not convert argument to expected type"
+NO_ARGUMENT = "Expected an argument, but none provided"
+OUT_OF_BOUNDS = "Value is outside acceptable bounds"
+
+_INTEGER = re.compile(rb"[ \t\n\v\f\r]*[+-]?[0-9]+\Z")
+_DOUBLE = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z")
+_SPECIAL = re.compile(rb"([+-]?)(inf(?:inity)?|nan)\Z", re.IGNORECASE)
+_INT64 = 1 << 63
+
+
+def display(value: bytes) -> str:
+    """Bytes as they stand in a message."""
+    return value.decode("utf-8", "replace")
+
+
+def parse_integer(text: bytes) -> int | None:
+    """A signed 64-bit decimal integer, or None."""
+    if not _INTEGER.match(text):
+        return None
+    number = int(text)
+    return number if -_INT64 <= number < _INT64 else None
+
+
+def parse_double(text: bytes) -> float | None:
+    """A double as C's strtod reads it when it must use all of `text` (without hexadecimal), or None."""
+    if _DOUBLE.match(text):
+        return float(text)
+    special = _SPECIAL.match(text)
+    if special is None:
+        return None
+    if special[2][:1] in b"nN":
+        return math.nan
+    return -math.inf if special[1] == b"-" else math.inf
+
+
+class Arguments:
+    """A cursor over arguments."""
+
+    __slots__ = ("position", "values")
+
+    def __init__(self, values: list[bytes], position: int = 0) -> None:
+        self.values = values
+        self.position = position
+
+    def __bool__(self) -> bool:
+        return self.position < len(self.values)
+
+    @property
+    def remaining(self) -> int:
+        return len(self.values) - self.position
+
+    def peek(self) -> bytes:
+        return self.values[self.position]
+
+    def take(self) -> bytes:
+        """The next argument; the caller knows that there is one."""
+        value = self.values[self.position]
+        self.position += 1
+        return value
+
+    def accept(self, word: bytes) -> bool:
+        """Take the next argument if it is this upper-case word, in any case."""
+        if self.position < len(self.values) and self.values[self.position].upper() == word:
+            self.position += 1
+            return True
+        return False
+
+    def text(self, name: str) -> bytes:
+        """The next argument, which belongs to the option `name`."""
+        if not self:
+            raise SearchError(f"Bad arguments for {name}: {NO_ARGUMENT}")
+        return self.take()
+
+    def integer(self, name: str, low: int | None = None, high: int | None = None) -> int:
+        """The next argument as an integer in [low, high]."""
+        number = parse_integer(self.text(name))
+        if number is None:
+            raise SearchError(f"Bad arguments for {name}: {UNPARSABLE}")
+        if (low is not None and number < low) or (high is not None and number > high):
+            raise SearchError(f"Bad arguments for {name}: {OUT_OF_BOUNDS}")
+        return number
+
+    def double(self, name: str) -> float:
+        number = parse_double(self.text(name))
+        if number is None:
+            raise SearchError(f"Bad arguments for {name}: {UNPARSABLE}")
+        return number
+
+    def counted(self, name: str) -> Arguments:
+        """The arguments after a count, as a cursor of their own."""
+        count = self.integer(name)
+        if count < 0:
+            raise SearchError(f"Bad arguments for {name}: {OUT_OF_BOUNDS}")
+        if count > self.remaining:
+            raise SearchError(f"Bad arguments for {name}: {NO_ARGUMENT}")
+        part = Arguments(self.values[self.position : self.position + count])
+        self.position += count
+        return part

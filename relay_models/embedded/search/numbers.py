@@ -1,0 +1,24 @@
+"""How numbers are printed in replies."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["format_number", "format_sort_key"]
+
+
+def format_number(value: float) -> bytes:
+    """A double as RediSearch prints it: whole numbers in full, others with 12 significant digits."""
+    if value != value:
+        return b"nan"
+    if math.isinf(value):
+        return b"inf" if value > 0 else b"-inf"
+    whole = int(value)
+    if whole == value and -(1 << 63) <= whole < 1 << 63:
+        return b"%d" % whole
+    return b"%.12g" % value
+
+
+def format_sort_key(value: float) -> bytes:
+    """A double as WITHSORTKEYS prints it."""
+    return ("%.17g" % value).encode()

@@ -1,0 +1,299 @@
+"""What an index is: its options and fields, read from FT.CREATE and FT.ALTER, and kept as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from relay_models.embedded.search.args import Arguments, display
+from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.stopwords import DEFAULT_STOP_WORDS
+
+__all__ = ["MAX_FIELDS", "FieldSpec", "FieldType", "IndexSpec", "parse_fields", "parse_index"]
+
+MAX_FIELDS = 1024
+MAX_TEXT_FIELDS = 128
+
+LANGUAGES = frozenset(
+    "arabic armenian basque catalan danish dutch english finnish french german greek hindi hungarian indonesian irish"
+    " italian lithuanian nepali norwegian portuguese romanian russian serbian spanish swedish tamil turkish yiddish"
+    " chinese".split()
+)
+
+
+class FieldType(enum.StrEnum):
+    TEXT = "TEXT"
+    TAG = "TAG"
+    NUMERIC = "NUMERIC"
+
+
+UNSUPPORTED_TYPES = {b"GEO": "GEO", b"GEOSHAPE": "GEOSHAPE", b"VECTOR": "VECTOR"}
+
+
+@dataclass(slots=True)
+class FieldSpec:
+    """One field of an index. `number` is its place in the schema, `bit` its bit in a posting's field mask (TEXT)."""
+
+    name: bytes
+    path: bytes
+    type: FieldType
+    number: int
+    sortable: bool = False
+    unf: bool = False
+    noindex: bool = False
+    index_empty: bool = False
+    index_missing: bool = False
+    suffix_trie: bool = False
+    # TEXT
+    weight: float = 1.0
+    nostem: bool = False
+    phonetic: bool = False
+    bit: int = 0
+    # TAG; separator None: a JSON string is one tag
+    separator: str | None = None
+    case_sensitive: bool = False
+    many: bool = False
+    """Whether some document held several values (or, for TAG, tags) here: those are in the side table."""
+
+    @property
+    def indexed(self) -> bool:
+        return not self.noindex
+
+
+@dataclass(slots=True)
+class IndexSpec:
+    """One index. `number` names its tables."""
+
+    name: bytes
+    kind: Literal["hash", "json"]
+    number: int = 0
+    prefixes: list[bytes] = field(default_factory=lambda: [b""])
+    filter: bytes | None = None
+    language: str = "english"
+    language_given: bool = False
+    language_field: bytes | None = None
+    score: float = 1.0
+    score_field: bytes | None = None
+    payload_field: bytes | None = None
+    options: list[str] = field(default_factory=list)
+    """NOOFFSETS, NOHL, NOFIELDS, NOFREQS, MAXTEXTFIELDS, SKIPINITIALSCAN, as given."""
+    temporary: int | None = None
+    stop_words: list[bytes] | None = None
+    index_all: bool = False
+    fields: list[FieldSpec] = field(default_factory=list)
+    filling: bool = False
+    """Whether documents that were there before are still to be read in."""
+    failures: int = 0
+    last_error: str = ""
+    last_error_key: bytes = b""
+
+    def field(self, name: bytes) -> FieldSpec | None:
+        for known in self.fields:
+            if known.name == name:
+                return known
+        return None
+
+    def field_by_path(self, path: bytes) -> FieldSpec | None:
+        for known in self.fields:
+            if known.path == path:
+                return known
+        return None
+
+    def matches(self, key: bytes) -> bool:
+        return any(key.startswith(prefix) for prefix in self.prefixes)
+
+    @property
+    def words_to_skip(self) -> frozenset[bytes]:
+        return DEFAULT_STOP_WORDS if self.stop_words is None else frozenset(self.stop_words)
+
+    def dump(self) -> str:
+        return json.dumps(dataclasses.asdict(self), default=lambda value: value.decode("latin-1"))
+
+    @classmethod
+    def load(cls, text: str) -> IndexSpec:
+        raw: dict[str, Any] = json.loads(text)
+        fields = [_load(FieldSpec, part, ("name", "path")) for part in raw.pop("fields")]
+        for part in fields:
+            part.type = FieldType(part.type)
+        names = ("name", "filter", "language_field", "score_field", "payload_field", "last_error_key")
+        spec: IndexSpec = _load(cls, raw, names)
+        spec.fields = fields
+        spec.prefixes = [prefix.encode("latin-1") for prefix in raw["prefixes"]]
+        if raw["stop_words"] is not None:
+            spec.stop_words = [word.encode("latin-1") for word in raw["stop_words"]]
+        return spec
+
+
+def _load(cls: Any, raw: dict[str, Any], names: tuple[str, ...]) -> Any:
+    for name in names:
+        if raw[name] is not None:
+            raw[name] = raw[name].encode("latin-1")
+    return cls(**raw)
+
+
+_FLAGS = (b"NOOFFSETS", b"NOHL", b"NOFIELDS", b"NOFREQS", b"MAXTEXTFIELDS", b"SKIPINITIALSCAN", b"ASYNC", b"NOSCOREIDX")
+
+
+def parse_index(name: bytes, arguments: Arguments) -> IndexSpec:
+    """FT.CREATE's arguments after the index's name. Raises `SearchError`."""
+    spec = IndexSpec(name=name, kind="hash")
+    while arguments and not arguments.accept(b"SCHEMA"):
+        word = arguments.take()
+        _option(spec, word, arguments)
+    if not arguments and (not arguments.position or arguments.values[arguments.position - 1].upper() != b"SCHEMA"):
+        raise SearchError("No schema found")
+    parse_fields(spec, arguments)
+    return spec
+
+
+def _option(spec: IndexSpec, word: bytes, arguments: Arguments) -> None:
+    option = word.upper()
+    if option in _FLAGS:
+        if option.decode() not in spec.options:
+            spec.options.append(option.decode())
+    elif option == b"ON":
+        kind = arguments.text("ON")
+        if kind.upper() not in (b"HASH", b"JSON"):
+            raise SearchError(f"Invalid rule type: {display(kind)}")
+        spec.kind = "hash" if kind.upper() == b"HASH" else "json"
+    elif option == b"PREFIX":
+        spec.prefixes = arguments.counted("PREFIX").values or [b""]
+    elif option == b"FILTER":
+        spec.filter = arguments.text("FILTER")
+    elif option == b"LANGUAGE":
+        language = display(arguments.text("LANGUAGE"))
+        if language.lower() not in LANGUAGES:
+            raise SearchError(f"Invalid language: {language}")
+        spec.language, spec.language_given = language.lower(), True
+    elif option == b"LANGUAGE_FIELD":
+        spec.language_field = arguments.text("LANGUAGE_FIELD")
+    elif option == b"SCORE":
+        score = arguments.text("SCORE")
+        from relay_models.embedded.search.args import parse_double
+
+        number = parse_double(score)
+        if number is None or not 0 <= number <= 1:
+            raise SearchError(f"Invalid score: {display(score)}")
+        spec.score = number
+    elif option == b"SCORE_FIELD":
+        spec.score_field = arguments.text("SCORE_FIELD")
+    elif option == b"PAYLOAD_FIELD":
+        spec.payload_field = arguments.text("PAYLOAD_FIELD")
+    elif option == b"TEMPORARY":
+        spec.temporary = arguments.integer("TEMPORARY")
+    elif option == b"STOPWORDS":
+        spec.stop_words = [stop.lower() for stop in arguments.counted("STOPWORDS").values]
+    elif option == b"INDEXALL":
+        value = arguments.text("INDEXALL").upper()
+        if value not in (b"ENABLE", b"DISABLE"):
+            raise SearchError("Invalid argument for `INDEXALL`, use ENABLE/DISABLE")
+        spec.index_all = value == b"ENABLE"
+    else:
+        raise SearchError(f"Unknown argument `{display(word)}`")
+
+
+def parse_fields(spec: IndexSpec, arguments: Arguments) -> list[FieldSpec]:
+    """Read fields up to the end and add them to `spec`; gives the new ones. Raises `SearchError`, `spec` unchanged."""
+    if not arguments:
+        raise SearchError("Fields arguments are missing")
+    fields = list(spec.fields)
+    new: list[FieldSpec] = []
+    while arguments:
+        if len(fields) == MAX_FIELDS:
+            raise SearchError(f"Schema is limited to {MAX_FIELDS} fields")
+        part = _field(spec, fields, arguments)
+        fields.append(part)
+        new.append(part)
+    spec.fields = fields
+    return new
+
+
+def _field(spec: IndexSpec, fields: list[FieldSpec], arguments: Arguments) -> FieldSpec:
+    path = name = arguments.take()
+    if arguments.accept(b"AS"):
+        if not arguments:
+            raise SearchError("AS requires an argument")
+        name = arguments.take()
+    if any(known.name == name for known in fields):
+        raise SearchError(f"Duplicate field in schema - {display(name)}")
+    if not arguments:
+        raise SearchError(f"Field `{display(name)}` does not have a type")
+    word = arguments.take().upper()
+    if word in UNSUPPORTED_TYPES:
+        kind = UNSUPPORTED_TYPES[word]
+        raise SearchError(f"{kind} fields are not supported by the embedded engine; use a Redis server with search")
+    if word not in (b"TEXT", b"TAG", b"NUMERIC"):
+        raise SearchError(f"Invalid field type for field `{display(name)}`")
+    part = FieldSpec(name=name, path=path, type=FieldType(word.decode()), number=len(fields))
+    if part.type is FieldType.TEXT:
+        _text_options(part, arguments)
+    elif part.type is FieldType.TAG:
+        part.separator = "," if spec.kind == "hash" else None
+        _tag_options(part, arguments)
+    elif arguments.accept(b"INDEXMISSING"):
+        part.index_missing = True
+    while arguments:
+        if arguments.accept(b"SORTABLE"):
+            part.sortable = True
+            exact = part.type is FieldType.NUMERIC or part.case_sensitive
+            part.unf = arguments.accept(b"UNF") or exact or spec.kind == "json"
+        elif arguments.accept(b"NOINDEX"):
+            part.noindex = True
+        else:
+            break
+    if part.noindex and part.index_missing:
+        raise SearchError(f"'Field cannot be defined with both `NOINDEX` and `INDEXMISSING` `{display(name)}` '")
+    if part.type is FieldType.TEXT and part.indexed:
+        part.bit = sum(1 for known in fields if known.type is FieldType.TEXT and known.indexed)
+        if part.bit >= MAX_TEXT_FIELDS:
+            raise SearchError(f"Schema is limited to {MAX_TEXT_FIELDS} TEXT fields")
+    return part
+
+
+def _text_options(part: FieldSpec, arguments: Arguments) -> None:
+    while arguments:
+        if arguments.accept(b"NOSTEM"):
+            part.nostem = True
+        elif arguments.accept(b"WEIGHT"):
+            part.weight = arguments.double("weight")
+        elif arguments.accept(b"PHONETIC"):
+            if not arguments:
+                raise SearchError("PHONETIC requires an argument")
+            if arguments.take().lower() not in (b"dm:en", b"dm:fr", b"dm:pt", b"dm:es"):
+                raise SearchError(
+                    "Matcher Format: <2 chars algorithm>:<2 chars language>. Support algorithms: double metaphone (dm)."
+                    " Supported languages: English (en), French (fr), Portuguese (pt) and Spanish (es)"
+                )
+            part.phonetic = True
+        elif not _shared_option(part, arguments):
+            return
+
+
+def _tag_options(part: FieldSpec, arguments: Arguments) -> None:
+    while arguments:
+        if arguments.accept(b"SEPARATOR"):
+            if not arguments:
+                raise SearchError("SEPARATOR requires an argument")
+            separator = arguments.take()
+            if len(separator) != 1:
+                raise SearchError(f"Tag separator must be a single character. Got `{display(separator)}`")
+            part.separator = separator.decode("latin-1")
+        elif arguments.accept(b"CASESENSITIVE"):
+            part.case_sensitive = True
+        elif not _shared_option(part, arguments):
+            return
+
+
+def _shared_option(part: FieldSpec, arguments: Arguments) -> bool:
+    if arguments.accept(b"WITHSUFFIXTRIE"):
+        part.suffix_trie = True
+    elif arguments.accept(b"INDEXEMPTY"):
+        part.index_empty = True
+    elif arguments.accept(b"INDEXMISSING"):
+        part.index_missing = True
+    else:
+        return False
+    return True
