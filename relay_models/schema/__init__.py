@@ -1,0 +1,32 @@
+"""What is stored, described from the models themselves: field tables, columns, keys, JSON Schemas, Markdown pages.
+
+Pure: nothing here opens a store. The documentation site and ``relay-models schema`` are made with it.
+"""
+
+from __future__ import annotations
+
+from .columns import ColumnRow, column_rows, document_rows, index_command_text
+from .diagrams import entity_diagram, nesting_diagram
+from .fields import FieldRow, field_rows, nested
+from .json_schema import json_schema
+from .kinds import KINDS, Kind, find_kind
+from .markdown import kind_page, overview_page, types_page
+
+__all__ = [
+    "KINDS",
+    "ColumnRow",
+    "FieldRow",
+    "Kind",
+    "column_rows",
+    "document_rows",
+    "entity_diagram",
+    "field_rows",
+    "find_kind",
+    "index_command_text",
+    "json_schema",
+    "kind_page",
+    "nested",
+    "nesting_diagram",
+    "overview_page",
+    "types_page",
+]

@@ -1,0 +1,103 @@
+"""The indexed columns of a document as rows, read off the FT.CREATE that is sent, and that command as text."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+
+from ..documents import Keys, create_index_command
+from .kinds import Kind
+
+__all__ = ["ColumnRow", "column_rows", "document_rows", "document_text", "index_command_text"]
+
+EXAMPLE_PREFIX = "nemo_relay:"
+_TYPES = ("TAG", "NUMERIC", "TEXT", "GEO", "VECTOR", "GEOSHAPE")
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnRow:
+    """One column of a document.
+
+    Args:
+        name: as queries name it.
+        path: where in the document it stands.
+        type: ``TAG``, ``NUMERIC`` or ``TEXT``; empty for a field that is not indexed.
+        options: the words after the type, such as ``CASESENSITIVE``.
+        on_request: the column is only there where a store was opened with `index_text`.
+        meaning: the field's description.
+    """
+
+    name: str
+    path: str
+    type: str
+    options: tuple[str, ...]
+    on_request: bool
+    meaning: str
+
+    @property
+    def sortable(self) -> bool:
+        """Whether results can be sorted by it inside the index."""
+        return "SORTABLE" in self.options
+
+    @property
+    def many(self) -> bool:
+        """Whether a document may have several values in it."""
+        return self.path.endswith("[*]")
+
+
+def _meaning(kind: Kind, name: str) -> str:
+    field = kind.document.model_fields.get(name)
+    return " ".join(((field.description if field else None) or "").split())
+
+
+def _command(kind: Kind, *, text: bool) -> list[str]:
+    command = create_index_command(kind.name, Keys(EXAMPLE_PREFIX), text=text)
+    return [word.decode() if isinstance(word, bytes) else str(word) for word in command]
+
+
+def _groups(kind: Kind, *, text: bool) -> tuple[list[str], list[list[str]]]:
+    """The command up to SCHEMA, and the words of each column."""
+    words = _command(kind, text=text)
+    start = words.index("SCHEMA") + 1
+    groups: list[list[str]] = []
+    for word in words[start:]:
+        if word.startswith("$"):
+            groups.append([])
+        groups[-1].append(word)
+    return words[:start], groups
+
+
+def column_rows(kind: Kind) -> list[ColumnRow]:
+    """The columns of the index, in its order; those that are there only on request come marked."""
+    standard = {group[0] for group in _groups(kind, text=False)[1]}
+    rows = []
+    for group in _groups(kind, text=True)[1]:
+        name = group[group.index("AS") + 1] if "AS" in group else group[0].removeprefix("$.")
+        at = next(index for index, word in enumerate(group) if word in _TYPES)
+        rows.append(ColumnRow(name, group[0], group[at], tuple(group[at + 1 :]), group[0] not in standard, _meaning(kind, name)))
+    return rows
+
+
+def document_rows(kind: Kind) -> list[ColumnRow]:
+    """All fields of the document: the columns, and then what is kept without being indexed."""
+    rows = column_rows(kind)
+    named = {row.name for row in rows}
+    rest = [name for name in kind.document.model_fields if name not in named]
+    return rows + [ColumnRow(name, f"$.{name}", "", (), False, _meaning(kind, name)) for name in rest]
+
+
+def index_command_text(kind: Kind) -> str:
+    """The FT.CREATE that makes the index, a column a line."""
+    head, groups = _groups(kind, text=False)
+    lines = [" ".join(_quoted(word) for word in head)]
+    lines += ["    " + " ".join(_quoted(word) for word in group) for group in groups]
+    return "\n".join(lines)
+
+
+def _quoted(word: str) -> str:
+    return word if word and not set(word) & set(" '\"\\|{}") else '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def document_text(kind: Kind) -> str:
+    """What a kind's document is: the first paragraph of its class's docstring."""
+    return " ".join((inspect.getdoc(kind.document) or "").partition("\n\n")[0].split())
