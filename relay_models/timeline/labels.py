@@ -73,7 +73,7 @@ def outcome(bar: Bar) -> str:
 def tip(bar: Bar) -> str:
     """All about one call, in lines."""
     lines = [
-        f"{'LLM' if bar.llm else 'Tool'} call {bar.index + 1}: {plain(bar.name)}",
+        f"{plain(bar.kind_text)} call {bar.index + 1}: {plain(bar.name)}",
         f"starts at {duration_text(bar.start)}"
         + ("" if bar.duration is None else f", takes {duration_text(bar.duration)}"),
     ]
@@ -106,8 +106,8 @@ def legend(layout: Layout) -> list[tuple[str, str]]:
     entries = []
     if any(bar.llm for bar in bars):
         entries.append(("llm", "LLM call"))
-    if any(not bar.llm for bar in bars):
-        entries.append(("tool", "tool call"))
+    if others := sorted({bar.kind for bar in bars if not bar.llm}):
+        entries.append(("tool", f"{' or '.join(map(plain, others))} call"))
     if any(bar.state is BarState.UNFINISHED for bar in bars):
         entries.append(("open", "unfinished"))
     if any(bar.state is BarState.SILENT for bar in bars):

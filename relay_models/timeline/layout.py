@@ -45,7 +45,8 @@ class Bar:
 
     index: int
     """The call's position in the run, from 0."""
-    llm: bool
+    kind: str
+    """``llm``, ``tool``, or a word of a later release."""
     name: str
     start: int
     """Nanoseconds from the origin."""
@@ -62,6 +63,16 @@ class Bar:
     total_tokens: int | None
     finish: str | None
     """The finish reason where it is not the ordinary one: length, content_filter, or a provider's own."""
+
+    @property
+    def llm(self) -> bool:
+        """An LLM call; everything else is drawn as tools are."""
+        return self.kind == "llm"
+
+    @property
+    def kind_text(self) -> str:
+        """The kind in words, for a heading or a cell."""
+        return "LLM" if self.llm else self.kind
 
     @property
     def duration(self) -> int | None:
@@ -182,21 +193,16 @@ def _groups(
 
 def _bar(call: CallRecord, index: int, start: int, end: int, depth: int, group: int | None) -> Bar:
     llm = call.kind == "llm"
-    response = call.annotated_response
     if call.ended_at is None:
         state = BarState.UNFINISHED
-    elif llm and response is None and call.output_tokens is None and call.total_tokens is None:
+    elif llm and call.annotated_response is None and call.output_tokens is None and call.total_tokens is None:
         state = BarState.SILENT
     else:
         state = BarState.FINISHED
-    reason = getattr(response, "finish_reason", None)
-    if isinstance(reason, dict):
-        reason = reason.get("unknown")
-    elif reason is not None and not isinstance(reason, str):
-        reason = getattr(reason, "unknown", None)
-    finish = str(reason) if reason is not None and str(reason) not in ("complete", "tool_use") else None
+    reason = call.finish_reason
+    finish = None if reason in (None, "complete", "tool_use") else reason
     return Bar(
-        index, llm, call.name, start, end, state, depth, group,
+        index, str(call.kind), call.name, start, end, state, depth, group,
         call.model_name, call.prompt_tokens, call.output_tokens, call.total_tokens, finish,
     )  # fmt: skip
 

@@ -50,7 +50,7 @@ class Timeline(Picture):
         for bar in self.layout.bars:
             yield (
                 str(bar.index + 1),
-                "LLM" if bar.llm else "tool",
+                plain(bar.kind_text),
                 "\u2003" * bar.depth + plain(bar.name),
                 duration_text(bar.start),
                 "" if bar.duration is None else duration_text(bar.duration),
@@ -65,7 +65,8 @@ def facts(run: RunRecord, layout: Layout) -> list[str]:
     """What the line under the headline says: state, time, calls, tokens, cost."""
     bars = layout.bars
     llm = sum(bar.llm for bar in bars)
-    tools = len(bars) - llm
+    tools = sum(bar.kind == "tool" for bar in bars)
+    others = len(bars) - llm - tools
     unfinished = sum(bar.state is BarState.UNFINISHED for bar in bars)
     silent = sum(bar.state is BarState.SILENT for bar in bars)
     said = []
@@ -74,6 +75,8 @@ def facts(run: RunRecord, layout: Layout) -> list[str]:
     else:
         said.append(duration_text(max(run.ended_at.nanoseconds - run.started_at.nanoseconds, 0)))
     said.append(f"{llm:,} LLM call{'' if llm == 1 else 's'}, {tools:,} tool call{'' if tools == 1 else 's'}")
+    if others:
+        said[-1] += f", {others:,} other"
     if unfinished:
         said.append(f"{unfinished:,} unfinished")
     if silent:
@@ -81,7 +84,12 @@ def facts(run: RunRecord, layout: Layout) -> list[str]:
     tokens = sum_tokens(bars)
     if tokens:
         said.append(f"{tokens} tokens")
-    cost = run.cost
-    if cost is not None:
-        said.append(f"${cost:.4f}" if cost < 1 else f"${cost:,.2f}")
+    if costs := run.costs:
+        said.append(" + ".join(cost_text(amount, currency) for currency, amount in sorted(costs.items())))
     return said
+
+
+def cost_text(amount: float, currency: str) -> str:
+    """An amount of money: with four decimals while it is small."""
+    number = f"{amount:,.4f}" if abs(amount) < 1 else f"{amount:,.2f}"
+    return f"${number}" if currency == "USD" else f"{number} {plain(currency)}"

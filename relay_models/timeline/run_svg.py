@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .labels import RowLabel, label_rows, legend, tip
 from .layout import Bar, BarState, Layout, ticks
 from .svg import HATCH, Canvas
-from .text import clip_pixels, pixels, tick_text
+from .text import clip_pixels, clock_text, pixels, tick_text
 
 if TYPE_CHECKING:
     from relay_models.records import RunRecord
@@ -20,10 +20,10 @@ GAP = 16.0
 
 def draw(run: RunRecord, layout: Layout, width: int, title: str, facts: str) -> str:
     """The timeline, `width` pixels wide and as high as its rows need."""
-    width = max(width, 360)
+    width = max(width, 560)
     canvas = Canvas(width)
     canvas.text(PAD, 34, run.agent_id, "h", room=width - 2 * PAD, size=17.8)
-    began = run.started_at.datetime.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC"
+    began = clock_text(run.started_at.nanoseconds)
     canvas.text(PAD, 54, f"{began} · {facts}", "", room=width - 2 * PAD)
     labels = label_rows(layout)
     _legend(canvas, layout, str(run.id))

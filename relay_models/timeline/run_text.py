@@ -9,7 +9,7 @@ from rich.text import Text
 
 from .labels import RowLabel, label_rows, legend
 from .layout import Bar, BarState, Layout, Row, ticks
-from .text import cells, clip_cells, plain, tick_text
+from .text import cells, clip_cells, clock_text, plain, tick_text
 
 if TYPE_CHECKING:
     from relay_models.records import RunRecord
@@ -83,7 +83,7 @@ def _headline(run: RunRecord, facts: list[str], width: int, glyphs: _Glyphs) -> 
     top = Text(agent, style="bold", overflow="fold")
     top.append("  " if cells(agent) + 2 + len(run_id) <= width else "\n")
     top.append(run_id, style=DIM)
-    began = run.started_at.datetime.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC"
+    began = clock_text(run.started_at.nanoseconds)
     facts = [fact.replace("→", glyphs.arrow) for fact in facts]
     return [top, Text(glyphs.dot.join([began, *facts]), overflow="fold"), Text("")]
 

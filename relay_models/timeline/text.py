@@ -8,11 +8,24 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from rich.cells import cell_len, set_cell_size
 
-__all__ = ["cells", "clip_cells", "clip_pixels", "duration_text", "number_text", "pixels", "plain", "tick_text"]
+__all__ = [
+    "cells",
+    "clip_cells",
+    "clip_pixels",
+    "clock_text",
+    "duration_text",
+    "number_text",
+    "pixels",
+    "plain",
+    "tick_text",
+]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Controls, line and paragraph separators, direction overrides and isolates, lone surrogates, non-characters.
 _UNSAFE = re.compile(
@@ -78,6 +91,15 @@ def clip_pixels(text: str, size: float, width: float) -> str:
     return text
 
 
+def clock_text(nanoseconds: int) -> str:
+    """An instant, given in nanoseconds since 1970, in UTC to the millisecond."""
+    try:
+        moment = _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+    except OverflowError:  # a date whose time zone puts it just outside of the years 1 to 9999
+        return f"{nanoseconds / 1e9:.3f} s after 1970"
+    return moment.isoformat(" ", "milliseconds").removesuffix("+00:00") + " UTC"
+
+
 def duration_text(nanoseconds: int) -> str:
     """A duration as people write it, in about three digits: ``812 µs``, ``10.3 ms``, ``4.00 s``, ``2 m 05 s``."""
     if nanoseconds < 0:
@@ -88,7 +110,7 @@ def duration_text(nanoseconds: int) -> str:
             if value < 59.95:
                 return f"{_three(value)} s"
         elif value < 999.5:
-            return f"{_three(value)} {unit}"
+            return f"{value:.0f} ns" if unit == "ns" else f"{_three(value)} {unit}"
     seconds = round(nanoseconds / 1_000_000_000)
     minutes, seconds = divmod(seconds, 60)
     if minutes < 60:
