@@ -40,7 +40,7 @@ WORDING = (
     ("redis.asyncio", "redis"),
     ("anything that can be awaited", "anything"),
 )
-HEADER = "# Generated from {source} by scripts/generate_sync.py: change that file, not this one.\n"
+HEADER = "# ruff: noqa\n# Generated from {source} by scripts/generate_sync.py: change that, not this.\n"
 
 
 def sources() -> Iterator[Path]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from redis import exceptions as redis_errors
 
-from ..errors import (
+from relay_models.backend._urls import Target, scrub
+from relay_models.errors import (
     AuthenticationFailedError,
     ConnectionFailedError,
     IncompleteAnswerError,
@@ -17,7 +18,6 @@ from ..errors import (
     StorageError,
     StoreTimeoutError,
 )
-from ._urls import Target, scrub
 
 __all__ = ["retryable", "translate"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..documents import tag_parameter
-from ._replies import KeyRow
+from relay_models.backend._replies import KeyRow
+from relay_models.documents import tag_parameter
 
-__all__ = ["Page", "agents_command", "first_page", "next_page", "page_command"]
+__all__ = ["Page", "agents_command", "first_page", "next_page", "page_command", "texts_command"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,19 @@ def page_command(alias: str, agent_id: str, page: Page, timeout_ms: int) -> list
         *("LOAD", 2, "@__key", "@stored_at"),
         *("SORTBY", 4, "@stored_at", "ASC", "@__key", "ASC", "MAX", page.limit),
         *("LIMIT", 0, page.limit),
+        *("PARAMS", 2, "agent", tag_parameter(agent_id)),
+        *("TIMEOUT", timeout_ms, "DIALECT", 2),
+    ]
+
+
+def texts_command(alias: str, agent_id: str, rows: Sequence[KeyRow], timeout_ms: int) -> list[bytes | str | int]:
+    """FT.SEARCH for the record texts of `rows`, which follow each other in the list.
+
+    The search returns the text as it is; JSON.MGET would wrap it in JSON once more, to be undone here.
+    """
+    return [
+        *("FT.SEARCH", alias, f"@agent_id:{{$agent}} @stored_at:[{rows[0].stored_at} {rows[-1].stored_at}]"),
+        *("RETURN", 3, "$.record", "AS", "record", "LIMIT", 0, len(rows)),
         *("PARAMS", 2, "agent", tag_parameter(agent_id)),
         *("TIMEOUT", timeout_ms, "DIALECT", 2),
     ]

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-from ..documents import untag
-from ..errors import IncompleteAnswerError
-from ._reports import AgentSummary
+from relay_models.backend._reports import AgentSummary
+from relay_models.documents import untag
+from relay_models.errors import IncompleteAnswerError
 
-__all__ = ["IndexInfo", "KeyRow", "decode_agents", "decode_body", "decode_index_info", "decode_key_page", "first_timestamp"]
+__all__ = [
+    "IndexInfo",
+    "KeyRow",
+    "decode_agents",
+    "decode_body",
+    "decode_index_info",
+    "decode_key_page",
+    "decode_texts",
+    "first_timestamp",
+]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -30,8 +38,7 @@ class IndexInfo:
     columns: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class KeyRow:
+class KeyRow(NamedTuple):
     """A key and the place of its document in the list."""
 
     stored_at: int
@@ -54,8 +61,25 @@ def decode_index_info(reply: Any) -> IndexInfo:
 
 def decode_key_page(reply: Any) -> tuple[list[KeyRow], list[str]]:
     """The rows of an FT.AGGREGATE that loads ``@__key`` and ``@stored_at``, and the server's warnings."""
-    rows, warnings = _rows(reply)
-    return [KeyRow(int(float(row["stored_at"])), row["__key"]) for row in rows if "stored_at" in row], warnings
+    rows: list[dict[bytes, Any]]
+    if isinstance(reply, dict):
+        fields = _mapping(reply)
+        rows = [row[b"extra_attributes"] for row in fields.get("results", ()) if row is not None]
+        warnings = [_text(warning) for warning in fields.get("warning", ()) or ()]
+    else:
+        rows = [dict(zip(row[::2], row[1::2], strict=True)) for row in reply[1:] if row is not None]
+        warnings = []
+    return [KeyRow(int(row[b"stored_at"]), row[b"__key"]) for row in rows if b"stored_at" in row], warnings
+
+
+def decode_texts(reply: Any) -> dict[bytes, bytes]:
+    """The record texts that an FT.SEARCH returned, by key; a document without one is left out."""
+    if isinstance(reply, dict):
+        rows = [row for row in reply.get(b"results", ()) if row is not None]
+        found = [(row[b"id"], row.get(b"extra_attributes") or {}) for row in rows]
+        return {key: values[b"record"] for key, values in found if b"record" in values}
+    pairs = zip(reply[1::2], reply[2::2], strict=True)
+    return {key: values[1] for key, values in pairs if values and values[0] == b"record"}
 
 
 def decode_agents(reply: Any) -> list[AgentSummary]:
@@ -119,11 +143,7 @@ def _instant(value: Any) -> datetime | None:
 
 def _mapping(reply: Any) -> dict[str, Any]:
     """A RESP3 map, or a RESP2 list of names and values in turn, with its names as text."""
-    pairs: Iterator[tuple[Any, Any]]
-    if isinstance(reply, dict):
-        pairs = iter(reply.items())
-    else:
-        pairs = zip(reply[::2], reply[1::2], strict=False)
+    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=False)
     return {_text(name): value for name, value in pairs}
 
 

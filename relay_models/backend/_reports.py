@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ..errors import RelayModelsError
+from relay_models.errors import RelayModelsError
 
 __all__ = ["AgentSummary", "RefusedRecord", "StoreReport"]
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis.connection import parse_url
 
-from ..errors import InvalidConfigurationError
+from relay_models.errors import InvalidConfigurationError
 
 __all__ = ["Target", "parse_target", "scrub", "target_of_client"]
 
@@ -43,8 +43,8 @@ def parse_target(url: str, options: Mapping[str, Any] | None = None) -> Target:
         scheme, port, parsed = url.partition("://")[0], None, {}
         if scheme in SCHEMES:
             raise InvalidConfigurationError(
-                f"the {scheme}:// URL cannot be read: it is {scheme}://[user:password@]host[:port], where '/', '?', '#', "
-                "'@', ':' and '%' in a user name or a password are written as %2F, %3F, %23, %40, %3A and %25"
+                f"the {scheme}:// URL cannot be read: it is {scheme}://[user:password@]host[:port], where '/', '?', "
+                "'#', '@', ':' and '%' in a user name or a password are written as %2F, %3F, %23, %40, %3A and %25"
             ) from None
     if scheme not in SCHEMES:
         raise InvalidConfigurationError(

@@ -47,7 +47,9 @@ HOSTILE = [
 ]
 
 
-def make_run(agent_id: str, number: int = 0, *, running: bool = False, run_id: UUID | None = None, **more: Any) -> RunRecord:
+def make_run(
+    agent_id: str, number: int = 0, *, running: bool = False, run_id: UUID | None = None, **more: Any
+) -> RunRecord:
     """A small run that began `number` seconds after a fixed moment."""
     start = datetime(2026, 11, 23, 10, 0, tzinfo=UTC) + timedelta(seconds=number)
     value: dict[str, Any] = {

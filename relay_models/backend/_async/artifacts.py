@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...documents import decode_artifact, encode_artifact
-from ...errors import CorruptDocumentError
-from ...records import AccumulatorState, ExecutionPlan, PromptIR, StabilityAnalysisResult, TrieEnvelope
-from .._replies import decode_body
-from .base import BackendBase
+from relay_models.backend._async.base import BackendBase
+from relay_models.backend._replies import decode_body
+from relay_models.documents import decode_artifact, encode_artifact
+from relay_models.errors import CorruptDocumentError
+from relay_models.records import AccumulatorState, ExecutionPlan, PromptIR, StabilityAnalysisResult, TrieEnvelope
 
 __all__ = ["Artifacts"]
 
 
 class Artifacts(BackendBase):
-    """The operations on artefacts. Loading one that is absent gives None, storing replaces it, deleting says if it was there.
+    """The operations on artefacts.
 
-    Storing raises `InvalidRecordError` for a value of another type; loading raises `CorruptDocumentError` where the
+    Loading one that is absent gives None, storing replaces it, deleting says if it was there. Storing raises `InvalidRecordError` for a value of another type; loading raises `CorruptDocumentError` where the
     document cannot be read.
     """
 

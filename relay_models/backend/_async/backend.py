@@ -8,17 +8,17 @@ from typing import Any
 
 from redis.backoff import NoBackoff
 
-from ...documents import Keys
-from ...embedded import EmbeddedServer
-from ...errors import InvalidConfigurationError, RelayModelsError
-from .._faults import translate
-from .._io_async import BlockingConnectionPool, Redis, Retry, embedded_client
-from .._urls import Target, parse_target, target_of_client
-from .artifacts import Artifacts
-from .index import Indexes
-from .link import Link
-from .queries import Queries
-from .runs import Runs
+from relay_models.backend._async.artifacts import Artifacts
+from relay_models.backend._async.index import Indexes
+from relay_models.backend._async.link import Link
+from relay_models.backend._async.queries import Queries
+from relay_models.backend._async.runs import Runs
+from relay_models.backend._faults import translate
+from relay_models.backend._io_async import BlockingConnectionPool, Redis, Retry, embedded_client
+from relay_models.backend._urls import Target, parse_target, target_of_client
+from relay_models.documents import Keys
+from relay_models.embedded import EmbeddedServer
+from relay_models.errors import InvalidConfigurationError, RelayModelsError
 
 __all__ = ["RedisBackend"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ...documents import Keys
-from ...errors import PermissionDeniedError
-from .._clock import StoreClock
-from .._replies import first_timestamp
-from .index import Indexes
-from .link import Link
+from relay_models.backend._async.index import Indexes
+from relay_models.backend._async.link import Link
+from relay_models.backend._clock import StoreClock
+from relay_models.backend._replies import first_timestamp
+from relay_models.documents import Keys
+from relay_models.errors import PermissionDeniedError
 
 __all__ = ["BackendBase"]
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from ...documents import KINDS, Keys, create_index_command, index_columns, layout_of
-from ...errors import IndexMissingError, IndexOutdatedError, StoreTimeoutError
-from .._faults import translate
-from .._io_async import sleep
-from .._replies import IndexInfo, decode_index_info
-from .link import Command, Link
+from relay_models.backend._async.link import Command, Link
+from relay_models.backend._faults import translate
+from relay_models.backend._io_async import sleep
+from relay_models.backend._replies import IndexInfo, decode_index_info
+from relay_models.documents import KINDS, Keys, create_index_command, index_columns, layout_of
+from relay_models.errors import IndexMissingError, IndexOutdatedError, StoreTimeoutError
 
 __all__ = ["Indexes"]
 

@@ -11,10 +11,10 @@ from weakref import WeakSet
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from ...errors import InvalidConfigurationError, StorageError
-from .._faults import retryable, translate
-from .._io_async import Attempt, Retry, current_loop, shielded
-from .._urls import Target
+from relay_models.backend._faults import retryable, translate
+from relay_models.backend._io_async import Attempt, Retry, current_loop, shielded
+from relay_models.backend._urls import Target
+from relay_models.errors import InvalidConfigurationError, StorageError
 
 __all__ = ["Command", "Conversation", "Link"]
 
@@ -96,7 +96,7 @@ class Link:
         return connection
 
     async def discard(self, connection: Any) -> None:
-        """Give back a connection on which replies may be outstanding: it is closed first, even while being cancelled."""
+        """Give back a connection on which replies may be outstanding: closed first, even while being cancelled."""
         try:
             await shielded(connection.disconnect(nowait=True))
         finally:

@@ -6,9 +6,16 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, runtime_checkable
 from uuid import UUID
 
-from ...records import AccumulatorState, ExecutionPlan, PromptIR, RunRecord, StabilityAnalysisResult, TrieEnvelope
-from .._io_async import AnyIterable
-from .._reports import AgentSummary, StoreReport
+from relay_models.backend._io_async import AnyIterable
+from relay_models.backend._reports import AgentSummary, StoreReport
+from relay_models.records import (
+    AccumulatorState,
+    ExecutionPlan,
+    PromptIR,
+    RunRecord,
+    StabilityAnalysisResult,
+    TrieEnvelope,
+)
 
 __all__ = ["StorageBackend"]
 

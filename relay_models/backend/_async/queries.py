@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .._listing import agents_command
-from .._replies import decode_agents
-from .._reports import AgentSummary
-from .base import BackendBase
+from relay_models.backend._async.base import BackendBase
+from relay_models.backend._listing import agents_command
+from relay_models.backend._replies import decode_agents
+from relay_models.backend._reports import AgentSummary
 
 __all__ = ["Queries"]
 

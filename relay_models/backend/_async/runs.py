@@ -8,8 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
-from ...documents import encode_run, merge_run
-from ...errors import (
+from relay_models.backend._async.base import BackendBase
+from relay_models.backend._async.link import Command, Conversation
+from relay_models.backend._collector import collector_paused
+from relay_models.backend._faults import translate
+from relay_models.backend._io_async import AnyIterable, iterate
+from relay_models.backend._listing import first_page, next_page, page_command, texts_command
+from relay_models.backend._replies import KeyRow, decode_body, decode_key_page, decode_texts
+from relay_models.backend._reports import RefusedRecord, StoreReport, refusal_text
+from relay_models.documents import encode_run, merge_run
+from relay_models.errors import (
     CorruptDocumentError,
     CorruptDocumentsError,
     IncompleteAnswerError,
@@ -17,14 +25,7 @@ from ...errors import (
     RefusedRecordsError,
     RelayModelsError,
 )
-from ...records import RunRecord
-from .._faults import translate
-from .._io_async import AnyIterable, iterate
-from .._listing import first_page, next_page, page_command
-from .._replies import KeyRow, decode_body, decode_key_page
-from .._reports import RefusedRecord, StoreReport, refusal_text
-from .base import BackendBase
-from .link import Command, Conversation
+from relay_models.records import RunRecord
 
 __all__ = ["Runs"]
 
@@ -109,7 +110,12 @@ class Runs(BackendBase):
     async def load_run(self, agent_id: str, run_id: UUID | str) -> RunRecord | None:
         """The run, or None. Raises `CorruptDocumentError` where its document cannot be read."""
         key = self._keys.run(agent_id, run_id)
-        return _decode(key, await self._link.execute("JSON.GET", key, "$.record"))
+        reply = await self._link.execute("JSON.GET", key, "$.record")
+        try:
+            text = decode_body(reply)
+            return None if text is None else RunRecord.model_validate_json(text)
+        except ValueError as error:
+            raise _corrupt(key, error) from None
 
     async def list_runs(self, agent_id: str, *, on_corrupt: OnCorrupt = "raise") -> list[RunRecord]:
         """All runs of an agent, each once, in the order in which they were first stored.
@@ -120,16 +126,17 @@ class Runs(BackendBase):
         runs: list[RunRecord] = []
         corrupt: list[CorruptDocumentError] = []
         async with self._link.conversation() as talk:
-            waiting: deque[Sequence[bytes]] = deque()
-            async for keys in self._key_pages(agent_id):
-                for start in range(0, len(keys), _BODIES_PER_PAGE):
-                    part = keys[start : start + _BODIES_PER_PAGE]
-                    await talk.send([("JSON.MGET", *part, "$.record")])
-                    waiting.append(part)
-                    if len(waiting) > 1:
-                        _collect(waiting.popleft(), await talk.receive(), runs, corrupt, self._link.target)
-            while waiting:
-                _collect(waiting.popleft(), await talk.receive(), runs, corrupt, self._link.target)
+            waiting: deque[Sequence[KeyRow]] = deque()
+            async for rows in self._key_pages(agent_id):
+                with collector_paused():
+                    for start in range(0, len(rows), _BODIES_PER_PAGE):
+                        part = rows[start : start + _BODIES_PER_PAGE]
+                        await talk.send([self._texts_command(agent_id, part)])
+                        waiting.append(part)
+                        if len(waiting) > 1:
+                            await self._collect(waiting.popleft(), await talk.receive(), runs, corrupt)
+                    while waiting:
+                        await self._collect(waiting.popleft(), await talk.receive(), runs, corrupt)
         if corrupt and on_corrupt == "raise":
             raise CorruptDocumentsError(corrupt, runs)
         return runs
@@ -143,12 +150,12 @@ class Runs(BackendBase):
         ``on_corrupt="raise"`` they are raised as `CorruptDocumentsError` after the last run (``good`` is empty then).
         """
         unreadable: list[CorruptDocumentError] = [] if corrupt is None else corrupt
-        async for keys in self._key_pages(agent_id):
-            for start in range(0, len(keys), _BODIES_PER_PAGE):
-                part = keys[start : start + _BODIES_PER_PAGE]
+        async for rows in self._key_pages(agent_id):
+            for start in range(0, len(rows), _BODIES_PER_PAGE):
+                part = rows[start : start + _BODIES_PER_PAGE]
                 runs: list[RunRecord] = []
-                replies = await self._link.pipeline([("JSON.MGET", *part, "$.record")])
-                _collect(part, replies, runs, unreadable, self._link.target)
+                replies = await self._link.pipeline([self._texts_command(agent_id, part)])
+                await self._collect(part, replies, runs, unreadable)
                 for run in runs:
                     yield run
         if unreadable and on_corrupt == "raise":
@@ -161,16 +168,17 @@ class Runs(BackendBase):
     async def delete_runs(self, agent_id: str) -> int:
         """Delete all runs of an agent; how many there were."""
         deleted = 0
-        async for keys in self._key_pages(agent_id):
-            for start in range(0, len(keys), _BODIES_PER_PAGE):
+        async for rows in self._key_pages(agent_id):
+            for start in range(0, len(rows), _BODIES_PER_PAGE):
                 # One key per command: on a cluster they live in different places.
-                for reply in await self._link.pipeline([("DEL", key) for key in keys[start : start + _BODIES_PER_PAGE]]):
+                commands = [("DEL", row.key) for row in rows[start : start + _BODIES_PER_PAGE]]
+                for reply in await self._link.pipeline(commands):
                     if isinstance(reply, Exception):
                         raise translate(reply, self._link.target, ("DEL",)) from None
                     deleted += reply
         return deleted
 
-    async def _key_pages(self, agent_id: str) -> AsyncIterator[list[bytes]]:
+    async def _key_pages(self, agent_id: str) -> AsyncIterator[list[KeyRow]]:
         """The keys of an agent's runs in list order, by pages that begin after the last row, never by offset."""
         page = first_page(_KEYS_PER_PAGE)
         while page is not None:
@@ -180,10 +188,40 @@ class Runs(BackendBase):
                 raise IncompleteAnswerError(
                     f"{self._link.target.label} stopped listing at its time limit: {'; '.join(warnings)}"
                 )
-            new: list[KeyRow] = page.after(rows)
+            new = page.after(rows)
             if new:
-                yield [row.key for row in new]
+                yield new
             page = next_page(page, rows, new)
+
+    def _texts_command(self, agent_id: str, rows: Sequence[KeyRow]) -> Command:
+        return texts_command(self._keys.alias("run"), agent_id, rows, self._query_ms)
+
+    async def _collect(
+        self, rows: Sequence[KeyRow], replies: list[Any], runs: list[RunRecord], corrupt: list[CorruptDocumentError]
+    ) -> None:
+        """Read the texts of `rows`; those that the search did not give are fetched by key, deleted ones left out."""
+        (reply,) = replies
+        if isinstance(reply, Exception):
+            raise translate(reply, self._link.target, ("FT.SEARCH",)) from None
+        texts: dict[bytes, Any] = decode_texts(reply)
+        missing = [row.key for row in rows if row.key not in texts]
+        if missing:
+            bodies = await self._link.pipeline([("JSON.GET", key, "$.record") for key in missing])
+            for key, body in zip(missing, bodies, strict=True):
+                try:
+                    texts[key] = decode_body(body)
+                except ValueError as error:
+                    texts[key] = error
+        with collector_paused():
+            for row in rows:
+                try:
+                    text = texts[row.key]
+                    if isinstance(text, Exception):
+                        raise text
+                    if text is not None:
+                        runs.append(RunRecord.model_validate_json(text))
+                except ValueError as error:
+                    corrupt.append(_corrupt(row.key, error))
 
     def _encode(self, record: RunRecord, now: int) -> tuple[bytes, bytes]:
         document = encode_run(record, now, text=self._indexes.text)
@@ -238,29 +276,8 @@ async def _until_failure(
         failures.append(error)
 
 
-def _collect(
-    keys: Sequence[bytes], replies: list[Any], runs: list[RunRecord], corrupt: list[CorruptDocumentError], target: Any
-) -> None:
-    """Read the bodies of `keys`; a run deleted since its key was listed is left out."""
-    (bodies,) = replies
-    if isinstance(bodies, Exception):
-        raise translate(bodies, target, ("JSON.MGET",)) from None
-    for key, body in zip(keys, bodies, strict=True):
-        try:
-            run = _decode(key, body)
-        except CorruptDocumentError as error:
-            corrupt.append(error)
-            continue
-        if run is not None:
-            runs.append(run)
-
-
-def _decode(key: bytes, reply: bytes | None) -> RunRecord | None:
-    try:
-        text = decode_body(reply)
-        return None if text is None else RunRecord.model_validate_json(text)
-    except ValueError as error:
-        raise CorruptDocumentError(key.decode("utf-8", "backslashreplace"), str(error)) from None
+def _corrupt(key: bytes, reason: Exception) -> CorruptDocumentError:
+    return CorruptDocumentError(key.decode("utf-8", "backslashreplace"), str(reason))
 
 
 def _refused(number: int, record: Any, error: RelayModelsError) -> RefusedRecord:

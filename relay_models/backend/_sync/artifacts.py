@@ -1,4 +1,5 @@
-# Generated from relay_models/backend/_async/artifacts.py by scripts/generate_sync.py: change that file, not this one.
+# ruff: noqa
+# Generated from relay_models/backend/_async/artifacts.py by scripts/generate_sync.py: change that, not this.
 """The artefacts of an agent, one value each, stored whole: plan, trie, accumulators, observations, stability."""
 
 from __future__ import annotations
@@ -6,19 +7,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...documents import decode_artifact, encode_artifact
-from ...errors import CorruptDocumentError
-from ...records import AccumulatorState, ExecutionPlan, PromptIR, StabilityAnalysisResult, TrieEnvelope
-from .._replies import decode_body
-from .base import BackendBase
+from relay_models.backend._sync.base import BackendBase
+from relay_models.backend._replies import decode_body
+from relay_models.documents import decode_artifact, encode_artifact
+from relay_models.errors import CorruptDocumentError
+from relay_models.records import AccumulatorState, ExecutionPlan, PromptIR, StabilityAnalysisResult, TrieEnvelope
 
 __all__ = ["Artifacts"]
 
 
 class Artifacts(BackendBase):
-    """The operations on artefacts. Loading one that is absent gives None, storing replaces it, deleting says if it was there.
+    """The operations on artefacts.
 
-    Storing raises `InvalidRecordError` for a value of another type; loading raises `CorruptDocumentError` where the
+    Loading one that is absent gives None, storing replaces it, deleting says if it was there. Storing raises `InvalidRecordError` for a value of another type; loading raises `CorruptDocumentError` where the
     document cannot be read.
     """
 

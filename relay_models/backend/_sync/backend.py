@@ -1,4 +1,5 @@
-# Generated from relay_models/backend/_async/backend.py by scripts/generate_sync.py: change that file, not this one.
+# ruff: noqa
+# Generated from relay_models/backend/_async/backend.py by scripts/generate_sync.py: change that, not this.
 """`RedisBackend`: connect to a store, then use it."""
 
 from __future__ import annotations
@@ -9,17 +10,17 @@ from typing import Any
 
 from redis.backoff import NoBackoff
 
-from ...documents import Keys
-from ...embedded import EmbeddedServer
-from ...errors import InvalidConfigurationError, RelayModelsError
-from .._faults import translate
-from .._io_sync import BlockingConnectionPool, Redis, Retry, embedded_client
-from .._urls import Target, parse_target, target_of_client
-from .artifacts import Artifacts
-from .index import Indexes
-from .link import Link
-from .queries import Queries
-from .runs import Runs
+from relay_models.backend._sync.artifacts import Artifacts
+from relay_models.backend._sync.index import Indexes
+from relay_models.backend._sync.link import Link
+from relay_models.backend._sync.queries import Queries
+from relay_models.backend._sync.runs import Runs
+from relay_models.backend._faults import translate
+from relay_models.backend._io_sync import BlockingConnectionPool, Redis, Retry, embedded_client
+from relay_models.backend._urls import Target, parse_target, target_of_client
+from relay_models.documents import Keys
+from relay_models.embedded import EmbeddedServer
+from relay_models.errors import InvalidConfigurationError, RelayModelsError
 
 __all__ = ["RedisBackend"]
 

@@ -1,4 +1,5 @@
-# Generated from relay_models/backend/_async/base.py by scripts/generate_sync.py: change that file, not this one.
+# ruff: noqa
+# Generated from relay_models/backend/_async/base.py by scripts/generate_sync.py: change that, not this.
 """What the parts of the backend share: the link, the key names, the indexes and the clock."""
 
 from __future__ import annotations
@@ -6,12 +7,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ...documents import Keys
-from ...errors import PermissionDeniedError
-from .._clock import StoreClock
-from .._replies import first_timestamp
-from .index import Indexes
-from .link import Link
+from relay_models.backend._sync.index import Indexes
+from relay_models.backend._sync.link import Link
+from relay_models.backend._clock import StoreClock
+from relay_models.backend._replies import first_timestamp
+from relay_models.documents import Keys
+from relay_models.errors import PermissionDeniedError
 
 __all__ = ["BackendBase"]
 

@@ -1,4 +1,5 @@
-# Generated from relay_models/backend/_async/index.py by scripts/generate_sync.py: change that file, not this one.
+# ruff: noqa
+# Generated from relay_models/backend/_async/index.py by scripts/generate_sync.py: change that, not this.
 """The search indexes of a store: made beside what is there, filled, and only then put behind the alias."""
 
 from __future__ import annotations
@@ -8,12 +9,12 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from ...documents import KINDS, Keys, create_index_command, index_columns, layout_of
-from ...errors import IndexMissingError, IndexOutdatedError, StoreTimeoutError
-from .._faults import translate
-from .._io_sync import sleep
-from .._replies import IndexInfo, decode_index_info
-from .link import Command, Link
+from relay_models.backend._sync.link import Command, Link
+from relay_models.backend._faults import translate
+from relay_models.backend._io_sync import sleep
+from relay_models.backend._replies import IndexInfo, decode_index_info
+from relay_models.documents import KINDS, Keys, create_index_command, index_columns, layout_of
+from relay_models.errors import IndexMissingError, IndexOutdatedError, StoreTimeoutError
 
 __all__ = ["Indexes"]
 

@@ -1,4 +1,5 @@
-# Generated from relay_models/backend/_async/link.py by scripts/generate_sync.py: change that file, not this one.
+# ruff: noqa
+# Generated from relay_models/backend/_async/link.py by scripts/generate_sync.py: change that, not this.
 """The one place where commands leave the process: pooled connections, bounded retries, errors in our words."""
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from weakref import WeakSet
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from ...errors import InvalidConfigurationError, StorageError
-from .._faults import retryable, translate
-from .._io_sync import Attempt, Retry, current_loop, shielded
-from .._urls import Target
+from relay_models.backend._faults import retryable, translate
+from relay_models.backend._io_sync import Attempt, Retry, current_loop, shielded
+from relay_models.backend._urls import Target
+from relay_models.errors import InvalidConfigurationError, StorageError
 
 __all__ = ["Command", "Conversation", "Link"]
 
@@ -97,7 +98,7 @@ class Link:
         return connection
 
     def discard(self, connection: Any) -> None:
-        """Give back a connection on which replies may be outstanding: it is closed first, even while being cancelled."""
+        """Give back a connection on which replies may be outstanding: closed first, even while being cancelled."""
         try:
             shielded(connection.disconnect(nowait=True))
         finally:

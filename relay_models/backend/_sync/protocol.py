@@ -1,4 +1,5 @@
-# Generated from relay_models/backend/_async/protocol.py by scripts/generate_sync.py: change that file, not this one.
+# ruff: noqa
+# Generated from relay_models/backend/_async/protocol.py by scripts/generate_sync.py: change that, not this.
 """`StorageBackend`: what a store of NeMo Relay's adaptive state can do, whoever implements it."""
 
 from __future__ import annotations
@@ -7,9 +8,16 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 from uuid import UUID
 
-from ...records import AccumulatorState, ExecutionPlan, PromptIR, RunRecord, StabilityAnalysisResult, TrieEnvelope
-from .._io_sync import AnyIterable
-from .._reports import AgentSummary, StoreReport
+from relay_models.backend._io_sync import AnyIterable
+from relay_models.backend._reports import AgentSummary, StoreReport
+from relay_models.records import (
+    AccumulatorState,
+    ExecutionPlan,
+    PromptIR,
+    RunRecord,
+    StabilityAnalysisResult,
+    TrieEnvelope,
+)
 
 __all__ = ["StorageBackend"]
 

@@ -1,12 +1,13 @@
-# Generated from relay_models/backend/_async/queries.py by scripts/generate_sync.py: change that file, not this one.
+# ruff: noqa
+# Generated from relay_models/backend/_async/queries.py by scripts/generate_sync.py: change that, not this.
 """Questions over many runs: which agents there are, which runs a filter finds and how many."""
 
 from __future__ import annotations
 
-from .._listing import agents_command
-from .._replies import decode_agents
-from .._reports import AgentSummary
-from .base import BackendBase
+from relay_models.backend._sync.base import BackendBase
+from relay_models.backend._listing import agents_command
+from relay_models.backend._replies import decode_agents
+from relay_models.backend._reports import AgentSummary
 
 __all__ = ["Queries"]
 

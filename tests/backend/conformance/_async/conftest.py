@@ -61,7 +61,8 @@ class Place:
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     if request.param == "server" and not REAL_URL:
         pytest.skip("set RELAY_MODELS_TEST_REDIS_URL to a disposable Redis 8 to run this against a real server")
-    here = Place(tmp_path / "store.db" if request.param == "file" else None, REAL_URL if request.param == "server" else None)
+    path = tmp_path / "store.db" if request.param == "file" else None
+    here = Place(path, REAL_URL if request.param == "server" else None)
     yield here
     await here.close()
 

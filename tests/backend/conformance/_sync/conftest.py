@@ -1,4 +1,5 @@
-# Generated from tests/backend/conformance/_async/conftest.py by scripts/generate_sync.py: change that file, not this one.
+# ruff: noqa
+# Generated from tests/backend/conformance/_async/conftest.py by scripts/generate_sync.py: change that, not this.
 """A place to open stores in: the embedded engine in memory and in a file, and a real server if one is configured."""
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ class Place:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     if request.param == "server" and not REAL_URL:
         pytest.skip("set RELAY_MODELS_TEST_REDIS_URL to a disposable Redis 8 to run this against a real server")
-    here = Place(tmp_path / "store.db" if request.param == "file" else None, REAL_URL if request.param == "server" else None)
+    path = tmp_path / "store.db" if request.param == "file" else None
+    here = Place(path, REAL_URL if request.param == "server" else None)
     yield here
     here.close()
 

@@ -1,4 +1,5 @@
-# Generated from tests/backend/conformance/_async/test_artifacts.py by scripts/generate_sync.py: change that file, not this one.
+# ruff: noqa
+# Generated from tests/backend/conformance/_async/test_artifacts.py by scripts/generate_sync.py: change that, not this.
 """The artefacts of a `StorageBackend`: one value per agent and kind, stored whole, on captured data."""
 
 from __future__ import annotations
