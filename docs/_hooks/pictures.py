@@ -21,8 +21,15 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def telling_run() -> RunRecord:
-    """The captured run whose timeline shows most: several models and tools, some side by side, yet few enough to read."""
+    """The captured run whose timeline shows most: several models and tools, yet few enough calls to read."""
     data = (resources("relay_models.cli") / "data" / "demo.jsonl.gz").read_bytes()
     lines = [json.loads(line) for line in gzip.decompress(data).splitlines()]
-    runs = [RunRecord.model_validate_json(line["value"]) for line in lines if ":runs:" in line["key"] and line["type"] == "string"]
-    return max((run for run in runs if len(run.calls) <= 12), key=lambda run: (len(run.calls), len(set(run.tools)), str(run.id)))
+    runs = [
+        RunRecord.model_validate_json(line["value"])
+        for line in lines
+        if ":runs:" in line["key"] and line["type"] == "string"
+    ]
+    return max(
+        (run for run in runs if len(run.calls) <= 12),
+        key=lambda run: (len(run.calls), len(set(run.tools)), str(run.id)),
+    )

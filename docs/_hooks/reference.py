@@ -17,14 +17,16 @@ ROOT = Path(__file__).parents[2]
 def on_files(files: Files, config: Any) -> Files:
     files.append(File.generated(config, "reference/exceptions.md", content=exceptions_page()))
     #    files.append(File.generated(config, "reference/cli.md", content=commands_page()))
-    files.append(File.generated(config, "about/changelog.md", content=(ROOT / "CHANGELOG.md").read_text(encoding="utf-8")))
+    files.append(
+        File.generated(config, "about/changelog.md", content=(ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    )
     return files
 
 
 def exceptions_page() -> str:
     """The tree, then each class: what it is, which builtins also catch it, what it carries."""
     tree = inspect.getdoc(relay_models.errors) or ""
-    intro, _, rest = tree.partition("::\n\n")
+    _, _, rest = tree.partition("::\n\n")
     drawing, _, outro = rest.partition("\n\n")
     drawing = inspect.cleandoc(drawing)
     lines = [
@@ -34,8 +36,9 @@ def exceptions_page() -> str:
         "---",
         "# Exceptions",
         "",
-        "Everything that this library raises on purpose is a `RelayModelsError`, and also the builtin exception that fits, so that",
-        "`except ConnectionError` or `except ValueError` in code that knows nothing of this library does the right thing.",
+        "Everything that this library raises on purpose is a `RelayModelsError`, and also the builtin exception that",
+        "fits, so that `except ConnectionError` or `except ValueError` in code that knows nothing of this library does",
+        "the right thing.",
         "What to do about each is in the guide on errors.",
         "",
         "```text",
@@ -96,13 +99,23 @@ def _command(command: Any, path: list[str], level: int) -> list[str]:
     context = command.context_class(command, info_name=path[-1])
     usage = " ".join([" ".join(path), *command.collect_usage_pieces(context)])
     name = " ".join(path)
-    lines = [f"{'#' * min(level, 4)} `{name}` {{ #{'-'.join(path)} }}", "", inspect.cleandoc(command.help or "").replace("\b", ""), ""]
+    lines = [
+        f"{'#' * min(level, 4)} `{name}` {{ #{'-'.join(path)} }}",
+        "",
+        inspect.cleandoc(command.help or "").replace("\b", ""),
+        "",
+    ]
     lines += ["```text", f"Usage: {usage}", "```", ""]
     arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
-    options = [parameter for parameter in command.params if parameter.param_type_name == "option" and not parameter.hidden]
+    options = [
+        parameter for parameter in command.params if parameter.param_type_name == "option" and not parameter.hidden
+    ]
     if arguments:
         lines += ["| Argument | Meaning |", "|---|---|"]
-        lines += [f"| `{parameter.make_metavar(context)}` | {_cell(getattr(parameter, 'help', '') or '')} |" for parameter in arguments]
+        lines += [
+            f"| `{parameter.make_metavar(context)}` | {_cell(getattr(parameter, 'help', '') or '')} |"
+            for parameter in arguments
+        ]
         lines += [""]
     if options:
         lines += ["| Option | Meaning |", "|---|---|"]

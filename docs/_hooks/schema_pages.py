@@ -1,4 +1,4 @@
-"""The schema reference, made from the models at build time: a page and a JSON Schema per kind, shared types, an overview."""
+"""The schema reference, made from the models at build time: a page and a JSON Schema per kind, and an overview."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pydantic import BaseModel
 from relay_models.schema import KINDS, Kind, json_schema, kind_page, nested, overview_page, types_page
 
 MESSAGES = "messages.md"
-MESSAGES_INTRO = """What was asked of a model and what it answered, as NeMo Relay's codecs note them on a call. These types
-grow with every release and every provider, so they are loose: what queries and summaries use is typed, the rest is kept as it came."""
+MESSAGES_INTRO = """What was asked of a model and what it answered, as NeMo Relay's codecs note them on a call.
+These types grow with every release and every provider, so they are loose: what queries and summaries use is typed, the
+rest is kept as it came."""
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -35,7 +36,9 @@ def generated() -> dict[str, str]:
         pages[f"schema/{kind.name}.md"] = _front(kind.title, kind.summary) + text
         pages[f"schema/{name}"] = json.dumps(json_schema(kind), indent=2, ensure_ascii=False) + "\n"
     text = types_page("Requests and responses", MESSAGES_INTRO, messages, site=True)
-    pages[f"schema/{MESSAGES}"] = _front("Requests and responses", "What was asked of a model and what it answered") + text
+    pages[f"schema/{MESSAGES}"] = (
+        _front("Requests and responses", "What was asked of a model and what it answered") + text
+    )
     return pages
 
 
@@ -71,13 +74,19 @@ def _abridged(value: Any) -> Any:
         cut = len(names) > 2 and all(name.isdigit() or "/" in name for name in names if name)
         kept = {name: _abridged(value[name]) for name in (names[:2] if cut else names)}
         return kept | {"…": f"{len(names) - 2} more"} if cut else kept
-    return value if not isinstance(value, str) or len(value) < 400 else value[:300] + f"… {len(value) - 300} more characters"
+    return (
+        value
+        if not isinstance(value, str) or len(value) < 400
+        else value[:300] + f"… {len(value) - 300} more characters"
+    )
 
 
 def _says_something(kind: Kind, value: Any) -> bool:
     match kind.name:
         case "run":
-            return any("model_name" in call for call in value["calls"]) and any(call["kind"] == "tool" for call in value["calls"])
+            return any("model_name" in call for call in value["calls"]) and any(
+                call["kind"] == "tool" for call in value["calls"]
+            )
         case "plan":
             return bool(value["parallel_groups"])
         case _:

@@ -30,7 +30,9 @@ def on_post_page(output: str, page: Page, config: Any) -> str:
     if 'class="mermaid"' not in output:
         return output
     tag = f'<script src="{get_relative_url(SCRIPT, page.url)}"></script>\n'
-    return output.replace("</body>", tag + "</body>", 1) if "<script src=" not in output else _before_bundle(output, tag)
+    return (
+        output.replace("</body>", tag + "</body>", 1) if "<script src=" not in output else _before_bundle(output, tag)
+    )
 
 
 def _before_bundle(output: str, tag: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 
-from ..documents import Keys, create_index_command
+from relay_models.documents import Keys, create_index_command
+
 from .kinds import Kind
 
 __all__ = ["ColumnRow", "column_rows", "document_rows", "document_text", "index_command_text"]
@@ -74,7 +75,9 @@ def column_rows(kind: Kind) -> list[ColumnRow]:
     for group in _groups(kind, text=True)[1]:
         name = group[group.index("AS") + 1] if "AS" in group else group[0].removeprefix("$.")
         at = next(index for index, word in enumerate(group) if word in _TYPES)
-        rows.append(ColumnRow(name, group[0], group[at], tuple(group[at + 1 :]), group[0] not in standard, _meaning(kind, name)))
+        rows.append(
+            ColumnRow(name, group[0], group[at], tuple(group[at + 1 :]), group[0] not in standard, _meaning(kind, name))
+        )
     return rows
 
 
@@ -95,7 +98,11 @@ def index_command_text(kind: Kind) -> str:
 
 
 def _quoted(word: str) -> str:
-    return word if word and not set(word) & set(" '\"\\|{}") else '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return (
+        word
+        if word and not set(word) & set(" '\"\\|{}")
+        else '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    )
 
 
 def document_text(kind: Kind) -> str:

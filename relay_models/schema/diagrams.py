@@ -15,7 +15,7 @@ MOST_FIELDS = 9
 
 
 def nesting_diagram(roots: Iterable[type[BaseModel]], *, stop: Container[type[BaseModel]] = ()) -> str:
-    """A class diagram of record types: a box per type with its plain fields, an arrow per field that holds another type.
+    """A class diagram of record types: a box per type with its plain fields, an arrow per field that holds a type.
 
     Types in `stop` are shown without their insides.
     """
@@ -33,7 +33,7 @@ def nesting_diagram(roots: Iterable[type[BaseModel]], *, stop: Container[type[Ba
             mark = "?" if row.optional else ""
             if not row.models:
                 plain.append(row.name + mark)
-            many = row.type.startswith(("list[", "dict["))
+            many = row.shape.startswith(("list[", "dict["))
             count = '"*"' if many else '"0..1"' if row.optional or row.nullable else '"1"'
             arrows += [f"    {model.__name__} *-- {count} {inner.__name__} : {row.name}" for inner in row.models]
         if len(plain) > MOST_FIELDS + 1:

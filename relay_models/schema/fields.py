@@ -1,4 +1,4 @@
-"""The fields of a record type as rows: name, type, unit, whether it may be absent, meaning. Read off the pydantic models."""
+"""The fields of a record type as rows, read off the pydantic model: name, type, unit, presence, meaning."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class FieldRow:
 
     Args:
         name: as in the JSON.
-        type: as a reader would write it, without the None of an optional field: ``list[CallRecord]``.
+        shape: its type as a reader would write it, without the None of an optional field: ``list[CallRecord]``.
         unit: ``ms``, ``tokens`` …, or empty.
         optional: left out of the JSON while it is None.
         nullable: always in the JSON, as null while it is None.
         default: as JSON would show it, or empty.
         meaning: the field's description.
-        models: the record types that `type` mentions.
+        models: the record types that `shape` mentions.
     """
 
     name: str
-    type: str
+    shape: str
     unit: str
     optional: bool
     nullable: bool
@@ -116,7 +116,7 @@ def _row(model: type[BaseModel], name: str, field: FieldInfo) -> FieldRow:
     optional = not field.is_required() and not written_null and field.default is None
     return FieldRow(
         name=field.serialization_alias or field.alias or name,
-        type=" | ".join(dict.fromkeys(type_text(part) for part in parts if part is not type(None))),
+        shape=" | ".join(dict.fromkeys(type_text(part) for part in parts if part is not type(None))),
         unit=_unit(name, field),
         optional=optional,
         nullable=written_null,

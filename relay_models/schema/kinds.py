@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from .. import documents, records
-from ..errors import NotFoundError
+from relay_models import documents, records
+from relay_models.errors import NotFoundError
 
 __all__ = ["KINDS", "Kind", "find_kind"]
 
@@ -61,7 +61,9 @@ class Kind:
         return f"{{prefix}}@{self.name}:{{agent_id}}{ending}"
 
 
-def _kind(name: str, record: type[BaseModel], document: type[Any], native: str, *, many: bool = False, is_list: bool = False) -> Kind:
+def _kind(
+    name: str, record: type[BaseModel], document: type[Any], native: str, *, many: bool = False, is_list: bool = False
+) -> Kind:
     return Kind(name, record, document, many, is_list, native)
 
 
@@ -72,7 +74,13 @@ KINDS: dict[str, Kind] = {
         _kind("plan", records.ExecutionPlan, documents.Plan, "{prefix}plan:{agent_id}"),
         _kind("trie", records.TrieEnvelope, documents.Trie, "{prefix}trie:{agent_id}"),
         _kind("accumulators", records.AccumulatorState, documents.Accumulators, "{prefix}accumulators:{agent_id}"),
-        _kind("observations", records.PromptIR, documents.Observations, "{prefix}acg_observations:{agent_id}", is_list=True),
+        _kind(
+            "observations",
+            records.PromptIR,
+            documents.Observations,
+            "{prefix}acg_observations:{agent_id}",
+            is_list=True,
+        ),
         _kind("stability", records.StabilityAnalysisResult, documents.Stability, "{prefix}acg_stability:{agent_id}"),
     )
 }

@@ -1,4 +1,4 @@
-"""Pages of the schema reference as Markdown: one per kind of state, one of shared types, and an overview of all keys."""
+"""Pages of the schema reference as Markdown: a kind of state, shared types, the overview of all keys."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from .kinds import KINDS, Kind
 __all__ = ["kind_page", "overview_page", "types_page"]
 
 _COLUMNS = (
-    "What queries filter, sort and group by. All are computed from the record when it is stored. In the index, times and "
-    "durations are whole microseconds; in Python they are `datetime` and `timedelta`."
+    "What queries filter, sort and group by. All are computed from the record when it is stored. In the index, "
+    "times and durations are whole microseconds; in Python they are `datetime` and `timedelta`."
 )
-_RECORD = "kept as JSON text in the field `record`, exactly as it came. Fields that are not listed are kept too, at every level."
+_RECORD = (
+    "kept as JSON text in the field `record`, exactly as it came. "
+    "Fields that are not listed are kept too, at every level."
+)
 
 
 def kind_page(
@@ -49,7 +52,11 @@ def kind_page(
         parts.append(f"```mermaid\n{nesting_diagram([kind.record], stop=others)}\n```")
     for model in models:
         parts += [f"### {model.__name__}", *_type(model, links)]
-    parts += ["## Index", "Sent when a store is opened that has no index yet:", f"```text\n{index_command_text(kind)}\n```"]
+    parts += [
+        "## Index",
+        "Sent when a store is opened that has no index yet:",
+        f"```text\n{index_command_text(kind)}\n```",
+    ]
     if example:
         parts += ["## Example", "From a deployment of NeMo Relay 0.10.4.", f"```json\n{example}\n```"]
     return _page(parts)
@@ -78,10 +85,12 @@ def overview_page(*, site: bool = False) -> str:
     ]
     parts = [
         "# Schema",
-        "Six kinds of state, each a JSON document under a key of its own. Nothing else is written: no lists of ids, no counters.",
+        "Six kinds of state, each a JSON document under a key of its own. "
+        "Nothing else is written: no lists of ids, no counters.",
         _table(["Document", "Record", "Per agent", "Key", "NeMo Relay's own key"], rows),
-        "`prefix` is the store's key prefix, `nemo_relay:` by default. `agent_id` is any text. `run_id` is a UUID in its canonical form, "
-        "so it is always the last 36 characters of a run's key. The two layouts never collide and may share a Redis and a prefix.",
+        "`prefix` is the store's key prefix, `nemo_relay:` by default. `agent_id` is any text. `run_id` is a UUID "
+        "in its canonical form, so it is always the last 36 characters of a run's key. The two layouts never collide and may "
+        "share a Redis and a prefix.",
     ]
     if site:
         diagram = entity_diagram((kind.name, kind.key, kind.many) for kind in KINDS.values())
@@ -114,7 +123,14 @@ def _columns(kind: Kind) -> str:
             notes.append("Several values.")
         if row.on_request:
             notes.append("Only with `index_text=True`.")
-        rows.append([f"`{row.name}`", f"`{index}`" if row.type else "not indexed", "yes" if row.sortable else "", " ".join(notes)])
+        rows.append(
+            [
+                f"`{row.name}`",
+                f"`{index}`" if row.type else "not indexed",
+                "yes" if row.sortable else "",
+                " ".join(notes),
+            ]
+        )
     return _table(["Column", "Index", "Sortable", "Meaning"], rows)
 
 
@@ -134,9 +150,9 @@ def _linked(row: FieldRow, links: Mapping[type[BaseModel], str]) -> str:
     """The type of a field as code, the record types in it as links."""
     known = {model.__name__: links[model] for model in row.models if model in links}
     if not known:
-        return f"`{row.type}`"
+        return f"`{row.shape}`"
     names = re.compile(r"\b(" + "|".join(map(re.escape, known)) + r")\b")
-    pieces = names.split(row.type)
+    pieces = names.split(row.shape)
     return "".join(f"[`{piece}`]({known[piece]})" if piece in known else f"`{piece}`" for piece in pieces if piece)
 
 

@@ -2,10 +2,11 @@
 
 - ``python`` blocks share one namespace and one event loop per page; ``await`` at the top level works.
 - an ``output`` block is what the Python block before it printed; ``...`` stands for anything.
-- ``console`` blocks hold commands after ``$`` and, below each, what it printed. A command that ends in ``&`` is started and
-  stopped at the end of the page.
-- ``redis://localhost:6379`` means a server of the embedded engine, started for the page; no block reaches another server.
-- ``sh`` blocks are what a reader does to a machine (install, start a container): they aren't run. What they install is checked.
+- ``console`` blocks hold commands after ``$`` and, below each, what it printed. A command that ends in ``&`` is
+  started, and stopped at the end of the page.
+- ``redis://localhost:6379`` means a server of the embedded engine, started for the page; no block reaches another.
+- ``sh`` blocks are what a reader does to a machine (install, start a container): they aren't run, but what they
+  install is checked.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import inspect
 import io
 import os
 import re
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -98,7 +100,7 @@ class Page:
         for command, expected in commands(str(example.parsed)):
             where = f"{self.where(example)}: $ {command}"
             if command.endswith("&"):
-                self._background.append(self._start(command[:-1]))
+                self._serve(command[:-1])
                 continue
             done = self._start(command)
             try:
@@ -111,9 +113,31 @@ class Page:
             if expected.strip():
                 self.compare(expected, printed, where)
 
+    def _serve(self, command: str) -> None:
+        """Start what stays. A port 6379 that it opens is a free one here, and the page's server from now on."""
+        port = 0
+        if "--port 6379" in command:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = probe.getsockname()[1]
+            command = command.replace("--port 6379", f"--port {port}")
+        process = self._start("exec " + command)
+        self._background.append(process)
+        if port:
+            wait_for(port, process)
+            self._server = f"127.0.0.1:{port}"
+
     def _start(self, command: str) -> subprocess.Popen[str]:
         path = os.pathsep.join([sysconfig.get_path("scripts"), str(Path(sys.executable).parent), os.environ["PATH"]])
-        settings = {"PATH": path, "COLUMNS": "100", "LINES": "50", "TERM": "dumb", "NO_COLOR": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+        settings = {
+            "PATH": path,
+            "COLUMNS": "100",
+            "LINES": "50",
+            "TERM": "dumb",
+            "NO_COLOR": "1",
+            "TZ": "UTC",
+            "LC_ALL": "C.UTF-8",
+        }
         return subprocess.Popen(
             ["bash", "-c", "exec 2>&1; " + self.located(command)],
             cwd=self.folder,
@@ -176,18 +200,17 @@ def commands(source: str) -> Iterator[tuple[str, str]]:
         yield "\n".join(command), "\n".join(shown)
 
 
-def wait_for(port: int, seconds: float = 20.0) -> None:
-    """Until something listens on a port of this machine."""
-    import socket
-
+def wait_for(port: int, process: subprocess.Popen[str], seconds: float = 30.0) -> None:
+    """Until a process listens on a port of this machine."""
     end = time.monotonic() + seconds
     while True:
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
         except OSError:
-            if time.monotonic() > end:
+            if time.monotonic() > end or process.poll() is not None:
                 raise
+            time.sleep(0.02)
 
 
 def parse(path: Path) -> Document:

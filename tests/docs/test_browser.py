@@ -1,4 +1,4 @@
-"""The built site in headless Chromium: no errors, no request off the site, search, diagrams, tabs, dark mode, a phone."""
+"""The built site in headless Chromium: no errors, no request off the site, search, diagrams, tabs, dark, a phone."""
 
 from __future__ import annotations
 
@@ -54,8 +54,12 @@ def page(browser: Browser, site_url: str) -> Iterator[Page]:
     page.on("console", lambda message: faults.append(f"console: {message.text}") if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(f"script: {error}"))
     inside = (site_url, "data:", "blob:")
-    page.on("request", lambda request: None if request.url.startswith(inside) else faults.append(f"request: {request.url}"))
-    page.on("response", lambda answer: faults.append(f"{answer.status}: {answer.url}") if answer.status >= 400 else None)
+    page.on(
+        "request", lambda request: None if request.url.startswith(inside) else faults.append(f"request: {request.url}")
+    )
+    page.on(
+        "response", lambda answer: faults.append(f"{answer.status}: {answer.url}") if answer.status >= 400 else None
+    )
     yield page
     context.close()
     assert not faults, "\n".join(faults)
@@ -67,11 +71,12 @@ OVERFLOW = """() => {
         const box = e.getBoundingClientRect();
         if (!box.width || box.right <= width + 1) return false;
         for (let p = e.parentElement; p; p = p.parentElement)
-            if (['auto', 'scroll', 'hidden'].includes(getComputedStyle(p).overflowX) && p.getBoundingClientRect().right <= width + 1)
+            if (getComputedStyle(p).overflowX !== 'visible' && p.getBoundingClientRect().right <= width + 1)
                 return false;
         return true;
     });
-    return {scroll: document.documentElement.scrollWidth - width, wide: wide.slice(0, 5).map(e => e.outerHTML.slice(0, 120))};
+    const shown = wide.slice(0, 5).map(e => e.outerHTML.slice(0, 120));
+    return {scroll: document.documentElement.scrollWidth - width, wide: shown};
 }"""
 UNDRAWN = """() => document.querySelectorAll('pre.mermaid').length
     + [...document.querySelectorAll('div.mermaid')].filter(e => e.getBoundingClientRect().height < 40).length"""

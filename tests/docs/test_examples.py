@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import queue
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from relay_models.embedded import EmbeddedServer
+from relay_models.embedded.serve import serving
 
 from . import pages
 
@@ -15,16 +22,31 @@ SOURCES = [pages.ROOT / "README.md", *sorted((pages.ROOT / "docs").rglob("*.md")
 @pytest.fixture
 def start_server() -> Iterator[Callable[[], str]]:
     """Starts a server of the embedded engine when a page first names one; gives its host and port."""
-    from relay_models.embedded import EmbeddedServer
+    with contextlib.ExitStack() as started:
+        yield lambda: started.enter_context(served())
 
-    started: list[EmbeddedServer] = []
 
-    def start() -> str:
-        raise NotImplementedError
+@contextlib.contextmanager
+def served() -> Iterator[str]:
+    """An empty engine behind a port of this machine, in a thread of its own."""
+    ready: queue.SimpleQueue[tuple[str, Callable[[], None]]] = queue.SimpleQueue()
 
-    yield start
-    for server in started:
-        server.close()
+    async def serve() -> None:
+        leave = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        with EmbeddedServer() as engine:
+            async with serving(engine) as endpoint:
+                ready.put((f"{endpoint.host}:{endpoint.port}", lambda: loop.call_soon_threadsafe(leave.set)))
+                await leave.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    where, leave = ready.get(timeout=30)
+    try:
+        yield where
+    finally:
+        leave()
+        thread.join()
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(pages.ROOT).as_posix())

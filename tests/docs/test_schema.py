@@ -12,7 +12,18 @@ import pytest
 from pydantic import BaseModel
 
 from relay_models import errors
-from relay_models.schema import KINDS, Kind, column_rows, document_rows, field_rows, find_kind, json_schema, kind_page, nested, overview_page
+from relay_models.schema import (
+    KINDS,
+    Kind,
+    column_rows,
+    document_rows,
+    field_rows,
+    find_kind,
+    json_schema,
+    kind_page,
+    nested,
+    overview_page,
+)
 
 MODELS = list(dict.fromkeys(model for kind in KINDS.values() for model in nested(kind.record)))
 kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
@@ -36,7 +47,9 @@ def test_what_nemo_relay_wrote_is_valid(kind: Kind, capture: list[dict[str, Any]
     start = kind.native_key.partition("{agent_id}")[0].replace("{prefix}", "nemo_relay:")
     validator = jsonschema.Draft202012Validator(json_schema(kind))
     jsonschema.Draft202012Validator.check_schema(json_schema(kind))
-    values = [json.loads(line["value"]) for line in capture if line["key"].startswith(start) and line["type"] == "string"]
+    values = [
+        json.loads(line["value"]) for line in capture if line["key"].startswith(start) and line["type"] == "string"
+    ]
     assert values
     for value in values:
         faults = [f"{error.json_path}: {error.message[:200]}" for error in validator.iter_errors(value)]
@@ -61,7 +74,11 @@ def test_schemas_describe_every_field(kind: Kind) -> None:
             for child in node:
                 yield from properties(child)
 
-    bare = [name for name, schema in properties(json_schema(kind)) if isinstance(schema, dict) and "description" not in schema]
+    bare = [
+        name
+        for name, schema in properties(json_schema(kind))
+        if isinstance(schema, dict) and "description" not in schema
+    ]
     assert not bare
 
 
