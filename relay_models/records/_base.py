@@ -13,9 +13,11 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, to_json as to_json_text
 
 from relay_models.errors import InvalidRecordError
+
+from .timestamp import Timestamp
 
 __all__ = ["Record", "from_json", "to_json", "uuid7"]
 
@@ -111,13 +113,16 @@ class Record(BaseModel):
         """The record as JSON text, the same JSON value that it was read from.
 
         Raises:
-            InvalidRecordError: a number in it is not finite, which JSON cannot hold.
+            InvalidRecordError: a value in it cannot be written as JSON, such as NaN; names the field's path.
         """
-        if options:
-            options.setdefault("exclude_unset", True)
-            text = super().model_dump_json(**options)
-        else:
-            text = self.__pydantic_serializer__.to_json(self, exclude_unset=True).decode()
+        try:
+            if options:
+                options.setdefault("exclude_unset", True)
+                text = super().model_dump_json(**options)
+            else:
+                text = self.__pydantic_serializer__.to_json(self, exclude_unset=True).decode()
+        except ValueError as error:
+            raise _unserializable(self, error) from None
         if "NaN" in text or "Infinity" in text:
             refuse_non_finite(self)
         return text
@@ -163,8 +168,8 @@ def to_json(record: BaseModel | Iterable[BaseModel]) -> bytes:
         return b"[" + b",".join([to_json(item) for item in record]) + b"]"
     try:
         data = record.__pydantic_serializer__.to_json(record, exclude_unset=True)
-    except ValueError as error:  # PydanticSerializationError: an object that is no JSON value, or a lone surrogate
-        raise InvalidRecordError(f"{type(record).__name__} cannot be written as JSON: {error}") from None
+    except ValueError as error:
+        raise _unserializable(record, error) from None
     if b"NaN" in data or b"Infinity" in data:
         refuse_non_finite(record)
     return data
@@ -196,6 +201,19 @@ def refuse_non_finite(record: BaseModel) -> None:
         if isinstance(value, float) and not math.isfinite(value):
             where = ".".join(path)
             raise InvalidRecordError(f"{type(record).__name__}.{where} is {value}, which JSON cannot hold", where)
+
+
+def _unserializable(record: BaseModel, error: ValueError) -> InvalidRecordError:
+    """The error for an object that is no JSON value, or for text with a lone surrogate, with its path."""
+    for path, value in _leaves(record.model_dump(exclude_unset=True), ()):
+        if isinstance(value, Timestamp):
+            continue
+        try:
+            to_json_text(value)
+        except ValueError as reason:
+            where = ".".join(path)
+            return InvalidRecordError(f"{type(record).__name__}.{where} cannot be written as JSON: {reason}", where)
+    return InvalidRecordError(f"{type(record).__name__} cannot be written as JSON: {error}")
 
 
 def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
