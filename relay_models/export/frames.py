@@ -13,7 +13,6 @@ from .columns import TableColumn, Type
 if TYPE_CHECKING:
     import pandas
     import polars
-    import pyarrow
 
 __all__ = ["arrow_batch", "arrow_schema", "pandas_frame", "polars_frame", "require"]
 
@@ -35,7 +34,7 @@ def require(module: str, extra: str) -> Any:
         ) from error
 
 
-def arrow_schema(columns: Sequence[TableColumn]) -> pyarrow.Schema:
+def arrow_schema(columns: Sequence[TableColumn]) -> Any:
     """The Arrow schema of a table of these columns."""
     pa = require("pyarrow", "arrow")
     types = {
@@ -51,10 +50,10 @@ def arrow_schema(columns: Sequence[TableColumn]) -> pyarrow.Schema:
     )
 
 
-def arrow_batch(schema: pyarrow.Schema, values: Columns) -> pyarrow.RecordBatch:
+def arrow_batch(schema: Any, values: Columns) -> Any:
     """One Arrow batch from columns of Python values."""
     pa = require("pyarrow", "arrow")
-    arrays = [_converted(field.name, lambda f=field: pa.array(values[f.name], type=f.type)) for field in schema]
+    arrays = [_converted(field.name, pa.array, values[field.name], type=field.type) for field in schema]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
@@ -70,12 +69,11 @@ def pandas_frame(columns: Sequence[TableColumn], values: Columns) -> pandas.Data
         Type.DURATION: "timedelta64[us]",
     }
     series = {
-        column.name: _converted(
-            column.name, lambda c=column: pd.Series(values[c.name], dtype=types[c.type], name=c.name)
-        )
+        column.name: _converted(column.name, pd.Series, values[column.name], dtype=types[column.type])
         for column in columns
     }
-    return pd.DataFrame(series)
+    frame: pandas.DataFrame = pd.DataFrame(series)
+    return frame
 
 
 def polars_frame(columns: Sequence[TableColumn], values: Columns) -> polars.DataFrame:
@@ -90,15 +88,16 @@ def polars_frame(columns: Sequence[TableColumn], values: Columns) -> polars.Data
         Type.DURATION: pl.Duration("us"),
     }
     series = [
-        _converted(column.name, lambda c=column: pl.Series(c.name, values[c.name], dtype=types[c.type]))
+        _converted(column.name, pl.Series, column.name, values[column.name], dtype=types[column.type])
         for column in columns
     ]
-    return pl.DataFrame(series)
+    frame: polars.DataFrame = pl.DataFrame(series)
+    return frame
 
 
-def _converted(name: str, make: Callable[[], Any]) -> Any:
+def _converted(name: str, make: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """What `make` gives; a value beyond the column's range is an error that names the column."""
     try:
-        return make()
+        return make(*arguments, **options)
     except (OverflowError, ValueError, TypeError) as error:
         raise InvalidRecordError(f"a value of column {name!r} does not fit its type: {error}", path=name) from error

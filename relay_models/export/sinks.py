@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime, timedelta
 from os import PathLike
 from types import TracebackType
-from typing import Any, BinaryIO, Generic, TypeVar, cast
+from typing import Any, BinaryIO, Generic, TypeVar
 
 from .columns import TableColumn, TableRows, choose
 from .files import replacing
@@ -292,5 +292,5 @@ def _json(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, timedelta):
-        return cast(float, value / timedelta(seconds=1))
+        return value / timedelta(seconds=1)
     return value

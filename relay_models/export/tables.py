@@ -12,7 +12,6 @@ from .sinks import ArrowSink, CsvSink, DictSink, JsonLinesSink, PandasSink, Parq
 if TYPE_CHECKING:
     import pandas
     import polars
-    import pyarrow
 
 __all__ = ["to_arrow", "to_dicts", "to_pandas", "to_polars", "write_csv", "write_jsonl", "write_parquet"]
 
@@ -87,13 +86,11 @@ def to_polars(runs: Runs | AsyncRuns, *, rows: TableRows = "runs", columns: Sequ
 
 
 @overload
-def to_arrow(runs: Runs, *, rows: TableRows = ..., columns: Sequence[str] | None = ...) -> pyarrow.Table: ...
+def to_arrow(runs: Runs, *, rows: TableRows = ..., columns: Sequence[str] | None = ...) -> Any: ...
 @overload
-def to_arrow(
-    runs: AsyncRuns, *, rows: TableRows = ..., columns: Sequence[str] | None = ...
-) -> Awaitable[pyarrow.Table]: ...
+def to_arrow(runs: AsyncRuns, *, rows: TableRows = ..., columns: Sequence[str] | None = ...) -> Awaitable[Any]: ...
 def to_arrow(runs: Runs | AsyncRuns, *, rows: TableRows = "runs", columns: Sequence[str] | None = None) -> Any:
-    """An Arrow table.
+    """An Arrow table, a `pyarrow.Table`.
 
     Raises:
         MissingExtraError: pyarrow is not installed.

@@ -118,11 +118,8 @@ def lay_out(run: RunRecord, rows: Rows = "auto") -> Layout:
     groups = _groups(run.calls, starts, ends, depths, order)
     bars = tuple(_bar(run.calls[i], i, starts[i], ends[i], depths[i], groups.get(i)) for i in order)
     by_name = rows == "names" or (rows == "auto" and len(bars) >= MANY_CALLS)
-    if by_name:
-        placed, spans = _rows_by_name(bars), ()
-    else:
-        placed = tuple(Row((bar,), of_name=(bar,)) for bar in bars)
-        spans = _group_spans(bars)
+    placed = _rows_by_name(bars) if by_name else tuple(Row((bar,), of_name=(bar,)) for bar in bars)
+    spans = () if by_name else _group_spans(bars)
     return Layout(placed, bars, span, run.ended_at is not None, by_name, spans)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -104,7 +106,7 @@ def test_many_calls_get_a_row_per_name_llm_first() -> None:
     assert kinds == sorted(kinds, reverse=True)
     for row in layout.rows:
         assert len({bar.name for bar in row.bars}) == 1
-        for left, right in zip(row.bars, row.bars[1:], strict=False):
+        for left, right in pairwise(row.bars):
             assert left.end <= right.start
 
 
@@ -120,7 +122,7 @@ def test_ticks_begin_at_zero_stay_within_and_are_few(span: int, count: int) -> N
     assert marks[0] == 0
     assert marks[-1] <= span
     assert len(marks) <= count + 1
-    assert len({b - a for a, b in zip(marks, marks[1:], strict=False)}) <= 1
+    assert len({b - a for a, b in pairwise(marks)}) <= 1
 
 
 @given(
