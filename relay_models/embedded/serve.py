@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import queue
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import NamedTuple
 
 from relay_models.embedded.errors import UnsafeBindError
@@ -16,7 +18,7 @@ from relay_models.embedded.server import EmbeddedServer
 from relay_models.embedded.storage import Sync
 from relay_models.embedded.tcp import TcpListener
 
-__all__ = ["Endpoint", "serve", "serving"]
+__all__ = ["Endpoint", "serve", "serving", "serving_in_thread"]
 
 
 class Endpoint(NamedTuple):
@@ -69,6 +71,44 @@ async def serving(
         yield Endpoint(host, taken)
     finally:
         await listener.stop()
+
+
+@contextlib.contextmanager
+def serving_in_thread(
+    server: EmbeddedServer, *, host: str = "127.0.0.1", port: int = 0, password: str | None = None
+) -> Iterator[Endpoint]:
+    """As `serving`, for programs without an event loop: a thread serves for the length of the ``with`` block."""
+    ready: queue.SimpleQueue[Endpoint | BaseException] = queue.SimpleQueue()
+    stop: list[Callable[[], None]] = []
+
+    async def run() -> None:
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        stop.append(lambda: loop.call_soon_threadsafe(done.set))
+        try:
+            async with serving(server, host=host, port=port, password=password) as endpoint:
+                ready.put(endpoint)
+                await done.wait()
+        except BaseException as error:
+            ready.put(error)
+            raise
+
+    thread = threading.Thread(target=_quietly, args=(run,), name="relay-models-serve", daemon=True)
+    thread.start()
+    endpoint = ready.get()
+    if isinstance(endpoint, BaseException):
+        thread.join()
+        raise endpoint
+    try:
+        yield endpoint
+    finally:
+        stop[0]()
+        thread.join()
+
+
+def _quietly(run: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Run to the end; what goes wrong is raised where the thread was started."""
+    with contextlib.suppress(Exception):
+        asyncio.run(run())
 
 
 def serve(

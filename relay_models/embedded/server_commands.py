@@ -16,7 +16,15 @@ from fakeredis._command_args_parsing import DbIndex, Int, Timeout
 from fakeredis._commands import Key
 from fakeredis._core import CommandItem, Item
 from fakeredis._helpers import OK, SimpleError, SimpleString, casematch, compile_pattern
-from fakeredis.model import ExpiringMembersSet, Hash, XStream, ZSet, get_all_commands_info, get_command_info
+from fakeredis.model import (
+    ExpiringMembersSet,
+    Hash,
+    StreamEntryKey,
+    XStream,
+    ZSet,
+    get_all_commands_info,
+    get_command_info,
+)
 
 from relay_models.embedded.database import FileDatabase
 from relay_models.embedded.encoding import dump, kind_code, load
@@ -134,6 +142,26 @@ class ServerCommands:
             return moved[0] if moved else None
 
         return self._blocking(timeout, move)  # type: ignore[attr-defined]
+
+    @command("xsetid", fixed=(Key(XStream), bytes), repeat=(bytes,), flags=msgs.FLAG_DO_NOT_CREATE)
+    def engine_xsetid(self, key: CommandItem, last_id: bytes, *args: bytes) -> SimpleString:
+        if key.value is None:
+            raise SimpleError(msgs.NO_KEY_MSG)
+        stream: Any = key.value
+        last = StreamEntryKey.parse_str(last_id)
+        if stream._ids and last < stream._ids[-1]:
+            raise SimpleError("ERR The ID specified in XSETID is smaller than the target stream top item")
+        words = iter(args)
+        for word in words:
+            if casematch(word, b"entriesadded"):
+                stream._entries_added = Int.decode(next(words, b""))
+            elif casematch(word, b"maxdeletedid"):
+                stream._max_deleted_id = StreamEntryKey.parse_str(next(words, b""))
+            else:
+                raise SimpleError(msgs.SYNTAX_ERROR_MSG)
+        stream._last_id = last
+        key.updated()
+        return OK
 
     @command("dump", fixed=(Key(missing_return=None),))
     def engine_dump(self, key: CommandItem) -> bytes:

@@ -182,6 +182,8 @@ class CommandRunner(ModuleCommands, ServerCommands, JsonCommands):
     def _decode_result(self, result: Any) -> Any:
         if isinstance(result, dict):
             return {self._decode_result(key): self._decode_result(value) for key, value in result.items()}
+        if type(result) is str:  # fakeredis names some fields so; on the wire there are only bytes
+            return result.encode()
         return super()._decode_result(result)  # type: ignore[misc]
 
 

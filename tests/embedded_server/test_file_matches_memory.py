@@ -117,8 +117,10 @@ def run(connection: redis.Connection, request: tuple[Any, ...]) -> Any:
 
 
 def comparable(name: str, reply: Any) -> Any:
-    # Sets have no order, and SORT's tie order is not what this compares.
-    return sorted(reply) if name in ("SMEMBERS", "KEYS") else reply
+    if isinstance(reply, list):
+        parts = [comparable("", part) for part in reply]
+        return sorted(parts) if name in ("SMEMBERS", "KEYS") else parts
+    return ("error", str(reply)) if isinstance(reply, Exception) else reply
 
 
 def everything(server: EmbeddedServer) -> dict[tuple[int, bytes], Any]:

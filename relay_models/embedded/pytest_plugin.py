@@ -1,0 +1,59 @@
+"""Pytest fixtures that come with the package: a Redis with JSON and search for each test, without a server.
+
+Loaded by pytest on its own; nothing is imported before a test asks for a fixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    import redis
+
+    from relay_models.embedded.server import EmbeddedServer
+
+
+@pytest.fixture
+def embedded_redis_server() -> Iterator[EmbeddedServer]:
+    """An `EmbeddedServer` in memory, closed after the test."""
+    from relay_models.embedded.server import EmbeddedServer
+
+    with EmbeddedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def embedded_redis_file(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """An `EmbeddedServer` in a file in the test's ``tmp_path``, closed after the test."""
+    from relay_models.embedded.server import EmbeddedServer
+
+    with EmbeddedServer(tmp_path / "embedded.db") as server:
+        yield server
+
+
+@pytest.fixture
+def embedded_redis(embedded_redis_server: EmbeddedServer) -> Iterator[redis.Redis]:
+    """A synchronous redis-py client of the test's `embedded_redis_server`."""
+    client = embedded_redis_server.client()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def async_embedded_redis(embedded_redis_server: EmbeddedServer) -> Any:
+    """An asyncio redis-py client of the test's `embedded_redis_server`. It connects when first used, in that loop."""
+    return embedded_redis_server.async_client()
+
+
+@pytest.fixture
+def embedded_redis_url() -> Iterator[str]:
+    """The URL of an engine served on a free loopback port by a thread: for programs that only take an address."""
+    from relay_models.embedded.serve import serving_in_thread
+    from relay_models.embedded.server import EmbeddedServer
+
+    with EmbeddedServer() as server, serving_in_thread(server) as endpoint:
+        yield endpoint.url

@@ -1,0 +1,489 @@
+"""`dump` and `restore`: every key of a server, real or embedded, to and from a file of JSON lines.
+
+The file holds one JSON object a line, in UTF-8, gzip-compressed where its name ends in ``.gz``:
+
+- first ``{"format": "relay-models-dump", "version": 1, "created": "<ISO 8601>"}``;
+- then for every key ``{"key", "type", "value"}`` with ``"expires"`` (ms since the epoch) where it has a time to live.
+  ``type`` is what the TYPE command says. ``value`` is a string (``string``, ``ReJSON-RL``: the JSON text), a list
+  (``list``, ``set``), a list of pairs (``hash``: field and value, ``zset``: member and score, ``stream``: id and list
+  of fields and values). A key too large for one line goes on in the next ones, which repeat ``key`` and ``type`` and
+  say ``"part": 1``, ``2``, …; ``"field_expires"`` lists field and ms of a hash's own expirations, ``"groups"`` and
+  ``"last"`` come with a stream's last line;
+- last ``{"end": true, "keys": <number of keys>}``: a file without it was cut short.
+
+Text that is UTF-8 is written as a JSON string, any other bytes as ``{"base64": "…"}``. Search indexes are not in it:
+they belong to the programs that query them, which make them where they are missing.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime
+import gzip
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO, Any, Final
+
+import redis
+
+from relay_models.embedded.errors import TransferError
+
+__all__ = ["DumpReport", "RestoreReport", "dump", "restore"]
+
+FORMAT: Final = "relay-models-dump"
+VERSION: Final = 1
+BATCH: Final = 500
+"""Elements of a list, set, … in one line and in one command."""
+
+
+@dataclass(frozen=True)
+class DumpReport:
+    """What `dump` wrote: the number of keys, and those left out because of their type, each with it."""
+
+    keys: int
+    left_out: list[tuple[bytes, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RestoreReport:
+    """What `restore` did: the number of keys written, and of those that had expired since the dump."""
+
+    keys: int
+    expired: int
+
+
+Target = str | os.PathLike[str] | IO[bytes]
+
+
+def dump(
+    client: redis.Redis, target: Target, *, match: str | bytes = "*", leave_out_unknown: bool = False
+) -> DumpReport:
+    """Write every key of the client's database that fits `match` to a file, a key at a time.
+
+    Keys that change meanwhile are in it as they were at some moment. A type that only a module knows raises
+    `TransferError`, unless `leave_out_unknown`. A named file appears under its name only when it is whole.
+    """
+    with _session(client) as call, _writing(target) as file:
+        return _Dump(call, file).run(match, leave_out_unknown)
+
+
+def restore(client: redis.Redis, source: Target, *, replace: bool = False) -> RestoreReport:
+    """Write the keys of a dump into the client's database.
+
+    A key that exists already raises `TransferError`, unless `replace`; the keys before it have been written then. So
+    does a file that is no dump, of a later version, or damaged. Keys whose time was up are left out.
+    """
+    with _session(client) as call, _reading(source) as file:
+        return _Restore(call, replace).run(file)
+
+
+class _Call:
+    """Commands on one connection, with replies as bytes whatever the client's settings."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __call__(self, *command: Any) -> Any:
+        self._connection.send_command(*command)
+        return self._connection.read_response(disable_decoding=True)
+
+    def many(self, commands: list[tuple[Any, ...]]) -> None:
+        """Several commands in one go. Raises the first error."""
+        self._connection.send_packed_command(self._connection.pack_commands(commands))
+        errors = []
+        for command in commands:
+            try:
+                self._connection.read_response(disable_decoding=True)
+            except redis.ResponseError as error:
+                errors.append(TransferError(f"{command[0]} {command[1]!r} was refused: {error}"))
+        if errors:
+            raise errors[0]
+
+
+@contextlib.contextmanager
+def _session(client: redis.Redis) -> Iterator[_Call]:
+    pool: Any = client.connection_pool
+    connection = pool.get_connection()
+    try:
+        yield _Call(connection)
+    except BaseException:
+        connection.disconnect()  # replies may be left unread
+        raise
+    finally:
+        pool.release(connection)
+
+
+@contextlib.contextmanager
+def _writing(target: Target) -> Iterator[IO[bytes]]:
+    if not isinstance(target, (str, os.PathLike)):
+        yield target
+        return
+    path = os.fspath(target)
+    scratch = f"{path}.part-{os.getpid()}"
+    try:
+        with _open(scratch, "wb", path) as file:
+            yield file
+        os.replace(scratch, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(scratch)
+        raise
+
+
+@contextlib.contextmanager
+def _reading(source: Target) -> Iterator[IO[bytes]]:
+    if not isinstance(source, (str, os.PathLike)):
+        yield source
+        return
+    with _open(os.fspath(source), "rb", os.fspath(source)) as file:
+        yield file
+
+
+def _open(path: str, mode: str, name: str) -> IO[bytes]:
+    if name.endswith(".gz"):
+        return gzip.open(path, mode, **({"compresslevel": 6} if "w" in mode else {}))  # type: ignore[call-overload, no-any-return]
+    return open(path, mode)
+
+
+def _text(value: bytes) -> Any:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(value).decode()}
+
+
+def _bytes(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, dict) and isinstance(value.get("base64"), str):
+        return base64.b64decode(value["base64"], validate=True)
+    raise TransferError(f"a text was expected, not {value!r}")
+
+
+def _pairs(flat: Any) -> list[tuple[Any, Any]]:
+    """A map or a flat list or a list of pairs as pairs, whatever the protocol made of it."""
+    if isinstance(flat, dict):
+        return list(flat.items())
+    if flat and isinstance(flat[0], list):
+        return [(name, value) for name, value in flat]
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _score(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else repr(float(value))
+
+
+class _Dump:
+    """One dump under way."""
+
+    def __init__(self, call: _Call, file: IO[bytes]) -> None:
+        self._call = call
+        self._file = file
+        self._read = {
+            "string": self._string,
+            "ReJSON-RL": self._json,
+            "list": self._list,
+            "set": self._set,
+            "zset": self._zset,
+            "hash": self._hash,
+            "stream": self._stream,
+        }
+
+    def run(self, match: str | bytes, leave_out_unknown: bool) -> DumpReport:
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self._line({"format": FORMAT, "version": VERSION, "created": now})
+        keys, left_out = 0, []
+        for key in self._keys(match):
+            kind = self._call("TYPE", key).decode()
+            if kind == "none":
+                continue
+            read = self._read.get(kind)
+            if read is None:
+                if not leave_out_unknown:
+                    raise TransferError(f"the key {key!r} has the type {kind}, which cannot be moved")
+                left_out.append((key, kind))
+                continue
+            keys += self._key(key, kind, read(key))
+        self._line({"end": True, "keys": keys})
+        return DumpReport(keys, left_out)
+
+    def _keys(self, match: str | bytes) -> Iterator[bytes]:
+        """Every key once: SCAN may name one twice."""
+        seen: set[int] = set()
+        cursor: Any = 0
+        while True:
+            cursor, batch = self._call("SCAN", cursor, "MATCH", match, "COUNT", 1000)
+            for key in batch:
+                mark = hash(key)
+                if mark not in seen:
+                    seen.add(mark)
+                    yield key
+            if int(cursor) == 0:
+                return
+
+    def _key(self, key: bytes, kind: str, parts: Iterator[dict[str, Any]]) -> int:
+        expires = self._expires(key)
+        number = 0
+        for part in parts:
+            line: dict[str, Any] = {"key": _text(key), "type": kind, **part}
+            if number:
+                line["part"] = number
+            elif expires is not None:
+                line["expires"] = expires
+            self._line(line)
+            number += 1
+        return number > 0
+
+    def _expires(self, key: bytes) -> int | None:
+        try:
+            when = int(self._call("PEXPIRETIME", key))
+        except redis.ResponseError:  # Redis before 7.0
+            left = int(self._call("PTTL", key))
+            seconds, micros = self._call("TIME")
+            when = int(seconds) * 1000 + int(micros) // 1000 + left if left >= 0 else -1
+        return when if when >= 0 else None
+
+    def _line(self, content: dict[str, Any]) -> None:
+        self._file.write(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+
+    def _string(self, key: bytes) -> Iterator[dict[str, Any]]:
+        value = self._call("GET", key)
+        if value is not None:
+            yield {"value": _text(value)}
+
+    def _json(self, key: bytes) -> Iterator[dict[str, Any]]:
+        value = self._call("JSON.GET", key)
+        if value is not None:
+            yield {"value": _text(value)}
+
+    def _list(self, key: bytes) -> Iterator[dict[str, Any]]:
+        start = 0
+        while values := self._call("LRANGE", key, start, start + BATCH - 1):
+            yield {"value": [_text(value) for value in values]}
+            start += len(values)
+
+    def _scan(self, name: str, key: bytes) -> Iterator[list[Any]]:
+        cursor: Any = 0
+        while True:
+            cursor, batch = self._call(name, key, cursor, "COUNT", BATCH)
+            if batch:
+                yield batch
+            if int(cursor) == 0:
+                return
+
+    def _set(self, key: bytes) -> Iterator[dict[str, Any]]:
+        for batch in self._scan("SSCAN", key):
+            yield {"value": [_text(member) for member in batch]}
+
+    def _zset(self, key: bytes) -> Iterator[dict[str, Any]]:
+        start = 0
+        while reply := self._call("ZRANGE", key, start, start + BATCH - 1, "WITHSCORES"):
+            pairs = _pairs(reply)
+            yield {"value": [[_text(member), _score(score)] for member, score in pairs]}
+            start += len(pairs)
+
+    def _hash(self, key: bytes) -> Iterator[dict[str, Any]]:
+        for batch in self._scan("HSCAN", key):
+            pairs = _pairs(batch)
+            line: dict[str, Any] = {"value": [[_text(name), _text(value)] for name, value in pairs]}
+            names = [name for name, _ in pairs]
+            try:
+                times = self._call("HPEXPIRETIME", key, "FIELDS", len(names), *names)
+            except redis.ResponseError:  # Redis before 7.4
+                times = []
+            expiring = [[_text(name), time] for name, time in zip(names, times, strict=False) if time and time > 0]
+            if expiring:
+                line["field_expires"] = expiring
+            yield line
+
+    def _stream(self, key: bytes) -> Iterator[dict[str, Any]]:
+        start = b"-"
+        while entries := self._call("XRANGE", key, start, "+", "COUNT", BATCH):
+            yield {
+                "value": [
+                    [_text(id), [_text(item) for item in fields] if isinstance(fields, list) else _flat(fields)]
+                    for id, fields in entries
+                ]
+            }
+            start = b"(" + entries[-1][0]
+        facts = dict(_pairs(self._call("XINFO", "STREAM", key)))
+        yield {
+            "value": [],
+            "last": {
+                "id": _text(facts[b"last-generated-id"]),
+                "added": facts.get(b"entries-added"),
+                "deleted": _text(facts.get(b"max-deleted-entry-id", b"0-0")),
+            },
+            "groups": [self._group(key, dict(_pairs(group))) for group in self._call("XINFO", "GROUPS", key)],
+        }
+
+    def _group(self, key: bytes, facts: dict[bytes, Any]) -> dict[str, Any]:
+        name = facts[b"name"]
+        pending: list[Any] = []
+        start = b"-"
+        while batch := self._call("XPENDING", key, name, start, "+", BATCH):
+            pending += [[_text(id), _text(consumer), int(idle), int(times)] for id, consumer, idle, times in batch]
+            start = b"(" + batch[-1][0]
+        consumers = [dict(_pairs(one))[b"name"] for one in self._call("XINFO", "CONSUMERS", key, name)]
+        return {
+            "name": _text(name),
+            "last": _text(facts[b"last-delivered-id"]),
+            "read": facts.get(b"entries-read"),
+            "consumers": [_text(consumer) for consumer in consumers],
+            "pending": pending,
+        }
+
+
+def _flat(fields: Any) -> list[Any]:
+    return [_text(item) for pair in fields.items() for item in pair]
+
+
+class _Restore:
+    """One restoration under way."""
+
+    def __init__(self, call: _Call, replace: bool) -> None:
+        self._call = call
+        self._replace = replace
+        self._keys = self._expired = 0
+        self._current: bytes | None = None
+        self._skipping = False
+        self._deadline: int | None = None
+
+    def run(self, file: IO[bytes]) -> RestoreReport:
+        lines = self._lines(file)
+        header = next(lines, None)
+        if header is None or header.get("format") != FORMAT:
+            raise TransferError("not a dump: its first line does not say so")
+        if not isinstance(header.get("version"), int) or header["version"] > VERSION:
+            raise TransferError(f"the dump has version {header.get('version')}; this release reads up to {VERSION}")
+        for line in lines:
+            if line.get("end") is True:
+                self._finish()
+                if line.get("keys") != self._keys + self._expired:
+                    raise TransferError(
+                        f"the dump tells of {line.get('keys')} keys and holds {self._keys + self._expired}"
+                    )
+                return RestoreReport(self._keys, self._expired)
+            try:
+                self._line(line)
+            except (KeyError, TypeError, ValueError) as error:
+                if isinstance(error, TransferError):
+                    raise
+                raise TransferError(f"a line of the dump cannot be read: {error!r}") from error
+        raise TransferError("the dump was cut short: its last line is missing")
+
+    @staticmethod
+    def _lines(file: IO[bytes]) -> Iterator[dict[str, Any]]:
+        number = 0
+        try:
+            for number, raw in enumerate(file, start=1):
+                line = json.loads(raw)
+                if not isinstance(line, dict):
+                    raise TransferError(f"line {number} of the dump is not an object")
+                yield line
+        except (json.JSONDecodeError, UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+            raise TransferError(f"the dump is damaged behind line {number}: {error}") from error
+
+    def _line(self, line: dict[str, Any]) -> None:
+        key = _bytes(line["key"])
+        if not line.get("part"):
+            self._finish()
+            self._begin(key, line.get("expires"))
+        elif key != self._current:
+            raise TransferError(f"a part of {key!r} is in the wrong place")
+        if self._skipping:
+            return
+        write = {
+            "string": self._string,
+            "ReJSON-RL": self._json,
+            "list": self._list,
+            "set": self._set,
+            "zset": self._zset,
+            "hash": self._hash,
+            "stream": self._stream,
+        }.get(line["type"])
+        if write is None:
+            raise TransferError(f"the key {key!r} has the type {line['type']!r}, which cannot be moved")
+        write(key, line)
+
+    def _begin(self, key: bytes, expires: int | None) -> None:
+        self._current, self._deadline = key, expires
+        seconds, micros = self._call("TIME") if expires is not None else (0, 0)
+        self._skipping = expires is not None and expires <= int(seconds) * 1000 + int(micros) // 1000
+        if self._skipping:
+            self._expired += 1
+            return
+        if self._replace:
+            self._call("DEL", key)
+        elif self._call("EXISTS", key):
+            raise TransferError(f"the key {key!r} is there already; ask for it to be replaced, or delete it first")
+        self._keys += 1
+
+    def _finish(self) -> None:
+        """The key's time to live is set last, so that it does not run out half-way."""
+        if self._current is not None and not self._skipping and self._deadline is not None:
+            self._call("PEXPIREAT", self._current, self._deadline)
+        self._current = None
+
+    def _string(self, key: bytes, line: dict[str, Any]) -> None:
+        self._call("SET", key, _bytes(line["value"]))
+
+    def _json(self, key: bytes, line: dict[str, Any]) -> None:
+        self._call("JSON.SET", key, "$", _bytes(line["value"]))
+
+    def _list(self, key: bytes, line: dict[str, Any]) -> None:
+        self._call("RPUSH", key, *map(_bytes, line["value"]))
+
+    def _set(self, key: bytes, line: dict[str, Any]) -> None:
+        self._call("SADD", key, *map(_bytes, line["value"]))
+
+    def _zset(self, key: bytes, line: dict[str, Any]) -> None:
+        self._call("ZADD", key, *[item for member, score in line["value"] for item in (score, _bytes(member))])
+
+    def _hash(self, key: bytes, line: dict[str, Any]) -> None:
+        self._call("HSET", key, *[_bytes(item) for pair in line["value"] for item in pair])
+        self._call.many(
+            [("HPEXPIREAT", key, time, "FIELDS", 1, _bytes(name)) for name, time in line.get("field_expires", ())]
+        )
+
+    def _stream(self, key: bytes, line: dict[str, Any]) -> None:
+        commands: list[tuple[Any, ...]] = [
+            ("XADD", key, _bytes(id), *map(_bytes, fields)) for id, fields in line["value"]
+        ]
+        self._call.many(commands)
+        last = line.get("last")
+        if last is None:
+            return
+        commands = []
+        if self._call("TYPE", key) == b"none":  # a stream without entries
+            commands += [("XGROUP", "CREATE", key, "\0", "0", "MKSTREAM"), ("XGROUP", "DESTROY", key, "\0")]
+        added = (
+            () if last["added"] is None else ("ENTRIESADDED", last["added"], "MAXDELETEDID", _bytes(last["deleted"]))
+        )
+        commands.append(("XSETID", key, _bytes(last["id"]), *added))
+        for group in line.get("groups", ()):
+            name = _bytes(group["name"])
+            read = () if group["read"] is None else ("ENTRIESREAD", group["read"])
+            commands.append(("XGROUP", "CREATE", key, name, _bytes(group["last"]), *read))
+            commands += [("XGROUP", "CREATECONSUMER", key, name, _bytes(one)) for one in group["consumers"]]
+            commands += [
+                (
+                    "XCLAIM",
+                    key,
+                    name,
+                    _bytes(consumer),
+                    0,
+                    _bytes(id),
+                    "IDLE",
+                    idle,
+                    "RETRYCOUNT",
+                    times,
+                    "FORCE",
+                    "JUSTID",
+                )
+                for id, consumer, idle, times in group["pending"]
+            ]
+        self._call.many(commands)
