@@ -1,0 +1,88 @@
+"""Records as the JSON documents that are stored: columns, times of storing, and the record as JSON text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic_core import PydanticSerializationError, to_json
+
+from ..errors import InvalidRecordError
+from ..query.compile import escape_tag
+from ..records import RunRecord, to_json as record_json
+from .artifacts import artifact_columns
+from .run import Run
+from .run_columns import run_columns, run_text
+
+__all__ = ["encode_artifact", "encode_run", "merge_run"]
+
+# RedisJSON keeps integers up to this one; a greater sum becomes the nearest double, as the index has it anyway.
+_GREATEST = 2**64 - 1
+_ABSENT = {name: None for name, column in Run.columns().items() if column.nullable and name != "stored_at"}
+
+
+def encode_run(record: RunRecord, now_us: int, *, text: bool = False) -> bytes:
+    """The JSON document of a run that is stored for the first time at `now_us` (epoch microseconds).
+
+    Args:
+        record: the run.
+        now_us: time of storing.
+        text: also keep the words of its prompts and answers, for the text column.
+
+    Raises:
+        InvalidRecordError: it is no run, or cannot be written as JSON.
+    """
+    document = _run(record, text)
+    document["stored_at"] = document["updated_at"] = now_us
+    return _dump(document)
+
+
+def merge_run(record: RunRecord, now_us: int, *, text: bool = False) -> bytes:
+    """The patch for JSON.MERGE that makes a stored document that of `record`, but keeps its ``stored_at``.
+
+    Columns without a value are null, which takes them out of the document. Raises as `encode_run`.
+    """
+    document = _ABSENT | _run(record, text)
+    document["updated_at"] = now_us
+    return _dump(document)
+
+
+def encode_artifact(kind: str, agent_id: str, record: Any, now_us: int) -> bytes:
+    """The JSON document of an artefact stored at `now_us`.
+
+    Raises:
+        InvalidRecordError: the record is not of the kind's type, or cannot be written as JSON.
+    """
+    document = _escaped(artifact_columns(kind, agent_id, record))
+    return _dump({"pk": agent_id, **document, "updated_at": now_us, "record": record_json(record).decode()})
+
+
+def _run(record: RunRecord, text: bool) -> dict[str, Any]:
+    if not isinstance(record, RunRecord):
+        raise InvalidRecordError(f"a run is stored as a RunRecord, not {type(record).__name__}")
+    body = record_json(record)
+    columns = _escaped(run_columns(record))
+    document: dict[str, Any] = {"pk": f"{record.agent_id}:{columns['run_id']}", **columns}
+    if text:
+        words = run_text(record)
+        if words:
+            document["text"] = words
+    document["record"] = body.decode()
+    return document
+
+
+def _escaped(columns: dict[str, Any]) -> dict[str, Any]:
+    for name, value in columns.items():
+        if isinstance(value, str):
+            columns[name] = escape_tag(value)
+        elif isinstance(value, list):
+            columns[name] = [escape_tag(text) for text in value]
+        elif isinstance(value, int) and value > _GREATEST:
+            columns[name] = float(value)
+    return columns
+
+
+def _dump(document: dict[str, Any]) -> bytes:
+    try:
+        return to_json(document)
+    except (PydanticSerializationError, UnicodeEncodeError) as error:
+        raise InvalidRecordError(f"the record cannot be stored as JSON: {error}") from None

@@ -1,0 +1,129 @@
+"""Key and index names of a store, made from its prefix and taken apart again."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from uuid import UUID
+
+from ..errors import InvalidConfigurationError, InvalidRecordError
+from ..query.compile import escape_tag, unescape_tag
+
+__all__ = ["ARTIFACT_KINDS", "KINDS", "LAYOUT_VERSION", "Keys", "Layout", "layout_of"]
+
+ARTIFACT_KINDS = ("plan", "trie", "accumulators", "observations", "stability")
+KINDS = ("run", *ARTIFACT_KINDS)
+
+LAYOUT_VERSION = 1
+"""Raised whenever the columns of an index change; a store made by an older release gets a new index."""
+
+_MARKERS = tuple(f"@{kind}:" for kind in KINDS)
+_RUN_ID_LENGTH = 36
+_INDEX = re.compile(r":idx:v([0-9]{1,6})(t?)\Z")
+
+
+class Layout(NamedTuple):
+    """What an index holds; a greater one takes the place of a lesser one."""
+
+    version: int
+    text: bool
+
+
+def layout_of(index_name: str | bytes) -> Layout | None:
+    """The layout that an index says by its name; None where it is not one of ours."""
+    name = index_name.decode("utf-8", "replace") if isinstance(index_name, bytes) else index_name
+    match = _INDEX.search(name)
+    return Layout(int(match[1]), bool(match[2])) if match else None
+
+
+class Keys:
+    """The names that a store with this prefix uses.
+
+    An agent id stands in a key as it is, but for NUL (``␀0``) and ``␀`` (``␀␀``), so that keys sort the same way
+    everywhere. The run id is always the last 36 characters.
+
+    Args:
+        prefix: any text, also an empty one.
+
+    Raises:
+        InvalidConfigurationError: the prefix holds NUL or a lone surrogate, or a part such as ``@run:`` that would
+            put this store's documents into another store's index.
+    """
+
+    __slots__ = ("_roots", "prefix")
+
+    def __init__(self, prefix: str) -> None:
+        if not isinstance(prefix, str):
+            raise InvalidConfigurationError(f"a key prefix is text, not {type(prefix).__name__}")
+        try:
+            encoded = prefix.encode()
+        except UnicodeEncodeError:
+            raise InvalidConfigurationError(f"the key prefix {prefix!r} has a lone surrogate and is no text") from None
+        if b"\0" in encoded:
+            raise InvalidConfigurationError(f"the key prefix {prefix!r} holds a NUL character, where an index stops reading")
+        for marker in _MARKERS:
+            if marker in prefix:
+                raise InvalidConfigurationError(
+                    f"the key prefix {prefix!r} holds {marker!r}: its keys would be part of the store with the prefix "
+                    f"{prefix.partition(marker)[0]!r}; choose one without"
+                )
+        self.prefix = prefix
+        self._roots = {kind: encoded + f"@{kind}:".encode() for kind in KINDS}
+
+    def run(self, agent_id: str, run_id: UUID | str) -> bytes:
+        """The key of a run. A run id that is no UUID raises `InvalidRecordError`."""
+        if isinstance(run_id, UUID):
+            text = str(run_id)
+        else:
+            try:
+                text = str(UUID(run_id))
+            except (ValueError, AttributeError, TypeError):
+                raise InvalidRecordError(f"a run id is a UUID, not {run_id!r}", "id") from None
+        return b"%s%s:%s" % (self._roots["run"], _encode(agent_id), text.encode())
+
+    def document(self, kind: str, agent_id: str) -> bytes:
+        """The key of an agent's artefact."""
+        return self._roots[kind] + _encode(agent_id)
+
+    def root(self, kind: str) -> bytes:
+        """What all keys of a kind begin with."""
+        return self._roots[kind]
+
+    def alias(self, kind: str) -> str:
+        """The name under which a kind is searched, whatever index is behind it."""
+        return f"{self.prefix}@{kind}"
+
+    def index(self, kind: str, *, text: bool = False) -> str:
+        """The name of the index that this release makes; `text` (runs only): with the words of prompts and answers."""
+        return f"{self.prefix}@{kind}:idx:v{LAYOUT_VERSION}{'t' if text and kind == 'run' else ''}"
+
+    def split_run(self, key: bytes) -> tuple[str, str]:
+        """The agent id and the run id in a run's key; ValueError for another key."""
+        rest = self._rest("run", key)
+        if len(rest) <= _RUN_ID_LENGTH or rest[-_RUN_ID_LENGTH - 1] != ":":
+            raise ValueError(f"{key!r} is not the key of a run")
+        return unescape_tag(rest[: -_RUN_ID_LENGTH - 1]), rest[-_RUN_ID_LENGTH:]
+
+    def split(self, kind: str, key: bytes) -> str:
+        """The agent id in an artefact's key; ValueError for another key."""
+        return unescape_tag(self._rest(kind, key))
+
+    def _rest(self, kind: str, key: bytes) -> str:
+        root = self._roots[kind]
+        if not key.startswith(root):
+            raise ValueError(f"{key!r} is not the key of a document of the kind {kind!r} with the prefix {self.prefix!r}")
+        return key[len(root) :].decode()
+
+    def __repr__(self) -> str:
+        return f"Keys({self.prefix!r})"
+
+
+def _encode(agent_id: str) -> bytes:
+    try:
+        return escape_tag(agent_id).encode()
+    except UnicodeEncodeError:
+        raise InvalidRecordError(
+            f"the agent id {agent_id!r} has a lone surrogate and cannot be stored as text", "agent_id"
+        ) from None
+    except TypeError:
+        raise InvalidRecordError(f"an agent id is text, not {type(agent_id).__name__}", "agent_id") from None

@@ -1,0 +1,97 @@
+"""The columns of a run, computed from its record in one place."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..query.words import words_of, words_text
+from ..records import RunRecord
+
+__all__ = ["run_columns", "run_text", "run_words"]
+
+
+def run_columns(record: RunRecord) -> dict[str, Any]:
+    """What a run's columns hold, by name, as stored: times and durations in microseconds.
+
+    A column without a value is left out: the end of a running run, tokens that no call tells, no models.
+    """
+    started = record.started_at.nanoseconds
+    calls = record.calls
+    llm = tool = unfinished = 0
+    prompt = output = total = cached = None
+    providers: set[str] = set()
+    models: set[str] = set()
+    tools: set[str] = set()
+    reasons: set[str] = set()
+    for call in calls:
+        kind = call.kind
+        if kind == "llm":
+            llm += 1
+            providers.add(call.name)
+        elif kind == "tool":
+            tool += 1
+            tools.add(call.name)
+        if call.ended_at is None:
+            unfinished += 1
+        if call.model_name is not None:
+            models.add(call.model_name)
+        if call.prompt_tokens is not None:
+            prompt = (prompt or 0) + call.prompt_tokens
+        if call.output_tokens is not None:
+            output = (output or 0) + call.output_tokens
+        if call.total_tokens is not None:
+            total = (total or 0) + call.total_tokens
+        response = call.annotated_response
+        if response is not None:
+            reason = response.finish_reason_text
+            if reason is not None:
+                reasons.add(reason)
+            usage = response.usage
+            if usage is not None and usage.cache_read_tokens is not None:
+                cached = (cached or 0) + usage.cache_read_tokens
+    columns: dict[str, Any] = {
+        "agent_id": record.agent_id,
+        "run_id": str(record.id),
+        "status": "running" if record.ended_at is None else "completed",
+        "started_at": started // 1000,
+    }
+    if record.ended_at is not None:
+        ended = record.ended_at.nanoseconds
+        columns["ended_at"] = ended // 1000
+        columns["duration"] = (ended - started) // 1000
+    columns["calls"] = len(calls)
+    columns["llm_calls"] = llm
+    columns["tool_calls"] = tool
+    columns["unfinished_calls"] = unfinished
+    for name, texts in (("providers", providers), ("models", models), ("tools", tools), ("finish_reasons", reasons)):
+        if texts:
+            columns[name] = sorted(texts)
+    for name, number in (
+        ("prompt_tokens", prompt),
+        ("output_tokens", output),
+        ("total_tokens", total),
+        ("cache_read_tokens", cached),
+    ):
+        if number is not None:
+            columns[name] = number
+    cost = record.cost
+    if cost is not None and math.isfinite(cost):
+        columns["cost"] = cost
+    return columns
+
+
+def run_text(record: RunRecord) -> str:
+    """The words of all prompts and answers, as the index gets them."""
+    return words_text(record.texts)
+
+
+def run_words(record: RunRecord) -> list[str]:
+    """The same as a list, for plain Python."""
+    words: list[str] = []
+    for text in record.texts:
+        more = words_of(text)
+        if more and words:
+            words.append("__")
+        words.extend(more)
+    return words

@@ -1,0 +1,55 @@
+"""The search indexes: which columns they have, and the commands that make them."""
+
+from __future__ import annotations
+
+from ..query.columns import Column, Kind
+from .artifacts import ARTIFACTS
+from .base import Document
+from .keys import Keys
+from .run import Run
+
+__all__ = ["DOCUMENTS", "create_index_command", "index_columns"]
+
+DOCUMENTS: dict[str, type[Document]] = {"run": Run, **ARTIFACTS}
+
+
+def index_columns(kind: str, *, text: bool = False) -> frozenset[str]:
+    """Names of the columns that the index of a kind has."""
+    return frozenset(column.name for column in _indexed(kind, text))
+
+
+def create_index_command(kind: str, keys: Keys, *, text: bool = False) -> list[str | bytes | int]:
+    """FT.CREATE for the index of a kind, as a list of arguments.
+
+    Texts are tags without a separator, told apart by case and kept when empty, so each is found exactly; numbers are
+    sortable. `text` adds the column of words, without stemming and stop words: words are cut when they are stored.
+    """
+    schema: list[str | bytes | int] = []
+    for column in _indexed(kind, text):
+        schema += [column.path, "AS", column.name, *_TYPES[column.kind]]
+        # A text may be absent: the index must know it to be asked. Numbers tell it by their range.
+        if column.kind is Kind.TAGS or column.kind is Kind.WORDS:
+            schema.append("INDEXMISSING")
+        if column.kind is Kind.TAG:
+            schema += ["SORTABLE", "UNF"]
+        elif column.ordered:
+            schema.append("SORTABLE")
+    return [
+        *("FT.CREATE", keys.index(kind, text=text), "ON", "JSON", "PREFIX", 1, keys.root(kind)),
+        *("STOPWORDS", 0, "SCHEMA", *schema),
+    ]
+
+
+_TYPES: dict[Kind, tuple[str, ...]] = {
+    Kind.TAG: ("TAG", "CASESENSITIVE", "INDEXEMPTY"),
+    Kind.TAGS: ("TAG", "CASESENSITIVE", "INDEXEMPTY"),
+    Kind.COUNT: ("NUMERIC",),
+    Kind.NUMBER: ("NUMERIC",),
+    Kind.TIME: ("NUMERIC",),
+    Kind.DURATION: ("NUMERIC",),
+    Kind.WORDS: ("TEXT", "NOSTEM"),
+}
+
+
+def _indexed(kind: str, text: bool) -> list[Column[object]]:
+    return [column for column in DOCUMENTS[kind].columns().values() if text or column.kind is not Kind.WORDS]

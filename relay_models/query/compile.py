@@ -1,0 +1,201 @@
+"""Expressions as FT query text with PARAMS: what a user gives never becomes query syntax."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import expression as ast
+from .expression import Expression, as_double
+
+__all__ = ["CompiledFilter", "Values", "compile_filter", "escape_tag", "needed_values", "unescape_tag"]
+
+Values = Mapping[str, Sequence[str]]
+"""All values that a column has in the index, by column name."""
+
+# NUL ends a tag in the index, so it is written as another character there, and that character as two of itself.
+_NUL, _MARK = "\0", "\u2400"
+
+
+def escape_tag(text: str) -> str:
+    """A text as it is kept in a TAG column: as it is, but for NUL (``␀0``) and its sign (``␀␀``)."""
+    if _MARK in text:
+        text = text.replace(_MARK, _MARK + _MARK)
+    return text.replace(_NUL, _MARK + "0") if _NUL in text else text
+
+
+def unescape_tag(text: str) -> str:
+    """Undo `escape_tag`."""
+    if _MARK not in text:
+        return text
+    # Doubled signs hold no NUL; what is single between them begins one.
+    return _MARK.join(part.replace(_MARK + "0", _NUL) for part in text.split(_MARK + _MARK))
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledFilter:
+    """A query and its parameters. `nothing` says that no document can match and none need be asked for."""
+
+    query: str
+    params: tuple[str, ...] = ()
+    """Names and values in turn, the values escaped for the server."""
+    nothing: bool = False
+
+    def arguments(self) -> list[str | int]:
+        """``PARAMS …`` for a command, if there are any."""
+        return ["PARAMS", len(self.params), *self.params] if self.params else []
+
+
+def needed_values(expression: Expression) -> tuple[str, ...]:
+    """Columns whose values must be known to compile: those that patterns are applied to.
+
+    The index expands a pattern to 200 values by default and drops the rest without a word, so patterns are applied
+    here, and the query names the values that fit.
+    """
+    names = {node.column.name for node in expression.walk() if isinstance(node, ast.Pattern) and not _by_prefix(node)}
+    return tuple(sorted(names))
+
+
+def compile_filter(expression: Expression, values: Values | None = None) -> CompiledFilter:
+    """Compile for FT.SEARCH and FT.AGGREGATE with DIALECT 2; `values` as `needed_values` asks for."""
+    compiler = _Compiler(values or {})
+    query = compiler.compile(expression, False)
+    if query is _NEVER:
+        return CompiledFilter("", nothing=True)
+    if query is _ALWAYS:
+        return CompiledFilter("*")
+    return CompiledFilter(query, tuple(compiler.params))
+
+
+# Marks for conditions that are decided without the server.
+_ALWAYS, _NEVER = "*", ""
+
+
+def _by_prefix(node: ast.Pattern) -> bool:
+    """Run ids are as many as runs and too many to list, but hold nothing that needs escaping."""
+    return node.column.name == "run_id" and node.how == "prefix"
+
+
+@dataclass(slots=True)
+class _Compiler:
+    values: Values
+    params: list[str] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+
+    def compile(self, node: Expression, negated: bool) -> str:
+        """The query of a node or of its negation; negations stand at the leaves, so each half is what it says."""
+        match node:
+            case ast.Not(part):
+                return self.compile(part, not negated)
+            case ast.Everything():
+                return _NEVER if negated else _ALWAYS
+            case ast.And(parts):
+                return self._join(parts, negated, every=not negated)
+            case ast.Or(parts):
+                return self._join(parts, negated, every=negated)
+        query = self._leaf(node)
+        if not negated:
+            return query
+        if query is _ALWAYS or query is _NEVER:
+            return _NEVER if query is _ALWAYS else _ALWAYS
+        return f"-{query}"
+
+    def _join(self, parts: Sequence[Expression], negated: bool, every: bool) -> str:
+        neutral, decisive = (_ALWAYS, _NEVER) if every else (_NEVER, _ALWAYS)
+        queries: list[str] = []
+        tags: dict[str, list[str]] = {}
+        for part in parts:
+            # Alternatives on one column are one clause: an IN of a thousand values is no tree of a thousand nodes.
+            if isinstance(part, ast.Equal) and not every and not negated:
+                tags.setdefault(part.column.name, []).append(part.value)
+                continue
+            query = self.compile(part, negated)
+            if query is decisive:
+                return decisive
+            if query is not neutral:
+                queries.append(query)
+        queries.extend(self._tags(name, texts) for name, texts in tags.items())
+        if not queries:
+            return neutral
+        unique = list(dict.fromkeys(queries))
+        return unique[0] if len(unique) == 1 else f"({(' ' if every else ' | ').join(unique)})"
+
+    def _leaf(self, node: Expression) -> str:
+        match node:
+            case ast.Equal(column, value):
+                return self._tags(column.name, [value])
+            case ast.Pattern(column):
+                return self._pattern(node)
+            case ast.Compare(column, operator, value):
+                return _range(column.name, operator, as_double(value), value)
+            case ast.Missing(column) if not column.nullable:
+                return _NEVER
+            case ast.Missing(column):
+                # A numeric range over all numbers tells whether there is one; texts have their own index for that.
+                return f"-@{column.name}:[-inf +inf]" if column.ordered else f"ismissing(@{column.name})"
+            case ast.Words(column, query):
+                return "(" + " ".join(_phrase(column.name, *phrase) for phrase in query.phrases) + ")"
+        raise TypeError(f"no query for {type(node).__name__}")
+
+    def _pattern(self, node: ast.Pattern) -> str:
+        name = node.column.name
+        if _by_prefix(node):
+            if not node.value:
+                return _ALWAYS
+            lowered = node.value
+            if len(lowered) > 36 or any(character not in "0123456789abcdef-" for character in lowered):
+                return _NEVER
+            # A single character is below the shortest prefix that a server takes; spelled out it is sixteen of two.
+            starts = [lowered] if len(lowered) > 1 else [lowered + digit for digit in "0123456789abcdef-"]
+            escaped = (start.replace("-", "\\-") for start in starts)
+            return f"@{name}:{{{' | '.join(start + '*' for start in escaped)}}}"
+        return self._tags(name, [text for text in self.values.get(name, ()) if node.fits(text)])
+
+    def _tags(self, name: str, texts: Iterable[str]) -> str:
+        places = [self._param(escape_tag(text)) for text in dict.fromkeys(texts)]
+        return f"@{name}:{{{' | '.join(places)}}}" if places else _NEVER
+
+    def _param(self, value: str) -> str:
+        name = self.names.get(value)
+        if name is None:
+            name = self.names[value] = f"p{len(self.names)}"
+            # The server takes a backslash in a parameter as the start of an escape.
+            self.params += (name, value.replace("\\", "\\\\"))
+        return f"${name}"
+
+
+def _range(name: str, operator: str, value: float, exact: int | float) -> str:
+    infinite = value in (float("inf"), float("-inf"))
+    if infinite:
+        # Stored numbers are finite: the comparison is true for all that there are, or for none.
+        above = value > 0
+        if operator == "==" or (operator in ("<", "<=")) != above:
+            return _NEVER
+        return f"@{name}:[-inf +inf]"
+    number = str(exact) if isinstance(exact, int) and abs(exact) < 2**53 else repr(value)
+    match operator:
+        case "==":
+            return f"@{name}:[{number} {number}]"
+        case "<":
+            return f"@{name}:[-inf ({number}]"
+        case "<=":
+            return f"@{name}:[-inf {number}]"
+        case ">":
+            return f"@{name}:[({number} +inf]"
+        case _:
+            return f"@{name}:[{number} +inf]"
+
+
+def _phrase(name: str, words: tuple[str, ...], begins: bool) -> str:
+    if begins:
+        *exact, last = words
+        if not exact:
+            return f"@{name}:({last}*)"
+        return f"(@{name}:({' '.join(exact)} {last}*) => {{$slop: 0; $inorder: true;}})"
+    return f"@{name}:({words[0]})" if len(words) == 1 else f'@{name}:("{" ".join(words)}")'
+
+
+def describe_params(params: Sequence[Any]) -> str:
+    """Parameters as a person would read them."""
+    return ", ".join(f"${name} = {value!r}" for name, value in zip(params[::2], params[1::2], strict=True))
