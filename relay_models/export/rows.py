@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +32,7 @@ def expand(item: Any, rows: TableRows, names: Sequence[str]) -> Iterator[dict[st
         for index, call in enumerate(record.calls, 1):
             yield _call(record, call, index, wanted)
     else:
-        stored = _stored(item)
-        yield {name: _value(_TYPES[name], stored.get(name)) for name in names}
+        yield _run(item, names)
 
 
 def body(item: Any) -> RunRecord:
@@ -46,7 +45,7 @@ def body(item: Any) -> RunRecord:
 
     if isinstance(item, RunRecord):
         return item
-    if not hasattr(item, "stored_values"):
+    if not _is_row(item):
         raise _stranger(item)
     record = item.record
     if not isinstance(record, RunRecord):
@@ -57,18 +56,22 @@ def body(item: Any) -> RunRecord:
     return record
 
 
-def _stored(item: Any) -> Mapping[str, Any]:
-    """The run's columns as they are stored."""
+def _run(item: Any, names: Sequence[str]) -> dict[str, Any]:
     from relay_models.documents.run_columns import run_columns
     from relay_models.records import RunRecord
 
     if isinstance(item, RunRecord):
-        return run_columns(item)
-    values = getattr(item, "stored_values", None)
-    if values is None:
+        stored = run_columns(item)
+        return {name: _value(_TYPES[name], stored.get(name)) for name in names}
+    if not _is_row(item):
         raise _stranger(item)
-    stored: Mapping[str, Any] = values()
-    return stored
+    return {name: getattr(item, name) for name in names}
+
+
+def _is_row(item: Any) -> bool:
+    from relay_models.documents import Run
+
+    return isinstance(item, Run)
 
 
 def _stranger(item: Any) -> InvalidConfigurationError:

@@ -1,0 +1,378 @@
+"""Tables in memory and in files: types, values, columns, streaming."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import sys
+import tracemalloc
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from relay_models.errors import (
+    InvalidConfigurationError,
+    InvalidRecordError,
+    MissingExtraError,
+    UnknownColumnError,
+)
+from relay_models.export import (
+    CALL_COLUMNS,
+    RUN_COLUMNS,
+    to_arrow,
+    to_dicts,
+    to_pandas,
+    to_polars,
+    write_csv,
+    write_jsonl,
+    write_parquet,
+)
+from relay_models.records import CallRecord, RunRecord, from_json
+
+FRAMES: list[Callable[..., Any]] = [to_dicts, to_pandas, to_polars, to_arrow]
+
+
+@pytest.fixture(scope="module")
+def runs(request: pytest.FixtureRequest) -> list[RunRecord]:
+    """The runs of the capture."""
+    capture = request.getfixturevalue("capture")
+    return [from_json(RunRecord, row["value"]) for row in capture if ":runs:" in row["key"]]
+
+
+def record(number: int = 1, agent: str = "a", **more: Any) -> RunRecord:
+    """A run with one call of each kind, running unless told otherwise."""
+    calls = [
+        {
+            "kind": "llm",
+            "name": "openai",
+            "started_at": "2026-01-01T00:00:00.000001999Z",
+            "ended_at": "2026-01-01T00:00:00.250002Z",
+            "prompt_tokens": 7,
+            "model_name": "gpt-4.1",
+        },
+        {"kind": "tool", "name": "search", "started_at": "2026-01-01T01:00:01+01:00"},
+    ]
+    run = {"id": str(UUID(int=number)), "agent_id": agent, "calls": calls, "started_at": "2026-01-01T00:00:00Z", **more}
+    return from_json(RunRecord, json.dumps(run))
+
+
+def rows_of(frame: Any) -> list[dict[str, Any]]:
+    """Any table as Python values."""
+    match frame:
+        case list():
+            return frame
+        case pl.DataFrame():
+            return frame.to_dicts()
+        case pa.Table():
+            return frame.to_pylist()
+        case pd.DataFrame():
+            return [
+                {key: None if not isinstance(value, list) and pd.isna(value) else value for key, value in row.items()}
+                for row in frame.to_dict("records")
+            ]
+    raise AssertionError(frame)
+
+
+@pytest.mark.parametrize("make", FRAMES)
+def test_one_row_per_run_with_real_types(make: Callable[..., Any]) -> None:
+    (row,) = rows_of(make([record(ended_at="2026-01-01T00:00:02.5Z")]))
+
+    assert list(row) == [column.name for column in RUN_COLUMNS if column.usual]
+    assert row["agent_id"] == "a"
+    assert row["run_id"] == str(UUID(int=1))
+    assert row["status"] == "completed"
+    assert row["started_at"] == datetime(2026, 1, 1, tzinfo=UTC)
+    assert row["duration"] == timedelta(seconds=2.5)
+    assert (row["calls"], row["llm_calls"], row["tool_calls"], row["unfinished_calls"]) == (2, 1, 1, 1)
+    assert (row["models"], row["tools"], row["finish_reasons"]) == (["gpt-4.1"], ["search"], [])
+    assert (row["prompt_tokens"], row["output_tokens"]) == (7, None)
+    assert row["stored_at"] is None
+
+
+@pytest.mark.parametrize("make", FRAMES)
+def test_one_row_per_call_with_real_types(make: Callable[..., Any]) -> None:
+    first, second = rows_of(make([record()], rows="calls"))
+
+    assert list(first) == [column.name for column in CALL_COLUMNS if column.usual]
+    assert (first["call"], first["kind"], first["name"], first["model"]) == (1, "llm", "openai", "gpt-4.1")
+    assert first["started_at"] == datetime(2026, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
+    assert first["duration"] == timedelta(microseconds=250_000)
+    assert second["started_at"] == datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC)
+    assert (second["ended_at"], second["duration"], second["prompt_tokens"]) == (None, None, None)
+
+
+def test_frames_say_the_same_types_whether_there_are_rows_or_not() -> None:
+    for runs in ([], [record()], [record(ended_at="2026-01-01T00:00:02Z")]):
+        frame = to_pandas(runs)
+        assert str(frame["started_at"].dtype) == "datetime64[us, UTC]"
+        assert str(frame["duration"].dtype) == "timedelta64[us]"
+        assert str(frame["prompt_tokens"].dtype) == "UInt64"
+        assert to_polars(runs).schema["started_at"] == pl.Datetime("us", "UTC")
+        assert to_polars(runs).schema["models"] == pl.List(pl.String)
+        schema = to_arrow(runs).schema
+        assert schema.field("started_at").type == pa.timestamp("us", "UTC")
+        assert schema.field("duration").type == pa.duration("us")
+
+
+def test_all_frames_hold_the_same(runs: list[RunRecord]) -> None:
+    for rows in ("runs", "calls"):
+        expected = to_dicts(runs, rows=rows)
+        assert len(expected) == (len(runs) if rows == "runs" else sum(len(run.calls) for run in runs))
+        for make in FRAMES[1:]:
+            assert rows_of(make(runs, rows=rows)) == expected
+
+
+@pytest.mark.parametrize("make", FRAMES)
+def test_columns_are_chosen_in_order(make: Callable[..., Any]) -> None:
+    (row,) = rows_of(make([record()], columns=["tools", "agent_id", "tools"]))
+
+    assert row == {"tools": ["search"], "agent_id": "a"}
+    assert list(row) == ["tools", "agent_id"]
+
+
+def test_an_unknown_column_is_named_with_those_there_are() -> None:
+    with pytest.raises(UnknownColumnError, match=r"'model'.*models"):
+        to_dicts([], columns=["model"])
+    with pytest.raises(UnknownColumnError, match=r"'models'.*model"):
+        to_dicts([], rows="calls", columns=["models"])
+
+
+@pytest.mark.parametrize(
+    "options", [{"rows": "steps"}, {"columns": []}, {"columns": "agent_id"}], ids=["rows", "none", "text"]
+)
+def test_options_that_mean_nothing_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidConfigurationError):
+        to_dicts([record()], **options)
+
+
+def test_what_is_no_run_is_refused() -> None:
+    for rows in ("runs", "calls"):
+        with pytest.raises(InvalidConfigurationError, match="dict"):
+            to_dicts([{"agent_id": "a"}], rows=rows)
+    with pytest.raises(InvalidConfigurationError, match="dict"):
+        write_jsonl([{"agent_id": "a"}], io.BytesIO())
+
+
+def test_bodies_are_there_on_request(runs: list[RunRecord]) -> None:
+    rows = to_dicts(runs, rows="calls", columns=["kind", "request", "response"])
+    answered = [row for row in rows if row["response"] is not None]
+
+    assert answered
+    assert all(isinstance(json.loads(row["response"]), dict) for row in answered)
+    assert all(row["request"] is None for row in rows if row["kind"] == "tool")
+
+
+async def each(runs: list[RunRecord]) -> AsyncIterator[RunRecord]:
+    """Runs as a backend streams them."""
+    for run in runs:
+        await asyncio.sleep(0)
+        yield run
+
+
+async def test_asynchronous_iterators_give_awaitables(tmp_path: Path, runs: list[RunRecord]) -> None:
+    assert await to_dicts(each(runs)) == to_dicts(runs)
+    assert (await to_arrow(each(runs), rows="calls")).equals(to_arrow(runs, rows="calls"))
+    assert await write_parquet(each(runs), tmp_path / "runs.parquet") == len(runs)
+    assert await write_csv(each(runs), tmp_path / "runs.csv") == len(runs)
+    assert await write_jsonl(each(runs), tmp_path / "runs.jsonl") == len(runs)
+
+
+def test_jsonl_of_records_loses_nothing(tmp_path: Path, capture: list[dict[str, Any]], runs: list[RunRecord]) -> None:
+    path = tmp_path / "runs.jsonl"
+
+    assert write_jsonl(runs, path) == len(runs)
+
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == [
+        json.loads(row["value"]) for row in capture if ":runs:" in row["key"]
+    ]
+
+
+def test_jsonl_of_rows(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+
+    assert write_jsonl([record()], path, rows="calls", columns=["name", "started_at", "duration"]) == 2
+
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+        {"name": "openai", "started_at": "2026-01-01T00:00:00.000001Z", "duration": 0.25},
+        {"name": "search", "started_at": "2026-01-01T00:00:01Z", "duration": None},
+    ]
+
+
+def test_parquet_holds_what_arrow_does(tmp_path: Path, runs: list[RunRecord]) -> None:
+    for rows in ("runs", "calls"):
+        path = tmp_path / f"{rows}.parquet"
+        write_parquet(runs, path, rows=rows)
+        assert pq.read_table(path).equals(to_arrow(runs, rows=rows))
+
+
+def test_an_empty_parquet_file_has_its_columns(tmp_path: Path) -> None:
+    assert write_parquet([], tmp_path / "none.parquet") == 0
+    assert pq.read_table(tmp_path / "none.parquet").schema.equals(to_arrow([]).schema)
+
+
+def test_files_go_into_open_streams_too() -> None:
+    stream = io.BytesIO()
+    write_parquet([record()], stream, columns=["agent_id"])
+
+    assert not stream.closed
+    assert pq.read_table(io.BytesIO(stream.getvalue())).to_pylist() == [{"agent_id": "a"}]
+
+
+def test_csv_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    hostile = 'quo"te, comma\nand line'
+
+    write_csv([record(agent=hostile), record(2, ended_at="2026-01-01T00:00:02.5Z")], path)
+
+    raw = path.read_bytes()
+    assert raw.count(b"\r\n") == 3
+    with path.open(newline="", encoding="utf-8") as file:
+        first, second = csv.DictReader(file)
+    assert first["agent_id"] == hostile
+    assert json.loads(first["tools"]) == ["search"]
+    assert (first["ended_at"], first["duration"], first["started_at"]) == ("", "", "2026-01-01T00:00:00Z")
+    assert second["duration"] == "2.5"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1"])
+def test_csv_keeps_spreadsheets_from_running_names(text: str) -> None:
+    def cell(**options: bool) -> str:
+        stream = io.BytesIO()
+        write_csv([record(agent=text)], stream, columns=["agent_id"], **options)
+        return next(csv.DictReader(io.StringIO(stream.getvalue().decode(), newline="")))["agent_id"]
+
+    assert cell() == f"'{text}"
+    assert cell(escape_formulas=False) == text
+
+
+@settings(max_examples=50)
+@given(st.text(), st.text())
+def test_csv_survives_any_text(agent: str, tool: str) -> None:
+    run = record(ended_at="2026-01-01T00:00:02Z")
+    run.agent_id, run.calls[1].name = agent, tool
+    stream = io.BytesIO()
+
+    write_csv([run], stream, columns=["agent_id", "tools"], escape_formulas=False)
+
+    (row,) = csv.DictReader(io.StringIO(stream.getvalue().decode(), newline=""))
+    assert row["agent_id"] == agent
+    assert json.loads(row["tools"]) == [tool]
+
+
+def failing(count: int) -> Iterator[RunRecord]:
+    """Runs, and then an error."""
+    for number in range(count):
+        yield record(number)
+    raise ConnectionError("gone")
+
+
+@pytest.mark.parametrize("write", [write_csv, write_jsonl, write_parquet])
+def test_a_failed_export_leaves_the_old_file_and_nothing_else(tmp_path: Path, write: Callable[..., int]) -> None:
+    path = tmp_path / "runs"
+    path.write_text("old")
+
+    with pytest.raises(ConnectionError):
+        write(failing(20_000), path)
+
+    assert path.read_text() == "old"
+    assert [each.name for each in tmp_path.iterdir()] == ["runs"]
+
+
+@pytest.mark.parametrize("write", [write_csv, write_jsonl, write_parquet])
+def test_a_file_takes_its_name_when_it_is_complete(tmp_path: Path, write: Callable[..., int]) -> None:
+    path = tmp_path / "runs"
+
+    def watched() -> Iterator[RunRecord]:
+        assert not path.exists()
+        yield record()
+        assert not path.exists()
+
+    write(watched(), path)
+
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    assert path.stat().st_mode == plain.stat().st_mode
+
+
+def test_a_link_keeps_being_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+
+    write_jsonl([record()], tmp_path / "link")
+
+    assert (tmp_path / "link").is_symlink()
+    assert "agent_id" in (tmp_path / "real").read_text()
+
+
+@pytest.mark.parametrize("write", [write_csv, write_jsonl, write_parquet])
+def test_memory_is_bounded_however_many_runs(tmp_path: Path, write: Callable[..., int]) -> None:
+    run = record(ended_at="2026-01-01T00:00:02Z")
+
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        try:
+            write((run for _ in range(count)), tmp_path / "runs", rows="runs", columns=["agent_id", "tools"])
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(10)
+    small, large = peak(9_000), peak(27_000)
+    assert large < small * 1.5 + 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("make", "module", "extra"),
+    [(to_pandas, "pandas", "pandas"), (to_polars, "polars", "polars"), (to_arrow, "pyarrow", "arrow")],
+)
+def test_a_missing_extra_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[..., Any], module: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+
+    with pytest.raises(MissingExtraError, match=rf"pip install 'relay-models\[{extra}\]'"):
+        make([record()])
+    assert to_dicts([record()])
+
+
+def test_parquet_without_pyarrow_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+
+    with pytest.raises(MissingExtraError, match="arrow"):
+        write_parquet([record()], tmp_path / "x.parquet")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [to_pandas, to_polars, to_arrow])
+def test_a_number_beyond_its_column_is_an_error_that_names_it(make: Callable[..., Any]) -> None:
+    usage = {"usage": {"cache_read_tokens": 2**64 - 1}}
+    call = CallRecord(kind="llm", name="x", annotated_response=usage)
+
+    with pytest.raises(InvalidRecordError, match="cache_read_tokens"):
+        make([RunRecord(agent_id="a", calls=[call, call])])
+
+
+def test_extreme_times_are_kept_or_refused() -> None:
+    early = from_json(
+        RunRecord, json.dumps({**json.loads(record().model_dump_json()), "started_at": "0001-01-01T00:00:00Z"})
+    )
+    assert to_polars([early])["started_at"][0] == datetime(1, 1, 1, tzinfo=UTC)
+    assert to_arrow([early])["started_at"][0].as_py() == datetime(1, 1, 1, tzinfo=UTC)
+
+    beyond = from_json(
+        RunRecord, json.dumps({**json.loads(record().model_dump_json()), "started_at": "0001-01-01T00:00:00+10:00"})
+    )
+    with pytest.raises(InvalidRecordError, match="years 1 to 9999"):
+        to_dicts([beyond])
