@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from redis import exceptions as redis_errors
 
 from relay_models.backend._urls import Target, scrub
+from relay_models.embedded import EmbeddedError
 from relay_models.errors import (
     AuthenticationFailedError,
     ConnectionFailedError,
     IncompleteAnswerError,
     IndexMissingError,
+    InvalidConfigurationError,
     MissingModuleError,
     PermissionDeniedError,
     RelayModelsError,
@@ -65,6 +67,9 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
         )
     if "timeout limit was reached" in lowered:
         return IncompleteAnswerError(f"{target.label} stopped the query at its time limit and gave no answer: {text}")
+    if isinstance(error, EmbeddedError):
+        kind = InvalidConfigurationError if isinstance(error, ValueError) else StorageError
+        return kind(f"{target.label}: {text}")
     if isinstance(error, redis_errors.RedisError):
         sent = f" to {name}" if name else ""
         return StorageError(f"{target.label} answered{sent}: {text}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from relay_models.backend._replies import KeyRow
-from relay_models.documents import tag_parameter
+from relay_models.query.compile import escape_tag
 
 __all__ = ["Page", "agents_command", "first_page", "next_page", "page_command", "texts_command"]
 
@@ -80,3 +80,8 @@ def agents_command(alias: str, timeout_ms: int) -> list[bytes | str | int]:
         # The server gives ten rows unless told otherwise, and at most a million.
         *("LIMIT", 0, 1_000_000, "TIMEOUT", timeout_ms, "DIALECT", 2),
     ]
+
+
+def tag_parameter(text: str) -> str:
+    """A text as the value of a parameter that stands for a whole tag: the server still undoes backslashes in it."""
+    return escape_tag(text).replace("\\", "\\\\")

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json
 
 from relay_models.backend._reports import AgentSummary
-from relay_models.documents import untag
 from relay_models.errors import IncompleteAnswerError
+from relay_models.query.compile import unescape_tag
 
 __all__ = [
     "IndexInfo",
@@ -87,7 +87,7 @@ def decode_agents(reply: Any) -> list[AgentSummary]:
     rows, warnings = _rows(reply)
     agents = [
         AgentSummary(
-            agent_id=untag(_text(row["agent_id"])),
+            agent_id=unescape_tag(_text(row["agent_id"])),
             runs=int(float(row["runs"])),
             running=int(float(row["running"])),
             last_started_at=_instant(row.get("started")),

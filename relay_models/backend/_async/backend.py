@@ -17,7 +17,7 @@ from relay_models.backend._faults import translate
 from relay_models.backend._io_async import BlockingConnectionPool, Redis, Retry, embedded_client
 from relay_models.backend._urls import Target, parse_target, target_of_client
 from relay_models.documents import Keys
-from relay_models.embedded import EmbeddedServer
+from relay_models.embedded import EmbeddedError, EmbeddedServer
 from relay_models.errors import InvalidConfigurationError, RelayModelsError
 
 __all__ = ["RedisBackend"]
@@ -81,13 +81,20 @@ class RedisBackend(Runs, Artifacts, Queries):
         *,
         index_text: bool = False,
     ) -> RedisBackend:
-        """Open a store that needs no server: in the file at `path`, or in memory."""
+        """Open a store that needs no server: in the file at `path`, or in memory.
+
+        Raises `InvalidConfigurationError` for a file that is something else, `StorageError` for one that is open in
+        another process, damaged or cannot be written.
+        """
         keys = Keys(key_prefix)
-        server = EmbeddedServer(path)
-        where = "memory" if path is None else os.fspath(path)
+        target = Target(f"embedded:{'memory' if path is None else os.fspath(path)}", {})
+        try:
+            server = EmbeddedServer(path)
+        except EmbeddedError as error:
+            raise translate(error, target) from error
         try:
             client = embedded_client(server)
-            backend = await cls._open(client, Target(f"embedded:{where}", {}), keys, True, index_text, None, 0, 600.0)
+            backend = await cls._open(client, target, keys, True, index_text, None, 0, 600.0)
         except BaseException:
             server.close()
             raise

@@ -66,10 +66,12 @@ class Indexes:
 
     async def _check(self, kind: str, info: IndexInfo) -> None:
         """Accept the index behind the alias, or replace it, or say why neither can be."""
-        wanted = self._keys.index(kind, text=self.text)
-        layout = layout_of(info.name)
-        current = layout_of(wanted)
         where = self._link.target.label
+        layout = layout_of(info.name)
+        if layout is not None and layout.text and kind == "run":
+            # Somebody made the store keep words; what is stored from here on has them, too.
+            self.text = True
+        current = layout_of(self._keys.index(kind, text=self.text))
         if layout is None or current is None or layout > current:
             raise IndexOutdatedError(
                 f"the index {info.name!r} on {where} is not one that this release of relay_models makes: "
@@ -84,7 +86,7 @@ class Indexes:
                 f"the index {info.name!r} on {where} lacks the columns {', '.join(sorted(missing))}: "
                 "another program made it; drop it (FT.DROPINDEX, without DD) and connect again"
             )
-        await self._filled(info.name, info)
+        await self._filled(self._keys.alias(kind), info)
 
     async def _make(self, kind: str, old: IndexInfo | None) -> None:
         """Make the index, wait until it is filled, move the alias to it, drop the `old` one (never its documents)."""
@@ -104,7 +106,9 @@ class Indexes:
         await self._filled(name)
         await self._link.execute("FT.ALIASUPDATE", self._keys.alias(kind), name)
         if old is not None:
-            await self._tolerate(("FT.DROPINDEX", old.name), "index")
+            # The name is put together again: the server's reply has line breaks written as \\n.
+            name = self._keys.alias(kind) + old.name[old.name.rindex(":idx:v") :]
+            await self._tolerate(("FT.DROPINDEX", name), "index")
 
     async def _filled(self, name: str, info: IndexInfo | None = None) -> None:
         """Wait until the documents that exist are in the index."""

@@ -19,8 +19,9 @@ __all__ = ["Artifacts"]
 class Artifacts(BackendBase):
     """The operations on artefacts.
 
-    Loading one that is absent gives None, storing replaces it, deleting says if it was there. Storing raises `InvalidRecordError` for a value of another type; loading raises `CorruptDocumentError` where the
-    document cannot be read.
+    Loading one that is absent gives None, storing replaces it, deleting says if it was there. Storing raises
+    `InvalidRecordError` for a value of another type; loading raises `CorruptDocumentError` where the document cannot
+    be read.
     """
 
     def store_plan(self, plan: ExecutionPlan) -> None:
