@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 def on_files(files: Files, config: Any) -> Files:
     files.append(File.generated(config, "reference/exceptions.md", content=exceptions_page()))
-    #    files.append(File.generated(config, "reference/cli.md", content=commands_page()))
+    files.append(File.generated(config, "reference/cli.md", content=commands_page()))
     files.append(
         File.generated(config, "about/changelog.md", content=(ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
     )
@@ -96,48 +96,29 @@ def _has_main() -> bool:
 
 
 def _command(command: Any, path: list[str], level: int) -> list[str]:
+    """A command's heading, help, usage and parameters; then the same for each command under it."""
     context = command.context_class(command, info_name=path[-1])
-    usage = " ".join([" ".join(path), *command.collect_usage_pieces(context)])
     name = " ".join(path)
-    lines = [
-        f"{'#' * min(level, 4)} `{name}` {{ #{'-'.join(path)} }}",
-        "",
-        inspect.cleandoc(command.help or "").replace("\b", ""),
-        "",
-    ]
-    lines += ["```text", f"Usage: {usage}", "```", ""]
-    arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
-    options = [
-        parameter for parameter in command.params if parameter.param_type_name == "option" and not parameter.hidden
-    ]
-    if arguments:
-        lines += ["| Argument | Meaning |", "|---|---|"]
-        lines += [
-            f"| `{parameter.make_metavar(context)}` | {_cell(getattr(parameter, 'help', '') or '')} |"
-            for parameter in arguments
+    usage = " ".join([name, *(piece.strip("{}") for piece in command.collect_usage_pieces(context))])
+    about = inspect.cleandoc(command.help or "").replace("\b", "")
+    lines = [f"{'#' * min(level, 4)} `{name}` {{ #{'-'.join(path)} }}", "", _prose(about), ""]
+    lines += ["```text", usage, "```", ""]
+    for head, sort in (("Argument", "argument"), ("Option", "option")):
+        records = [
+            parameter.get_help_record(context) for parameter in command.params if parameter.param_type_name == sort
         ]
-        lines += [""]
-    if options:
-        lines += ["| Option | Meaning |", "|---|---|"]
-        lines += [_option(parameter, context) for parameter in options]
-        lines += [""]
+        rows = [f"| `{_cell(names)}` | {_cell(_prose(meaning))} |" for names, meaning in filter(None, records)]
+        if rows:
+            lines += [f"| {head} | Meaning |", "|---|---|", *rows, ""]
     for child, sub in sorted(getattr(command, "commands", {}).items()):
         if not sub.hidden:
             lines += _command(sub, [*path, child], level + 1)
     return lines
 
 
-def _option(option: Any, context: Any) -> str:
-    names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
-    meaning = _cell(option.help or "")
-    default = option.default
-    if isinstance(default, str | int | float) and not isinstance(default, bool) and default != "":
-        meaning += f" Default: `{default}`."
-    if option.envvar:
-        meaning += f" Environment: `{option.envvar}`."
-    value = "" if option.is_flag else f" `{option.make_metavar(context)}`"
-    return f"| {names}{value} | {meaning} |"
+def _prose(text: str) -> str:
+    return text.replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    return " ".join(text.split()).replace("|", "\\|")

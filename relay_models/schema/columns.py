@@ -12,7 +12,6 @@ from .kinds import Kind
 __all__ = ["ColumnRow", "column_rows", "document_rows", "document_text", "index_command_text"]
 
 EXAMPLE_PREFIX = "nemo_relay:"
-_TYPES = ("TAG", "NUMERIC", "TEXT", "GEO", "VECTOR", "GEOSHAPE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +24,7 @@ class ColumnRow:
         type: ``TAG``, ``NUMERIC`` or ``TEXT``; empty for a field that is not indexed.
         options: the words after the type, such as ``CASESENSITIVE``.
         on_request: the column is only there where a store was opened with `index_text`.
+        unit: of the number in the index, or empty.
         meaning: the field's description.
     """
 
@@ -33,6 +33,7 @@ class ColumnRow:
     type: str
     options: tuple[str, ...]
     on_request: bool
+    unit: str
     meaning: str
 
     @property
@@ -44,11 +45,6 @@ class ColumnRow:
     def many(self) -> bool:
         """Whether a document may have several values in it."""
         return self.path.endswith("[*]")
-
-
-def _meaning(kind: Kind, name: str) -> str:
-    field = kind.document.model_fields.get(name)
-    return " ".join(((field.description if field else None) or "").split())
 
 
 def _command(kind: Kind, *, text: bool) -> list[str]:
@@ -72,21 +68,24 @@ def column_rows(kind: Kind) -> list[ColumnRow]:
     """The columns of the index, in its order; those that are there only on request come marked."""
     standard = {group[0] for group in _groups(kind, text=False)[1]}
     rows = []
-    for group in _groups(kind, text=True)[1]:
-        name = group[group.index("AS") + 1] if "AS" in group else group[0].removeprefix("$.")
-        at = next(index for index, word in enumerate(group) if word in _TYPES)
-        rows.append(
-            ColumnRow(name, group[0], group[at], tuple(group[at + 1 :]), group[0] not in standard, _meaning(kind, name))
-        )
+    for path, _, name, index, *options in _groups(kind, text=True)[1]:
+        column = kind.document.columns()[name]
+        rows.append(ColumnRow(name, path, index, tuple(options), path not in standard, column.unit, column.about))
     return rows
 
 
 def document_rows(kind: Kind) -> list[ColumnRow]:
-    """All fields of the document: the columns, and then what is kept without being indexed."""
-    rows = column_rows(kind)
-    named = {row.name for row in rows}
-    rest = [name for name in kind.document.model_fields if name not in named]
-    return rows + [ColumnRow(name, f"$.{name}", "", (), False, _meaning(kind, name)) for name in rest]
+    """All fields of the document: the columns, and what is kept beside them without being indexed."""
+    key = (
+        "Agent id, colon, run id: what redis-om names a document by."
+        if kind.many
+        else "The agent id: redis-om's name of it."
+    )
+    return [
+        *column_rows(kind),
+        ColumnRow("pk", "$.pk", "", (), False, "", key),
+        ColumnRow("record", "$.record", "", (), False, "", f"The record: the JSON text of a {kind.shape_text}."),
+    ]
 
 
 def index_command_text(kind: Kind) -> str:

@@ -89,8 +89,8 @@ def overview_page(*, site: bool = False) -> str:
         "Nothing else is written: no lists of ids, no counters.",
         _table(["Document", "Record", "Per agent", "Key", "NeMo Relay's own key"], rows),
         "`prefix` is the store's key prefix, `nemo_relay:` by default. `agent_id` is any text. `run_id` is a UUID "
-        "in its canonical form, so it is always the last 36 characters of a run's key. The two layouts never collide and may "
-        "share a Redis and a prefix.",
+        "in its canonical form, so it is always the last 36 characters of a run's key. The two layouts never collide "
+        "and may share a Redis and a prefix.",
     ]
     if site:
         diagram = entity_diagram((kind.name, kind.key, kind.many) for kind in KINDS.values())
@@ -118,20 +118,14 @@ def _columns(kind: Kind) -> str:
     rows = []
     for row in document_rows(kind):
         index = " ".join([row.type, *(word for word in row.options if word != "SORTABLE")])
-        notes = [row.meaning]
-        if row.many:
-            notes.append("Several values.")
-        if row.on_request:
-            notes.append("Only with `index_text=True`.")
-        rows.append(
-            [
-                f"`{row.name}`",
-                f"`{index}`" if row.type else "not indexed",
-                "yes" if row.sortable else "",
-                " ".join(notes),
-            ]
-        )
-    return _table(["Column", "Index", "Sortable", "Meaning"], rows)
+        notes = [
+            row.meaning,
+            "Several values." if row.many else "",
+            "Only with `index_text=True`." if row.on_request else "",
+        ]
+        cells = [f"`{row.name}`", f"`{index}`" if row.type else "not indexed", "yes" if row.sortable else "", row.unit]
+        rows.append([*cells, " ".join(note for note in notes if note)])
+    return _table(["Column", "Index", "Sortable", "Unit", "Meaning"], rows)
 
 
 def _type(model: type[BaseModel], links: Mapping[type[BaseModel], str]) -> list[str]:

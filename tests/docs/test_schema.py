@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 import re
 from pathlib import Path
@@ -112,23 +113,15 @@ def test_the_drawn_tree_of_exceptions_is_the_real_one() -> None:
     drawn: dict[str, tuple[str, str]] = {}
     path: list[str] = []
     for line in (errors.__doc__ or "").splitlines():
-        found = re.match(r"^    ([│ ├└─]*)(\w+) \((\w+)\)|^    ([│ ├└─]+)(\w+)", line)
-        if not found or not (found[2] or found[5]):
-            continue
-        depth = len(found[1] or found[4] or "") // 4
-        name = found[2] or found[5]
-        path[depth:] = [name]
-        drawn[name] = (path[depth - 1] if depth else "Exception", found[3] or "")
-    for name in errors.__all__:
+        found = re.match(r"    ([│ ├└─]*)(\w+Error)(?: \((\w+)\))?", line)
+        if found:
+            path[len(found[1]) // 4 :] = [found[2]]
+            drawn[found[2]] = (path[-2] if len(path) > 1 else "Exception", found[3] or "Exception")
+    assert set(drawn) == set(errors.__all__)
+    for name, (parent, builtin) in drawn.items():
         error = getattr(errors, name)
-        parent, builtin = drawn[name]
-        bases = [base.__name__ for base in error.__bases__]
-        assert bases[0] == parent
-        assert bases[1:] == ([builtin] if builtin and depth_of(error) else [])
-
-
-def depth_of(error: type) -> int:
-    return len(error.__mro__) - len(Exception.__mro__) - 1
+        assert error.__bases__[0].__name__ == parent
+        assert issubclass(error, getattr(builtins, builtin))
 
 
 def test_the_guide_on_errors_has_every_one() -> None:
