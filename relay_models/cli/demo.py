@@ -1,0 +1,113 @@
+"""`relay-models demo`: a captured deployment in an embedded store, asked about; no server needed."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from .session import Session, command
+
+if TYPE_CHECKING:
+    from relay_models.records import RunRecord
+    from relay_models.sync import RedisBackend
+
+    from .output import Output
+
+__all__ = ["register"]
+
+QUERY = 'tools = "search" and llm_calls >= 2 and not status = running'
+METRICS = ("count", "avg(duration)", "p95(duration)", "sum(total_tokens)")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+
+    @command(app, "demo")
+    def demo(session: Session) -> None:
+        """See what it does: a small real capture, imported into an embedded store and queried.
+
+        It is in memory and gone afterwards, unless --path or --url says to keep it.
+        """
+        from importlib.resources import as_file, files
+
+        from .capture import open_capture
+        from .importing import import_capture
+
+        backend = _store(session)
+        began = time.perf_counter()
+        with as_file(files("relay_models.cli") / "data" / "demo.jsonl.gz") as path, open_capture(str(path)) as capture:
+            counts = import_capture(backend, capture, lambda count: None)
+        took = time.perf_counter() - began
+        if session.as_json:
+            session.out.object(_answers(backend, counts))
+        else:
+            _tour(session.out, backend, counts, took)
+
+
+def _store(session: Session) -> RedisBackend:
+    from relay_models.errors import InvalidConfigurationError
+
+    try:
+        session.where()
+    except InvalidConfigurationError:
+        return session.memory()
+    return session.open(must_exist=False)
+
+
+def _answers(backend: RedisBackend, counts: dict[str, int]) -> dict[str, Any]:
+    """What the tour shows, as JSON values."""
+    from dataclasses import asdict
+
+    from relay_models.export import to_dicts
+
+    from .importing import REPLACED
+    from .runs import each_run, make_filter
+    from .stats import stats_rows
+
+    return {
+        "imported": {name.replace(" ", "_"): count for name, count in counts.items() if name != REPLACED},
+        "agents": [asdict(agent) for agent in backend.agents()],
+        "newest": to_dicts(each_run(backend, None, "-started_at", 8)),
+        "query": {"where": QUERY, "runs": to_dicts(each_run(backend, make_filter(QUERY, None), "-duration", 5))},
+        "summary": stats_rows(backend.aggregate_runs(by=["models"], metrics=list(METRICS))),
+    }
+
+
+def _tour(out: Output, backend: RedisBackend, counts: dict[str, int], took: float) -> None:
+    from relay_models.timeline import Timeline
+
+    from .agents import show_agents
+    from .importing import REPLACED
+    from .runs import each_run, make_filter, show_runs
+    from .stats import show_stats
+
+    kinds = ", ".join(f"{count} {name}" for name, count in counts.items() if count and name != REPLACED)
+    out.print(f"Imported {kinds}, captured from a NeMo Relay deployment, in {took:.1f} s.")
+    _head(out, "Agents", "relay-models agents")
+    show_agents(out, backend.agents())
+    _head(out, "Newest runs", "relay-models runs list --limit 8")
+    show_runs(out, list(each_run(backend, None, "-started_at", 8)))
+    _head(out, "A question", f"relay-models runs list --where '{QUERY}' --order -duration")
+    found = list(each_run(backend, make_filter(QUERY, None), "-duration", 5))
+    show_runs(out, found)
+    _head(out, "By model", "relay-models runs stats --by models")
+    show_stats(out, backend.aggregate_runs(by=["models"], metrics=list(METRICS)))
+    record = _busiest(backend)
+    _head(out, "A run", f"relay-models runs show {record.id} --timeline")
+    out.console.print(Timeline(record), width=min(out.width, 120))
+
+
+def _head(out: Output, title: str, told: str) -> None:
+    from rich.text import Text
+
+    out.print("")
+    out.console.print(Text.assemble((title, "bold"), "  ", (f"$ {told}", "bright_black")), soft_wrap=True)
+
+
+def _busiest(backend: RedisBackend) -> RunRecord:
+    """The run with the most calls."""
+    (run,) = backend.find_runs(None, order_by="-calls", limit=1, columns=False)
+    record: RunRecord = run.record
+    return record

@@ -1,0 +1,217 @@
+"""Answers of the command line: tables that fit the terminal, JSON for programs, one line for an error."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from relay_models.timeline.text import cells, clip_cells, duration_text, number_text, plain
+
+__all__ = ["Column", "Output", "age_text", "cell_text", "error_line", "json_value"]
+
+PIPE_WIDTH = 4000
+"""How wide tables may be where no terminal limits them."""
+
+
+def error_line(message: str) -> None:
+    """One message on standard error, safe to show."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    lines = [plain(line) for line in str(message).split("\n")]
+    console.print(Text.assemble(("error: ", "bold red"), "\n".join(lines)))
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table."""
+
+    head: str
+    right: bool = False
+    priority: int = 5
+    """Where not all fit, those with the lowest go first; 9 always stays."""
+    least: int = 8
+    """The fewest cells to which it may be cut."""
+    style: str = ""
+
+
+class Output:
+    """Standard output as a table, as text, or as JSON."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        for stream in (sys.stdout, sys.stderr):
+            # A terminal that cannot show a character gets a stand-in for it instead of a crash half way.
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")
+        self.console = Console(highlight=False, soft_wrap=False)
+        self.notes = Console(stderr=True, highlight=False)
+
+    @property
+    def width(self) -> int:
+        """Cells to fill: the terminal's, or plenty when written into a file or a pipe."""
+        if self.console.is_terminal or "COLUMNS" in os.environ:
+            return self.console.width
+        return PIPE_WIDTH
+
+    def object(self, value: Any) -> None:
+        """One JSON document."""
+        self._write(json.dumps(json_value(value), ensure_ascii=False, indent=2))
+
+    def array(self, values: Iterable[Any]) -> int:
+        """One JSON array, an element a line, written as the elements come. Returns how many there were."""
+        count = 0
+        for count, value in enumerate(values, 1):
+            self._write(("[\n" if count == 1 else ",\n") + _line(value), end="")
+        self._write("\n]" if count else "[]")
+        return count
+
+    def line(self, value: Any) -> None:
+        """One JSON document on a line of its own, at once."""
+        self._write(_line(value))
+        sys.stdout.flush()
+
+    def line_text(self, text: str) -> None:
+        """A line of text, at once and uncut."""
+        self.console.print(Text(text), soft_wrap=True)
+        sys.stdout.flush()
+
+    def raw(self, text: str) -> None:
+        """A line of text that is JSON already."""
+        self._write(text)
+
+    def _write(self, text: str, end: str = "\n") -> None:
+        sys.stdout.write(text + end)
+
+    def print(self, *parts: Any, style: str | None = None) -> None:
+        """Rich output. Strings are taken as they are: no markup."""
+        width = self.width if self.width != PIPE_WIDTH else 100
+        self.console.print(*(Text(p) if isinstance(p, str) else p for p in parts), style=style, width=width)
+
+    def note(self, text: str) -> None:
+        """A remark on standard error, out of the way of what is piped on."""
+        self.notes.print(Text(text, style="bright_black"), soft_wrap=True)
+
+    def complain(self, text: str) -> None:
+        """A warning on standard error."""
+        self.notes.print(Text(plain(text), style="yellow"), soft_wrap=True)
+
+    def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]], *, hint: bool = True) -> None:
+        """Rows under heads, cut to the width; columns that do not fit are left out and named."""
+        body = [[plain(cell) for cell in row] for row in rows]
+        kept, sizes = fit(columns, body, self.width)
+        for line in _lines(columns, body, kept, sizes):
+            self.console.print(line, soft_wrap=True)
+        dropped = [column.head for index, column in enumerate(columns) if index not in kept]
+        if dropped and hint:
+            self.note(f"no room for: {', '.join(dropped)}")
+
+
+def fit(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> tuple[list[int], dict[int, int]]:
+    """Which columns to show in `width` cells, and how wide each."""
+    natural = {i: max([cells(column.head), *(cells(row[i]) for row in rows)]) for i, column in enumerate(columns)}
+    least = {i: min(natural[i], max(column.least, cells(column.head))) for i, column in enumerate(columns)}
+    kept = list(natural)
+
+    def needed(sizes: Mapping[int, int]) -> int:
+        return sum(sizes[i] for i in kept) + 2 * (len(kept) - 1)
+
+    while needed(least) > width:
+        index = min(kept, key=lambda i: (columns[i].priority, -i))
+        if columns[index].priority >= 9 or len(kept) == 1:
+            break
+        kept.remove(index)
+    sizes = {i: natural[i] for i in kept}
+    while (excess := needed(sizes) - width) > 0:
+        # The widest of those that can be cut gives way first, so that all end up about equally short.
+        cuttable = [i for i in kept if sizes[i] > least[i]]
+        if not cuttable:
+            break
+        widest = max(cuttable, key=lambda i: sizes[i])
+        next_widest = max((sizes[i] for i in cuttable if sizes[i] < sizes[widest]), default=least[widest])
+        sizes[widest] -= max(1, min(excess, sizes[widest] - max(next_widest, least[widest])))
+    return kept, sizes
+
+
+def _lines(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], kept: Sequence[int], sizes: Mapping[int, int]
+) -> Iterator[Text]:
+    def line(values: Sequence[str], head: bool) -> Text:
+        text = Text(no_wrap=True)
+        for position, index in enumerate(kept):
+            column, size, value = columns[index], sizes[index], values[index]
+            shown = clip_cells(value, size)
+            if column.right and cells(value) <= size:
+                shown = " " * (size - cells(value)) + value
+            text.append("  " if position else "")
+            text.append(shown, style="bold" if head else column.style)
+        text.rstrip()
+        return text
+
+    yield line([column.head for column in columns], True)
+    yield Text("  ".join("─" * sizes[index] for index in kept), style="bright_black", no_wrap=True)
+    for row in rows:
+        yield line(row, False)
+
+
+def _line(value: Any) -> str:
+    return json.dumps(json_value(value), ensure_ascii=False, separators=(", ", ": "))
+
+
+def json_value(value: Any) -> Any:
+    """What JSON can hold: instants as RFC 3339 in UTC, durations as seconds, all else as it is."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if value == value and abs(value) != float("inf") else None
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case timedelta():
+            return value / timedelta(seconds=1)
+        case Mapping():
+            return {str(key): json_value(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [json_value(item) for item in value]
+        case _:
+            return str(value)
+
+
+def cell_text(value: Any) -> str:
+    """A value as a cell of a table."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return number_text(value)
+        case datetime():
+            return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        case timedelta():
+            return duration_text(round(value / timedelta(microseconds=1)) * 1000)
+        case list() | tuple():
+            return ", ".join(map(cell_text, value))
+        case _:
+            return str(value)
+
+
+def age_text(moment: datetime | None, now: datetime) -> str:
+    """How long ago, in one unit: ``3 h ago``."""
+    if moment is None:
+        return ""
+    seconds = (now - moment).total_seconds()
+    if seconds < 0:
+        return "in the future"
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size):,} {unit} ago"
+    return f"{int(seconds)} s ago"

@@ -1,0 +1,406 @@
+"""`relay-models runs`: list, show, export, count up and watch runs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .session import Session, command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from relay_models.records import RunRecord
+    from relay_models.sync import RedisBackend
+
+    from .output import Output
+
+__all__ = ["each_run", "register", "show_runs"]
+
+PAGE = 500
+
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where", "-w", metavar="FILTER", show_default=False, help="Such as: model = gpt-4.1 and duration > 2s"
+    ),
+]
+Agent = Annotated[
+    str | None, typer.Option("--agent", "-a", metavar="ID", show_default=False, help="Only this agent's.")
+]
+Order = Annotated[
+    str, typer.Option("--order", "-o", metavar="COLUMN", help="Sort by a column, from the largest with - in front.")
+]
+Columns = Annotated[
+    str | None,
+    typer.Option("--columns", "-c", metavar="A,B,…", show_default=False, help="Which columns, in which order."),
+]
+
+
+class Format(StrEnum):
+    """File formats of an export."""
+
+    jsonl = "jsonl"
+    csv = "csv"
+    parquet = "parquet"
+
+
+class Rows(StrEnum):
+    """What a row of an export is."""
+
+    records = "records"
+    runs = "runs"
+    calls = "calls"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands to the app."""
+    group = typer.Typer(name="runs", help="List, show, export, count up and watch runs.", no_args_is_help=True)
+    for add in (_list, _show, _export, _stats, _watch):
+        add(group)
+    app.add_typer(group)
+
+
+def _list(group: typer.Typer) -> None:
+    @command(group, "list")
+    def list_(
+        session: Session,
+        where: Where = None,
+        agent: Agent = None,
+        order: Order = "-started_at",
+        limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="At most so many; 0 for all.")] = 20,
+        columns: Columns = None,
+    ) -> None:
+        """List runs, the newest first."""
+        from relay_models.export import to_dicts
+
+        names = split_names(columns)
+        backend = session.open()
+        found = each_run(backend, make_filter(where, agent), order, limit or None)
+        if session.as_json:
+            session.out.array(row for run in found for row in to_dicts([run], columns=names))
+            return
+        runs = list(found)
+        if not runs:
+            session.out.print("no runs" if where is None and agent is None else "no runs match")
+            return
+        show_runs(session.out, runs, names)
+        if limit and len(runs) == limit:
+            total = backend.count_runs(make_filter(where, agent))
+            if total > limit:
+                session.out.note(f"{limit:,} of {total:,} runs (--limit 0 shows all)")
+
+
+def _show(group: typer.Typer) -> None:
+    @command(group, "show")
+    def show(
+        session: Session,
+        run_id: Annotated[
+            str, typer.Argument(metavar="ID", show_default=False, help="The run's id, or how it begins; or: latest")
+        ],
+        agent: Agent = None,
+        timeline: Annotated[bool, typer.Option("--timeline", "-t", help="Draw the calls on a time axis.")] = False,
+        save: Annotated[
+            str | None,
+            typer.Option(metavar="FILE", show_default=False, help="Save the timeline as .svg, .html or .txt."),
+        ] = None,
+    ) -> None:
+        """Show one run: its calls with their times, tokens and models."""
+        from relay_models.timeline import Timeline
+
+        record = find_one(session, run_id, agent)
+        if save is not None:
+            path = Timeline(record).save(save)
+            session.out.note(f"saved {path}")
+        if session.as_json:
+            session.out.raw(record.model_dump_json())
+        elif timeline:
+            session.out.console.print(Timeline(record), width=min(session.out.width, 200))
+        else:
+            show_calls(session.out, record)
+
+
+def _export(group: typer.Typer) -> None:
+    @command(group, "export", json=False)
+    def export(
+        session: Session,
+        target: Annotated[
+            str, typer.Argument(metavar="[FILE]", show_default=False, help="Where to; - for standard output.")
+        ] = "-",
+        where: Where = None,
+        agent: Agent = None,
+        order: Order = "stored_at",
+        limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="At most so many runs; 0 for all.")] = 0,
+        columns: Columns = None,
+        format: Annotated[
+            Format | None,
+            typer.Option("--format", "-f", show_default=False, help="By default what FILE ends in, else jsonl."),
+        ] = None,
+        rows: Annotated[
+            Rows | None,
+            typer.Option(show_default=False, help="A row per run or per call; or whole records (jsonl only)."),
+        ] = None,
+        keep_formulas: Annotated[
+            bool,
+            typer.Option("--keep-formulas", help="CSV: write texts like =1+1 as they are, not with ' in front."),
+        ] = False,
+    ) -> None:
+        """Export runs to a file, however many there are. JSON lines of whole records (the default) lose nothing."""
+        _write_export(session, target, where, agent, order, limit, split_names(columns), format, rows, keep_formulas)
+
+
+def _write_export(
+    session: Session, target: str, where: str | None, agent: str | None, order: str, limit: int,
+    names: list[str] | None, format: Format | None, rows: Rows | None, keep_formulas: bool,
+) -> None:  # fmt: skip
+    import sys
+
+    from relay_models.errors import InvalidConfigurationError
+    from relay_models.export import write_csv, write_jsonl, write_parquet
+
+    if format is None:
+        ending = target.rpartition(".")[2].lower()
+        format = Format(ending) if ending in Format else Format.jsonl
+    if rows is None:
+        rows = Rows.runs if format is not Format.jsonl or names else Rows.records
+    if rows is Rows.records and (format is not Format.jsonl or names):
+        raise InvalidConfigurationError(
+            "whole records are jsonl and have no --columns; use --rows runs or --rows calls"
+        )
+    if format is Format.parquet and target == "-" and sys.stdout.isatty():
+        raise InvalidConfigurationError("Parquet is no text: name a FILE, or send it into a pipe")
+    runs = each_run(session.open(), make_filter(where, agent), order, limit or None, bodies=rows is not Rows.runs)
+    sink: Any = sys.stdout.buffer if target == "-" else target
+    match format:
+        case Format.jsonl:
+            count = write_jsonl(runs, sink, rows=None if rows is Rows.records else rows.value, columns=names)
+        case Format.csv:
+            table: Any = rows.value
+            count = write_csv(runs, sink, rows=table, columns=names, escape_formulas=not keep_formulas)
+        case Format.parquet:
+            table = rows.value
+            count = write_parquet(runs, sink, rows=table, columns=names)
+    if target == "-":
+        sys.stdout.flush()
+    else:
+        session.out.note(f"wrote {count:,} {'runs' if rows is not Rows.calls else 'calls'} to {target}")
+
+
+def _stats(group: typer.Typer) -> None:
+    @command(group, "stats")
+    def stats(
+        session: Session,
+        by: Annotated[
+            str | None,
+            typer.Option(metavar="A,B,…", show_default=False, help="Group by columns, such as models or agent."),
+        ] = None,
+        every: Annotated[
+            str | None,
+            typer.Option(metavar="SPAN", show_default=False, help="A row per span of time, such as 1h or 1d."),
+        ] = None,
+        metrics: Annotated[
+            str,
+            typer.Option("--metrics", "-m", metavar="M,N,…", help="Such as count, avg(duration), p95(total_tokens)."),
+        ] = "count,avg(duration),p95(duration),sum(total_tokens)",
+        where: Where = None,
+        agent: Agent = None,
+        order: Annotated[
+            str | None,
+            typer.Option("--order", "-o", metavar="COLUMN", show_default=False, help="Sort by a column of it."),
+        ] = None,
+        limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="At most so many rows; 0 for all.")] = 0,
+    ) -> None:
+        """Count runs up: by columns, by spans of time, or both."""
+        groups = split_names(by) or []
+        rows = session.open().aggregate_runs(
+            by=groups, every=every, metrics=split_metrics(metrics), filter=make_filter(where, agent),
+            order_by=order, limit=limit or None,
+        )  # fmt: skip
+        show_stats(session, rows)
+
+
+def _watch(group: typer.Typer) -> None:
+    @command(group, "watch")
+    def watch(
+        session: Session,
+        where: Where = None,
+        agent: Agent = None,
+        columns: Columns = None,
+        interval: Annotated[float, typer.Option(min=0.05, help="Seconds between two looks.")] = 1.0,
+        count: Annotated[int, typer.Option("--count", "-n", min=0, help="Leave after so many runs; 0 for never.")] = 0,
+        since_start: Annotated[bool, typer.Option("--all", help="Begin with the runs that are there already.")] = False,
+    ) -> None:
+        """Show new runs as they are stored, until interrupted."""
+        from .watch import watch_runs
+
+        watch_runs(session, make_filter(where, agent), split_names(columns), interval, count, since_start)
+
+
+def split_names(text: str | None) -> list[str] | None:
+    """Names from a comma-separated option."""
+    if text is None:
+        return None
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def split_metrics(text: str) -> list[str]:
+    """Metrics from a comma-separated option; commas within brackets belong to a metric."""
+    parts, depth, start = [], 0, 0
+    for position, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            parts.append(text[start:position])
+            start = position + 1
+    parts.append(text[start:])
+    return [part.strip() for part in parts if part.strip()]
+
+
+def make_filter(where: str | None, agent: str | None) -> Any:
+    """The expression for --where and --agent; None for all runs.
+
+    Raises:
+        FilterSyntaxError: the filter does not parse.
+        InvalidConfigurationError: the filter is blank.
+    """
+    from relay_models.documents import Run
+    from relay_models.errors import InvalidConfigurationError
+    from relay_models.query import parse_filter
+
+    if where is not None and not where.strip():
+        raise InvalidConfigurationError("--where is blank; leave it out to have all runs")
+    parts = [] if where is None else [parse_filter(where)]
+    if agent is not None:
+        parts.append(Run.agent_id == agent)
+    if not parts:
+        return None
+    return parts[0] if len(parts) == 1 else parts[0] & parts[1]
+
+
+def each_run(
+    backend: RedisBackend, filter: Any, order: str, limit: int | None, *, bodies: bool = False
+) -> Iterator[Any]:
+    """The runs that a filter finds, page after page: `Run` rows, or with `bodies` ones that have their record."""
+    after = None
+    left = limit
+    while left is None or left > 0:
+        size = PAGE if left is None else min(PAGE, left)
+        page = backend.find_runs(filter, order_by=order, limit=size, after=after, columns=not bodies)
+        yield from page
+        after = page.next
+        if after is None:
+            return
+        if left is not None:
+            left -= len(page)
+
+
+def find_one(session: Session, wanted: str, agent: str | None) -> RunRecord:
+    """The run with this id, or the only one whose id begins so, or the latest.
+
+    Raises:
+        NotFoundError: there is none.
+        QueryError: several begin so.
+    """
+    from relay_models.documents import Run
+    from relay_models.errors import NotFoundError, QueryError
+
+    backend = session.open()
+    of_agent = None if agent is None else Run.agent_id == agent
+    if wanted == "latest":
+        page = backend.find_runs(of_agent, order_by="-started_at", limit=1, columns=False)
+        for run in page:
+            return run.record
+        raise NotFoundError("no runs are stored" if agent is None else f"agent {agent!r} has no runs")
+    run_id = wanted.strip().lower()
+    matches = Run.run_id == run_id if len(run_id) == 36 else Run.run_id.startswith(run_id)
+    found = list(backend.find_runs(matches if of_agent is None else matches & of_agent, limit=3, columns=False))
+    if not found:
+        raise NotFoundError(f"there is no run {wanted!r}" + ("" if agent is None else f" of agent {agent!r}"))
+    if len(found) > 1:
+        if len(run_id) == 36:
+            agents = " and ".join(repr(run.agent_id) for run in found)
+            raise QueryError(f"several agents have a run {wanted}: {agents}; --agent says which")
+        shown = ", ".join(str(run.run_id) for run in found[:2])
+        raise QueryError(f"several runs begin with {wanted!r}: {shown}, …")
+    return found[0].record
+
+
+# name -> (head, right, priority, least)
+_LISTED: dict[str, tuple[str, bool, int, int]] = {
+    "run_id": ("run", False, 9, 18),
+    "agent_id": ("agent", False, 8, 12),
+    "started_at": ("began (UTC)", False, 7, 19),
+    "duration": ("took", True, 8, 7),
+    "status": ("status", False, 4, 7),
+    "llm_calls": ("LLM", True, 6, 3),
+    "tool_calls": ("tools", True, 6, 5),
+    "models": ("models", False, 3, 14),
+    "tools": ("tools used", False, 2, 12),
+    "total_tokens": ("tokens", True, 5, 6),
+    "cost": ("cost", True, 4, 4),
+}
+_USUAL = ["run_id", "agent_id", "started_at", "duration", "llm_calls", "tool_calls", "total_tokens", "models"]
+
+
+def show_runs(out: Output, runs: Sequence[Any], names: Sequence[str] | None = None) -> None:
+    """A table of `Run` rows."""
+    from relay_models.export import to_dicts
+
+    from .output import Column, cell_text
+
+    rows = to_dicts(runs, columns=names or [*_USUAL, "status"])
+    shown = list(names or _USUAL)
+    columns = []
+    for name in shown:
+        head, right, priority, least = _LISTED.get(name, (name, False, 5, 8))
+        sample = next((row[name] for row in rows if row[name] is not None), "")
+        right = right or (isinstance(sample, int | float) and name not in _LISTED)
+        columns.append(Column(name if names else head, right, 9 if names and priority > 6 else priority, least))
+    table = [
+        ["running" if name == "duration" and row[name] is None else cell_text(row[name]) for name in shown]
+        for row in rows
+    ]
+    out.table(columns, table)
+
+
+def show_calls(out: Output, record: RunRecord) -> None:
+    """A run's headline and a table of its calls."""
+    from relay_models.timeline.labels import outcome
+    from relay_models.timeline.layout import lay_out
+    from relay_models.timeline.run import facts
+    from relay_models.timeline.text import clock_text, duration_text
+
+    from .output import Column
+
+    layout = lay_out(record, "calls")
+    out.print(record.agent_id, style="bold")
+    out.print(str(record.id), style="bright_black")
+    out.print(" · ".join([clock_text(record.started_at.nanoseconds), *facts(record, layout)]))
+    out.print("")
+    columns = (
+        Column("", right=True, priority=4, least=2),
+        Column("kind", priority=6, least=4),
+        Column("name", priority=9, least=12),
+        Column("after", right=True, priority=5, least=7),
+        Column("took", right=True, priority=8, least=7),
+        Column("prompt", right=True, priority=6, least=6),
+        Column("output", right=True, priority=6, least=6),
+        Column("model", priority=5, least=12),
+        Column("outcome", priority=3, least=8),
+    )
+
+    def count(value: int | None) -> str:
+        return "" if value is None else f"{value:,}"
+
+    out.table(
+        columns,
+        [
+            (
+                str(bar.index + 1), bar.kind_text, "  " * bar.depth + bar.name, duration_text(bar.start),
+                "" if bar.duration is None else duration_text(bar.duration), count(bar.prompt_tokens),
+                count(bar.output_tokens), bar.model or "", outcome(bar),
+            )
+            for bar in layout.bars
+        ],
+    )  # fmt: skip
