@@ -74,6 +74,9 @@ class TrackedDatabase(Database):
     def changed(self, key: bytes, change: tuple[int, int] | None) -> None:
         """Take note that `key` was written. `change` is how, where it is a list changed at its ends."""
 
+    def notice(self, names: list[bytes]) -> None:
+        """Touch those of the keys named in a command that changed without being reported."""
+
     def write(self) -> None:
         """Put what changed into the open transaction, where there is a file."""
 
@@ -105,7 +108,7 @@ class FileDatabase(TrackedDatabase):
     def __init__(self, lock: threading.Lock | None, number: int, keyspace: FileKeyspace) -> None:
         super().__init__(lock, number)
         self._dict = keyspace
-        self._soonest = keyspace.next_expiry()
+        self._soonest: float | None = 0.0  # when to look for expired keys next; now, until the file has been asked
 
     def schedule_expiry(self, key: bytes, expireat: float | None) -> None:
         if expireat is not None and (self._soonest is None or expireat < self._soonest):
@@ -135,6 +138,10 @@ class FileDatabase(TrackedDatabase):
 
     def changed(self, key: bytes, change: tuple[int, int] | None) -> None:
         self._dict.mark(key, change)
+
+    def notice(self, names: list[bytes]) -> None:
+        for name in self._dict.with_changed_members(names):
+            self.touched[name] = None
 
     def write(self) -> None:
         self._dict.write()

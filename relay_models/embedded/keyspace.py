@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from typing import Any, Final
 
 from fakeredis._core import Item
+from fakeredis.model import Hash
 
 from relay_models.embedded.encoding import (
     HASH,
@@ -273,9 +274,9 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         if len(self._waiting) > UNWRITTEN_KEYS or self._waiting_bytes > UNWRITTEN_BYTES:
             self.write()
 
-    @property
-    def unwritten(self) -> bool:
-        return bool(self._waiting)
+    def with_changed_members(self, names: Iterable[bytes]) -> list[bytes]:
+        """Those of `names` that hold something whose members changed. fakeredis does not report every such change."""
+        return [name for name in names if (item := self._cache.get(name)) is not None and _members_changed(item.value)]
 
     def clear(self) -> None:
         """Delete every key of this database."""
@@ -414,6 +415,14 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         tail = [(stored.id, begin + at, value[at]) for at in range(kept, len(value))]
         executemany(insert, head + tail)
         stored.start, stored.length = begin, len(value)
+
+
+def _members_changed(value: Any) -> bool:
+    if type(value) in (bytes, list, JsonDocument):
+        return False
+    held = members(value)
+    times = value._expirations if type(value) is Hash else None
+    return (type(held) is TrackedDict and bool(held.changed)) or (type(times) is TrackedDict and bool(times.changed))
 
 
 def _size(key: bytes, value: Any) -> int:

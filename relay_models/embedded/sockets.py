@@ -160,8 +160,10 @@ class CommandRunner(ModuleCommands, ServerCommands, JsonCommands):
             after = self._list_length(args)
             if after is not None:
                 change = (after - before if sig.name in LEFT_END else 0, after)
-        if sig.name[0] == "x" and sig.name not in STREAM_READS and self._server.storage is not None:
-            self._touch_streams(args)
+        if self._server.storage is not None:
+            self._db.notice(args)
+            if sig.name[0] == "x" and sig.name not in STREAM_READS:
+                self._touch_streams(args)
         refused = self._server.settle(change)
         return result if refused is None else refused
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -32,10 +33,13 @@ class Databases(dict[int, TrackedDatabase]):
     def __init__(self, state: EngineState) -> None:
         super().__init__()
         self._state = state
+        self._making = threading.Lock()
 
     def __missing__(self, number: int) -> TrackedDatabase:
-        database = self[number] = self._state.new_database(number)
-        return database
+        with self._making:  # connections look their database up without the server's lock
+            if number not in self:
+                self[number] = self._state.new_database(number)
+            return self[number]
 
 
 class Documents:

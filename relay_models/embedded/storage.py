@@ -40,7 +40,7 @@ CREATE TABLE keys (
     checksum INTEGER NOT NULL,
     UNIQUE (db, key)
 );
-CREATE INDEX keys_expire ON keys (expire) WHERE expire IS NOT NULL;
+CREATE INDEX keys_expire ON keys (db, expire) WHERE expire IS NOT NULL;
 CREATE TABLE parts (
     number INTEGER PRIMARY KEY,
     id INTEGER NOT NULL,

@@ -74,9 +74,8 @@ def test_nothing_acknowledged_is_lost_when_the_process_is_killed(tmp_path: Path)
     path = tmp_path / "state.db"
     with EmbeddedServer(path) as server:
         if indexed(server):
-            server.client().execute_command(
-                *"FT.CREATE idx ON JSON PREFIX 1 run: SCHEMA $.n AS n NUMERIC SORTABLE $.agent AS agent TAG".split()
-            )
+            create = "FT.CREATE idx ON JSON PREFIX 1 run: SCHEMA $.n AS n NUMERIC SORTABLE $.agent AS agent TAG"
+            server.client().execute_command(*create.split())
     known: list[tuple[str, int]] = []
     for number in range(ROUNDS):
         known += acknowledged(path, number * 100_000, 0.05 + 0.07 * (number % 5))
@@ -105,7 +104,7 @@ def verify(server: EmbeddedServer, known: list[tuple[str, int]]) -> None:
         plain = {int(key.rsplit(b":", 1)[1]) for key in client.scan_iter(f"plain:{worker}:*", count=1000)}
         assert plain == lists[worker]
     if indexed(server):
-        runs = {key for key in client.scan_iter("run:*", count=1000)}
+        runs = set(client.scan_iter("run:*", count=1000))
         reply = client.execute_command("FT.SEARCH", "idx", "*", "NOCONTENT", "LIMIT", "0", "1000000", "DIALECT", "2")
         found = {hit[b"id"] for hit in reply[b"results"]}
         assert found == runs

@@ -140,8 +140,10 @@ def everything(server: EmbeddedServer) -> dict[tuple[int, bytes], Any]:
             }[kind]
             connection = client.connection_pool.get_connection()
             content = run(connection, read)
+            fields = run(connection, ("HEXPIRETIME", name, "FIELDS", len(FIELDS), *FIELDS)) if kind == "hash" else []
+            times = [round(time, -2) for time in [client.expiretime(name), *fields]]
             client.connection_pool.release(connection)
-            held[number, name] = (kind, content, round(client.expiretime(name), -2))
+            held[number, name] = (kind, content, times)
         client.close()
     return held
 
