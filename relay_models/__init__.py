@@ -1,8 +1,131 @@
-"""Keep and query what AI agents did: NeMo Relay's adaptive state as model objects over Redis."""
+"""Keep and query what AI agents did: NeMo Relay's adaptive state as model objects over Redis.
+
+The names below are all that most applications need. They are loaded when they are first used, so that importing the
+package costs nothing and dials nothing. `relay_models.sync` has the same backend without ``await``.
+"""
 
 from __future__ import annotations
 
-from ._version import __version__
-from .errors import RelayModelsError
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["RelayModelsError", "__version__"]
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from .backend import AgentSummary, RedisBackend, StorageBackend, StoreReport
+    from .documents import Accumulators, Observations, Plan, Run, Stability, Trie
+    from .embedded import EmbeddedServer
+    from .errors import RelayModelsError
+    from .records import (
+        AccumulatorState,
+        AnnotatedLlmRequest,
+        AnnotatedLlmResponse,
+        BlockStabilityScore,
+        CallKind,
+        CallRecord,
+        ExecutionPlan,
+        LlmCallPrediction,
+        MetadataEnvelope,
+        NodeAccumulators,
+        ParallelGroup,
+        ParallelHint,
+        PredictionMetrics,
+        PredictionTrieNode,
+        PromptBlock,
+        PromptIR,
+        RunningStats,
+        RunRecord,
+        StabilityAnalysisResult,
+        TDigest,
+        Timestamp,
+        TokenizationMetadata,
+        ToolSchemaHash,
+        TrieEnvelope,
+    )
+
+_HOMES = {
+    "backend": ("AgentSummary", "RedisBackend", "StorageBackend", "StoreReport"),
+    "documents": ("Accumulators", "Observations", "Plan", "Run", "Stability", "Trie"),
+    "embedded": ("EmbeddedServer",),
+    "errors": ("RelayModelsError",),
+    "records": (
+        "AccumulatorState",
+        "AnnotatedLlmRequest",
+        "AnnotatedLlmResponse",
+        "BlockStabilityScore",
+        "CallKind",
+        "CallRecord",
+        "ExecutionPlan",
+        "LlmCallPrediction",
+        "MetadataEnvelope",
+        "NodeAccumulators",
+        "ParallelGroup",
+        "ParallelHint",
+        "PredictionMetrics",
+        "PredictionTrieNode",
+        "PromptBlock",
+        "PromptIR",
+        "RunRecord",
+        "RunningStats",
+        "StabilityAnalysisResult",
+        "TDigest",
+        "Timestamp",
+        "TokenizationMetadata",
+        "ToolSchemaHash",
+        "TrieEnvelope",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AccumulatorState",
+    "Accumulators",
+    "AgentSummary",
+    "AnnotatedLlmRequest",
+    "AnnotatedLlmResponse",
+    "BlockStabilityScore",
+    "CallKind",
+    "CallRecord",
+    "EmbeddedServer",
+    "ExecutionPlan",
+    "LlmCallPrediction",
+    "MetadataEnvelope",
+    "NodeAccumulators",
+    "Observations",
+    "ParallelGroup",
+    "ParallelHint",
+    "Plan",
+    "PredictionMetrics",
+    "PredictionTrieNode",
+    "PromptBlock",
+    "PromptIR",
+    "RedisBackend",
+    "RelayModelsError",
+    "Run",
+    "RunRecord",
+    "RunningStats",
+    "Stability",
+    "StabilityAnalysisResult",
+    "StorageBackend",
+    "StoreReport",
+    "TDigest",
+    "Timestamp",
+    "TokenizationMetadata",
+    "ToolSchemaHash",
+    "Trie",
+    "TrieEnvelope",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
