@@ -15,8 +15,10 @@ from relay_models.embedded.encoding import (
     HASH,
     JSON,
     LIST,
+    SET,
     STREAM,
     STRING,
+    ZSET,
     TrackedDict,
     kind_code,
     members,
@@ -418,7 +420,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
 
 
 def _members_changed(value: Any) -> bool:
-    if type(value) in (bytes, list, JsonDocument):
+    if kind_code(value) not in (SET, ZSET, HASH, STREAM):
         return False
     held = members(value)
     times = value._expirations if type(value) is Hash else None
