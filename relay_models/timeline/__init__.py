@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from .charts import chart
 from .picture import Picture
 from .run import Timeline
 from .stability import StabilityBar
 from .trie import TrieTree
 
-__all__ = ["Picture", "StabilityBar", "Timeline", "TrieTree"]
+__all__ = ["Picture", "StabilityBar", "Timeline", "TrieTree", "chart"]
