@@ -66,11 +66,13 @@ def _groups(kind: Kind, *, text: bool) -> tuple[list[str], list[list[str]]]:
 
 def column_rows(kind: Kind) -> list[ColumnRow]:
     """The columns of the index, in its order; those that are there only on request come marked."""
+    columns = kind.document.columns()
     standard = {group[0] for group in _groups(kind, text=False)[1]}
     rows = []
     for path, _, name, index, *options in _groups(kind, text=True)[1]:
-        column = kind.document.columns()[name]
-        rows.append(ColumnRow(name, path, index, tuple(options), path not in standard, column.unit, column.about))
+        if name in columns:  # what else there is, is a second index over the same values, for the compiler's use
+            unit, about = columns[name].unit, columns[name].about
+            rows.append(ColumnRow(name, path, index, tuple(options), path not in standard, unit, about))
     return rows
 
 

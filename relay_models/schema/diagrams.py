@@ -40,8 +40,7 @@ def nesting_diagram(roots: Iterable[type[BaseModel]], *, stop: Container[type[Ba
             plain = [*plain[:MOST_FIELDS], f"… {len(plain) - MOST_FIELDS} more"]
         body = "".join(f"\n        {name}" for name in plain)
         boxes.append(f"    class {model.__name__} {{{body}\n    }}" if body else f"    class {model.__name__}")
-    direction = "LR" if len(seen) <= 4 else "TB"
-    return "\n".join(["classDiagram", f"    direction {direction}", *boxes, *arrows])
+    return "\n".join(["classDiagram", "    direction LR", *boxes, *arrows])
 
 
 def entity_diagram(kinds: Iterable[tuple[str, str, bool]]) -> str:
@@ -50,7 +49,7 @@ def entity_diagram(kinds: Iterable[tuple[str, str, bool]]) -> str:
     Args:
         kinds: for each document its name, its key, and whether an agent has many of them.
     """
-    lines = ["erDiagram", "    AGENT {", "        text agent_id", "    }"]
+    lines = ["erDiagram", "    direction LR", "    AGENT {", "        text agent_id", "    }"]
     for name, key, many in kinds:
         end = "o{" if many else "o|"
         lines += [f'    AGENT ||--{end} {name.upper()} : "{"has many" if many else "has one"}"']

@@ -17,7 +17,8 @@ __all__ = ["kind_page", "overview_page", "types_page"]
 
 _COLUMNS = (
     "What queries filter, sort and group by. All are computed from the record when it is stored. In the index, "
-    "times and durations are whole microseconds; in Python they are `datetime` and `timedelta`."
+    "times and durations are whole microseconds; in Python they are `datetime` and `timedelta`. A `TAG` is an exact "
+    "text, told apart by case."
 )
 _RECORD = (
     "kept as JSON text in the field `record`, exactly as it came. "
@@ -46,10 +47,10 @@ def kind_page(
     models = [model for model in nested(kind.record, others) if model not in others]
     links = {model: f"#{model.__name__.lower()}" for model in models} | dict(others) if site else {}
     parts = [f"# {kind.title}", document_text(kind), _facts(kind, schema_link)]
-    parts += ["## Columns", _COLUMNS, _columns(kind)]
+    parts += ["## Columns", _COLUMNS, _columns(kind, site=site)]
     parts += ["## Record", f"`{kind.shape_text}`, {_RECORD}"]
     if site and len(models) > 1:
-        parts.append(f"```mermaid\n{nesting_diagram([kind.record], stop=others)}\n```")
+        parts.append(_diagram(nesting_diagram([kind.record], stop=others)))
     for model in models:
         parts += [f"### {model.__name__}", *_type(model, links)]
     parts += [
@@ -72,29 +73,28 @@ def types_page(title: str, intro: str, models: Sequence[type[BaseModel]], *, sit
 
 
 def overview_page(*, site: bool = False) -> str:
-    """Every kind with its record, its key, and the key under which NeMo Relay keeps the same."""
-    rows = [
-        [
-            f"[{kind.title}]({kind.name}.md)" if site else kind.title,
-            f"`{kind.shape_text}`",
-            "many" if kind.many else "one",
-            f"`{kind.key}`",
-            f"`{kind.native_key}`",
-        ]
-        for kind in KINDS.values()
-    ]
+    """Every kind with its record and its key, and the keys under which NeMo Relay keeps the same."""
+    names = {kind: f"[{kind.title}]({kind.name}.md)" if site else kind.title for kind in KINDS.values()}
+    ours = [[name, f"`{kind.shape_text}`", f"`{kind.key}`"] for kind, name in names.items()]
+    theirs = [[name, f"`{kind.native_key}`"] for kind, name in names.items()]
     parts = [
         "# Schema",
         "Six kinds of state, each a JSON document under a key of its own. "
         "Nothing else is written: no lists of ids, no counters.",
-        _table(["Document", "Record", "Per agent", "Key", "NeMo Relay's own key"], rows),
+        _table(["Document", "Record", "Key"], ours),
         "`prefix` is the store's key prefix, `nemo_relay:` by default. `agent_id` is any text. `run_id` is a UUID "
-        "in its canonical form, so it is always the last 36 characters of a run's key. The two layouts never collide "
-        "and may share a Redis and a prefix.",
+        "in its canonical form, so it is always the last 36 characters of a run's key. An agent has any number of runs "
+        "and at most one of everything else.",
     ]
     if site:
         diagram = entity_diagram((kind.name, kind.key, kind.many) for kind in KINDS.values())
-        parts.append(f"```mermaid\n{diagram}\n```")
+        parts.append(_diagram(diagram))
+    parts += [
+        "## Beside NeMo Relay's own keys",
+        "NeMo Relay keeps the same state as JSON strings. The two layouts never collide: they may share a Redis and a "
+        "prefix.",
+        _table(["Document", "NeMo Relay's key"], theirs),
+    ]
     return _page(parts)
 
 
@@ -102,29 +102,35 @@ def _page(parts: Iterable[str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _diagram(text: str) -> str:
+    # The frame scrolls where the page is narrower than the picture.
+    return f'<div class="diagram" markdown>\n\n```mermaid\n{text}\n```\n\n</div>'
+
+
 def _facts(kind: Kind, schema_link: str) -> str:
     rows = [
-        ["Key", f"`{kind.key}`"],
-        ["Per agent", "any number" if kind.many else "one; storing another replaces it"],
         ["Record", f"`{kind.shape_text}`"],
+        ["Per agent", "any number" if kind.many else "one; storing another replaces it"],
         ["NeMo Relay's own key", f"`{kind.native_key}`"],
     ]
     if schema_link:
         rows.append(["JSON Schema", f"[{schema_link.rpartition('/')[2]}]({schema_link})"])
-    return _table(["", ""], rows)
+    return _table(["Key", f"`{kind.key}`"], rows)
 
 
-def _columns(kind: Kind) -> str:
+def _columns(kind: Kind, *, site: bool) -> str:
     rows = []
     for row in document_rows(kind):
-        index = " ".join([row.type, *(word for word in row.options if word != "SORTABLE")])
         notes = [
             row.meaning,
             "Several values." if row.many else "",
             "Only with `index_text=True`." if row.on_request else "",
         ]
-        cells = [f"`{row.name}`", f"`{index}`" if row.type else "not indexed", "yes" if row.sortable else "", row.unit]
-        rows.append([*cells, " ".join(note for note in notes if note)])
+        meaning = " ".join(note for note in notes if note)
+        if site:  # a long path breaks at its dots
+            meaning = re.sub(r"(?<=\w|\])\.(?=\w)", ".<wbr>", meaning)
+        index = f"`{row.type}`" if row.type else "not indexed"
+        rows.append([f"`{row.name}`", index, "yes" if row.sortable else "", row.unit, meaning])
     return _table(["Column", "Index", "Sortable", "Unit", "Meaning"], rows)
 
 
