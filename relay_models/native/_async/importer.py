@@ -1,0 +1,256 @@
+"""Import of a NeMo Relay deployment into a store: what is new or changed, resumable at any point."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any
+
+from pydantic_core import from_json as parse_json
+
+from relay_models.backend._async.backend import RedisBackend
+from relay_models.backend._collector import collector_paused
+from relay_models.backend._io_async import Redis
+from relay_models.backend._replies import decode_body
+from relay_models.documents import Keys
+from relay_models.errors import InvalidRecordError
+from relay_models.native._async.source import IDS_PER_PAGE, NativeSource
+from relay_models.native.checkpoints import Checkpoint, checkpoint_key
+from relay_models.native.layout import DEFAULT_PREFIX, NativeKey
+from relay_models.native.reports import ImportReport
+from relay_models.records import RunRecord
+
+__all__ = ["Importer", "import_native"]
+
+# Artefacts read at once; accumulators and observations can be large.
+_ARTIFACTS_PER_BATCH = 25
+
+Progress = Callable[[ImportReport], None]
+
+
+async def import_native(
+    source: str | Redis[Any] | NativeSource,
+    backend: RedisBackend,
+    *,
+    native_prefix: str = DEFAULT_PREFIX,
+    full: bool = False,
+    on_progress: Progress | None = None,
+    **redis_options: Any,
+) -> ImportReport:
+    """Copy what a NeMo Relay deployment has stored into a store: all agents, runs in their order, all artefacts.
+
+    Run again, it reads only what has been stored since: how far it came with each agent is kept in the target store,
+    after each page of runs, so it may be interrupted at any point. Nothing is written to the source, which may be in
+    use meanwhile. What has been deleted in the source stays in the store.
+
+    Args:
+        source: URL of the deployment's Redis (any database), a redis-py client, or a `NativeSource`.
+        backend: the store.
+        native_prefix: NeMo Relay's key prefix (with a `NativeSource` it is that one's).
+        full: read everything again, whatever was imported before.
+        on_progress: called after each batch with the report so far.
+        redis_options: options of redis-py for the source, as `NativeSource` takes them.
+
+    Returns:
+        Counts by kind, and the values that could not be read, named by key; those do not stop the others.
+
+    Raises:
+        StorageError: the source or the store failed and did not come back.
+    """
+    reader = source if isinstance(source, NativeSource) else NativeSource(source, native_prefix, **redis_options)
+    try:
+        return await Importer(reader, backend, on_progress=on_progress).run(full=full)
+    finally:
+        if reader is not source:
+            await reader.close()
+
+
+class Importer:
+    """The parts of an import, which a follower uses one by one."""
+
+    def __init__(self, source: NativeSource, backend: RedisBackend, *, on_progress: Progress | None = None) -> None:
+        self.source = source
+        self.backend = backend
+        self._keys = Keys(backend.key_prefix)
+        self._link = backend._link
+        self._on_progress = on_progress
+        self._digests: dict[NativeKey, bytes] = {}
+        self.checkpoints: dict[str, Checkpoint] = {}
+        self.report = ImportReport()
+
+    def forget(self) -> None:
+        """Trust nothing that was remembered: one of the servers has been away and may have lost what it had."""
+        self._digests.clear()
+        self.checkpoints.clear()
+
+    async def run(self, *, full: bool = False) -> ImportReport:
+        """All of it, once."""
+        report = self.report = ImportReport()
+        found = await self.source.scan()
+        agents = [key.agent_id for key in found if key.kind == "run_index"]
+        artifacts = [key for key in found if key.kind != "run_index"]
+        report.agents = len(agents)
+        if full:
+            self.checkpoints = {agent_id: Checkpoint() for agent_id in agents}
+        else:
+            await self.load_checkpoints(agents)
+        _, lengths = await self.source.sizes(agents)
+        report.entries = len(artifacts) + sum(
+            max(0, length - self.checkpoints[agent_id].position)
+            for agent_id, length in zip(agents, lengths, strict=True)
+            if isinstance(length, int)
+        )
+        for agent_id, length in zip(agents, lengths, strict=True):
+            if isinstance(length, int):
+                await self.import_runs(agent_id, length)
+            else:
+                report.refuse(self.source.keys.run_index(agent_id), "the key does not hold a list of run ids")
+        await self.import_artifacts(artifacts)
+        report.elapsed = time.monotonic() - report.started
+        self._progress(0)
+        return report
+
+    async def load_checkpoints(self, agent_ids: Iterable[str]) -> None:
+        """Read how far earlier imports came, for agents that are not known yet."""
+        new = [agent_id for agent_id in agent_ids if agent_id not in self.checkpoints]
+        for start in range(0, len(new), 500):
+            part = new[start : start + 500]
+            replies = await self._link.pipeline([("JSON.GET", self._checkpoint_key(agent)) for agent in part])
+            for agent_id, reply in zip(part, replies, strict=True):
+                text = None if isinstance(reply, Exception) else reply
+                self.checkpoints[agent_id] = Checkpoint.from_json(text)
+
+    async def import_runs(self, agent_id: str, length: int) -> None:
+        """Store the runs that an agent's list has gained since its checkpoint; `length` is what the list had."""
+        checkpoint = self.checkpoints[agent_id]
+        await self._verify(agent_id, checkpoint, length)
+        if checkpoint.bad:
+            again, checkpoint.bad = checkpoint.bad, []
+            checkpoint.mark_bad(await self._store(agent_id, again))
+            await self._save(agent_id, checkpoint)
+        seen: set[str] = set()
+        while checkpoint.position < length or not length:
+            first = checkpoint.position
+            ids = await self.source.run_ids(agent_id, first, first + IDS_PER_PAGE - 1)
+            if not ids:
+                break
+            new = [run_id for run_id in dict.fromkeys(ids) if run_id not in seen]
+            seen.update(new)
+            self.report.done += len(ids) - len(new)
+            checkpoint.mark_bad(await self._store(agent_id, new))
+            checkpoint.advance(ids)
+            await self._save(agent_id, checkpoint)
+
+    async def import_artifacts(self, keys: Sequence[NativeKey]) -> None:
+        """Store the artefacts that the store does not have, or has with other content."""
+        for start in range(0, len(keys), _ARTIFACTS_PER_BATCH):
+            part = keys[start : start + _ARTIFACTS_PER_BATCH]
+            texts = await self.source.texts([self.source.keys.of(key) for key in part])
+            changed: list[tuple[NativeKey, bytes, bytes]] = []
+            for key, text in zip(part, texts, strict=True):
+                if isinstance(text, bytes):
+                    digest = hashlib.blake2b(text, digest_size=16).digest()
+                    if self._digests.get(key) == digest:
+                        self.report.unchanged += 1
+                    else:
+                        changed.append((key, text, digest))
+                elif text is not None:
+                    self.report.refuse(self.source.keys.of(key), str(text))
+            await self._store_artifacts(changed)
+            self._progress(len(part))
+
+    async def _store_artifacts(self, changed: Sequence[tuple[NativeKey, bytes, bytes]]) -> None:
+        if not changed:
+            return
+        replies = await self._link.pipeline(
+            [("JSON.GET", self._keys.document(key.kind, key.agent_id), "$.record") for key, _, _ in changed]
+        )
+        for (key, text, digest), reply in zip(changed, replies, strict=True):
+            try:
+                if _same(text, reply):
+                    self.report.unchanged += 1
+                else:
+                    record = self.source.read(key, text)
+                    if key.kind == "plan" and record.agent_id != key.agent_id:
+                        raise InvalidRecordError(f"the plan in it is of the agent {record.agent_id!r}", "agent_id")
+                    await self._put(key, record)
+                    self.report.artifacts[key.kind] = self.report.artifacts.get(key.kind, 0) + 1
+            except InvalidRecordError as error:
+                self.report.refuse(self.source.keys.of(key), str(error))
+            # What cannot be read is named once by a follower, and looked at again when it has changed.
+            self._digests[key] = digest
+
+    async def _put(self, key: NativeKey, record: Any) -> None:
+        store = getattr(self.backend, f"store_{key.kind}")
+        await (store(record) if key.kind == "plan" else store(key.agent_id, record))
+
+    async def _verify(self, agent_id: str, checkpoint: Checkpoint, length: int) -> None:
+        """Make sure that the list is the one that the checkpoint is about; otherwise find the place, or start anew."""
+        if not checkpoint.position:
+            return
+        first, last = checkpoint.window()
+        if last < length and await self.source.run_ids(agent_id, first, last) == checkpoint.anchor:
+            return
+        place = checkpoint.find_in(await self.source.run_ids(agent_id))
+        self.report.entries += max(0, length - place) - max(0, length - checkpoint.position)
+        checkpoint.position = place
+        if not place:
+            checkpoint.anchor = []
+
+    async def _store(self, agent_id: str, run_ids: Sequence[str]) -> list[str]:
+        """Store runs by id; those that cannot be read are reported, and returned."""
+        bad: list[str] = []
+        given: list[str] = []
+        outcome = await self.backend.store_runs(self._read(agent_id, run_ids, bad, given), on_refused="skip")
+        self.report.created += outcome.created
+        self.report.replaced += outcome.replaced
+        for refused in outcome.refused:
+            run_id = given[refused.position]
+            bad.append(run_id)
+            self.report.refuse(self.source.keys.run(agent_id, run_id), str(refused.error))
+        return bad
+
+    async def _read(
+        self, agent_id: str, run_ids: Sequence[str], bad: list[str], given: list[str]
+    ) -> AsyncIterator[RunRecord]:
+        async for batch in self.source.iter_texts(agent_id, run_ids):
+            records: list[RunRecord] = []
+            with collector_paused():
+                for run_id, text in batch:
+                    if text is None:
+                        self.report.missing += 1
+                        continue
+                    try:
+                        records.append(self.source.read_run(agent_id, run_id, text))
+                        given.append(run_id)
+                    except InvalidRecordError as error:
+                        bad.append(run_id)
+                        self.report.refuse(self.source.keys.run(agent_id, run_id), str(error))
+            for record in records:
+                if record.ended_at is not None:
+                    ended = record.ended_at.nanoseconds
+                    if self.report.newest_end_ns is None or ended > self.report.newest_end_ns:
+                        self.report.newest_end_ns = ended
+                yield record
+            self._progress(len(batch))
+
+    async def _save(self, agent_id: str, checkpoint: Checkpoint) -> None:
+        await self._link.execute("JSON.SET", self._checkpoint_key(agent_id), "$", checkpoint.to_json())
+
+    def _checkpoint_key(self, agent_id: str) -> str:
+        return checkpoint_key(self.backend.key_prefix, self.source.label, self.source.keys.prefix, agent_id)
+
+    def _progress(self, count: int) -> None:
+        self.report.done += count
+        if self._on_progress is not None:
+            self._on_progress(self.report)
+
+
+def _same(text: bytes, reply: Any) -> bool:
+    """Whether a stored document holds the JSON value of `text`; both texts may be written differently."""
+    try:
+        stored = None if isinstance(reply, Exception) else decode_body(reply)
+        return stored is not None and bool(parse_json(stored) == parse_json(text))
+    except ValueError:
+        return False

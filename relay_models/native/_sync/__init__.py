@@ -1,0 +1,3 @@
+# ruff: noqa
+# Generated from relay_models/native/_async/__init__.py by scripts/generate_sync.py: change that, not this.
+"""The asynchronous reading, importing, following and exporting of native keys; `_sync` is generated from it."""

@@ -1,0 +1,214 @@
+# ruff: noqa
+# Generated from relay_models/native/_async/follower.py by scripts/generate_sync.py: change that, not this.
+"""Following a live NeMo Relay deployment: a store that is never more than a moment behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from relay_models.backend._sync.backend import RedisBackend
+from relay_models.backend._io_sync import Redis, sleep
+from relay_models.errors import (
+    AuthenticationFailedError,
+    ConnectionFailedError,
+    PermissionDeniedError,
+    RelayModelsError,
+    StorageError,
+)
+from relay_models.native._sync.importer import Importer
+from relay_models.native._sync.source import NativeSource
+from relay_models.native.layout import DEFAULT_PREFIX, NativeKey
+from relay_models.native.reports import FollowMetrics
+
+__all__ = ["Follower", "follow_native"]
+
+# After a run its agent's artefacts change for a while: they are looked at this often, for so long (seconds).
+_ARTIFACT_PAUSE, _ARTIFACT_WINDOW = 1.0, 10.0
+# A walk over all keys takes at most this share of the time, and happens at least this often (seconds).
+_SCAN_SHARE, _SCAN_AT_LEAST_EVERY = 0.1, 60.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+
+Observer = Callable[[FollowMetrics], None]
+
+
+class Follower:
+    """Keeps a store up to date with a live deployment.
+
+    One look costs the source one round trip (DBSIZE, and LLEN of each agent's list), so little is spent when nothing
+    happens. Runs are read when their list has grown, artefacts for a while after a run of their agent, and everything
+    once a minute. How far it came is kept in the store: it may be stopped, killed and started again, and either
+    server may be away: nothing is lost and nothing doubled.
+
+    Args:
+        source: URL of the deployment's Redis, a redis-py client, or a `NativeSource`.
+        backend: the store.
+        native_prefix: NeMo Relay's key prefix.
+        poll: seconds between two looks.
+        on_pass: called after each look with the metrics.
+        redis_options: options of redis-py for the source, as `NativeSource` takes them.
+    """
+
+    def __init__(
+        self,
+        source: str | Redis[Any] | NativeSource,
+        backend: RedisBackend,
+        *,
+        native_prefix: str = DEFAULT_PREFIX,
+        poll: float = 0.2,
+        on_pass: Observer | None = None,
+        **redis_options: Any,
+    ) -> None:
+        self._owns_source = not isinstance(source, NativeSource)
+        self.source = (
+            source if isinstance(source, NativeSource) else NativeSource(source, native_prefix, **redis_options)
+        )
+        self.metrics = FollowMetrics()
+        self._backend = backend
+        self._importer = Importer(self.source, backend)
+        self._poll = poll
+        self._on_pass = on_pass
+        self._stopped = False
+        self._agents: list[str] = []
+        self._artifacts: list[NativeKey] = []
+        self._database_size = -1
+        self._scanned_at = self._checked_at = self._artifacts_at = float("-inf")
+        self._scan_cost = 0.0
+        self._busy_until: dict[str, float] = {}
+        self._reconnects = (0, 0)
+
+    def run(self) -> None:
+        """Follow until `stop` is called or the task is cancelled.
+
+        An outage of either side is waited out, with growing pauses up to five seconds. What cannot get better by
+        waiting is raised while nothing has worked yet.
+
+        Raises:
+            StorageError: refused login, missing permission, and the like, at the first look.
+        """
+        pause = _FIRST_PAUSE
+        try:
+            while not self._stopped:
+                try:
+                    self.look()
+                    pause = _FIRST_PAUSE
+                    sleep(self._poll)
+                except StorageError as error:
+                    self._failed(error)
+                    if self.metrics.passes == 0 and not isinstance(error, (ConnectionFailedError, TimeoutError)):
+                        raise
+                    if isinstance(error, (AuthenticationFailedError, PermissionDeniedError)):
+                        pause = _LONGEST_PAUSE
+                    sleep(pause)
+                    pause = min(pause * 2, _LONGEST_PAUSE)
+        finally:
+            self.close()
+
+    def stop(self) -> None:
+        """End `run` after the look that it is at."""
+        self._stopped = True
+
+    def close(self) -> None:
+        """Close the connection to the source, if it is the follower's own."""
+        if self._owns_source:
+            self.source.close()
+
+    def look(self) -> bool:
+        """Look at the source once and store what is new; whether anything was.
+
+        Raises:
+            StorageError: one of the servers is away; the next look continues where this one ended.
+        """
+        importer, metrics, report = self._importer, self.metrics, self._importer.report
+        reconnects = (self.source.reconnects, self._backend._link.reconnects)
+        if reconnects != self._reconnects:
+            # The server that came back may have lost its last writes.
+            self._reconnects = reconnects
+            importer.forget()
+            self._scanned_at = self._checked_at = float("-inf")
+        before = (report.runs, sum(report.artifacts.values()), len(report.bad))
+        size, lengths = self.source.sizes(self._agents)
+        if self._rescan(size):
+            size, lengths = self.source.sizes(self._agents)
+        importer.load_checkpoints(self._agents)
+        metrics.behind = 0
+        for agent_id, length in zip(self._agents, lengths, strict=True):
+            checkpoint = importer.checkpoints[agent_id]
+            if isinstance(length, int) and length != checkpoint.position:
+                metrics.behind += max(0, length - checkpoint.position)
+                self._busy_until[agent_id] = time.monotonic() + _ARTIFACT_WINDOW
+                if length:
+                    importer.import_runs(agent_id, length)
+        self._follow_artifacts()
+        self._account(before)
+        return before[:2] != (report.runs, sum(report.artifacts.values()))
+
+    def _rescan(self, size: int) -> bool:
+        """Walk over the keys when their number has changed, but not too often."""
+        now = time.monotonic()
+        since = now - self._scanned_at
+        if since < _SCAN_AT_LEAST_EVERY and (size == self._database_size or since < self._scan_cost / _SCAN_SHARE):
+            return False
+        known = set(self._artifacts)
+        found = self.source.scan()
+        self._agents = [key.agent_id for key in found if key.kind == "run_index"]
+        self._artifacts = [key for key in found if key.kind != "run_index"]
+        self._database_size = size
+        self._scanned_at = time.monotonic()
+        self._scan_cost = self._scanned_at - now
+        self._importer.import_artifacts([key for key in self._artifacts if key not in known])
+        return True
+
+    def _follow_artifacts(self) -> None:
+        now = time.monotonic()
+        if now - self._checked_at >= _SCAN_AT_LEAST_EVERY:
+            self._importer.import_artifacts(self._artifacts)
+            self._checked_at = self._artifacts_at = time.monotonic()
+            return
+        if not self._busy_until or now - self._artifacts_at < _ARTIFACT_PAUSE:
+            return
+        # Profile keys of observations and stability begin with the agent's id.
+        busy = tuple(self._busy_until)
+        roots = tuple(f"{agent_id}::" for agent_id in busy)
+        keys = [key for key in self._artifacts if key.agent_id in self._busy_until or key.agent_id.startswith(roots)]
+        self._importer.import_artifacts(keys)
+        self._artifacts_at = time.monotonic()
+        # Only after a look that came later than the window is an agent at rest.
+        self._busy_until = {agent_id: until for agent_id, until in self._busy_until.items() if until > now}
+
+    def _account(self, before: tuple[int, int, int]) -> None:
+        metrics, report = self.metrics, self._importer.report
+        metrics.passes += 1
+        metrics.runs += report.runs - before[0]
+        metrics.artifacts += sum(report.artifacts.values()) - before[1]
+        metrics.bad += len(report.bad) - before[2]
+        metrics.in_step_since = time.monotonic()
+        if report.newest_end_ns is not None:
+            metrics.lag_seconds = max(0.0, time.time() - report.newest_end_ns / 1e9)
+            report.newest_end_ns = None
+        report.bad.clear()
+        if self._on_pass is not None:
+            self._on_pass(metrics)
+
+    def _failed(self, error: RelayModelsError) -> None:
+        """An outage: what was remembered of either side may no longer be so."""
+        self.metrics.errors += 1
+        self.metrics.last_error = str(error)
+        self._importer.forget()
+        self._scanned_at = self._checked_at = float("-inf")
+        if self._on_pass is not None:
+            self._on_pass(self.metrics)
+
+
+def follow_native(
+    source: str | Redis[Any] | NativeSource,
+    backend: RedisBackend,
+    *,
+    native_prefix: str = DEFAULT_PREFIX,
+    poll: float = 0.2,
+    on_pass: Observer | None = None,
+    **redis_options: Any,
+) -> None:
+    """Keep a store up to date with a live deployment, until the task is cancelled; see `Follower`."""
+    Follower(source, backend, native_prefix=native_prefix, poll=poll, on_pass=on_pass, **redis_options).run()

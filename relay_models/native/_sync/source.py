@@ -1,0 +1,226 @@
+# ruff: noqa
+# Generated from relay_models/native/_async/source.py by scripts/generate_sync.py: change that, not this.
+"""Reading a NeMo Relay deployment's Redis: in batches, with MGET and SCAN, and without ever writing to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+from redis.backoff import NoBackoff
+from redis.connection import parse_url
+from redis.exceptions import RedisError
+
+from relay_models.backend._sync.link import Link
+from relay_models.backend._faults import translate
+from relay_models.backend._io_sync import CONNECTIONS, BlockingConnectionPool, Redis, Retry
+from relay_models.backend._urls import parse_target, scrub, target_of_client
+from relay_models.errors import InvalidConfigurationError, InvalidRecordError
+from relay_models.native.layout import DEFAULT_PREFIX, RECORD_TYPES, NativeKey, NativeKeys
+from relay_models.records import RunRecord, from_json
+
+__all__ = ["NativeSource", "native_link"]
+
+# Ids per LRANGE (36 bytes each), values per MGET (some kilobytes each), keys that one SCAN step looks at.
+IDS_PER_PAGE, VALUES_PER_BATCH, KEYS_PER_SCAN = 5000, 200, 5000
+
+
+class NativeSource:
+    """The state that NeMo Relay keeps in a Redis, as it keeps it.
+
+    Args:
+        source: a ``redis://``, ``rediss://`` or ``unix://`` URL (any database), or a redis-py client, which stays open.
+        native_prefix: NeMo Relay's key prefix.
+        timeout: seconds to wait for an answer, None for no limit.
+        connect_timeout: seconds to wait for a connection.
+        retries: attempts to regain a lost connection, with growing pauses.
+        redis_options: further options of redis-py.
+
+    Raises:
+        InvalidConfigurationError: the URL or the prefix cannot work. (Nothing is sent before the first question.)
+    """
+
+    def __init__(
+        self,
+        source: str | Redis[Any],
+        native_prefix: str = DEFAULT_PREFIX,
+        *,
+        timeout: float | None = 30.0,
+        connect_timeout: float | None = 5.0,
+        retries: int = 5,
+        **redis_options: Any,
+    ) -> None:
+        self.keys = NativeKeys(native_prefix)
+        options = {"socket_timeout": timeout, "socket_connect_timeout": connect_timeout, **redis_options}
+        self._link, self.label = native_link(source, retries, options)
+        self._owns_client = isinstance(source, str)
+
+    @property
+    def reconnects(self) -> int:
+        """How many times a lost connection was regained."""
+        return self._link.reconnects
+
+    def scan(self) -> list[NativeKey]:
+        """Every run list and artefact of the deployment, sorted: a walk over all keys, with SCAN."""
+        found: set[NativeKey] = set()
+        for pattern in self.keys.patterns():
+            cursor: bytes | int = 0
+            while True:
+                cursor, keys = self._link.execute("SCAN", cursor, "MATCH", pattern, "COUNT", KEYS_PER_SCAN)
+                parsed = (self.keys.parse(key) for key in keys)
+                found.update(key for key in parsed if key is not None and key.kind != "run")
+                if int(cursor) == 0:
+                    break
+        return sorted(found)
+
+    def agents(self) -> list[str]:
+        """The agents that have runs, sorted."""
+        return [key.agent_id for key in self.scan() if key.kind == "run_index"]
+
+    def sizes(self, agent_ids: Sequence[str]) -> tuple[int, list[int | Exception]]:
+        """The number of keys in the database, and the length of each agent's run list, in one round trip."""
+        commands = [("LLEN", self.keys.run_index(agent_id)) for agent_id in agent_ids]
+        total, *lengths = self._link.pipeline([("DBSIZE",), *commands])
+        if isinstance(total, Exception):
+            raise translate(total, self._link.target, ("DBSIZE",)) from None
+        return total, lengths
+
+    def run_ids(self, agent_id: str, first: int = 0, last: int = -1) -> list[str]:
+        """Entries of an agent's run list, first and last included, as they were stored (maybe an id twice)."""
+        reply = self._link.execute("LRANGE", self.keys.run_index(agent_id), first, last)
+        return [entry.decode("utf-8", "backslashreplace") for entry in reply]
+
+    def texts(self, keys: Sequence[bytes]) -> list[bytes | Exception | None]:
+        """The values of keys, in one MGET; None for what is gone, an error for what is no string."""
+        values: list[Any] = self._link.execute("MGET", *keys) if keys else []
+        gone = [index for index, value in enumerate(values) if value is None]
+        if gone:
+            types = self._link.pipeline([("TYPE", keys[index]) for index in gone])
+            for index, kind in zip(gone, types, strict=True):
+                if kind not in (b"none", b"string"):
+                    name = kind.decode() if isinstance(kind, bytes) else str(kind)
+                    values[index] = InvalidRecordError(f"the key holds a {name}, not a string")
+        return values
+
+    def iter_texts(self, agent_id: str, run_ids: Sequence[str]) -> Iterator[list[tuple[str, Any]]]:
+        """The values of runs, a batch at a time; the next batch is on its way while one is looked at."""
+        batches = [run_ids[start : start + VALUES_PER_BATCH] for start in range(0, len(run_ids), VALUES_PER_BATCH)]
+        with self._link.conversation() as talk:
+            for number in range(-1, len(batches)):
+                if number + 1 < len(batches):
+                    ahead = [self.keys.run(agent_id, run_id) for run_id in batches[number + 1]]
+                    talk.send([("MGET", *ahead)])
+                if number < 0:
+                    continue
+                (values,) = talk.receive()
+                if isinstance(values, Exception):
+                    raise translate(values, self._link.target, ("MGET",)) from None
+                ids = batches[number]
+                if None in values:
+                    gone = [index for index, value in enumerate(values) if value is None]
+                    again = self.texts([self.keys.run(agent_id, ids[index]) for index in gone])
+                    for index, value in zip(gone, again, strict=True):
+                        values[index] = value
+                yield list(zip(ids, values, strict=True))
+
+    def iter_runs(self, agent_id: str) -> Iterator[RunRecord]:
+        """An agent's runs, each once with its newest content, in the order in which they were first stored.
+
+        Raises:
+            InvalidRecordError: a value cannot be read; the message names the key.
+        """
+        seen: set[str] = set()
+        start = 0
+        while ids := self.run_ids(agent_id, start, start + IDS_PER_PAGE - 1):
+            start += len(ids)
+            new = [run_id for run_id in dict.fromkeys(ids) if run_id not in seen]
+            seen.update(new)
+            for batch in self.iter_texts(agent_id, new):
+                for run_id, text in batch:
+                    if text is not None:
+                        yield self.read_run(agent_id, run_id, text)
+
+    def list_runs(self, agent_id: str) -> list[RunRecord]:
+        """What `iter_runs` gives, as a list."""
+        return [run for run in self.iter_runs(agent_id)]
+
+    def load(self, kind: str, agent_id: str) -> Any:
+        """An artefact ("plan", "trie", "accumulators", "observations" or "stability"), or None.
+
+        Raises:
+            InvalidRecordError: its value cannot be read.
+        """
+        key = self.keys.artifact(kind, agent_id)
+        (text,) = self.texts([key])
+        return None if text is None else self.read(NativeKey(kind, agent_id), text)
+
+    def read_run(self, agent_id: str, run_id: str, text: Any) -> RunRecord:
+        """The run in a value; InvalidRecordError when it is none, or another one than its key says."""
+        record: RunRecord = self.read(NativeKey("run", agent_id, run_id), text)
+        if record.agent_id != agent_id or str(record.id) != run_id:
+            try:
+                same = record.agent_id == agent_id and record.id == UUID(run_id)
+            except ValueError:
+                same = False
+            if not same:
+                raise InvalidRecordError(f"the run in it is {record.id} of the agent {record.agent_id!r}", "id")
+        return record
+
+    def read(self, key: NativeKey, text: Any) -> Any:
+        """The record in a value; InvalidRecordError when it is none."""
+        if isinstance(text, Exception):
+            raise text
+        return from_json(RECORD_TYPES[key.kind], text)
+
+    def close(self) -> None:
+        """Close the connections, unless the client was given."""
+        if not self._link.closed:
+            self._link.closed = True
+            if self._owns_client:
+                self._link.close()
+
+    def __enter__(self) -> NativeSource:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.label} native_prefix={self.keys.prefix!r}>"
+
+
+def native_link(source: str | Redis[Any], retries: int, options: dict[str, Any]) -> tuple[Link, str]:
+    """A link to a plain Redis, any database of it, and its name without a password."""
+    if isinstance(source, str):
+        target = parse_target(source, {**options, "db": 0})
+        db = int(options.get("db", parse_url(source).get("db", 0)) or 0)
+        # RESP2 is what the oldest servers speak; nothing here needs more.
+        settings: dict[str, Any] = {**target.options, "db": db, "protocol": 2, "retry": Retry(NoBackoff(), 0)}
+        try:
+            kind: Any = CONNECTIONS[target.scheme]
+            kind(**settings)  # an option that does not exist is found out here, not at the first command
+            pools: Any = BlockingConnectionPool
+            pool = pools(10, timeout=None, connection_class=kind, **settings)
+        except (TypeError, ValueError, RedisError) as error:
+            raise InvalidConfigurationError(
+                f"redis-py refuses an option: {scrub(str(error), target.secrets)}"
+            ) from None
+        clients: Any = Redis
+        client = clients.from_pool(pool)
+    elif isinstance(source, Redis):
+        client = source
+        settings = client.connection_pool.connection_kwargs
+        db = int(settings.get("db") or 0)
+        # A store must be in database 0; what is read here may be in any.
+        target = target_of_client(
+            SimpleNamespace(connection_pool=SimpleNamespace(connection_kwargs={**settings, "db": 0}))
+        )
+    else:
+        raise InvalidConfigurationError(
+            f"a deployment is a URL or a {Redis.__module__}.{Redis.__qualname__}, not {type(source).__qualname__}"
+        )
+    label = f"{target.label}/{db}"
+    return Link(client, replace(target, label=label), retries), label
