@@ -19,24 +19,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from relay_models.errors import InvalidConfigurationError, NotFoundError
 
-__all__ = ["BadLine", "Capture", "Entry", "Kind", "open_capture"]
+if TYPE_CHECKING:
+    from relay_models.native.layout import NativeKey
 
-Kind = Literal["run", "plan", "trie", "accumulators", "observations", "stability"]
+__all__ = ["BadLine", "Capture", "Entry", "find_prefix", "open_capture", "split_key"]
 
-MARKS: dict[str, Kind | Literal["order"]] = {
-    "runs_index:": "order",
-    "runs:": "run",
-    "plan:": "plan",
-    "trie:": "trie",
-    "accumulators:": "accumulators",
-    "acg_observations:": "observations",
-    "acg_stability:": "stability",
-}
-RUN_ID = 36
+MARKS = ("runs_index:", "runs:", "plan:", "trie:", "accumulators:", "acg_observations:", "acg_stability:")
+"""What follows the prefix in NeMo Relay's keys, for finding out the prefix."""
+
+ORDER = "run_index"
 GZIP = b"\x1f\x8b"
 SAMPLE = 2_000
 """Lines that are looked at to find the key prefix."""
@@ -58,7 +53,8 @@ class Entry:
 
     line: int
     key: str
-    kind: Kind
+    kind: str
+    """``run``, or the kind of an artefact as `relay_models.native` names it."""
     agent_id: str
     run_id: str | None
     text: str
@@ -208,7 +204,7 @@ def _first_pass(capture: Capture) -> None:
                 found.append((number, here, str(run.get("agent_id")), str(run.get("id"))))
                 continue
             kind, agent_id, run_id = split_key(key, capture.prefix)
-            if kind == "order":
+            if kind == ORDER:
                 for rank, listed in enumerate(_order(value)):
                     ranks.setdefault((agent_id, listed), rank)
                 capture.orders += 1
@@ -264,25 +260,22 @@ def read_row(raw: bytes) -> tuple[str, Any, dict[str, Any] | None]:
     return key, value, None
 
 
-def split_key(key: str, prefix: str) -> tuple[Kind | Literal["order"], str, str | None]:
-    """(kind, agent id, run id) of a native key.
+def split_key(key: str, prefix: str) -> NativeKey:
+    """What a native key names.
 
     Raises:
         ValueError: the key is none of NeMo Relay's under this prefix.
     """
+    from relay_models.native.layout import NativeKeys
+
     if not key.startswith(prefix):
         raise ValueError(f"the key does not begin with {prefix!r}; --native-prefix names another")
-    rest = key[len(prefix) :]
-    for mark, kind in MARKS.items():
-        if rest.startswith(mark):
-            agent_id = rest[len(mark) :]
-            if kind != "run":
-                return kind, agent_id, None
-            # The agent id may hold colons, the run id is as long as UUIDs are: split from the right.
-            if len(agent_id) <= RUN_ID or agent_id[-RUN_ID - 1] != ":":
-                raise ValueError("the key of a run does not end in its id")
-            return kind, agent_id[: -RUN_ID - 1], agent_id[-RUN_ID:]
-    raise ValueError(f"the key is none of NeMo Relay's: after {prefix!r} comes none of {', '.join(MARKS)}")
+    named = NativeKeys(prefix).parse(key.encode())
+    if named is None:
+        if key.startswith(f"{prefix}runs:"):
+            raise ValueError("the key of a run does not end in its id")
+        raise ValueError(f"the key is none of NeMo Relay's: after {prefix!r} comes none of {', '.join(MARKS)}")
+    return named
 
 
 def read_entry(raw: bytes, line: int, prefix: str) -> Entry:
@@ -295,7 +288,7 @@ def read_entry(raw: bytes, line: int, prefix: str) -> Entry:
     if run is not None:
         return Entry(line, "", "run", str(run.get("agent_id")), str(run.get("id")), raw.decode())
     kind, agent_id, run_id = split_key(key, prefix)
-    if kind == "order" or not isinstance(value, str):
+    if kind == ORDER or not isinstance(value, str):
         raise ValueError(f"the value of a {kind} is a string, not a list")
     return Entry(line, key, kind, agent_id, run_id, value)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from .importing import PLURALS
 from .session import Session, command
 
 if TYPE_CHECKING:
@@ -38,12 +39,12 @@ def register(app: typer.Typer) -> None:
         backend = _store(session)
         began = time.perf_counter()
         with as_file(files("relay_models.cli") / "data" / "demo.jsonl.gz") as path, open_capture(str(path)) as capture:
-            counts = import_capture(backend, capture, lambda count: None)
+            done = import_capture(backend, capture, "demo")
         took = time.perf_counter() - began
         if session.as_json:
-            session.out.object(_answers(backend, counts))
+            session.out.object(_answers(backend, done.counts))
         else:
-            _tour(session.out, backend, counts, took)
+            _tour(session.out, backend, done.counts, took)
 
 
 def _store(session: Session) -> RedisBackend:
@@ -62,12 +63,11 @@ def _answers(backend: RedisBackend, counts: dict[str, int]) -> dict[str, Any]:
 
     from relay_models.export import to_dicts
 
-    from .importing import REPLACED
     from .runs import each_run, make_filter
     from .stats import stats_rows
 
     return {
-        "imported": {name.replace(" ", "_"): count for name, count in counts.items() if name != REPLACED},
+        "imported": {PLURALS[kind].replace(" ", "_"): count for kind, count in counts.items()},
         "agents": [asdict(agent) for agent in backend.agents()],
         "newest": to_dicts(each_run(backend, None, "-started_at", 8)),
         "query": {"where": QUERY, "runs": to_dicts(each_run(backend, make_filter(QUERY, None), "-duration", 5))},
@@ -79,11 +79,10 @@ def _tour(out: Output, backend: RedisBackend, counts: dict[str, int], took: floa
     from relay_models.timeline import Timeline
 
     from .agents import show_agents
-    from .importing import REPLACED
     from .runs import each_run, make_filter, show_runs
     from .stats import show_stats
 
-    kinds = ", ".join(f"{count} {name}" for name, count in counts.items() if count and name != REPLACED)
+    kinds = ", ".join(f"{count} {PLURALS[kind]}" for kind, count in counts.items() if count)
     out.print(f"Imported {kinds}, captured from a NeMo Relay deployment, in {took:.1f} s.")
     _head(out, "Agents", "relay-models agents")
     show_agents(out, backend.agents())
