@@ -52,7 +52,7 @@ def _as_bytes(value: Any) -> bytes:
     return value if type(value) is bytes else bytes(value)
 
 
-class EngineConnection(DirectMixin, FakeBaseConnection, redis.Connection):
+class EngineConnection(DirectMixin, FakeBaseConnection, redis.Connection):  # type: ignore[misc]
     """A synchronous connection. Replies are read only after what they acknowledge has been written."""
 
     def _connect(self) -> EngineSocket:
@@ -66,7 +66,7 @@ class EngineConnection(DirectMixin, FakeBaseConnection, redis.Connection):
         return reply
 
 
-class AsyncEngineConnection(DirectMixin, FakeBaseAsyncConnection, redis.asyncio.Connection):
+class AsyncEngineConnection(DirectMixin, FakeBaseAsyncConnection, redis.asyncio.Connection):  # type: ignore[misc]
     """An asyncio connection. Replies are read only after what they acknowledge has been written."""
 
     async def _connect(self) -> None:

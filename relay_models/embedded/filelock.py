@@ -72,7 +72,7 @@ def _lock(descriptor: int) -> None:
     import msvcrt  # pragma: no cover - Windows
 
     os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)  # pragma: no cover
-    msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # pragma: no cover
+    msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # pragma: no cover
     os.lseek(descriptor, 0, os.SEEK_SET)  # pragma: no cover
 
 

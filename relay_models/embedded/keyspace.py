@@ -205,7 +205,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
             (self._count,) = self._connection.execute(
                 "SELECT count(*) FROM keys WHERE db = ?", (self.number,)
             ).fetchone()
-        return self._count  # type: ignore[return-value]
+        return self._count
 
     def random_key(self) -> bytes | None:
         """Some key, or None where there are none."""
@@ -283,7 +283,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
     def clear(self) -> None:
         """Delete every key of this database."""
         for held in (self._cache, self._sizes, self._stored, self._waiting, self._absent):
-            held.clear()  # type: ignore[attr-defined]
+            held.clear()
         self._cached_bytes = self._waiting_bytes = 0
         self._count = 0
         begin(self._connection)

@@ -8,7 +8,6 @@ from fakeredis import _msgs as msgs
 from fakeredis._helpers import OK, SimpleString
 
 from relay_models.embedded.registry import command
-from relay_models.embedded.state import EngineState
 
 __all__ = ["ModuleCommands"]
 
@@ -27,7 +26,7 @@ SEARCH_COMMANDS = (
 class ModuleCommands:
     """Mixed into the engine's sockets."""
 
-    _server: EngineState
+    _server: Any
     _client_info: Any
     _resp_version: int
 

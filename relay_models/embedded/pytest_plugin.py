@@ -36,7 +36,7 @@ def embedded_redis_file(tmp_path: Path) -> Iterator[EmbeddedServer]:
 
 
 @pytest.fixture
-def embedded_redis(embedded_redis_server: EmbeddedServer) -> Iterator[redis.Redis]:
+def embedded_redis(embedded_redis_server: EmbeddedServer) -> Iterator[redis.Redis]:  # type: ignore[type-arg]
     """A synchronous redis-py client of the test's `embedded_redis_server`."""
     client = embedded_redis_server.client()
     yield client

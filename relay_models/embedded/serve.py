@@ -79,7 +79,7 @@ def serving_in_thread(
 ) -> Iterator[Endpoint]:
     """As `serving`, for programs without an event loop: a thread serves for the length of the ``with`` block."""
     ready: queue.SimpleQueue[Endpoint | BaseException] = queue.SimpleQueue()
-    stop: list[Callable[[], None]] = []
+    stop: list[Callable[[], object]] = []
 
     async def run() -> None:
         loop, done = asyncio.get_running_loop(), asyncio.Event()

@@ -44,17 +44,19 @@ class EmbeddedServer:
                 storage.close()
             raise
 
-    def client(self, **options: Any) -> redis.Redis:
+    def client(self, **options: Any) -> redis.Redis:  # type: ignore[type-arg]
         """A synchronous client. `options` are redis-py's: ``db``, ``decode_responses``, ``protocol``, …"""
         options.setdefault("protocol", 3)
         pool = redis.ConnectionPool(connection_class=EngineConnection, server=self._state, **options)
-        return redis.Redis.from_pool(pool)
+        client: Any = redis.Redis
+        return client.from_pool(pool)  # type: ignore[no-any-return]
 
-    def async_client(self, **options: Any) -> redis.asyncio.Redis:
+    def async_client(self, **options: Any) -> redis.asyncio.Redis:  # type: ignore[type-arg]
         """An asyncio client, for one event loop. `options` are redis-py's: ``db``, ``decode_responses``, …"""
         options.setdefault("protocol", 3)
         pool = AsyncConnectionPool(connection_class=AsyncEngineConnection, server=self._state, **options)
-        return redis.asyncio.Redis.from_pool(pool)
+        client: Any = redis.asyncio.Redis
+        return client.from_pool(pool)  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Write what is left and let go of the file. Clients fail from here on. Closing twice does nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hmac
 import os
+import re
 import sqlite3
 import sys
 import time
@@ -31,7 +32,6 @@ from relay_models.embedded.encoding import dump, kind_code, load
 from relay_models.embedded.json_value import JsonDocument
 from relay_models.embedded.module_commands import MODULES, SEARCH_COMMANDS
 from relay_models.embedded.registry import command
-from relay_models.embedded.state import EngineState
 
 __all__ = ["REDIS_VERSION", "ServerCommands"]
 
@@ -63,7 +63,7 @@ ENCODINGS: dict[type, bytes] = {
 class ServerCommands:
     """Mixed into the engine's sockets."""
 
-    _server: EngineState
+    _server: Any
     _client_info: Any
     _db: Any
     _db_num: int
@@ -75,7 +75,8 @@ class ServerCommands:
     def engine_scan(self, cursor: int, *args: bytes) -> Any:
         if not isinstance(self._db, FileDatabase):
             return self._scan(self._db, cursor, *args)  # type: ignore[attr-defined]
-        pattern = kind = None
+        pattern: re.Pattern[bytes] | None = None
+        kind: bytes | None = None
         count = 10
         words = iter(args)
         for word in words:
@@ -124,7 +125,8 @@ class ServerCommands:
             return 0
         # A deep copy: two keys that shared one value would change together.
         item = Item(copy.deepcopy(key.value))
-        item.expireat = key.expireat
+        expires: Any = key.expireat
+        item.expireat = expires
         database[newkey.key] = item
         database.notify_watch(newkey.key)
         return 1

@@ -7,8 +7,8 @@ import logging
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
 
 from fakeredis import _msgs as msgs
 from fakeredis._commands import COMMANDS_WITH_SUB, SUPPORTED_COMMANDS, Signature
@@ -68,7 +68,13 @@ def unknown_command(fields: list[bytes]) -> SimpleError:
     return SimpleError(_one_line(f"ERR unknown command '{name}', with args beginning with: {shown}"))
 
 
-class CommandRunner(ModuleCommands, ServerCommands, JsonCommands):
+if TYPE_CHECKING:
+    Socket = FakeSocket
+else:
+    Socket = object
+
+
+class CommandRunner(ModuleCommands, ServerCommands, JsonCommands, Socket):
     """What the engine changes in a fakeredis socket, sync or async: one request from its fields to its queued reply."""
 
     _server: EngineState
@@ -99,7 +105,7 @@ class CommandRunner(ModuleCommands, ServerCommands, JsonCommands):
         suppressed = self._reply_off or self._reply_skip
         self._reply_skip, self._reply_skip_next = self._reply_skip_next, False
         if not suppressed and not isinstance(result, NoResponse):
-            self.put_response(self._decode_result(result))  # type: ignore[attr-defined]
+            self.put_response(self._decode_result(result))
 
     def _answer(self, fields: list[bytes]) -> Any:
         """Run, queue or refuse one command; an error is returned."""
@@ -154,7 +160,7 @@ class CommandRunner(ModuleCommands, ServerCommands, JsonCommands):
     def _run_command(self, func: Any, sig: Signature, args: list[Any], from_script: bool) -> Any:
         ends = sig.name in LIST_ENDS and self._server.storage is not None
         before = self._list_length(args) if ends else None
-        result = super()._run_command(func, sig, args, from_script)  # type: ignore[misc]
+        result = super()._run_command(func, sig, args, from_script)
         change = None
         if before is not None:
             after = self._list_length(args)
@@ -186,15 +192,15 @@ class CommandRunner(ModuleCommands, ServerCommands, JsonCommands):
             return {self._decode_result(key): self._decode_result(value) for key, value in result.items()}
         if type(result) is str:  # fakeredis names some fields so; on the wire there are only bytes
             return result.encode()
-        return super()._decode_result(result)  # type: ignore[misc]
+        return super()._decode_result(result)
 
 
 def parse_error(text: str) -> ResponseError:
     """The exception that redis-py raises for an error reply."""
     from redis._parsers import _RESP2Parser
 
-    error: ResponseError = _RESP2Parser.parse_error(text)
-    return error
+    parse: Callable[[str], ResponseError] = _RESP2Parser.parse_error
+    return parse(text)
 
 
 class EngineSocket(CommandRunner, FakeSocket):

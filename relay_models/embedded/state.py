@@ -79,6 +79,8 @@ class EngineState(FakeServer):
     and `commit` makes everything done so far durable. Connections call `commit` before they hand a reply out.
     """
 
+    dbs: Databases  # type: ignore[assignment]
+
     def __init__(self, storage: Storage | None) -> None:
         super().__init__(version=(7, 4), server_type="redis")
         self.storage = storage
@@ -93,7 +95,7 @@ class EngineState(FakeServer):
         self.failure: str | None = None
         """Why nothing is answered any more, once that is so."""
         self.dirty = False
-        self.dbs = Databases(self)  # type: ignore[assignment]
+        self.dbs = Databases(self)
         if storage is not None:
             for (number,) in self.connection.execute("SELECT DISTINCT db FROM keys"):
                 self.dbs[number]

@@ -53,7 +53,7 @@ class TcpSocket(CommandRunner, AsyncFakeSocket):
 
     @property
     def protocol(self) -> int:
-        return self._client_info.protocol_version
+        return int(self._client_info.protocol_version)
 
     def _needs_login(self) -> bool:
         return bool(self._server.config.get(b"requirepass")) and not self._logged_in

@@ -59,7 +59,11 @@ Target = str | os.PathLike[str] | IO[bytes]
 
 
 def dump(
-    client: redis.Redis, target: Target, *, match: str | bytes = "*", leave_out_unknown: bool = False
+    client: redis.Redis,  # type: ignore[type-arg]
+    target: Target,
+    *,
+    match: str | bytes = "*",
+    leave_out_unknown: bool = False,
 ) -> DumpReport:
     """Write every key of the client's database that fits `match` to a file, a key at a time.
 
@@ -70,7 +74,7 @@ def dump(
         return _Dump(call, file).run(match, leave_out_unknown)
 
 
-def restore(client: redis.Redis, source: Target, *, replace: bool = False) -> RestoreReport:
+def restore(client: redis.Redis, source: Target, *, replace: bool = False) -> RestoreReport:  # type: ignore[type-arg]
     """Write the keys of a dump into the client's database.
 
     A key that exists already raises `TransferError`, unless `replace`; the keys before it have been written then. So
@@ -104,7 +108,7 @@ class _Call:
 
 
 @contextlib.contextmanager
-def _session(client: redis.Redis) -> Iterator[_Call]:
+def _session(client: redis.Redis) -> Iterator[_Call]:  # type: ignore[type-arg]
     pool: Any = client.connection_pool
     connection = pool.get_connection()
     try:

@@ -208,7 +208,7 @@ async def test_a_sync_client_reaches_an_async_subscriber(server: EmbeddedServer)
 
 def test_a_command_that_breaks_costs_one_reply(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     client = server.client()
-    with pytest.raises(redis.ResponseError, match="unknown command 'NONSENSE', with args beginning with: 'a'"):
+    with pytest.raises(redis.ResponseError, match=r"unknown command 'NONSENSE', with args"):
         client.execute_command("NONSENSE", "a")
     client.execute_command("JSON.SET", "j", "$", "{}")
     for wrong in (("LPUSH", "j", "1"), ("XADD", "j", "*", "f", "v"), ("APPEND", "j", "x"), ("SADD", "j", "1")):

@@ -361,7 +361,7 @@ def test_subscribers_over_resp3_get_pushes(endpoint: Endpoint) -> None:
 
 
 WORKLOAD = """
-import asyncio, sys
+import asyncio, os, sys
 import nemo_relay
 from nemo_relay import LLMRequest, ScopeType, ToolExecutionResult, llm, plugin, scope, tools
 from nemo_relay.adaptive import (
@@ -398,6 +398,7 @@ async def main():
         await run(n)
     await asyncio.sleep(1)  # the runtime writes completed runs in the background
     await activation.close()
+    os._exit(0)  # the runtime's own threads may crash an interpreter that takes itself down
 
 asyncio.run(main())
 """
