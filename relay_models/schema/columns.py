@@ -86,7 +86,7 @@ def document_rows(kind: Kind) -> list[ColumnRow]:
     return [
         *column_rows(kind),
         ColumnRow("pk", "$.pk", "", (), False, "", key),
-        ColumnRow("record", "$.record", "", (), False, "", f"The record: the JSON text of a {kind.shape_text}."),
+        ColumnRow("record", "$.record", "", (), False, "", f"The record as JSON text: {kind.shape_text}."),
     ]
 
 

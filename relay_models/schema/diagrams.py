@@ -49,7 +49,8 @@ def entity_diagram(kinds: Iterable[tuple[str, str, bool]]) -> str:
     Args:
         kinds: for each document its name, its key, and whether an agent has many of them.
     """
-    lines = ["erDiagram", "    direction LR", "    AGENT {", "        text agent_id", "    }"]
+    close = '%%{init: {"er": {"nodeSpacing": 24, "rankSpacing": 90}}}%%'
+    lines = [close, "erDiagram", "    direction LR", "    AGENT {", "        text agent_id", "    }"]
     for name, key, many in kinds:
         end = "o{" if many else "o|"
         lines += [f'    AGENT ||--{end} {name.upper()} : "{"has many" if many else "has one"}"']

@@ -129,7 +129,7 @@ def _columns(kind: Kind, *, site: bool) -> str:
         meaning = " ".join(note for note in notes if note)
         if site:  # a long path breaks at its dots
             meaning = re.sub(r"(?<=\w|\])\.(?=\w)", ".<wbr>", meaning)
-        index = f"`{row.type}`" if row.type else "not indexed"
+        index = f"`{row.type}`" if row.type else "no"
         rows.append([f"`{row.name}`", index, "yes" if row.sortable else "", row.unit, meaning])
     return _table(["Column", "Index", "Sortable", "Unit", "Meaning"], rows)
 
@@ -147,13 +147,15 @@ def _type(model: type[BaseModel], links: Mapping[type[BaseModel], str]) -> list[
 
 
 def _linked(row: FieldRow, links: Mapping[type[BaseModel], str]) -> str:
-    """The type of a field as code, the record types in it as links."""
+    """The type of a field as code, the record types in it as links. A table has no room for pipes: it says "or"."""
     known = {model.__name__: links[model] for model in row.models if model in links}
-    if not known:
-        return f"`{row.shape}`"
-    names = re.compile(r"\b(" + "|".join(map(re.escape, known)) + r")\b")
-    pieces = names.split(row.shape)
-    return "".join(f"[`{piece}`]({known[piece]})" if piece in known else f"`{piece}`" for piece in pieces if piece)
+    names = re.compile(r"\b(" + "|".join(map(re.escape, known)) + r")\b") if known else None
+    choices = []
+    for choice in re.split(r" \| (?![^\[]*\])", row.shape):
+        pieces = names.split(choice) if names else [choice]
+        codes = (f"[`{piece}`]({known[piece]})" if piece in known else f"`{piece}`" for piece in pieces if piece)
+        choices.append("".join(codes))
+    return " or ".join(choices)
 
 
 def _presence(row: FieldRow) -> str:
