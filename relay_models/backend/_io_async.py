@@ -7,9 +7,11 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 
 __all__ = [
+    "CONNECTIONS",
     "AnyIterable",
     "Attempt",
     "BlockingConnectionPool",
@@ -25,6 +27,7 @@ __all__ = [
 T = TypeVar("T")
 Attempt = Callable[[], Awaitable[T]]
 AnyIterable = Iterable[T] | AsyncIterable[T]
+CONNECTIONS = {"redis": Connection, "rediss": SSLConnection, "unix": UnixDomainSocketConnection}
 sleep = asyncio.sleep
 
 

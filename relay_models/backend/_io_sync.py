@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from redis import BlockingConnectionPool, Redis
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.retry import Retry
 
 __all__ = [
+    "CONNECTIONS",
     "AnyIterable",
     "Attempt",
     "BlockingConnectionPool",
@@ -25,6 +27,7 @@ __all__ = [
 T = TypeVar("T")
 Attempt = Callable[[], T]
 AnyIterable = Iterable
+CONNECTIONS = {"redis": Connection, "rediss": SSLConnection, "unix": UnixDomainSocketConnection}
 sleep = time.sleep
 
 

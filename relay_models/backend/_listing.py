@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from relay_models.backend._replies import KeyRow
 from relay_models.query.compile import escape_tag
 
-__all__ = ["Page", "agents_command", "first_page", "next_page", "page_command", "texts_command"]
+__all__ = [
+    "Page",
+    "agents_command",
+    "first_page",
+    "indexed_command",
+    "next_page",
+    "page_command",
+    "scan_command",
+    "strays_command",
+    "texts_command",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,26 @@ def texts_command(alias: str, agent_id: str, rows: Sequence[KeyRow], timeout_ms:
         *("PARAMS", 2, "agent", tag_parameter(agent_id)),
         *("TIMEOUT", timeout_ms, "DIALECT", 2),
     ]
+
+
+def strays_command(alias: str) -> list[bytes | str | int]:
+    """FT.SEARCH for the keys of documents that no list can show, as they lack what it goes by."""
+    query = "ismissing(@agent_id) | ismissing(@stored_at)"
+    return ["FT.SEARCH", alias, query, "NOCONTENT", "LIMIT", 0, 10_000, "TIMEOUT", 0, "DIALECT", 2]
+
+
+def indexed_command(alias: str, keys: Sequence[bytes]) -> list[bytes | str | int]:
+    """FT.SEARCH for those of `keys` that are in the index."""
+    return [
+        *("FT.SEARCH", alias, "*", "NOCONTENT", "INKEYS", len(keys), *keys),
+        *("LIMIT", 0, len(keys), "TIMEOUT", 0, "DIALECT", 2),
+    ]
+
+
+def scan_command(root: bytes, cursor: bytes | int) -> list[bytes | str | int]:
+    """SCAN for all keys that begin with `root`, whatever signs it holds that patterns give a meaning."""
+    pattern = re.sub(rb"([*?\[\]\\^-])", rb"\\\1", root) + b"*"
+    return ["SCAN", cursor, "MATCH", pattern, "COUNT", 1000]
 
 
 def agents_command(alias: str, timeout_ms: int) -> list[bytes | str | int]:

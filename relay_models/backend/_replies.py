@@ -17,6 +17,7 @@ __all__ = [
     "KeyRow",
     "decode_agents",
     "decode_body",
+    "decode_ids",
     "decode_index_info",
     "decode_key_page",
     "decode_texts",
@@ -80,6 +81,13 @@ def decode_texts(reply: Any) -> dict[bytes, bytes]:
         return {key: values[b"record"] for key, values in found if b"record" in values}
     pairs = zip(reply[1::2], reply[2::2], strict=True)
     return {key: values[1] for key, values in pairs if values and values[0] == b"record"}
+
+
+def decode_ids(reply: Any) -> list[bytes]:
+    """The keys that an FT.SEARCH with NOCONTENT found."""
+    if isinstance(reply, dict):
+        return [row[b"id"] for row in reply.get(b"results", ())]
+    return list(reply[1:])
 
 
 def decode_agents(reply: Any) -> list[AgentSummary]:

@@ -22,6 +22,7 @@ class Target:
     """Where a store is: `label` may be shown, `options` and `secrets` may not (and are left out of the repr)."""
 
     label: str
+    scheme: str
     options: Mapping[str, Any] = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False, default=())
 
@@ -61,6 +62,7 @@ def parse_target(url: str, options: Mapping[str, Any] | None = None) -> Target:
             f"database {db} cannot be used: Redis searches database 0 only; give each store its own key_prefix instead"
         )
     merged.pop("db", None)
+    merged.pop("connection_class", None)
     if scheme == "unix":
         label = f"unix://{merged.get('path', '')}"
     else:
@@ -69,7 +71,7 @@ def parse_target(url: str, options: Mapping[str, Any] | None = None) -> Target:
         label = f"{scheme}://{host}:{port or merged.get('port', 6379)}"
     if merged.get("username"):
         label = label.replace("://", f"://{merged['username']}@", 1)
-    return Target(scrub(label, secrets), merged, secrets)
+    return Target(scrub(label, secrets), scheme, merged, secrets)
 
 
 def target_of_client(client: Any) -> Target:
@@ -85,7 +87,7 @@ def target_of_client(client: Any) -> Target:
         label = f"unix://{kwargs['path']}"
     else:
         label = f"redis://{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}"
-    return Target(label, kwargs, secrets)
+    return Target(label, "client", kwargs, secrets)
 
 
 def scrub(text: str, secrets: Iterable[str]) -> str:

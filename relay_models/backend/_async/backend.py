@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
 from relay_models.backend._async.artifacts import Artifacts
 from relay_models.backend._async.index import Indexes
@@ -14,8 +15,8 @@ from relay_models.backend._async.link import Link
 from relay_models.backend._async.queries import Queries
 from relay_models.backend._async.runs import Runs
 from relay_models.backend._faults import translate
-from relay_models.backend._io_async import BlockingConnectionPool, Redis, Retry, embedded_client
-from relay_models.backend._urls import Target, parse_target, target_of_client
+from relay_models.backend._io_async import CONNECTIONS, BlockingConnectionPool, Redis, Retry, embedded_client
+from relay_models.backend._urls import Target, parse_target, scrub, target_of_client
 from relay_models.documents import Keys
 from relay_models.embedded import EmbeddedError, EmbeddedServer
 from relay_models.errors import InvalidConfigurationError, RelayModelsError
@@ -62,15 +63,18 @@ class RedisBackend(Runs, Artifacts, Queries):
         """
         keys = Keys(key_prefix)
         target = parse_target(url, redis_options)
-        options = {"socket_timeout": timeout, "socket_connect_timeout": connect_timeout, "protocol": 3}
+        options: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": connect_timeout, "protocol": 3}
         options.update(target.options)
         # The link retries whole operations; a second layer below it would multiply the attempts.
         options["retry"] = Retry(NoBackoff(), 0)
         try:
-            pool = BlockingConnectionPool(max_connections=max_connections, timeout=None, **options)
-            client = Redis.from_pool(pool)
-        except (TypeError, ValueError) as error:
-            raise InvalidConfigurationError(str(translate(error, target))) from None
+            kind = CONNECTIONS[target.scheme]
+            kind(**options)  # an option that does not exist is found out here, not at the first command
+            pool = BlockingConnectionPool(max_connections, timeout=None, connection_class=kind, **options)
+        except (TypeError, ValueError, RedisError) as error:
+            text = scrub(str(error), target.secrets)
+            raise InvalidConfigurationError(f"redis-py refuses an option: {text}") from None
+        client = Redis.from_pool(pool)
         return await cls._open(client, target, keys, create_index, index_text, timeout, retries, index_timeout)
 
     @classmethod
@@ -87,7 +91,7 @@ class RedisBackend(Runs, Artifacts, Queries):
         another process, damaged or cannot be written.
         """
         keys = Keys(key_prefix)
-        target = Target(f"embedded:{'memory' if path is None else os.fspath(path)}", {})
+        target = Target(f"embedded:{'memory' if path is None else os.fspath(path)}", "embedded", {})
         try:
             server = EmbeddedServer(path)
         except EmbeddedError as error:

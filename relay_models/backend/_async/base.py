@@ -7,6 +7,7 @@ from typing import Any
 
 from relay_models.backend._async.index import Indexes
 from relay_models.backend._async.link import Link
+from relay_models.backend._async.strays import Strays
 from relay_models.backend._clock import StoreClock
 from relay_models.backend._replies import first_timestamp
 from relay_models.documents import Keys
@@ -23,8 +24,10 @@ class BackendBase:
         self._keys = keys
         self._indexes = indexes
         self._clock = StoreClock()
+        self._strays = Strays(link, keys, indexes)
         # The server's own limit (500 ms unless configured) would cut answers short without an error.
-        self._query_ms = int(timeout * 1000) if timeout else 0
+        # Ours ends before the client stops listening; 0 is no limit.
+        self._query_ms = max(1, int(timeout * 900)) if timeout else 0
 
     @property
     def key_prefix(self) -> str:

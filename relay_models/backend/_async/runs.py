@@ -137,6 +137,7 @@ class Runs(BackendBase):
                             await self._collect(waiting.popleft(), await talk.receive(), runs, corrupt)
                     while waiting:
                         await self._collect(waiting.popleft(), await talk.receive(), runs, corrupt)
+        corrupt += await self._strays.of_agent(agent_id)
         if corrupt and on_corrupt == "raise":
             raise CorruptDocumentsError(corrupt, runs)
         return runs
@@ -158,6 +159,7 @@ class Runs(BackendBase):
                 await self._collect(part, replies, runs, unreadable)
                 for run in runs:
                     yield run
+        unreadable += await self._strays.of_agent(agent_id)
         if unreadable and on_corrupt == "raise":
             raise CorruptDocumentsError(unreadable, [])
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -42,12 +43,13 @@ class Indexes:
             return
         seen = self._link.reconnects
         replies = self._link.pipeline([("FT.INFO", self._keys.alias(kind)) for kind in KINDS])
-        for kind, reply in zip(KINDS, replies, strict=True):
-            info = self._info(reply)
-            if info is None:
-                self._make(kind, None)
-            else:
-                self._check(kind, info)
+        found = {kind: self._info(reply) for kind, reply in zip(KINDS, replies, strict=True)}
+        outdated = [kind for kind, info in found.items() if self._is_outdated(kind, info)]
+        if outdated:
+            self._make(outdated, found)
+        for kind in KINDS:
+            if kind not in outdated:
+                self._filled(self._keys.alias(kind), found[kind])
         self._seen = seen
 
     def ask(self, *command: bytes | str | int) -> Any:
@@ -66,8 +68,10 @@ class Indexes:
             raise error from None
         return decode_index_info(reply)
 
-    def _check(self, kind: str, info: IndexInfo) -> None:
-        """Accept the index behind the alias, or replace it, or say why neither can be."""
+    def _is_outdated(self, kind: str, info: IndexInfo | None) -> bool:
+        """Whether an index has to be made; raises where this release must not touch what is there."""
+        if info is None:
+            return True
         where = self._link.target.label
         layout = layout_of(info.name)
         if layout is not None and layout.text and kind == "run":
@@ -79,38 +83,44 @@ class Indexes:
                 f"the index {info.name!r} on {where} is not one that this release of relay_models makes: "
                 "a newer release made it (upgrade), or another program uses this key_prefix (choose another)"
             )
-        if layout < current:
-            self._make(kind, info)
-            return
         missing = index_columns(kind, text=self.text) - info.columns
-        if missing:
+        if layout == current and missing:
             raise IndexOutdatedError(
                 f"the index {info.name!r} on {where} lacks the columns {', '.join(sorted(missing))}: "
                 "another program made it; drop it (FT.DROPINDEX, without DD) and connect again"
             )
-        self._filled(self._keys.alias(kind), info)
+        return layout < current
 
-    def _make(self, kind: str, old: IndexInfo | None) -> None:
-        """Make the index, wait until it is filled, move the alias to it, drop the `old` one (never its documents)."""
-        where = self._link.target.label
-        name = self._keys.index(kind, text=self.text)
+    def _make(self, kinds: Sequence[str], found: Mapping[str, IndexInfo | None]) -> None:
+        """Make indexes, wait until they are filled, move the aliases to them, drop the old ones (never documents)."""
         if not self._create:
-            if old is None:
-                raise IndexMissingError(
-                    f"{where} has no search index {self._keys.alias(kind)!r} and create_index is False: "
-                    "connect once with create_index=True (as a user who may run FT.CREATE), or check the key_prefix"
-                )
-            raise IndexOutdatedError(
-                f"the index {old.name!r} on {where} has the layout of an older release and create_index is False: "
-                "connect once with create_index=True, which makes the new one beside it and then moves over"
+            raise self._may_not_make(kinds[0], found[kinds[0]])
+        # All at once: the server looks at every key it has for each of them.
+        names = {kind: self._keys.index(kind, text=self.text) for kind in kinds}
+        self._tolerate(
+            [create_index_command(kind, self._keys, text=self.text) for kind in kinds], "already exists"
+        )
+        for kind, name in names.items():
+            self._filled(name)
+            self._link.execute("FT.ALIASUPDATE", self._keys.alias(kind), name)
+            old = found[kind]
+            if old is not None:
+                # The name is put together again: the server's reply has line breaks written as \n.
+                dropped = self._keys.alias(kind) + old.name[old.name.rindex(":idx:v") :]
+                self._tolerate([("FT.DROPINDEX", dropped)], "index")
+
+    def _may_not_make(self, kind: str, old: IndexInfo | None) -> Exception:
+        where = self._link.target.label
+        if old is None:
+            return IndexMissingError(
+                f"{where} has no search index {self._keys.alias(kind)!r} and create_index is False: "
+                "connect once with create_index=True (as a user who may run FT.CREATE), or check the key_prefix"
             )
-        self._tolerate(create_index_command(kind, self._keys, text=self.text), "already exists")
-        self._filled(name)
-        self._link.execute("FT.ALIASUPDATE", self._keys.alias(kind), name)
-        if old is not None:
-            # The name is put together again: the server's reply has line breaks written as \\n.
-            name = self._keys.alias(kind) + old.name[old.name.rindex(":idx:v") :]
-            self._tolerate(("FT.DROPINDEX", name), "index")
+        return IndexOutdatedError(
+            f"the index {old.name!r} on {where} has the layout of an older release (or lacks the words that index_text "
+            "asks for) and create_index is False: connect once with create_index=True, which makes the new one beside "
+            "it and then moves over"
+        )
 
     def _filled(self, name: str, info: IndexInfo | None = None) -> None:
         """Wait until the documents that exist are in the index."""
@@ -126,12 +136,10 @@ class Indexes:
                 pause = min(pause * 2, _LONGEST_POLL)
             info = decode_index_info(self._link.execute("FT.INFO", name))
 
-    def _tolerate(self, command: Command, words: str) -> None:
-        """Run a command that another process may have run just before."""
-        (reply,) = self._link.pipeline((command,))
-        if isinstance(reply, ResponseError) and words in str(reply).lower():
-            return
-        if isinstance(reply, Exception):
-            raise translate(reply, self._link.target, command) from None
-
-
+    def _tolerate(self, commands: Sequence[Command], words: str) -> None:
+        """Run commands that another process may have run just before."""
+        for command, reply in zip(commands, self._link.pipeline(commands), strict=True):
+            if isinstance(reply, ResponseError) and words in str(reply).lower():
+                continue
+            if isinstance(reply, Exception):
+                raise translate(reply, self._link.target, command) from None

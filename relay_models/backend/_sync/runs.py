@@ -139,6 +139,7 @@ class Runs(BackendBase):
                             self._collect(waiting.popleft(), talk.receive(), runs, corrupt)
                     while waiting:
                         self._collect(waiting.popleft(), talk.receive(), runs, corrupt)
+        corrupt += self._strays.of_agent(agent_id)
         if corrupt and on_corrupt == "raise":
             raise CorruptDocumentsError(corrupt, runs)
         return runs
@@ -160,6 +161,7 @@ class Runs(BackendBase):
                 self._collect(part, replies, runs, unreadable)
                 for run in runs:
                     yield run
+        unreadable += self._strays.of_agent(agent_id)
         if unreadable and on_corrupt == "raise":
             raise CorruptDocumentsError(unreadable, [])
 

@@ -164,7 +164,7 @@ def test_agents_are_kept_apart_exactly(backend: RedisBackend) -> None:
 
 
 def test_prefixes_are_kept_apart_exactly(place: Place) -> None:
-    prefixes = [prefix for prefix in HOSTILE if "\0" not in prefix]
+    prefixes = ["a", "a:b", "a|b", "a ", "{a}", "*", "back\\", "line\nbreak", "$v", "数据", "A", ""]
     stores = {prefix: place.open(prefix) for prefix in prefixes}
     for number, (prefix, store) in enumerate(stores.items()):
         store.store_runs([make_run("agent", each) for each in range(number % 4)])
@@ -205,6 +205,24 @@ def test_corrupt_documents_do_not_hide_the_others(backend: RedisBackend, place: 
     collected: list[CorruptDocumentError] = []
     assert len([run for run in backend.iter_runs("agent", on_corrupt="skip", corrupt=collected)]) == 4
     assert len(collected) == 2
+
+
+def test_documents_that_the_index_cannot_show_are_reported(backend: RedisBackend, place: Place) -> None:
+    runs = [make_run("agent", number) for number in range(5)]
+    others = [make_run("agent:other", number) for number in range(2)]
+    backend.store_runs([*runs, *others])
+    keys = [f"{backend.key_prefix}@run:agent:{run.id}" for run in runs]
+    place.raw.execute_command("JSON.SET", keys[1], "$", '{"something": "else"}')
+    place.raw.execute_command("JSON.SET", keys[3], "$.started_at", '"no number"')
+    with pytest.raises(CorruptDocumentsError) as caught:
+        backend.list_runs("agent")
+    assert {error.key for error in caught.value.errors} == {keys[1], keys[3]}
+    assert as_value(caught.value.good) == as_value([runs[0], runs[2], runs[4]])
+    assert len(backend.list_runs("agent", on_corrupt="skip")) == 3
+    assert len(backend.list_runs("agent:other")) == 2
+    backend.delete_run("agent", runs[1].id)
+    backend.store_run(runs[3])
+    assert {run.id for run in backend.list_runs("agent")} == {runs[0].id, runs[2].id, runs[3].id, runs[4].id}
 
 
 def test_thousands_of_runs_are_listed_whole(place: Place) -> None:
