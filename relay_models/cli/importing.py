@@ -68,12 +68,12 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
         full: Annotated[
-            bool, typer.Option("--full", help="From a URL: read everything again, not only what is new since last time.")
+            bool, typer.Option("--full", help="From a URL: read everything again, not only what is new.")
         ] = False,
     ) -> None:  # fmt: skip
         """Load what NeMo Relay stored into the store: runs, plans, tries, accumulators, observations, stability.
 
-        A capture has a JSON object a line, {"key": …, "type": …, "value": …}, or a run record, as runs export writes it.
+        A capture has a JSON object a line, {"key": …, "type": …, "value": …}, or a run record as runs export writes.
         What cannot be read is named with its line or key and the reason; all else is imported, and the exit code is 1.
         Importing again replaces what is there, so it can be repeated.
         """

@@ -261,21 +261,15 @@ def make_filter(where: str | None, agent: str | None) -> Any:
     """The expression for --where and --agent; None for all runs.
 
     Raises:
-        FilterSyntaxError: the filter does not parse.
-        InvalidConfigurationError: the filter is blank.
+        QueryError: the filter is blank, does not parse, or means nothing.
     """
     from relay_models.documents import Run
-    from relay_models.errors import InvalidConfigurationError
-    from relay_models.query import parse_filter
+    from relay_models.query.filters import as_expression
 
-    if where is not None and not where.strip():
-        raise InvalidConfigurationError("--where is blank; leave it out to have all runs")
-    parts = [] if where is None else [parse_filter(where)]
+    parts = [] if where is None else [as_expression(where)]
     if agent is not None:
         parts.append(Run.agent_id == agent)
-    if not parts:
-        return None
-    return parts[0] if len(parts) == 1 else parts[0] & parts[1]
+    return as_expression(parts) if parts else None
 
 
 def each_run(

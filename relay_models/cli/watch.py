@@ -3,40 +3,62 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from .runs import each_run
 from .session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from relay_models.sync import RedisBackend
 
 __all__ = ["new_runs", "watch_runs"]
 
 COLUMNS = ["started_at", "agent_id", "run_id", "duration", "llm_calls", "tool_calls", "total_tokens", "models"]
+OVERLAP = timedelta(seconds=10)
 WIDTHS = {
     "started_at": 19, "agent_id": 24, "run_id": 36, "duration": 8, "llm_calls": 3, "tool_calls": 3, "total_tokens": 8,
 }  # fmt: skip
 
 
 def new_runs(backend: RedisBackend, filter: Any, *, interval: float, from_start: bool) -> Iterator[Any]:
-    """`Run` rows in the order in which they were first stored, for ever."""
-    after = None
-    if not from_start:
-        last = backend.find_runs(None, order_by="-stored_at", limit=1, columns=True)
-        began = next((run.stored_at for run in last), None)
-        if began is not None:
-            from relay_models.documents import Run
+    """`Run` rows as they are stored, each once, for ever.
 
-            filter = Run.stored_at > began if filter is None else filter & (Run.stored_at > began)
+    Several processes may store at once, each by its own reading of the server's clock, so a run can turn up a little
+    before one that was seen already: every look goes back by `OVERLAP`, and what was shown is remembered that long.
+    """
+    newest = None
+    if not from_start:
+        for run in backend.find_runs(None, order_by="-stored_at", limit=1, columns=True):
+            newest = run.stored_at
+    begin = newest
+    shown: dict[tuple[str, str], datetime] = {}
     while True:
-        page = backend.find_runs(filter, order_by="stored_at", limit=500, after=after, columns=True)
-        yield from page
-        if len(page):
-            after = page.cursor
-        else:
+        seen = 0
+        for run in _since(backend, filter, newest):
+            key = (run.agent_id, str(run.run_id))
+            if key in shown or (begin is not None and run.stored_at <= begin):
+                continue
+            seen += 1
+            shown[key] = run.stored_at
+            newest = run.stored_at if newest is None else max(newest, run.stored_at)
+            yield run
+        if newest is not None:
+            shown = {key: at for key, at in shown.items() if at >= newest - OVERLAP}
+        if not seen:
             time.sleep(interval)
+
+
+def _since(backend: RedisBackend, filter: Any, newest: datetime | None) -> Iterator[Any]:
+    from relay_models.documents import Run
+
+    if newest is not None:
+        recent = Run.stored_at >= newest - OVERLAP
+        filter = recent if filter is None else filter & recent
+    return each_run(backend, filter, "stored_at", None)
 
 
 def watch_runs(

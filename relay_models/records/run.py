@@ -177,6 +177,12 @@ class RunRecord(Record):
                 texts[answer] = None
         return list(texts)
 
+    def _repr_html_(self) -> str:
+        """The timeline, for notebooks."""
+        from relay_models.timeline import Timeline
+
+        return Timeline(self)._repr_html_()
+
 
 def _distinct(values: Iterable[str | None]) -> list[str]:
     return sorted({value for value in values if value is not None})

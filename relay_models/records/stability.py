@@ -56,3 +56,9 @@ class StabilityAnalysisResult(Record):
     def score_of(self, span_id: str) -> BlockStabilityScore | None:
         """The score of one block."""
         return next((score for score in self.scores if score.span_id == span_id), None)
+
+    def _repr_html_(self) -> str:
+        """The blocks as a bar, for notebooks."""
+        from relay_models.timeline import StabilityBar
+
+        return StabilityBar(self)._repr_html_()

@@ -106,3 +106,9 @@ class TrieEnvelope(Record):
             path, node = waiting.pop()
             yield path, node
             waiting += [((*path, name), node.children[name]) for name in sorted(node.children, reverse=True)]
+
+    def _repr_html_(self) -> str:
+        """The tree, for notebooks."""
+        from relay_models.timeline import TrieTree
+
+        return TrieTree(self)._repr_html_()

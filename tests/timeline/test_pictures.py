@@ -241,6 +241,13 @@ def test_a_notebook_shows_the_svg_and_a_repr_its_title() -> None:
     assert "planner" in repr(picture)
 
 
+def test_records_show_themselves_in_notebooks(trie: TrieEnvelope, stability: StabilityAnalysisResult) -> None:
+    for record in (example(), trie, stability):
+        shown = record._repr_html_()
+        Tree.fromstring(shown)
+        assert "<svg" in shown
+
+
 def test_a_console_prints_a_picture_in_its_width(capsys: pytest.CaptureFixture[str]) -> None:
     Console(width=70, force_terminal=False).print(Timeline(example()))
 
