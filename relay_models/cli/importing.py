@@ -97,7 +97,6 @@ def _from_file(session: Session, source: str, native_prefix: str | None) -> Impo
 
 
 def _from_url(session: Session, url: str, native_prefix: str | None, full: bool) -> Imported:
-    from relay_models.backend._urls import parse_target
     from relay_models.native.layout import DEFAULT_PREFIX
     from relay_models.native.sync import import_native
 
@@ -110,7 +109,7 @@ def _from_url(session: Session, url: str, native_prefix: str | None, full: bool)
 
         report = import_native(url, backend, native_prefix=prefix, full=full, on_progress=told)
     return Imported(
-        parse_target(url).label,
+        report.source,
         prefix,
         {kind: report.artifacts.get(kind, 0) for kind in PLURALS} | {"run": report.runs},
         report.replaced,

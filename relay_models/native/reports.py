@@ -24,6 +24,8 @@ class BadValue:
 class ImportReport:
     """How an import went. It is filled while the import goes on, so a progress callback may look at it at any time."""
 
+    source: str = ""
+    """Where it was read from, without a password."""
     agents: int = 0
     """Agents that have a list of runs."""
     entries: int = 0

@@ -77,7 +77,7 @@ class Importer:
         self._on_progress = on_progress
         self._digests: dict[NativeKey, bytes] = {}
         self.checkpoints: dict[str, Checkpoint] = {}
-        self.report = ImportReport()
+        self.report = ImportReport(source.label)
 
     def forget(self) -> None:
         """Trust nothing that was remembered: one of the servers has been away and may have lost what it had."""
@@ -86,7 +86,7 @@ class Importer:
 
     async def run(self, *, full: bool = False) -> ImportReport:
         """All of it, once."""
-        report = self.report = ImportReport()
+        report = self.report = ImportReport(self.source.label)
         found = await self.source.scan()
         agents = [key.agent_id for key in found if key.kind == "run_index"]
         artifacts = [key for key in found if key.kind != "run_index"]

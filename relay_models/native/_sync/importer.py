@@ -79,7 +79,7 @@ class Importer:
         self._on_progress = on_progress
         self._digests: dict[NativeKey, bytes] = {}
         self.checkpoints: dict[str, Checkpoint] = {}
-        self.report = ImportReport()
+        self.report = ImportReport(source.label)
 
     def forget(self) -> None:
         """Trust nothing that was remembered: one of the servers has been away and may have lost what it had."""
@@ -88,7 +88,7 @@ class Importer:
 
     def run(self, *, full: bool = False) -> ImportReport:
         """All of it, once."""
-        report = self.report = ImportReport()
+        report = self.report = ImportReport(self.source.label)
         found = self.source.scan()
         agents = [key.agent_id for key in found if key.kind == "run_index"]
         artifacts = [key for key in found if key.kind != "run_index"]
@@ -213,9 +213,7 @@ class Importer:
             self.report.refuse(self.source.keys.run(agent_id, run_id), str(refused.error))
         return bad
 
-    def _read(
-        self, agent_id: str, run_ids: Sequence[str], bad: list[str], given: list[str]
-    ) -> Iterator[RunRecord]:
+    def _read(self, agent_id: str, run_ids: Sequence[str], bad: list[str], given: list[str]) -> Iterator[RunRecord]:
         for batch in self.source.iter_texts(agent_id, run_ids):
             records: list[RunRecord] = []
             with collector_paused():
