@@ -122,3 +122,8 @@ def _prose(text: str) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
+    """Docstrings introduce their examples with two colons, as Sphinx reads them; the page shows one."""
+    return html.replace("::</p>", ":</p>")
