@@ -38,6 +38,10 @@ class DirectMixin:
     def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[Request]:
         return [request for command in commands for request in self.pack(*command)]
 
+    def _decode(self, response: Any) -> Any:
+        """Bytes as text, where the client asked for that."""
+        return super()._decode(response) if self.encoder.decode_responses else response  # type: ignore[misc]
+
     def _commit(self) -> None:
         try:
             self._server.commit()

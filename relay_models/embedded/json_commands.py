@@ -12,7 +12,7 @@ from fakeredis._helpers import OK, SimpleError, SimpleString
 
 from relay_models.embedded.json_value import JsonDocument, merge, remove_name
 from relay_models.embedded.jsonpath import JSONPath, Match, PathSyntaxError, compile_path
-from relay_models.embedded.jsontext import JSONTextError, dumps, loads
+from relay_models.embedded.jsontext import JSONTextError, dumps, loads, normalise
 from relay_models.embedded.registry import command
 
 __all__ = ["JsonWriteCommands", "document_of", "kind_of", "parse_path", "require_document", "shown"]
@@ -135,9 +135,15 @@ class JsonWriteCommands:
             else:
                 raise SimpleError(msgs.SYNTAX_ERROR_MSG)
         compiled = parse_path(path)
-        document = self._set(key, compiled, parse_json(text), only)
+        try:
+            value, written = normalise(text)
+        except JSONTextError as error:
+            raise SimpleError(str(error)) from None
+        document = self._set(key, compiled, value, only)
         if document is None:
             return None
+        if compiled.is_root:
+            document = JsonDocument(written, value)
         self._store(key, compiled, document)
         return OK
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fakeredis.model import BaseModel
 
-from relay_models.embedded.jsontext import dumps, loads
+from relay_models.embedded.jsontext import dumps, loads_written
 
 __all__ = ["JsonDocument", "merge", "remove_name"]
 
@@ -44,7 +44,7 @@ class JsonDocument(BaseModel):
     @property
     def value(self) -> Any:
         """The parsed document, not to be changed."""
-        return loads(self._text) if self._value is _ABSENT else self._value  # type: ignore[arg-type]
+        return loads_written(self._text) if self._value is _ABSENT else self._value  # type: ignore[arg-type]
 
     def forget_value(self) -> None:
         """Keep the text alone from here on."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pydantic_core import from_json, to_json
 
-__all__ = ["JSONTextError", "dumps", "loads"]
+__all__ = ["JSONTextError", "dumps", "loads", "loads_written", "normalise"]
 
 MAX_DEPTH: Final = 128
 I64_MIN, U64_MAX = -(1 << 63), (1 << 64) - 1
@@ -20,6 +20,7 @@ _DIGITS: Final = bytes(0x30 if 0x30 <= byte <= 0x39 else byte if byte == 0x2D el
 _LONG_POSITIVE: Final = b"0" * 20
 _LONG_NEGATIVE: Final = b"-" + b"0" * 19
 _NEGATIVE_ZERO: Final = re.compile(rb"-0(?![\d.eE])")
+_BEFORE_NUMBER: Final = frozenset(b" \t\r\n:,[")
 _STRING_OR_EXPONENT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|e\+', re.DOTALL)
 _TRAILING: Final = re.compile(r"trailing characters at line (\d+) column (\d+)")
 
@@ -33,29 +34,36 @@ def loads(text: bytes) -> Any:
 
     Raises `JSONTextError`.
     """
+    return normalise(text)[0]
+
+
+def normalise(text: bytes) -> tuple[Any, bytes]:
+    """The value of one JSON text, and the text that RedisJSON would write for it. Raises `JSONTextError`."""
     try:
         value = from_json(text, allow_inf_nan=False, cache_strings="keys")
     except ValueError as error:
         message = str(error)
         trailing = _TRAILING.search(message)
-        if trailing is None:
-            if not _is_utf8(text):
-                message = "Couldn't parse as UTF-8 string"
-            raise JSONTextError(message) from None
-        return loads(_up_to(text, int(trailing[1]), int(trailing[2])))
+        if trailing is not None:
+            return normalise(_up_to(text, int(trailing[1]), int(trailing[2])))
+        if not _is_utf8(text):
+            message = "Couldn't parse as UTF-8 string"
+        raise JSONTextError(message) from None
     # Numbers that need a closer look are rare; each test below costs a fraction of the parse.
     digits = text.translate(_DIGITS)
-    if (
-        _LONG_POSITIVE in digits
-        or _LONG_NEGATIVE in digits
-        or (b"-0" in text and _NEGATIVE_ZERO.search(text) is not None)
-    ):
+    if _LONG_POSITIVE in digits or _LONG_NEGATIVE in digits or (b"-0" in text and _has_negative_zero(text)):
         value = json.loads(text, parse_int=_integer)
-    if (b"e" in text or b"E" in text) and not _finite(value):
+    written = dumps(value)
+    if b"Infinity" in written and not _finite(value):
         raise JSONTextError(f"number out of range at line 1 column {len(text)}")
-    if text.count(b"[") + text.count(b"{") >= MAX_DEPTH and _depth(value) >= MAX_DEPTH:
+    if written.count(b"[") + written.count(b"{") >= MAX_DEPTH and _depth(value) >= MAX_DEPTH:
         raise JSONTextError(f"recursion limit exceeded at line 1 column {MAX_DEPTH}")
-    return value
+    return value, written
+
+
+def loads_written(text: bytes) -> Any:
+    """The value of a text that `dumps` wrote, without another look at it."""
+    return from_json(text, cache_strings="keys")
 
 
 def dumps(value: Any) -> bytes:
@@ -89,6 +97,15 @@ def _integer(digits: str) -> int | float:
         significand = abs(number) // 10**exponent
     double = float(significand) * 10.0**exponent
     return -double if digits.startswith("-") else double
+
+
+def _has_negative_zero(text: bytes) -> bool:
+    """Whether there may be a number ``-0``: a look at what stands around it, which a string may imitate."""
+    for found in _NEGATIVE_ZERO.finditer(text):
+        start = found.start()
+        if start == 0 or text[start - 1] in _BEFORE_NUMBER:
+            return True
+    return False
 
 
 def _is_utf8(text: bytes) -> bool:

@@ -116,6 +116,8 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         return item
 
     def _load(self, key: bytes) -> Item | None:
+        if key in self._absent:
+            return None
         row = self._connection.execute(
             "SELECT id, kind, expire, value, checksum FROM keys WHERE db = ? AND key = ?", (self.number, key)
         ).fetchone()
@@ -168,6 +170,8 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         try:
             return self._cache[key] is not None  # type: ignore[index]
         except KeyError:
+            if key in self._absent:
+                return False
             found = self._connection.execute("SELECT 1 FROM keys WHERE db = ? AND key = ?", (self.number, key))
             return found.fetchone() is not None
 

@@ -7,6 +7,7 @@ from typing import Any
 from fakeredis import _msgs as msgs
 from fakeredis._helpers import OK, SimpleString
 
+from relay_models.embedded.protocol import PlainReply
 from relay_models.embedded.registry import command
 
 __all__ = ["ModuleCommands"]
@@ -30,8 +31,12 @@ class ModuleCommands:
     _client_info: Any
     _resp_version: int
 
+    _script_resp: int | None
+
     def _search(self, name: str, args: tuple[bytes, ...]) -> Any:
-        return self._server.search(name.upper(), list(args), self._resp_version)
+        reply = self._server.search(name.upper(), list(args), self._resp_version)
+        plain = type(reply) in (list, dict) and self._script_resp is None
+        return PlainReply(reply) if plain else reply
 
     @command("module list")
     def module_list(self) -> list[dict[bytes, Any]]:

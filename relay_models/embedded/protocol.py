@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from fakeredis._helpers import SimpleError, SimpleString
 
-__all__ = ["ProtocolError", "PushReply", "Request", "RequestReader", "SetReply", "encode_reply"]
+__all__ = ["PlainReply", "ProtocolError", "PushReply", "Request", "RequestReader", "SetReply", "encode_reply"]
 
 MAX_INLINE: Final = 64 * 1024
 MAX_FIELDS: Final = 1024 * 1024
@@ -198,6 +198,15 @@ class SetReply(list[Any]):
     """A reply that RESP3 has as a set."""
 
 
+class PlainReply:
+    """A reply of bytes, numbers, lists and maps alone, which needs no look at each of its parts."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
 class PushReply(list[Any]):
     """A message that answers no request: RESP3 marks it, RESP2 sends an array."""
 
@@ -225,6 +234,8 @@ def encode_reply(value: Any, protocol: int, out: list[bytes]) -> None:
     elif kind is float:
         text = encode_double(value)
         out.append(b",%b\r\n" % text if protocol == 3 else b"$%d\r\n%b\r\n" % (len(text), text))
+    elif kind is PlainReply:
+        encode_reply(value.value, protocol, out)
     elif kind is SimpleString:
         out.append(b"+%b\r\n" % value.value)
     elif isinstance(value, SimpleError):

@@ -9,15 +9,47 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from fakeredis._commands import Signature
+from fakeredis._commands import Key, Signature
+from fakeredis._core import CommandItem
 from fakeredis._helpers import SimpleError
-from fakeredis._msgs import WRONG_ARGS_MSG6
+from fakeredis._msgs import WRONG_ARGS_MSG6, WRONGTYPE_MSG
 
-__all__ = ["COMMANDS", "CONTAINERS", "command"]
+__all__ = ["COMMANDS", "CONTAINERS", "EngineSignature", "MissingKey", "command"]
+
+
+class MissingKey(Exception):
+    """A command's key is not there, for which it has a fixed reply."""
+
+    def __init__(self, reply: Any) -> None:
+        self.reply = reply
 
 
 class EngineSignature(Signature):
     """A signature whose complaint about the number of arguments is the one that Redis makes."""
+
+    def bind(self, args: Sequence[bytes], database: Any) -> tuple[list[Any], list[CommandItem]]:
+        """The arguments converted, and the items of the keys among them. Keys are not held to a type here."""
+        self.check_arity(args, None)
+        types = self.fixed
+        if len(args) > len(types):
+            types = types + self.repeat * ((len(args) - len(types)) // len(self.repeat))
+        bound: list[Any] = []
+        items: list[CommandItem] = []
+        for arg, kind in zip(args, types, strict=True):
+            if kind is bytes:
+                bound.append(arg)
+            elif type(kind) is Key:
+                item = CommandItem(arg, database, database.get(arg))
+                if item.value is None and kind.missing_return is not Key.UNSPECIFIED:
+                    raise MissingKey(kind.missing_return)
+                items.append(item)
+                bound.append(item)
+            else:
+                bound.append(kind.decode(arg))
+        for kind, item in zip((kind for kind in types if type(kind) is Key), items, strict=True):
+            if kind.type_ is not None and item.value is not None and type(item.value) is not kind.type_:
+                raise SimpleError(WRONGTYPE_MSG)
+        return bound, items
 
     def check_arity(self, args: Sequence[Any], version: Any) -> None:
         more = len(args) - len(self.fixed)

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from fakeredis import _msgs as msgs
 from fakeredis._commands import COMMANDS_WITH_SUB, SUPPORTED_COMMANDS, Signature
+from fakeredis._core import CommandItem
 from fakeredis._helpers import QUEUED, NoResponse, SimpleError
 from fakeredis._socket import AsyncFakeSocket, FakeSocket
+from fakeredis._socket._resp import convert_to_resp2
 from fakeredis.model import XStream
 from redis.exceptions import ResponseError
 
@@ -21,8 +23,8 @@ from relay_models.embedded.errors import EmbeddedError
 from relay_models.embedded.json_reads import JsonCommands
 from relay_models.embedded.json_value import JsonDocument
 from relay_models.embedded.module_commands import ModuleCommands
-from relay_models.embedded.protocol import Request, RequestReader
-from relay_models.embedded.registry import COMMANDS, CONTAINERS
+from relay_models.embedded.protocol import PlainReply, Request, RequestReader
+from relay_models.embedded.registry import COMMANDS, CONTAINERS, EngineSignature, MissingKey
 from relay_models.embedded.server_commands import ServerCommands
 from relay_models.embedded.state import EngineState
 
@@ -158,6 +160,10 @@ class CommandRunner(ModuleCommands, ServerCommands, JsonCommands, Socket):
                 socket._cleanup(server)
 
     def _run_command(self, func: Any, sig: Signature, args: list[Any], from_script: bool) -> Any:
+        if type(sig) is EngineSignature:
+            result = self._run_own(func, sig, args, from_script)
+            refused = self._server.settle()
+            return result if refused is None else refused
         ends = sig.name in LIST_ENDS and self._server.storage is not None
         before = self._list_length(args) if ends else None
         result = super()._run_command(func, sig, args, from_script)
@@ -172,6 +178,28 @@ class CommandRunner(ModuleCommands, ServerCommands, JsonCommands, Socket):
                 self._touch_streams(args)
         refused = self._server.settle(change)
         return result if refused is None else refused
+
+    def _run_own(self, func: Any, sig: EngineSignature, args: list[Any], from_script: bool) -> Any:
+        """Run one of the engine's own commands: what fakeredis does for one of its, without what these do not need."""
+        items: list[CommandItem] = []
+        try:
+            if from_script and msgs.FLAG_NO_SCRIPT in sig.flags:
+                raise SimpleError(msgs.COMMAND_IN_SCRIPT_MSG)
+            if self._pubsub and self._resp_version == 2 and sig.name not in self.ACCEPTED_COMMANDS_WHILE_PUBSUB:
+                raise SimpleError(msgs.BAD_COMMAND_IN_PUBSUB_MSG)
+            bound, items = sig.bind(args, self._db)
+            result = func(*bound)
+            if self._resp_version == 2 and msgs.FLAG_SKIP_CONVERT_TO_RESP2 not in sig.flags:
+                result = convert_to_resp2(result)
+        except MissingKey as missing:
+            result = missing.reply
+        except SimpleError as error:
+            result = error
+        for item in items:
+            item.writeback(remove_empty_val=msgs.FLAG_LEAVE_EMPTY_VAL not in sig.flags)
+        if items:
+            self._keyspace_notifications(items, sig.name.encode())
+        return result
 
     def _touch_streams(self, args: list[bytes]) -> None:
         for name in args:
@@ -188,6 +216,8 @@ class CommandRunner(ModuleCommands, ServerCommands, JsonCommands, Socket):
         return parse_error(error.value)
 
     def _decode_result(self, result: Any) -> Any:
+        if type(result) is PlainReply:
+            return result.value
         if isinstance(result, dict):
             return {self._decode_result(key): self._decode_result(value) for key, value in result.items()}
         if type(result) is str:  # fakeredis names some fields so; on the wire there are only bytes

@@ -41,6 +41,10 @@ class Databases(dict[int, TrackedDatabase]):
                 self[number] = self._state.new_database(number)
             return self[number]
 
+    def values(self) -> list[TrackedDatabase]:  # type: ignore[override]
+        """All of them as they are now: another thread may be adding one."""
+        return list(super().values())
+
 
 class Documents:
     """What the search index may read of database 0."""
@@ -174,7 +178,7 @@ class EngineState(FakeServer):
     @property
     def unsettled(self) -> bool:
         """Whether something was done that has yet to be committed."""
-        return self.dirty or any(database.touched or database.emptied for database in list(self.dbs.values()))
+        return self.dirty or any(database.touched or database.emptied for database in self.dbs.values())
 
     def commit(self) -> None:
         """Make everything done so far durable. Cheap when there is nothing to do.
