@@ -83,7 +83,9 @@ def target_of_client(client: Any) -> Target:
             "give each store its own key_prefix instead"
         )
     secrets = tuple(str(kwargs[name]) for name in _SECRET_OPTIONS if kwargs.get(name))
-    if kwargs.get("path"):
+    if "server" in kwargs:
+        label = "embedded"
+    elif kwargs.get("path"):
         label = f"unix://{kwargs['path']}"
     else:
         label = f"redis://{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}"

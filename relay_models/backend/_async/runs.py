@@ -167,19 +167,6 @@ class Runs(BackendBase):
         """Delete a run; False where there was none."""
         return bool(await self._link.execute("DEL", self._keys.run(agent_id, run_id)))
 
-    async def delete_runs(self, agent_id: str) -> int:
-        """Delete all runs of an agent; how many there were."""
-        deleted = 0
-        async for rows in self._key_pages(agent_id):
-            for start in range(0, len(rows), _BODIES_PER_PAGE):
-                # One key per command: on a cluster they live in different places.
-                commands = [("DEL", row.key) for row in rows[start : start + _BODIES_PER_PAGE]]
-                for reply in await self._link.pipeline(commands):
-                    if isinstance(reply, Exception):
-                        raise translate(reply, self._link.target, ("DEL",)) from None
-                    deleted += reply
-        return deleted
-
     async def _key_pages(self, agent_id: str) -> AsyncIterator[list[KeyRow]]:
         """The keys of an agent's runs in list order, by pages that begin after the last row, never by offset."""
         page = first_page(_KEYS_PER_PAGE)

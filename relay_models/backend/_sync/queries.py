@@ -1,21 +1,211 @@
 # ruff: noqa
 # Generated from relay_models/backend/_async/queries.py by scripts/generate_sync.py: change that, not this.
-"""Questions over many runs: which agents there are, which runs a filter finds and how many."""
+"""Questions over many documents: runs that a filter finds, how many, agents, artefacts by agent."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from typing import Any, Literal, TypeVar
+
 from relay_models.backend._sync.base import BackendBase
+from relay_models.backend._faults import translate
 from relay_models.backend._listing import agents_command
 from relay_models.backend._replies import decode_agents
 from relay_models.backend._reports import AgentSummary
+from relay_models.documents import DOCUMENTS, Run
+from relay_models.errors import CorruptDocumentError, CorruptDocumentsError, QueryError
+from relay_models.query.filters import as_expression
+from relay_models.query.find import RunPage, RunQuery, count_steps, find_steps
+from relay_models.query.steps import Answer, Steps
+from relay_models.records import RunRecord
 
 __all__ = ["Queries"]
 
+T = TypeVar("T")
+OnCorrupt = Literal["raise", "skip"]
+OnIncomplete = Literal["raise", "partial"]
+
+_DELETED_AT_ONCE = 500
+
 
 class Queries(BackendBase):
-    """The operations that read the index."""
+    """The operations that read the index.
+
+    A `filter` is an expression (``Run.agent_id == "planner"``), a query (``Run.find(…)``), text of the filter language
+    (``'agent = planner and duration > 2s'``), or None for all.
+    """
+
+    def find_runs(
+        self,
+        filter: Any = None,
+        *,
+        order_by: Any = None,
+        limit: int | None = 50,
+        after: str | None = None,
+        columns: bool = False,
+        on_corrupt: OnCorrupt = "raise",
+        on_incomplete: OnIncomplete = "raise",
+    ) -> RunPage:
+        """The runs that meet a filter, newest first unless `order_by` says otherwise (``"duration"``, ``"-cost"``).
+
+        Gives a page, a sequence of `Run` rows whose ``record`` is the full record; with ``columns=True`` only the
+        columns are fetched. ``page.next`` goes into `after` for the next page, which stays right while runs are
+        written; `limit` None fetches all.
+
+        Raises `QueryError` and its kin for a query that means nothing, `CorruptDocumentsError` (unless
+        ``on_corrupt="skip"``) with the readable rows in ``good``, `IncompleteAnswerError` (unless
+        ``on_incomplete="partial"``) where the server stopped at its time limit.
+        """
+        if isinstance(filter, RunQuery):
+            order_by = filter.order if order_by is None else order_by
+            limit = limit if filter.count is None else filter.count
+        steps = find_steps(
+            Run,
+            self._keys.alias("run"),
+            as_expression(filter),
+            order_by="-started_at" if order_by is None else order_by,
+            limit=limit,
+            after=after,
+            bodies=not columns,
+            limit_ms=self._query_ms,
+            on_corrupt=on_corrupt,
+            on_incomplete=on_incomplete,
+        )
+        return self._converse(steps)
+
+    def stream_runs(
+        self,
+        filter: Any = None,
+        *,
+        order_by: Any = None,
+        columns: bool = False,
+        on_corrupt: OnCorrupt = "raise",
+        page_size: int = 500,
+    ) -> Iterator[Run]:
+        """All rows that `find_runs` finds, in pages of `page_size` behind the scenes, so that memory is bounded.
+
+        With ``on_corrupt="raise"`` documents that cannot be read are raised as `CorruptDocumentsError` after the last
+        row, with ``"skip"`` they are left out.
+        """
+        left: int | None = filter.count if isinstance(filter, RunQuery) else None
+        errors: list[CorruptDocumentError] = []
+        after: str | None = None
+        while left is None or left > 0:
+            size = page_size if left is None else min(page_size, left)
+            page = self.find_runs(
+                as_expression(filter),
+                order_by=filter.order if order_by is None and isinstance(filter, RunQuery) else order_by,
+                limit=size,
+                after=after,
+                columns=columns,
+                on_corrupt="skip",
+            )
+            errors += page.corrupt
+            for row in page.rows:
+                yield row
+            left = None if left is None else left - len(page.rows)
+            after = page.next
+            if after is None:
+                break
+        if errors and on_corrupt == "raise":
+            raise CorruptDocumentsError(errors, [])
+
+    def count_runs(self, filter: Any = None) -> int:
+        """How many runs meet a filter, exactly."""
+        return self._converse(
+            count_steps(self._keys.alias("run"), as_expression(filter), limit_ms=self._query_ms)
+        )
+
+    def latest_run(self, agent_id: str) -> RunRecord | None:
+        """The run of an agent that started last, or None."""
+        page = self.find_runs(Run.agent_id == agent_id, limit=1)
+        return page.records[0] if page else None
+
+    def find_artifacts(
+        self,
+        kind: Literal["plan", "trie", "accumulators", "observations", "stability"],
+        filter: Any = None,
+        *,
+        order_by: Any = "agent_id",
+        limit: int | None = 50,
+        after: str | None = None,
+        columns: bool = True,
+        on_corrupt: OnCorrupt = "raise",
+        on_incomplete: OnIncomplete = "raise",
+    ) -> RunPage:
+        """The artefacts of a kind, one row per agent: who has one, and when it was last written (``updated_at``).
+
+        Takes what `find_runs` takes, with the columns of the kind's document (``Plan.agent_id == "planner"``).
+        """
+        if kind not in DOCUMENTS or kind == "run":
+            names = ", ".join(repr(name) for name in DOCUMENTS if name != "run")
+            raise QueryError(f"there are no artefacts of the kind {kind!r}: it is one of {names}")
+        document = DOCUMENTS[kind]
+        steps = find_steps(
+            document,
+            self._keys.alias(kind),
+            as_expression(filter, document.columns()),
+            order_by=order_by,
+            limit=limit,
+            after=after,
+            bodies=not columns,
+            limit_ms=self._query_ms,
+            on_corrupt=on_corrupt,
+            on_incomplete=on_incomplete,
+        )
+        return self._converse(steps)
 
     def agents(self) -> list[AgentSummary]:
         """Every agent that has runs: how many, how many are running, its latest activity; ordered by name."""
         command = agents_command(self._keys.alias("run"), self._query_ms)
         return decode_agents(self._indexes.ask(*command))
+
+    def delete_runs(self, which: Any) -> int:
+        """Delete the runs of an agent (text: its id) or those that meet an expression; how many there were.
+
+        An expression is one of `Run`'s columns or what `relay_models.query.parse_filter` makes of text.
+        """
+        if which is None:
+            raise QueryError("delete_runs takes an agent id or an expression; None is neither")
+        deleted = 0
+        if isinstance(which, str):
+            expression = Run.agent_id == which
+            deleted += self._delete_keys([error.key.encode() for error in self._strays.of_agent(which)])
+        else:
+            expression = as_expression(which)
+        after: str | None = None
+        while True:
+            page = self.find_runs(
+                expression,
+                order_by="stored_at",
+                limit=_DELETED_AT_ONCE,
+                after=after,
+                columns=True,
+                on_corrupt="skip",
+            )
+            keys = [self._keys.run(row.agent_id, row.run_id) for row in page.rows]
+            deleted += self._delete_keys([*keys, *(error.key.encode() for error in page.corrupt)])
+            after = page.next
+            if after is None:
+                return deleted
+
+    def _delete_keys(self, keys: list[bytes]) -> int:
+        """Delete keys, one per command: on a cluster they live in different places."""
+        replies = self._link.pipeline([("DEL", key) for key in keys]) if keys else []
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise translate(reply, self._link.target, ("DEL",)) from None
+        return sum(replies)
+
+    def _converse(self, steps: Steps[T]) -> T:
+        """Send the commands that `steps` gives, and give it the answers, until it has its result."""
+        try:
+            command = next(steps)
+            while True:
+                began = time.monotonic()
+                reply = self._indexes.ask(*command)
+                command = steps.send(Answer(reply, (time.monotonic() - began) * 1000))
+        except StopIteration as end:
+            result: T = end.value
+            return result

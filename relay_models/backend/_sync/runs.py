@@ -169,19 +169,6 @@ class Runs(BackendBase):
         """Delete a run; False where there was none."""
         return bool(self._link.execute("DEL", self._keys.run(agent_id, run_id)))
 
-    def delete_runs(self, agent_id: str) -> int:
-        """Delete all runs of an agent; how many there were."""
-        deleted = 0
-        for rows in self._key_pages(agent_id):
-            for start in range(0, len(rows), _BODIES_PER_PAGE):
-                # One key per command: on a cluster they live in different places.
-                commands = [("DEL", row.key) for row in rows[start : start + _BODIES_PER_PAGE]]
-                for reply in self._link.pipeline(commands):
-                    if isinstance(reply, Exception):
-                        raise translate(reply, self._link.target, ("DEL",)) from None
-                    deleted += reply
-        return deleted
-
     def _key_pages(self, agent_id: str) -> Iterator[list[KeyRow]]:
         """The keys of an agent's runs in list order, by pages that begin after the last row, never by offset."""
         page = first_page(_KEYS_PER_PAGE)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from redis.exceptions import ResponseError
 
 from relay_models.backend._async.backend import RedisBackend
 from relay_models.backend._io_async import Redis, embedded_client
@@ -48,8 +50,9 @@ class Place:
         if self.url:
             # FT._LIST blanks out line breaks, so it cannot tell the names to drop.
             for prefix in self._prefixes:
-                for kind in KINDS:
-                    await self.raw.execute_command("FT.DROPINDEX", Keys(prefix).index(kind), "DD")
+                for name in [Keys(prefix).index("run", text=True), *map(Keys(prefix).index, KINDS)]:
+                    with suppress(ResponseError):
+                        await self.raw.execute_command("FT.DROPINDEX", name, "DD")
             for key in [key async for key in self.raw.scan_iter(match=self.token + "*", count=1000)]:
                 await self.raw.delete(key)
         await self.raw.aclose()

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from redis.exceptions import ResponseError
 
 from relay_models.backend._sync.backend import RedisBackend
 from relay_models.backend._io_sync import Redis, embedded_client
@@ -50,8 +52,9 @@ class Place:
         if self.url:
             # FT._LIST blanks out line breaks, so it cannot tell the names to drop.
             for prefix in self._prefixes:
-                for kind in KINDS:
-                    self.raw.execute_command("FT.DROPINDEX", Keys(prefix).index(kind), "DD")
+                for name in [Keys(prefix).index("run", text=True), *map(Keys(prefix).index, KINDS)]:
+                    with suppress(ResponseError):
+                        self.raw.execute_command("FT.DROPINDEX", name, "DD")
             for key in [key for key in self.raw.scan_iter(match=self.token + "*", count=1000)]:
                 self.raw.delete(key)
         self.raw.close()

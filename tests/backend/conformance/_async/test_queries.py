@@ -1,0 +1,174 @@
+"""Queries of a backend: filters, order, pages, counts, the latest run, artefacts by agent, deleting by filter."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from relay_models.backend._async.backend import RedisBackend
+from relay_models.documents import Run
+from relay_models.errors import CorruptDocumentsError, IndexMissingError, QueryError, UnknownColumnError
+from relay_models.records import AccumulatorState, ExecutionPlan
+from tests.backend.stores import as_value, make_run
+
+from .conftest import Place
+
+
+@pytest.fixture
+async def runs(backend: RedisBackend) -> list[Any]:
+    """Forty runs of two agents, the last five of them running."""
+    made = [make_run(f"agent|{number % 2}", number, running=number >= 35) for number in range(40)]
+    await backend.store_runs(made)
+    return made
+
+
+async def test_a_filter_finds_full_records_newest_first(backend: RedisBackend, runs: list[Any]) -> None:
+    page = await backend.find_runs((Run.agent_id == "agent|1") & (Run.duration > timedelta(seconds=4)), limit=100)
+    wanted = [run for run in reversed(runs) if run.agent_id == "agent|1" and run.duration and run.duration > timedelta(seconds=4)]
+    assert as_value(page.records) == as_value(wanted)
+    assert page.complete
+    assert page.next is None
+    assert await backend.count_runs((Run.agent_id == "agent|1") & (Run.duration > timedelta(seconds=4))) == len(wanted)
+
+
+async def test_the_filter_language_and_queries_are_taken_too(backend: RedisBackend, runs: list[Any]) -> None:
+    assert await backend.count_runs("agent = 'agent|0' and status = running") == 2
+    assert len(await backend.find_runs(Run.find(Run.status == "running"))) == 5
+    assert len(await backend.find_runs(Run.find(Run.status == "running").limit(3))) == 3
+    assert await backend.count_runs() == 40
+    with pytest.raises(QueryError):
+        await backend.find_runs("  ")
+    with pytest.raises(UnknownColumnError):
+        await backend.find_runs("colour = red")
+
+
+async def test_columns_alone_fetch_no_record(backend: RedisBackend, runs: list[Any]) -> None:
+    page = await backend.find_runs(None, columns=True, limit=1)
+    assert page[0].run_id == str(runs[-1].id)
+    assert page[0].started_at == datetime(2026, 11, 23, 10, 0, 39, 123456, tzinfo=UTC)
+    assert page[0].models == ["model-0"]
+    assert page[0].record is None
+
+
+@pytest.mark.parametrize("order", ["started_at", "-started_at", "duration", "-duration", "stored_at", "agent_id"])
+async def test_pages_give_every_run_once(backend: RedisBackend, runs: list[Any], order: str) -> None:
+    whole = [row.run_id for row in await backend.find_runs(order_by=order, limit=None, columns=True)]
+    assert sorted(whole) == sorted(str(run.id) for run in runs)
+    paged: list[str] = []
+    after = None
+    while True:
+        page = await backend.find_runs(order_by=order, limit=7, after=after, columns=True)
+        paged += [row.run_id for row in page]
+        after = page.next
+        if after is None:
+            break
+        await backend.store_run(runs[0])
+    assert paged == whole
+    assert [row.run_id async for row in backend.stream_runs(order_by=order, page_size=6)] == whole
+
+
+async def test_the_latest_run(backend: RedisBackend, runs: list[Any]) -> None:
+    assert as_value(await backend.latest_run("agent|0")) == as_value(runs[38])
+    assert await backend.latest_run("agent") is None
+
+
+async def test_agents_with_their_activity(backend: RedisBackend, runs: list[Any]) -> None:
+    first, second = await backend.agents()
+    assert (first.agent_id, first.runs, first.running) == ("agent|0", 20, 2)
+    assert (second.agent_id, second.runs, second.running) == ("agent|1", 20, 3)
+    assert second.last_started_at == datetime(2026, 11, 23, 10, 0, 39, 123456, tzinfo=UTC)
+    assert abs(datetime.now(UTC) - second.last_stored_at) < timedelta(minutes=5)
+
+
+async def test_artefacts_are_found_by_agent(backend: RedisBackend) -> None:
+    for agent_id in ("b", "a", "a:b"):
+        await backend.store_accumulators(agent_id, AccumulatorState.model_validate({"nodes": {}}))
+    rows = await backend.find_artifacts("accumulators")
+    assert [row.agent_id for row in rows] == ["a", "a:b", "b"]
+    assert all(abs(datetime.now(UTC) - row.updated_at) < timedelta(minutes=5) for row in rows)
+    assert len(await backend.find_artifacts("accumulators", "agent_id = 'a:b'")) == 1
+    assert len(await backend.find_artifacts("plan")) == 0
+    with pytest.raises(QueryError, match="plan"):
+        await backend.find_artifacts("run")  # type: ignore[arg-type]
+
+
+async def test_deleting_what_a_filter_finds(backend: RedisBackend, runs: list[Any]) -> None:
+    assert await backend.delete_runs(Run.status == "running") == 5
+    assert await backend.count_runs() == 35
+    assert await backend.delete_runs("agent|0") == 18
+    assert [agent.agent_id for agent in await backend.agents()] == ["agent|1"]
+    with pytest.raises(QueryError):
+        await backend.delete_runs(None)
+
+
+async def test_find_reports_corrupt_documents_by_key(backend: RedisBackend, runs: list[Any], place: Place) -> None:
+    key = f"{backend.key_prefix}@run:agent|0:{runs[4].id}"
+    await place.raw.execute_command("JSON.DEL", key, "$.record")
+    with pytest.raises(CorruptDocumentsError) as caught:
+        await backend.find_runs(Run.agent_id == "agent|0", limit=100)
+    assert [error.key for error in caught.value.errors] == [key]
+    assert len(caught.value.good) == 19
+    page = await backend.find_runs(Run.agent_id == "agent|0", limit=100, on_corrupt="skip")
+    assert len(page) == 19
+    assert [error.key for error in page.corrupt] == [key]
+
+
+async def test_a_dropped_index_is_never_an_empty_answer(backend: RedisBackend, runs: list[Any], place: Place) -> None:
+    await place.raw.execute_command("FT.DROPINDEX", f"{backend.key_prefix}@run:idx:v1")
+    questions = [
+        backend.find_runs,
+        backend.count_runs,
+        backend.agents,
+        lambda: backend.list_runs("agent|0"),
+        lambda: backend.list_runs("nobody"),
+        lambda: backend.latest_run("nobody"),
+        lambda: backend.delete_runs("nobody"),
+    ]
+    for question in questions:
+        with pytest.raises(IndexMissingError, match="create_index"):
+            await question()
+    again = await place.open()
+    assert await again.count_runs() == 40
+    assert await backend.count_runs() == 40
+
+
+async def test_an_older_index_is_replaced_without_a_gap(place: Place) -> None:
+    backend = await place.open()
+    await backend.store_runs([make_run("agent", number) for number in range(50)])
+    prefix = backend.key_prefix
+    old, new, alias = f"{prefix}@run:idx:v0", f"{prefix}@run:idx:v1", f"{prefix}@run"
+    columns = ("$.agent_id", "AS", "agent_id", "TAG")
+    await place.raw.execute_command("FT.CREATE", old, "ON", "JSON", "PREFIX", 1, f"{prefix}@run:", "SCHEMA", *columns)
+    await place.raw.execute_command("FT.ALIASUPDATE", alias, old)
+    await place.raw.execute_command("FT.DROPINDEX", new)
+    moved = await place.open()
+    assert await moved.count_runs() == 50
+    assert len(await moved.list_runs("agent")) == 50
+    names = [name.decode() for name in await place.raw.execute_command("FT._LIST")]
+    assert new in names
+    assert old not in names
+
+
+async def test_text_is_kept_when_asked_for(place: Place) -> None:
+    backend = await place.open(index_text=True)
+    message = {"messages": [{"role": "user", "content": "Where is the Lighthouse?"}]}
+    run = make_run("agent", 1)
+    value = as_value(run)
+    value["calls"][0]["annotated_request"] = message
+    await backend.store_run(type(run).model_validate(value))
+    await backend.store_run(make_run("agent", 2))
+    assert await backend.count_runs("text ~ lighthouse") == 1
+    # Whoever opens the store later keeps the words, too.
+    other = await place.open()
+    value["id"] = str(make_run("agent").id)
+    await other.store_run(type(run).model_validate(value))
+    assert await other.count_runs("text ~ lighthouse") == 2
+
+
+async def test_artefact_rows_with_their_records(backend: RedisBackend, capture: list[dict[str, Any]]) -> None:
+    plan = next(line["value"] for line in capture if line["key"].startswith("nemo_relay:plan:"))
+    await backend.store_plan(ExecutionPlan.model_validate_json(plan))
+    (row,) = await backend.find_artifacts("plan", columns=False)
+    assert as_value(row.record) == as_value(ExecutionPlan.model_validate_json(plan))
