@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["format_number", "format_sort_key"]
+__all__ = ["format_number", "format_score", "format_sort_key"]
 
 
 def format_number(value: float) -> bytes:
@@ -22,3 +22,9 @@ def format_number(value: float) -> bytes:
 def format_sort_key(value: float) -> bytes:
     """A double as WITHSORTKEYS prints it."""
     return ("%.17g" % value).encode()
+
+
+def format_score(value: float) -> bytes:
+    """A score as RESP2 prints it: 17 significant digits at most."""
+    text = "%.17g" % value
+    return text.encode()

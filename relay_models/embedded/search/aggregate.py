@@ -1,0 +1,346 @@
+"""FT.AGGREGATE: rows of an index's documents through the steps of a plan, and the reply in chunks."""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from relay_models.embedded.search.args import display
+from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.expressions import parse_expression
+from relay_models.embedded.search.functions import truth
+from relay_models.embedded.search.hashing import value_hash
+from relay_models.embedded.search.plan import Apply, Filter, Group, Load, Step
+from relay_models.embedded.search.reducers import Accumulator, Reducer, read_reducer
+from relay_models.embedded.search.request import Arrangement, Request
+from relay_models.embedded.search.schema import FieldType, IndexSpec
+from relay_models.embedded.search.select import Selection
+from relay_models.embedded.search.settings import Settings
+from relay_models.embedded.search.sorting import compare_rows
+from relay_models.embedded.search.tables import sort_column
+from relay_models.embedded.search.values import Documents, Reader, Value, to_reply
+
+__all__ = ["Pipeline", "shape"]
+
+DEFAULT_LIMIT = 10
+_CHUNK = 1000
+
+Row = dict[bytes, Value]
+Put = Callable[[bytes, Any, Row], None]
+
+
+class Pipeline:
+    """One aggregation under way. `rows` gives what is left of it; `total` counts as the real server does.
+
+    The total is the number of documents read so far, or of groups; so it is final only where everything had to be read
+    before the first row could be given.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        spec: IndexSpec,
+        documents: Documents,
+        settings: Settings,
+        request: Request,
+        steps: list[Step],
+    ) -> None:
+        self._connection = connection
+        self._spec = spec
+        self._documents = documents
+        self._settings = settings
+        self.request = request
+        self._reader = Reader(spec, documents, request.dialect)
+        self._selection = Selection(connection, spec, settings, request)
+        self.total = 0
+        # The properties in the order in which replies name them, and the ones that count as known.
+        self._order: dict[bytes, None] = {}
+        self._columns: dict[bytes, str] = {}
+        self._puts: list[Put] = []
+        self._known: set[bytes] = set()
+        self._at_root = True
+        self._hidden: set[bytes] = set()
+        self._loads_everything = False
+        self._later: list[Callable[[Iterator[Row]], Iterator[Row]]] = []
+        if request.add_scores:
+            self._order[b"__score"] = None
+            self._known.add(b"__score")
+        for step in steps:
+            self._add(step)
+        self.rows = self._run()
+
+    # Reading the plan
+
+    def _add(self, step: Step) -> None:
+        if isinstance(step, Load):
+            self._load(step)
+        elif isinstance(step, Group):
+            self._group(step)
+        elif isinstance(step, Arrangement):
+            self._arrange(step)
+        elif isinstance(step, Apply):
+            expression = parse_expression(step.expression)
+            self._require(expression.properties)
+            self._order.setdefault(step.alias)
+            self._known.add(step.alias)
+            self._hidden.discard(step.alias)
+            self._later.append(functools.partial(_applied, step.alias, expression.evaluate))
+        else:
+            expression = parse_expression(step.expression)
+            self._require(expression.properties)
+            self._later.append(functools.partial(_filtered, expression.evaluate))
+
+    def _require(self, properties: Iterable[bytes]) -> None:
+        for name in properties:
+            if not self._available(name):
+                raise SearchError(f"Property `{display(name)}` not loaded nor in pipeline")
+
+    def _available(self, name: bytes, hidden: bool = False) -> bool:
+        """Whether a property can be read without loading it: it is in the rows, or in the sorting columns."""
+        if name in self._known:
+            return True
+        if not self._at_root:
+            return False
+        field = self._spec.field(name)
+        if field is None or not field.sortable:
+            return False
+        column = sort_column(field)
+        assert column is not None
+        self._order.setdefault(name)
+        self._known.add(name)
+        if hidden:
+            self._hidden.add(name)
+        self._columns[name] = column
+        if field.many and field.type is FieldType.NUMERIC and self.request.dialect >= 3:
+            self._puts.append(self._reader.field(name, name))
+        return True
+
+    def _load_implicitly(self, name: bytes, hidden: bool = False) -> bool:
+        """Load a field of the schema that a step needs. Gives whether that could be done."""
+        if not self._at_root or self._spec.field(name) is None:
+            return False
+        self._order.setdefault(name)
+        self._known.add(name)
+        if hidden:
+            self._hidden.add(name)
+        self._puts.append(self._reader.field(name, name))
+        return True
+
+    def _load(self, step: Load) -> None:
+        if not self._at_root:
+            raise SearchError("LOAD cannot be applied after projectors or reducers")
+        if step.everything:
+            self._loads_everything = True
+            if self._spec.kind == "hash":
+                self._known.update(field.name for field in self._spec.fields)
+            else:
+                self._order.setdefault(b"$")
+                self._known.add(b"$")
+            self._puts.append(self._reader.everything)
+            return
+        for name, path in step.fields:
+            self._order.setdefault(name)
+            self._known.add(name)
+            self._hidden.discard(name)
+            self._columns.pop(name, None)
+            self._puts.append(self._reader.field(name, path))
+
+    def _group(self, step: Group) -> None:
+        for name in step.by:
+            if not self._available(name) and not self._load_implicitly(name):
+                raise SearchError(f"No such property `{display(name)}`")
+        reducers: list[Reducer] = []
+
+        def resolve(name: bytes) -> None:
+            if not self._available(name, True) and not self._load_implicitly(name, True):
+                raise SearchError(f"Property is not present in document or pipeline: `{display(name)}`")
+
+        for part in step.reducers:
+            reducers.append(read_reducer(part.name, part.arguments, part.alias, resolve))
+        self._later.append(functools.partial(self._grouped, step.by, reducers))
+        self._at_root = False
+        names = [*step.by, *(reducer.alias for reducer in reducers)]
+        self._order = dict.fromkeys(names)
+        self._known = set(names)
+        self._hidden = set()
+
+    def _arrange(self, step: Arrangement) -> None:
+        if step.sorted:
+            for name, _ in step.keys:
+                if not self._available(name) and not self._load_implicitly(name):
+                    raise SearchError(f"Property `{display(name)}` not loaded nor in schema")
+            most = step.offset + step.limit if step.offset + step.limit else DEFAULT_LIMIT
+            self._later.append(functools.partial(_sorted, step.keys, most))
+        if self.request.count_only:
+            self._later.append(_counted)
+        elif step.offset or (step.limit and not step.sorted):
+            limit = step.limit if step.limited and step.limit else None
+            self._later.append(functools.partial(_paged, step.offset, limit))
+
+    # Running it
+
+    def _run(self) -> Iterator[Row]:
+        rows = self._documents_read()
+        for later in self._later:
+            rows = later(rows)
+        return rows
+
+    def _documents_read(self) -> Iterator[Row]:
+        if self._selection.empty:
+            return
+        columns = "".join(f", d.{column}" for column in self._columns.values())
+        names = list(self._columns)
+        needs_document = bool(self._puts)
+        scored = self._scored() if self.request.add_scores else None
+        last = -1
+        if self._selection.condition != "1":
+            self._selection.condition = f"({self._selection.condition}) AND d.docid > ?"
+        else:
+            self._selection.condition = "d.docid > ?"
+        while True:
+            # In chunks, so that a cursor that is read on later does not keep a statement open.
+            found = self._selection.rows(f"d.docid, d.key{columns}", "ORDER BY d.docid LIMIT ?", (last, _CHUNK))
+            chunk = found.fetchall()
+            for docid, key, *values in chunk:
+                row: Row = {name: value for name, value in zip(names, values, strict=True) if value is not None}
+                if scored is not None:
+                    row[b"__score"] = scored[docid]
+                if needs_document:
+                    document = self._reader.document(key)
+                    if document is None:
+                        continue
+                    for put in self._puts:
+                        put(key, document, row)
+                self.total += 1
+                yield row
+            if len(chunk) < _CHUNK:
+                return
+            last = chunk[-1][0]
+
+    def _scored(self) -> dict[int, float]:
+        from relay_models.embedded.search.scoring import scores
+
+        return {docid: score for docid, _, score in scores(self._selection, self.request)}
+
+    def _grouped(self, by: list[bytes], reducers: list[Reducer], rows: Iterator[Row]) -> Iterator[Row]:
+        groups: dict[int, tuple[list[Value], list[Accumulator]]] = {}
+        starts = [reducer.start for reducer in reducers]
+        for row in rows:
+            for values in _products([row.get(name) for name in by]):
+                number = 0
+                for value in values:
+                    number = value_hash(value, number)
+                group = groups.get(number)
+                if group is None:
+                    group = groups[number] = (values, [start() for start in starts])
+                for accumulator in group[1]:
+                    accumulator.add(row)
+        self.total = len(groups)
+        for values, accumulators in groups.values():
+            result: Row = dict(zip(by, values, strict=True))
+            for reducer, accumulator in zip(reducers, accumulators, strict=True):
+                result[reducer.alias] = accumulator.result()
+            yield result
+
+    # Replies
+
+    def fields(self, row: Row) -> list[tuple[bytes, Any]]:
+        """A row as it stands in a reply: its fields in order, without those that only reducers asked for."""
+        names: Iterable[bytes] = self._order
+        if self._loads_everything and self._spec.kind == "hash":
+            names = dict.fromkeys((*self._order, *row))
+        return [(name, row[name]) for name in names if name in row and name not in self._hidden]
+
+
+def _products(values: list[Value]) -> list[list[Value]]:
+    """Each combination of the values, lists giving one after the other."""
+    products: list[list[Value]] = [[]]
+    for value in values:
+        parts = (value or [None]) if type(value) is list else (value,)
+        products = [[*product, part] for product in products for part in parts]
+    return products
+
+
+def _applied(alias: bytes, evaluate: Callable[[Row], Value], rows: Iterator[Row]) -> Iterator[Row]:
+    for row in rows:
+        row[alias] = evaluate(row)
+        yield row
+
+
+def _filtered(evaluate: Callable[[Row], Value], rows: Iterator[Row]) -> Iterator[Row]:
+    for row in rows:
+        if truth(evaluate(row)):
+            yield row
+
+
+def _sorted(keys: list[tuple[bytes, bool]], most: int, rows: Iterator[Row]) -> Iterator[Row]:
+    compare = compare_rows(keys)
+    ascending = keys[0][1] if keys else True
+
+    def order(left: tuple[int, Row], right: tuple[int, Row]) -> int:
+        result = compare(left[1], right[1])
+        return result or (left[0] - right[0] if ascending else right[0] - left[0])
+
+    numbered = enumerate(rows)
+    for _, row in heapq.nsmallest(most, numbered, key=functools.cmp_to_key(order)):
+        yield row
+
+
+def _paged(offset: int, limit: int | None, rows: Iterator[Row]) -> Iterator[Row]:
+    for _ in range(offset):
+        if next(rows, None) is None:
+            return
+    if limit is None:
+        yield from rows
+        return
+    for _ in range(limit):
+        row = next(rows, None)
+        if row is None:
+            return
+        yield row
+
+
+def _counted(rows: Iterator[Row]) -> Iterator[Row]:
+    for _ in rows:
+        pass
+    return
+    yield {}
+
+
+
+
+def shape(pipeline: Pipeline, count: int | None, protocol: int) -> tuple[Any, bool]:
+    """The reply with the next `count` rows (None: all), and whether there may be more."""
+    rows: list[Row] = []
+    total: int | None = None
+    more = True
+    while count is None or len(rows) < count:
+        row = next(pipeline.rows, None)
+        if row is None:
+            more = False
+            break
+        if total is None:
+            total = pipeline.total
+        rows.append(row)
+    if total is None:
+        total = pipeline.total
+    if protocol >= 3:
+        total = pipeline.total
+        results = [
+            {b"extra_attributes": {name: to_reply(value) for name, value in pipeline.fields(row)}, b"values": []}
+            for row in rows
+        ]
+        reply: Any = {
+            b"attributes": [],
+            b"format": b"EXPAND" if pipeline.request.expand else b"STRING",
+            b"results": results,
+            b"total_results": total,
+            b"warning": [],
+        }
+    else:
+        reply = [total, *([x for pair in pipeline.fields(row) for x in (pair[0], to_reply(pair[1]))] for row in rows)]
+    pipeline.total = 0
+    return reply, more

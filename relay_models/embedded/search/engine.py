@@ -1,0 +1,366 @@
+"""The search engine: which indexes there are, what they follow, and which command does what."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, Literal
+
+from fakeredis._helpers import OK
+
+from relay_models.embedded.search.aggregate import Pipeline, shape
+from relay_models.embedded.search.args import Arguments, display, parse_integer
+from relay_models.embedded.search.cursors import Cursor, Cursors
+from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.indexer import Indexer, Unfit, check_path
+from relay_models.embedded.search.plan import read_aggregate
+from relay_models.embedded.search.schema import FieldType, IndexSpec, parse_fields, parse_index
+from relay_models.embedded.search.search import search
+from relay_models.embedded.search.settings import Settings
+from relay_models.embedded.search.tables import Tables, value_column
+from relay_models.embedded.search.values import Documents
+
+__all__ = ["SearchEngine", "SearchError"]
+
+Command = Callable[["SearchEngine", Arguments, int], Any]
+
+_FORMAT = 1
+"""The number of this layout of tables; kept with the indexes."""
+
+
+class _Index:
+    """An index in use: its specification, and what writes its rows."""
+
+    def __init__(self, connection: sqlite3.Connection, spec: IndexSpec) -> None:
+        self.spec = spec
+        self.prefixes = tuple(spec.prefixes)
+        self.indexer = Indexer(connection, spec)
+
+
+class SearchEngine:
+    """The FT.* commands over one SQLite connection.
+
+    Nothing but the indexes' specifications is held in memory. The caller serialises all calls, begins and commits
+    transactions, and reports every key that was written or went with `changed` before the next command.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, documents: Documents) -> None:
+        self._connection = connection
+        self._documents = documents
+        self.settings = Settings()
+        self.cursors = Cursors()
+        connection.execute("CREATE TABLE IF NOT EXISTS ft_indexes (number INTEGER PRIMARY KEY, spec TEXT NOT NULL)")
+        connection.execute("CREATE TABLE IF NOT EXISTS ft_aliases (name BLOB PRIMARY KEY, number INTEGER NOT NULL)")
+        connection.create_function("ft_fits", 2, _fits, deterministic=True)
+        self._indexes: dict[bytes, _Index] = {}
+        for number, text in connection.execute("SELECT number, spec FROM ft_indexes ORDER BY number").fetchall():
+            spec = IndexSpec.load(text)
+            spec.number = number
+            self._indexes[spec.name] = _Index(connection, spec)
+        names = {index.spec.number: name for name, index in self._indexes.items()}
+        aliases = connection.execute("SELECT name, number FROM ft_aliases").fetchall()
+        self._aliases: dict[bytes, bytes] = {name: names[number] for name, number in aliases if number in names}
+
+    # Following the keyspace
+
+    def changed(self, key: bytes, kind: Literal["json", "hash"] | None, value: Any) -> None:
+        """A key of database 0 was written, with this value, or is gone or of another type (`kind` None)."""
+        for index in self._indexes.values():
+            if not key.startswith(index.prefixes):
+                continue
+            if kind == index.spec.kind:
+                self._put(index, key, value)
+            else:
+                index.indexer.remove(key)
+
+    def _put(self, index: _Index, key: bytes, value: Any) -> None:
+        spec = index.spec
+        if spec.filter is not None and not self._passes(spec, key, value):
+            index.indexer.remove(key)
+            return
+        try:
+            index.indexer.put(key, spec.kind, value)
+        except Unfit as reason:
+            spec.failures += 1
+            spec.last_error, spec.last_error_key = str(reason), key
+            self._save(index)
+            return
+        if index.indexer.saw_many:
+            index.indexer.saw_many = False
+            self._save(index)
+
+    def _passes(self, spec: IndexSpec, key: bytes, value: Any) -> bool:
+        from relay_models.embedded.search.rule import passes
+
+        return passes(spec, key, value)
+
+    def flushed(self) -> None:
+        """Database 0 was emptied: no index is left, as on the real server."""
+        for index in list(self._indexes.values()):
+            self._drop(index)
+
+    def _save(self, index: _Index) -> None:
+        spec = index.spec
+        self._connection.execute("UPDATE ft_indexes SET spec = ? WHERE number = ?", (spec.dump(), spec.number))
+
+    def _drop(self, index: _Index) -> None:
+        spec = index.spec
+        self.cursors.drop_index(spec.name)
+        Tables(spec.number).drop(self._connection)
+        self._connection.execute("DELETE FROM ft_indexes WHERE number = ?", (spec.number,))
+        self._connection.execute("DELETE FROM ft_aliases WHERE number = ?", (spec.number,))
+        del self._indexes[spec.name]
+        self._aliases = {alias: name for alias, name in self._aliases.items() if name != spec.name}
+
+    def _fill(self, index: _Index) -> None:
+        """Read in the documents that are there already."""
+        spec = index.spec
+        seen: set[bytes] = set()
+        for prefix in spec.prefixes:
+            for key in self._documents.keys(prefix):
+                if key in seen:
+                    continue
+                if len(spec.prefixes) > 1:
+                    seen.add(key)
+                loaded = self._documents.load(key)
+                if loaded is not None and loaded[0] == spec.kind:
+                    self._put(index, key, loaded[1])
+        if spec.filling:
+            spec.filling = False
+            self._save(index)
+
+    def find(self, name: bytes) -> _Index | None:
+        """The index of this name or alias."""
+        return self._indexes.get(name) or self._indexes.get(self._aliases.get(name, b""))
+
+    def index(self, name: bytes) -> _Index:
+        index = self.find(name)
+        if index is None:
+            raise SearchError(f"No such index {display(name)}")
+        return index
+
+    # Commands
+
+    def execute(self, command: str, args: list[bytes], protocol: int) -> Any:
+        """Run one command and give its reply in the shape of RESP `protocol`. Raises `SearchError`."""
+        run = COMMANDS.get(command)
+        if run is None:
+            raise SearchError(
+                f"{command} is not supported by the embedded engine; use a Redis server with search for it"
+            )
+        least, most, function = run
+        if len(args) < least or (most is not None and len(args) > most):
+            raise SearchError(f"wrong number of arguments for '{command}' command")
+        # What FT.ALTER added is read in behind the next command's back, as the real server does it in the background.
+        late = [index for index in self._indexes.values() if index.spec.filling]
+        try:
+            return function(self, Arguments(args), protocol)
+        finally:
+            for index in late:
+                if index.spec.filling and self._indexes.get(index.spec.name) is index:
+                    self._fill(index)
+
+    def _create(self, arguments: Arguments, protocol: int) -> Any:
+        name = arguments.take()
+        if name in self._indexes:
+            raise SearchError("Index already exists")
+        spec = parse_index(name, arguments)
+        for field in spec.fields:
+            check_path(spec, field)
+        cursor = self._connection.execute("INSERT INTO ft_indexes (spec) VALUES ('')")
+        assert cursor.lastrowid is not None
+        spec.number = cursor.lastrowid
+        Tables(spec.number).create(self._connection, spec)
+        index = self._indexes[name] = _Index(self._connection, spec)
+        self._save(index)
+        if "SKIPINITIALSCAN" not in spec.options:
+            self._fill(index)
+        return OK
+
+    def _alter(self, arguments: Arguments, protocol: int) -> Any:
+        name = arguments.take()
+        index = self.find(name)
+        if index is None:
+            raise SearchError(f"{display(name)}: no such index")
+        skip = arguments.accept(b"SKIPINITIALSCAN")
+        if not arguments.accept(b"SCHEMA"):
+            raise SearchError("ALTER must be followed by SCHEMA")
+        if not arguments.accept(b"ADD"):
+            raise SearchError("Unknown action passed to ALTER SCHEMA")
+        if not arguments:
+            raise SearchError("No fields provided")
+        spec = index.spec
+        new = parse_fields(spec, arguments)
+        for field in new:
+            check_path(spec, field)
+        Tables(spec.number).add_columns(self._connection, new)
+        index.indexer = Indexer(self._connection, spec)
+        spec.filling = not skip
+        self._save(index)
+        return OK
+
+    def _drop_index(self, arguments: Arguments, protocol: int) -> Any:
+        name = arguments.take()
+        index = self.find(name)
+        if index is None:
+            raise SearchError(f"{display(name)}: no such index")
+        delete = False
+        if arguments:
+            word = arguments.take()
+            if word.upper() not in (b"DD", b"KEEPDOCS", b"_FORCEKEEPDOCS"):
+                raise SearchError(f"Unknown argument `{display(word)}`")
+            delete = word.upper() == b"DD"
+        self._remove_index(index, delete)
+        return OK
+
+    def _remove_index(self, index: _Index, delete: bool) -> None:
+        keys: list[bytes] = []
+        if delete:
+            keys = [key for (key,) in self._connection.execute(f"SELECT key FROM {Tables(index.spec.number).docs}")]
+        self._drop(index)
+        for key in keys:
+            self._documents.delete(key)  # type: ignore[attr-defined]
+
+    def _list(self, arguments: Arguments, protocol: int) -> Any:
+        return list(self._indexes)
+
+    def _search(self, arguments: Arguments, protocol: int) -> Any:
+        index = self.index(arguments.take())
+        return search(self._connection, index.spec, self._documents, self.settings, arguments, protocol)
+
+    def _info(self, arguments: Arguments, protocol: int) -> Any:
+        from relay_models.embedded.search.info import describe
+
+        name = arguments.take()
+        index = self.find(name)
+        if index is None:
+            raise SearchError(f"{display(name)}: no such index")
+        return describe(self._connection, index.spec, self.cursors, protocol)
+
+    def _aggregate(self, arguments: Arguments, protocol: int) -> Any:
+        index = self.index(arguments.take())
+        request, steps = read_aggregate(arguments, self.settings)
+        if request.expand and protocol < 3:
+            raise SearchError("EXPAND format is only supported with RESP3")
+        spec = index.spec
+        pipeline = Pipeline(self._connection, spec, self._documents, self.settings, request, steps)
+        if request.cursor is None:
+            reply, _ = shape(pipeline, None, protocol)
+            return reply
+        options = request.cursor
+        reply, more = shape(pipeline, options.count, protocol)
+        if not more:
+            return [reply, 0]
+        cursor = Cursor(spec.name, pipeline, options.count, options.max_idle)
+        return [reply, self.cursors.add(cursor, self.settings.numbers["INDEX_CURSOR_LIMIT"])]
+
+    def _cursor(self, arguments: Arguments, protocol: int) -> Any:
+        action = arguments.take().upper()
+        if action not in (b"READ", b"DEL", b"GC"):
+            raise SearchError("Unknown subcommand")
+        self.index(arguments.take())
+        text = arguments.take()
+        number = parse_integer(text)
+        if number is None:
+            raise SearchError("Bad cursor ID")
+        if action == b"GC":
+            return 0
+        cursor = self.cursors.take(number)
+        if action == b"DEL":
+            if cursor is None:
+                raise SearchError("Cursor does not exist")
+            return OK
+        count = None
+        if arguments:
+            if not arguments.accept(b"COUNT"):
+                raise SearchError(f"Unknown argument `{display(arguments.peek())}`")
+            count = arguments.integer("COUNT", 1)
+        if cursor is None:
+            raise SearchError(f"Cursor not found, id: {number}")
+        reply, more = shape(cursor.pipeline, count or cursor.count, protocol)
+        if not more:
+            return [reply, 0]
+        self.cursors.put_back(number, cursor)
+        return [reply, number]
+
+    def _tag_values(self, arguments: Arguments, protocol: int) -> Any:
+        index = self.index(arguments.take())
+        field = index.spec.field(arguments.take())
+        if field is None:
+            raise SearchError("No such field")
+        if field.type is not FieldType.TAG:
+            raise SearchError("Not a tag field")
+        tables = Tables(index.spec.number)
+        sql = (
+            f"SELECT {value_column(field)} FROM {tables.docs} WHERE {value_column(field)} IS NOT NULL"
+            f" UNION SELECT tag FROM {tables.tags} WHERE field = ? ORDER BY 1"
+        )
+        return [tag for (tag,) in self._connection.execute(sql, (field.number,))]
+
+    def _config(self, arguments: Arguments, protocol: int) -> Any:
+        action = arguments.take().upper()
+        if action == b"GET":
+            if not arguments:
+                raise SearchError("wrong number of arguments for 'FT.CONFIG' command")
+            pairs = self.settings.get(arguments.take())
+            return {pair[0]: pair[1] for pair in pairs} if protocol >= 3 else pairs
+        if action == b"SET":
+            if arguments.remaining < 2:
+                raise SearchError("wrong number of arguments for 'FT.CONFIG' command")
+            self.settings.set(arguments.take(), arguments.take())
+            return OK
+        if action == b"HELP":
+            return []
+        raise SearchError("No such configuration action")
+
+    # Aliases
+
+    def _alias_add(self, arguments: Arguments, protocol: int) -> Any:
+        alias, name = arguments.take(), arguments.take()
+        if alias in self._aliases:
+            raise SearchError("Alias already exists")
+        self._set_alias(alias, name)
+        return OK
+
+    def _alias_update(self, arguments: Arguments, protocol: int) -> Any:
+        alias, name = arguments.take(), arguments.take()
+        self._set_alias(alias, name)
+        return OK
+
+    def _set_alias(self, alias: bytes, name: bytes) -> None:
+        index = self._indexes.get(name)
+        if index is None:
+            raise SearchError("Unknown index name (or name is an alias itself)")
+        self._aliases[alias] = name
+        sql = "INSERT OR REPLACE INTO ft_aliases VALUES (?, ?)"
+        self._connection.execute(sql, (alias, index.spec.number))
+
+    def _alias_delete(self, arguments: Arguments, protocol: int) -> Any:
+        alias = arguments.take()
+        if self._aliases.pop(alias, None) is None:
+            raise SearchError("Alias does not exist")
+        self._connection.execute("DELETE FROM ft_aliases WHERE name = ?", (alias,))
+        return OK
+
+
+def _fits(text: bytes | None, pattern: bytes) -> bool:
+    from relay_models.embedded.search.planner import wildcard_regex
+
+    return text is not None and wildcard_regex(pattern).match(text) is not None
+
+
+COMMANDS: dict[str, tuple[int, int | None, Command]] = {
+    "FT.CREATE": (1, None, SearchEngine._create),
+    "FT.ALTER": (1, None, SearchEngine._alter),
+    "FT.DROPINDEX": (1, 2, SearchEngine._drop_index),
+    "FT._LIST": (0, 0, SearchEngine._list),
+    "FT.INFO": (1, 1, SearchEngine._info),
+    "FT.SEARCH": (2, None, SearchEngine._search),
+    "FT.AGGREGATE": (2, None, SearchEngine._aggregate),
+    "FT.CURSOR": (3, None, SearchEngine._cursor),
+    "FT.TAGVALS": (2, 2, SearchEngine._tag_values),
+    "FT.CONFIG": (1, None, SearchEngine._config),
+    "FT.ALIASADD": (2, 2, SearchEngine._alias_add),
+    "FT.ALIASUPDATE": (2, 2, SearchEngine._alias_update),
+    "FT.ALIASDEL": (1, 1, SearchEngine._alias_delete),
+}

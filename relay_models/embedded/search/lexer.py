@@ -1,0 +1,171 @@
+"""Cutting a dialect 2 query into symbols, byte by byte, as the real server's scanner does."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Final, NamedTuple
+
+__all__ = ["END", "Symbol", "scan"]
+
+END: Final = "END"
+
+
+class Symbol(NamedTuple):
+    """One symbol: its kind, the offset and text that messages tell, and its content.
+
+    `text` is what an error says it stands near; symbols without a text of their own keep the one before, since that is
+    what the real server tells.
+    """
+
+    kind: str
+    offset: int
+    text: bytes
+    content: bytes = b""
+    is_param: bool = False
+    number: float = 0.0
+    sign: int = 1
+
+
+_PUNCT = rb"!-/:-@\[-`{-~"
+_TERM = rb"(?:[0-9A-Za-z_\x80-\xff]|\\[" + _PUNCT + rb"\s])+"
+_NUMBER = rb"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+|[0-9]+\.)(?:[eE][+-]?[0-9]+)?"
+_INF = rb"[+-]?[iI][nN][fF]"
+_EXACT = rb"(?:\"(?:\\\"|[^\"])+\"|'(?:\\'|[^'])+')"
+_ATTRIBUTE = rb"\$" + _TERM
+_VERBATIM = rb"(?:\"(?:\\.|[^\"\\])+\"|'(?:\\.|[^'\\])+')"
+_OPERAND = rb"(?:" + _INF + rb"|" + _NUMBER + rb"|[+-]?" + _ATTRIBUTE + rb")"
+
+
+def _comparison(operator: bytes) -> bytes:
+    return rb"@(" + _TERM + rb")\s*" + operator + rb"\s*(" + _OPERAND + rb")"
+
+
+# In the scanner's order: of the longest matches the first one counts.
+_PATTERNS: Final = tuple(
+    (kind, re.compile(pattern, re.DOTALL))
+    for kind, pattern in (
+        ("SIZE", rb"[0-9]+"),
+        ("NUMBER", _NUMBER),
+        ("MODIFIER", rb"@" + _TERM),
+        ("ATTRIBUTE", _ATTRIBUTE),
+        ("!=", _comparison(rb"!=")),
+        ("==", _comparison(rb"==")),
+        (">", _comparison(rb">")),
+        (">=", _comparison(rb">=")),
+        ("<", _comparison(rb"<")),
+        ("<=", _comparison(rb"<=")),
+        ("ARROW", rb"=>"),
+        ("AS", rb"[aA][sS]"),
+        ("INF", _INF),
+        ("EMPTY", rb"\"\"|''"),
+        ("QUOTE", rb"\""),
+        ("OR", rb"\|"),
+        ("LP", rb"\("),
+        ("RP", rb"\)"),
+        ("LB", rb"\{"),
+        ("RB", rb"\}"),
+        ("COLON", rb":"),
+        ("SEMICOLON", rb";"),
+        ("MINUS", rb"-"),
+        ("TILDE", rb"~"),
+        ("STAR", rb"\*"),
+        ("PERCENT", rb"%"),
+        ("LSQB", rb"\["),
+        ("RSQB", rb"\]"),
+        ("SKIP", rb"[\x00-\x20\x7f" + _PUNCT + rb"]"),
+        ("ISMISSING", rb"[iI][sS][mM][iI][sS][sS][iI][nN][gG]"),
+        ("TERM", _TERM),
+        ("EXACT", _EXACT),
+        ("PREFIX", rb"(?:" + _TERM + rb"|" + _NUMBER + rb"|" + _ATTRIBUTE + rb")\*"),
+        ("PREFIX_EXACT", _EXACT + rb"\*"),
+        ("SUFFIX", rb"\*(?:" + _TERM + rb"|" + _NUMBER + rb"|" + _ATTRIBUTE + rb")"),
+        ("SUFFIX_EXACT", rb"\*" + _EXACT),
+        ("CONTAINS", rb"\*(?:" + _TERM + rb"|" + _NUMBER + rb"|" + _ATTRIBUTE + rb")\*"),
+        ("CONTAINS_EXACT", rb"\*" + _EXACT + rb"\*"),
+        ("WILDCARD", rb"w" + _VERBATIM),
+    )
+)
+_COMPARISONS: Final = frozenset(("!=", "==", ">", ">=", "<", "<="))
+_BARE: Final = frozenset(
+    ("QUOTE", "OR", "LP", "RP", "LB", "RB", "COLON", "SEMICOLON", "MINUS", "TILDE", "STAR", "PERCENT", "LSQB", "RSQB")
+)
+
+
+@functools.lru_cache(maxsize=512)
+def scan(query: bytes) -> tuple[Symbol, ...]:
+    """The symbols of a query, the last of kind `END`."""
+    symbols: list[Symbol] = []
+    position, text, offset = 0, b"", 0
+    while position < len(query):
+        kind, best, found = "SKIP", 0, None
+        for name, pattern in _PATTERNS:
+            match = pattern.match(query, position)
+            if match is not None and match.end() - position > best:
+                kind, best, found = name, match.end() - position, match
+        if found is None:
+            # An escape character that escapes nothing, say: the scanner steps over it.
+            position += 1
+            continue
+        end = position + best
+        raw = found[0]
+        if kind == "SKIP":
+            position = end
+            continue
+        offset = position
+        if kind in _COMPARISONS:
+            name, operand = found[1].rstrip(), found[2]
+            symbols.append(Symbol("MODIFIER", offset, name, name))
+            symbols.append(Symbol(kind, offset, kind.encode()))
+            sign, bare = 1, operand
+            if operand[:1] in b"+-" and operand[1:2] == b"$":
+                sign, bare = (-1 if operand[:1] == b"-" else 1), operand[1:]
+            if bare[:1] == b"$":
+                text = bare[1:]
+                symbols.append(Symbol("ATTRIBUTE", offset, text, text, True, sign=sign))
+            else:
+                text = bare
+                symbols.append(Symbol("NUMBER", offset, text, text, number=float(bare)))
+        elif kind in _BARE:
+            symbols.append(Symbol(kind, offset, text))
+        else:
+            symbol = _symbol(kind, offset, raw)
+            text = symbol.text
+            symbols.append(symbol)
+        position = end
+    symbols.append(Symbol(END, offset, text))
+    return tuple(symbols)
+
+
+def _symbol(kind: str, offset: int, raw: bytes) -> Symbol:
+    if kind in ("SIZE", "NUMBER"):
+        return Symbol(kind, offset, raw, raw, number=float(raw))
+    if kind == "INF":
+        return Symbol("NUMBER", offset, raw, raw, number=float("-inf") if raw[:1] == b"-" else float("inf"))
+    if kind in ("MODIFIER", "ATTRIBUTE"):
+        return Symbol(kind, offset, raw[1:], raw[1:], kind == "ATTRIBUTE")
+    if kind == "ARROW":
+        return Symbol(kind, offset, raw[1:])
+    if kind == "EMPTY":
+        return Symbol("TERM", offset, b"", b"")
+    if kind == "EXACT":
+        return Symbol(kind, offset, raw[1:-1], raw[1:-1])
+    if kind == "WILDCARD":
+        content = raw[2:-1]
+        if content[:1] == b"$":
+            return Symbol(kind, offset + 2, content[1:], content[1:], True)
+        return Symbol(kind, offset + 2, content, content)
+    quoted = kind.endswith("_EXACT")
+    base = kind.removesuffix("_EXACT")
+    content = raw
+    if base in ("SUFFIX", "CONTAINS"):
+        content = content[1:]
+    if base in ("PREFIX", "CONTAINS"):
+        content = content[:-1]
+    if quoted:
+        content = content[1:-1]
+    if base in ("PREFIX", "SUFFIX", "CONTAINS"):
+        if content[:1] == b"$" and not quoted:
+            return Symbol(base, offset, content[1:], content[1:], True)
+        return Symbol(base, offset, content, content)
+    return Symbol(kind, offset, raw, raw)

@@ -1,0 +1,108 @@
+"""From a query's text to a tree that is ready to run: parameters filled in, words expanded by their stems."""
+
+from __future__ import annotations
+
+import math
+
+from relay_models.embedded.search.args import display, parse_double
+from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.nodes import (
+    ALL_FIELDS,
+    Fuzzy,
+    Node,
+    Not,
+    Numeric,
+    Optional,
+    Param,
+    Pattern,
+    Phrase,
+    Prefix,
+    Token,
+    Union,
+)
+from relay_models.embedded.search.parser import parse_query
+from relay_models.embedded.search.schema import FieldType, IndexSpec
+from relay_models.embedded.search.tokenizer import fold, stem
+
+__all__ = ["read_query"]
+
+
+def read_query(
+    text: bytes,
+    spec: IndexSpec,
+    params: dict[bytes, bytes],
+    *,
+    dialect: int = 2,
+    verbatim: bool = False,
+    language: str | None = None,
+    stop_words: bool = True,
+) -> Node | None:
+    """The tree of a query; None for one that finds nothing. Raises `SearchError`."""
+    if dialect == 1:
+        from relay_models.embedded.search.parser_v1 import parse_query_v1
+
+        node = parse_query_v1(text, spec, stop_words)
+    else:
+        node = parse_query(text, spec, params, stop_words)
+    if node is None:
+        return None
+    _fill(node, params)
+    if not verbatim:
+        _expand(node, spec, language or spec.language)
+    return node
+
+
+def _value(param: Param, params: dict[bytes, bytes]) -> bytes:
+    if param.name not in params:
+        raise SearchError(f"No such parameter `{display(param.name)}`")
+    return params[param.name]
+
+
+def _bound(bound: float | Param | None, params: dict[bytes, bytes]) -> float | None:
+    if not isinstance(bound, Param):
+        return bound
+    value = _value(bound, params)
+    number = parse_double(value)
+    if number is None or math.isnan(number):
+        raise SearchError(f"Invalid numeric value ({display(value)}) for parameter `{display(bound.name)}`")
+    return bound.sign * number
+
+
+def _fill(node: Node, params: dict[bytes, bytes]) -> None:
+    if isinstance(node, Token) and node.param is not None:
+        value = _value(node.param, params)
+        node.text = fold(value) if node.folded else value
+        node.param = None
+    elif isinstance(node, (Prefix, Pattern, Fuzzy)) and node.param is not None:
+        value = _value(node.param, params)
+        node.text = value if isinstance(node, Pattern) else fold(value)
+        node.param = None
+    elif isinstance(node, Numeric):
+        node.low, node.high = _bound(node.low, params), _bound(node.high, params)
+    for child in node.children:
+        _fill(child, params)
+
+
+def _expand(node: Node, spec: IndexSpec, language: str) -> None:
+    if node.verbatim:
+        return
+    if isinstance(node, Token):
+        _expand_token(node, spec, language)
+    elif (isinstance(node, Phrase) and not node.exact) or isinstance(node, (Union, Not, Optional)):
+        for child in node.children:
+            _expand(child, spec, language)
+
+
+def _expand_token(node: Token, spec: IndexSpec, language: str) -> None:
+    if not node.text:
+        return
+    if node.fields != ALL_FIELDS:
+        texts = [field for field in spec.fields if field.type is FieldType.TEXT and field.indexed]
+        if all(field.nostem for field in texts if node.fields >> field.bit & 1):
+            return
+    stemmed = stem(node.text, language)
+    if stemmed is None:
+        return
+    node.expansions.append(b"+" + stemmed)
+    if stemmed != node.text:
+        node.expansions.append(stemmed)

@@ -1,0 +1,300 @@
+"""FT.SEARCH: its arguments, the page of documents it finds, and its reply."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from typing import Any
+
+from relay_models.embedded.search.args import Arguments, display
+from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.numbers import format_score, format_sort_key
+from relay_models.embedded.search.request import (
+    Arrangement,
+    Request,
+    read_common,
+    read_filter,
+    read_markup,
+    read_query_options,
+)
+from relay_models.embedded.search.schema import FieldSpec, IndexSpec
+from relay_models.embedded.search.scoring import scores
+from relay_models.embedded.search.select import Selection
+from relay_models.embedded.search.settings import Settings
+from relay_models.embedded.search.sorting import compare_rows
+from relay_models.embedded.search.tables import sort_column
+from relay_models.embedded.search.values import Documents, Reader, Value, single, to_reply
+
+__all__ = ["read_search", "search"]
+
+DEFAULT_LIMIT = 10
+
+Hit = tuple[int, bytes, float]
+"""(docid, key, score)"""
+
+
+def read_search(arguments: Arguments, settings: Settings) -> tuple[Request, Arrangement]:
+    """FT.SEARCH's arguments after the index's name. Raises `SearchError`."""
+    request = Request(arguments.take(), settings.numbers["DEFAULT_DIALECT"])
+    arrangement = Arrangement()
+    started = arguments.position
+    empty_filter = False
+    while arguments:
+        if read_query_options(request, arguments) or read_markup(request, arguments):
+            continue
+        if arguments.accept(b"FILTER"):
+            request.filters.append(read_filter(arguments))
+        elif arguments.accept(b"GEOFILTER"):
+            raise SearchError("geo queries are not supported by the embedded engine; use a Redis server with search")
+        elif arguments.accept(b"WITHCOUNT"):
+            request.with_count = True
+        elif arguments.accept(b"WITHOUTCOUNT"):
+            request.with_count = False
+        elif not read_common(request, arrangement, arguments, settings, search=True):
+            word = arguments.peek()
+            for name in (b"GROUPBY", b"APPLY", b"LOAD"):
+                if word.upper() == name:
+                    raise SearchError(f"{display(name)} is not supported on FT.SEARCH")
+            position = arguments.position - started + 1
+            raise SearchError(f"Unknown argument `{display(word)}` at position {position} for <main>")
+    if request.dialect >= 2 and empty_filter:
+        raise SearchError("Numeric/Geo filter value/s cannot be empty")
+    if request.explain_score and not request.with_scores:
+        raise SearchError("EXPLAINSCORE must be accompanied with WITHSCORES")
+    if request.add_scores:
+        raise SearchError("ADDSCORES is not supported on FT.SEARCH")
+    if request.cursor is not None:
+        raise SearchError("Cursor is not supported on FT.SEARCH")
+    if request.expand and request.dialect < 3:
+        raise SearchError("EXPAND format requires dialect 3 or greater")
+    return request, arrangement
+
+
+def search(
+    connection: sqlite3.Connection,
+    spec: IndexSpec,
+    documents: Documents,
+    settings: Settings,
+    arguments: Arguments,
+    protocol: int,
+) -> Any:
+    """Run FT.SEARCH and give its reply in the shape of `protocol`. Raises `SearchError`."""
+    request, arrangement = read_search(arguments, settings)
+    if request.expand and protocol < 3:
+        raise SearchError("EXPAND format is only supported with RESP3")
+    selection = Selection(connection, spec, settings, request)
+    return _Search(spec, documents, settings, request, arrangement, selection, protocol).reply()
+
+
+class _Search:
+    def __init__(
+        self,
+        spec: IndexSpec,
+        documents: Documents,
+        settings: Settings,
+        request: Request,
+        arrangement: Arrangement,
+        selection: Selection,
+        protocol: int,
+    ) -> None:
+        self._spec = spec
+        self._settings = settings
+        self._request = request
+        self._arrangement = arrangement
+        self._selection = selection
+        self._protocol = protocol
+        self._reader = Reader(spec, documents, request.dialect)
+        self._sort_field = self._sorted_by()
+
+    def _sorted_by(self) -> FieldSpec | None:
+        if not self._arrangement.sorted:
+            return None
+        name = self._arrangement.keys[0][0]
+        field = self._spec.field(name)
+        if field is None:
+            raise SearchError(f"Property `{display(name)}` not loaded nor in schema")
+        return field
+
+    def reply(self) -> Any:
+        request = self._request
+        if request.count_only:
+            return self._shape(self._selection.count(), [])
+        limit = self._arrangement.limit if self._arrangement.limited else DEFAULT_LIMIT
+        offset = self._arrangement.offset
+        if self._selection.empty:
+            return self._shape(0, [])
+        total, hits = self._sorted(offset, limit) if self._sort_field else self._scored(offset, limit)
+        return self._shape(total, self._results(hits))
+
+    # Which documents
+
+    def _scored(self, offset: int, limit: int) -> tuple[int, list[Hit]]:
+        found = scores(self._selection, self._request)
+        # Python's sort is stable and the hits come by docid, so equal scores keep that order.
+        order = sorted(found, key=lambda hit: -hit[2])
+        return len(found), order[offset : offset + limit]
+
+    def _sorted(self, offset: int, limit: int) -> tuple[int, list[Hit]]:
+        field = self._sort_field
+        assert field is not None
+        ascending = self._arrangement.keys[0][1]
+        column = sort_column(field)
+        total = self._selection.count()
+        if offset >= total:
+            return total, []
+        if column is not None:
+            order = f"d.{column} ASC NULLS LAST, d.docid" if ascending else f"d.{column} DESC, d.docid DESC"
+            rows = self._selection.rows("d.docid, d.key, 0.0", f"ORDER BY {order} LIMIT ? OFFSET ?", (limit, offset))
+            hits: list[Hit] = rows.fetchall()
+        else:
+            hits = self._sorted_by_loading(field, ascending)[offset : offset + limit]
+        if self._request.with_scores:
+            known = {docid: score for docid, _, score in scores(self._selection, self._request)}
+            hits = [(docid, key, known[docid]) for docid, key, _ in hits]
+        return total, hits
+
+    def _sorted_by_loading(self, field: FieldSpec, ascending: bool) -> list[Hit]:
+        put = self._reader.field(field.name, field.name)
+        rows: list[tuple[dict[bytes, Value], Hit]] = []
+        for docid, key in self._selection.rows("d.docid, d.key", "ORDER BY d.docid"):
+            row: dict[bytes, Value] = {}
+            document = self._reader.document(key)
+            if document is not None:
+                put(key, document, row)
+            rows.append((row, (docid, key, 0.0)))
+        compare = compare_rows([(field.name, ascending)])
+
+        def order(left: tuple[dict[bytes, Value], Hit], right: tuple[dict[bytes, Value], Hit]) -> int:
+            result = compare(left[0], right[0])
+            if result:
+                return result
+            return (left[1][0] - right[1][0]) * (1 if ascending else -1)
+
+        rows.sort(key=functools.cmp_to_key(order))
+        return [hit for _, hit in rows]
+
+    # What of them
+
+    def _results(self, hits: list[Hit]) -> list[tuple[Hit, Any, dict[bytes, Value] | None]]:
+        """Of each hit its sort key and its fields (None: the document is gone)."""
+        request, reader = self._request, self._reader
+        sort_put = None
+        if self._sort_field is not None and (not request.no_content or request.with_sort_keys):
+            sort_put = reader.sort_value(self._sort_field)
+        puts = None
+        if request.returns is not None:
+            puts = [(name, reader.field(name, path)) for name, path in request.returns]
+        marks = None
+        if request.markup.highlight or request.markup.summarize:
+            from relay_models.embedded.search.highlight import Marker
+
+            marks = Marker(self._spec, self._selection, request)
+        results = []
+        for hit in hits:
+            key = hit[1]
+            if request.no_content and sort_put is None:
+                results.append((hit, None, {}))
+                continue
+            document = reader.document(key)
+            row: dict[bytes, Value] = {}
+            if document is None:
+                results.append((hit, None, None))
+                continue
+            sort_value = None
+            if sort_put is not None:
+                sort_put(key, document, row)
+                assert self._sort_field is not None
+                sort_value = row.get(self._sort_field.name)
+                if self._sort_field.sortable and sort_value is None:
+                    row.pop(self._sort_field.name, None)
+            if not request.no_content:
+                if puts is None:
+                    reader.everything(key, document, row)
+                else:
+                    row = self._returned(puts, key, document, row)
+                if marks is not None:
+                    marks.mark(hit[0], row)
+            results.append((hit, sort_value, row))
+        return results
+
+    def _returned(self, puts: Any, key: bytes, document: Any, row: dict[bytes, Value]) -> dict[bytes, Value]:
+        found: dict[bytes, Value] = {}
+        for name, put in puts:
+            put(key, document, found)
+        # The field that the hits are sorted by was read first, so it comes first.
+        return {name: found[name] for name in dict.fromkeys((*row, *found)) if name in found}
+
+    # The reply
+
+    def _shape(self, total: int, results: list[tuple[Hit, Any, dict[bytes, Value] | None]]) -> Any:
+        if self._protocol >= 3:
+            return {
+                b"attributes": [],
+                b"format": b"EXPAND" if self._request.expand else b"STRING",
+                b"results": [self._map(*result) for result in results],
+                b"total_results": total,
+                b"warning": [],
+            }
+        reply: list[Any] = [total]
+        request = self._request
+        for hit, sort_value, row in results:
+            reply.append(hit[1])
+            if request.with_scores:
+                score = format_score(hit[2])
+                reply.append([score, self._explanation()] if request.explain_score else score)
+            if request.raw_ids:
+                reply.append(hit[0])
+            if request.with_payloads:
+                reply.append(None)
+            if request.with_sort_keys:
+                reply.append(self._sort_key(sort_value))
+            if not request.no_content:
+                reply.append(None if row is None else [x for name in row for x in (name, to_reply(row[name]))])
+        return reply
+
+    def _map(self, hit: Hit, sort_value: Value, row: dict[bytes, Value] | None) -> dict[bytes, Any]:
+        request = self._request
+        result: dict[bytes, Any] = {b"id": hit[1]}
+        if request.with_scores:
+            result[b"score"] = [hit[2], self._explanation()] if request.explain_score else hit[2]
+        if request.raw_ids:
+            result[b"id"] = hit[0]
+        if request.with_payloads:
+            result[b"payload"] = None
+        if request.with_sort_keys:
+            result[b"sortkey"] = self._sort_key(sort_value)
+        if not request.no_content:
+            convert = expanded if request.expand else to_reply
+            result[b"extra_attributes"] = (
+                None if row is None else {name: convert(value) for name, value in row.items()}
+            )
+        result[b"values"] = []
+        return result
+
+    def _explanation(self) -> Any:
+        return [b"Weighted sum of the scores of the words, tags and fields that were found", []]
+
+    @staticmethod
+    def _sort_key(value: Value) -> bytes | None:
+        value = single(value)
+        if value is None or type(value) is list:
+            return None
+        return b"#" + format_sort_key(value) if type(value) is float else b"$" + value
+
+
+def expanded(value: Value) -> Any:
+    """A value in the EXPAND format: JSON as nested replies."""
+    found = getattr(value, "found", None)
+    return to_reply(value) if found is None else _nested(found)
+
+
+def _nested(value: Any) -> Any:
+    if type(value) is list:
+        return [_nested(part) for part in value]
+    if type(value) is dict:
+        return {name.encode(): _nested(part) for name, part in value.items()}
+    if type(value) is str:
+        return value.encode()
+    if isinstance(value, bool):
+        return int(value)
+    return value

@@ -1,0 +1,92 @@
+"""Finding an index's documents: the SQL around a query's condition."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from relay_models.embedded.search.args import display
+from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.nodes import ALL_FIELDS, Ids, Node, Numeric, Phrase
+from relay_models.embedded.search.planner import ALL, NOTHING, Planner
+from relay_models.embedded.search.query import read_query
+from relay_models.embedded.search.request import Request
+from relay_models.embedded.search.schema import FieldType, IndexSpec
+from relay_models.embedded.search.settings import Settings
+from relay_models.embedded.search.tables import Tables
+
+__all__ = ["Selection"]
+
+
+class Selection:
+    """The documents that a request's query finds.
+
+    `condition` is an SQL condition on the rows `d` of the documents' table, `arguments` its arguments.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, spec: IndexSpec, settings: Settings, request: Request) -> None:
+        self.connection = connection
+        self.spec = spec
+        self.tables = Tables(spec.number)
+        self.node = self._tree(request)
+        fields = ALL_FIELDS if request.in_fields is None else self._mask(request.in_fields)
+        self.planner = Planner(
+            connection, spec, settings, fields=fields, slop=request.slop, in_order=request.in_order
+        )
+        self.condition = self.planner.condition(self.node)
+        self.arguments = self.planner.arguments
+
+    def _tree(self, request: Request) -> Node | None:
+        node = read_query(
+            request.query,
+            self.spec,
+            request.params,
+            dialect=request.dialect,
+            verbatim=request.verbatim,
+            language=request.language,
+            stop_words=not request.no_stop_words,
+        )
+        extra: list[Node] = []
+        for part in request.filters:
+            field = self.spec.field(part.field)
+            if field is None or field.type is not FieldType.NUMERIC:
+                if request.dialect == 1:
+                    return None
+                if field is None:
+                    raise SearchError(f"Unknown Field '{display(part.field)}'")
+                raise SearchError(f"Field '{display(part.field)}' is not a numeric field")
+            extra.append(Numeric(field, part.low, part.high, part.with_low, part.with_high))
+        if request.in_keys is not None:
+            extra.append(Ids(request.in_keys))
+        if node is None or not extra:
+            return node
+        both = Phrase()
+        both.slop, both.in_order = -1, False
+        both.children = [*extra, node]
+        return both
+
+    def _mask(self, names: list[bytes]) -> int:
+        mask = 0
+        for name in names:
+            field = self.spec.field(name)
+            if field is not None and field.type is FieldType.TEXT and field.indexed:
+                mask |= 1 << field.bit
+        return mask
+
+    @property
+    def empty(self) -> bool:
+        return self.condition == NOTHING
+
+    def count(self) -> int:
+        if self.empty:
+            return 0
+        where = "" if self.condition == ALL else f" WHERE {self.condition}"
+        row = self.connection.execute(f"SELECT count(*) FROM {self.tables.docs} d{where}", self.arguments).fetchone()
+        number: int = row[0]
+        return number
+
+    def rows(self, columns: str, tail: str = "", extra: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        """The columns of the rows found; `tail` orders and limits them."""
+        where = "" if self.condition == ALL else f" WHERE {self.condition}"
+        sql = f"SELECT {columns} FROM {self.tables.docs} d{where} {tail}"
+        return self.connection.execute(sql, (*self.arguments, *extra))

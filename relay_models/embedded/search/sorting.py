@@ -1,0 +1,58 @@
+"""How values and rows are put in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from relay_models.embedded.search.args import parse_double
+from relay_models.embedded.search.values import Value, single
+
+__all__ = ["compare", "compare_rows"]
+
+
+def compare(left: Value, right: Value) -> int:
+    """Negative, 0 or positive. Null comes before everything; a number and a text are compared as numbers if they can."""
+    left, right = single(left), single(right)
+    if left is None or right is None:
+        return (left is not None) - (right is not None)
+    if type(left) is list and left:
+        left = left[0]
+    if type(right) is list and right:
+        right = right[0]
+    if type(left) is bytes and type(right) is bytes:
+        return (left > right) - (left < right)
+    if type(left) is bytes:
+        number = parse_double(left)
+        if number is None:
+            return _texts(left, b"%f" % right if type(right) is float else b"")
+        left = number
+    if type(right) is bytes:
+        number = parse_double(right)
+        if number is None:
+            return _texts(b"%f" % left if type(left) is float else b"", right)
+        right = number
+    if type(left) is not float or type(right) is not float:
+        return 0
+    return (left > right) - (left < right)
+
+
+def _texts(left: bytes, right: bytes) -> int:
+    return (left > right) - (left < right)
+
+
+def compare_rows(keys: Sequence[tuple[bytes, bool]]) -> Callable[[dict[bytes, Value], dict[bytes, Value]], int]:
+    """A comparison of rows by (name, ascending) keys; rows without a field come last, whichever way."""
+
+    def compare_them(left: dict[bytes, Value], right: dict[bytes, Value]) -> int:
+        for name, ascending in keys:
+            here, there = name in left, name in right
+            if not here or not there:
+                if here != there:
+                    return -1 if here else 1
+                continue
+            result = compare(left[name], right[name])
+            if result:
+                return result if ascending else -result
+        return 0
+
+    return compare_them

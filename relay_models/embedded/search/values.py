@@ -1,0 +1,184 @@
+"""Values in rows of results, and reading them from documents.
+
+A value is bytes, a float, None for null, a list, or `Multi` (dialect 3: a JSON path's results). A field that a document
+does not have is not in the row at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, Protocol
+
+from relay_models.embedded.jsontext import dumps
+from relay_models.embedded.search.args import parse_double
+from relay_models.embedded.search.indexer import getter
+from relay_models.embedded.search.numbers import format_number
+from relay_models.embedded.search.schema import FieldSpec, FieldType, IndexSpec
+from relay_models.embedded.search.tokenizer import fold
+
+__all__ = ["Documents", "Multi", "Reader", "Value", "from_json", "single", "to_reply"]
+
+Value = Any
+
+
+class Documents(Protocol):
+    """The keyspace that the indexes are over."""
+
+    def load(self, key: bytes) -> tuple[Literal["json", "hash"], Any] | None: ...
+
+    def keys(self, prefix: bytes) -> Any: ...
+
+    def json_text(self, key: bytes) -> bytes | None: ...
+
+
+@dataclass(slots=True)
+class Multi:
+    """What a JSON path found: its first value, and all of them."""
+
+    first: Value
+    found: list[Any]
+
+
+cached_getter = lru_cache(maxsize=4096)(getter)
+
+
+def from_json(value: Any) -> Value:
+    """A JSON value as a result value: containers as their text, booleans as numbers."""
+    if type(value) is str:
+        return value.encode("utf-8", "surrogatepass")
+    if value is None or type(value) is float:
+        return value
+    if isinstance(value, int):
+        return float(value)
+    return dumps(value)
+
+
+def single(value: Value) -> Value:
+    return value.first if type(value) is Multi else value
+
+
+def to_reply(value: Value) -> Any:
+    """A value as it stands in a reply."""
+    kind = type(value)
+    if kind is bytes or value is None:
+        return value
+    if kind is float or kind is int:
+        return format_number(value)
+    if kind is list:
+        return [to_reply(part) for part in value]
+    return dumps(value.found)
+
+
+Load = Callable[[bytes, "tuple[Literal['json', 'hash'], Any] | None", dict[bytes, Value]], None]
+
+
+class Reader:
+    """Reads named fields of documents into rows."""
+
+    def __init__(self, spec: IndexSpec, documents: Documents, dialect: int) -> None:
+        self._spec = spec
+        self._documents = documents
+        self._dialect = dialect
+        self._json = spec.kind == "json"
+
+    def document(self, key: bytes) -> Any:
+        """The document at `key`, or None where it is gone or of another type."""
+        loaded = self._documents.load(key)
+        return None if loaded is None or loaded[0] != self._spec.kind else loaded[1]
+
+    def field(self, name: bytes, path: bytes) -> Callable[[bytes, Any, dict[bytes, Value]], None]:
+        """A function that puts the value at `path` (or of the schema's field of that name) into a row as `name`."""
+        known = self._spec.field(path)
+        if known is not None:
+            path = known.path
+        if path == b"__key":
+
+            def put_key(key: bytes, document: Any, row: dict[bytes, Value]) -> None:
+                row[name] = key
+
+            return put_key
+        if self._json:
+            return self._json_field(name, path, known)
+        return self._hash_field(name, path, known)
+
+    def _json_field(
+        self, name: bytes, path: bytes, known: FieldSpec | None
+    ) -> Callable[[bytes, Any, dict[bytes, Value]], None]:
+        if not path.startswith(b"$"):
+            return _nothing
+        get = cached_getter(path)
+        if self._dialect < 3:
+
+            def put(key: bytes, document: Any, row: dict[bytes, Value]) -> None:
+                found = get(document)
+                if found:
+                    row[name] = from_json(found[0])
+
+            return put
+        plain = known is not None and known.sortable
+
+        def put_multi(key: bytes, document: Any, row: dict[bytes, Value]) -> None:
+            found = get(document)
+            if not found:
+                return
+            first = found[0]
+            if plain and len(found) == 1 and type(first) is not list and type(first) is not dict:
+                if first is not None:
+                    row[name] = from_json(first)
+                return
+            if type(first) is list:
+                if not first:
+                    return
+                first = first[0]
+            row[name] = Multi(from_json(first), found)
+
+        return put_multi
+
+    def _hash_field(
+        self, name: bytes, path: bytes, known: FieldSpec | None
+    ) -> Callable[[bytes, Any, dict[bytes, Value]], None]:
+        numeric = known is not None and known.type is FieldType.NUMERIC
+
+        def put(key: bytes, document: Any, row: dict[bytes, Value]) -> None:
+            value = document.get(path)
+            if value is None:
+                return
+            if numeric:
+                number = parse_double(value)
+                if number is not None:
+                    row[name] = number
+                    return
+            row[name] = value
+
+        return put
+
+    def sort_value(self, field: FieldSpec) -> Callable[[bytes, Any, dict[bytes, Value]], None]:
+        """What a SORTABLE field sorts by, where that differs from what it holds (a folded text)."""
+        put = self.field(field.name, field.name)
+        if field.unf or field.type is FieldType.NUMERIC:
+            return put
+
+        def put_folded(key: bytes, document: Any, row: dict[bytes, Value]) -> None:
+            put(key, document, row)
+            value = row.get(field.name)
+            if type(value) is bytes:
+                row[field.name] = fold(value)
+
+        return put_folded
+
+    def everything(self, key: bytes, document: Any, row: dict[bytes, Value]) -> None:
+        """All of a document: a hash's fields, a JSON document as its text under ``$``."""
+        if not self._json:
+            for name, value in document.items():
+                row.setdefault(name, value)
+            return
+        text = self._documents.json_text(key)
+        if text is None:
+            text = dumps(document)
+        row[b"$"] = b"[" + text + b"]" if self._dialect >= 3 else text
+
+
+def _nothing(key: bytes, document: Any, row: dict[bytes, Value]) -> None:
+    return None

@@ -1,0 +1,114 @@
+"""The engine against replies recorded from a real server (RediSearch 8.0)."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from relay_models.embedded import EmbeddedServer
+
+TRANSCRIPT = Path(__file__).parents[1] / "data" / "search_8.0.jsonl.gz"
+INFO_COMPARED = {
+    "index_name",
+    "index_options",
+    "index_definition",
+    "attributes",
+    "num_docs",
+    "hash_indexing_failures",
+    "indexing",
+    "percent_indexed",
+}
+
+
+def encode(value: Any) -> Any:
+    """A reply as the transcript writes it."""
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return {"bytes": base64.b64encode(value).decode()}
+    if isinstance(value, float):
+        return {"double": repr(value)}
+    if isinstance(value, (list, tuple)):
+        return [encode(part) for part in value]
+    if isinstance(value, (set, frozenset)):
+        return {"set": sorted((encode(part) for part in value), key=str)}
+    if isinstance(value, dict):
+        return {"map": [[encode(key), encode(part)] for key, part in value.items()]}
+    if isinstance(value, Exception):
+        return {"error": str(value)}
+    return value
+
+
+def canonical(reply: Any) -> Any:
+    """A reply whose hits may come in any order, put in one order."""
+    if isinstance(reply, dict) and "map" in reply:
+        parts = dict(reply["map"])
+        if "results" in parts:
+            parts["results"] = sorted(map(canonical, parts["results"]), key=str)
+        return {name: canonical(part) if name != "results" else part for name, part in parts.items()}
+    if isinstance(reply, list):
+        if reply and isinstance(reply[0], int):
+            return [reply[0], sorted(map(canonical, reply[1:]), key=str)]
+        return sorted(map(canonical, reply), key=str)
+    return reply
+
+
+def info(reply: Any, *, flat: bool) -> Any:
+    if flat:
+        return {name: part for name, part in zip(reply[::2], reply[1::2], strict=True) if name in INFO_COMPARED}
+    return {name: part for name, part in reply["map"] if name in INFO_COMPARED}
+
+
+def same(compare: str, reply: Any, recorded: Any, protocol: int) -> bool:
+    if reply == recorded:
+        return True
+    if compare == "unordered":
+        return bool(canonical(reply) == canonical(recorded))
+    if compare == "keys":
+        return bool(info(reply, flat=protocol == 2) == info(recorded, flat=protocol == 2))
+    return False
+
+
+def replay(protocol: int) -> tuple[Counter[str], Counter[str], list[str]]:
+    """How many lines there are and how many replay equal, per scenario, and what the others answered."""
+    lines = [json.loads(line) for line in gzip.open(TRANSCRIPT, "rt", encoding="utf-8")]
+    wanted, equal, differences = Counter[str](), Counter[str](), []
+    cursor: Any = 0
+    with EmbeddedServer() as server, server.client(protocol=protocol) as client:
+        connection = client.connection_pool.get_connection()
+        for line in lines:
+            if line["resp"] != protocol:
+                continue
+            connection.send_command(*[str(cursor) if part == "<cursor>" else part for part in line["command"]])
+            try:
+                reply: Any = connection.read_response(disable_decoding=True)
+            except redis.ResponseError as error:
+                reply = error
+            encoded = encode(reply)
+            if line["scenario"] == "cursor" and isinstance(reply, list) and len(reply) == 2 and type(reply[1]) is int:
+                cursor = reply[1]
+                encoded = [encode(reply[0]), {"cursor": True} if cursor else 0]
+            wanted[line["scenario"]] += 1
+            if same(line["compare"], encoded, line["reply"], protocol):
+                equal[line["scenario"]] += 1
+            else:
+                differences.append(f"{line['command']}\n  real server: {line['reply']}\n  engine:      {encoded}")
+        client.connection_pool.release(connection)
+    return wanted, equal, differences
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_every_recorded_reply(protocol: int) -> None:
+    wanted, equal, differences = replay(protocol)
+    print()
+    for scenario, number in wanted.items():
+        print(f"RESP{protocol} {scenario:10} {equal[scenario]:4} of {number:4} ({equal[scenario] / number:.1%})")
+    assert not differences, "\n".join(difference[:2000] for difference in differences[:10])
