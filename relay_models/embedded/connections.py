@@ -28,10 +28,17 @@ class DirectMixin:
         return self
 
     def pack(self, *args: Any) -> list[Request]:
-        encode = self.encoder.encode
         name = args[0]
         words = name.encode().split() if isinstance(name, str) else name.split()
-        return [Request([*words, *[arg if type(arg) is bytes else _as_bytes(encode(arg)) for arg in args[1:]]])]
+        return [Request([*words, *[arg if type(arg) is bytes else self._field(arg) for arg in args[1:]]])]
+
+    def _field(self, arg: Any) -> bytes:
+        """An argument as bytes; redis-py's encoder refuses what cannot be one."""
+        encoder = self.encoder
+        if type(arg) is str:
+            return arg.encode(encoder.encoding, encoder.encoding_errors)
+        field = encoder.encode(arg)
+        return field if type(field) is bytes else bytes(field)
 
     pack_command = pack
 
@@ -50,10 +57,6 @@ class DirectMixin:
 
     def __str__(self) -> str:
         return f"{type(self).__name__}({self._server!r})"
-
-
-def _as_bytes(value: Any) -> bytes:
-    return value if type(value) is bytes else bytes(value)
 
 
 class EngineConnection(DirectMixin, FakeBaseConnection, redis.Connection):  # type: ignore[misc]

@@ -34,6 +34,13 @@ class TrackedDatabase(Database):
                 sock.notify_watch()
         self.wake_all()
 
+    def wake_all(self) -> None:
+        if self.condition._waiters:  # type: ignore[attr-defined]  # to find that out through notify_all costs far more
+            self.condition.notify_all()
+        if self._change_callbacks:
+            for callback in list(self._change_callbacks):
+                callback()
+
     def __setitem__(self, key: bytes, value: Any) -> None:
         self.touched[key] = None
         super().__setitem__(key, value)

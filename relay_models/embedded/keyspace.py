@@ -252,7 +252,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
             self._count += 1
         self._cache[key] = item
         self._cache.move_to_end(key)
-        self.mark(key, None)
+        self._waiting[key] = None
 
     def __delitem__(self, key: bytes) -> None:
         if key not in self:
@@ -260,7 +260,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         self._cache[key] = None
         if self._count is not None:
             self._count -= 1
-        self.mark(key, None)
+        self._waiting[key] = None
 
     def mark(self, key: bytes, change: tuple[int, int] | None) -> None:
         """Note that the item at `key` changed: how, where it is a list changed at its ends, else None."""

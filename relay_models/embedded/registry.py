@@ -28,10 +28,10 @@ class EngineSignature(Signature):
     """A signature whose complaint about the number of arguments is the one that Redis makes."""
 
     def bind(self, args: Sequence[bytes], database: Any) -> tuple[list[Any], list[CommandItem]]:
-        """The arguments converted, and the items of the keys among them. Keys are not held to a type here."""
-        self.check_arity(args, None)
+        """The arguments converted, and the items of the keys among them."""
         types = self.fixed
-        if len(args) > len(types):
+        if len(args) != len(types):
+            self.check_arity(args, None)
             types = types + self.repeat * ((len(args) - len(types)) // len(self.repeat))
         bound: list[Any] = []
         items: list[CommandItem] = []
@@ -40,15 +40,15 @@ class EngineSignature(Signature):
                 bound.append(arg)
             elif type(kind) is Key:
                 item = CommandItem(arg, database, database.get(arg))
-                if item.value is None and kind.missing_return is not Key.UNSPECIFIED:
-                    raise MissingKey(kind.missing_return)
+                if item.value is None:
+                    if kind.missing_return is not Key.UNSPECIFIED:
+                        raise MissingKey(kind.missing_return)
+                elif kind.type_ is not None and type(item.value) is not kind.type_:
+                    raise SimpleError(WRONGTYPE_MSG)
                 items.append(item)
                 bound.append(item)
             else:
                 bound.append(kind.decode(arg))
-        for kind, item in zip((kind for kind in types if type(kind) is Key), items, strict=True):
-            if kind.type_ is not None and item.value is not None and type(item.value) is not kind.type_:
-                raise SimpleError(WRONGTYPE_MSG)
         return bound, items
 
     def check_arity(self, args: Sequence[Any], version: Any) -> None:

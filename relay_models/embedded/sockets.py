@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import queue
 import sqlite3
 import time
 from collections import deque
@@ -120,11 +121,13 @@ class CommandRunner(ModuleCommands, ServerCommands, JsonCommands, Socket):
             function, signature = self._name_to_func(name)
             server.acl.validate_command(self._client_info.user, self._client_info, fields)
             with server.lock:
-                self._forget_closed(server)
+                if server.closed_sockets:
+                    self._forget_closed(server)
                 now = time.time()
-                for database in server.dbs.values():
+                for database in server.dbs.all:
                     database.time = now
-                signature.check_arity(args, self.version)
+                if self._queueing:
+                    signature.check_arity(args, self.version)
                 if self._queueing and self._transaction is not None and msgs.FLAG_TRANSACTION not in signature.flags:
                     self._transaction.append((function, signature, args))
                     return QUEUED
@@ -197,7 +200,7 @@ class CommandRunner(ModuleCommands, ServerCommands, JsonCommands, Socket):
             result = error
         for item in items:
             item.writeback(remove_empty_val=msgs.FLAG_LEAVE_EMPTY_VAL not in sig.flags)
-        if items:
+        if items and (self._server.subscribers or self._server.psubscribers):
             self._keyspace_notifications(items, sig.name.encode())
         return result
 
@@ -235,6 +238,18 @@ def parse_error(text: str) -> ResponseError:
 
 class EngineSocket(CommandRunner, FakeSocket):
     """The socket behind a synchronous client."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.responses: queue.SimpleQueue[Any] | None = queue.SimpleQueue()  # type: ignore[assignment]
+
+    def put_response(self, msg: Any) -> None:
+        responses = self.responses
+        if responses is not None:
+            responses.put(msg)
+            # Whoever waits clears the event before looking at the queue, so one that is set needs no setting again.
+            if not self.response_ready.is_set():
+                self.response_ready.set()
 
 
 class AsyncEngineSocket(CommandRunner, AsyncFakeSocket):

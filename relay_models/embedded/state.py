@@ -34,16 +34,18 @@ class Databases(dict[int, TrackedDatabase]):
         super().__init__()
         self._state = state
         self._making = threading.Lock()
+        self.all: tuple[TrackedDatabase, ...] = ()
 
     def __missing__(self, number: int) -> TrackedDatabase:
         with self._making:  # connections look their database up without the server's lock
             if number not in self:
                 self[number] = self._state.new_database(number)
+                self.all = tuple(super().values())
             return self[number]
 
-    def values(self) -> list[TrackedDatabase]:  # type: ignore[override]
+    def values(self) -> tuple[TrackedDatabase, ...]:  # type: ignore[override]
         """All of them as they are now: another thread may be adding one."""
-        return list(super().values())
+        return self.all
 
 
 class Documents:
@@ -129,7 +131,7 @@ class EngineState(FakeServer):
         with where a key has a type that cannot be kept; that key is gone then.
         """
         refused: SimpleError | None = None
-        for database in self.dbs.values():
+        for database in self.dbs.all:
             if not (database.touched or database.emptied):
                 continue
             self.dirty = True
@@ -178,7 +180,7 @@ class EngineState(FakeServer):
     @property
     def unsettled(self) -> bool:
         """Whether something was done that has yet to be committed."""
-        return self.dirty or any(database.touched or database.emptied for database in self.dbs.values())
+        return self.dirty or any(database.touched or database.emptied for database in self.dbs.all)
 
     def commit(self) -> None:
         """Make everything done so far durable. Cheap when there is nothing to do.
@@ -197,7 +199,7 @@ class EngineState(FakeServer):
             return
         try:
             self.settle()
-            for database in self.dbs.values():
+            for database in self.dbs.all:
                 database.write()
             if self.connection.in_transaction:
                 self.connection.execute("COMMIT")
