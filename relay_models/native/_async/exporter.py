@@ -8,7 +8,7 @@ from typing import Any
 from relay_models.backend._async.backend import RedisBackend
 from relay_models.backend._async.link import Command, Link
 from relay_models.backend._faults import translate
-from relay_models.backend._io_async import Redis, sleep
+from relay_models.backend._io_async import sleep
 from relay_models.documents import Keys
 from relay_models.errors import ConnectionFailedError
 from relay_models.native._async.source import native_link
@@ -24,7 +24,7 @@ _FIRST_PAUSE = 0.1
 
 async def export_native(
     backend: RedisBackend,
-    target: str | Redis[Any],
+    target: str | Any,
     *,
     native_prefix: str = DEFAULT_PREFIX,
     agents: Collection[str] | None = None,

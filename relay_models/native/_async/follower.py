@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from relay_models.backend._async.backend import RedisBackend
-from relay_models.backend._io_async import Redis, sleep
+from relay_models.backend._io_async import sleep
 from relay_models.errors import (
     AuthenticationFailedError,
     ConnectionFailedError,
@@ -50,7 +50,7 @@ class Follower:
 
     def __init__(
         self,
-        source: str | Redis[Any] | NativeSource,
+        source: str | Any | NativeSource,
         backend: RedisBackend,
         *,
         native_prefix: str = DEFAULT_PREFIX,
@@ -200,7 +200,7 @@ class Follower:
 
 
 async def follow_native(
-    source: str | Redis[Any] | NativeSource,
+    source: str | Any | NativeSource,
     backend: RedisBackend,
     *,
     native_prefix: str = DEFAULT_PREFIX,

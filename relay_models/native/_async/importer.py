@@ -11,7 +11,6 @@ from pydantic_core import from_json as parse_json
 
 from relay_models.backend._async.backend import RedisBackend
 from relay_models.backend._collector import collector_paused
-from relay_models.backend._io_async import Redis
 from relay_models.backend._replies import decode_body
 from relay_models.documents import Keys
 from relay_models.errors import InvalidRecordError
@@ -30,7 +29,7 @@ Progress = Callable[[ImportReport], None]
 
 
 async def import_native(
-    source: str | Redis[Any] | NativeSource,
+    source: str | Any | NativeSource,
     backend: RedisBackend,
     *,
     native_prefix: str = DEFAULT_PREFIX,

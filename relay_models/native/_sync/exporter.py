@@ -10,7 +10,7 @@ from typing import Any
 from relay_models.backend._sync.backend import RedisBackend
 from relay_models.backend._sync.link import Command, Link
 from relay_models.backend._faults import translate
-from relay_models.backend._io_sync import Redis, sleep
+from relay_models.backend._io_sync import sleep
 from relay_models.documents import Keys
 from relay_models.errors import ConnectionFailedError
 from relay_models.native._sync.source import native_link
@@ -26,7 +26,7 @@ _FIRST_PAUSE = 0.1
 
 def export_native(
     backend: RedisBackend,
-    target: str | Redis[Any],
+    target: str | Any,
     *,
     native_prefix: str = DEFAULT_PREFIX,
     agents: Collection[str] | None = None,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from relay_models.backend._sync.backend import RedisBackend
-from relay_models.backend._io_sync import Redis, sleep
+from relay_models.backend._io_sync import sleep
 from relay_models.errors import (
     AuthenticationFailedError,
     ConnectionFailedError,
@@ -52,7 +52,7 @@ class Follower:
 
     def __init__(
         self,
-        source: str | Redis[Any] | NativeSource,
+        source: str | Any | NativeSource,
         backend: RedisBackend,
         *,
         native_prefix: str = DEFAULT_PREFIX,
@@ -202,7 +202,7 @@ class Follower:
 
 
 def follow_native(
-    source: str | Redis[Any] | NativeSource,
+    source: str | Any | NativeSource,
     backend: RedisBackend,
     *,
     native_prefix: str = DEFAULT_PREFIX,

@@ -13,7 +13,6 @@ from pydantic_core import from_json as parse_json
 
 from relay_models.backend._sync.backend import RedisBackend
 from relay_models.backend._collector import collector_paused
-from relay_models.backend._io_sync import Redis
 from relay_models.backend._replies import decode_body
 from relay_models.documents import Keys
 from relay_models.errors import InvalidRecordError
@@ -32,7 +31,7 @@ Progress = Callable[[ImportReport], None]
 
 
 def import_native(
-    source: str | Redis[Any] | NativeSource,
+    source: str | Any | NativeSource,
     backend: RedisBackend,
     *,
     native_prefix: str = DEFAULT_PREFIX,
@@ -213,7 +212,9 @@ class Importer:
             self.report.refuse(self.source.keys.run(agent_id, run_id), str(refused.error))
         return bad
 
-    def _read(self, agent_id: str, run_ids: Sequence[str], bad: list[str], given: list[str]) -> Iterator[RunRecord]:
+    def _read(
+        self, agent_id: str, run_ids: Sequence[str], bad: list[str], given: list[str]
+    ) -> Iterator[RunRecord]:
         for batch in self.source.iter_texts(agent_id, run_ids):
             records: list[RunRecord] = []
             with collector_paused():

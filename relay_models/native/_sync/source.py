@@ -10,13 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
-from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.exceptions import RedisError
 
 from relay_models.backend._sync.link import Link
 from relay_models.backend._faults import translate
-from relay_models.backend._io_sync import CONNECTIONS, BlockingConnectionPool, Redis, Retry
+from relay_models.backend._io_sync import CONNECTIONS, BlockingConnectionPool, Redis, make_retry
 from relay_models.backend._urls import parse_target, scrub, target_of_client
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 from relay_models.native.layout import DEFAULT_PREFIX, RECORD_TYPES, NativeKey, NativeKeys
@@ -45,7 +44,7 @@ class NativeSource:
 
     def __init__(
         self,
-        source: str | Redis[Any],
+        source: str | Any,
         native_prefix: str = DEFAULT_PREFIX,
         *,
         timeout: float | None = 30.0,
@@ -192,24 +191,22 @@ class NativeSource:
         return f"<{type(self).__name__} {self.label} native_prefix={self.keys.prefix!r}>"
 
 
-def native_link(source: str | Redis[Any], retries: int, options: dict[str, Any]) -> tuple[Link, str]:
+def native_link(source: str | Any, retries: int, options: dict[str, Any]) -> tuple[Link, str]:
     """A link to a plain Redis, any database of it, and its name without a password."""
     if isinstance(source, str):
         target = parse_target(source, {**options, "db": 0})
         db = int(options.get("db", parse_url(source).get("db", 0)) or 0)
         # RESP2 is what the oldest servers speak; nothing here needs more.
-        settings: dict[str, Any] = {**target.options, "db": db, "protocol": 2, "retry": Retry(NoBackoff(), 0)}
+        settings: dict[str, Any] = {**target.options, "db": db, "protocol": 2, "retry": make_retry(0)}
         try:
-            kind: Any = CONNECTIONS[target.scheme]
+            kind = CONNECTIONS[target.scheme]
             kind(**settings)  # an option that does not exist is found out here, not at the first command
-            pools: Any = BlockingConnectionPool
-            pool = pools(10, timeout=None, connection_class=kind, **settings)
+            pool = BlockingConnectionPool(10, timeout=None, connection_class=kind, **settings)
         except (TypeError, ValueError, RedisError) as error:
             raise InvalidConfigurationError(
                 f"redis-py refuses an option: {scrub(str(error), target.secrets)}"
             ) from None
-        clients: Any = Redis
-        client = clients.from_pool(pool)
+        client = Redis.from_pool(pool)
     elif isinstance(source, Redis):
         client = source
         settings = client.connection_pool.connection_kwargs
