@@ -97,7 +97,11 @@ def replay(protocol: int) -> tuple[Counter[str], Counter[str], list[str]]:
                 cursor = reply[1]
                 encoded = [encode(reply[0]), {"cursor": True} if cursor else 0]
             wanted[line["scenario"]] += 1
-            if same(line["compare"], encoded, line["reply"], protocol):
+            command, recorded = line["command"], line["reply"]
+            if command[0] == "JSON.GET" and len(command) > 3:
+                # An object by path, whose order is random on the real server: its two recordings differ.
+                encoded, recorded = json.loads(encoded), json.loads(recorded)
+            if same(line["compare"], encoded, recorded, protocol):
                 equal[line["scenario"]] += 1
             else:
                 differences.append(f"{line['command']}\n  real server: {line['reply']}\n  engine:      {encoded}")

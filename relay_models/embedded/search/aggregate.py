@@ -13,7 +13,7 @@ from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.expressions import parse_expression
 from relay_models.embedded.search.functions import truth
 from relay_models.embedded.search.hashing import value_hash
-from relay_models.embedded.search.plan import Apply, Filter, Group, Load, Step
+from relay_models.embedded.search.plan import Apply, Group, Load, Step
 from relay_models.embedded.search.reducers import Accumulator, Reducer, read_reducer
 from relay_models.embedded.search.request import Arrangement, Request
 from relay_models.embedded.search.schema import FieldType, IndexSpec
@@ -136,9 +136,6 @@ class Pipeline:
             self._loads_everything = True
             if self._spec.kind == "hash":
                 self._known.update(field.name for field in self._spec.fields)
-            else:
-                self._order.setdefault(b"$")
-                self._known.add(b"$")
             self._puts.append(self._reader.everything)
             return
         for name, path in step.fields:
@@ -250,7 +247,7 @@ class Pipeline:
     def fields(self, row: Row) -> list[tuple[bytes, Any]]:
         """A row as it stands in a reply: its fields in order, without those that only reducers asked for."""
         names: Iterable[bytes] = self._order
-        if self._loads_everything and self._spec.kind == "hash":
+        if self._loads_everything and self._at_root:
             names = dict.fromkeys((*self._order, *row))
         return [(name, row[name]) for name in names if name in row and name not in self._hidden]
 
@@ -308,8 +305,6 @@ def _counted(rows: Iterator[Row]) -> Iterator[Row]:
         pass
     return
     yield {}
-
-
 
 
 def shape(pipeline: Pipeline, count: int | None, protocol: int) -> tuple[Any, bool]:

@@ -313,9 +313,7 @@ def _fitting_json(field: FieldSpec, found: list[Any]) -> Any:
     value = found[0]
     if type(value) is str:
         if kind not in _TEXTUAL:
-            raise Unfit(
-                "Invalid JSON type: String type can represent only TEXT, TAG, GEO or GEOMETRY field"
-            )
+            raise Unfit("Invalid JSON type: String type can represent only TEXT, TAG, GEO or GEOMETRY field")
         return value.encode("utf-8", "surrogatepass")
     if value is None:
         return None
@@ -369,8 +367,6 @@ def _split_tags(field: FieldSpec, text: bytes) -> list[bytes]:
             tag = fold(tag)
         tags.append(tag[:MAXIMUM_TAG_LENGTH])
     return tags
-
-
 
 
 def check_path(spec: IndexSpec, field: FieldSpec) -> None:

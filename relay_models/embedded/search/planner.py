@@ -212,7 +212,7 @@ class Planner:
         return "d.docid IN (SELECT value FROM json_each(?))"
 
     def _near(self, node: Phrase, slop: int, in_order: bool) -> list[int] | None:
-        """The documents where the children stand within `slop` of each other; None where some child has no places."""
+        """The documents where the children stand within `slop` of each other; None where too few have places."""
         children: list[Places] = []
         rest: list[Node] = []
         for child in node.children:
@@ -224,9 +224,7 @@ class Planner:
         if len(children) < 2:
             return None
         documents = set(children[0]).intersection(*children[1:])
-        found = [
-            docid for docid in documents if _fits([places[docid] for places in children], slop, in_order)
-        ]
+        found = [docid for docid in documents if _fits([places[docid] for places in children], slop, in_order)]
         if rest:
             others = Planner(self._connection, self._spec, self._settings, fields=self._fields)
             both = Phrase()
@@ -238,22 +236,28 @@ class Planner:
         return sorted(found)
 
     def _places(self, node: Node) -> Places | None:
+        """Where a node's words stand in each document that it finds; None for nodes without words."""
         if isinstance(node, Token):
             return self._word_places([node.text, *node.expansions], node)
         if isinstance(node, (Prefix, Pattern, Fuzzy)):
             return self._word_places(self.expand(node), node)
-        if isinstance(node, Union):
-            merged: Places = {}
-            for child in node.children:
-                places = self._places(child)
-                if places is None:
-                    return None
-                for docid, found in places.items():
-                    merged[docid] = sorted({*merged.get(docid, ()), *found})
-            return merged
-        if isinstance(node, Phrase) and len(node.children) == 1:
-            return self._places(node.children[0])
-        return None
+        if not isinstance(node, (Union, Phrase)):
+            return None
+        parts = [places for places in map(self._places, node.children) if places is not None]
+        if not parts:
+            return None
+        found: set[int] | None = None
+        if isinstance(node, Phrase):
+            own = Planner(self._connection, self._spec, self._settings, fields=self._fields)
+            condition = own.condition(node)
+            sql = f"SELECT d.docid FROM {self._tables.docs} d WHERE {condition}"
+            found = {docid for (docid,) in self._connection.execute(sql, own.arguments)}
+        merged: dict[int, set[int]] = {}
+        for places in parts:
+            for docid, here in places.items():
+                if found is None or docid in found:
+                    merged.setdefault(docid, set()).update(here)
+        return {docid: sorted(here) for docid, here in merged.items()}
 
     def _word_places(self, words: Iterable[bytes], node: Node) -> Places:
         mask = self._mask(node)
@@ -361,24 +365,38 @@ class Planner:
 
 
 def _fits(places: list[list[int]], slop: int, in_order: bool) -> bool:
-    """Whether one place of each list can be taken so that at most `slop` other words lie between (-1: any number)."""
+    """Whether one place of each list can be taken so that at most `slop` other words lie between (-1: any number).
+
+    In order, a place may be taken twice, so that the words of "again again" are found where there is one "again".
+    """
+    most = slop if slop >= 0 else 1 << 31
     if in_order:
-        for first in places[0]:
-            last = first
-            for others in places[1:]:
-                following = [place for place in others if place > last]
-                if not following:
-                    return False
-                last = min(following)
-            if slop < 0 or last - first - (len(places) - 1) <= slop:
-                return True
-        return False
-    if slop < 0:
-        return True
+        return _in_order(places, most)
     flat = sorted((place, number) for number, each in enumerate(places) for place in each)
     seen: dict[int, int] = {}
     for place, number in flat:
         seen[number] = place
-        if len(seen) == len(places) and place - min(seen.values()) - (len(places) - 1) <= slop:
+        if len(seen) == len(places):
+            first = min(seen.values())
+            if first != place and place - first - (len(places) - 1) <= most:
+                return True
+    return False
+
+
+def _in_order(places: list[list[int]], most: int) -> bool:
+    at = [0] * len(places)
+    for first in places[0]:
+        last, span = first, 0
+        for number in range(1, len(places)):
+            here = places[number]
+            while at[number] < len(here) and here[at[number]] < last:
+                at[number] += 1
+            if at[number] == len(here):
+                return False
+            span += here[at[number]] - last - 1
+            last = here[at[number]]
+            if span > most:
+                break
+        else:
             return True
     return False

@@ -10,15 +10,13 @@ from relay_models.embedded.search.nodes import (
     ALL_FIELDS,
     Fuzzy,
     Node,
-    Not,
     Numeric,
-    Optional,
     Param,
     Pattern,
     Phrase,
     Prefix,
+    Tag,
     Token,
-    Union,
 )
 from relay_models.embedded.search.parser import parse_query
 from relay_models.embedded.search.schema import FieldType, IndexSpec
@@ -47,6 +45,9 @@ def read_query(
     if node is None:
         return None
     _fill(node, params)
+    if any(not field.index_empty for field in spec.fields if field.type is not FieldType.NUMERIC):
+        # Only then does the real server look at all.
+        _Check(spec).node(node)
     if not verbatim:
         _expand(node, spec, language or spec.language)
     return node
@@ -83,12 +84,45 @@ def _fill(node: Node, params: dict[bytes, bytes]) -> None:
         _fill(child, params)
 
 
+class _Check:
+    """Refuses ranges that hold nothing, and empty words where they are not indexed."""
+
+    def __init__(self, spec: IndexSpec) -> None:
+        self._spec = spec
+        # Once a tag was seen, these hold for all words that follow, as on the real server.
+        self._in_tag = self._tag_with_empty = False
+
+    def node(self, node: Node) -> None:
+        if isinstance(node, Tag):
+            self._in_tag = True
+            self._tag_with_empty |= node.field.index_empty
+        elif isinstance(node, Token):
+            if not node.text and not self._takes_empty(node):
+                raise SearchError("Use `INDEXEMPTY` in field creation in order to index and query for empty strings")
+        elif isinstance(node, Numeric):
+            low, high = node.low, node.high
+            if isinstance(low, float) and isinstance(high, float) and low > high:
+                name = display(node.field.name)
+                raise SearchError(f"Invalid numeric range (min > max): @{name}:[{low:f} {high:f}]")
+        for child in node.children:
+            self.node(child)
+
+    def _takes_empty(self, node: Node) -> bool:
+        if self._in_tag:
+            return self._tag_with_empty
+        if node.fields == ALL_FIELDS:
+            return True
+        texts = [field for field in self._spec.fields if field.type is FieldType.TEXT and field.indexed]
+        looked_in = [field for field in texts if node.fields >> field.bit & 1]
+        return not looked_in or any(field.index_empty for field in looked_in)
+
+
 def _expand(node: Node, spec: IndexSpec, language: str) -> None:
     if node.verbatim:
         return
     if isinstance(node, Token):
         _expand_token(node, spec, language)
-    elif (isinstance(node, Phrase) and not node.exact) or isinstance(node, (Union, Not, Optional)):
+    elif not isinstance(node, Tag) and not (isinstance(node, Phrase) and node.exact):
         for child in node.children:
             _expand(child, spec, language)
 

@@ -283,7 +283,9 @@ def read_params(request: Request, arguments: Arguments) -> dict[bytes, bytes]:
         raise SearchError("Multiple PARAMS are not allowed. Parameters can be defined only once")
     count = parse_integer(arguments.take()) if arguments else None
     if count is None:
-        why = UNPARSABLE if arguments.position and arguments.values[arguments.position - 1] != b"PARAMS" else NO_ARGUMENT
+        why = (
+            UNPARSABLE if arguments.position and arguments.values[arguments.position - 1] != b"PARAMS" else NO_ARGUMENT
+        )
         raise SearchError(f"Bad arguments for PARAMS: {why}")
     if count < 0:
         raise SearchError(f"Bad arguments for PARAMS: {OUT_OF_BOUNDS}")
@@ -313,9 +315,7 @@ def read_cursor_options(arguments: Arguments, settings: Settings) -> CursorOptio
     return options
 
 
-def _limit(
-    request: Request, arrangement: Arrangement, arguments: Arguments, settings: Settings, search: bool
-) -> None:
+def _limit(request: Request, arrangement: Arrangement, arguments: Arguments, settings: Settings, search: bool) -> None:
     if arguments.remaining < 2:
         raise SearchError("LIMIT requires two arguments")
     offset, limit = parse_integer(arguments.take()), parse_integer(arguments.take())

@@ -18,9 +18,37 @@ MAX_FIELDS = 1024
 MAX_TEXT_FIELDS = 128
 
 LANGUAGES = frozenset(
-    "arabic armenian basque catalan danish dutch english finnish french german greek hindi hungarian indonesian irish"
-    " italian lithuanian nepali norwegian portuguese romanian russian serbian spanish swedish tamil turkish yiddish"
-    " chinese".split()
+    [
+        "arabic",
+        "armenian",
+        "basque",
+        "catalan",
+        "danish",
+        "dutch",
+        "english",
+        "finnish",
+        "french",
+        "german",
+        "greek",
+        "hindi",
+        "hungarian",
+        "indonesian",
+        "irish",
+        "italian",
+        "lithuanian",
+        "nepali",
+        "norwegian",
+        "portuguese",
+        "romanian",
+        "russian",
+        "serbian",
+        "spanish",
+        "swedish",
+        "tamil",
+        "turkish",
+        "yiddish",
+        "chinese",
+    ]
 )
 
 

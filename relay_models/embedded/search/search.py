@@ -265,9 +265,7 @@ class _Search:
             result[b"sortkey"] = self._sort_key(sort_value)
         if not request.no_content:
             convert = expanded if request.expand else to_reply
-            result[b"extra_attributes"] = (
-                None if row is None else {name: convert(value) for name, value in row.items()}
-            )
+            result[b"extra_attributes"] = None if row is None else {name: convert(value) for name, value in row.items()}
         result[b"values"] = []
         return result
 

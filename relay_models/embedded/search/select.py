@@ -30,9 +30,7 @@ class Selection:
         self.tables = Tables(spec.number)
         self.node = self._tree(request)
         fields = ALL_FIELDS if request.in_fields is None else self._mask(request.in_fields)
-        self.planner = Planner(
-            connection, spec, settings, fields=fields, slop=request.slop, in_order=request.in_order
-        )
+        self.planner = Planner(connection, spec, settings, fields=fields, slop=request.slop, in_order=request.in_order)
         self.condition = self.planner.condition(self.node)
         self.arguments = self.planner.arguments
 
