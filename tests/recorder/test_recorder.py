@@ -1,0 +1,240 @@
+"""The recorder beside the real runtime: the same records, no harm to the agent, nothing lost that could be kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import nemo_relay
+import pytest
+import redis
+from nemo_relay import plugin
+
+from relay_models import RedisBackend
+from relay_models.errors import ConnectionFailedError
+from relay_models.native import NativeSource
+from relay_models.recorder import PLUGIN_KIND, Recorder, component, record_runs, record_runs_in_thread, register_plugin
+from relay_models.records import RunRecord
+from relay_models.sync import RedisBackend as SyncBackend
+from tests.native.servers import Served
+from tests.recorder.agents import SHAPES, adaptive, ask, plain, run_shapes, runtime
+
+
+def comparable(runs: list[RunRecord]) -> list[Any]:
+    """Runs as JSON values without their ids, which each recorder makes, in the order in which they began."""
+    values = [{key: value for key, value in run.model_dump(mode="json").items() if key != "id"} for run in runs]
+    return sorted(values, key=lambda run: (run["started_at"], json.dumps(run, sort_keys=True)))
+
+
+async def native_runs(source: redis.Redis, url: str, agent_id: str, count: int) -> list[RunRecord]:
+    """The runs that the runtime's own telemetry has stored, once there are so many."""
+    deadline = time.monotonic() + 20
+    async with NativeSource(url) as reader:
+        while len(runs := await reader.list_runs(agent_id)) < count:
+            assert time.monotonic() < deadline, f"{len(runs)} of {count}"
+            await asyncio.sleep(0.02)
+        return runs
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+async def test_the_records_are_those_of_the_runtime(
+    source: redis.Redis, source_url: str, store: RedisBackend, at_once: int
+) -> None:
+    agent_id = "librarian: 数据 | {x}"
+    names = [*SHAPES, *SHAPES, *SHAPES]
+    expected = 3 * (len(SHAPES) - 1 + 1)  # one shape has no run, another has two
+    async with runtime(adaptive(source_url, agent_id)), record_runs(store, agent_id) as recorder:
+        await run_shapes(names, seed=at_once, at_once=at_once)
+        await recorder.flush()
+        theirs = await native_runs(source, source_url, agent_id, expected)
+    ours = await store.list_runs(agent_id)
+    assert len(ours) == expected
+    assert comparable(ours) == comparable(theirs)
+    assert recorder.stats.stored == expected
+    assert (recorder.stats.dropped, recorder.stats.refused, recorder.stats.waiting) == (0, 0, 0)
+    assert all(run.id.version == 7 for run in ours)
+
+
+async def test_a_run_is_in_the_store_at_the_end_of_the_block(store: RedisBackend) -> None:
+    async with record_runs(store) as recorder:
+        await plain()
+        await recorder.flush()
+        assert [run.agent_id for run in await store.list_runs("plain")] == ["plain"]
+        await plain()
+    assert len(await store.list_runs("plain")) == 2
+    await plain()  # nobody records any more
+    await nemo_relay.subscribers.flush_async()
+    assert len(await store.list_runs("plain")) == 2
+    await recorder.close()
+
+
+class Away:
+    """A store that is away for a while, and slow."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.stored: list[RunRecord] = []
+
+    async def store_runs(self, records: Any, **options: Any) -> Any:
+        await asyncio.sleep(0.01)
+        if self.failures > 0:
+            self.failures -= 1
+            raise ConnectionFailedError("away")
+        self.stored += records
+
+        class Report:
+            stored = len(records)
+            refused: tuple[()] = ()
+
+        return Report()
+
+
+async def test_runs_are_kept_while_the_store_is_away() -> None:
+    away = Away(failures=3)
+    async with record_runs(away) as recorder:
+        for _ in range(5):
+            await plain()
+    assert len(away.stored) == len({run.id for run in away.stored}) == 5
+    stats = recorder.stats
+    assert (stats.stored, stats.dropped, stats.failed_attempts, stats.last_error) == (5, 0, 3, "away")
+
+
+async def test_what_had_to_be_dropped_is_counted() -> None:
+    away = Away(failures=10**9)
+    began = time.monotonic()
+    async with record_runs(away, max_waiting=3, flush_timeout=0.3) as recorder:
+        for _ in range(5):
+            await plain()
+        await nemo_relay.subscribers.flush_async()
+        assert recorder.stats.waiting == 3
+        assert recorder.stats.dropped == 2
+    assert recorder.stats.dropped == 5
+    assert recorder.stats.waiting == 0
+    assert time.monotonic() - began < 5
+
+
+async def test_the_agent_never_notices(store: RedisBackend, caplog: pytest.LogCaptureFixture) -> None:
+    def bad_naming(name: str) -> str:
+        raise KeyError(name)
+
+    async with record_runs(store, bad_naming) as recorder:
+        await plain()
+        await ask()
+    assert recorder.stats.dropped == 1
+    assert "could not be recorded" in caplog.text
+
+
+async def test_a_cancelled_block_stores_what_has_happened(store: RedisBackend) -> None:
+    begun = asyncio.Event()
+
+    async def recorded() -> None:
+        async with record_runs(store):
+            await plain()
+            begun.set()
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(recorded())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(await store.list_runs("plain")) == 1
+
+
+async def test_two_recorders_do_not_disturb_each_other(store: RedisBackend) -> None:
+    async with record_runs(store, "one") as one, record_runs(store, "two") as two:
+        await plain()
+    assert one.stats.stored == two.stats.stored == 1
+    assert {agent.agent_id for agent in await store.agents()} == {"one", "two"}
+
+
+def test_from_a_thread_with_a_synchronous_store() -> None:
+    with SyncBackend.embedded() as store:
+        with record_runs_in_thread(store, "a") as recorder:
+            asyncio.run(plain())
+        assert [run.agent_id for run in store.list_runs("a")] == ["a"]
+        assert recorder.stats.stored == 1
+    assert all(not thread.name.startswith("relay_models.recorder") for thread in threading.enumerate())
+
+
+def test_an_outage_of_a_real_server_is_sat_out(tmp_path: Path) -> None:
+    server = Served(tmp_path)
+    try:
+        server.start()
+        with SyncBackend.connect(server.url, "rec:", retries=0) as store:
+            with record_runs_in_thread(store, "a") as recorder:
+                asyncio.run(plain())
+                server.kill()
+                for _ in range(3):
+                    asyncio.run(plain())
+                server.start()
+            assert recorder.stats.dropped == 0
+            runs = store.list_runs("a")
+            assert len(runs) == len({run.id for run in runs}) == 4
+    finally:
+        server.kill()
+
+
+async def test_as_a_component_of_the_runtime(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    async with runtime(component(path=str(path), key_prefix="p:", agent_id="configured")):
+        assert PLUGIN_KIND in plugin.list_kinds()
+        await plain()
+    register_plugin()
+    deadline = time.monotonic() + 10
+    while any(thread.name.startswith("relay_models.recorder") for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+    async with await RedisBackend.embedded(path, "p:") as store:
+        assert [run.agent_id for run in await store.list_runs("configured")] == ["configured"]
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({}, "url or path"),
+        ({"url": "redis://h", "path": "p"}, "url or path"),
+        ({"url": "http://h"}, "redis://"),
+        ({"url": "redis://h", "max_waiting": "many"}, "max_waiting"),
+        ({"path": "p", "max_waiting": True}, "max_waiting"),
+    ],
+)
+async def test_a_wrong_configuration_is_refused_by_the_runtime(config: dict[str, Any], said: str) -> None:
+    report = plugin.validate_exact(plugin.PluginConfig(components=[component(**config)]))["config"]
+    assert any(each["level"] == "error" and said in each["message"] for each in report["diagnostics"])
+
+
+def test_runs_are_stored_at_the_exit_of_a_process(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    script = """
+import asyncio, sys
+from relay_models.recorder import ThreadedRecorder
+from relay_models.sync import RedisBackend
+from tests.recorder.agents import plain
+ThreadedRecorder(lambda: RedisBackend.embedded(sys.argv[1]), "a").start()
+asyncio.run(plain())
+"""
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True, timeout=60)
+    with SyncBackend.embedded(path) as store:
+        assert len(store.list_runs("a")) == 1
+
+
+async def test_recorders_start_and_close_by_hand(store: RedisBackend) -> None:
+    recorder = Recorder(store, "by hand")
+    await recorder.start()
+    await plain()
+    await recorder.close()
+    await recorder.close()
+    assert len(await store.list_runs("by hand")) == 1
+
+
+def test_the_tested_runtime_is_the_one_that_is_named() -> None:
+    from importlib.metadata import version
+
+    assert version("nemo-relay") == "0.10.4"
