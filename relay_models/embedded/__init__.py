@@ -2,28 +2,62 @@
 
 from __future__ import annotations
 
-from relay_models.embedded.errors import (
-    DamagedFileError,
-    EmbeddedError,
-    FileInUseError,
-    FileUnavailableError,
-    NewerFileError,
-    NotAnEngineFileError,
-    ServerClosedError,
-    TransferError,
-    UnsafeBindError,
-)
-from relay_models.embedded.server import EmbeddedServer
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from relay_models.embedded.errors import (
+        DamagedFileError,
+        EmbeddedError,
+        FileInUseError,
+        FileUnavailableError,
+        NewerFileError,
+        NotAnEngineFileError,
+        ServerClosedError,
+        TransferError,
+        UnsafeBindError,
+    )
+    from relay_models.embedded.serve import Endpoint, serving, serving_in_thread
+    from relay_models.embedded.server import EmbeddedServer
+    from relay_models.embedded.transfer import DumpReport, RestoreReport, dump, restore
 
 __all__ = [
     "DamagedFileError",
+    "DumpReport",
     "EmbeddedError",
     "EmbeddedServer",
+    "Endpoint",
     "FileInUseError",
     "FileUnavailableError",
     "NewerFileError",
     "NotAnEngineFileError",
+    "RestoreReport",
     "ServerClosedError",
     "TransferError",
     "UnsafeBindError",
+    "dump",
+    "restore",
+    "serving",
+    "serving_in_thread",
 ]
+
+# Loaded when first used: the pytest plugin lies in this package, and every pytest run of an environment imports it.
+_HOMES = {
+    "server": ("EmbeddedServer",),
+    "serve": ("Endpoint", "serving", "serving_in_thread"),
+    "transfer": ("DumpReport", "RestoreReport", "dump", "restore"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    home = next((module for module, names in _HOMES.items() if name in names), "errors")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

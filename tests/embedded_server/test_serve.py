@@ -88,11 +88,16 @@ def exchange(port: int, *pieces: bytes) -> bytes:
 
 def test_redis_py_over_tcp(endpoint: Endpoint, protocol: int) -> None:
     client = redis.Redis(port=endpoint.port, protocol=protocol, decode_responses=True)
-    assert client.set("a", "1") and client.incr("a") == 2
-    assert client.sadd("s", "x", "y") == 2 and client.smembers("s") == {"x", "y"}
-    assert client.zadd("z", {"m": 1.5}) == 1 and client.zscore("z", "m") == 1.5
-    assert client.hset("h", mapping={"f": "v"}) == 1 and client.hgetall("h") == {"f": "v"}
-    assert client.json().set("j", "$", {"a": 1}) and client.json().numincrby("j", "$.a", 1.5) == [2.5]
+    assert client.set("a", "1")
+    assert client.incr("a") == 2
+    assert client.sadd("s", "x", "y") == 2
+    assert client.smembers("s") == {"x", "y"}
+    assert client.zadd("z", {"m": 1.5}) == 1
+    assert client.zscore("z", "m") == 1.5
+    assert client.hset("h", mapping={"f": "v"}) == 1
+    assert client.hgetall("h") == {"f": "v"}
+    assert client.json().set("j", "$", {"a": 1})
+    assert client.json().numincrby("j", "$.a", 1.5) == [2.5]
     assert {module["name"] if isinstance(module, dict) else module[1] for module in client.module_list()} == {
         "search", "ReJSON",
     }  # fmt: skip
@@ -109,7 +114,8 @@ async def test_async_redis_py_over_tcp(endpoint: Endpoint, protocol: int) -> Non
     other = redis.asyncio.Redis(port=endpoint.port, protocol=protocol)
     waiting = asyncio.create_task(client.blpop("queue", 10))
     pushed = asyncio.create_task(other.rpush("queue", "x"))
-    assert list(await waiting) == [b"queue", b"x"] and await pushed == 1
+    assert list(await waiting) == [b"queue", b"x"]
+    assert await pushed == 1
     assert await client.blpop("queue", 0.01) is None
     subscriber = client.pubsub()
     await subscriber.subscribe("news")
