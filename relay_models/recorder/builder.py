@@ -43,7 +43,7 @@ class _OpenRun:
     agent_id: str
     started_at: str
     calls: list[dict[str, Any]] = field(default_factory=list)
-    events: list[str] = field(default_factory=list)
+    events: set[str] = field(default_factory=set)
 
 
 class RunBuilder:
@@ -95,7 +95,7 @@ class RunBuilder:
         run = self._runs[root]
         if starts:
             self._roots[uuid] = root
-            run.events.append(uuid)
+            run.events.add(uuid)
             if category in ("llm", "tool"):
                 run.calls.append(_started(event, category))
                 self._calls += 1
@@ -107,15 +107,20 @@ class RunBuilder:
                 if call["name"] == name and "ended_at" not in call:
                     _ended(call, event, category)
                     break
-            self._roots.pop(uuid, None)
+            self._leave(uuid, run)
         else:
-            self._roots.pop(uuid, None)
+            self._leave(uuid, run)
         return None
+
+    def _leave(self, uuid: str, run: _OpenRun) -> None:
+        run.events.discard(uuid)
+        self._roots.pop(uuid, None)
 
     def _open(self, event: ScopeEvent) -> None:
         naming = self._agent_id
         agent_id = event.name if naming is None else naming if isinstance(naming, str) else naming(event.name)
         uuid = event.uuid
+        self._forget(uuid)
         self._roots[uuid] = uuid
         self._runs[uuid] = _OpenRun(agent_id, _time(event))
         # An empty run holds little, but endless ones that never end would hold all of it.
@@ -138,11 +143,12 @@ class RunBuilder:
 
     def _forget(self, root: str) -> _OpenRun | None:
         run = self._runs.pop(root, None)
-        self._roots.pop(root, None)
-        if run is not None:
-            self._calls -= len(run.calls)
-            for uuid in run.events:
-                self._roots.pop(uuid, None)
+        if run is None:
+            return None
+        self._calls -= len(run.calls)
+        for uuid in (root, *run.events):
+            if self._roots.get(uuid) == root:
+                del self._roots[uuid]
         return run
 
     def _give_up_oldest(self) -> None:
