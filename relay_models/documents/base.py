@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, ClassVar, NoReturn, Self, TypeVar
 
@@ -13,10 +13,12 @@ from redis_om.model.model import model_registry
 
 from ..errors import UnsupportedMethodError
 from ..query.columns import Column, Kind
-from ..query.compile import unescape_tag
 from ..query.values import datetime_of, microseconds_of
 
-__all__ = ["Document", "column", "document"]
+__all__ = ["STORE_TIMES", "Document", "column", "document"]
+
+STORE_TIMES = ("stored_at", "updated_at")
+"""Columns that the store fills in, not the record."""
 
 DocumentType = TypeVar("DocumentType", bound="type[Document]")
 
@@ -68,6 +70,9 @@ def document(kind: str) -> Callable[[DocumentType], DocumentType]:
         cls.kind = kind
         cls._columns = columns
         cls._readers = [(name, _READ[made.kind]) for name, made in columns.items()]
+        cls.row_columns = tuple(
+            name for name, made in columns.items() if made.kind is not Kind.WORDS and name not in STORE_TIMES
+        )
         # redis-om's Migrator makes an index for each class in its registry; ours are made by the backend.
         model_registry.pop(f"{cls.__module__}.{cls.__qualname__}", None)
         return cls
@@ -89,6 +94,8 @@ class Document(JsonModel, abc.ABC):  # type: ignore[misc]  # redis-om has no typ
 
     kind: ClassVar[str] = ""
     _columns: ClassVar[dict[str, Column[Any]]] = {}
+    row_columns: ClassVar[tuple[str, ...]] = ()
+    """Names of the columns whose values ``row`` holds as a JSON array, in this order: all that come from the record."""
     _readers: ClassVar[list[tuple[str, Callable[[Any], Any]]]] = []
     _record: Any = PrivateAttr(None)
 
@@ -105,7 +112,7 @@ class Document(JsonModel, abc.ABC):  # type: ignore[misc]  # redis-om has no typ
 
     @classmethod
     def from_stored(cls, values: Mapping[str, Any], text: str | None = None) -> Self:
-        """An object from stored values (microseconds, escaped texts) as they come from the store; nothing is validated."""
+        """An object from column values as `stored_values` gives them, and the record's JSON text; nothing is validated."""
         data: dict[str, Any] = {"pk": None}
         find = values.get
         for name, read in cls._readers:
@@ -230,13 +237,9 @@ class Document(JsonModel, abc.ABC):  # type: ignore[misc]  # redis-om has no typ
         return str(self.pk) < str(other.pk)
 
 
-def _read_texts(values: Iterable[str] | None) -> list[str]:
-    return [unescape_tag(value) for value in values] if values else []
-
-
 _READ: dict[Kind, Callable[[Any], Any]] = {
-    Kind.TAG: lambda value: None if value is None else unescape_tag(value),
-    Kind.TAGS: _read_texts,
+    Kind.TAG: lambda value: value,
+    Kind.TAGS: lambda value: value or [],
     Kind.COUNT: lambda value: value,
     Kind.NUMBER: lambda value: None if value is None else float(value),
     Kind.TIME: lambda value: None if value is None else datetime_of(value),

@@ -92,13 +92,7 @@ class Run(Document, index=True):  # type: ignore[call-arg]  # index is redis-om'
     @classmethod
     def of(cls, record: RunRecord) -> Self:
         """The document of a record, as it would be stored but for the times of storing."""
-        made = cls.from_stored(run_columns(record))
-        # Nothing was escaped on the way from a record.
-        for name in ("agent_id", "providers", "models", "tools", "finish_reasons"):
-            made.__dict__[name] = getattr(record, name)
-        made.__dict__["pk"] = f"{record.agent_id}:{record.id}"
-        made.__dict__["record_json"] = to_json(record).decode()
-        return made
+        return cls.from_stored(run_columns(record), to_json(record).decode())
 
     @property
     def record(self) -> RunRecord | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..query.columns import Column, Kind
+from ..query.compile import words_column
 from .artifacts import ARTIFACTS
 from .base import Document
 from .keys import Keys
@@ -15,7 +16,10 @@ DOCUMENTS: dict[str, type[Document]] = {"run": Run, **ARTIFACTS}
 
 def index_columns(kind: str, *, text: bool = False) -> frozenset[str]:
     """Names of the columns that the index of a kind has."""
-    return frozenset(column.name for column in _indexed(kind, text))
+    columns = _indexed(kind, text)
+    return frozenset(
+        [column.name for column in columns] + [words_column(column) for column in columns if column.kind is Kind.WORDS]
+    )
 
 
 def create_index_command(kind: str, keys: Keys, *, text: bool = False) -> list[str | bytes | int]:
@@ -26,9 +30,15 @@ def create_index_command(kind: str, keys: Keys, *, text: bool = False) -> list[s
     """
     schema: list[str | bytes | int] = []
     for column in _indexed(kind, text):
+        if column.kind is Kind.WORDS:
+            # The same words twice: in their order for phrases, and as values that can be listed, for beginnings.
+            schema += [column.path, "AS", column.name, "TEXT", "NOSTEM"]
+            schema += [column.path, "AS", words_column(column), "TAG", "SEPARATOR", " ", "CASESENSITIVE", "INDEXMISSING"]
+            continue
         schema += [column.path, "AS", column.name, *_TYPES[column.kind]]
-        # A text may be absent: the index must know it to be asked. Numbers tell it by their range.
-        if column.kind is Kind.TAGS or column.kind is Kind.WORDS:
+        # A text may be absent: the index must know it to be asked. Numbers tell it by their range. The last two are
+        # always there, but for documents that something else wrote: those can be asked for and reported.
+        if column.kind is Kind.TAGS or column.name in ("agent_id", "stored_at"):
             schema.append("INDEXMISSING")
         if column.kind is Kind.TAG:
             schema += ["SORTABLE", "UNF"]
@@ -47,7 +57,6 @@ _TYPES: dict[Kind, tuple[str, ...]] = {
     Kind.NUMBER: ("NUMERIC",),
     Kind.TIME: ("NUMERIC",),
     Kind.DURATION: ("NUMERIC",),
-    Kind.WORDS: ("TEXT", "NOSTEM"),
 }
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import expression as ast
 from .expression import Expression, as_double
+
+if TYPE_CHECKING:
+    from .columns import Column
 
 __all__ = ["CompiledFilter", "Values", "compile_filter", "escape_tag", "needed_values", "unescape_tag"]
 
@@ -47,14 +50,31 @@ class CompiledFilter:
         return ["PARAMS", len(self.params), *self.params] if self.params else []
 
 
-def needed_values(expression: Expression) -> tuple[str, ...]:
-    """Columns whose values must be known to compile: those that patterns are applied to.
+def needed_values(expression: Expression) -> dict[str, tuple[str, ...]]:
+    """The columns whose values must be known to compile an expression, as patterns are applied to them.
 
-    The index expands a pattern to 200 values by default and drops the rest without a word, so patterns are applied
-    here, and the query names the values that fit.
+    A server expands a pattern to 200 values and drops the rest without a word, so patterns are applied here, and the
+    query names the values that fit. What is given beside a column are the beginnings that its values must have one
+    of to matter; none means all values. (Run ids are as many as runs: they are only listed by their beginning.)
     """
-    names = {node.column.name for node in expression.walk() if isinstance(node, ast.Pattern) and not _by_prefix(node)}
-    return tuple(sorted(names))
+    needed: dict[str, list[str] | None] = {}
+    for node in expression.walk():
+        if isinstance(node, ast.Pattern) and not _fits_all(node):
+            starts = [node.value] if node.how == "prefix" and node.column.name == "run_id" else None
+            _add(needed, node.column.name, starts)
+        elif isinstance(node, ast.Words) and any(begins for _, begins in node.query.phrases):
+            _add(needed, words_column(node.column), None)
+    return {name: tuple(starts or ()) for name, starts in needed.items()}
+
+
+def words_column(column: Column[Any]) -> str:
+    """The attribute of the index that has each word of running text as a value."""
+    return f"{column.name}_words"
+
+
+def _add(needed: dict[str, list[str] | None], name: str, starts: list[str] | None) -> None:
+    known = needed.setdefault(name, [])
+    needed[name] = None if known is None or starts is None else known + starts
 
 
 def compile_filter(expression: Expression, values: Values | None = None) -> CompiledFilter:
@@ -72,9 +92,8 @@ def compile_filter(expression: Expression, values: Values | None = None) -> Comp
 _ALWAYS, _NEVER = "*", ""
 
 
-def _by_prefix(node: ast.Pattern) -> bool:
-    """Run ids are as many as runs and too many to list, but hold nothing that needs escaping."""
-    return node.column.name == "run_id" and node.how == "prefix"
+def _fits_all(node: ast.Pattern) -> bool:
+    return not node.value.strip("*") if node.how == "glob" and node.value else not node.value and node.how != "glob"
 
 
 @dataclass(slots=True)
@@ -133,24 +152,32 @@ class _Compiler:
                 return _NEVER
             case ast.Missing(column):
                 # A numeric range over all numbers tells whether there is one; texts have their own index for that.
-                return f"-@{column.name}:[-inf +inf]" if column.ordered else f"ismissing(@{column.name})"
+                if column.ordered:
+                    return f"-@{column.name}:[-inf +inf]"
+                return f"ismissing(@{words_column(column) if column.kind == 'words' else column.name})"
             case ast.Words(column, query):
-                return "(" + " ".join(_phrase(column.name, *phrase) for phrase in query.phrases) + ")"
+                phrases = [self._phrase(column, *phrase) for phrase in query.phrases]
+                if any(phrase is _NEVER for phrase in phrases):
+                    return _NEVER
+                return f"({' '.join(phrases)})" if len(phrases) > 1 else phrases[0]
         raise TypeError(f"no query for {type(node).__name__}")
 
     def _pattern(self, node: ast.Pattern) -> str:
         name = node.column.name
-        if _by_prefix(node):
-            if not node.value:
-                return _ALWAYS
-            lowered = node.value
-            if len(lowered) > 36 or any(character not in "0123456789abcdef-" for character in lowered):
-                return _NEVER
-            # A single character is below the shortest prefix that a server takes; spelled out it is sixteen of two.
-            starts = [lowered] if len(lowered) > 1 else [lowered + digit for digit in "0123456789abcdef-"]
-            escaped = (start.replace("-", "\\-") for start in starts)
-            return f"@{name}:{{{' | '.join(start + '*' for start in escaped)}}}"
+        if _fits_all(node):
+            return f"(-ismissing(@{name}))" if node.column.nullable else _ALWAYS
         return self._tags(name, [text for text in self.values.get(name, ()) if node.fits(text)])
+
+    def _phrase(self, column: Column[Any], words: tuple[str, ...], begins: bool) -> str:
+        # Words are ASCII letters, digits and underscores: they cannot be anything else in a query.
+        *exact, last = words
+        ends = [last]
+        if begins:
+            ends = [word for word in self.values.get(words_column(column), ()) if word.startswith(last)]
+        if not exact or not ends:
+            return self._tags(words_column(column), ends)
+        phrases = " | ".join(f'"{" ".join([*exact, end])}"' for end in ends)
+        return f"@{column.name}:({phrases})"
 
     def _tags(self, name: str, texts: Iterable[str]) -> str:
         places = [self._param(escape_tag(text)) for text in dict.fromkeys(texts)]
@@ -185,15 +212,6 @@ def _range(name: str, operator: str, value: float, exact: int | float) -> str:
             return f"@{name}:[({number} +inf]"
         case _:
             return f"@{name}:[{number} +inf]"
-
-
-def _phrase(name: str, words: tuple[str, ...], begins: bool) -> str:
-    if begins:
-        *exact, last = words
-        if not exact:
-            return f"@{name}:({last}*)"
-        return f"(@{name}:({' '.join(exact)} {last}*) => {{$slop: 0; $inorder: true;}})"
-    return f"@{name}:({words[0]})" if len(words) == 1 else f'@{name}:("{" ".join(words)}")'
 
 
 def describe_params(params: Sequence[Any]) -> str:

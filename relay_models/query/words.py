@@ -65,8 +65,7 @@ class WordQuery:
         """Read ``word "a phrase" begin*``.
 
         Raises:
-            QueryError: there is no word in it, or the beginning of a word is shorter than the two characters that
-                the index needs.
+            QueryError: there is no word in it.
         """
         if not isinstance(text, str):
             raise QueryError(f"words are searched as text, not {text!r}")
@@ -76,8 +75,6 @@ class WordQuery:
             begins = not quoted and bare.endswith("*")
             if not words:
                 continue
-            if begins and len(words[-1]) < 2:
-                raise QueryError(f"{bare!r} is too short: the beginning of a word has at least two letters")
             phrases.append((words, begins))
         if not phrases:
             raise QueryError(f"there is no word in {text!r}")

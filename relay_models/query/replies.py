@@ -1,0 +1,104 @@
+"""Replies to FT.SEARCH, FT.AGGREGATE, FT.CURSOR and FT.TAGVALS taken apart, RESP2 and RESP3 alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import IncompleteAnswerError
+from .compile import unescape_tag
+from .steps import Answer
+
+__all__ = ["Rows", "decode_cursor", "decode_rows", "decode_total", "decode_values", "incomplete"]
+
+
+@dataclass(slots=True)
+class Rows:
+    """Rows of an answer, each a mapping of names to bytes, and the server's warnings."""
+
+    rows: list[dict[bytes, Any]]
+    warnings: list[str] = field(default_factory=list)
+
+
+def decode_rows(reply: Any) -> Rows:
+    """Read the reply to FT.AGGREGATE."""
+    if isinstance(reply, Mapping):
+        fields = _by_bytes(reply)
+        rows = [dict(_by_bytes(_by_bytes(row)[b"extra_attributes"])) for row in fields.get(b"results", ())]
+        return Rows(rows, _warnings(fields))
+    return Rows([_pairs(row) for row in reply[1:]])
+
+
+def decode_cursor(reply: Any) -> tuple[Rows, int]:
+    """Read the reply to FT.AGGREGATE WITHCURSOR or FT.CURSOR READ: the rows, and the cursor (0 at the end)."""
+    found, cursor = reply
+    return decode_rows(found), int(cursor)
+
+
+def decode_total(reply: Any) -> tuple[int, list[str]]:
+    """Read the reply to FT.SEARCH with LIMIT 0 0: how many documents match, and the warnings."""
+    if isinstance(reply, Mapping):
+        fields = _by_bytes(reply)
+        return int(fields[b"total_results"]), _warnings(fields)
+    return int(reply[0]), []
+
+
+def decode_values(reply: Any) -> list[str]:
+    """Read the reply to FT.TAGVALS: the values that a column has, as users know them."""
+    return [unescape_tag(_text(value)) for value in reply]
+
+
+def incomplete(warnings: list[str], answer: Answer, limit_ms: int) -> str | None:
+    """Why an answer may lack something, or None where it is known to be whole.
+
+    RESP3 says so in a warning. RESP2 does not: there, an answer that took less than the server's time limit is whole,
+    and one that took longer cannot be told from a part.
+    """
+    if warnings:
+        return "; ".join(warnings)
+    if limit_ms and not _tells(answer.reply) and answer.elapsed_ms >= limit_ms:
+        return f"it took {answer.elapsed_ms:.0f} ms, at least the time limit of {limit_ms} ms, and RESP2 does not tell a part from the whole"
+    return None
+
+
+def check_complete(warnings: list[str], answer: Answer, limit_ms: int, partial: bool, found: Any = None) -> str | None:
+    """`incomplete`, raised as `IncompleteAnswerError` unless `partial` answers are welcome."""
+    why = incomplete(warnings, answer, limit_ms)
+    if why is not None and not partial:
+        raise IncompleteAnswerError(
+            f"the server may have cut its answer short: {why}; narrow the filter, allow more time, or ask for what "
+            "there is with on_incomplete='partial'",
+            found,
+        )
+    return why
+
+
+def _tells(reply: Any) -> bool:
+    if isinstance(reply, list) and reply:
+        reply = reply[0]
+    return isinstance(reply, Mapping)
+
+
+def _warnings(fields: Mapping[bytes, Any]) -> list[str]:
+    found = fields.get(b"warning") or ()
+    return [_text(warning) for warning in ([found] if isinstance(found, bytes | str) else found)]
+
+
+def _pairs(row: list[Any]) -> dict[bytes, Any]:
+    return {_bytes(name): value for name, value in zip(row[::2], row[1::2], strict=True)}
+
+
+def _by_bytes(fields: Any) -> Mapping[bytes, Any]:
+    if not isinstance(fields, Mapping):
+        return _pairs(fields)
+    first = next(iter(fields), b"")
+    return fields if isinstance(first, bytes) else {_bytes(name): value for name, value in fields.items()}
+
+
+def _bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
