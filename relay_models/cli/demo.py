@@ -42,9 +42,9 @@ def register(app: typer.Typer) -> None:
             done = import_capture(backend, capture, "demo")
         took = time.perf_counter() - began
         if session.as_json:
-            session.out.object(_answers(backend, done.counts))
+            session.out.object(_answers(session, done.counts))
         else:
-            _tour(session.out, backend, done.counts, took)
+            _tour(session, done.counts, took)
 
 
 def _store(session: Session) -> RedisBackend:
@@ -57,7 +57,7 @@ def _store(session: Session) -> RedisBackend:
     return session.open(must_exist=False)
 
 
-def _answers(backend: RedisBackend, counts: dict[str, int]) -> dict[str, Any]:
+def _answers(session: Session, counts: dict[str, int]) -> dict[str, Any]:
     """What the tour shows, as JSON values."""
     from dataclasses import asdict
 
@@ -66,33 +66,35 @@ def _answers(backend: RedisBackend, counts: dict[str, int]) -> dict[str, Any]:
     from .runs import each_run, make_filter
     from .stats import stats_rows
 
+    backend = session.backend
     return {
         "imported": {PLURALS[kind].replace(" ", "_"): count for kind, count in counts.items()},
         "agents": [asdict(agent) for agent in backend.agents()],
-        "newest": to_dicts(each_run(backend, None, "-started_at", 8)),
-        "query": {"where": QUERY, "runs": to_dicts(each_run(backend, make_filter(QUERY, None), "-duration", 5))},
+        "newest": to_dicts(each_run(session, None, "-started_at", 8)),
+        "query": {"where": QUERY, "runs": to_dicts(each_run(session, make_filter(QUERY, None), "-duration", 5))},
         "summary": stats_rows(backend.aggregate_runs(by=["models"], metrics=list(METRICS))),
     }
 
 
-def _tour(out: Output, backend: RedisBackend, counts: dict[str, int], took: float) -> None:
+def _tour(session: Session, counts: dict[str, int], took: float) -> None:
     from relay_models.timeline import Timeline
 
     from .agents import show_agents
     from .runs import each_run, make_filter, show_runs
     from .stats import show_stats
 
+    out, backend = session.out, session.backend
     kinds = ", ".join(f"{count} {PLURALS[kind]}" for kind, count in counts.items() if count)
     out.print(f"Imported {kinds}, captured from a NeMo Relay deployment, in {took:.1f} s.")
     _head(out, "Agents", "relay-models agents")
     show_agents(out, backend.agents())
     _head(out, "Newest runs", "relay-models runs list --limit 8")
-    show_runs(out, list(each_run(backend, None, "-started_at", 8)))
+    show_runs(out, list(each_run(session, None, "-started_at", 8)))
     _head(out, "A question", f"relay-models runs list --where '{QUERY}' --order -duration")
-    found = list(each_run(backend, make_filter(QUERY, None), "-duration", 5))
+    found = list(each_run(session, make_filter(QUERY, None), "-duration", 5))
     show_runs(out, found)
     _head(out, "By model", "relay-models runs stats --by models")
-    show_stats(out, backend.aggregate_runs(by=["models"], metrics=list(METRICS)))
+    show_stats(session, backend.aggregate_runs(by=["models"], metrics=list(METRICS)))
     record = _busiest(backend)
     _head(out, "A run", f"relay-models runs show {record.id} --timeline")
     out.console.print(Timeline(record), width=min(out.width, 120))

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from relay_models.records import RunRecord
-    from relay_models.sync import RedisBackend
 
     from .output import Output
 
@@ -77,8 +76,8 @@ def _list(group: typer.Typer) -> None:
         from relay_models.export import to_dicts
 
         names = split_names(columns)
-        backend = session.open()
-        found = each_run(backend, make_filter(where, agent), order, limit or None)
+        session.open()
+        found = each_run(session, make_filter(where, agent), order, limit or None)
         if session.as_json:
             session.out.array(row for run in found for row in to_dicts([run], columns=names))
             return
@@ -88,7 +87,7 @@ def _list(group: typer.Typer) -> None:
             return
         show_runs(session.out, runs, names)
         if limit and len(runs) == limit:
-            total = backend.count_runs(make_filter(where, agent))
+            total = session.backend.count_runs(make_filter(where, agent))
             if total > limit:
                 session.out.note(f"{limit:,} of {total:,} runs (--limit 0 shows all)")
 
@@ -171,7 +170,8 @@ def _write_export(
         )
     if format is Format.parquet and target == "-" and sys.stdout.isatty():
         raise InvalidConfigurationError("Parquet is no text: name a FILE, or send it into a pipe")
-    runs = each_run(session.open(), make_filter(where, agent), order, limit or None, bodies=rows is not Rows.runs)
+    session.open()
+    runs = each_run(session, make_filter(where, agent), order, limit or None, bodies=rows is not Rows.runs)
     sink: Any = sys.stdout.buffer if target == "-" else target
     match format:
         case Format.jsonl:
@@ -218,6 +218,8 @@ def _stats(group: typer.Typer) -> None:
             by=groups, every=every, metrics=split_metrics(metrics), filter=make_filter(where, agent),
             order_by=order, limit=limit or None,
         )  # fmt: skip
+        from .stats import show_stats
+
         show_stats(session, rows)
 
 
@@ -272,15 +274,20 @@ def make_filter(where: str | None, agent: str | None) -> Any:
     return as_expression(parts) if parts else None
 
 
-def each_run(
-    backend: RedisBackend, filter: Any, order: str, limit: int | None, *, bodies: bool = False
-) -> Iterator[Any]:
-    """The runs that a filter finds, page after page: `Run` rows, or with `bodies` ones that have their record."""
+def each_run(session: Session, filter: Any, order: str, limit: int | None, *, bodies: bool = False) -> Iterator[Any]:
+    """The runs that a filter finds, page after page: `Run` rows, or with `bodies` ones that have their record.
+
+    Documents that cannot be read are named on standard error, and make the command end with "done in part".
+    """
+    backend = session.backend
     after = None
     left = limit
     while left is None or left > 0:
         size = PAGE if left is None else min(PAGE, left)
-        page = backend.find_runs(filter, order_by=order, limit=size, after=after, columns=not bodies)
+        page = backend.find_runs(filter, order_by=order, limit=size, after=after, columns=not bodies, on_corrupt="skip")
+        for error in page.corrupt:
+            session.unreadable += 1
+            session.out.complain(str(error))
         yield from page
         after = page.next
         if after is None:
@@ -306,7 +313,7 @@ def find_one(session: Session, wanted: str, agent: str | None) -> RunRecord:
         for run in page:
             return run.record
         raise NotFoundError("no runs are stored" if agent is None else f"agent {agent!r} has no runs")
-    run_id = wanted.strip().lower()
+    run_id = wanted.strip().rstrip("….").lower()  # as a table that had to cut it shows it
     matches = Run.run_id == run_id if len(run_id) == 36 else Run.run_id.startswith(run_id)
     found = list(backend.find_runs(matches if of_agent is None else matches & of_agent, limit=3, columns=False))
     if not found:
@@ -323,13 +330,13 @@ def find_one(session: Session, wanted: str, agent: str | None) -> RunRecord:
 # name -> (head, right, priority, least)
 _LISTED: dict[str, tuple[str, bool, int, int]] = {
     "run_id": ("run", False, 9, 18),
-    "agent_id": ("agent", False, 8, 12),
+    "agent_id": ("agent", False, 8, 14),
     "started_at": ("began (UTC)", False, 7, 19),
     "duration": ("took", True, 8, 7),
     "status": ("status", False, 4, 7),
     "llm_calls": ("LLM", True, 6, 3),
     "tool_calls": ("tools", True, 6, 5),
-    "models": ("models", False, 3, 14),
+    "models": ("models", False, 3, 10),
     "tools": ("tools used", False, 2, 12),
     "total_tokens": ("tokens", True, 5, 6),
     "cost": ("cost", True, 4, 4),
@@ -351,11 +358,16 @@ def show_runs(out: Output, runs: Sequence[Any], names: Sequence[str] | None = No
         sample = next((row[name] for row in rows if row[name] is not None), "")
         right = right or (isinstance(sample, int | float) and name not in _LISTED)
         columns.append(Column(name if names else head, right, 9 if names and priority > 6 else priority, least))
-    table = [
-        ["running" if name == "duration" and row[name] is None else cell_text(row[name]) for name in shown]
-        for row in rows
-    ]
-    out.table(columns, table)
+
+    def cell(row: dict[str, Any], name: str) -> str:
+        value = row[name]
+        if name == "duration" and value is None:
+            return "running"
+        if isinstance(value, list) and len(value) > 1 and not names:
+            return f"{value[0]} +{len(value) - 1}"
+        return cell_text(value)
+
+    out.table(columns, [[cell(row, name) for name in shown] for row in rows])
 
 
 def show_calls(out: Output, record: RunRecord) -> None:

@@ -72,6 +72,8 @@ class Session:
         self.as_json = as_json
         self._given = (url, prefix, path)
         self._backend: RedisBackend | None = None
+        self.unreadable = 0
+        """Documents that were left out because they cannot be read."""
 
     @functools.cached_property
     def out(self) -> Output:
@@ -123,6 +125,12 @@ class Session:
                 self._backend = RedisBackend.connect(url, self.prefix, **options)
         return self._backend
 
+    @property
+    def backend(self) -> RedisBackend:
+        """The store, once it is open."""
+        assert self._backend is not None
+        return self._backend
+
     def memory(self) -> RedisBackend:
         """A store in memory, gone at the end."""
         from relay_models.sync import RedisBackend
@@ -146,11 +154,13 @@ def command(
         shared = {**(_STORE if store else {}), **(_JSON if json else {})}
 
         @functools.wraps(function)
-        def run(**values: Any) -> Any:
+        def run(**values: Any) -> None:
             given = {key: values.pop(key, default) for key, (_, default) in (_STORE | _JSON).items()}
             session = Session(**given)
             with guarded(session):
-                return function(session, **values)
+                function(session, **values)
+            if session.unreadable:
+                raise typer.Exit(INCOMPLETE)
 
         parameters = [
             *list(own.parameters.values())[1:],

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from relay_models.sync import RedisBackend
-
 __all__ = ["new_runs", "watch_runs"]
 
 COLUMNS = ["started_at", "agent_id", "run_id", "duration", "llm_calls", "tool_calls", "total_tokens", "models"]
@@ -24,7 +22,7 @@ WIDTHS = {
 }  # fmt: skip
 
 
-def new_runs(backend: RedisBackend, filter: Any, *, interval: float, from_start: bool) -> Iterator[Any]:
+def new_runs(session: Session, filter: Any, *, interval: float, from_start: bool) -> Iterator[Any]:
     """`Run` rows as they are stored, each once, for ever.
 
     Several processes may store at once, each by its own reading of the server's clock, so a run can turn up a little
@@ -32,13 +30,13 @@ def new_runs(backend: RedisBackend, filter: Any, *, interval: float, from_start:
     """
     newest = None
     if not from_start:
-        for run in backend.find_runs(None, order_by="-stored_at", limit=1, columns=True):
+        for run in session.backend.find_runs(None, order_by="-stored_at", limit=1, columns=True):
             newest = run.stored_at
     begin = newest
     shown: dict[tuple[str, str], datetime] = {}
     while True:
         seen = 0
-        for run in _since(backend, filter, newest):
+        for run in _since(session, filter, newest):
             key = (run.agent_id, str(run.run_id))
             if key in shown or (begin is not None and run.stored_at <= begin):
                 continue
@@ -52,13 +50,13 @@ def new_runs(backend: RedisBackend, filter: Any, *, interval: float, from_start:
             time.sleep(interval)
 
 
-def _since(backend: RedisBackend, filter: Any, newest: datetime | None) -> Iterator[Any]:
+def _since(session: Session, filter: Any, newest: datetime | None) -> Iterator[Any]:
     from relay_models.documents import Run
 
     if newest is not None:
         recent = Run.stored_at >= newest - OVERLAP
         filter = recent if filter is None else filter & recent
-    return each_run(backend, filter, "stored_at", None)
+    return each_run(session, filter, "stored_at", None)
 
 
 def watch_runs(
@@ -70,9 +68,10 @@ def watch_runs(
 
     from .output import cell_text
 
+    session.open()
     out = session.out
     columns = list(names) if names else COLUMNS
-    for shown, run in enumerate(new_runs(session.open(), filter, interval=interval, from_start=from_start), 1):
+    for shown, run in enumerate(new_runs(session, filter, interval=interval, from_start=from_start), 1):
         (row,) = to_dicts([run], columns=names if out.as_json else columns)
         if out.as_json:
             out.line(row)

@@ -16,7 +16,7 @@ from .text import number_text, plain
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["ChartData", "chart", "read_rows"]
+__all__ = ["ChartData", "as_mapping", "chart", "read_rows"]
 
 MOST_SERIES = 8
 MOST_BARS = 40
@@ -51,7 +51,7 @@ def read_rows(rows: Iterable[Any]) -> ChartData:
     Raises:
         InvalidConfigurationError: there is no metric to draw.
     """
-    read = tuple(_mapping(row) for row in rows)
+    read = tuple(as_mapping(row) for row in rows)
     names = list(dict.fromkeys(name for row in read for name in row))
     time: str | None = None
     groups, metrics = [], []
@@ -167,7 +167,8 @@ def _lines(figure_type: Any, data: ChartData, metrics: Sequence[str], time: str)
     return figure
 
 
-def _mapping(row: Any) -> Mapping[str, Any]:
+def as_mapping(row: Any) -> Mapping[str, Any]:
+    """A row of an aggregate as a mapping of column names to values."""
     if isinstance(row, Mapping):
         return row
     for name in ("to_dict", "_asdict"):

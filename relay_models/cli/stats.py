@@ -1,0 +1,52 @@
+"""Aggregates as tables and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .session import Session
+
+__all__ = ["show_stats", "stats_rows"]
+
+NONE = "(none)"
+
+
+def stats_rows(rows: Iterable[Any]) -> list[dict[str, Any]]:
+    """The rows as dicts, in the order of their columns."""
+    from relay_models.timeline.charts import as_mapping
+
+    return [dict(as_mapping(row)) for row in rows]
+
+
+def show_stats(session: Session, rows: Iterable[Any]) -> None:
+    """Print the rows; what they are grouped by stands on the left."""
+    from .output import Column, cell_text
+
+    read = stats_rows(rows)
+    if session.as_json:
+        session.out.array(read)
+        return
+    if not read:
+        session.out.print("no runs match")
+        return
+    names = list(dict.fromkeys(name for row in read for name in row))
+    right = {name: _numeric([row.get(name) for row in read]) for name in names}
+    columns = [
+        Column(name, right[name], priority=5 if right[name] else 8, least=6 if right[name] else 10) for name in names
+    ]
+
+    def cell(row: dict[str, Any], name: str) -> str:
+        value = row.get(name)
+        return NONE if value is None and not right[name] else cell_text(value)
+
+    session.out.table(columns, [[cell(row, name) for name in names] for row in read])
+
+
+def _numeric(values: Sequence[Any]) -> bool:
+    known = [value for value in values if value is not None]
+    return bool(known) and all(
+        isinstance(value, int | float | timedelta) and not isinstance(value, datetime | bool) for value in known
+    )
