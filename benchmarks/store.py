@@ -100,7 +100,8 @@ def om_model(client: Any, prefix: str) -> Any:
         "started_at": Field(index=True),
         "duration": Field(index=True, sortable=True),
     }
-    model: Any = type(JsonModel)("OmRun", (JsonModel,), namespace, index=True)
+    metaclass: Any = type(JsonModel)
+    model: Any = metaclass("OmRun", (JsonModel,), namespace, index=True)
     client.execute_command("FT.CREATE", f"{prefix}:om:index", *model.redisearch_schema().split())
     return model
 
@@ -128,7 +129,7 @@ class Benchmark:
     """All ways over one server."""
 
     def __init__(self, url: str | None, path: str | None, count: int, rounds: int) -> None:
-        self.url, self.count, self.rounds = url, count, rounds
+        self.url, self.count, self.rounds = url or "", count, rounds
         self.server = None if url else EmbeddedServer(path)
         self.token = f"bench-{uuid4().hex[:8]}"
         self.ways = Ways()
@@ -136,11 +137,13 @@ class Benchmark:
 
     def client(self) -> Any:
         """A synchronous client."""
-        return redis.Redis.from_url(self.url, protocol=3) if self.url else self.server.client()
+        options: dict[str, Any] = {"protocol": 3}
+        return redis.Redis.from_url(self.url, **options) if self.server is None else self.server.client()
 
     def async_client(self) -> Any:
         """An asynchronous client."""
-        return redis.asyncio.Redis.from_url(self.url, protocol=3) if self.url else self.server.async_client()
+        options: dict[str, Any] = {"protocol": 3}
+        return redis.asyncio.Redis.from_url(self.url, **options) if self.server is None else self.server.async_client()
 
     async def run(self) -> None:
         """Measure everything and leave nothing behind."""

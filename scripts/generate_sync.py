@@ -13,6 +13,7 @@ import tempfile
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import unasync
 
@@ -62,8 +63,9 @@ def generate(source: Path) -> str:
         begin, end = Path(scratch, "_async"), Path(scratch, "_sync")
         begin.mkdir()
         (begin / name).write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
-        rule = unasync.Rule(fromdir="/_async/", todir="/_sync/", additional_replacements=NAMES)
-        unasync.unasync_files([str(begin / name)], [rule])
+        converter: Any = unasync
+        rule = converter.Rule(fromdir="/_async/", todir="/_sync/", additional_replacements=NAMES)
+        converter.unasync_files([str(begin / name)], [rule])
         text = (end / name).read_text(encoding="utf-8")
     return HEADER.format(source=source.relative_to(ROOT).as_posix()) + _reword(text)
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from redis import BlockingConnectionPool, Redis
-from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
-from redis.retry import Retry
+import redis.backoff
+import redis.connection
+import redis.retry
 
 __all__ = [
     "CONNECTIONS",
@@ -16,10 +16,10 @@ __all__ = [
     "Attempt",
     "BlockingConnectionPool",
     "Redis",
-    "Retry",
     "current_loop",
     "embedded_client",
     "iterate",
+    "make_retry",
     "shielded",
     "sleep",
 ]
@@ -27,8 +27,29 @@ __all__ = [
 T = TypeVar("T")
 Attempt = Callable[[], T]
 AnyIterable = Iterable
-CONNECTIONS = {"redis": Connection, "rediss": SSLConnection, "unix": UnixDomainSocketConnection}
+
+# redis-om installs type stubs of a redis-py four major releases ago, so redis-py's own types cannot be had here.
+_connection: Any = redis.connection
+_retry: Any = redis.retry
+_backoff: Any = redis.backoff
+_client: Any = redis
+
+Redis = _client.Redis
+BlockingConnectionPool = _connection.BlockingConnectionPool
+CONNECTIONS: dict[str, Any] = {
+    "redis": _connection.Connection,
+    "rediss": _connection.SSLConnection,
+    "unix": _connection.UnixDomainSocketConnection,
+}
 sleep = time.sleep
+
+# The first pause between attempts and the longest one, in seconds; NeMo Relay's connection manager begins so, too.
+_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+
+
+def make_retry(retries: int) -> Any:
+    """redis-py's own retrying: `retries` further attempts, with pauses that double up to a limit and vary at random."""
+    return _retry.Retry(_backoff.ExponentialWithJitterBackoff(base=_PAUSE, cap=_LONGEST_PAUSE), retries)
 
 
 def current_loop() -> object:

@@ -87,10 +87,8 @@ def strays_command(alias: str) -> list[bytes | str | int]:
 
 def indexed_command(alias: str, keys: Sequence[bytes]) -> list[bytes | str | int]:
     """FT.SEARCH for those of `keys` that are in the index."""
-    return [
-        *("FT.SEARCH", alias, "*", "NOCONTENT", "INKEYS", len(keys), *keys),
-        *("LIMIT", 0, len(keys), "TIMEOUT", 0, "DIALECT", 2),
-    ]
+    command: list[bytes | str | int] = ["FT.SEARCH", alias, "*", "NOCONTENT", "INKEYS", len(keys), *keys]
+    return [*command, "LIMIT", 0, len(keys), "TIMEOUT", 0, "DIALECT", 2]
 
 
 def scan_command(root: bytes, cursor: bytes | int) -> list[bytes | str | int]:

@@ -28,7 +28,8 @@ class Artifacts(BackendBase):
 
     async def load_plan(self, agent_id: str) -> ExecutionPlan | None:
         """The execution plan of an agent."""
-        return await self._load("plan", agent_id)
+        found: ExecutionPlan | None = await self._load("plan", agent_id)
+        return found
 
     async def delete_plan(self, agent_id: str) -> bool:
         """Delete the execution plan of an agent."""
@@ -40,7 +41,8 @@ class Artifacts(BackendBase):
 
     async def load_trie(self, agent_id: str) -> TrieEnvelope | None:
         """The prediction trie of an agent."""
-        return await self._load("trie", agent_id)
+        found: TrieEnvelope | None = await self._load("trie", agent_id)
+        return found
 
     async def delete_trie(self, agent_id: str) -> bool:
         """Delete the prediction trie of an agent."""
@@ -52,7 +54,8 @@ class Artifacts(BackendBase):
 
     async def load_accumulators(self, agent_id: str) -> AccumulatorState | None:
         """The accumulators of an agent."""
-        return await self._load("accumulators", agent_id)
+        found: AccumulatorState | None = await self._load("accumulators", agent_id)
+        return found
 
     async def delete_accumulators(self, agent_id: str) -> bool:
         """Delete the accumulators of an agent."""
@@ -64,7 +67,8 @@ class Artifacts(BackendBase):
 
     async def load_observations(self, agent_id: str) -> list[PromptIR] | None:
         """The prompt observations of an agent or profile key."""
-        return await self._load("observations", agent_id)
+        found: list[PromptIR] | None = await self._load("observations", agent_id)
+        return found
 
     async def delete_observations(self, agent_id: str) -> bool:
         """Delete the prompt observations of an agent or profile key."""
@@ -76,7 +80,8 @@ class Artifacts(BackendBase):
 
     async def load_stability(self, agent_id: str) -> StabilityAnalysisResult | None:
         """The stability result of an agent or profile key."""
-        return await self._load("stability", agent_id)
+        found: StabilityAnalysisResult | None = await self._load("stability", agent_id)
+        return found
 
     async def delete_stability(self, agent_id: str) -> bool:
         """Delete the stability result of an agent or profile key."""

@@ -13,7 +13,7 @@ from relay_models.backend._async.link import Command, Conversation
 from relay_models.backend._collector import collector_paused
 from relay_models.backend._faults import translate
 from relay_models.backend._io_async import AnyIterable, iterate
-from relay_models.backend._listing import first_page, next_page, page_command, texts_command
+from relay_models.backend._listing import Page, first_page, next_page, page_command, texts_command
 from relay_models.backend._replies import KeyRow, decode_body, decode_key_page, decode_texts
 from relay_models.backend._reports import RefusedRecord, StoreReport, refusal_text
 from relay_models.documents import encode_run, merge_run
@@ -169,7 +169,7 @@ class Runs(BackendBase):
 
     async def _key_pages(self, agent_id: str) -> AsyncIterator[list[KeyRow]]:
         """The keys of an agent's runs in list order, by pages that begin after the last row, never by offset."""
-        page = first_page(_KEYS_PER_PAGE)
+        page: Page | None = first_page(_KEYS_PER_PAGE)
         while page is not None:
             command = page_command(self._keys.alias("run"), agent_id, page, self._query_ms)
             rows, warnings = decode_key_page(await self._indexes.ask(*command))

@@ -30,7 +30,8 @@ class Artifacts(BackendBase):
 
     def load_plan(self, agent_id: str) -> ExecutionPlan | None:
         """The execution plan of an agent."""
-        return self._load("plan", agent_id)
+        found: ExecutionPlan | None = self._load("plan", agent_id)
+        return found
 
     def delete_plan(self, agent_id: str) -> bool:
         """Delete the execution plan of an agent."""
@@ -42,7 +43,8 @@ class Artifacts(BackendBase):
 
     def load_trie(self, agent_id: str) -> TrieEnvelope | None:
         """The prediction trie of an agent."""
-        return self._load("trie", agent_id)
+        found: TrieEnvelope | None = self._load("trie", agent_id)
+        return found
 
     def delete_trie(self, agent_id: str) -> bool:
         """Delete the prediction trie of an agent."""
@@ -54,7 +56,8 @@ class Artifacts(BackendBase):
 
     def load_accumulators(self, agent_id: str) -> AccumulatorState | None:
         """The accumulators of an agent."""
-        return self._load("accumulators", agent_id)
+        found: AccumulatorState | None = self._load("accumulators", agent_id)
+        return found
 
     def delete_accumulators(self, agent_id: str) -> bool:
         """Delete the accumulators of an agent."""
@@ -66,7 +69,8 @@ class Artifacts(BackendBase):
 
     def load_observations(self, agent_id: str) -> list[PromptIR] | None:
         """The prompt observations of an agent or profile key."""
-        return self._load("observations", agent_id)
+        found: list[PromptIR] | None = self._load("observations", agent_id)
+        return found
 
     def delete_observations(self, agent_id: str) -> bool:
         """Delete the prompt observations of an agent or profile key."""
@@ -78,7 +82,8 @@ class Artifacts(BackendBase):
 
     def load_stability(self, agent_id: str) -> StabilityAnalysisResult | None:
         """The stability result of an agent or profile key."""
-        return self._load("stability", agent_id)
+        found: StabilityAnalysisResult | None = self._load("stability", agent_id)
+        return found
 
     def delete_stability(self, agent_id: str) -> bool:
         """Delete the stability result of an agent or profile key."""

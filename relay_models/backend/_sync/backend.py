@@ -8,7 +8,6 @@ import os
 from types import TracebackType
 from typing import Any
 
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from relay_models.backend._sync.artifacts import Artifacts
@@ -17,7 +16,7 @@ from relay_models.backend._sync.link import Link
 from relay_models.backend._sync.queries import Queries
 from relay_models.backend._sync.runs import Runs
 from relay_models.backend._faults import translate
-from relay_models.backend._io_sync import CONNECTIONS, BlockingConnectionPool, Redis, Retry, embedded_client
+from relay_models.backend._io_sync import CONNECTIONS, BlockingConnectionPool, Redis, embedded_client, make_retry
 from relay_models.backend._urls import Target, parse_target, scrub, target_of_client
 from relay_models.documents import Keys
 from relay_models.embedded import EmbeddedError, EmbeddedServer
@@ -68,7 +67,7 @@ class RedisBackend(Runs, Artifacts, Queries):
         options: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": connect_timeout, "protocol": 3}
         options.update(target.options)
         # The link retries whole operations; a second layer below it would multiply the attempts.
-        options["retry"] = Retry(NoBackoff(), 0)
+        options["retry"] = make_retry(0)
         try:
             kind = CONNECTIONS[target.scheme]
             kind(**options)  # an option that does not exist is found out here, not at the first command

@@ -10,11 +10,10 @@ from types import TracebackType
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from relay_models.backend._faults import retryable, translate
-from relay_models.backend._io_sync import Attempt, Retry, current_loop, shielded
+from relay_models.backend._io_sync import Attempt, current_loop, make_retry, shielded
 from relay_models.backend._urls import Target
 from relay_models.errors import InvalidConfigurationError, StorageError
 
@@ -22,9 +21,6 @@ __all__ = ["Command", "Conversation", "Link"]
 
 Command = Sequence[bytes | str | int]
 T = TypeVar("T")
-
-# The first pause and the longest one, in seconds; NeMo Relay's connection manager starts at the same 100 ms.
-_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
 
 class Link:
@@ -40,7 +36,7 @@ class Link:
         self.reconnects = 0
         self.closed = False
         self._pool = client.connection_pool
-        self._retry = Retry(ExponentialWithJitterBackoff(base=_PAUSE, cap=_LONGEST_PAUSE), retries)
+        self._retry = make_retry(retries)
         self._loop: object = None
         self._known: WeakSet[Any] = WeakSet()
 

@@ -13,7 +13,7 @@ from relay_models.backend._faults import translate
 from relay_models.backend._listing import agents_command
 from relay_models.backend._replies import decode_agents
 from relay_models.backend._reports import AgentSummary
-from relay_models.documents import DOCUMENTS, Run
+from relay_models.documents import ARTIFACT_KINDS, DOCUMENTS, Run
 from relay_models.errors import CorruptDocumentError, CorruptDocumentsError, QueryError
 from relay_models.query.filters import as_expression
 from relay_models.query.find import RunPage, RunQuery, count_steps, find_steps
@@ -138,8 +138,8 @@ class Queries(BackendBase):
 
         Takes what `find_runs` takes, with the columns of the kind's document (``Plan.agent_id == "planner"``).
         """
-        if kind not in DOCUMENTS or kind == "run":
-            names = ", ".join(repr(name) for name in DOCUMENTS if name != "run")
+        if kind not in ARTIFACT_KINDS:
+            names = ", ".join(map(repr, ARTIFACT_KINDS))
             raise QueryError(f"there are no artefacts of the kind {kind!r}: it is one of {names}")
         document = DOCUMENTS[kind]
         steps = find_steps(

@@ -25,12 +25,13 @@ async def runs(backend: RedisBackend) -> list[Any]:
 
 
 async def test_a_filter_finds_full_records_newest_first(backend: RedisBackend, runs: list[Any]) -> None:
-    page = await backend.find_runs((Run.agent_id == "agent|1") & (Run.duration > timedelta(seconds=4)), limit=100)
-    wanted = [run for run in reversed(runs) if run.agent_id == "agent|1" and run.duration and run.duration > timedelta(seconds=4)]
+    long = timedelta(seconds=4)
+    page = await backend.find_runs((Run.agent_id == "agent|1") & (Run.duration > long), limit=100)
+    wanted = [run for run in reversed(runs) if run.agent_id == "agent|1" and run.duration and run.duration > long]
     assert as_value(page.records) == as_value(wanted)
     assert page.complete
     assert page.next is None
-    assert await backend.count_runs((Run.agent_id == "agent|1") & (Run.duration > timedelta(seconds=4))) == len(wanted)
+    assert await backend.count_runs((Run.agent_id == "agent|1") & (Run.duration > long)) == len(wanted)
 
 
 async def test_the_filter_language_and_queries_are_taken_too(backend: RedisBackend, runs: list[Any]) -> None:
