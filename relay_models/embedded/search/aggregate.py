@@ -275,7 +275,7 @@ def _filtered(evaluate: Callable[[Row], Value], rows: Iterator[Row]) -> Iterator
 
 def _sorted(keys: list[tuple[bytes, bool]], most: int, rows: Iterator[Row]) -> Iterator[Row]:
     compare = compare_rows(keys)
-    ascending = keys[0][1] if keys else True
+    ascending = keys[-1][1] if keys else True
 
     def order(left: tuple[int, Row], right: tuple[int, Row]) -> int:
         result = compare(left[1], right[1])

@@ -20,6 +20,8 @@ Getter = Callable[[Any], "list[Any]"]
 
 TAGS, NUMBERS, WORDS, MISSING = 1, 2, 4, 8
 MAXIMUM_TAG_LENGTH = 4096
+STEM_WEIGHT = 0.2
+"""What a stem counts against the word itself."""
 PLACES_BETWEEN_VALUES = 99
 """How far apart the words of two values of one TEXT field are (MULTI_TEXT_SLOP's default, less one)."""
 
@@ -207,7 +209,7 @@ class Indexer:
                     self._text(row, field, content, language)
         flags = ((row.tags, TAGS), (row.numbers, NUMBERS), (row.words, WORDS), (row.missing, MISSING))
         row.many = sum(flag for rows, flag in flags if rows)
-        row.length = row.place
+        row.top = max((count for _, count, _ in row.words.values()), default=0)
         return row
 
     def _number(self, row: _Row, field: FieldSpec, content: Any, value: int | None) -> None:
@@ -255,24 +257,24 @@ class Indexer:
 
     def _text(self, row: _Row, field: FieldSpec, content: Any, language: str) -> None:
         values = content if type(content) is list else [content]
-        words, bit = row.words, 1 << field.bit
+        bit = 1 << field.bit
+        count, stem_count = max(1, int(field.weight)), max(1, int(field.weight * STEM_WEIGHT))
         for number, value in enumerate(values):
             if number:
                 row.place += PLACES_BETWEEN_VALUES
             if not value and field.index_empty:
                 row.place += 1
-                _add_word(row, b"", bit, row.place, 1)
+                _add_word(row, b"", bit, row.place, count)
+                row.length += count
                 continue
-            for word in tokens(value, self._stop_words):
+            for found in tokens(value, self._stop_words):
                 row.place += 1
-                _add_word(row, word.term, bit, row.place, 1)
+                _add_word(row, found.term, bit, row.place, count)
+                row.length += count
                 if not field.nostem:
-                    stemmed = stem(word.term, language)
-                    if stemmed is not None and stemmed != word.term:
-                        _add_word(row, b"+" + stemmed, bit, row.place, 1)
-        for word, (_, count, _places) in words.items():
-            if count > row.top and word[:1] != b"+":
-                row.top = count
+                    stemmed = stem(found.term, language)
+                    if stemmed is not None and stemmed != found.term:
+                        _add_word(row, b"+" + stemmed, bit, row.place, stem_count)
 
 
 def _add_word(row: _Row, word: bytes, bit: int, place: int, count: int) -> None:

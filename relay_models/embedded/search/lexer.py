@@ -114,8 +114,8 @@ def scan(query: bytes) -> tuple[Symbol, ...]:
             continue
         offset = position
         if kind in _COMPARISONS:
-            name, operand = found[1].rstrip(), found[2]
-            symbols.append(Symbol("MODIFIER", offset, name, name))
+            field, operand = found[1].rstrip(), found[2]
+            symbols.append(Symbol("MODIFIER", offset, field, field))
             symbols.append(Symbol(kind, offset, kind.encode()))
             sign, bare = 1, operand
             if operand[:1] in b"+-" and operand[1:2] == b"$":

@@ -25,6 +25,7 @@ def format_sort_key(value: float) -> bytes:
 
 
 def format_score(value: float) -> bytes:
-    """A score as RESP2 prints it: 17 significant digits at most."""
-    text = "%.17g" % value
-    return text.encode()
+    """A score as RESP2 prints it: as short as it can be told."""
+    if math.isfinite(value) and value == int(value) and abs(value) < 1e17:
+        return b"%d" % int(value)
+    return repr(value).encode()

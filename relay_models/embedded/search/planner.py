@@ -86,7 +86,7 @@ class Planner:
         self._connection = connection
         self._spec = spec
         self._tables = Tables(spec.number)
-        self._settings = settings
+        self.settings = settings
         self._fields = fields
         self._slop = slop
         self._in_order = in_order
@@ -146,13 +146,13 @@ class Planner:
 
     # Text
 
-    def _mask(self, node: Node) -> int | None:
+    def mask(self, node: Node) -> int | None:
         """The fields a node looks in, or None for all of them."""
         fields = node.fields & self._fields & self._every_field
         return None if fields == self._every_field else fields
 
     def _words(self, words: Sequence[bytes], node: Node) -> str:
-        mask = self._mask(node)
+        mask = self.mask(node)
         if not words or mask == 0:
             return NOTHING
         self.arguments += words
@@ -164,14 +164,14 @@ class Planner:
 
     def expand(self, node: Prefix | Pattern | Fuzzy) -> list[bytes]:
         """The indexed words that an incomplete word stands for."""
-        limit = self._settings.numbers["MAXEXPANSIONS"]
+        limit = self.settings.numbers["MAXEXPANSIONS"]
         if isinstance(node, Fuzzy):
             return self._vocabulary(lambda word: within_distance(node.text, word, node.distance), limit)
         if isinstance(node, Pattern):
             regex = wildcard_regex(fold(node.text))
             return self._vocabulary(lambda word: regex.match(word) is not None, limit)
         text = fold(node.text)
-        if len(text) < self._settings.numbers["MINPREFIX"]:
+        if len(text) < self.settings.numbers["MINPREFIX"]:
             return []
         if node.at_end:
             if node.at_start:
@@ -226,7 +226,7 @@ class Planner:
         documents = set(children[0]).intersection(*children[1:])
         found = [docid for docid in documents if _fits([places[docid] for places in children], slop, in_order)]
         if rest:
-            others = Planner(self._connection, self._spec, self._settings, fields=self._fields)
+            others = Planner(self._connection, self._spec, self.settings, fields=self._fields)
             both = Phrase()
             both.children = [*rest, Everything()]
             condition = others.condition(both)
@@ -248,7 +248,7 @@ class Planner:
             return None
         found: set[int] | None = None
         if isinstance(node, Phrase):
-            own = Planner(self._connection, self._spec, self._settings, fields=self._fields)
+            own = Planner(self._connection, self._spec, self.settings, fields=self._fields)
             condition = own.condition(node)
             sql = f"SELECT d.docid FROM {self._tables.docs} d WHERE {condition}"
             found = {docid for (docid,) in self._connection.execute(sql, own.arguments)}
@@ -260,7 +260,7 @@ class Planner:
         return {docid: sorted(here) for docid, here in merged.items()}
 
     def _word_places(self, words: Iterable[bytes], node: Node) -> Places:
-        mask = self._mask(node)
+        mask = self.mask(node)
         places: Places = {}
         for word in words:
             sql = f"SELECT docid, fields, places FROM {self._tables.words} WHERE word = ?"
@@ -329,6 +329,26 @@ class Planner:
                 self._tag_part(field, child, parts)
         return self._any(parts)
 
+    def tag_values(self, node: Tag) -> list[bytes]:
+        """The tags that a node's incomplete tags stand for, as many as MAXEXPANSIONS allows."""
+        field, found = node.field, []
+        for child in node.children:
+            if not isinstance(child, (Prefix, Pattern)):
+                continue
+            column = f"v{field.number}"
+            test, arguments = self._tag_test(field, child, column)
+            if test == NOTHING:
+                continue
+            sql = f"SELECT {column} FROM {self._tables.docs} WHERE {test}"
+            if field.many:
+                side, more = self._tag_test(field, child, "tag")
+                sql += f" UNION SELECT tag FROM {self._tables.tags} WHERE field = ? AND {side}"
+                arguments = [*arguments, field.number, *more]
+            limit = self.settings.numbers["MAXEXPANSIONS"]
+            sql = f"SELECT DISTINCT * FROM ({sql}) ORDER BY 1 LIMIT ?"
+            found += [value for (value,) in self._connection.execute(sql, (*arguments, limit))]
+        return found
+
     def _tag_part(self, field: FieldSpec, child: Prefix | Pattern, parts: list[str]) -> None:
         for column, side in ((f"d.v{field.number}", False), ("tag", True)):
             if side and not field.many:
@@ -348,7 +368,7 @@ class Planner:
             pattern = child.text if field.case_sensitive else fold(child.text)
             return f"ft_fits({column}, ?)", [pattern]
         text = self._tag_text(field, child.text)
-        if len(text) < self._settings.numbers["MINPREFIX"]:
+        if len(text) < self.settings.numbers["MINPREFIX"]:
             return NOTHING, []
         if not child.at_end:
             end = _after(text)

@@ -131,7 +131,7 @@ class _Search:
     def _scored(self, offset: int, limit: int) -> tuple[int, list[Hit]]:
         found = scores(self._selection, self._request)
         # Python's sort is stable and the hits come by docid, so equal scores keep that order.
-        order = sorted(found, key=lambda hit: -hit[2])
+        order = sorted(found, key=lambda hit: -hit[2] if hit[2] == hit[2] else 0.0)
         return len(found), order[offset : offset + limit]
 
     def _sorted(self, offset: int, limit: int) -> tuple[int, list[Hit]]:
@@ -183,13 +183,13 @@ class _Search:
             sort_put = reader.sort_value(self._sort_field)
         puts = None
         if request.returns is not None:
-            puts = [(name, reader.field(name, path)) for name, path in request.returns]
+            puts = [reader.field(name, path) for name, path in request.returns]
         marks = None
         if request.markup.highlight or request.markup.summarize:
             from relay_models.embedded.search.highlight import Marker
 
             marks = Marker(self._spec, self._selection, request)
-        results = []
+        results: list[tuple[Hit, Any, dict[bytes, Value] | None]] = []
         for hit in hits:
             key = hit[1]
             if request.no_content and sort_put is None:
@@ -219,7 +219,7 @@ class _Search:
 
     def _returned(self, puts: Any, key: bytes, document: Any, row: dict[bytes, Value]) -> dict[bytes, Value]:
         found: dict[bytes, Value] = {}
-        for name, put in puts:
+        for put in puts:
             put(key, document, found)
         # The field that the hits are sorted by was read first, so it comes first.
         return {name: found[name] for name in dict.fromkeys((*row, *found)) if name in found}

@@ -11,7 +11,7 @@ __all__ = ["compare", "compare_rows"]
 
 
 def compare(left: Value, right: Value) -> int:
-    """Negative, 0 or positive. Null comes before everything; a number and a text are compared as numbers if they can."""
+    """Negative, 0 or positive. Null comes first; a number and a text are compared as numbers if they can."""
     left, right = single(left), single(right)
     if left is None or right is None:
         return (left is not None) - (right is not None)
