@@ -155,7 +155,10 @@ def command(
 
         @functools.wraps(function)
         def run(**values: Any) -> None:
-            given = {key: values.pop(key, default) for key, (_, default) in (_STORE | _JSON).items()}
+            # A command without a store may have a --path of its own.
+            given = {
+                key: values.pop(key) if key in shared else default for key, (_, default) in (_STORE | _JSON).items()
+            }
             session = Session(**given)
             with guarded(session):
                 function(session, **values)
