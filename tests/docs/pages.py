@@ -37,7 +37,7 @@ from sybil.parsers.markdown.lexers import DirectiveInHTMLCommentLexer, RawFenced
 
 ROOT = Path(__file__).parents[2]
 TITLED = re.compile(r"(?P<language>[\w-]+)(?P<options>[^\n]*)$\n", re.MULTILINE)
-SERVER = re.compile(r"(?:localhost|127\.0\.0\.1):6379")
+SERVER = re.compile(r"(?:localhost|127\.0\.0\.1):6379|(?<=redis-cli )-p 6379")
 CHECKER = doctest.OutputChecker()
 
 
@@ -68,7 +68,10 @@ class Page:
             return source
         if self._server is None:
             self._server = self.start_server()
-        return SERVER.sub(self._server, source)
+        host, _, port = self._server.partition(":")
+        return SERVER.sub(
+            lambda found: f"-h {host} -p {port}" if found[0].startswith("-p") else f"{host}:{port}", source
+        )
 
     def python(self, example: Example) -> None:
         source = self.located(str(example.parsed))

@@ -59,7 +59,9 @@ def test_the_rules_are_what_is_needed(real_redis_url: str) -> None:
         refused = [entry for entry in admin.acl_log() if entry["username"] == user]
         assert not refused
         # Without any one of the rules something is refused: none of them is too much.
-        for rule in (rule for rule in given if rule.startswith("+") and rule.split("|")[0] not in ("+client", "+hello")):
+        for rule in (
+            rule for rule in given if rule.startswith("+") and rule.split("|")[0] not in ("+client", "+hello")
+        ):
             admin.execute_command("ACL", "SETUSER", user, "-" + rule[1:])
             for name in admin.execute_command("FT._LIST"):
                 if name.startswith(prefix.encode()):
