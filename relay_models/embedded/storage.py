@@ -26,8 +26,9 @@ Sync = Literal["process", "power"]
 APPLICATION_ID: Final = 0x52656C4D  # "RelM"
 FORMAT: Final = 1
 SQLITE_HEADER: Final = b"SQLite format 3\0"
-# What opening may spend on looking through the file. A small file is checked whole, a large one in part.
-CHECK_SECONDS: Final = 0.1
+# A file up to this size is looked through whole when it is opened; of a larger one, samples for so long.
+CHECKED_WHOLE: Final = 8 * 1024 * 1024
+CHECK_SECONDS: Final = 0.05
 
 SCHEMA: Final = """
 CREATE TABLE keys (
@@ -130,23 +131,35 @@ class Storage:
                     os.unlink(path + "-shm")
 
     def _look_through(self, connection: sqlite3.Connection) -> None:
-        """Check structure and checksums for as long as opening may take."""
-        deadline = time.monotonic() + CHECK_SECONDS
-        connection.execute("SELECT id, db, key, kind, expire, checksum FROM keys ORDER BY id DESC LIMIT 1").fetchone()
+        """Check structure and checksums: of a small file all of them, of a large one as many as time allows."""
         connection.execute("SELECT id, part, value, expire FROM parts LIMIT 1").fetchone()
-        connection.set_progress_handler(lambda: time.monotonic() > deadline, 1000)
-        try:
+        select = "SELECT id, key, value, checksum FROM keys"
+        last = connection.execute(f"{select} ORDER BY id DESC LIMIT 1").fetchone()
+        if last is None:
+            return
+        self._check_value(*last)
+        if os.path.getsize(self.path) <= CHECKED_WHOLE:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
-                raise DamagedFileError(f"{self.path} is damaged ({verdict}); restore it from a backup")
-            for key, value, checksum in connection.execute("SELECT key, value, checksum FROM keys"):
-                if zlib.crc32(value) != checksum:
-                    raise DamagedFileError(f"{self.path} is damaged (the value of {key!r}); restore it from a backup")
-                if time.monotonic() > deadline:
-                    break
-        except sqlite3.OperationalError as error:
-            if "interrupted" not in str(error):
-                raise
+                raise self._damaged(verdict)
+            for row in connection.execute(select):
+                self._check_value(*row)
+            return
+        deadline = time.monotonic() + CHECK_SECONDS
+        step = max(1, last[0] // 100)
+        for start in range(1, last[0], step):
+            row = connection.execute(f"{select} WHERE id >= ? LIMIT 1", (start,)).fetchone()
+            if row is not None:
+                self._check_value(*row)
+            if time.monotonic() > deadline:
+                return
+
+    def _check_value(self, id: int, key: bytes, value: bytes, checksum: int) -> None:
+        if zlib.crc32(value) != checksum:
+            raise self._damaged(f"the value of {key!r}")
+
+    def _damaged(self, what: str) -> DamagedFileError:
+        return DamagedFileError(f"{self.path} is damaged ({what}); restore it from a backup")
 
     def _open(self, sync: Sync) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, cached_statements=256)

@@ -148,6 +148,7 @@ def test_damage_found_later_is_told_too(tmp_path: Path, monkeypatch: pytest.Monk
     path = filled(tmp_path / "state.db", 20)
     content = path.read_bytes()
     path.write_bytes(content.replace(b'"n":13,', b'"n":99,'))
+    monkeypatch.setattr("relay_models.embedded.storage.CHECKED_WHOLE", 0)
     monkeypatch.setattr("relay_models.embedded.storage.CHECK_SECONDS", -1)
     import redis
 
