@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import BufferedReader
+from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -121,10 +121,14 @@ def _seekable(path: str) -> Iterator[BinaryIO]:
         except IsADirectoryError:
             raise InvalidConfigurationError(f"{path} is a directory, not a capture") from None
     with source, tempfile.TemporaryFile() as copy:
-        head = cast(BufferedReader, source).peek(2)[:2]
-        if head != GZIP and source.seekable():
-            yield source
-            return
+        head = source.read(2)
+        if source.seekable():
+            source.seek(0)
+            if head != GZIP:
+                yield source
+                return
+        else:
+            source = cast(BinaryIO, BufferedReader(_Begun(head, source)))
         if head == GZIP:
             try:
                 with gzip.open(source) as unpacked:
@@ -135,6 +139,23 @@ def _seekable(path: str) -> Iterator[BinaryIO]:
             shutil.copyfileobj(source, copy)
         copy.seek(0)
         yield cast(BinaryIO, copy)
+
+
+class _Begun(RawIOBase):
+    """A stream whose first bytes were read already."""
+
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        self._head = head
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._head or self._rest.read(len(buffer))
+        self._head = b""
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def find_prefix(file: BinaryIO) -> str:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from relay_models.errors import InvalidConfigurationError, NotFoundError, QueryError, SerializationError
+
 from .session import Session, command
 
 if TYPE_CHECKING:
@@ -156,12 +158,11 @@ def _write_export(
 ) -> None:  # fmt: skip
     import sys
 
-    from relay_models.errors import InvalidConfigurationError
     from relay_models.export import write_csv, write_jsonl, write_parquet
 
     if format is None:
         ending = target.rpartition(".")[2].lower()
-        format = Format(ending) if ending in Format else Format.jsonl
+        format = next((known for known in Format if known == ending), Format.jsonl)
     if rows is None:
         rows = Rows.runs if format is not Format.jsonl or names else Rows.records
     if rows is Rows.records and (format is not Format.jsonl or names):
@@ -244,7 +245,9 @@ def split_names(text: str | None) -> list[str] | None:
     """Names from a comma-separated option."""
     if text is None:
         return None
-    return [name.strip() for name in text.split(",") if name.strip()]
+    if names := [name.strip() for name in text.split(",") if name.strip()]:
+        return names
+    raise InvalidConfigurationError("a list of column names is wanted, such as agent_id,duration")
 
 
 def split_metrics(text: str) -> list[str]:
@@ -288,12 +291,24 @@ def each_run(session: Session, filter: Any, order: str, limit: int | None, *, bo
         for error in page.corrupt:
             session.unreadable += 1
             session.out.complain(str(error))
-        yield from page
+        for run in page:
+            if not bodies or _readable(session, run):
+                yield run
         after = page.next
         if after is None:
             return
         if left is not None:
             left -= len(page)
+
+
+def _readable(session: Session, run: Any) -> bool:
+    """Whether the record of a row can be read; if not, that is said."""
+    try:
+        return run.record is not None
+    except SerializationError as error:
+        session.unreadable += 1
+        session.out.complain(f"run {run.run_id} of agent {run.agent_id!r}: {error}")
+        return False
 
 
 def find_one(session: Session, wanted: str, agent: str | None) -> RunRecord:
@@ -304,7 +319,6 @@ def find_one(session: Session, wanted: str, agent: str | None) -> RunRecord:
         QueryError: several begin so.
     """
     from relay_models.documents import Run
-    from relay_models.errors import NotFoundError, QueryError
 
     backend = session.open()
     of_agent = None if agent is None else Run.agent_id == agent

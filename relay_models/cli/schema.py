@@ -43,6 +43,6 @@ def register(app: typer.Typer) -> None:
         as_json = session.as_json if format is None else format is SchemaFormat.json_schema
         if as_json:
             one = None if type_ is None else json_schema(find_kind(type_))
-            session.out.object(one if one is not None else {kind.name: json_schema(kind) for kind in KINDS})
+            session.out.object(one if one is not None else {name: json_schema(kind) for name, kind in KINDS.items()})
         else:
             sys.stdout.write((overview_page() if type_ is None else kind_page(find_kind(type_))).rstrip() + "\n")

@@ -153,7 +153,7 @@ def _said(where: Target | str) -> Iterator[None]:
     try:
         yield
     except (EmbeddedError, RedisError) as error:
-        raise translate(error, Target(where, {}) if isinstance(where, str) else where) from None
+        raise translate(error, Target(where, "embedded", {}) if isinstance(where, str) else where) from None
 
 
 def glob_escaped(text: str) -> str:
