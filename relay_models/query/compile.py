@@ -118,7 +118,7 @@ class _Compiler:
             return query
         if query is _ALWAYS or query is _NEVER:
             return _NEVER if query is _ALWAYS else _ALWAYS
-        return f"-{query}"
+        return query[1:] if query.startswith("-") else f"-{query}"
 
     def _join(self, parts: Sequence[Expression], negated: bool, every: bool) -> str:
         neutral, decisive = (_ALWAYS, _NEVER) if every else (_NEVER, _ALWAYS)
@@ -165,7 +165,7 @@ class _Compiler:
     def _pattern(self, node: ast.Pattern) -> str:
         name = node.column.name
         if _fits_all(node):
-            return f"(-ismissing(@{name}))" if node.column.nullable else _ALWAYS
+            return f"-ismissing(@{name})" if node.column.nullable else _ALWAYS
         return self._tags(name, [text for text in self.values.get(name, ()) if node.fits(text)])
 
     def _phrase(self, column: Column[Any], words: tuple[str, ...], begins: bool) -> str:

@@ -83,6 +83,9 @@ class Expression:
 
         return print_expression(self)
 
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Everything(Expression):

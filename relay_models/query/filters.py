@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import QueryError
+from ..errors import QueryError, UnknownColumnError
 from .columns import Column
-from .expression import Everything, Expression, all_of
+from .expression import Everything, Expression, all_of, values_of
 from .redis_om import is_redis_om, translate
 
 __all__ = ["as_expression"]
@@ -21,6 +21,7 @@ def as_expression(filter: Any, columns: dict[str, Column[Any]] | None = None) ->
     if filter is None:
         return Everything()
     if isinstance(filter, Expression):
+        _check_columns(filter, columns)
         return filter
     if is_redis_om(filter):
         return translate(filter, columns)
@@ -37,3 +38,13 @@ def as_expression(filter: Any, columns: dict[str, Column[Any]] | None = None) ->
         f"a filter is an expression such as Run.agent_id == 'planner', text of the filter language, or None for "
         f"everything; not {filter!r} ({type(filter).__name__})"
     )
+
+
+def _check_columns(filter: Expression, columns: dict[str, Column[Any]] | None) -> None:
+    if columns is None:
+        from ..documents.run import Run
+
+        columns = Run.columns()
+    unknown = values_of([filter]) - columns.keys()
+    if unknown:
+        raise UnknownColumnError(f"there is no column {', '.join(sorted(unknown))} here; there are {', '.join(columns)}")
