@@ -109,6 +109,6 @@ def _head(out: Output, title: str, told: str) -> None:
 
 def _busiest(backend: RedisBackend) -> RunRecord:
     """The run with the most calls."""
-    (run,) = backend.find_runs(None, order_by="-calls", limit=1, columns=False)
-    record: RunRecord = run.record
+    runs: list[Any] = list(backend.find_runs(None, order_by="-calls", limit=1))
+    record: RunRecord = runs[0].record
     return record

@@ -174,14 +174,13 @@ def _write_export(
     session.open()
     runs = each_run(session, make_filter(where, agent), order, limit or None, bodies=rows is not Rows.runs)
     sink: Any = sys.stdout.buffer if target == "-" else target
+    table: Any = None if rows is Rows.records else rows.value
     match format:
         case Format.jsonl:
-            count = write_jsonl(runs, sink, rows=None if rows is Rows.records else rows.value, columns=names)
+            count = write_jsonl(runs, sink, rows=table, columns=names)
         case Format.csv:
-            table: Any = rows.value
             count = write_csv(runs, sink, rows=table, columns=names, escape_formulas=not keep_formulas)
         case Format.parquet:
-            table = rows.value
             count = write_parquet(runs, sink, rows=table, columns=names)
     if target == "-":
         sys.stdout.flush()
@@ -311,6 +310,11 @@ def _readable(session: Session, run: Any) -> bool:
         return False
 
 
+def _record(run: Any) -> RunRecord:
+    record: RunRecord = run.record
+    return record
+
+
 def find_one(session: Session, wanted: str, agent: str | None) -> RunRecord:
     """The run with this id, or the only one whose id begins so, or the latest.
 
@@ -325,11 +329,13 @@ def find_one(session: Session, wanted: str, agent: str | None) -> RunRecord:
     if wanted == "latest":
         page = backend.find_runs(of_agent, order_by="-started_at", limit=1, columns=False)
         for run in page:
-            return run.record
+            return _record(run)
         raise NotFoundError("no runs are stored" if agent is None else f"agent {agent!r} has no runs")
     run_id = wanted.strip().rstrip("….").lower()  # as a table that had to cut it shows it
     matches = Run.run_id == run_id if len(run_id) == 36 else Run.run_id.startswith(run_id)
-    found = list(backend.find_runs(matches if of_agent is None else matches & of_agent, limit=3, columns=False))
+    found: list[Any] = list(
+        backend.find_runs(matches if of_agent is None else matches & of_agent, limit=3, columns=False)
+    )
     if not found:
         raise NotFoundError(f"there is no run {wanted!r}" + ("" if agent is None else f" of agent {agent!r}"))
     if len(found) > 1:
@@ -338,7 +344,7 @@ def find_one(session: Session, wanted: str, agent: str | None) -> RunRecord:
             raise QueryError(f"several agents have a run {wanted}: {agents}; --agent says which")
         shown = ", ".join(str(run.run_id) for run in found[:2])
         raise QueryError(f"several runs begin with {wanted!r}: {shown}, …")
-    return found[0].record
+    return _record(found[0])
 
 
 # name -> (head, right, priority, least)

@@ -118,7 +118,7 @@ def _restore(app: typer.Typer) -> None:
 
 
 @contextmanager
-def _client(session: Session, *, must_exist: bool = True) -> Iterator[redis.Redis]:
+def _client(session: Session, *, must_exist: bool = True) -> Iterator[redis.Redis[bytes]]:
     """A plain client of the store's server, past the indexes: a dump may be of a store that has none yet."""
     import redis
 

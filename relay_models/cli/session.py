@@ -175,7 +175,7 @@ def command(
         ordered = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
         run.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in ordered}
-        del run.__wrapped__  # type: ignore[attr-defined]  # else typer reads the inner signature
+        del run.__wrapped__  # else typer reads the inner signature
         app.command(name, **options)(run)
         return function
 
