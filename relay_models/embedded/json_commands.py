@@ -144,33 +144,26 @@ class JsonWriteCommands:
             return None
         if compiled.is_root:
             document = JsonDocument(written, value)
-        self._store(key, compiled, document)
+        key.update(document)  # a time to live stays
         return OK
-
-    @staticmethod
-    def _store(key: CommandItem, path: JSONPath, document: JsonDocument) -> None:
-        if path.is_root:
-            key.value = document  # a new document at the root has no TTL
-        else:
-            key.update(document)
 
     @command("json.mset", fixed=(Key(), bytes, bytes), repeat=(Key(), bytes, bytes), flags=FLAGS)
     def engine_json_mset(self, *args: Any) -> SimpleString:
         triples = [(args[at], parse_path(args[at + 1]), parse_json(args[at + 2])) for at in range(0, len(args), 3)]
         # All or nothing: what cannot be set is found before anything is. Keys named twice see the earlier change.
         pending: dict[bytes, CommandItem] = {}
-        plans: list[tuple[CommandItem, JSONPath, JsonDocument]] = []
+        plans: list[tuple[CommandItem, JsonDocument]] = []
         for item, path, value in triples:
             known = pending.setdefault(item.key, CommandItem(item.key, item.db, item.db.get(item.key)))
             document = self._set(known, path, value, None)
             if document is not None:
                 document.forget_value()
                 known.update(document)
-                plans.append((item, path, document))
-        for item, path, document in plans:
+                plans.append((item, document))
+        for item, document in plans:
             for same, _, _ in triples:
                 if same.key == item.key:
-                    self._store(same, path, document)
+                    same.update(document)
         return OK
 
     @command("json.merge", fixed=(Key(), bytes, bytes), flags=FLAGS)
@@ -181,7 +174,7 @@ class JsonWriteCommands:
         if document is None:
             if not compiled.is_root:
                 raise SimpleError(NOT_AT_ROOT)
-            key.value = JsonDocument.of(patch)
+            key.update(JsonDocument.of(patch))
             return OK
         root = document.value
         matches = compiled.matches(root)
@@ -231,7 +224,12 @@ class JsonWriteCommands:
         replies: list[Any] = []
         changed = False
         for match in compiled.matches(root):
-            outcome = change(match.value)
+            try:
+                outcome = change(match.value)
+            except SimpleError:
+                if changed:  # the matches before it stay changed, as on the real server
+                    key.update(JsonDocument.of(root))
+                raise
             if outcome is None:
                 replies.append(None)
                 continue

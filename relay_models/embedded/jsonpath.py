@@ -197,7 +197,7 @@ def _matches_pattern(left: Any, right: Any) -> bool:
 
 _OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "==": _same,
-    "!=": lambda left, right: not _same(left, right),
+    "!=": _same,
     "<=": _ordered(operator.le),
     ">=": _ordered(operator.ge),
     "=~": _matches_pattern,
@@ -205,7 +205,7 @@ _OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     ">": _ordered(operator.gt),
 }
 
-_NAME: Final = re.compile(r"[\w\-`~+#%$^/:\x80-\U0010ffff]+")
+_NAME: Final = re.compile(r"[A-Za-z0-9_\-`~+#%$^/:]+")  # others have to be in brackets and quotes
 _INTEGER: Final = re.compile(r"-?\d+")
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 _BLANK: Final = re.compile(r"\s*")
@@ -385,7 +385,9 @@ class _Reader:
         self.blank()
         for token, compare in _OPERATORS.items():
             if self.take(token):
-                return _comparison(left, compare, self.operand())
+                test = _comparison(left, compare, self.operand())
+                # Unequal is also what leads nowhere.
+                return (lambda value, root: not test(value, root)) if token == "!=" else test
         return lambda value, root: bool(left(value, root))
 
     def operand(self) -> Operand:
