@@ -98,6 +98,9 @@ def _tour(session: Session, counts: dict[str, int], took: float) -> None:
     record = _busiest(backend)
     _head(out, "A run", f"relay-models runs show {record.id} --timeline")
     out.console.print(Timeline(record), width=min(out.width, 120))
+    if session.is_in_memory:
+        out.print("")
+        out.print("To try these yourself: relay-models demo --path demo.db, then each with --path demo.db")
 
 
 def _head(out: Output, title: str, told: str) -> None:

@@ -367,6 +367,7 @@ _USUAL = ["run_id", "agent_id", "started_at", "duration", "llm_calls", "tool_cal
 def show_runs(out: Output, runs: Sequence[Any], names: Sequence[str] | None = None) -> None:
     """A table of `Run` rows."""
     from relay_models.export import to_dicts
+    from relay_models.timeline.text import cells, clip_cells
 
     from .output import Column, cell_text
 
@@ -384,7 +385,8 @@ def show_runs(out: Output, runs: Sequence[Any], names: Sequence[str] | None = No
         if name == "duration" and value is None:
             return "running"
         if isinstance(value, list) and len(value) > 1 and not names:
-            return f"{value[0]} +{len(value) - 1}"
+            first = value[0] if cells(value[0]) <= 18 else clip_cells(value[0], 18)
+            return f"{first} +{len(value) - 1}"
         return cell_text(value)
 
     out.table(columns, [[cell(row, name) for name in shown] for row in rows])

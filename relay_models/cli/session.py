@@ -72,6 +72,7 @@ class Session:
         self.as_json = as_json
         self._given = (url, prefix, path)
         self._backend: RedisBackend | None = None
+        self.is_in_memory = False
         self.unreadable = 0
         """Documents that were left out because they cannot be read."""
 
@@ -136,6 +137,7 @@ class Session:
         from relay_models.sync import RedisBackend
 
         self._backend = RedisBackend.embedded(None, self.prefix)
+        self.is_in_memory = True
         return self._backend
 
     def close(self) -> None:
