@@ -124,6 +124,19 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """The columns of exported tables, in the place that the page keeps for them."""
+    if "<!-- columns: " not in markdown:
+        return markdown
+    from relay_models.export import CALL_COLUMNS, RUN_COLUMNS
+
+    for name, columns in (("runs", RUN_COLUMNS), ("calls", CALL_COLUMNS)):
+        rows = [f"| `{column.name}` | {column.type.value} | {_cell(_prose(column.about))} |" for column in columns]
+        table = "\n".join(["| Column | Holds | Meaning |", "|---|---|---|", *rows])
+        markdown = markdown.replace(f"<!-- columns: {name} -->", table)
+    return markdown
+
+
 def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
     """Docstrings introduce their examples with two colons, as Sphinx reads them; the page shows one."""
     return html.replace("::</p>", ":</p>")
