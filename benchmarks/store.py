@@ -84,12 +84,16 @@ def om_model(client: Any, prefix: str) -> Any:
         "duration": float,
         "calls": list[OmCall],
     }
-    meta = type("Meta", (), {
-        "global_key_prefix": prefix,
-        "model_key_prefix": "om",
-        "index_name": f"{prefix}:om:index",
-        "database": client,
-    })
+    meta = type(
+        "Meta",
+        (),
+        {
+            "global_key_prefix": prefix,
+            "model_key_prefix": "om",
+            "index_name": f"{prefix}:om:index",
+            "database": client,
+        },
+    )
     namespace = {
         "__module__": __name__,
         "__qualname__": "OmRun",

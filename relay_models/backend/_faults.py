@@ -87,9 +87,7 @@ def _unknown_command(name: str, text: str, target: Target) -> RelayModelsError:
 
 
 def _is_login(error: BaseException) -> bool:
-    if isinstance(
-        error, redis_errors.AuthenticationError | redis_errors.AuthenticationWrongNumberOfArgsError
-    ):
+    if isinstance(error, redis_errors.AuthenticationError | redis_errors.AuthenticationWrongNumberOfArgsError):
         return True
     return isinstance(error, redis_errors.RedisError) and any(words in str(error) for words in _LOGIN)
 

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from relay_models.errors import RelayModelsError
+from relay_models.records import RunRecord
 
-__all__ = ["AgentSummary", "RefusedRecord", "StoreReport"]
+__all__ = ["AgentSummary", "ReadRun", "RefusedRecord", "StoreReport"]
+
+
+class ReadRun(NamedTuple):
+    """A run with the JSON text that it has just been read from, which is stored as it is."""
+
+    record: RunRecord
+    text: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,6 @@ async def test_a_missing_login(start_plain_redis: Callable[..., PlainRedis]) -> 
     assert isinstance(await failure(f"redis://127.0.0.1:{server.port}"), errors.AuthenticationFailedError)
 
 
-
 @pytest.mark.parametrize("how", ["tcp", "login", "tls", "socket"])
 async def test_a_server_without_the_modules(plain_redis: PlainRedis, how: str) -> None:
     options: dict[str, Any] = {}

@@ -9,6 +9,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from relay_models.backend._async.link import Command, Link
+from relay_models.backend._async.rewrite import rewrite_columns
 from relay_models.backend._faults import translate
 from relay_models.backend._io_async import sleep
 from relay_models.backend._replies import IndexInfo, decode_index_info
@@ -90,7 +91,10 @@ class Indexes:
         return layout < current
 
     async def _make(self, kinds: Sequence[str], found: Mapping[str, IndexInfo | None]) -> None:
-        """Make indexes, wait until they are filled, move the aliases to them, drop the old ones (never documents)."""
+        """Make indexes, wait until they are filled, move the aliases to them, drop the old ones (never documents).
+
+        Documents that an older release wrote get this release's columns before the alias moves.
+        """
         if not self._create:
             raise self._may_not_make(kinds[0], found[kinds[0]])
         # All at once: the server looks at every key it has for each of them.
@@ -99,9 +103,11 @@ class Indexes:
             [create_index_command(kind, self._keys, text=self.text) for kind in kinds], "already exists"
         )
         for kind, name in names.items():
+            old = found[kind]
+            if old is not None or (kind == "run" and self.text):
+                await rewrite_columns(self._link, self._keys, kind, text=self.text)
             await self._filled(name)
             await self._link.execute("FT.ALIASUPDATE", self._keys.alias(kind), name)
-            old = found[kind]
             if old is not None:
                 # The name is put together again: the server's reply has line breaks written as \n.
                 dropped = self._keys.alias(kind) + old.name[old.name.rindex(":idx:v") :]

@@ -11,6 +11,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from relay_models.backend._sync.link import Command, Link
+from relay_models.backend._sync.rewrite import rewrite_columns
 from relay_models.backend._faults import translate
 from relay_models.backend._io_sync import sleep
 from relay_models.backend._replies import IndexInfo, decode_index_info
@@ -92,7 +93,10 @@ class Indexes:
         return layout < current
 
     def _make(self, kinds: Sequence[str], found: Mapping[str, IndexInfo | None]) -> None:
-        """Make indexes, wait until they are filled, move the aliases to them, drop the old ones (never documents)."""
+        """Make indexes, wait until they are filled, move the aliases to them, drop the old ones (never documents).
+
+        Documents that an older release wrote get this release's columns before the alias moves.
+        """
         if not self._create:
             raise self._may_not_make(kinds[0], found[kinds[0]])
         # All at once: the server looks at every key it has for each of them.
@@ -101,9 +105,11 @@ class Indexes:
             [create_index_command(kind, self._keys, text=self.text) for kind in kinds], "already exists"
         )
         for kind, name in names.items():
+            old = found[kind]
+            if old is not None or (kind == "run" and self.text):
+                rewrite_columns(self._link, self._keys, kind, text=self.text)
             self._filled(name)
             self._link.execute("FT.ALIASUPDATE", self._keys.alias(kind), name)
-            old = found[kind]
             if old is not None:
                 # The name is put together again: the server's reply has line breaks written as \n.
                 dropped = self._keys.alias(kind) + old.name[old.name.rindex(":idx:v") :]

@@ -17,7 +17,7 @@ from relay_models.backend._faults import translate
 from relay_models.backend._io_sync import AnyIterable, iterate
 from relay_models.backend._listing import Page, first_page, next_page, page_command, texts_command
 from relay_models.backend._replies import KeyRow, decode_body, decode_key_page, decode_texts
-from relay_models.backend._reports import RefusedRecord, StoreReport, refusal_text
+from relay_models.backend._reports import ReadRun, RefusedRecord, StoreReport, refusal_text
 from relay_models.documents import encode_run, merge_run
 from relay_models.errors import (
     CorruptDocumentError,
@@ -69,7 +69,7 @@ class Runs(BackendBase):
 
     def store_runs(
         self,
-        records: AnyIterable[RunRecord],
+        records: AnyIterable[RunRecord] | AnyIterable[ReadRun],
         *,
         batch_size: int = 200,
         on_refused: Literal["raise", "skip"] = "raise",
@@ -90,8 +90,11 @@ class Runs(BackendBase):
             waiting: deque[_Batch] = deque()
             for record in _until_failure(records, failures):
                 number += 1
+                body = None
+                if isinstance(record, ReadRun):
+                    record, body = record
                 try:
-                    key, document = self._encode(record, self._clock.now())
+                    key, document = self._encode(record, self._clock.now(), body)
                 except InvalidRecordError as error:
                     report.refused.append(_refused(number, record, error))
                     continue
@@ -214,8 +217,8 @@ class Runs(BackendBase):
                 except ValueError as error:
                     corrupt.append(_corrupt(row.key, error))
 
-    def _encode(self, record: RunRecord, now: int) -> tuple[bytes, bytes]:
-        document = encode_run(record, now, text=self._indexes.text)
+    def _encode(self, record: RunRecord, now: int, body: bytes | None = None) -> tuple[bytes, bytes]:
+        document = encode_run(record, now, text=self._indexes.text, body=body)
         return self._keys.run(record.agent_id, record.id), document
 
     def _replacement(self, record: RunRecord, now: int) -> list[Command]:
@@ -256,9 +259,7 @@ class Runs(BackendBase):
             waiting.append(again)
 
 
-def _until_failure(
-    records: AnyIterable[RunRecord], failures: list[Exception]
-) -> Iterator[RunRecord]:
+def _until_failure(records: AnyIterable[Any], failures: list[Exception]) -> Iterator[Any]:
     """The records up to the point where their source raises; what it raised goes into `failures`."""
     try:
         for record in iterate(records):

@@ -168,6 +168,22 @@ async def test_text_is_kept_when_asked_for(place: Place) -> None:
     assert await other.count_runs("text ~ lighthouse") == 2
 
 
+async def test_words_are_added_to_runs_that_were_stored_without(place: Place) -> None:
+    backend = await place.open()
+    run = make_run("agent", 1)
+    value = as_value(run)
+    value["calls"][0]["annotated_request"] = {"messages": [{"role": "user", "content": "Where is the Lighthouse?"}]}
+    await backend.store_run(type(run).model_validate(value))
+    await backend.store_runs([make_run("agent", number) for number in range(2, 300)])
+    key = f"{backend.key_prefix}@run:agent:{run.id}"
+    await place.raw.execute_command("JSON.SET", key, "$.calls", "77")
+    before = await backend.list_runs("agent")
+    wordy = await place.open(index_text=True)
+    assert await wordy.count_runs("text ~ lighthouse") == 1
+    assert await wordy.count_runs("calls = 1") == 299
+    assert as_value(await wordy.list_runs("agent")) == as_value(before)
+
+
 async def test_artefact_rows_with_their_records(backend: RedisBackend, capture: list[dict[str, Any]]) -> None:
     plan = next(line["value"] for line in capture if line["key"].startswith("nemo_relay:plan:"))
     await backend.store_plan(ExecutionPlan.model_validate_json(plan))

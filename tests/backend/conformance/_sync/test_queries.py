@@ -170,6 +170,22 @@ def test_text_is_kept_when_asked_for(place: Place) -> None:
     assert other.count_runs("text ~ lighthouse") == 2
 
 
+def test_words_are_added_to_runs_that_were_stored_without(place: Place) -> None:
+    backend = place.open()
+    run = make_run("agent", 1)
+    value = as_value(run)
+    value["calls"][0]["annotated_request"] = {"messages": [{"role": "user", "content": "Where is the Lighthouse?"}]}
+    backend.store_run(type(run).model_validate(value))
+    backend.store_runs([make_run("agent", number) for number in range(2, 300)])
+    key = f"{backend.key_prefix}@run:agent:{run.id}"
+    place.raw.execute_command("JSON.SET", key, "$.calls", "77")
+    before = backend.list_runs("agent")
+    wordy = place.open(index_text=True)
+    assert wordy.count_runs("text ~ lighthouse") == 1
+    assert wordy.count_runs("calls = 1") == 299
+    assert as_value(wordy.list_runs("agent")) == as_value(before)
+
+
 def test_artefact_rows_with_their_records(backend: RedisBackend, capture: list[dict[str, Any]]) -> None:
     plan = next(line["value"] for line in capture if line["key"].startswith("nemo_relay:plan:"))
     backend.store_plan(ExecutionPlan.model_validate_json(plan))

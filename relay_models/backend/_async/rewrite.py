@@ -1,0 +1,65 @@
+"""Documents brought to the columns of this release, while others read and write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic_core import from_json, to_json
+from redis.exceptions import ResponseError
+
+from relay_models.backend._async.link import Command, Link
+from relay_models.backend._columns import column_changes
+from relay_models.backend._faults import translate
+from relay_models.backend._listing import scan_command
+from relay_models.documents import Keys
+
+__all__ = ["rewrite_columns"]
+
+_AT_ONCE = 100
+
+
+async def rewrite_columns(link: Link, keys: Keys, kind: str, *, text: bool) -> None:
+    """Set the columns of every document of a kind anew from its record; what cannot be read is left as it is."""
+    cursor: bytes | int = 0
+    while True:
+        cursor, found = await link.execute(*scan_command(keys.root(kind), cursor))
+        for start in range(0, len(found), _AT_ONCE):
+            left: Sequence[bytes] = found[start : start + _AT_ONCE]
+            while left:
+                left = await _rewrite(link, keys, kind, left, text)
+        if int(cursor) == 0:
+            return
+
+
+async def _rewrite(link: Link, keys: Keys, kind: str, some: Sequence[bytes], text: bool) -> list[bytes]:
+    """Rewrite some documents; those whose record was replaced meanwhile are given back, to be done again.
+
+    Columns are set one by one inside the document: a document that was deleted meanwhile does not come back, as it
+    would by JSON.MERGE.
+    """
+    replies = await link.pipeline([("JSON.GET", key, "$") for key in some])
+    records: dict[bytes, Any] = {}
+    commands: list[Command] = []
+    for key, reply in zip(some, replies, strict=True):
+        try:
+            document = from_json(reply)[0]
+            changes = column_changes(kind, keys, key, document, text=text)
+        except (TypeError, ValueError, AttributeError):
+            continue
+        if changes:
+            records[key] = document["record"]
+            for name, value in changes.items():
+                path = f"$.{name}"
+                commands.append(("JSON.DEL", key, path) if value is None else ("JSON.SET", key, path, to_json(value)))
+    if not records:
+        return []
+    for reply in (await link.pipeline(commands)) if commands else ():
+        if isinstance(reply, Exception) and not (isinstance(reply, ResponseError) and "root" in str(reply)):
+            raise translate(reply, link.target, ("JSON.SET",)) from None
+    bodies = await link.pipeline([("JSON.GET", key, "$.record") for key in records])
+    return [
+        key
+        for (key, record), body in zip(records.items(), bodies, strict=True)
+        if isinstance(body, bytes) and from_json(body) != [record]
+    ]

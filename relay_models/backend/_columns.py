@@ -1,0 +1,31 @@
+"""What has to change in a stored document for its columns to be those of this release."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic_core import from_json
+
+from relay_models.documents import Keys, decode_artifact, encode_artifact, merge_run
+from relay_models.records import RunRecord
+
+__all__ = ["column_changes"]
+
+# What is not computed from the record.
+_KEPT = frozenset({"record", "stored_at", "updated_at"})
+
+
+def column_changes(kind: str, keys: Keys, key: bytes, document: dict[str, Any], *, text: bool) -> dict[str, Any]:
+    """The columns of a stored document that differ from what its record gives; None for one to be taken out.
+
+    Raises ValueError for a document that cannot be read.
+    """
+    body = document.get("record")
+    if not isinstance(body, str):
+        raise ValueError("it has no record text")
+    if kind == "run":
+        encoded = merge_run(RunRecord.model_validate_json(body), 0, text=text)
+    else:
+        encoded = encode_artifact(kind, keys.split(kind, key), decode_artifact(kind, body), 0)
+    wanted: dict[str, Any] = from_json(encoded)
+    return {name: value for name, value in wanted.items() if name not in _KEPT and document.get(name) != value}
