@@ -374,8 +374,7 @@ class _Reader:
     def test(self) -> Test:
         self.blank()
         if self.take("!"):
-            inner = self.test()
-            return lambda value, root: not inner(value, root)
+            return _negated(self.test())
         if self.take("("):
             inner = self.any_of()
             self.blank()
@@ -386,8 +385,7 @@ class _Reader:
         for token, compare in _OPERATORS.items():
             if self.take(token):
                 test = _comparison(left, compare, self.operand())
-                # Unequal is also what leads nowhere.
-                return (lambda value, root: not test(value, root)) if token == "!=" else test
+                return _negated(test) if token == "!=" else test  # unequal is also what leads nowhere
         return lambda value, root: bool(left(value, root))
 
     def operand(self) -> Operand:
@@ -422,6 +420,10 @@ def _path_operand(steps: tuple[Step, ...], from_root: bool) -> Operand:
         return [match.value for match in found]
 
     return values
+
+
+def _negated(test: Test) -> Test:
+    return lambda value, root: not test(value, root)
 
 
 def _comparison(left: Operand, compare: Callable[[Any, Any], bool], right: Operand) -> Test:

@@ -80,7 +80,7 @@ class RequestReader:
                 self._missing, self._fields, self._held = count, [], 0
             if not self._read_fields():
                 return None
-            fields, self._fields = self._fields, []
+            fields, self._fields, self._held = self._fields, [], 0
             return Request(fields)
 
     def _starts_array(self) -> bool:
