@@ -16,12 +16,12 @@ from relay_models.embedded.search.hashing import value_hash
 from relay_models.embedded.search.plan import Apply, Group, Load, Step
 from relay_models.embedded.search.reducers import Accumulator, Reducer, read_reducer
 from relay_models.embedded.search.request import Arrangement, Request
-from relay_models.embedded.search.schema import FieldType, IndexSpec
+from relay_models.embedded.search.schema import FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.select import Selection
 from relay_models.embedded.search.settings import Settings
 from relay_models.embedded.search.sorting import compare_rows
-from relay_models.embedded.search.tables import sort_column
-from relay_models.embedded.search.values import Documents, Reader, Value, to_reply
+from relay_models.embedded.search.tables import exact_column, sort_column
+from relay_models.embedded.search.values import Documents, Reader, Value, single, to_reply
 
 __all__ = ["Pipeline", "shape"]
 
@@ -60,6 +60,7 @@ class Pipeline:
         self._order: dict[bytes, None] = {}
         self._columns: dict[bytes, str] = {}
         self._puts: list[Put] = []
+        self._doubtful: dict[bytes, tuple[bool, Put]] = {}
         self._known: set[bytes] = set()
         self._at_root = True
         self._hidden: set[bytes] = set()
@@ -118,15 +119,27 @@ class Pipeline:
             self._puts.append(self._reader.field(name, name))
         return True
 
-    def _load_implicitly(self, name: bytes, hidden: bool = False) -> bool:
+    def _load_implicitly(self, name: bytes, hidden: bool = False, null_is_missing: bool = False) -> bool:
         """Load a field of the schema that a step needs. Gives whether that could be done."""
-        if not self._at_root or self._spec.field(name) is None:
+        field = self._spec.field(name) if self._at_root else None
+        if field is None:
             return False
         self._order.setdefault(name)
         self._known.add(name)
         if hidden:
             self._hidden.add(name)
+        if self._quick_load(name, field, null_is_missing):
+            return True
         self._puts.append(self._reader.field(name, name))
+        return True
+
+    def _quick_load(self, name: bytes, field: FieldSpec, null_is_missing: bool) -> bool:
+        """Take a field from its column, with a look at the document only where the column does not tell."""
+        column = exact_column(self._spec, field) if self.request.dialect < 3 else None
+        if column is None:
+            return False
+        self._columns[name] = column
+        self._doubtful[name] = (null_is_missing, self._reader.field(name, field.name))
         return True
 
     def _load(self, step: Load) -> None:
@@ -143,19 +156,19 @@ class Pipeline:
             self._known.add(name)
             self._hidden.discard(name)
             self._columns.pop(name, None)
-            self._puts.append(self._reader.field(name, path))
+            field = self._spec.field(path)
+            if field is None or not self._quick_load(name, field, False):
+                self._puts.append(self._reader.field(name, path))
 
     def _group(self, step: Group) -> None:
         for name in step.by:
-            if not self._available(name) and not self._load_implicitly(name):
+            if not self._available(name) and not self._load_implicitly(name, null_is_missing=True):
                 raise SearchError(f"No such property `{display(name)}`")
         reducers: list[Reducer] = []
 
-        def resolve(name: bytes) -> None:
-            if not self._available(name, True) and not self._load_implicitly(name, True):
-                raise SearchError(f"Property is not present in document or pipeline: `{display(name)}`")
-
         for part in step.reducers:
+            null_is_missing = part.name.upper() not in (b"TOLIST", b"RANDOM_SAMPLE")
+            resolve = functools.partial(self._resolve, null_is_missing)
             reducers.append(read_reducer(part.name, part.arguments, part.alias, resolve))
         self._later.append(functools.partial(self._grouped, step.by, reducers))
         self._at_root = False
@@ -163,6 +176,10 @@ class Pipeline:
         self._order = dict.fromkeys(names)
         self._known = set(names)
         self._hidden = set()
+
+    def _resolve(self, null_is_missing: bool, name: bytes) -> None:
+        if not self._available(name, True) and not self._load_implicitly(name, True, null_is_missing):
+            raise SearchError(f"Property is not present in document or pipeline: `{display(name)}`")
 
     def _arrange(self, step: Arrangement) -> None:
         if step.sorted:
@@ -205,11 +222,14 @@ class Pipeline:
                 row: Row = {name: value for name, value in zip(names, values, strict=True) if value is not None}
                 if scored is not None:
                     row[b"__score"] = scored[docid]
-                if needs_document:
+                doubts = self._doubts(row) if self._doubtful else ()
+                if needs_document or doubts:
                     document = self._reader.document(key)
                     if document is None:
                         continue
                     for put in self._puts:
+                        put(key, document, row)
+                    for put in doubts:
                         put(key, document, row)
                 self.total += 1
                 yield row
@@ -217,19 +237,38 @@ class Pipeline:
                 return
             last = chunk[-1][0]
 
+    def _doubts(self, row: Row) -> list[Put]:
+        """What is to be read from the document since its column does not tell."""
+        found = []
+        for name, (null_is_missing, put) in self._doubtful.items():
+            value = row.get(name)
+            if value is None:
+                if not null_is_missing:
+                    found.append(put)
+            elif value in (b"true", b"false"):
+                found.append(put)
+        return found
+
     def _scored(self) -> dict[int, float]:
         from relay_models.embedded.search.scoring import scores
 
         return {docid: score for docid, _, score in scores(self._selection, self.request)}
 
     def _grouped(self, by: list[bytes], reducers: list[Reducer], rows: Iterator[Row]) -> Iterator[Row]:
-        groups: dict[int, tuple[list[Value], list[Accumulator]]] = {}
+        groups: dict[object, tuple[list[Value], list[Accumulator]]] = {}
         starts = [reducer.start for reducer in reducers]
+        only = by[0] if len(by) == 1 else None
         for row in rows:
+            if only is not None and type(row.get(only)) in _PLAIN:
+                value = row.get(only)
+                group = groups.get(value)
+                if group is None:
+                    group = groups[value] = ([value], [start() for start in starts])
+                for accumulator in group[1]:
+                    accumulator.add(row)
+                continue
             for values in _products([row.get(name) for name in by]):
-                number = 0
-                for value in values:
-                    number = value_hash(value, number)
+                number = _identity(values)
                 group = groups.get(number)
                 if group is None:
                     group = groups[number] = (values, [start() for start in starts])
@@ -250,6 +289,20 @@ class Pipeline:
         if self._loads_everything and self._at_root:
             names = dict.fromkeys((*self._order, *row))
         return [(name, row[name]) for name in names if name in row and name not in self._hidden]
+
+
+_PLAIN = (bytes, float, type(None))
+
+
+def _identity(values: list[Value]) -> object:
+    """What tells one group from another."""
+    parts = [single(value) for value in values]
+    if any(type(part) is list for part in parts):
+        number = 0
+        for part in parts:
+            number = value_hash(part, number)
+        return (number,)
+    return parts[0] if len(parts) == 1 else tuple(parts)
 
 
 def _products(values: list[Value]) -> list[list[Value]]:

@@ -12,7 +12,8 @@ from relay_models.embedded.search.aggregate import Pipeline, shape
 from relay_models.embedded.search.args import Arguments, display, parse_integer
 from relay_models.embedded.search.cursors import Cursor, Cursors
 from relay_models.embedded.search.errors import SearchError
-from relay_models.embedded.search.indexer import Indexer, Unfit, check_path
+from relay_models.embedded.search.indexer import Indexer, Unfit
+from relay_models.embedded.search.paths import check_path
 from relay_models.embedded.search.plan import read_aggregate
 from relay_models.embedded.search.schema import FieldType, IndexSpec, parse_fields, parse_index
 from relay_models.embedded.search.search import search
@@ -100,8 +101,7 @@ class SearchEngine:
             self._drop(index)
 
     def _save(self, index: _Index) -> None:
-        spec = index.spec
-        self._connection.execute("UPDATE ft_indexes SET spec = ? WHERE number = ?", (spec.dump(), spec.number))
+        Tables(index.spec.number).save(self._connection, index.spec)
 
     def _drop(self, index: _Index) -> None:
         spec = index.spec
@@ -291,6 +291,7 @@ class SearchEngine:
         if field.type is not FieldType.TAG:
             raise SearchError("Not a tag field")
         tables = Tables(index.spec.number)
+        tables.prepare(self._connection, index.spec, field)
         sql = (
             f"SELECT {value_column(field)} FROM {tables.docs} WHERE {value_column(field)} IS NOT NULL"
             f" UNION SELECT tag FROM {tables.tags} WHERE field = ? ORDER BY 1"

@@ -7,16 +7,13 @@ from array import array
 from collections.abc import Callable
 from typing import Any, Literal
 
-from relay_models.embedded.jsonpath import compile_path
 from relay_models.embedded.search.args import display, parse_double
-from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.paths import Getter, getter, hash_getter, plain_name
 from relay_models.embedded.search.schema import LANGUAGES, FieldSpec, FieldType, IndexSpec
-from relay_models.embedded.search.tables import Tables, sort_column, value_column
+from relay_models.embedded.search.tables import Tables, packed_column, sort_column, value_column
 from relay_models.embedded.search.tokenizer import fold, stem, tokens
 
-__all__ = ["Indexer", "Unfit", "getter"]
-
-Getter = Callable[[Any], "list[Any]"]
+__all__ = ["Indexer", "Unfit"]
 
 TAGS, NUMBERS, WORDS, MISSING = 1, 2, 4, 8
 MAXIMUM_TAG_LENGTH = 4096
@@ -26,60 +23,31 @@ PLACES_BETWEEN_VALUES = 99
 """How far apart the words of two values of one TEXT field are (MULTI_TEXT_SLOP's default, less one)."""
 
 
+_INT64 = 1 << 63
+
+
 class Unfit(Exception):
     """A document that the index leaves out; the text is what FT.INFO tells."""
-
-
-def getter(path: bytes) -> Getter:
-    """A function from a JSON document to the values at `path`; paths of plain names do without JSONPath."""
-    text = path.decode("utf-8", "replace")
-    if not text.startswith("$"):
-        return lambda document: []
-    names = text[2:].split(".") if text.startswith("$.") else []
-    if names and all(name.replace("_", "a").isalnum() for name in names):
-        if len(names) == 1:
-            return _member(names[0])
-        return _members(names)
-    if text == "$":
-        return lambda document: [document]
-    return compile_path(text).find
-
-
-def _member(name: str) -> Getter:
-    def get(document: Any) -> list[Any]:
-        if type(document) is dict and name in document:
-            return [document[name]]
-        return []
-
-    return get
-
-
-def _members(names: list[str]) -> Getter:
-    def get(document: Any) -> list[Any]:
-        for name in names:
-            if type(document) is not dict or name not in document:
-                return []
-            document = document[name]
-        return [document]
-
-    return get
 
 
 class _Row:
     """What is to be written for one document."""
 
-    __slots__ = ("columns", "length", "many", "missing", "numbers", "place", "tags", "top", "words")
+    __slots__ = ("columns", "language", "length", "missing", "numbers", "place", "tags", "words")
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, language: str) -> None:
         self.columns: list[Any] = [None] * width
-        self.tags: set[tuple[int, bytes]] = set()
-        self.numbers: set[tuple[int, float]] = set()
+        self.tags: list[tuple[int, bytes]] = []
+        self.numbers: list[tuple[int, float]] = []
         self.words: dict[bytes, list[Any]] = {}
         self.missing: list[int] = []
         self.length = 0
         self.place = 0
-        self.top = 0
-        self.many = 0
+        self.language = language
+
+
+Write = Callable[[Any, _Row], None]
+"""Puts what one field of a document holds into a row."""
 
 
 class Indexer:
@@ -89,19 +57,17 @@ class Indexer:
         self._connection = connection
         self._spec = spec
         self._tables = tables = Tables(spec.number)
+        self._stop_words = spec.words_to_skip
+        self.saw_many = False
+        """Set when a field was found to hold several values for the first time: the schema is to be saved."""
         names: list[str] = []
-        self._plan: list[tuple[FieldSpec, Getter, int | None, int | None]] = []
         for field in spec.fields:
-            value, sort = value_column(field), sort_column(field)
-            places: list[int | None] = []
-            for name in (value, sort):
+            for name in (value_column(field), packed_column(field), sort_column(field)):
                 if name is not None and name not in names:
                     names.append(name)
-                places.append(None if name is None else names.index(name))
-            get = getter(field.path) if spec.kind == "json" else _hash_getter(field.path)
-            self._plan.append((field, get, places[0], places[1]))
+        self._places = {name: place for place, name in enumerate(names)}
         self._width = len(names)
-        self._stop_words = spec.words_to_skip
+        self._writes = [self._write(field) for field in spec.fields]
         columns = ["key", "many", "length", "top", "score", *names]
         marks = ", ".join("?" * len(columns))
         self._find = f"SELECT docid, many FROM {tables.docs} WHERE key = ?"
@@ -113,8 +79,6 @@ class Indexer:
             (WORDS, f"DELETE FROM {tables.words} WHERE docid = ?"),
             (MISSING, f"DELETE FROM {tables.missing} WHERE docid = ?"),
         )
-        self.saw_many = False
-        """Set when a field was found to hold several values for the first time: the schema is to be saved."""
 
     def remove(self, key: bytes) -> bool:
         """Take a document out. Gives whether it was in."""
@@ -132,51 +96,67 @@ class Indexer:
     def put(self, key: bytes, kind: Literal["json", "hash"], document: Any) -> None:
         """Read a document in, in place of what was there. Raises `Unfit`, the document then being out."""
         self.remove(key)
-        row = self._row(kind, document)
-        execute, tables = self._connection.execute, self._tables
-        top, length = row.top, row.length
-        score = self._score(kind, document)
-        docid = execute(self._insert, (key, row.many, length, top, score, *row.columns)).lastrowid
-        if row.many:
-            many = self._connection.executemany
-            if row.tags:
-                many(f"INSERT INTO {tables.tags} VALUES (?, ?, ?)", [(*part, docid) for part in row.tags])
-            if row.numbers:
-                many(f"INSERT INTO {tables.numbers} VALUES (?, ?, ?)", [(*part, docid) for part in row.numbers])
-            if row.words:
-                many(
-                    f"INSERT INTO {tables.words} VALUES (?, ?, ?, ?, ?)",
-                    [
-                        (word, docid, _signed(fields), count, array("I", places).tobytes())
-                        for word, (fields, count, places) in row.words.items()
-                    ],
-                )
-            if row.missing:
-                many(f"INSERT INTO {tables.missing} VALUES (?, ?)", [(number, docid) for number in row.missing])
+        spec = self._spec
+        language = spec.language if spec.language_field is None else self._language(kind, document)
+        score = spec.score if spec.score_field is None else self._score(kind, document)
+        row = _Row(self._width, language)
+        for write in self._writes:
+            write(document, row)
+        # Tags and numbers count as there even where they are not in their tables yet: those may be filled later.
+        many = (
+            (TAGS | NUMBERS if row.tags or row.numbers else 0)
+            | (WORDS if row.words else 0)
+            | (MISSING if row.missing else 0)
+        )
+        top = max((word[1] for word in row.words.values()), default=0) if row.words else 0
+        docid = self._connection.execute(self._insert, (key, many, row.length, top, score, *row.columns)).lastrowid
+        if many:
+            assert docid is not None
+            self._put_side(docid, row)
+
+    def _put_side(self, docid: int, row: _Row) -> None:
+        many, tables, fields = self._connection.executemany, self._tables, self._spec.fields
+        if row.tags:
+            rows = [(number, tag, docid) for number, tag in row.tags if fields[number].ready]
+            if rows:
+                many(f"INSERT OR IGNORE INTO {tables.tags} VALUES (?, ?, ?)", rows)
+        if row.numbers:
+            values = [(number, value, docid) for number, value in row.numbers if fields[number].ready]
+            if values:
+                many(f"INSERT OR IGNORE INTO {tables.numbers} VALUES (?, ?, ?)", values)
+        if row.words:
+            many(
+                f"INSERT INTO {tables.words} VALUES (?, ?, ?, ?, ?)",
+                [
+                    (word, docid, _signed(mask), count, array("I", places).tobytes())
+                    for word, (mask, count, places) in row.words.items()
+                ],
+            )
+        if row.missing:
+            many(f"INSERT INTO {tables.missing} VALUES (?, ?)", [(number, docid) for number in row.missing])
+
+    # What documents say of themselves
 
     def _score(self, kind: str, document: Any) -> float:
-        spec = self._spec
-        if spec.score_field is None:
-            return spec.score
-        found = self._special(kind, document, spec.score_field)
+        assert self._spec.score_field is not None
+        found = self._special(kind, document, self._spec.score_field)
         if isinstance(found, (int, float)) and not isinstance(found, bool):
             return float(found)
         number = parse_double(found) if isinstance(found, bytes) else None
-        return spec.score if number is None else number
+        return self._spec.score if number is None else number
 
     def _language(self, kind: str, document: Any) -> str:
-        spec = self._spec
-        if spec.language_field is None:
-            return spec.language
-        found = self._special(kind, document, spec.language_field)
-        if isinstance(found, bytes):
-            name = display(found).lower()
-            if name not in LANGUAGES:
-                raise Unfit(f"Unsupported language: {name}")
-            return name
-        return spec.language
+        assert self._spec.language_field is not None
+        found = self._special(kind, document, self._spec.language_field)
+        if not isinstance(found, bytes):
+            return self._spec.language
+        name = display(found).lower()
+        if name not in LANGUAGES:
+            raise Unfit(f"Unsupported language: {name}")
+        return name
 
-    def _special(self, kind: str, document: Any, name: bytes) -> Any:
+    @staticmethod
+    def _special(kind: str, document: Any, name: bytes) -> Any:
         if kind == "hash":
             return document.get(name)
         values = getter(name)(document)
@@ -184,97 +164,153 @@ class Indexer:
             return values[0].encode()
         return values[0] if values else None
 
-    def _row(self, kind: str, document: Any) -> _Row:
-        row = _Row(self._width)
-        language = self._language(kind, document) if self._spec.language_field is not None else self._spec.language
-        for field, get, value, sort in self._plan:
-            found = get(document)
-            if not found:
-                if field.index_missing:
-                    row.missing.append(field.number)
-                continue
-            content = _fitting_json(field, found) if kind == "json" else found[0]
-            if content is None:
-                continue
-            if field.type is FieldType.NUMERIC:
-                self._number(row, field, content, value)
-            elif field.type is FieldType.TAG:
-                self._tag(row, field, content, value)
-                if sort is not None:
-                    row.columns[sort] = _sort_text(field, content)
-            else:
-                if sort is not None:
-                    row.columns[sort] = _sort_text(field, content)
-                if field.indexed:
-                    self._text(row, field, content, language)
-        flags = ((row.tags, TAGS), (row.numbers, NUMBERS), (row.words, WORDS), (row.missing, MISSING))
-        row.many = sum(flag for rows, flag in flags if rows)
-        row.top = max((count for _, count, _ in row.words.values()), default=0)
-        return row
+    # Fields
 
-    def _number(self, row: _Row, field: FieldSpec, content: Any, value: int | None) -> None:
-        if type(content) is bytes:
-            number = parse_double(content)
-            if number is None or number != number:
-                raise Unfit(f"Invalid numeric value: '{display(content)}'")
-            content = number
-        if type(content) is not list:
-            if value is not None:
-                row.columns[value] = float(content)
-            return
-        numbers = [float(part) for part in content]
-        if len(numbers) == 1 and not field.sortable and value is not None:
-            row.columns[value] = numbers[0]
-            return
-        if field.sortable and value is not None and numbers:
-            # The first value is what sorting sees; finding it twice does no harm.
-            row.columns[value] = numbers[0]
-        self._note_many(field)
-        row.numbers.update((field.number, number) for number in numbers)
-
-    def _tag(self, row: _Row, field: FieldSpec, content: Any, value: int | None) -> None:
-        if field.noindex and not field.sortable:
-            return
-        parts = content if type(content) is list else (content,)
-        if field.separator is None:
-            tags = [part if field.case_sensitive else fold(part) for part in map(_until_nul, parts)]
-            if not field.index_empty:
-                tags = [tag for tag in tags if tag]
+    def _write(self, field: FieldSpec) -> Write:
+        json = self._spec.kind == "json"
+        get = getter(field.path) if json else hash_getter(field.path)
+        column, packed = value_column(field), packed_column(field)
+        value = -1 if column is None else self._places[column]
+        several = -1 if packed is None else self._places[packed]
+        sorted_by = sort_column(field)
+        sort = -1 if sorted_by is None or sorted_by == column else self._places[sorted_by]
+        if field.type is FieldType.NUMERIC:
+            slow = self._write_number(field, get, value, several)
+        elif field.type is FieldType.TAG:
+            slow = self._write_tag(field, get, value, several, sort)
         else:
-            tags = []
-            for part in parts:
-                tags += _split_tags(field, part)
-        if len(tags) == 1:
-            if value is not None:
-                row.columns[value] = tags[0]
-        elif tags:
-            self._note_many(field)
-            row.tags.update((field.number, tag) for tag in tags)
+            return self._write_text(field, get, sort)
+        name = plain_name(field.path) if json else None
+        if name is None:
+            return slow
+        if field.type is FieldType.NUMERIC:
+            return _quick_number(name, value, slow)
+        if field.case_sensitive and field.separator is None and (field.indexed or field.sortable):
+            return _quick_tag(name, value, sort, slow)
+        return slow
+
+    def _content(self, field: FieldSpec, get: Getter, document: Any, row: _Row) -> Any:
+        """What a field holds, as it takes it: bytes, a number, a list of these; None for null or nothing."""
+        found = get(document)
+        if not found:
+            if field.index_missing:
+                row.missing.append(field.number)
+            return None
+        return _fitting_json(field, found) if self._spec.kind == "json" else found[0]
 
     def _note_many(self, field: FieldSpec) -> None:
         if not field.many:
             field.many = self.saw_many = True
 
-    def _text(self, row: _Row, field: FieldSpec, content: Any, language: str) -> None:
-        values = content if type(content) is list else [content]
+    def _write_number(self, field: FieldSpec, get: Getter, value: int, several: int) -> Write:
+        def write(document: Any, row: _Row) -> None:
+            content = self._content(field, get, document, row)
+            if content is None:
+                return
+            if type(content) is bytes:
+                number = parse_double(content)
+                if number is None or number != number:
+                    raise Unfit(f"Invalid numeric value: '{display(content)}'")
+                content = number
+            if type(content) is not list:
+                row.columns[value] = float(content)
+                return
+            self._note_many(field)
+            numbers = [float(part) for part in content]
+            row.columns[several] = array("d", numbers).tobytes()
+            row.numbers += [(field.number, number) for number in numbers]
+            if field.sortable and numbers:
+                # The first value is what sorting sees; finding it twice does no harm.
+                row.columns[value] = numbers[0]
+
+        return write
+
+    def _write_tag(self, field: FieldSpec, get: Getter, value: int, several: int, sort: int) -> Write:
+        def write(document: Any, row: _Row) -> None:
+            content = self._content(field, get, document, row)
+            if content is None:
+                return
+            if sort >= 0:
+                row.columns[sort] = _sort_text(field, content)
+            parts = content if type(content) is list else (content,)
+            if field.separator is None:
+                tags = [part if field.case_sensitive else fold(part) for part in map(_until_nul, parts)]
+                if not field.index_empty:
+                    tags = [tag for tag in tags if tag]
+            else:
+                tags = [tag for part in parts for tag in _split_tags(field, part)]
+            exact = parts is not content or b"\0" not in parts[0] if parts else True
+            if len(tags) == 1 and exact:
+                row.columns[value] = tags[0]
+            elif tags:
+                self._note_many(field)
+                row.columns[several] = b"\0".join(tags)
+                row.tags += [(field.number, tag) for tag in tags]
+
+        return write
+
+    def _write_text(self, field: FieldSpec, get: Getter, sort: int) -> Write:
         bit = 1 << field.bit
         count, stem_count = max(1, int(field.weight)), max(1, int(field.weight * STEM_WEIGHT))
-        for number, value in enumerate(values):
-            if number:
-                row.place += PLACES_BETWEEN_VALUES
-            if not value and field.index_empty:
-                row.place += 1
-                _add_word(row, b"", bit, row.place, count)
-                row.length += count
-                continue
-            for found in tokens(value, self._stop_words):
-                row.place += 1
-                _add_word(row, found.term, bit, row.place, count)
-                row.length += count
-                if not field.nostem:
-                    stemmed = stem(found.term, language)
-                    if stemmed is not None and stemmed != found.term:
-                        _add_word(row, b"+" + stemmed, bit, row.place, stem_count)
+
+        def write(document: Any, row: _Row) -> None:
+            content = self._content(field, get, document, row)
+            if content is None:
+                return
+            if sort >= 0:
+                row.columns[sort] = _sort_text(field, content)
+            if field.noindex:
+                return
+            values = content if type(content) is list else [content]
+            for number, text in enumerate(values):
+                if number:
+                    row.place += PLACES_BETWEEN_VALUES
+                if not text and field.index_empty:
+                    row.place += 1
+                    row.length += count
+                    _add_word(row, b"", bit, row.place, count)
+                    continue
+                for found in tokens(text, self._stop_words):
+                    row.place += 1
+                    row.length += count
+                    _add_word(row, found.term, bit, row.place, count)
+                    if not field.nostem:
+                        stemmed = stem(found.term, row.language)
+                        if stemmed is not None and stemmed != found.term:
+                            _add_word(row, b"+" + stemmed, bit, row.place, stem_count)
+
+        return write
+
+
+def _quick_number(name: str, value: int, slow: Write) -> Write:
+    """A NUMERIC field at ``$.name``: the common case without detours."""
+
+    def write(document: Any, row: _Row) -> None:
+        if type(document) is dict:
+            number = document.get(name)
+            if type(number) is float or (type(number) is int and -_INT64 <= number < _INT64):
+                row.columns[value] = number
+                return
+        slow(document, row)
+
+    return write
+
+
+def _quick_tag(name: str, value: int, sort: int, slow: Write) -> Write:
+    """A case-sensitive TAG field without separator at ``$.name``: the common case without detours."""
+
+    def write(document: Any, row: _Row) -> None:
+        if type(document) is dict:
+            text = document.get(name)
+            if type(text) is str and text and "\0" not in text:
+                tag = text.encode("utf-8", "surrogatepass")
+                row.columns[value] = tag
+                if sort >= 0:
+                    row.columns[sort] = tag
+                return
+        slow(document, row)
+
+    return write
 
 
 def _add_word(row: _Row, word: bytes, bit: int, place: int, count: int) -> None:
@@ -294,14 +330,6 @@ def _signed(mask: int) -> int:
 def _until_nul(text: bytes) -> bytes:
     end = text.find(b"\0")
     return text if end < 0 else text[:end]
-
-
-def _hash_getter(path: bytes) -> Getter:
-    def get(document: Any) -> list[Any]:
-        value = document.get(path)
-        return [] if value is None else [value]
-
-    return get
 
 
 _TEXTUAL = (FieldType.TEXT, FieldType.TAG)
@@ -369,15 +397,3 @@ def _split_tags(field: FieldSpec, text: bytes) -> list[bytes]:
             tag = fold(tag)
         tags.append(tag[:MAXIMUM_TAG_LENGTH])
     return tags
-
-
-def check_path(spec: IndexSpec, field: FieldSpec) -> None:
-    """Refuse a JSON path that cannot be read."""
-    if spec.kind == "json" and field.path.startswith(b"$"):
-        try:
-            getter(field.path)
-        except ValueError:
-            raise SearchError(
-                f"Invalid JSONPath '{display(field.path)}' in attribute '{display(field.name)}'"
-                f" in index '{display(spec.name)}'"
-            ) from None

@@ -26,7 +26,7 @@ def describe(connection: sqlite3.Connection, spec: IndexSpec, cursors: Cursors, 
     documents = number(f"SELECT count(*) FROM {tables.docs}")
     top = number(f"SELECT max(docid) FROM {tables.docs}")
     words = number(f"SELECT count(DISTINCT word) FROM {tables.words}")
-    records = number(f"SELECT count(*) FROM {tables.words}") + number(f"SELECT count(*) FROM {tables.tags}")
+    records = number(f"SELECT count(*) FROM {tables.words}") + documents
     size = number("SELECT count(*)") and 0.0
     error = _errors(spec.failures, spec.last_error.encode(), spec.last_error_key)
     total, here = cursors.counts(spec.name)

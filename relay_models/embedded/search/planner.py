@@ -277,6 +277,7 @@ class Planner:
         column, field = value_column(node.field), node.field
         if field.noindex:
             return NOTHING
+        self._tables.prepare(self._connection, self._spec, field)
         low, high = node.low, node.high
         assert not hasattr(low, "name")
         if low is not None and high is not None and (low > high):  # type: ignore[operator]
@@ -306,6 +307,7 @@ class Planner:
         field = node.field
         if field.noindex:
             return NOTHING
+        self._tables.prepare(self._connection, self._spec, field)
         exact: list[bytes] = []
         parts: list[str] = []
         for child in node.children:

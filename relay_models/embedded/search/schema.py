@@ -85,6 +85,10 @@ class FieldSpec:
     case_sensitive: bool = False
     many: bool = False
     """Whether some document held several values (or, for TAG, tags) here: those are in the side table."""
+    ready: bool = False
+    """Whether queries can find by this field: its SQL index and its rows in the side table are made when first asked."""
+    sort_ready: bool = False
+    """The same for sorting by it."""
 
     @property
     def indexed(self) -> bool:
@@ -112,6 +116,8 @@ class IndexSpec:
     stop_words: list[bytes] | None = None
     index_all: bool = False
     fields: list[FieldSpec] = field(default_factory=list)
+    combinations: list[str] = field(default_factory=list)
+    """The SQL indexes over several columns that were made for queries, by their columns: ``v0,v5,v6``."""
     filling: bool = False
     """Whether documents that were there before are still to be read in."""
     failures: int = 0

@@ -22,12 +22,14 @@ from relay_models.embedded.search.scoring import scores
 from relay_models.embedded.search.select import Selection
 from relay_models.embedded.search.settings import Settings
 from relay_models.embedded.search.sorting import compare_rows
-from relay_models.embedded.search.tables import sort_column
+from relay_models.embedded.search.tables import exact_column, sort_column
 from relay_models.embedded.search.values import Documents, Reader, Value, single, to_reply
 
 __all__ = ["read_search", "search"]
 
 DEFAULT_LIMIT = 10
+_MAY_BE_BOOLEAN = (None, b"true", b"false")
+"""Column values that do not tell what the document holds: nothing or null, a text or a boolean."""
 
 Hit = tuple[int, bytes, float]
 """(docid, key, score)"""
@@ -105,6 +107,8 @@ class _Search:
         self._protocol = protocol
         self._reader = Reader(spec, documents, request.dialect)
         self._sort_field = self._sorted_by()
+        self._quick: dict[int, dict[bytes, Value]] = {}
+        """Of each document the fields that its row holds, if those are all that is asked for."""
 
     def _sorted_by(self) -> FieldSpec | None:
         if not self._arrangement.sorted:
@@ -139,19 +143,45 @@ class _Search:
         assert field is not None
         ascending = self._arrangement.keys[0][1]
         column = sort_column(field)
+        if column is not None:
+            self._selection.combine(column)
         total = self._selection.count()
         if offset >= total:
             return total, []
         if column is not None:
+            self._selection.tables.prepare_sort(self._selection.connection, self._spec, field)
             order = f"d.{column} ASC NULLS LAST, d.docid" if ascending else f"d.{column} DESC, d.docid DESC"
-            rows = self._selection.rows("d.docid, d.key, 0.0", f"ORDER BY {order} LIMIT ? OFFSET ?", (limit, offset))
-            hits: list[Hit] = rows.fetchall()
+            columns = self._quick_columns()
+            wanted = ", ".join(("d.docid", "d.key", "0.0", *columns.values()))
+            rows = self._selection.rows(wanted, f"ORDER BY {order} LIMIT ? OFFSET ?", (limit, offset)).fetchall()
+            hits: list[Hit] = [row[:3] for row in rows]
+            if columns:
+                self._quick = {row[0]: dict(zip(columns, row[3:], strict=True)) for row in rows}
         else:
             hits = self._sorted_by_loading(field, ascending)[offset : offset + limit]
         if self._request.with_scores:
             known = {docid: score for docid, _, score in scores(self._selection, self._request)}
             hits = [(docid, key, known[docid]) for docid, key, _ in hits]
         return total, hits
+
+    def _quick_columns(self) -> dict[bytes, str]:
+        """The columns that answer RETURN without a look at the documents, or none if they do not suffice."""
+        request = self._request
+        if request.no_content or request.returns is None or request.dialect > 2:
+            return {}
+        if request.markup.highlight or request.markup.summarize or request.with_sort_keys:
+            return {}
+        columns: dict[bytes, str] = {}
+        for name, path in request.returns:
+            if path == b"__key":
+                columns[name] = "d.key"
+                continue
+            field = self._spec.field(path)
+            column = None if field is None else exact_column(self._spec, field)
+            if column is None:
+                return {}
+            columns[name] = f"d.{column}"
+        return columns
 
     def _sorted_by_loading(self, field: FieldSpec, ascending: bool) -> list[Hit]:
         put = self._reader.field(field.name, field.name)
@@ -195,6 +225,10 @@ class _Search:
             if request.no_content and sort_put is None:
                 results.append((hit, None, {}))
                 continue
+            quick = self._quick.get(hit[0])
+            if quick is not None and not any(value in _MAY_BE_BOOLEAN for value in quick.values()):
+                results.append((hit, None, self._ordered(quick)))
+                continue
             document = reader.document(key)
             row: dict[bytes, Value] = {}
             if document is None:
@@ -211,18 +245,24 @@ class _Search:
                 if puts is None:
                     reader.everything(key, document, row)
                 else:
-                    row = self._returned(puts, key, document, row)
+                    row = self._returned(puts, key, document)
                 if marks is not None:
                     marks.mark(hit[0], row)
             results.append((hit, sort_value, row))
         return results
 
-    def _returned(self, puts: Any, key: bytes, document: Any, row: dict[bytes, Value]) -> dict[bytes, Value]:
+    def _returned(self, puts: Any, key: bytes, document: Any) -> dict[bytes, Value]:
         found: dict[bytes, Value] = {}
         for put in puts:
             put(key, document, found)
-        # The field that the hits are sorted by was read first, so it comes first.
-        return {name: found[name] for name in dict.fromkeys((*row, *found)) if name in found}
+        return self._ordered(found)
+
+    def _ordered(self, found: dict[bytes, Value]) -> dict[bytes, Value]:
+        """The field that the hits are sorted by comes first."""
+        if self._sort_field is None or self._sort_field.name not in found:
+            return found
+        first = self._sort_field.name
+        return {first: found[first], **found}
 
     # The reply
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from relay_models.embedded.search.args import display
 from relay_models.embedded.search.errors import SearchError
-from relay_models.embedded.search.nodes import ALL_FIELDS, Ids, Node, Numeric, Phrase
+from relay_models.embedded.search.nodes import ALL_FIELDS, Ids, Node, Numeric, Phrase, Tag, Token
 from relay_models.embedded.search.planner import ALL, NOTHING, Planner
 from relay_models.embedded.search.query import read_query
 from relay_models.embedded.search.request import Request
@@ -28,6 +28,7 @@ class Selection:
         self.connection = connection
         self.spec = spec
         self.tables = Tables(spec.number)
+        self._from = f"{self.tables.docs} d"
         self.node = self._tree(request)
         fields = ALL_FIELDS if request.in_fields is None else self._mask(request.in_fields)
         self.planner = Planner(connection, spec, settings, fields=fields, slop=request.slop, in_order=request.in_order)
@@ -71,6 +72,25 @@ class Selection:
                 mask |= 1 << field.bit
         return mask
 
+    def combine(self, sort: str) -> None:
+        """Let a query for one tag and ranges of numbers, sorted by a column, run on one SQL index over all of these."""
+        if not isinstance(self.node, (Phrase, Tag)):
+            return
+        nodes = self.node.children if isinstance(self.node, Phrase) else [self.node]
+        tags = [node for node in nodes if isinstance(node, Tag)]
+        numbers = [node.field for node in nodes if isinstance(node, Numeric)]
+        if len(tags) != 1 or len(tags) + len(numbers) != len(nodes):
+            return
+        tag = tags[0]
+        if len(tag.children) != 1 or not isinstance(tag.children[0], Token):
+            return
+        if tag.field.many or any(field.many or field.noindex for field in numbers) or tag.field.noindex:
+            return
+        columns = [f"v{tag.field.number}", sort, *sorted({f"v{field.number}" for field in numbers})]
+        name = self.tables.combine(self.connection, self.spec, list(dict.fromkeys(columns)))
+        if name is not None:
+            self._from = f"{self.tables.docs} d INDEXED BY {name}"
+
     @property
     def empty(self) -> bool:
         return self.condition == NOTHING
@@ -79,12 +99,12 @@ class Selection:
         if self.empty:
             return 0
         where = "" if self.condition == ALL else f" WHERE {self.condition}"
-        row = self.connection.execute(f"SELECT count(*) FROM {self.tables.docs} d{where}", self.arguments).fetchone()
+        row = self.connection.execute(f"SELECT count(*) FROM {self._from}{where}", self.arguments).fetchone()
         number: int = row[0]
         return number
 
     def rows(self, columns: str, tail: str = "", extra: tuple[Any, ...] = ()) -> sqlite3.Cursor:
         """The columns of the rows found; `tail` orders and limits them."""
         where = "" if self.condition == ALL else f" WHERE {self.condition}"
-        sql = f"SELECT {columns} FROM {self.tables.docs} d{where} {tail}"
+        sql = f"SELECT {columns} FROM {self._from}{where} {tail}"
         return self.connection.execute(sql, (*self.arguments, *extra))

@@ -2,18 +2,22 @@
 
 Each index has a row per document in `docs`, with a column for every NUMERIC and TAG field that holds the value where a
 document has exactly one, and a column for what SORTABLE text sorts by. Documents with several values at a field have
-them in `tags` and `numbers`. The words of TEXT fields are in `words`, one row per word and document. All strings are
-BLOBs, so they compare byte by byte, as the real server does.
+them packed in one more column, and in the rows of `tags` and `numbers`. The words of TEXT fields are in `words`, one
+row per word and document. All strings are BLOBs, so they compare byte by byte, as the real server does.
+
+A field's SQL index and its rows in `tags` or `numbers` are made when a query first asks for that field, and kept from
+then on: writing pays for what is asked for, not for all that could be.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from array import array
 from collections.abc import Iterable
 
 from relay_models.embedded.search.schema import FieldSpec, FieldType, IndexSpec
 
-__all__ = ["Tables", "sort_column", "value_column"]
+__all__ = ["Tables", "exact_column", "packed_column", "sort_column", "unpack", "value_column"]
 
 
 def value_column(field: FieldSpec) -> str | None:
@@ -26,6 +30,36 @@ def sort_column(field: FieldSpec) -> str | None:
     if not field.sortable:
         return None
     return f"v{field.number}" if field.type is FieldType.NUMERIC else f"s{field.number}"
+
+
+def exact_column(spec: IndexSpec, field: FieldSpec) -> str | None:
+    """The column that holds just what a document does, where it is not NULL, or None where there is none such.
+
+    Only a tag that reads ``true`` or ``false`` may have been a boolean.
+    """
+    if spec.kind != "json" or field.many or (field.noindex and not field.sortable):
+        return None
+    if field.type is FieldType.NUMERIC:
+        return f"v{field.number}"
+    if field.type is FieldType.TAG and field.case_sensitive and field.separator is None:
+        return f"s{field.number}" if field.sortable else f"v{field.number}" if field.index_empty else None
+    return None
+
+
+def packed_column(field: FieldSpec) -> str | None:
+    """The column with the several values of a TAG or NUMERIC field."""
+    return None if field.type is FieldType.TEXT else f"p{field.number}"
+
+
+def unpack(field: FieldSpec, packed: bytes) -> list[bytes] | list[float]:
+    """The values in a packed column: tags, none of which holds a NUL, or doubles."""
+    if field.type is FieldType.NUMERIC:
+        return array("d", packed).tolist()
+    return packed.split(b"\0")
+
+
+MAXIMUM_COMBINATIONS = 4
+"""So many SQL indexes over several columns are kept at most, since each makes writing dearer."""
 
 
 class Tables:
@@ -70,13 +104,48 @@ class Tables:
             if value is not None:
                 kind = "REAL" if field.type is FieldType.NUMERIC else "BLOB"
                 connection.execute(f"ALTER TABLE {self.docs} ADD COLUMN {value} {kind}")
-                if field.indexed or field.sortable:
-                    connection.execute(
-                        f"CREATE INDEX {self.docs}_{value} ON {self.docs} ({value}) WHERE {value} IS NOT NULL"
-                    )
+                connection.execute(f"ALTER TABLE {self.docs} ADD COLUMN {packed_column(field)} BLOB")
             if sort is not None and sort != value:
                 connection.execute(f"ALTER TABLE {self.docs} ADD COLUMN {sort} BLOB")
-                connection.execute(f"CREATE INDEX {self.docs}_{sort} ON {self.docs} ({sort})")
+
+    def save(self, connection: sqlite3.Connection, spec: IndexSpec) -> None:
+        connection.execute("UPDATE ft_indexes SET spec = ? WHERE number = ?", (spec.dump(), spec.number))
+
+    def prepare(self, connection: sqlite3.Connection, spec: IndexSpec, field: FieldSpec) -> None:
+        """Make what finding by a field needs, unless it is there."""
+        if field.ready or field.type is FieldType.TEXT:
+            return
+        value, packed = value_column(field), packed_column(field)
+        connection.execute(f"CREATE INDEX IF NOT EXISTS {self.docs}_{value} ON {self.docs} ({value})")
+        rows = connection.execute(f"SELECT docid, {packed} FROM {self.docs} WHERE {packed} IS NOT NULL").fetchall()
+        table = self.numbers if field.type is FieldType.NUMERIC else self.tags
+        connection.executemany(
+            f"INSERT OR IGNORE INTO {table} VALUES (?, ?, ?)",
+            ((field.number, part, docid) for docid, several in rows for part in unpack(field, several)),
+        )
+        field.ready = True
+        self.save(connection, spec)
+
+    def prepare_sort(self, connection: sqlite3.Connection, spec: IndexSpec, field: FieldSpec) -> None:
+        """Make what sorting by a field needs, unless it is there."""
+        column = sort_column(field)
+        if field.sort_ready or column is None:
+            return
+        connection.execute(f"CREATE INDEX IF NOT EXISTS {self.docs}_{column} ON {self.docs} ({column})")
+        field.sort_ready = True
+        self.save(connection, spec)
+
+    def combine(self, connection: sqlite3.Connection, spec: IndexSpec, columns: list[str]) -> str | None:
+        """The SQL index over these columns, made if need be; None where there are enough such indexes already."""
+        name = f"{self.docs}_{'_'.join(columns)}"
+        combination = ",".join(columns)
+        if combination not in spec.combinations:
+            if len(spec.combinations) >= MAXIMUM_COMBINATIONS:
+                return None
+            connection.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {self.docs} ({combination})")
+            spec.combinations.append(combination)
+            self.save(connection, spec)
+        return name
 
     def drop(self, connection: sqlite3.Connection) -> None:
         for name in self.all:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal, Protocol
 
 from relay_models.embedded.jsontext import dumps
 from relay_models.embedded.search.args import parse_double
-from relay_models.embedded.search.indexer import getter
 from relay_models.embedded.search.numbers import format_number
+from relay_models.embedded.search.paths import getter
 from relay_models.embedded.search.schema import FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.tokenizer import fold
 
@@ -39,9 +38,6 @@ class Multi:
 
     first: Value
     found: list[Any]
-
-
-cached_getter = lru_cache(maxsize=4096)(getter)
 
 
 def from_json(value: Any) -> Value:
@@ -108,7 +104,7 @@ class Reader:
     ) -> Callable[[bytes, Any, dict[bytes, Value]], None]:
         if not path.startswith(b"$"):
             return _nothing
-        get = cached_getter(path)
+        get = getter(path)
         if self._dialect < 3:
 
             def put(key: bytes, document: Any, row: dict[bytes, Value]) -> None:

@@ -1,0 +1,97 @@
+"""Reading values out of documents by the paths of a schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from relay_models.embedded.jsonpath import compile_path
+from relay_models.embedded.search.args import display
+from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.schema import FieldSpec, IndexSpec
+
+__all__ = ["Getter", "check_path", "getter", "hash_getter", "plain_name"]
+
+Getter = Callable[[Any], "list[Any]"]
+
+
+def plain_name(path: bytes) -> str | None:
+    """The name in a path like ``$.name``, or None for other paths."""
+    text = path.decode("utf-8", "replace")
+    name = text[2:]
+    return name if text.startswith("$.") and name.replace("_", "a").isalnum() else None
+
+
+@lru_cache(maxsize=4096)
+def getter(path: bytes) -> Getter:
+    """A function from a JSON document to the values at `path`; paths of plain names do without JSONPath.
+
+    Raises ValueError for a path that cannot be read.
+    """
+    text = path.decode("utf-8", "replace")
+    if not text.startswith("$"):
+        return lambda document: []
+    if text == "$":
+        return lambda document: [document]
+    names = text[2:].split(".") if text.startswith("$.") else []
+    if names and all(name.replace("_", "a").isalnum() for name in names):
+        return _member(names[0]) if len(names) == 1 else _members(names)
+    if names and names[-1].endswith("[*]"):
+        names[-1] = names[-1].removesuffix("[*]")
+        if all(name.replace("_", "a").isalnum() for name in names):
+            return _elements(_members(names))
+    return compile_path(text).find
+
+
+def _member(name: str) -> Getter:
+    def get(document: Any) -> list[Any]:
+        return [document[name]] if type(document) is dict and name in document else []
+
+    return get
+
+
+def _members(names: list[str]) -> Getter:
+    def get(document: Any) -> list[Any]:
+        for name in names:
+            if type(document) is not dict or name not in document:
+                return []
+            document = document[name]
+        return [document]
+
+    return get
+
+
+def _elements(get_list: Getter) -> Getter:
+    def get(document: Any) -> list[Any]:
+        found = get_list(document)
+        if not found:
+            return []
+        value = found[0]
+        if type(value) is dict:
+            return list(value.values())
+        return value if type(value) is list else []
+
+    return get
+
+
+def hash_getter(path: bytes) -> Getter:
+    """The same for a hash: no value or one."""
+
+    def get(document: Any) -> list[Any]:
+        value = document.get(path)
+        return [] if value is None else [value]
+
+    return get
+
+
+def check_path(spec: IndexSpec, field: FieldSpec) -> None:
+    """Refuse a JSON path that cannot be read. Raises `SearchError`."""
+    if spec.kind == "json" and field.path.startswith(b"$"):
+        try:
+            getter(field.path)
+        except ValueError:
+            raise SearchError(
+                f"Invalid JSONPath '{display(field.path)}' in attribute '{display(field.name)}'"
+                f" in index '{display(spec.name)}'"
+            ) from None
