@@ -1,0 +1,101 @@
+"""How fast runs become files, and in how much memory: ``python -m benchmarks.export``.
+
+One run, one table. Without ``--url`` it fills an embedded store in a temporary file, with ``--url`` any server. Each
+export streams all runs out of the store; *beside reading* is its time beside that of only reading the same rows, and
+*memory* is by how much the process grew meanwhile, which must not depend on the number of runs.
+"""
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.store import AGENT, captured_runs
+from relay_models.export import write_csv, write_jsonl, write_parquet
+from relay_models.records import RunRecord
+from relay_models.sync import RedisBackend
+
+CONTENTS = 2_000
+"""Different runs; further ones repeat their content under other ids."""
+
+
+def runs(count: int) -> Iterator[RunRecord]:
+    """`count` runs with fresh ids."""
+    made = captured_runs(min(count, CONTENTS))
+    for number in range(count):
+        yield made[number % len(made)].model_copy(update={"id": uuid4()})
+
+
+def peak_bytes() -> int:
+    """The most memory that the process has had so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def timed(work: Callable[[], int]) -> tuple[int, float, int]:
+    """What it gave, the seconds it took, and by how many bytes the process grew."""
+    before, began = peak_bytes(), time.perf_counter()
+    return work(), time.perf_counter() - began, peak_bytes() - before
+
+
+def measure(backend: RedisBackend, folder: Path, count: int, console: Console) -> Table:
+    """Fill the store, then export in each format."""
+    began = time.perf_counter()
+    backend.store_runs(runs(count))
+    console.print(f"stored {count:,} runs in {time.perf_counter() - began:.0f} s")
+
+    def rows(columns: bool) -> Iterator[Any]:
+        return backend.stream_runs('agent = "' + AGENT + '"', order_by="stored_at", columns=columns)
+
+    exports: list[tuple[str, bool, Callable[[Iterator[Any]], int]]] = [
+        ("read columns", True, lambda found: sum(1 for _ in found)),
+        ("Parquet, a row per run", True, lambda found: write_parquet(found, folder / "runs.parquet")),
+        ("CSV, a row per run", True, lambda found: write_csv(found, folder / "runs.csv")),
+        ("read records", False, lambda found: sum(run.record is not None for run in found)),
+        ("JSON lines, whole records", False, lambda found: write_jsonl(found, folder / "runs.jsonl")),
+        ("Parquet, a row per call", False, lambda found: write_parquet(found, folder / "calls.parquet", rows="calls")),
+    ]
+    table = Table("", "rows", "seconds", "runs/s", "beside reading", "memory")
+    reading = 0.0
+    for name, columns, export in exports:
+        written, seconds, grown = timed(lambda export=export, columns=columns: export(rows(columns)))  # type: ignore[misc]
+        if name.startswith("read"):
+            reading = seconds
+        ratio = "" if name.startswith("read") else f"{seconds / reading:.2f} x"
+        table.add_row(
+            name, f"{written:,}", f"{seconds:.1f}", f"{count / seconds:,.0f}", ratio, f"+{grown / 1e6:.0f} MB"
+        )
+    return table
+
+
+def main() -> None:
+    """Measure on the store that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", help="a server with JSON and search; the embedded engine without it")
+    parser.add_argument("--runs", type=int, default=100_000)
+    arguments = parser.parse_args()
+    console = Console()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if arguments.url:
+            backend = RedisBackend.connect(arguments.url, f"benchmark-{uuid4().hex}:")
+        else:
+            backend = RedisBackend.embedded(folder / "store.db")
+        try:
+            console.print(measure(backend, folder, arguments.runs, console))
+        finally:
+            if arguments.url:
+                backend.delete_runs(AGENT)
+            backend.close()
+
+
+if __name__ == "__main__":
+    main()
