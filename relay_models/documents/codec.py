@@ -21,18 +21,19 @@ _GREATEST = 2**64 - 1
 _ABSENT = {name: None for name, column in Run.columns().items() if column.nullable and name != "stored_at"}
 
 
-def encode_run(record: RunRecord, now_us: int, *, text: bool = False) -> bytes:
+def encode_run(record: RunRecord, now_us: int, *, text: bool = False, body: bytes | None = None) -> bytes:
     """The JSON document of a run that is stored for the first time at `now_us` (epoch microseconds).
 
     Args:
         record: the run.
         now_us: time of storing.
         text: also keep the words of its prompts and answers, for the text column.
+        body: the JSON text that `record` has just been read from, so that it need not be written again.
 
     Raises:
         InvalidRecordError: it is no run, or cannot be written as JSON.
     """
-    document = _run(record, text)
+    document = _run(record, text, body)
     document["stored_at"] = document["updated_at"] = now_us
     return _dump(document)
 
@@ -59,10 +60,11 @@ def encode_artifact(kind: str, agent_id: str, record: Any, now_us: int) -> bytes
     return _dump({**document, "record": record_json(record).decode()})
 
 
-def _run(record: RunRecord, text: bool) -> dict[str, Any]:
+def _run(record: RunRecord, text: bool, body: bytes | None = None) -> dict[str, Any]:
     if not isinstance(record, RunRecord):
         raise InvalidRecordError(f"a run is stored as a RunRecord, not {type(record).__name__}")
-    body = record_json(record)
+    if body is None:
+        body = record_json(record)
     columns = run_columns(record)
     row = _row(Run, columns)
     document: dict[str, Any] = {"pk": f"{record.agent_id}:{columns['run_id']}", **_escaped(columns), "row": row}

@@ -37,14 +37,17 @@ _KEYS_PER_PAGE, _BODIES_PER_PAGE = 10_000, 250
 
 @dataclass(slots=True)
 class _Batch:
-    """Records on their way: `numbers` are their places in the input."""
+    """Records on their way: `numbers` are their places in the input.
 
-    records: list[RunRecord] = field(default_factory=list)
+    One whose JSON text is at hand is held as that text: reading the next into warm memory is half the time.
+    """
+
+    records: list[RunRecord | bytes] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     again: bool = False
 
-    def add(self, record: RunRecord, number: int, *commands: Command) -> None:
+    def add(self, record: RunRecord | bytes, number: int, *commands: Command) -> None:
         self.records.append(record)
         self.numbers.append(number)
         self.commands.extend(commands)
@@ -96,7 +99,7 @@ class Runs(BackendBase):
                 except InvalidRecordError as error:
                     report.refused.append(_refused(number, record, error))
                     continue
-                batch.add(record, number, ("JSON.SET", key, "$", document, "NX"))
+                batch.add(body or record, number, ("JSON.SET", key, "$", document, "NX"))
                 if len(batch.commands) >= batch_size:
                     full, batch = batch, _Batch()
                     await self._exchange(talk, waiting, full, report)
@@ -240,15 +243,17 @@ class Runs(BackendBase):
         replies: list[Any] = await talk.receive()
         width = len(batch.commands) // len(batch.records)
         again = _Batch(again=True)
-        for index, record in enumerate(batch.records):
+        for index, held in enumerate(batch.records):
             number = batch.numbers[index]
             mine = replies[index * width : (index + 1) * width]
             failed = next((reply for reply in mine if isinstance(reply, Exception)), None)
             if failed is not None:
+                record = _record_of(held)
                 report.refused.append(_refused(number, record, translate(failed, self._link.target, batch.commands[0])))
             elif batch.again:
                 report.replaced += 1
             elif mine[0] is None:
+                record = _record_of(held)
                 again.add(record, number, *self._replacement(record, self._clock.now()))
             else:
                 report.created += 1
@@ -264,6 +269,10 @@ async def _until_failure(records: AnyIterable[Any], failures: list[Exception]) -
             yield record
     except Exception as error:
         failures.append(error)
+
+
+def _record_of(held: RunRecord | bytes) -> RunRecord:
+    return RunRecord.model_validate_json(held) if isinstance(held, bytes) else held
 
 
 def _corrupt(key: bytes, reason: Exception) -> CorruptDocumentError:

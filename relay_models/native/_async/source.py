@@ -22,7 +22,7 @@ from relay_models.records import RunRecord, from_json
 __all__ = ["NativeSource", "native_link"]
 
 # Ids per LRANGE (36 bytes each), values per MGET (some kilobytes each), keys that one SCAN step looks at.
-IDS_PER_PAGE, VALUES_PER_BATCH, KEYS_PER_SCAN = 5000, 200, 5000
+IDS_PER_PAGE, VALUES_PER_BATCH, KEYS_PER_SCAN = 2000, 200, 5000
 
 
 class NativeSource:

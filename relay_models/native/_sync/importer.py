@@ -14,13 +14,14 @@ from pydantic_core import from_json as parse_json
 from relay_models.backend._sync.backend import RedisBackend
 from relay_models.backend._collector import collector_paused
 from relay_models.backend._replies import decode_body
+from relay_models.backend._reports import ReadRun
 from relay_models.documents import Keys
 from relay_models.errors import InvalidRecordError
 from relay_models.native._sync.source import IDS_PER_PAGE, NativeSource
 from relay_models.native.checkpoints import Checkpoint, checkpoint_key
 from relay_models.native.layout import DEFAULT_PREFIX, NativeKey
 from relay_models.native.reports import ImportReport
-from relay_models.records import RunRecord
+from relay_models.records import to_json
 
 __all__ = ["Importer", "import_native"]
 
@@ -203,7 +204,8 @@ class Importer:
         """Store runs by id; those that cannot be read are reported, and returned."""
         bad: list[str] = []
         given: list[str] = []
-        outcome = self.backend.store_runs(self._read(agent_id, run_ids, bad, given), on_refused="skip")
+        with collector_paused():
+            outcome = self.backend.store_runs(self._read(agent_id, run_ids, bad, given), on_refused="skip")
         self.report.created += outcome.created
         self.report.replaced += outcome.replaced
         for refused in outcome.refused:
@@ -212,28 +214,25 @@ class Importer:
             self.report.refuse(self.source.keys.run(agent_id, run_id), str(refused.error))
         return bad
 
-    def _read(
-        self, agent_id: str, run_ids: Sequence[str], bad: list[str], given: list[str]
-    ) -> Iterator[RunRecord]:
+    def _read(self, agent_id: str, run_ids: Sequence[str], bad: list[str], given: list[str]) -> Iterator[ReadRun]:
+        report, read_run = self.report, self.source.read_run
         for batch in self.source.iter_texts(agent_id, run_ids):
-            records: list[RunRecord] = []
-            with collector_paused():
-                for run_id, text in batch:
-                    if text is None:
-                        self.report.missing += 1
-                        continue
-                    try:
-                        records.append(self.source.read_run(agent_id, run_id, text))
-                        given.append(run_id)
-                    except InvalidRecordError as error:
-                        bad.append(run_id)
-                        self.report.refuse(self.source.keys.run(agent_id, run_id), str(error))
-            for record in records:
+            for run_id, text in batch:
+                if text is None:
+                    report.missing += 1
+                    continue
+                try:
+                    record = read_run(agent_id, run_id, text)
+                    if b"NaN" in text or b"Infinity" in text:
+                        text = to_json(record)  # refuses what is no JSON, unless the words are in a text
+                except InvalidRecordError as error:
+                    bad.append(run_id)
+                    report.refuse(self.source.keys.run(agent_id, run_id), str(error))
+                    continue
+                given.append(run_id)
                 if record.ended_at is not None:
-                    ended = record.ended_at.nanoseconds
-                    if self.report.newest_end_ns is None or ended > self.report.newest_end_ns:
-                        self.report.newest_end_ns = ended
-                yield record
+                    report.newest_end_ns = max(record.ended_at.nanoseconds, report.newest_end_ns or 0)
+                yield ReadRun(record, text)
             self._progress(len(batch))
 
     def _save(self, agent_id: str, checkpoint: Checkpoint) -> None:
