@@ -276,9 +276,7 @@ def any_of(parts: Sequence[Expression]) -> Expression:
     return _joined(Or, parts, NOTHING)
 
 
-def _joined(
-    kind: type[And] | type[Or], parts: Sequence[Expression], empty: Expression
-) -> Expression:
+def _joined(kind: type[And] | type[Or], parts: Sequence[Expression], empty: Expression) -> Expression:
     flat: list[Expression] = []
     for part in parts:
         # An empty Or stays: it is a value of its own.

@@ -47,4 +47,6 @@ def _check_columns(filter: Expression, columns: dict[str, Column[Any]] | None) -
         columns = Run.columns()
     unknown = values_of([filter]) - columns.keys()
     if unknown:
-        raise UnknownColumnError(f"there is no column {', '.join(sorted(unknown))} here; there are {', '.join(columns)}")
+        raise UnknownColumnError(
+            f"there is no column {', '.join(sorted(unknown))} here; there are {', '.join(columns)}"
+        )

@@ -23,7 +23,17 @@ from .steps import Command, Steps
 if TYPE_CHECKING:
     from ..documents.base import Document
 
-__all__ = ["Order", "RunPage", "RunQuery", "count_steps", "find_steps", "value_steps"]
+__all__ = [
+    "OnCorrupt",
+    "OnIncomplete",
+    "Order",
+    "RowReader",
+    "RunPage",
+    "RunQuery",
+    "count_steps",
+    "find_steps",
+    "value_steps",
+]
 
 OnCorrupt = Literal["raise", "skip"]
 OnIncomplete = Literal["raise", "partial"]
@@ -56,7 +66,9 @@ class Order:
         if column is None:
             raise UnknownColumnError(f"order_by: there is no column {name!r}; rows are sorted by {', '.join(sortable)}")
         if column.name not in sortable:
-            raise QueryError(f"order_by: {column!r} ({column.kind}) has no order; rows are sorted by {', '.join(sortable)}")
+            raise QueryError(
+                f"order_by: {column!r} ({column.kind}) has no order; rows are sorted by {', '.join(sortable)}"
+            )
         return cls(column, descending)
 
     def __str__(self) -> str:
@@ -252,7 +264,7 @@ def find_steps(
     values = dict((yield from value_steps(alias, filter, limit_ms)))
     if _by_groups(order.column) and order.column.name not in values:
         values[order.column.name] = decode_values((yield ["FT.TAGVALS", alias, order.column.name]).reply)
-    reader = _Reader(document, bodies)
+    reader = RowReader(document, bodies)
     direction = "DESC" if order.descending else "ASC"
     sort = [f"@{order.column.name}", direction]
     sort += [part for tie in reader.ties if tie != order.column.name for part in (f"@{tie}", "ASC")]
@@ -378,7 +390,11 @@ class _Place:
             # What the index compares is a double.
             value = as_double(value)
         found = _Place(self.missing, False, value, tuple(values[tie] for tie in ties))
-        if self.ties and value == self.value and tuple(map(escape_tag, found.ties)) <= tuple(map(escape_tag, self.ties)):
+        if (
+            self.ties
+            and value == self.value
+            and tuple(map(escape_tag, found.ties)) <= tuple(map(escape_tag, self.ties))
+        ):
             return None
         return found
 
@@ -407,7 +423,7 @@ def _by_groups(column: Column[Any]) -> bool:
     return column.kind is Kind.TAG and column.name != "run_id"
 
 
-class _Reader:
+class RowReader:
     """Rows of answers as documents."""
 
     def __init__(self, document: type[Document], bodies: bool) -> None:
@@ -444,7 +460,9 @@ class _Reader:
         for name in (order.column.name, *self.ties):
             raw = row.get(name.encode())
             if raw is not None:
-                values[name] = float(raw) if name == order.column.name and order.column.ordered else decode_values([raw])[0]
+                values[name] = (
+                    float(raw) if name == order.column.name and order.column.ordered else decode_values([raw])[0]
+                )
         return values
 
     def read(self, row: dict[bytes, Any], values: dict[str, Any]) -> Any:

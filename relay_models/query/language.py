@@ -217,7 +217,9 @@ class _Builder:
                 raise self.unsupported(column, operator)
             # What is quoted is meant as it is.
             if column.choices and text not in column.choices and token.type != "STRING":
-                raise self.fault(token, f"{column.name} is {' or '.join(column.choices)}{_closest(text, column.choices)}")
+                raise self.fault(
+                    token, f"{column.name} is {' or '.join(column.choices)}{_closest(text, column.choices)}"
+                )
             return column == text
         if operator == "~":
             raise self.unsupported(column, operator)
@@ -238,7 +240,9 @@ class _Builder:
         name = str(token)
         found = self.columns.get(name) or self.columns.get(ALIASES.get(name.lower(), name.lower()))
         if found is None:
-            near = _closest(name, [*self.columns, *(alias for alias, known in ALIASES.items() if known in self.columns)])
+            near = _closest(
+                name, [*self.columns, *(alias for alias, known in ALIASES.items() if known in self.columns)]
+            )
             raise UnknownColumnError(
                 f"there is no column {name!r}{near}; there are {', '.join(self.columns)}\n{_caret(self.text, token)}"
             )

@@ -19,10 +19,14 @@ _LONG = {"sec": "s", "second": "s", "seconds": "s", "secs": "s", "mins": "m", "m
          "hr": "h", "hrs": "h", "day": "d", "days": "d", "week": "w", "weeks": "w", "millisecond": "ms", "milliseconds": "ms",
          "microsecond": "us", "microseconds": "us"}  # fmt: skip
 _SPAN = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([a-zµμ]+)\s*", re.IGNORECASE)
-_NUMBER = re.compile(r"([+-]?(?:\d[\d_]*)(?:\.\d+)?(?:e[+-]?\d+)?)\s*(k|m|g|ki|mi|gi|kb|mb|gb|kib|mib|gib)?", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"([+-]?(?:\d[\d_]*)(?:\.\d+)?(?:e[+-]?\d+)?)\s*(k|m|g|ki|mi|gi|kb|mb|gb|kib|mib|gib)?", re.IGNORECASE
+)
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)\s*([Zz]|[+-]\d\d:?\d\d|[A-Za-z_]+(?:/[A-Za-z_+\-0-9]+)*)?")
+_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)\s*([Zz]|[+-]\d\d:?\d\d|[A-Za-z_]+(?:/[A-Za-z_+\-0-9]+)*)?"
+)
 _RELATIVE = re.compile(r"(?:now|today|yesterday)?\s*([+-].*)?", re.IGNORECASE | re.DOTALL)
 
 
@@ -128,13 +132,15 @@ class LiteralReader:
                 start = self._day(self.now.replace(tzinfo=None) - timedelta(days=lowered.startswith("y")))[0]
             return start + (parse_span(match[1].replace(" ", "")) if match[1] else 0), None
         raise ValueError(
-            f"{text!r} is no time: write 2026-11-23, 2026-11-23T10:00:00Z, \"2026-11-23 10:00 Europe/Berlin\", now, "
+            f'{text!r} is no time: write 2026-11-23, 2026-11-23T10:00:00Z, "2026-11-23 10:00 Europe/Berlin", now, '
             "today or -24h"
         )
 
     def _day(self, day: datetime) -> tuple[int, int]:
         first = datetime.combine(day.date(), time(), self.zone)
-        return microseconds_of(first), microseconds_of(datetime.combine(day.date() + timedelta(days=1), time(), self.zone))
+        return microseconds_of(first), microseconds_of(
+            datetime.combine(day.date() + timedelta(days=1), time(), self.zone)
+        )
 
     def _zoned(self, text: str, zone: str | None) -> datetime:
         try:

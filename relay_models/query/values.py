@@ -51,7 +51,9 @@ def tag_value(column: Column[Any], value: Any, operator: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise UnsupportedOperatorError(f"{column!r}: {text!r} is no text that can be stored (a lone surrogate)") from None
+        raise UnsupportedOperatorError(
+            f"{column!r}: {text!r} is no text that can be stored (a lone surrogate)"
+        ) from None
     if column.name == "run_id" and operator in ("==", "contains"):
         try:
             return str(UUID(text))
