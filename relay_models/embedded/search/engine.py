@@ -12,11 +12,17 @@ from relay_models.embedded.search.aggregate import Pipeline, shape
 from relay_models.embedded.search.args import Arguments, display, parse_integer
 from relay_models.embedded.search.cursors import Cursor, Cursors
 from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.explain import explain
+from relay_models.embedded.search.expressions import parse_expression
 from relay_models.embedded.search.indexer import Indexer, Unfit
+from relay_models.embedded.search.info import describe
 from relay_models.embedded.search.paths import check_path
 from relay_models.embedded.search.plan import read_aggregate
+from relay_models.embedded.search.planner import wildcard_regex
+from relay_models.embedded.search.rule import passes
 from relay_models.embedded.search.schema import FieldType, IndexSpec, parse_fields, parse_index
-from relay_models.embedded.search.search import search
+from relay_models.embedded.search.search import read_search, search
+from relay_models.embedded.search.select import Selection
 from relay_models.embedded.search.settings import Settings
 from relay_models.embedded.search.tables import Tables, value_column
 from relay_models.embedded.search.values import Documents
@@ -76,7 +82,7 @@ class SearchEngine:
 
     def _put(self, index: _Index, key: bytes, value: Any) -> None:
         spec = index.spec
-        if spec.filter is not None and not self._passes(spec, key, value):
+        if spec.filter is not None and not passes(spec, key, value):
             index.indexer.remove(key)
             return
         try:
@@ -89,11 +95,6 @@ class SearchEngine:
         if index.indexer.saw_many:
             index.indexer.saw_many = False
             self._save(index)
-
-    def _passes(self, spec: IndexSpec, key: bytes, value: Any) -> bool:
-        from relay_models.embedded.search.rule import passes
-
-        return passes(spec, key, value)
 
     def flushed(self) -> None:
         """Database 0 was emptied: no index is left, as on the real server."""
@@ -167,6 +168,8 @@ class SearchEngine:
         spec = parse_index(name, arguments)
         for field in spec.fields:
             check_path(spec, field)
+        if spec.filter is not None:
+            parse_expression(spec.filter)
         cursor = self._connection.execute("INSERT INTO ft_indexes (spec) VALUES ('')")
         assert cursor.lastrowid is not None
         spec.number = cursor.lastrowid
@@ -229,8 +232,6 @@ class SearchEngine:
         return search(self._connection, index.spec, self._documents, self.settings, arguments, protocol)
 
     def _info(self, arguments: Arguments, protocol: int) -> Any:
-        from relay_models.embedded.search.info import describe
-
         name = arguments.take()
         index = self.find(name)
         if index is None:
@@ -282,6 +283,17 @@ class SearchEngine:
             return [reply, 0]
         self.cursors.put_back(number, cursor)
         return [reply, number]
+
+    def _explain(self, arguments: Arguments, protocol: int) -> Any:
+        return self._explained(arguments).encode()
+
+    def _explain_lines(self, arguments: Arguments, protocol: int) -> Any:
+        return [line.encode() for line in self._explained(arguments).split("\n")]
+
+    def _explained(self, arguments: Arguments) -> str:
+        index = self.index(arguments.take())
+        request, _ = read_search(arguments, self.settings)
+        return explain(Selection(self._connection, index.spec, self.settings, request).node, index.spec)
 
     def _tag_values(self, arguments: Arguments, protocol: int) -> Any:
         index = self.index(arguments.take())
@@ -345,8 +357,6 @@ class SearchEngine:
 
 
 def _fits(text: bytes | None, pattern: bytes) -> bool:
-    from relay_models.embedded.search.planner import wildcard_regex
-
     return text is not None and wildcard_regex(pattern).match(text) is not None
 
 
@@ -359,6 +369,8 @@ COMMANDS: dict[str, tuple[int, int | None, Command]] = {
     "FT.SEARCH": (2, None, SearchEngine._search),
     "FT.AGGREGATE": (2, None, SearchEngine._aggregate),
     "FT.CURSOR": (3, None, SearchEngine._cursor),
+    "FT.EXPLAIN": (2, None, SearchEngine._explain),
+    "FT.EXPLAINCLI": (2, None, SearchEngine._explain_lines),
     "FT.TAGVALS": (2, 2, SearchEngine._tag_values),
     "FT.CONFIG": (1, None, SearchEngine._config),
     "FT.ALIASADD": (2, 2, SearchEngine._alias_add),

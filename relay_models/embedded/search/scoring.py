@@ -65,9 +65,7 @@ def scores(selection: Selection, request: Request) -> list[Hit]:
     scorer = _SCORERS.get(name)
     if scorer is None:
         raise SearchError(f"No such scorer {display(name)}")
-    count, total = selection.connection.execute(
-        f"SELECT count(*), sum(length) FROM {selection.tables.docs}"
-    ).fetchone()
+    count, total = selection.connection.execute(f"SELECT count(*), sum(length) FROM {selection.tables.docs}").fetchone()
     if not total and not request.with_scores and not request.add_scores and name == DEFAULT_SCORER:
         # Without words all scores are alike: nan, or 0.
         return [(docid, key, 0.0) for docid, key in selection.rows("d.docid, d.key", "ORDER BY d.docid")]
@@ -98,9 +96,7 @@ class _Matcher:
             words = [node.text, *node.expansions]
             if len(words) == 1:
                 return self._word(node.text, node, documents, node.weight)
-            return self._any(
-                [self._word(word, node, documents, 1.0) for word in words], node.weight, first_only=False
-            )
+            return self._any([self._word(word, node, documents, 1.0) for word in words], node.weight, first_only=False)
         if isinstance(node, (Prefix, Pattern, Fuzzy)):
             words = self._selection.planner.expand(node)
             found = [self._word(word, node, documents, 1.0) for word in words]
@@ -259,9 +255,7 @@ def _tanh(match: _Match, document: _Document, average: float) -> float:
 
 
 def _tfidf_sum(match: _Match) -> float:
-    return _sum(
-        match, lambda part: part.weight * part.frequency * (part.idf if part.kind == "term" else 1.0)
-    )
+    return _sum(match, lambda part: part.weight * part.frequency * (part.idf if part.kind == "term" else 1.0))
 
 
 def _normalized_tfidf(match: _Match, document: _Document, norm: int) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 from relay_models.embedded.search.args import Arguments, display
 from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.highlight import Marker
 from relay_models.embedded.search.numbers import format_score, format_sort_key
 from relay_models.embedded.search.request import (
     Arrangement,
@@ -216,8 +217,6 @@ class _Search:
             puts = [reader.field(name, path) for name, path in request.returns]
         marks = None
         if request.markup.highlight or request.markup.summarize:
-            from relay_models.embedded.search.highlight import Marker
-
             marks = Marker(self._spec, self._selection, request)
         results: list[tuple[Hit, Any, dict[bytes, Value] | None]] = []
         for hit in hits:
