@@ -50,8 +50,8 @@ def body(item: Any) -> RunRecord:
     record = item.record
     if not isinstance(record, RunRecord):
         raise InvalidConfigurationError(
-            f"run {item.run_id} was read with its columns only, but its calls are wanted: "
-            "give the runs with their records, such as find_runs(…) or iter_runs(…)"
+            f"run {item.run_id} was read with its columns only, but its record is wanted: "
+            "give the runs with their records, as find_runs(…) without columns=True or iter_runs(…) do"
         )
     return record
 
@@ -75,7 +75,7 @@ def _is_row(item: Any) -> bool:
 
 
 def _stranger(item: Any) -> InvalidConfigurationError:
-    return InvalidConfigurationError(f"a table is made of RunRecord values or Run rows, not of {type(item).__name__}")
+    return InvalidConfigurationError(f"a RunRecord or a Run row is wanted, not a {type(item).__name__}")
 
 
 def _value(kind: Type, stored: Any) -> Any:

@@ -197,7 +197,7 @@ class JsonLinesSink(_FileSink):
 
     def add(self, item: Any) -> None:
         if self.rows is None:
-            self.stream.write(body(item).model_dump_json().encode() + b"\n")
+            self.stream.write(record_line(item))
             self.written += 1
             return
         for row in expand(item, self.rows, self.names):
@@ -286,6 +286,15 @@ class ParquetSink(_BatchSink[int]):
         if self.held:
             self.full()
         return self.written
+
+
+def record_line(item: Any) -> bytes:
+    """A record as a line of JSON: of a stored run its text as it is, of which it is known that it can be read."""
+    record = body(item)
+    text = None if item is record else item.record_json
+    if text is None or "\n" in text or "\r" in text:
+        text = record.model_dump_json()
+    return f"{text}\n".encode()
 
 
 def _json(value: Any) -> Any:

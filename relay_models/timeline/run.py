@@ -14,6 +14,7 @@ from .picture import Picture, table
 from .text import duration_text, plain
 
 if TYPE_CHECKING:
+    from relay_models.documents import Run
     from relay_models.records import RunRecord
 
 __all__ = ["Timeline", "facts"]
@@ -23,13 +24,15 @@ class Timeline(Picture):
     """A run's calls as bars on a time axis.
 
     Args:
-        run: the record to draw.
+        run: the record to draw, or a `Run` row that was fetched with its record.
         rows: ``calls`` for one row per call, ``names`` for one row per name, ``auto`` to choose by their number.
     """
 
-    def __init__(self, run: RunRecord, *, rows: Rows = "auto") -> None:
-        self.run = run
-        self.layout: Layout = lay_out(run, rows)
+    def __init__(self, run: RunRecord | Run, *, rows: Rows = "auto") -> None:
+        from relay_models.export.rows import body
+
+        self.run: RunRecord = body(run)
+        self.layout: Layout = lay_out(self.run, rows)
 
     @property
     def title(self) -> str:

@@ -39,6 +39,7 @@ from relay_models.export import (
     write_parquet,
 )
 from relay_models.records import CallRecord, RunRecord, from_json
+from relay_models.sync import RedisBackend
 
 FRAMES: list[Callable[..., Any]] = [to_dicts, to_pandas, to_polars, to_arrow]
 
@@ -376,3 +377,21 @@ def test_extreme_times_are_kept_or_refused() -> None:
     )
     with pytest.raises(InvalidRecordError, match="years 1 to 9999"):
         to_dicts([beyond])
+
+
+def test_rows_of_a_store_are_exported_as_their_records(tmp_path: Path, runs: list[RunRecord]) -> None:
+    with RedisBackend.embedded() as backend:
+        backend.store_runs(runs)
+        rows = list(backend.find_runs(None, order_by="stored_at", limit=None))
+        bare = list(backend.find_runs(None, order_by="stored_at", limit=None, columns=True))
+
+    names = [column.name for column in RUN_COLUMNS if column.name not in ("stored_at", "updated_at")]
+    assert to_dicts(rows, columns=names) == to_dicts(bare, columns=names) == to_dicts(runs, columns=names)
+    assert to_dicts(rows, rows="calls") == to_dicts(runs, rows="calls")
+    stored = to_polars(bare, columns=["stored_at"])["stored_at"]
+    assert stored.null_count() == 0
+    assert stored.is_sorted()
+    write_jsonl(rows, tmp_path / "rows.jsonl")
+    assert (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines() == [run.model_dump_json() for run in runs]
+    with pytest.raises(InvalidConfigurationError, match="columns only"):
+        to_dicts(bare, rows="calls")
