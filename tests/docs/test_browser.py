@@ -102,12 +102,12 @@ def test_search_finds_duration(page: Page, site_url: str) -> None:
     page.goto(site_url)
     page.locator("[data-md-component=search-query]").click()
     page.keyboard.type("duration")
-    result = page.locator(".md-search-result__link").first
+    result = page.locator(".md-search-result__link[href*='h=duration']").first
     result.wait_for()
-    assert "duration" in page.locator(".md-search-result__list").inner_text().lower()
+    assert "duration" in result.inner_text().lower()
     result.click()
     page.wait_for_url(lambda url: "h=duration" in url)
-    assert page.locator("mark").count() > 0
+    page.locator("mark").first.wait_for()
 
 
 def test_tabs_switch_together(page: Page, site_url: str) -> None:
