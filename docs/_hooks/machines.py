@@ -1,4 +1,4 @@
-"""What the site has for programs: `llms.txt` and each page's Markdown beside its HTML."""
+"""What the site has for programs: `llms.txt`, and the Markdown of pages beside their HTML."""
 
 from __future__ import annotations
 
@@ -23,14 +23,22 @@ def on_nav(nav: Navigation, config: Any, files: Files) -> None:
 
 def on_post_build(config: Any) -> None:
     site = Path(config.site_dir)
-    for source, markdown in _markdown.items():
+    for source, markdown in _readable().items():
         target = site / source
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(markdown, encoding="utf-8")
     lines = [f"# {config.site_name}", "", f"> {config.site_description}", ""]
     for item in _nav[0].items:
         lines += _entries(item)
+    lines += ["## JSON Schemas", ""]
+    for path in sorted(site.glob("schema/*.schema.json")):
+        lines.append(f"- [{path.name}]({path.relative_to(site).as_posix()})")
     (site / "llms.txt").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+def _readable() -> dict[str, str]:
+    """The pages whose Markdown says what the page says; in the others the text comes from docstrings."""
+    return {source: text for source, text in _markdown.items() if "\n::: " not in text}
 
 
 def _entries(item: Any) -> list[str]:
@@ -41,5 +49,6 @@ def _entries(item: Any) -> list[str]:
         return lines if item.parent else [*lines, ""]
     if isinstance(item, Page):
         about = item.meta.get("description") or ""
-        return [f"- [{item.title}]({item.file.src_uri})" + (f": {about}" if about else "")]
+        address = item.file.src_uri if item.file.src_uri in _readable() else item.url
+        return [f"- [{item.title}]({address})" + (f": {about}" if about else "")]
     return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -87,7 +88,7 @@ def test_llms_txt_lists_every_page(site: Path, site_pages: list[str]) -> None:
     text = (site / "llms.txt").read_text(encoding="utf-8")
     assert text.startswith("# relay_models\n\n> ")
     for address in site_pages:
-        source = address.rstrip("/") + ".md" if address else "index.md"
-        index = f"{address}index.md"
-        assert f"]({source})" in text or f"]({index})" in text, address
-        assert (site / source).is_file() or (site / index).is_file()
+        named = [address, address.rstrip("/") + ".md", f"{address}index.md"]
+        assert any(f"]({name})" in text for name in named), address
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        assert file_of(site, SITE + target).is_file(), target
