@@ -59,7 +59,7 @@ def kind_page(
         f"```text\n{index_command_text(kind)}\n```",
     ]
     if example:
-        parts += ["## Example", "From a deployment of NeMo Relay 0.10.4.", f"```json\n{example}\n```"]
+        parts += ["## Example", "As NeMo Relay wrote it; long lists and texts are cut here.", f"```json\n{example}\n```"]
     return _page(parts)
 
 
