@@ -50,11 +50,28 @@ class TrackedDatabase(Database):
         super().__delitem__(key)
 
     def __getitem__(self, key: bytes) -> Any:
-        item = self._dict[key]
+        item = self.get(key)
+        if item is None:
+            raise KeyError(key)
+        return item
+
+    def get(self, key: bytes, default: Any = None) -> Any:
+        item = self._dict.get(key)
+        if item is None:
+            return default
         if item.expireat is not None and item.expireat < self.time:
             self.touched[key] = None
             del self._dict[key]
-            raise KeyError(key)
+            return default
+        return item
+
+    def __contains__(self, key: object) -> bool:
+        return self.get(key) is not None  # type: ignore[arg-type]
+
+    def setdefault(self, key: bytes, default: Any = None) -> Any:
+        item = self.get(key)
+        if item is None:
+            self[key] = item = default
         return item
 
     def _remove_expired(self) -> None:

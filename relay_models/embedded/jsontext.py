@@ -19,7 +19,7 @@ I64_MIN, U64_MAX = -(1 << 63), (1 << 64) - 1
 _DIGITS: Final = bytes(0x30 if 0x30 <= byte <= 0x39 else byte if byte == 0x2D else 0 for byte in range(256))
 _LONG_POSITIVE: Final = b"0" * 20
 _LONG_NEGATIVE: Final = b"-" + b"0" * 19
-_NEGATIVE_ZERO: Final = re.compile(rb"-0(?![\d.eE])")
+_IN_NUMBER: Final = frozenset(bytes((byte,)) for byte in b"0123456789.eE")
 _BEFORE_NUMBER: Final = frozenset(b" \t\r\n:,[")
 _STRING_OR_EXPONENT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|e\+', re.DOTALL)
 _TRAILING: Final = re.compile(r"trailing characters at line (\d+) column (\d+)")
@@ -51,7 +51,7 @@ def normalise(text: bytes) -> tuple[Any, bytes]:
         raise JSONTextError(message) from None
     # Numbers that need a closer look are rare; each test below costs a fraction of the parse.
     digits = text.translate(_DIGITS)
-    if _LONG_POSITIVE in digits or _LONG_NEGATIVE in digits or (b"-0" in text and _has_negative_zero(text)):
+    if _LONG_POSITIVE in digits or _LONG_NEGATIVE in digits or _has_negative_zero(text):
         value = json.loads(text, parse_int=_integer)
     written = dumps(value)
     if b"Infinity" in written and not _finite(value):
@@ -101,10 +101,11 @@ def _integer(digits: str) -> int | float:
 
 def _has_negative_zero(text: bytes) -> bool:
     """Whether there may be a number ``-0``: a look at what stands around it, which a string may imitate."""
-    for found in _NEGATIVE_ZERO.finditer(text):
-        start = found.start()
-        if start == 0 or text[start - 1] in _BEFORE_NUMBER:
+    at = text.find(b"-0")
+    while at >= 0:
+        if (at == 0 or text[at - 1] in _BEFORE_NUMBER) and text[at + 2 : at + 3] not in _IN_NUMBER:
             return True
+        at = text.find(b"-0", at + 2)
     return False
 
 

@@ -83,6 +83,10 @@ class Stored:
         self.length = length
 
 
+# For values without parts it is enough to know that there are none.
+_BLOB: Final = {kind: Stored(0, kind, None, None) for kind in (STRING, JSON)}
+
+
 class FileKeyspace(MutableMapping[bytes, Item]):
     """The mapping from key to item of database `number`.
 
@@ -105,19 +109,23 @@ class FileKeyspace(MutableMapping[bytes, Item]):
     # Reading
 
     def __getitem__(self, key: bytes) -> Item:
-        try:
-            item = self._cache[key]
-        except KeyError:
-            item = self._load(key)
-        else:
-            self._cache.move_to_end(key)
+        item: Item | None = self.get(key)
         if item is None:
             raise KeyError(key)
         return item
 
+    def get(self, key: bytes, default: Any = None) -> Any:
+        cache = self._cache
+        if key in cache:
+            cache.move_to_end(key)
+            item = cache[key]
+        elif key in self._absent:
+            return default
+        else:
+            item = self._load(key)
+        return default if item is None else item
+
     def _load(self, key: bytes) -> Item | None:
-        if key in self._absent:
-            return None
         row = self._connection.execute(
             "SELECT id, kind, expire, value, checksum FROM keys WHERE db = ? AND key = ?", (self.number, key)
         ).fetchone()
@@ -274,9 +282,12 @@ class FileKeyspace(MutableMapping[bytes, Item]):
             if known is not None:
                 known.note(*change)  # type: ignore[union-attr]
         item = self._cache.get(key)
-        self._weigh(key, item)
-        if item is not None and type(item.value) in (bytes, JsonDocument):
-            self._waiting_bytes += self._sizes[key]
+        if item is not None:
+            value = item.value
+            if type(value) is JsonDocument:
+                self._waiting_bytes += len(value.text)
+            elif type(value) is bytes:
+                self._waiting_bytes += len(value)
         if len(self._waiting) > UNWRITTEN_KEYS or self._waiting_bytes > UNWRITTEN_BYTES:
             self.write()
 
@@ -315,9 +326,10 @@ class FileKeyspace(MutableMapping[bytes, Item]):
                 self._delete(key)
                 continue
             kind = kind_code(item.value)
-            if kind is not None and kind in (STRING, JSON):
+            self._weigh(key, item)
+            if kind in (STRING, JSON):
                 self._replace_parts(key, kind)
-                content = whole(kind, item.value)
+                content = item.value if kind == STRING else item.value.text
                 rows.append((self.number, key, kind, item.expireat, content, zlib.crc32(content)))
             elif kind is not None:
                 self._write_parted(key, item, kind, change)
@@ -336,7 +348,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         elif stored.kind not in (STRING, JSON):
             self._delete_parts(stored.id)
         if stored is None or stored.kind != kind:
-            self._stored[key] = Stored(0, kind, None, None)
+            self._stored[key] = _BLOB[kind]
 
     def _delete(self, key: bytes) -> None:
         stored = self._stored.get(key)

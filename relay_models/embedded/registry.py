@@ -29,7 +29,7 @@ class EngineSignature(Signature):
 
     def bind(self, args: Sequence[bytes], database: Any) -> tuple[list[Any], list[CommandItem]]:
         """The arguments converted, and the items of the keys among them."""
-        types = self.fixed
+        types: tuple[Any, ...] = self.fixed
         if len(args) != len(types):
             self.check_arity(args, None)
             types = types + self.repeat * ((len(args) - len(types)) // len(self.repeat))
