@@ -77,9 +77,9 @@ def _list(group: typer.Typer) -> None:
         """List runs, the newest first."""
         from relay_models.export import to_dicts
 
-        names = split_names(columns)
+        names = column_names(columns)
         session.open()
-        found = each_run(session, make_filter(where, agent), order, limit or None)
+        found = each_run(session, make_filter(where, agent), order_name(order), limit or None)
         if session.as_json:
             session.out.array(row for run in found for row in to_dicts([run], columns=names))
             return
@@ -149,7 +149,8 @@ def _export(group: typer.Typer) -> None:
         ] = False,
     ) -> None:
         """Export runs to a file, however many there are. JSON lines of whole records (the default) lose nothing."""
-        _write_export(session, target, where, agent, order, limit, split_names(columns), format, rows, keep_formulas)
+        names = split_names(columns) if rows is Rows.calls else column_names(columns)
+        _write_export(session, target, where, agent, order_name(order), limit, names, format, rows, keep_formulas)
 
 
 def _write_export(
@@ -211,16 +212,28 @@ def _stats(group: typer.Typer) -> None:
             typer.Option("--order", "-o", metavar="COLUMN", show_default=False, help="Sort by a column of it."),
         ] = None,
         limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="At most so many rows; 0 for all.")] = 0,
+        fill: Annotated[bool, typer.Option("--fill", help="Also show spans of time without runs.")] = False,
+        zone: Annotated[
+            str | None,
+            typer.Option("--tz", metavar="ZONE", show_default=False, help="Whose days and hours: Europe/Berlin. [UTC]"),
+        ] = None,
+        save: Annotated[
+            str | None,
+            typer.Option(metavar="FILE", show_default=False, help="Save a chart as .svg, .png or .pdf."),
+        ] = None,
     ) -> None:
         """Count runs up: by columns, by spans of time, or both."""
         groups = split_names(by) or []
         rows = session.open().aggregate_runs(
             by=groups, every=every, metrics=split_metrics(metrics), filter=make_filter(where, agent),
-            order_by=order, limit=limit or None,
+            order_by=order, limit=limit or None, fill=fill, tz=zone,
         )  # fmt: skip
-        from .stats import show_stats
+        from .stats import save_chart, show_stats
 
-        show_stats(session, rows)
+        read = list(rows)
+        if save is not None:
+            save_chart(session, read, save)
+        show_stats(session, read)
 
 
 def _watch(group: typer.Typer) -> None:
@@ -237,7 +250,7 @@ def _watch(group: typer.Typer) -> None:
         """Show new runs as they are stored, until interrupted."""
         from .watch import watch_runs
 
-        watch_runs(session, make_filter(where, agent), split_names(columns), interval, count, since_start)
+        watch_runs(session, make_filter(where, agent), column_names(columns), interval, count, since_start)
 
 
 def split_names(text: str | None) -> list[str] | None:
@@ -247,6 +260,23 @@ def split_names(text: str | None) -> list[str] | None:
     if names := [name.strip() for name in text.split(",") if name.strip()]:
         return names
     raise InvalidConfigurationError("a list of column names is wanted, such as agent_id,duration")
+
+
+def column_names(text: str | None) -> list[str] | None:
+    """Columns of runs from --columns, where the shorter names of the filter language are welcome too."""
+    from relay_models.query.language import ALIASES
+
+    names = split_names(text)
+    return None if names is None else [ALIASES.get(name, name) for name in names]
+
+
+def order_name(text: str) -> str:
+    """The column of --order, with - in front for descending; shorter names are welcome too."""
+    from relay_models.query.language import ALIASES
+
+    sign = "-" if text.startswith("-") else ""
+    name = text.removeprefix("-").strip()
+    return sign + ALIASES.get(name, name)
 
 
 def split_metrics(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .session import Session
 
-__all__ = ["show_stats", "stats_rows"]
+__all__ = ["save_chart", "show_stats", "stats_rows"]
 
 NONE = "(none)"
 
@@ -43,6 +43,28 @@ def show_stats(session: Session, rows: Iterable[Any]) -> None:
         return NONE if value is None and not right[name] else cell_text(value)
 
     session.out.table(columns, [[cell(row, name) for name in names] for row in read])
+
+
+def save_chart(session: Session, rows: Iterable[Any], path: str) -> None:
+    """Draw the rows into a file.
+
+    Raises:
+        InvalidConfigurationError: matplotlib writes no files with such an ending.
+        MissingExtraError: matplotlib is not installed.
+    """
+    from pathlib import Path
+
+    from relay_models.errors import InvalidConfigurationError
+    from relay_models.export.files import replacing
+    from relay_models.timeline import chart
+
+    figure = chart(rows)
+    ending = Path(path).suffix.lower().removeprefix(".")
+    if ending not in figure.canvas.get_supported_filetypes():
+        raise InvalidConfigurationError(f"a chart is saved as .svg, .png or .pdf, not as {ending or 'nothing'!r}")
+    with replacing(path) as file:
+        figure.savefig(file, format=ending)
+    session.out.note(f"saved {path}")
 
 
 def _numeric(values: Sequence[Any]) -> bool:
