@@ -1,4 +1,4 @@
-"""`Plan`, `Trie`, `Accumulators`, `Observations`, `Stability`: the documents of an agent's artefacts, and their columns."""
+"""The documents of an agent's artefacts, `Plan`, `Trie`, `Accumulators`, `Observations`, `Stability`; their columns."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, cast
 from pydantic import field_validator
 from redis_om import Field
 
-from ..errors import InvalidRecordError
-from ..query.columns import Column, Kind
-from ..query.values import datetime_of
-from ..records import (
+from relay_models.errors import InvalidRecordError
+from relay_models.query.columns import Column, Kind
+from relay_models.query.values import datetime_of
+from relay_models.records import (
     AccumulatorState,
     ExecutionPlan,
     PromptIR,
@@ -20,9 +20,19 @@ from ..records import (
     TrieEnvelope,
     from_json,
 )
+
 from .base import Document, column, document
 
-__all__ = ["ARTIFACTS", "Accumulators", "Observations", "Plan", "Stability", "Trie", "artifact_columns", "decode_artifact"]
+__all__ = [
+    "ARTIFACTS",
+    "Accumulators",
+    "Observations",
+    "Plan",
+    "Stability",
+    "Trie",
+    "artifact_columns",
+    "decode_artifact",
+]
 
 
 class Artifact(Document):
@@ -59,7 +69,7 @@ def _record() -> Any:
 
 
 @document("plan")
-class Plan(Artifact, index=True):  # type: ignore[call-arg]  # index is redis-om's class option
+class Plan(Artifact, index=True):
     """The execution plan of an agent."""
 
     agent_id: Column[str] = _agent()
@@ -72,7 +82,7 @@ class Plan(Artifact, index=True):  # type: ignore[call-arg]  # index is redis-om
 
 
 @document("trie")
-class Trie(Artifact, index=True):  # type: ignore[call-arg]  # index is redis-om's class option
+class Trie(Artifact, index=True):
     """The prediction trie of an agent."""
 
     agent_id: Column[str] = _agent()
@@ -84,7 +94,7 @@ class Trie(Artifact, index=True):  # type: ignore[call-arg]  # index is redis-om
 
 
 @document("accumulators")
-class Accumulators(Artifact, index=True):  # type: ignore[call-arg]  # index is redis-om's class option
+class Accumulators(Artifact, index=True):
     """The running statistics of an agent."""
 
     agent_id: Column[str] = _agent()
@@ -94,7 +104,7 @@ class Accumulators(Artifact, index=True):  # type: ignore[call-arg]  # index is 
 
 
 @document("observations")
-class Observations(Artifact, index=True):  # type: ignore[call-arg]  # index is redis-om's class option
+class Observations(Artifact, index=True):
     """The prompt observations of an agent or profile key."""
 
     agent_id: Column[str] = _agent()
@@ -107,11 +117,13 @@ class Observations(Artifact, index=True):  # type: ignore[call-arg]  # index is 
 
 
 @document("stability")
-class Stability(Artifact, index=True):  # type: ignore[call-arg]  # index is redis-om's class option
+class Stability(Artifact, index=True):
     """The stability result of an agent or profile key."""
 
     agent_id: Column[str] = _agent()
-    blocks: Column[int] = column(Kind.COUNT, "Blocks that have a score (StabilityAnalysisResult.scores).", unit="blocks")
+    blocks: Column[int] = column(
+        Kind.COUNT, "Blocks that have a score (StabilityAnalysisResult.scores).", unit="blocks"
+    )
     stable_prefix_length: Column[int] = column(
         Kind.COUNT, "Leading blocks that are stable (StabilityAnalysisResult.stable_prefix_length).", unit="blocks"
     )
@@ -193,5 +205,3 @@ def decode_artifact(kind: str, text: str | bytes) -> Any:
     """The record in its stored JSON text; `InvalidRecordError` (a ValueError) where it is none."""
     wanted = _COLUMNS[kind][0]
     return from_json(cast(Any, list[PromptIR]) if wanted is list else wanted, text)
-
-

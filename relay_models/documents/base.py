@@ -11,9 +11,9 @@ from pydantic import BaseModel, PrivateAttr
 from redis_om import Field, JsonModel
 from redis_om.model.model import model_registry
 
-from ..errors import UnsupportedMethodError
-from ..query.columns import Column, Kind
-from ..query.values import datetime_of, microseconds_of
+from relay_models.errors import UnsupportedMethodError
+from relay_models.query.columns import Column, Kind
+from relay_models.query.values import datetime_of, microseconds_of
 
 __all__ = ["STORE_TIMES", "Document", "column", "document"]
 
@@ -42,17 +42,21 @@ def column(kind: Kind, about: str, *, unit: str = "", choices: tuple[str, ...] =
         sortable=kind not in (Kind.TAGS, Kind.WORDS),
         full_text_search=kind is Kind.WORDS,
         description=about,
-        json_schema_extra={"kind": kind.value, **({"unit": unit} if unit else {}), **({"choices": list(choices)} if choices else {})},
+        json_schema_extra={
+            "kind": kind.value,
+            **({"unit": unit} if unit else {}),
+            **({"choices": list(choices)} if choices else {}),
+        },
         **options,
     )
 
 
 def document(kind: str) -> Callable[[DocumentType], DocumentType]:
-    """Class decorator that makes a model the document type of a kind, with our columns in place of redis-om's proxies."""
+    """Class decorator: makes a model the document type of a kind, with our columns in place of redis-om's proxies."""
 
     def decorate(cls: DocumentType) -> DocumentType:
         columns: dict[str, Column[Any]] = {}
-        for name, field in cls.model_fields.items():
+        for name, field in cls.__pydantic_fields__.items():
             extra = field.json_schema_extra
             if not isinstance(extra, dict) or "kind" not in extra:
                 continue
@@ -80,7 +84,7 @@ def document(kind: str) -> Callable[[DocumentType], DocumentType]:
     return decorate
 
 
-class Document(JsonModel, abc.ABC):  # type: ignore[misc]  # redis-om has no types
+class Document(JsonModel, abc.ABC):
     """What all document types share.
 
     On the class, a column makes expressions (``Run.duration > timedelta(seconds=2)``); on an object it is the value.
@@ -112,7 +116,7 @@ class Document(JsonModel, abc.ABC):  # type: ignore[misc]  # redis-om has no typ
 
     @classmethod
     def from_stored(cls, values: Mapping[str, Any], text: str | None = None) -> Self:
-        """An object from column values as `stored_values` gives them, and the record's JSON text; nothing is validated."""
+        """An object from column values as `stored_values` gives them, and the record's JSON text; not validated."""
         data: dict[str, Any] = {"pk": None}
         find = values.get
         for name, read in cls._readers:
@@ -129,7 +133,11 @@ class Document(JsonModel, abc.ABC):  # type: ignore[misc]  # redis-om has no typ
 
     def stored_values(self) -> dict[str, Any]:
         """The columns by name as they are stored, times and durations in microseconds; None where there is no value."""
-        return {name: _STORED[made.kind](getattr(self, name)) for name, made in self._columns.items() if made.kind is not Kind.WORDS}
+        return {
+            name: _STORED[made.kind](getattr(self, name))
+            for name, made in self._columns.items()
+            if made.kind is not Kind.WORDS
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """The columns by name, as Python values."""
@@ -178,7 +186,9 @@ class Document(JsonModel, abc.ABC):  # type: ignore[misc]  # redis-om has no typ
     @classmethod
     def delete_many(cls, *args: Any, **kwargs: Any) -> NoReturn:
         """Blocked: delete through a backend."""
-        cls._instead("delete_many", "backend.delete_runs(…)" if cls.kind == "run" else f"backend.delete_{cls.kind}(agent_id)")
+        cls._instead(
+            "delete_many", "backend.delete_runs(…)" if cls.kind == "run" else f"backend.delete_{cls.kind}(agent_id)"
+        )
 
     @classmethod
     def all_pks(cls, *args: Any, **kwargs: Any) -> NoReturn:
@@ -254,4 +264,3 @@ _STORED: dict[Kind, Callable[[Any], Any]] = {
     Kind.TIME: lambda value: None if value is None else microseconds_of(value),
     Kind.DURATION: lambda value: None if value is None else microseconds_of(value),
 }
-

@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json
 
-from ..errors import InvalidRecordError
-from ..query.compile import escape_tag
-from ..records import RunRecord, to_json as record_json
+from relay_models.errors import InvalidRecordError
+from relay_models.query.compile import escape_tag
+from relay_models.records import RunRecord, to_json as record_json
+
 from .artifacts import ARTIFACTS, artifact_columns
 from .base import Document
 from .run import Run

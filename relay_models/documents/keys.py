@@ -6,8 +6,8 @@ import re
 from typing import NamedTuple
 from uuid import UUID
 
-from ..errors import InvalidConfigurationError, InvalidRecordError
-from ..query.compile import escape_tag, unescape_tag
+from relay_models.errors import InvalidConfigurationError, InvalidRecordError
+from relay_models.query.compile import escape_tag, unescape_tag
 
 __all__ = ["ARTIFACT_KINDS", "KINDS", "LAYOUT_VERSION", "Keys", "Layout", "layout_of"]
 
@@ -60,7 +60,9 @@ class Keys:
         except UnicodeEncodeError:
             raise InvalidConfigurationError(f"the key prefix {prefix!r} has a lone surrogate and is no text") from None
         if b"\0" in encoded:
-            raise InvalidConfigurationError(f"the key prefix {prefix!r} holds a NUL character, where an index stops reading")
+            raise InvalidConfigurationError(
+                f"the key prefix {prefix!r} holds a NUL character, where an index stops reading"
+            )
         for marker in _MARKERS:
             if marker in prefix:
                 raise InvalidConfigurationError(
@@ -111,7 +113,9 @@ class Keys:
     def _rest(self, kind: str, key: bytes) -> str:
         root = self._roots[kind]
         if not key.startswith(root):
-            raise ValueError(f"{key!r} is not the key of a document of the kind {kind!r} with the prefix {self.prefix!r}")
+            raise ValueError(
+                f"{key!r} is not the key of a document of the kind {kind!r} with the prefix {self.prefix!r}"
+            )
         return key[len(root) :].decode()
 
     def __repr__(self) -> str:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import field_validator
 from redis_om import Field
 
-from ..query.columns import Column, Kind
-from ..query.values import datetime_of
-from ..records import RunRecord, from_json, to_json
+from relay_models.query.columns import Column, Kind
+from relay_models.query.values import datetime_of
+from relay_models.records import RunRecord, from_json, to_json
+
 from .base import Document, column, document
 from .run_columns import run_columns, run_words
 
 if TYPE_CHECKING:
-    from ..query.find import RunQuery
+    from relay_models.query.find import RunQuery
 
 __all__ = ["Run"]
 
@@ -24,7 +25,7 @@ _SUM = "Sum over the calls that tell it (RunRecord.calls[].{}); none where no ca
 
 
 @document("run")
-class Run(Document, index=True):  # type: ignore[call-arg]  # index is redis-om's class option
+class Run(Document, index=True):
     """One stored run: the columns that queries use, and the record where it was fetched.
 
     Times are stored as integer microseconds since 1970 (UTC) and read as aware datetimes; durations are stored as
@@ -34,7 +35,9 @@ class Run(Document, index=True):  # type: ignore[call-arg]  # index is redis-om'
     agent_id: Column[str] = column(Kind.TAG, "The agent that ran (RunRecord.agent_id).")
     run_id: Column[str] = column(Kind.TAG, "The run's UUID, lower case (RunRecord.id).")
     status: Column[str] = column(
-        Kind.TAG, "running, or completed once the run has an end (RunRecord.ended_at).", choices=("running", "completed")
+        Kind.TAG,
+        "running, or completed once the run has an end (RunRecord.ended_at).",
+        choices=("running", "completed"),
     )
     started_at: Column[datetime] = column(Kind.TIME, "When the run began (RunRecord.started_at).", unit="µs")
     ended_at: Column[datetime | None] = column(
@@ -105,13 +108,13 @@ class Run(Document, index=True):  # type: ignore[call-arg]  # index is redis-om'
         return self._record  # type: ignore[no-any-return]
 
     @classmethod
-    def find(cls, *expressions: Any) -> RunQuery:
+    def find(cls, *expressions: Any) -> RunQuery:  # type: ignore[override]  # run by a backend, not by redis-om
         """A query for the runs that meet all `expressions`; every run without any. It is run by a backend::
 
         query = Run.find(Run.agent_id == "planner", Run.duration > timedelta(seconds=2))
         page = await backend.find_runs(query)
         """
-        from ..query.find import RunQuery
+        from relay_models.query.find import RunQuery
 
         return RunQuery.of(expressions)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..query.words import words_of, words_text
-from ..records import RunRecord
+from relay_models.query.words import words_of, words_text
+from relay_models.records import RunRecord
 
 __all__ = ["run_columns", "run_text", "run_words"]
 

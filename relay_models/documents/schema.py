@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..query.columns import Column, Kind
-from ..query.compile import words_column
+from relay_models.query.columns import Column, Kind
+from relay_models.query.compile import words_column
+
 from .artifacts import ARTIFACTS
 from .base import Document
 from .keys import Keys
@@ -33,7 +34,16 @@ def create_index_command(kind: str, keys: Keys, *, text: bool = False) -> list[s
         if column.kind is Kind.WORDS:
             # The same words twice: in their order for phrases, and as values that can be listed, for beginnings.
             schema += [column.path, "AS", column.name, "TEXT", "NOSTEM"]
-            schema += [column.path, "AS", words_column(column), "TAG", "SEPARATOR", " ", "CASESENSITIVE", "INDEXMISSING"]
+            schema += [
+                column.path,
+                "AS",
+                words_column(column),
+                "TAG",
+                "SEPARATOR",
+                " ",
+                "CASESENSITIVE",
+                "INDEXMISSING",
+            ]
             continue
         schema += [column.path, "AS", column.name, *_TYPES[column.kind]]
         # A text may be absent: the index must know it to be asked. Numbers tell it by their range. The last two are

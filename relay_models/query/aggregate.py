@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from ..errors import (
+from relay_models.errors import (
     CorruptDocumentError,
     CorruptDocumentsError,
     QueryError,
     UnknownColumnError,
     UnsupportedOperatorError,
 )
+
 from .buckets import Buckets
 from .columns import Column, Kind
 from .compile import CompiledFilter, compile_filter, unescape_tag
@@ -27,7 +28,7 @@ from .steps import Command, Steps
 from .values import microseconds_of
 
 if TYPE_CHECKING:
-    from ..documents.base import Document
+    from relay_models.documents.base import Document
 
 __all__ = ["AggregateRow", "Aggregation", "aggregate_steps"]
 
@@ -257,12 +258,14 @@ class _ColumnReader:
     """Only the columns that matter, straight from the index: fast, and exact for texts and integers below 2**53."""
 
     def __init__(self, columns: Iterable[Column[Any]]) -> None:
-        self.fields = []
-        self.load = []
+        self.fields: list[tuple[bytes, str, Callable[[bytes], Any], Any]] = []
+        self.load: list[str] = []
         for column in columns:
             name = f"$.{column.name}" if column.kind is Kind.TAGS else column.name
             self.load.append(name if column.kind is Kind.TAGS else f"@{name}")
-            self.fields.append((name.encode(), column.name, _READ[column.kind], [] if column.kind is Kind.TAGS else None))
+            self.fields.append(
+                (name.encode(), column.name, _READ[column.kind], [] if column.kind is Kind.TAGS else None)
+            )
 
     def values(self, row: dict[bytes, Any]) -> dict[str, Any]:
         """The values by column name; OverflowError where a number has lost digits."""
@@ -309,7 +312,7 @@ def _stream_with(
     cursor: int | None = None
     while cursor != 0:
         if cursor is None:
-            answer = yield [*command, "WITHCURSOR", "COUNT", _AT_ONCE, *compiled.arguments(), "TIMEOUT", limit_ms, "DIALECT", 2]
+            answer = yield [*command, *_cursor_options(compiled, limit_ms)]
         else:
             answer = yield ["FT.CURSOR", "READ", alias, cursor, "COUNT", _AT_ONCE]
         found, cursor = decode_cursor(answer.reply)
@@ -337,7 +340,7 @@ def _cursor_steps(
     command: Command, alias: str, compiled: CompiledFilter, limit_ms: int, partial: bool
 ) -> Steps[list[dict[bytes, Any]]]:
     rows: list[dict[bytes, Any]] = []
-    answer = yield [*command, "WITHCURSOR", "COUNT", _AT_ONCE, *compiled.arguments(), "TIMEOUT", limit_ms, "DIALECT", 2]
+    answer = yield [*command, *_cursor_options(compiled, limit_ms)]
     while True:
         found, cursor = decode_cursor(answer.reply)
         check_complete(found.warnings, answer, limit_ms, partial)
@@ -345,6 +348,10 @@ def _cursor_steps(
         if not cursor:
             return rows
         answer = yield ["FT.CURSOR", "READ", alias, cursor, "COUNT", _AT_ONCE]
+
+
+def _cursor_options(compiled: CompiledFilter, limit_ms: int) -> Command:
+    return ["WITHCURSOR", "COUNT", _AT_ONCE, *compiled.arguments(), "TIMEOUT", limit_ms, "DIALECT", 2]
 
 
 class _Tallies:

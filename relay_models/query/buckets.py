@@ -1,4 +1,4 @@
-"""Spans of time that rows are counted up by: hours, days, weeks, months of a time zone, through changes of its clock."""
+"""Spans of time that rows are counted up by: hours, days, weeks, months of a time zone, whatever its clock does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from math import gcd
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ..errors import QueryError
+from relay_models.errors import QueryError
+
 from .values import datetime_of, microseconds_of
 
 __all__ = ["Buckets", "parse_zone"]
@@ -17,8 +18,9 @@ __all__ = ["Buckets", "parse_zone"]
 _SPAN = re.compile(r"\s*(\d*)\s*([a-zA-Zµμ]+)\s*")
 _SECOND, _DAY = 1_000_000, 86_400_000_000
 _FIXED = {
-    "ms": 1_000, "s": _SECOND, "sec": _SECOND, "second": _SECOND, "m": 60 * _SECOND, "min": 60 * _SECOND, "minute": 60 * _SECOND,
-    "h": 3600 * _SECOND, "hour": 3600 * _SECOND, "d": _DAY, "day": _DAY, "w": 7 * _DAY, "week": 7 * _DAY,
+    "ms": 1_000, "s": _SECOND, "sec": _SECOND, "second": _SECOND, "m": 60 * _SECOND, "min": 60 * _SECOND,
+    "minute": 60 * _SECOND, "h": 3600 * _SECOND, "hour": 3600 * _SECOND, "d": _DAY, "day": _DAY, "w": 7 * _DAY,
+    "week": 7 * _DAY,
 }  # fmt: skip
 _MONTHS = {"mo": 1, "month": 1, "q": 3, "quarter": 3, "y": 12, "year": 12}
 # All zones of our days differ from UTC by quarters of an hour.

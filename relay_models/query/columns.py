@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from ..errors import UnsupportedOperatorError
+from relay_models.errors import UnsupportedOperatorError
+
 from . import expression as ast
 from .values import plain_value, tag_value
 
@@ -40,8 +41,8 @@ class Kind(StrEnum):
 _COMPARED = "==, !=, <, <=, >, >=, in_, not_in, between, missing, present"
 OPERATORS = {
     Kind.TAG: "==, !=, in_ (<<), not_in (>>), startswith, endswith, contains, like, missing, present",
-    Kind.TAGS: "==, != and contains (has the text), contains_any (<<), contains_all, not_in (>>), startswith, endswith, "
-    "like, missing, present",
+    Kind.TAGS: "==, contains (both: has the text), !=, contains_any (<<), contains_all, not_in (>>), startswith, "
+    "endswith, like, missing, present",
     Kind.COUNT: _COMPARED,
     Kind.NUMBER: _COMPARED,
     Kind.TIME: _COMPARED,
@@ -127,7 +128,7 @@ class Column(Generic[T]):
 
     def __ne__(self, other: Any) -> Expression:  # type: ignore[override]
         """Not `==`, so also true where there is no value."""
-        return ~(self == other)
+        return ast.Not(self == other)
 
     def __lt__(self, other: Any) -> Expression:
         return self._compare("<", other)
@@ -185,7 +186,10 @@ class Column(Generic[T]):
         return self._pattern("endswith", "suffix", value)
 
     def like(self, value: Any) -> Expression:
-        """The text, or one of them, fits a pattern: ``*`` any characters, ``?`` any one, a backslash takes the next as it is."""
+        """The text, or one of them, fits a pattern: ``*`` is any characters, ``?`` any one.
+
+        A backslash takes the next character as it is.
+        """
         return self._pattern("like", "glob", value)
 
     def matches(self, words: str) -> Expression:

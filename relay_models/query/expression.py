@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import QueryError
+from relay_models.errors import QueryError
+
 from .words import WordQuery
 
 if TYPE_CHECKING:
@@ -103,11 +104,11 @@ class _Named(Expression):
     def _identity(self) -> tuple[Any, ...]:
         return tuple(
             value.name if name == "column" else value
-            for name, value in ((name, getattr(self, name)) for name in self.__dataclass_fields__)  # type: ignore[attr-defined]
+            for name, value in ((field.name, getattr(self, field.name)) for field in fields(self))  # type: ignore[arg-type]
         )
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self._identity() == other._identity()  # type: ignore[attr-defined]
+        return type(other) is type(self) and self._identity() == other._identity()
 
     def __hash__(self) -> int:
         return hash((type(self), self._identity()))
@@ -319,7 +320,8 @@ def _expression(value: Any, operator: Literal["&", "|"]) -> Expression:
     if is_redis_om(value):
         return translate(value)
     raise QueryError(
-        f"{operator} joins expressions, and {value!r} is none; put each comparison in parentheses: (a == 1) {operator} (b == 2)"
+        f"{operator} joins expressions, and {value!r} is none; put each comparison in parentheses: "
+        f"(a == 1) {operator} (b == 2)"
     )
 
 
@@ -329,7 +331,7 @@ def _values_of(run: Any) -> Mapping[str, Any]:
     values = getattr(run, "stored_values", None)
     if values is not None:
         return dict(values())
-    from ..documents.run_columns import run_columns, run_words
+    from relay_models.documents.run_columns import run_columns, run_words
 
     return {**run_columns(run), "text": run_words(run)}
 

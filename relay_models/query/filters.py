@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import QueryError, UnknownColumnError
+from relay_models.errors import QueryError, UnknownColumnError
+
 from .columns import Column
 from .expression import Everything, Expression, all_of, values_of
 from .redis_om import is_redis_om, translate
@@ -42,7 +43,7 @@ def as_expression(filter: Any, columns: dict[str, Column[Any]] | None = None) ->
 
 def _check_columns(filter: Expression, columns: dict[str, Column[Any]] | None) -> None:
     if columns is None:
-        from ..documents.run import Run
+        from relay_models.documents.run import Run
 
         columns = Run.columns()
     unknown = values_of([filter]) - columns.keys()

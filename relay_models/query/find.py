@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from pydantic_core import from_json, to_json
 
-from ..errors import CorruptDocumentError, CorruptDocumentsError, QueryError, UnknownColumnError, UnsupportedMethodError
+from relay_models.errors import (
+    CorruptDocumentError,
+    CorruptDocumentsError,
+    QueryError,
+    UnknownColumnError,
+    UnsupportedMethodError,
+)
+
 from .columns import Column, Kind
 from .compile import Values, compile_filter, escape_tag, needed_values
 from .expression import Compare, Equal, Everything, Expression, Missing, all_of, any_of, as_double
@@ -21,7 +28,7 @@ from .replies import check_complete, decode_rows, decode_total, decode_values
 from .steps import Command, Steps
 
 if TYPE_CHECKING:
-    from ..documents.base import Document
+    from relay_models.documents.base import Document
 
 __all__ = [
     "OnCorrupt",
@@ -97,7 +104,7 @@ class RunQuery:
 
     def order_by(self, column: Any) -> RunQuery:
         """Sorted by a column: ``"-duration"``."""
-        from ..documents.run import Run
+        from relay_models.documents.run import Run
 
         return replace(self, order=str(Order.parse(column, Run.columns())))
 
@@ -108,7 +115,7 @@ class RunQuery:
         return replace(self, count=count)
 
     def all(self, backend: Any = None) -> Any:
-        """All runs that it finds, from a backend: ``await query.all(backend)``, or ``query.all(backend)`` with a sync one."""
+        """All runs that it finds: ``await query.all(backend)``, or ``query.all(backend)`` with a sync backend."""
         return self._bound("all", backend).find_runs(self.filter, order_by=self.order, limit=self.count)
 
     def page(self, backend: Any = None, **options: Any) -> Any:
@@ -142,7 +149,7 @@ class RunQuery:
 
 def show_command(query: RunQuery, alias: str = "…@run") -> str:
     """The command for the first page as a person reads it; where values must be listed first, that command."""
-    from ..documents.run import Run
+    from relay_models.documents.run import Run
 
     command = next(find_steps(Run, alias, query.filter, order_by=query.order, limit=query.count or 50), None)
     if command is None:
@@ -152,7 +159,7 @@ def show_command(query: RunQuery, alias: str = "…@run") -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class RunPage(Sequence["Document"]):  # type: ignore[misc]
+class RunPage(Sequence["Document"]):
     """Rows of an answer, a sequence of them, and how to go on."""
 
     rows: list[Any]

@@ -12,7 +12,8 @@ from typing import Any
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
 
-from ..errors import FilterSyntaxError, QueryError, UnknownColumnError, UnsupportedOperatorError
+from relay_models.errors import FilterSyntaxError, QueryError, UnknownColumnError, UnsupportedOperatorError
+
 from .columns import OPERATORS, Column, Kind
 from .expression import NOTHING, Everything, Expression, all_of, any_of
 from .literals import LiteralReader
@@ -134,7 +135,7 @@ def parse_filter(
     if not isinstance(text, str) or not text.strip():
         raise FilterSyntaxError("the filter is empty; to select everything, write: all", str(text), 0)
     if columns is None:
-        from ..documents.run import Run
+        from relay_models.documents.run import Run
 
         columns = Run.columns()
     try:
@@ -204,7 +205,7 @@ class _Builder:
                 present = (str(rest[0]).lower() == "present") == (kind == "state")
                 return column.present() if present else column.missing()
 
-    def compare(self, column: Column[Any], operator: str, node: Tree[Token]) -> Expression:
+    def compare(self, column: Column[Any], operator: str, node: Tree[Any]) -> Expression:
         """``column = value`` and its like."""
         token = node.children[0]
         if operator in ("!=", "!~"):
@@ -216,7 +217,7 @@ class _Builder:
             if operator not in ("=", "=="):
                 raise self.unsupported(column, operator)
             # What is quoted is meant as it is.
-            if column.choices and text not in column.choices and token.type != "STRING":
+            if column.choices and text not in column.choices and getattr(token, "type", "") != "STRING":
                 raise self.fault(
                     token, f"{column.name} is {' or '.join(column.choices)}{_closest(text, column.choices)}"
                 )
@@ -228,7 +229,7 @@ class _Builder:
         except ValueError as error:
             raise self.fault(token, str(error)) from None
 
-    def verb(self, column: Column[Any], verb: str, node: Tree[Token]) -> Expression:
+    def verb(self, column: Column[Any], verb: str, node: Tree[Any]) -> Expression:
         """``column contains value`` and its like."""
         text = self.string(node.children[0])
         if verb == "matches" and column.kind is not Kind.WORDS:
@@ -248,13 +249,13 @@ class _Builder:
             )
         return found
 
-    def string(self, token: Token) -> str:
+    def string(self, token: Any) -> str:
         """The text of a value, without its quotes."""
         if token.type == "STRING":
             return _ESCAPE.sub(self._escape(token), str(token)[1:-1])
         return str(token)
 
-    def _escape(self, token: Token) -> Callable[[re.Match[str]], str]:
+    def _escape(self, token: Any) -> Callable[[re.Match[str]], str]:
         def replace(match: re.Match[str]) -> str:
             code = match[1] or match[2]
             if code is None:
@@ -270,13 +271,13 @@ class _Builder:
             f"{column.name} ({column.kind}) has no operator {operator}; it has {_OPERATORS[column.kind]}"
         )
 
-    def fault(self, token: Token, message: str) -> FilterSyntaxError:
+    def fault(self, token: Any, message: str) -> FilterSyntaxError:
         return FilterSyntaxError(f"{message}\n{_caret(self.text, token)}", self.text, token.start_pos or 0)
 
 
 _NUMERIC = "= != < <= > >=, between, in, not in, is missing, is present"
 _OPERATORS = {
-    **{kind: _NUMERIC for kind in OPERATORS},
+    **dict.fromkeys(OPERATORS, _NUMERIC),
     Kind.TAG: "= != ~ !~, in, not in, contains, startswith, endswith, is missing, is present",
     Kind.TAGS: "= != ~ !~, has, has any, has all, in, not in, startswith, endswith, is missing, is present",
     Kind.WORDS: "~ !~, matches, is missing, is present",
@@ -311,7 +312,8 @@ def _syntax_error(text: str, error: UnexpectedInput, columns: dict[str, Column[A
         position, found = error.token.start_pos or 0, str(error.token)
         expected = set(error.accepts or error.expected)
     elif isinstance(error, UnexpectedCharacters):
-        position, found = error.pos_in_stream, text[error.pos_in_stream]
+        position = error.pos_in_stream or 0
+        found = text[position : position + 1]
         expected = set(error.allowed or ())
     else:
         position, found = len(text.rstrip()), ""

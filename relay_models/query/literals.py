@@ -13,11 +13,15 @@ from .values import microseconds_of
 
 __all__ = ["LiteralReader", "parse_span", "print_number", "print_span", "print_time"]
 
-_UNITS = {"us": 1, "µs": 1, "μs": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "min": 60_000_000, "h": 3_600_000_000,
-          "d": 86_400_000_000, "w": 604_800_000_000}  # fmt: skip
-_LONG = {"sec": "s", "second": "s", "seconds": "s", "secs": "s", "mins": "m", "minute": "m", "minutes": "m", "hour": "h", "hours": "h",
-         "hr": "h", "hrs": "h", "day": "d", "days": "d", "week": "w", "weeks": "w", "millisecond": "ms", "milliseconds": "ms",
-         "microsecond": "us", "microseconds": "us"}  # fmt: skip
+_UNITS = {
+    "us": 1, "µs": 1, "μs": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "min": 60_000_000,
+    "h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000,
+}  # fmt: skip
+_LONG = {
+    "sec": "s", "secs": "s", "second": "s", "seconds": "s", "mins": "m", "minute": "m", "minutes": "m", "hr": "h",
+    "hrs": "h", "hour": "h", "hours": "h", "day": "d", "days": "d", "week": "w", "weeks": "w",
+    "millisecond": "ms", "milliseconds": "ms", "microsecond": "us", "microseconds": "us",
+}  # fmt: skip
 _SPAN = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([a-zµμ]+)\s*", re.IGNORECASE)
 _NUMBER = re.compile(
     r"([+-]?(?:\d[\d_]*)(?:\.\d+)?(?:e[+-]?\d+)?)\s*(k|m|g|ki|mi|gi|kb|mb|gb|kib|mib|gib)?", re.IGNORECASE
@@ -84,7 +88,7 @@ def print_number(value: int | float) -> str:
 
 
 class LiteralReader:
-    """Reads the values of numeric columns; `now` is what relative times count from, `zone` that of times without one."""
+    """Reads the values of numeric columns; relative times count from `now`, and `zone` is for times without one."""
 
     def __init__(self, now: datetime, zone: tzinfo) -> None:
         self.now = now

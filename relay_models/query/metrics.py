@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from ..errors import QueryError, UnknownColumnError, UnsupportedOperatorError
+from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOperatorError
+
 from .columns import Column, Kind
 from .language import ALIASES
 from .values import datetime_of
@@ -148,7 +149,7 @@ class Tally:
             return timedelta(microseconds=found)
         return datetime_of(round(found)) if column.kind is Kind.TIME else found
 
-    def _number(self, metric: Metric) -> int | float | None:
+    def _number(self, metric: Metric) -> Any:
         how = metric.how
         if not self.keep:
             return {"sum": self.total, "avg": self.total / self.count, "min": self.low, "max": self.high}[how]
@@ -176,16 +177,17 @@ def _stddev(values: Sequence[Any], exact: bool) -> float | None:
         squares = count * sum(value * value for value in values) - sum(values) ** 2
         # An integer square root first: the squares may be beyond what a float holds.
         shift = max(0, squares.bit_length() - 1000) // 2 * 2
-        return math.sqrt((squares >> shift) / (count * (count - 1))) * 2.0 ** (shift // 2)
+        scaled: float = math.sqrt((squares >> shift) / (count * (count - 1)))
+        return math.ldexp(scaled, shift // 2)
     mean = math.fsum(values) / count
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
+    return math.sqrt(math.fsum((float(value) - mean) ** 2 for value in values) / (count - 1))
 
 
-def _percentile(values: list[Any], percent: float) -> int | float:
+def _percentile(values: list[Any], percent: float) -> Any:
     values.sort()
     place = (len(values) - 1) * percent / 100
     below = math.floor(place)
     low = values[below]
     if below == place or below + 1 >= len(values):
-        return low  # type: ignore[no-any-return]
-    return low + (values[below + 1] - low) * (place - below)  # type: ignore[no-any-return]
+        return low
+    return low + (values[below + 1] - low) * (place - below)

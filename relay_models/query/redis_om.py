@@ -7,7 +7,8 @@ from typing import Any
 
 from redis_om.model.model import Expression as OmExpression, ExpressionProxy, NegatedExpression, Operators
 
-from ..errors import QueryError, UnknownColumnError, UnsupportedOperatorError
+from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOperatorError
+
 from .columns import Column
 from .expression import Expression, all_of, any_of
 
@@ -37,7 +38,7 @@ def is_redis_om(value: Any) -> bool:
 def translate(value: Any, columns: dict[str, Column[Any]] | None = None) -> Expression:
     """The same condition over our columns (of `Run`, unless `columns` says otherwise), by the names of the fields."""
     if columns is None:
-        from ..documents.run import Run
+        from relay_models.documents.run import Run
 
         columns = Run.columns()
     if isinstance(value, NegatedExpression):

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import IncompleteAnswerError
+from relay_models.errors import IncompleteAnswerError
+
 from .compile import unescape_tag
 from .steps import Answer
 
@@ -58,7 +59,10 @@ def incomplete(warnings: list[str], answer: Answer, limit_ms: int) -> str | None
     if warnings:
         return "; ".join(warnings)
     if limit_ms and not _tells(answer.reply) and answer.elapsed_ms >= limit_ms:
-        return f"it took {answer.elapsed_ms:.0f} ms, at least the time limit of {limit_ms} ms, and RESP2 does not tell a part from the whole"
+        return (
+            f"it took {answer.elapsed_ms:.0f} ms, at least the time limit of {limit_ms} ms, and RESP2 does not tell a "
+            "part from the whole"
+        )
     return None
 
 

@@ -9,7 +9,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from ..errors import UnsupportedOperatorError
+from relay_models.errors import UnsupportedOperatorError
+
 from . import expression as ast
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _number(column: Column[Any], operator: str, value: Any) -> int | float:
         if isinstance(value, datetime):
             if value.utcoffset() is None:
                 raise UnsupportedOperatorError(
-                    f"{column!r}: {value!r} has no time zone, so it is no instant; give one, such as tzinfo=timezone.utc"
+                    f"{column!r}: {value!r} has no time zone and is no instant; give one, such as tzinfo=timezone.utc"
                 )
             return microseconds_of(value)
         microseconds = getattr(value, "microseconds", None)

@@ -1,4 +1,4 @@
-"""Words of running text: cut here, the same way for the index, for a query and for plain Python, so that all three agree."""
+"""Words of running text, cut here in one way for the index, for queries and for plain Python, so that they agree."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..errors import QueryError
+from relay_models.errors import QueryError
 
 __all__ = ["BOUNDARY", "WordQuery", "words_of", "words_text"]
 
