@@ -97,7 +97,7 @@ def _tour(session: Session, counts: dict[str, int], took: float) -> None:
     show_stats(session, backend.aggregate_runs(by=["models"], metrics=list(METRICS)))
     record = _busiest(backend)
     _head(out, "A run", f"relay-models runs show {record.id} --timeline")
-    out.console.print(Timeline(record), width=min(out.width, 120))
+    out.console.print(Timeline(record), width=out.page_width)
     if session.is_in_memory:
         out.print("")
         out.print("To try these yourself: relay-models demo --path demo.db, then each with --path demo.db")

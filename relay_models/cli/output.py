@@ -41,6 +41,13 @@ class Column:
     style: str = ""
 
 
+class _Console(Console):
+    """A console that leaves a closed pipe to the command: its reader has what it wanted, which is no failure."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 class Output:
     """Standard output as a table, as text, or as JSON."""
 
@@ -50,8 +57,8 @@ class Output:
             # A terminal that cannot show a character gets a stand-in for it instead of a crash half way.
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")
-        self.console = Console(highlight=False, soft_wrap=False)
-        self.notes = Console(stderr=True, highlight=False)
+        self.console = _Console(highlight=False, soft_wrap=False)
+        self.notes = _Console(stderr=True, highlight=False)
 
     @property
     def width(self) -> int:
@@ -59,6 +66,11 @@ class Output:
         if self.console.is_terminal or "COLUMNS" in os.environ:
             return self.console.width
         return PIPE_WIDTH
+
+    @property
+    def page_width(self) -> int:
+        """Cells for running text and pictures, which need not be as wide as a wide terminal."""
+        return min(self.width, 120) if self.width != PIPE_WIDTH else 100
 
     def object(self, value: Any) -> None:
         """One JSON document."""
@@ -91,8 +103,8 @@ class Output:
 
     def print(self, *parts: Any, style: str | None = None) -> None:
         """Rich output. Strings are taken as they are: no markup."""
-        width = self.width if self.width != PIPE_WIDTH else 100
-        self.console.print(*(Text(p) if isinstance(p, str) else p for p in parts), style=style, width=width)
+        texts = (Text(part) if isinstance(part, str) else part for part in parts)
+        self.console.print(*texts, style=style, width=self.page_width)
 
     def note(self, text: str) -> None:
         """A remark on standard error, out of the way of what is piped on."""

@@ -118,7 +118,7 @@ def _show(group: typer.Typer) -> None:
         if session.as_json:
             session.out.raw(record.model_dump_json())
         elif timeline:
-            session.out.console.print(Timeline(record), width=min(session.out.width, 200))
+            session.out.console.print(Timeline(record), width=session.out.page_width)
         else:
             show_calls(session.out, record)
 

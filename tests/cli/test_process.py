@@ -48,9 +48,12 @@ def test_help_loads_nothing_heavy() -> None:
     assert result.stdout.strip() == "[]"
 
 
-def test_a_reader_that_leaves_early_is_no_error(filled: Path) -> None:
+@pytest.mark.parametrize(
+    "command", [["runs", "export"], ["runs", "list", "-n", "0"], ["runs", "list", "-n", "0", "--json"]]
+)
+def test_a_reader_that_leaves_early_is_no_error(filled: Path, command: list[str]) -> None:
     lister = subprocess.Popen(
-        [*COMMAND, "runs", "export", "--path", str(filled)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, *command, "--path", str(filled)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert lister.stdout is not None
     assert lister.stderr is not None
@@ -60,7 +63,7 @@ def test_a_reader_that_leaves_early_is_no_error(filled: Path) -> None:
     lister.stderr.close()
 
     assert lister.wait(timeout=60) == 0
-    assert json.loads(first)["calls"]
+    assert first
     assert complaint == b""
 
 
