@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from relay_models.errors import RelayModelsError
 from relay_models.recorder.builder import AgentNaming
 from relay_models.recorder.core import Queue, RecorderStats, subscribers, subscription_name
 
@@ -134,7 +133,7 @@ class Recorder:
                 continue
             try:
                 report = await self._backend.store_runs(batch, on_refused="skip")
-            except (RelayModelsError, OSError) as error:
+            except Exception as error:  # whatever it is, the runs are kept, and the agent goes on
                 self._queue.failed(error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from relay_models.errors import RelayModelsError
 from relay_models.recorder.builder import AgentNaming
 from relay_models.recorder.core import Queue, RecorderStats, log, subscribers, subscription_name
 
@@ -116,7 +115,7 @@ class ThreadedRecorder:
                         assert self._open is not None
                         self._backend = self._open()
                     report = self._backend.store_runs(batch, on_refused="skip")
-                except (RelayModelsError, OSError) as error:
+                except Exception as error:  # whatever it is, the runs are kept, and the agent goes on
                     self._queue.failed(error)
                     if self._deadline is not None and time.monotonic() + pause > self._deadline:
                         return
