@@ -69,7 +69,8 @@ class EngineConnection(DirectMixin, FakeBaseConnection, redis.Connection):  # ty
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         reply = super().read_response(*args, **kwargs)
-        self._commit()
+        if self._server.dirty:
+            self._commit()
         return reply
 
 

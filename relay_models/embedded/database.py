@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from fakeredis._core import Database
+from fakeredis._core import Database, Item
 
 from relay_models.embedded.keyspace import FileKeyspace
 
@@ -82,6 +82,17 @@ class TrackedDatabase(Database):
             if item is not None and self.expired(item):
                 self.touched[key] = None
                 del self._dict[key]
+
+    def put(self, key: bytes, value: Any) -> None:
+        """Store a value as a command does: watchers are told, and a time to live stays."""
+        self.notify_watch(key)
+        item = self.get(key)
+        if item is None:
+            item = Item(value)
+            self.touched[key] = None
+            self._dict[key] = item
+        else:
+            item.value = value
 
     def remove_expired(self) -> None:
         """Delete what has expired by now, so that nobody sees it."""

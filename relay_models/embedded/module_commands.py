@@ -20,7 +20,7 @@ SEARCH_COMMANDS = (
     "ft.cursor", "ft.explain", "ft.explaincli", "ft.profile", "ft.tagvals", "ft.config",
     "ft.aliasadd", "ft.aliasupdate", "ft.aliasdel",
     "ft.sugadd", "ft.sugget", "ft.sugdel", "ft.suglen", "ft.spellcheck",
-    "ft.dictadd", "ft.dictdel", "ft.dictdump", "ft.synupdate", "ft.syndump", "ft.hybrid",
+    "ft.get", "ft.mget", "ft.del", "ft.dictadd", "ft.dictdel", "ft.dictdump", "ft.synupdate", "ft.syndump", "ft.hybrid",
 )  # fmt: skip
 
 
@@ -32,10 +32,11 @@ class ModuleCommands:
     _resp_version: int
 
     _script_resp: int | None
+    _in_transaction: bool
 
     def _search(self, name: str, args: tuple[bytes, ...]) -> Any:
         reply = self._server.search(name.upper(), list(args), self._resp_version)
-        plain = type(reply) in (list, dict) and self._script_resp is None
+        plain = type(reply) in (list, dict) and self._script_resp is None and not self._in_transaction
         return PlainReply(reply) if plain else reply
 
     @command("module list")

@@ -63,6 +63,14 @@ class Documents:
         """Every key of database 0 that starts with `prefix`."""
         return self._state.dbs[0].keys_from(prefix)
 
+    def delete(self, key: bytes) -> bool:
+        """Delete a key of database 0. Gives whether it was there."""
+        database = self._state.dbs[0]
+        if key not in database:
+            return False
+        del database[key]
+        return True
+
     def json_text(self, key: bytes) -> bytes | None:
         """The JSON document at `key` as RedisJSON writes it; None when there is none."""
         item = self._state.dbs[0].get(key)
