@@ -20,11 +20,23 @@ from relay_models.embedded.encoding import kind_code
 from relay_models.embedded.errors import DamagedFileError, EmbeddedError, FileUnavailableError, ServerClosedError
 from relay_models.embedded.json_value import JsonDocument
 from relay_models.embedded.keyspace import FileKeyspace, begin
+from relay_models.embedded.redo import Change
 from relay_models.embedded.storage import Storage
 
 __all__ = ["EngineState"]
 
 _states: weakref.WeakSet[EngineState] = weakref.WeakSet()
+
+
+# The commands of the search module that change no index.
+READING = frozenset(
+    f"FT.{name}"
+    for name in ("SEARCH", "AGGREGATE", "CURSOR", "INFO", "_LIST", "TAGVALS", "EXPLAIN", "EXPLAINCLI", "PROFILE")
+)
+
+# What the redo log may hold before a transaction takes it in.
+LOG_BYTES = 4 * 1024 * 1024
+LOG_CHANGES = 1000
 
 
 class Databases(dict[int, TrackedDatabase]):
@@ -116,7 +128,14 @@ class EngineState(FakeServer):
         self.documents = Documents(self)
         begin(self.connection)
         self.engine: Any = self._new_search()
-        self.connection.execute("COMMIT")
+        self._defined = False  # whether an index was made, altered or dropped since the last transaction
+        self._generation = self._logged = 0
+        if storage is None:
+            self.connection.execute("COMMIT")
+        else:
+            self._generation = storage.generation
+            self._replay(storage)
+            self._commit_transaction(storage)
         _states.add(self)
 
     def _new_search(self) -> Any:
@@ -126,6 +145,15 @@ class EngineState(FakeServer):
             return None
         self._search_error = SearchError
         return SearchEngine(self.connection, self.documents)
+
+    def _replay(self, storage: Storage) -> None:
+        """Take in what a process that was killed had acknowledged."""
+        for batch in storage.redo.read(self._generation):
+            for change in batch:
+                database = self.dbs[change.db]
+                assert isinstance(database, FileDatabase)
+                database.replay(change)
+            self.settle()
 
     def new_database(self, number: int) -> TrackedDatabase:
         if self.storage is None:
@@ -180,6 +208,7 @@ class EngineState(FakeServer):
         self.settle()
         begin(self.connection)
         self.dirty = True
+        self._defined = self._defined or command not in READING
         try:
             return self.engine.execute(command, args, protocol)
         except self._search_error as error:
@@ -207,14 +236,48 @@ class EngineState(FakeServer):
             return
         try:
             self.settle()
-            for database in self.dbs.all:
-                database.write()
-            if self.connection.in_transaction:
+            if self.storage is not None:
+                self._commit_file(self.storage)
+            elif self.connection.in_transaction:
                 self.connection.execute("COMMIT")
-        except (sqlite3.Error, EmbeddedError) as error:
+        except (OSError, sqlite3.Error, EmbeddedError) as error:
             self._fail(f"the file could not be written ({error}); close this server and open the file again")
             raise ServerClosedError(self.failure) from error
         self.dirty = False
+
+    def _commit_file(self, storage: Storage) -> None:
+        """Make the changes durable: through the redo log where they are few, else with all it holds as a transaction."""
+        changes: list[Change] = []
+        for database in self.dbs.all:
+            assert isinstance(database, FileDatabase)
+            found = database.changes()
+            if found is None or self._defined:
+                self._commit_transaction(storage)
+                return
+            changes += found
+        if not changes:
+            return
+        size = sum(len(change.content or b"") for change in changes)
+        if storage.redo.size + size > LOG_BYTES or len(changes) + self._logged > LOG_CHANGES:
+            self._commit_transaction(storage)
+            return
+        storage.redo.append(self._generation, changes)
+        self._logged += len(changes)
+        for database in self.dbs.all:
+            database.committed()
+
+    def _commit_transaction(self, storage: Storage) -> None:
+        begin(self.connection)
+        for database in self.dbs.all:
+            database.write()
+        self.connection.execute("UPDATE generation SET number = ?", (self._generation + 1,))
+        self.connection.execute("COMMIT")
+        self._generation += 1
+        self._logged = 0
+        self._defined = False
+        storage.redo.reset(self._generation)
+        for database in self.dbs.all:
+            database.committed()
 
     def _fail(self, reason: str) -> None:
         """Answer nothing from here on: memory may be ahead of the file, and nobody must see what may be lost."""
@@ -228,23 +291,29 @@ class EngineState(FakeServer):
         """Write what is left and let go of the file. Later commands fail."""
         with self.lock:
             already = self.failure is not None
+            clean = False
             try:
                 if not already:
                     self._commit()
+                    if self.storage is not None:
+                        self._commit_transaction(self.storage)
+                    clean = True
+            except sqlite3.Error as error:
+                raise FileUnavailableError(f"the file could not be written ({error})") from error
             finally:
                 if self.failure is None:
                     self.failure = "this embedded server was closed"
                 self.connected = False
                 if self.storage is not None:
                     storage, self.storage = self.storage, None
-                    self._close_file(storage)
+                    self._close_file(storage, clean)
                 else:
                     self.connection.close()
 
     @staticmethod
-    def _close_file(storage: Storage) -> None:
+    def _close_file(storage: Storage, clean: bool) -> None:
         try:
-            storage.close()
+            storage.close(clean=clean)
         except sqlite3.DatabaseError as error:
             raise DamagedFileError(f"{storage.path} could not be closed cleanly ({error})") from error
         except OSError as error:

@@ -79,7 +79,8 @@ def same(compare: str, reply: Any, recorded: Any, protocol: int) -> bool:
 
 def replay(protocol: int) -> tuple[Counter[str], Counter[str], list[str]]:
     """How many lines there are and how many replay equal, per scenario, and what the others answered."""
-    lines = [json.loads(line) for line in gzip.open(TRANSCRIPT, "rt", encoding="utf-8")]
+    with gzip.open(TRANSCRIPT, "rt", encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file]
     wanted, equal, differences = Counter[str](), Counter[str](), []
     cursor: Any = 0
     with EmbeddedServer() as server, server.client(protocol=protocol) as client:

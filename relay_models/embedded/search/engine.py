@@ -222,7 +222,34 @@ class SearchEngine:
             keys = [key for (key,) in self._connection.execute(f"SELECT key FROM {Tables(index.spec.number).docs}")]
         self._drop(index)
         for key in keys:
-            self._documents.delete(key)  # type: ignore[attr-defined]
+            self._documents.delete(key)
+
+    # Commands of old, which read and delete documents
+
+    def _get(self, arguments: Arguments, protocol: int) -> Any:
+        index = self.index(arguments.take())
+        return self._fields(index, arguments.take())
+
+    def _get_many(self, arguments: Arguments, protocol: int) -> Any:
+        index = self.index(arguments.take())
+        return [self._fields(index, key) for key in arguments.values[arguments.position :]]
+
+    def _fields(self, index: _Index, key: bytes) -> list[bytes] | None:
+        loaded = self._documents.load(key) if index.indexer.holds(key) else None
+        if loaded is None:
+            return None
+        kind, document = loaded
+        if kind == "json":
+            return [b"$", self._documents.json_text(key) or b"null"]
+        return [part for pair in document.items() for part in pair]
+
+    def _delete(self, arguments: Arguments, protocol: int) -> Any:
+        index = self.index(arguments.take())
+        key = arguments.take()
+        if not index.indexer.holds(key):
+            return 0
+        self._documents.delete(key)
+        return 1
 
     def _list(self, arguments: Arguments, protocol: int) -> Any:
         return list(self._indexes)
@@ -364,6 +391,9 @@ COMMANDS: dict[str, tuple[int, int | None, Command]] = {
     "FT.CREATE": (1, None, SearchEngine._create),
     "FT.ALTER": (1, None, SearchEngine._alter),
     "FT.DROPINDEX": (1, 2, SearchEngine._drop_index),
+    "FT.GET": (2, 2, SearchEngine._get),
+    "FT.MGET": (2, None, SearchEngine._get_many),
+    "FT.DEL": (2, 3, SearchEngine._delete),
     "FT._LIST": (0, 0, SearchEngine._list),
     "FT.INFO": (1, 1, SearchEngine._info),
     "FT.SEARCH": (2, None, SearchEngine._search),

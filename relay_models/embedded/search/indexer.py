@@ -80,6 +80,10 @@ class Indexer:
             (MISSING, f"DELETE FROM {tables.missing} WHERE docid = ?"),
         )
 
+    def holds(self, key: bytes) -> bool:
+        """Whether a document is in."""
+        return self._connection.execute(self._find, (key,)).fetchone() is not None
+
     def remove(self, key: bytes) -> bool:
         """Take a document out. Gives whether it was in."""
         known = self._connection.execute(self._find, (key,)).fetchone()

@@ -78,7 +78,6 @@ class FieldSpec:
     # TEXT
     weight: float = 1.0
     nostem: bool = False
-    phonetic: bool = False
     bit: int = 0
     # TAG; separator None: a JSON string is one tag
     separator: str | None = None
@@ -201,6 +200,10 @@ def _option(spec: IndexSpec, word: bytes, arguments: Arguments) -> None:
         language = display(arguments.text("LANGUAGE"))
         if language.lower() not in LANGUAGES:
             raise SearchError(f"Invalid language: {language}")
+        if language.lower() == "chinese":
+            raise SearchError(
+                "LANGUAGE chinese is not supported by the embedded engine; use a Redis server with search"
+            )
         spec.language, spec.language_given = language.lower(), True
     elif option == b"LANGUAGE_FIELD":
         spec.language_field = arguments.text("LANGUAGE_FIELD")
@@ -301,7 +304,9 @@ def _text_options(part: FieldSpec, arguments: Arguments) -> None:
                     "Matcher Format: <2 chars algorithm>:<2 chars language>. Support algorithms: double metaphone (dm)."
                     " Supported languages: English (en), French (fr), Portuguese (pt) and Spanish (es)"
                 )
-            part.phonetic = True
+            raise SearchError(
+                "PHONETIC matching is not supported by the embedded engine; use a Redis server with search"
+            )
         elif not _shared_option(part, arguments):
             return
 

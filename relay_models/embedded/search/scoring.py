@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from array import array
@@ -211,7 +212,7 @@ def _distance(match: _Match) -> float:
         return 1
     total = 0
     with_places = [places for places in map(_places, match.children) if places]
-    for left, right in zip(with_places, with_places[1:], strict=False):
+    for left, right in itertools.pairwise(with_places):
         one, other = iter(left), iter(right)
         first, second = next(one), next(other)
         best = abs(second - first)

@@ -85,6 +85,11 @@ def search(
     request, arrangement = read_search(arguments, settings)
     if request.expand and protocol < 3:
         raise SearchError("EXPAND format is only supported with RESP3")
+    if request.markup.highlight or request.markup.summarize:
+        if spec.kind == "json":
+            raise SearchError("HIGHLIGHT/SUMMARIZE is not supported with JSON indexes")
+        if "NOOFFSETS" in spec.options or "NOHL" in spec.options:
+            raise SearchError("Cannot use HIGHLIGHT/SUMMARIZE because NOOFSETS was specified at index level")
     selection = Selection(connection, spec, settings, request)
     return _Search(spec, documents, settings, request, arrangement, selection, protocol).reply()
 

@@ -31,6 +31,8 @@ class Documents(Protocol):
 
     def json_text(self, key: bytes) -> bytes | None: ...
 
+    def delete(self, key: bytes) -> bool: ...
+
 
 @dataclass(slots=True)
 class Multi:
