@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["BadValue", "ExportReport", "FollowMetrics", "ImportReport"]
@@ -46,7 +45,7 @@ class ImportReport:
     """Values that cannot be read; they are tried again by the next import."""
     newest_end_ns: int | None = None
     """The newest `ended_at` of the imported runs, in nanoseconds since 1970."""
-    started: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic, repr=False)
     elapsed: float = 0.0
     """Seconds, once the import is finished."""
 
@@ -106,10 +105,3 @@ class FollowMetrics:
     def seconds_out_of_step(self) -> float | None:
         """How long ago the store was last known to be complete; None if never."""
         return None if self.in_step_since is None else time.monotonic() - self.in_step_since
-
-
-def summary(report: ImportReport, shown: int = 3) -> str:
-    """One line for logs."""
-    kinds: Sequence[str] = [f"{count} {kind}" for kind, count in sorted(report.artifacts.items())]
-    bad = f", {len(report.bad)} unreadable ({'; '.join(map(str, report.bad[:shown]))})" if report.bad else ""
-    return f"{report.created} runs new, {report.replaced} replaced{''.join(', ' + each for each in kinds)}{bad}"

@@ -15,7 +15,7 @@ import redis
 
 from relay_models import RedisBackend
 from relay_models.errors import ConnectionFailedError, PermissionDeniedError
-from relay_models.native import Follower, NativeKeys, follow_native
+from relay_models.native import Follower, NativeKeys, export_native, follow_native
 from relay_models.records import AccumulatorState, ExecutionPlan, MetadataEnvelope, RunRecord, Timestamp, to_json
 from relay_models.sync import RedisBackend as SyncBackend
 from tests.native.servers import PlainRedis, Served, need_redis_server
@@ -194,6 +194,37 @@ async def test_killing_both_servers_under_load_loses_and_doubles_nothing(tmp_pat
     finally:
         stop.set()
         source.kill()
+        target.kill()
+
+
+async def test_an_export_outlives_its_target(tmp_path: Path, store: RedisBackend) -> None:
+    need_redis_server()
+    runs = [RunRecord(agent_id="a", text="x" * 2000) for _ in range(3000)]
+    await store.store_runs(runs)
+    plan = ExecutionPlan(agent_id="a", parallel_groups=[], metadata_template=MetadataEnvelope(agent_id="a"))
+    await store.store_plan(plan)
+    target = PlainRedis(tmp_path)
+    try:
+        target.start()
+        exporting = asyncio.create_task(export_native(store, target.url, retries=8))
+        with target.client() as client:
+
+            async def begun() -> bool:
+                return client.llen(KEYS.run_index("a")) > 300
+
+            await eventually(begun)
+        await asyncio.to_thread(target.kill)
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(target.start)
+        report = await exporting
+        assert report.runs == 3000
+        with target.client() as client:
+            assert client.lrange(KEYS.run_index("a"), 0, -1) == [str(run.id).encode() for run in runs]
+            assert client.exists(*(KEYS.run("a", run.id) for run in runs)) == 3000
+        await asyncio.to_thread(target.kill)
+        with pytest.raises(ConnectionFailedError):
+            await export_native(store, target.url, retries=1)
+    finally:
         target.kill()
 
 
