@@ -96,6 +96,7 @@ class Session:
             InvalidConfigurationError: neither is given, or both.
         """
         url, _, path = self._given
+        url = url or None
         if url is None and path is None:
             url = os.environ.get("RELAY_MODELS_URL") or None
             path = Path(named) if (named := os.environ.get("RELAY_MODELS_PATH")) else None

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from relay_models.embedded import EmbeddedServer
+from relay_models.embedded.serve import serving_in_thread
+
 from .conftest import Cli
 
 RUN_ID = "01a20829-3ca5-72a0-ae86-fbc312ec684a"
@@ -217,3 +220,31 @@ def test_a_dump_is_of_one_prefix_unless_all_is_asked_for(cli: Cli, store: list[s
     path = str(tmp_path / "d.jsonl")
     assert "wrote 1 keys" in cli("dump", path, *store, "--prefix", "a*").out
     assert "wrote 2 keys" in cli("dump", path, *store, "--all").out
+
+
+def test_a_deployment_is_imported_from_its_url(
+    cli: Cli, store: list[str], tmp_path: Path, capture: list[dict[str, Any]]
+) -> None:
+    with EmbeddedServer() as deployment, serving_in_thread(deployment) as endpoint, deployment.client() as client:
+        for row in capture:
+            if row["type"] == "list":
+                client.rpush(row["key"], *row["value"])
+            else:
+                client.set(row["key"], row["value"])
+        client.set("nemo_relay:trie:broken", "{")
+
+        first = cli("import", endpoint.url, *store, "--json")
+        again = cli("import", endpoint.url, *store)
+
+    assert first.code == 1
+    assert first.json["imported"]["runs"] == sum(counted(capture).values())
+    assert first.json["imported"]["stability_results"] == 35
+    assert [bad["key"] for bad in first.json["bad"]] == ["nemo_relay:trie:broken"]
+    assert again.code == 1
+    assert "nemo_relay:trie:broken: " in again.err
+    from_file = ["--path", str(tmp_path / "other.db")]
+    cli("import", "-", *from_file, stdin="\n".join(json.dumps(row) for row in capture))
+    columns = ("--columns", "agent_id,run_id,duration", "--order", "stored_at", "--rows", "runs")
+    assert sorted(cli("runs", "export", *store, *columns).lines) == sorted(
+        cli("runs", "export", *from_file, *columns).lines
+    )

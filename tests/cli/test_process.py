@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import relay_models
+from relay_models.timeline.text import cells
 
 from .conftest import Cli
 
@@ -138,3 +140,41 @@ def test_help_is_quick(process: Cli) -> None:
 
     # Half a second on an idle machine; a busy one gets some more.
     assert time.perf_counter() - began < 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo terminals")
+@pytest.mark.parametrize("columns", [60, 100])
+def test_a_terminal_gets_colours_a_progress_bar_and_tables_that_fit(
+    filled: Path, tmp_path: Path, capture_path: Path, columns: int
+) -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    def shown(*arguments: str) -> str:
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        env = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "NO_COLOR")}
+        child = subprocess.Popen(
+            [*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env={**env, "TERM": "xterm-256color"}
+        )
+        os.close(theirs)
+        parts = []
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # what Linux says when the other end is closed
+                break
+            if not part:
+                break
+            parts.append(part)
+        os.close(ours)
+        assert child.wait(timeout=60) == 0
+        return b"".join(parts).decode()
+
+    assert "importing" in shown("import", str(capture_path), "--path", str(tmp_path / "s.db"))
+    listed = shown("runs", "list", "--path", str(filled))
+    assert "\x1b[1m" in listed
+    for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", listed).splitlines():
+        assert cells(line) <= columns
