@@ -85,7 +85,7 @@ def _columns(labels: list[RowLabel], width: float) -> list[tuple[float, bool, li
         (False, [_note(label) for label in labels], 180.0),
     ]
     columns: list[tuple[float, bool, list[tuple[str, str]]]] = []
-    left_over = width * 0.46
+    left_over = width * 0.42
     for to_right, texts, most in told:
         size = min(max(pixels(text, 12) for text, _ in texts), most)
         if size <= 0:
