@@ -104,6 +104,13 @@ class Record(BaseModel):
         if value is None and name in type(self).__pydantic_fields__ and name not in type(self)._nullable:
             self.__pydantic_fields_set__.discard(name)
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, with some fields set anew; unlike pydantic's own they are validated, and None means absent."""
+        copied = super().model_copy(deep=deep)
+        for name, value in (update or {}).items():
+            setattr(copied, name, value)
+        return copied
+
     def model_dump(self, **options: Any) -> dict[str, Any]:
         """The record as a dict, without the optional fields that are absent (`exclude_unset=False` shows them)."""
         options.setdefault("exclude_unset", True)

@@ -124,6 +124,31 @@ def test_none_given_or_assigned_in_python_means_absent() -> None:
     assert MetadataEnvelope(agent_id="a").model_dump()["extensions"] is None
 
 
+def test_copies_are_independent_and_validated() -> None:
+    run = RunRecord(agent_id="a", ended_at=START, calls=[call("tool", "t")])
+    copied = run.model_copy(update={"ended_at": None, "region": "eu", "agent_id": "b"})
+    assert "ended_at" not in copied.model_dump()
+    assert (copied.agent_id, copied.region, run.agent_id) == ("b", "eu", "a")
+    assert run.is_finished
+    assert run.model_copy(update={"ended_at": START}).ended_at == START
+    with pytest.raises(ValidationError, match="ended_at"):
+        run.model_copy(update={"ended_at": "soon"})
+    deep = run.model_copy(deep=True)
+    deep.calls.clear()
+    assert len(run.calls) == 1
+
+
+def test_a_deep_trie_is_read_and_written() -> None:
+    node = PredictionTrieNode(name="leaf", predictions_any_index=prediction(7))
+    for level in range(60):  # NeMo Relay itself reads no deeper JSON than 128 levels
+        node = PredictionTrieNode(name=str(level), children={node.name: node})
+    trie = from_json(TrieEnvelope, TrieEnvelope(workflow_name="w", root=node).model_dump_json())
+    path = [str(level) for level in range(58, -1, -1)] + ["leaf"]
+    found = trie.predict(path)
+    assert found is not None
+    assert found.output_tokens.mean == 7
+
+
 def test_a_constructor_names_the_path_of_a_bad_value() -> None:
     with pytest.raises(ValidationError, match=r"calls\.0\.started_at"):
         RunRecord(agent_id="a", calls=[{"kind": "llm", "name": "x", "started_at": "?"}])
