@@ -24,18 +24,20 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The next `limit` rows after `last`.
+    """The next `limit` rows stored at or after `since`, without those in `seen`.
 
-    The server is asked for rows from `last.stored_at` on, that instant included: several may share it.
+    The server orders by the time stored alone, so rows of the instant at which a page ends may be on both sides of
+    its end: the next page begins with that instant, and what the last one gave of it is left out.
     """
 
     limit: int
     usual: int
-    last: KeyRow | None = None
+    since: int | None = None
+    seen: frozenset[bytes] = frozenset()
 
-    def after(self, rows: Sequence[KeyRow]) -> list[KeyRow]:
-        """The rows that no page before has given."""
-        return [row for row in rows if self.last is None or row > self.last]
+    def new(self, rows: Sequence[KeyRow]) -> list[KeyRow]:
+        """The rows that no page before has given, in order of time and key."""
+        return sorted(row for row in rows if row.key not in self.seen)
 
 
 def first_page(limit: int) -> Page:
@@ -44,23 +46,23 @@ def first_page(limit: int) -> Page:
 
 
 def next_page(page: Page, rows: Sequence[KeyRow], new: Sequence[KeyRow]) -> Page | None:
-    """Where listing goes on after `rows` were answered of which `new` are new; None at the end."""
+    """Where listing goes on after `rows` were answered, of which `new` are new; None at the end."""
     if len(rows) < page.limit:
         return None
     if not new:
         # More runs share this instant than fit in the page.
         return replace(page, limit=page.limit * 2)
-    return Page(page.usual, page.usual, new[-1])
+    since = new[-1].stored_at
+    known = page.seen if since == page.since else frozenset()
+    return Page(page.usual, page.usual, since, known.union(row.key for row in new if row.stored_at == since))
 
 
 def page_command(alias: str, agent_id: str, page: Page, timeout_ms: int) -> list[bytes | str | int]:
-    """FT.AGGREGATE for the keys of a page, ordered by time stored and then by key."""
-    since = "-inf" if page.last is None else str(page.last.stored_at)
+    """FT.SEARCH for the keys of a page and when they were stored."""
+    since = "-inf" if page.since is None else str(page.since)
     return [
-        *("FT.AGGREGATE", alias, f"@agent_id:{{$agent}} @stored_at:[{since} +inf]"),
-        *("LOAD", 2, "@__key", "@stored_at"),
-        *("SORTBY", 4, "@stored_at", "ASC", "@__key", "ASC", "MAX", page.limit),
-        *("LIMIT", 0, page.limit),
+        *("FT.SEARCH", alias, f"@agent_id:{{$agent}} @stored_at:[{since} +inf]", "RETURN", 1, "stored_at"),
+        *("SORTBY", "stored_at", "ASC", "LIMIT", 0, page.limit),
         *("PARAMS", 2, "agent", tag_parameter(agent_id)),
         *("TIMEOUT", timeout_ms, "DIALECT", 2),
     ]
@@ -73,7 +75,9 @@ def texts_command(alias: str, agent_id: str, rows: Sequence[KeyRow], timeout_ms:
     """
     return [
         *("FT.SEARCH", alias, f"@agent_id:{{$agent}} @stored_at:[{rows[0].stored_at} {rows[-1].stored_at}]"),
-        *("RETURN", 3, "$.record", "AS", "record", "LIMIT", 0, len(rows)),
+        *("RETURN", 3, "$.record", "AS", "record"),
+        # Sorted, or the server would compute how well each one fits.
+        *("SORTBY", "stored_at", "ASC", "LIMIT", 0, len(rows)),
         *("PARAMS", 2, "agent", tag_parameter(agent_id)),
         *("TIMEOUT", timeout_ms, "DIALECT", 2),
     ]

@@ -61,26 +61,14 @@ def decode_index_info(reply: Any) -> IndexInfo:
 
 
 def decode_key_page(reply: Any) -> tuple[list[KeyRow], list[str]]:
-    """The rows of an FT.AGGREGATE that loads ``@__key`` and ``@stored_at``, and the server's warnings."""
-    rows: list[dict[bytes, Any]]
-    if isinstance(reply, dict):
-        fields = _mapping(reply)
-        rows = [row[b"extra_attributes"] for row in fields.get("results", ()) if row is not None]
-        warnings = [_text(warning) for warning in fields.get("warning", ()) or ()]
-    else:
-        rows = [dict(zip(row[::2], row[1::2], strict=True)) for row in reply[1:] if row is not None]
-        warnings = []
-    return [KeyRow(int(row[b"stored_at"]), row[b"__key"]) for row in rows if b"stored_at" in row], warnings
+    """The rows of an FT.SEARCH that returns ``stored_at``, and the server's warnings (which RESP2 has not)."""
+    found, warnings = _found(reply)
+    return [KeyRow(int(values[b"stored_at"]), key) for key, values in found if b"stored_at" in values], warnings
 
 
 def decode_texts(reply: Any) -> dict[bytes, bytes]:
     """The record texts that an FT.SEARCH returned, by key; a document without one is left out."""
-    if isinstance(reply, dict):
-        rows = [row for row in reply.get(b"results", ()) if row is not None]
-        found = [(row[b"id"], row.get(b"extra_attributes") or {}) for row in rows]
-        return {key: values[b"record"] for key, values in found if b"record" in values}
-    pairs = zip(reply[1::2], reply[2::2], strict=True)
-    return {key: values[1] for key, values in pairs if values and values[0] == b"record"}
+    return {key: values[b"record"] for key, values in _found(reply)[0] if b"record" in values}
 
 
 def decode_ids(reply: Any) -> list[bytes]:
@@ -127,6 +115,19 @@ def first_timestamp(reply: Any) -> int:
     """The microseconds in a reply to TIME."""
     seconds, microseconds = reply
     return int(seconds) * 1_000_000 + int(microseconds)
+
+
+def _found(reply: Any) -> tuple[list[tuple[bytes, dict[bytes, Any]]], list[str]]:
+    """The keys of an FT.SEARCH with the values it returned, and the server's warnings.
+
+    A document that went away while the server read it is left out, or has no values.
+    """
+    if isinstance(reply, dict):
+        rows = [row for row in reply[b"results"] if row is not None]
+        warnings = [_text(warning) for warning in reply.get(b"warning") or ()]
+        return [(row[b"id"], row.get(b"extra_attributes") or {}) for row in rows], warnings
+    pairs = zip(reply[1::2], reply[2::2], strict=True)
+    return [(key, dict(zip(values[::2], values[1::2], strict=True))) for key, values in pairs if values], []
 
 
 def _rows(reply: Any) -> tuple[list[dict[str, Any]], list[str]]:

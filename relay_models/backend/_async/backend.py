@@ -12,7 +12,6 @@ from relay_models.backend._async.artifacts import Artifacts
 from relay_models.backend._async.index import Indexes
 from relay_models.backend._async.link import Link
 from relay_models.backend._async.queries import Queries
-from relay_models.backend._async.runs import Runs
 from relay_models.backend._faults import translate
 from relay_models.backend._io_async import CONNECTIONS, BlockingConnectionPool, Redis, embedded_client, make_retry
 from relay_models.backend._urls import Target, parse_target, scrub, target_of_client
@@ -23,7 +22,7 @@ from relay_models.errors import InvalidConfigurationError, RelayModelsError
 __all__ = ["RedisBackend"]
 
 
-class RedisBackend(Runs, Artifacts, Queries):
+class RedisBackend(Queries, Artifacts):
     """A store of NeMo Relay's adaptive state in Redis, or in the embedded engine.
 
     Made by `connect`, `embedded` or `from_client`; closed by `close` or by leaving ``async with``. Backends share

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, Literal, TypeVar
 
-from relay_models.backend._async.base import BackendBase
+from relay_models.backend._async.runs import Runs
 from relay_models.backend._faults import translate
 from relay_models.backend._listing import agents_command
 from relay_models.backend._replies import decode_agents
@@ -24,10 +24,10 @@ T = TypeVar("T")
 OnCorrupt = Literal["raise", "skip"]
 OnIncomplete = Literal["raise", "partial"]
 
-_DELETED_AT_ONCE = 500
+_DELETED_AT_ONCE = 1000
 
 
-class Queries(BackendBase):
+class Queries(Runs):
     """The operations that read the index.
 
     A `filter` is an expression (``Run.agent_id == "planner"``), a query (``Run.find(…)``), text of the filter language
@@ -79,7 +79,7 @@ class Queries(BackendBase):
         order_by: Any = None,
         columns: bool = False,
         on_corrupt: OnCorrupt = "raise",
-        page_size: int = 500,
+        page_size: int = 2000,
     ) -> AsyncIterator[Run]:
         """All rows that `find_runs` finds, in pages of `page_size` behind the scenes, so that memory is bounded.
 
@@ -168,10 +168,13 @@ class Queries(BackendBase):
             raise QueryError("delete_runs takes an agent id or an expression; None is neither")
         deleted = 0
         if isinstance(which, str):
-            expression = Run.agent_id == which
-            deleted += await self._delete_keys([error.key.encode() for error in await self._strays.of_agent(which)])
-        else:
-            expression = as_expression(which)
+            async for rows in self._key_pages(which):
+                for start in range(0, len(rows), _DELETED_AT_ONCE):
+                    part = rows[start : start + _DELETED_AT_ONCE]
+                    deleted += await self._delete_keys([row.key for row in part])
+            strays = await self._strays.of_agent(which)
+            return deleted + await self._delete_keys([error.key.encode() for error in strays])
+        expression = as_expression(which)
         after: str | None = None
         while True:
             page = await self.find_runs(

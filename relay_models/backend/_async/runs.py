@@ -183,7 +183,7 @@ class Runs(BackendBase):
                 raise IncompleteAnswerError(
                     f"{self._link.target.label} stopped listing at its time limit: {'; '.join(warnings)}"
                 )
-            new = page.after(rows)
+            new = page.new(rows)
             if new:
                 yield new
             page = next_page(page, rows, new)
