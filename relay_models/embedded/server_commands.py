@@ -277,6 +277,7 @@ class ServerCommands:
                 ("redis_version", REDIS_VERSION),
                 ("redis_mode", "standalone"),
                 ("os", sys.platform),
+                ("arch_bits", 64 if sys.maxsize > 2**32 else 32),
                 ("process_id", os.getpid()),
                 ("tcp_port", server.port or 0),
                 ("uptime_in_seconds", uptime),
@@ -288,7 +289,7 @@ class ServerCommands:
             "Memory": [("used_memory", 0), ("used_memory_human", "0B"), ("maxmemory", 0)],
             "Persistence": [("loading", 0), ("aof_enabled", 0), ("rdb_last_save_time", server.lastsave)],
             "Stats": [("total_connections_received", server._next_client_id - 1)],
-            "Replication": [("role", "master"), ("connected_slaves", 0)],
+            "Replication": [("role", "master"), ("connected_slaves", 0), ("master_repl_offset", 0)],
             "Cluster": [("cluster_enabled", 0)],
             "Modules": [
                 ("module", f"name={name.decode()},ver={version},api=1,filters=0,usedby=[],using=[],options=[]")
