@@ -10,6 +10,7 @@ from typing import Any
 from fakeredis._core import Database, Item
 
 from relay_models.embedded.keyspace import FileKeyspace
+from relay_models.embedded.redo import Change
 
 __all__ = ["FileDatabase", "TrackedDatabase"]
 
@@ -115,6 +116,9 @@ class TrackedDatabase(Database):
     def write(self) -> None:
         """Put what changed into the open transaction, where there is a file."""
 
+    def committed(self) -> None:
+        """All that changed is durable now."""
+
     def clear(self) -> None:
         for key in [key for key in self._watches if key in self._dict]:
             self.notify_watch(key)
@@ -180,6 +184,19 @@ class FileDatabase(TrackedDatabase):
 
     def write(self) -> None:
         self._dict.write()
+
+    def changes(self) -> list[Change] | None:
+        """What changed since the last commit, for the redo log; None where it takes a transaction."""
+        return self._dict.changes()
+
+    def committed(self) -> None:
+        self._dict.committed()
+
+    def replay(self, change: Change) -> None:
+        """Make a change from the redo log again."""
+        self.touched[change.key] = None
+        self._dict.replay(change)
+        self.schedule_expiry(change.key, change.expire)
 
     def swap(self, other: Database) -> None:
         assert isinstance(other, FileDatabase)

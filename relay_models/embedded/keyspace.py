@@ -29,6 +29,7 @@ from relay_models.embedded.encoding import (
 )
 from relay_models.embedded.errors import DamagedFileError
 from relay_models.embedded.json_value import JsonDocument
+from relay_models.embedded.redo import Change
 
 __all__ = ["FileKeyspace", "ListChange", "begin"]
 
@@ -37,6 +38,9 @@ CACHED_BYTES: Final = 32 * 1024 * 1024
 # What may wait in memory for a commit before it is written into the open transaction.
 UNWRITTEN_KEYS: Final = 1_000
 UNWRITTEN_BYTES: Final = 16 * 1024 * 1024
+
+# A batch that changed more keys than this is better off as a transaction.
+LOGGED_KEYS: Final = 32
 
 _UPSERT: Final = (
     "INSERT INTO keys (db, key, kind, expire, value, checksum) VALUES (?, ?, ?, ?, ?, ?)"
@@ -105,6 +109,8 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         self._waiting: dict[bytes, ListChange | None] = {}
         self._waiting_bytes = 0
         self._count: int | None = None
+        self._fresh: set[bytes] = set()  # keys changed since the last commit
+        self._beyond_log = False  # something changed that a list of keys does not tell
 
     # Reading
 
@@ -261,6 +267,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         self._cache[key] = item
         self._cache.move_to_end(key)
         self._waiting[key] = None
+        self._fresh.add(key)
 
     def __delitem__(self, key: bytes) -> None:
         if key not in self:
@@ -269,9 +276,11 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         if self._count is not None:
             self._count -= 1
         self._waiting[key] = None
+        self._fresh.add(key)
 
     def mark(self, key: bytes, change: tuple[int, int] | None) -> None:
         """Note that the item at `key` changed: how, where it is a list changed at its ends, else None."""
+        self._fresh.add(key)
         stored = self._stored.get(key)
         if change is None or stored is None or stored.kind != LIST:
             self._waiting[key] = None
@@ -297,7 +306,8 @@ class FileKeyspace(MutableMapping[bytes, Item]):
 
     def clear(self) -> None:
         """Delete every key of this database."""
-        for held in (self._cache, self._sizes, self._stored, self._waiting, self._absent):
+        self._beyond_log = True
+        for held in (self._cache, self._sizes, self._stored, self._waiting, self._absent, self._fresh):
             held.clear()
         self._cached_bytes = self._waiting_bytes = 0
         self._count = 0
@@ -309,8 +319,46 @@ class FileKeyspace(MutableMapping[bytes, Item]):
     def renumber(self, number: int) -> None:
         """Make this the keyspace of another number. What is in the file has been written and is moved along."""
         begin(self._connection)
+        self._beyond_log = True
         self._connection.execute("UPDATE keys SET db = ? WHERE db = ?", (number, self.number))
         self.number = number
+
+    def changes(self) -> list[Change] | None:
+        """What changed since the last commit, for the redo log; None where that is too much or cannot be told."""
+        if self._beyond_log or len(self._fresh) > LOGGED_KEYS:
+            return None
+        found: list[Change] = []
+        for key in self._fresh:
+            if key not in self._cache:
+                return None
+            item = self._cache[key]
+            if item is None:
+                found.append(Change(self.number, key))
+                continue
+            value = item.value
+            if type(value) is JsonDocument:
+                found.append(Change(self.number, key, JSON, item.expireat, value.text))
+            elif type(value) is bytes:
+                found.append(Change(self.number, key, STRING, item.expireat, value))
+            else:
+                return None
+        return found
+
+    def committed(self) -> None:
+        """All that changed is durable now."""
+        if self._fresh:
+            self._fresh.clear()
+        self._beyond_log = False
+
+    def replay(self, change: Change) -> None:
+        """Make a change from the redo log again."""
+        if change.content is None:
+            self.pop(change.key, None)
+            return
+        expire: Any = change.expire
+        item = Item(restore(change.kind, change.content, ()))
+        item.expireat = expire
+        self[change.key] = item
 
     def write(self) -> None:
         """Put what changed into the open transaction."""

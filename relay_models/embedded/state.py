@@ -134,8 +134,10 @@ class EngineState(FakeServer):
             self.connection.execute("COMMIT")
         else:
             self._generation = storage.generation
-            self._replay(storage)
-            self._commit_transaction(storage)
+            if self._replay(storage):
+                self._commit_transaction(storage)
+            else:
+                self.connection.execute("COMMIT")
         _states.add(self)
 
     def _new_search(self) -> Any:
@@ -146,14 +148,17 @@ class EngineState(FakeServer):
         self._search_error = SearchError
         return SearchEngine(self.connection, self.documents)
 
-    def _replay(self, storage: Storage) -> None:
-        """Take in what a process that was killed had acknowledged."""
+    def _replay(self, storage: Storage) -> bool:
+        """Take in what a process that was killed had acknowledged, and tell whether there was anything."""
+        replayed = False
         for batch in storage.redo.read(self._generation):
             for change in batch:
                 database = self.dbs[change.db]
                 assert isinstance(database, FileDatabase)
                 database.replay(change)
             self.settle()
+            replayed = True
+        return replayed
 
     def new_database(self, number: int) -> TrackedDatabase:
         if self.storage is None:
@@ -246,7 +251,7 @@ class EngineState(FakeServer):
         self.dirty = False
 
     def _commit_file(self, storage: Storage) -> None:
-        """Make the changes durable: through the redo log where they are few, else with all it holds as a transaction."""
+        """Make the changes durable: through the redo log where they are few, else in a transaction with its content."""
         changes: list[Change] = []
         for database in self.dbs.all:
             assert isinstance(database, FileDatabase)

@@ -18,6 +18,7 @@ from relay_models.embedded.errors import (
     NotAnEngineFileError,
 )
 from relay_models.embedded.filelock import FileLock
+from relay_models.embedded.redo import RedoLog
 
 __all__ = ["Storage", "Sync", "create_tables"]
 
@@ -31,6 +32,8 @@ CHECKED_WHOLE: Final = 8 * 1024 * 1024
 CHECK_SECONDS: Final = 0.05
 
 SCHEMA: Final = """
+CREATE TABLE generation (number INTEGER NOT NULL);
+INSERT INTO generation VALUES (1);
 CREATE TABLE keys (
     id INTEGER PRIMARY KEY,
     db INTEGER NOT NULL,
@@ -67,6 +70,7 @@ class Storage:
 
     def __init__(self, path: str, sync: Sync = "process") -> None:
         self.path = os.path.abspath(path)
+        self.redo = RedoLog(self.path, sync=sync == "power")
         with _os_errors(self.path):
             self._lock = FileLock(self.path)
         try:
@@ -82,10 +86,11 @@ class Storage:
 
     def _create(self) -> None:
         """Make the file whole under another name first, so that a half-made one is never found under its own."""
-        if os.path.exists(self.path + "-wal"):
-            raise DamagedFileError(
-                f"{self.path} is empty or gone, but {self.path}-wal is there; restore the file, or remove the other"
-            )
+        for rest in (self.path + "-wal", self.redo.path):
+            if os.path.exists(rest):
+                raise DamagedFileError(
+                    f"{self.path} is empty or gone, but {rest} is there; restore the file, or remove the other"
+                )
         scratch = f"{self.path}.new-{os.getpid()}"
         connection = sqlite3.connect(scratch)
         try:
@@ -182,9 +187,16 @@ class Storage:
             raise DamagedFileError(f"{self.path} is damaged ({error}); restore it from a backup") from error
         return connection
 
-    def close(self) -> None:
-        """Fold the log into the file and free the lock."""
+    @property
+    def generation(self) -> int:
+        """Counts the transactions; the redo log of an earlier one is worth nothing."""
+        (number,) = self.connection.execute("SELECT number FROM generation").fetchone()
+        return int(number)
+
+    def close(self, *, clean: bool = True) -> None:
+        """Fold the log into the file and free the lock. Unless `clean`, what is in the redo log is still needed."""
         try:
+            self.redo.close(remove=clean)
             self.connection.close()
         finally:
             self._lock.release()

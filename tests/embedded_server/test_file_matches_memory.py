@@ -1,7 +1,8 @@
-"""The engine in a file answers as the engine in memory does, and holds the same after being opened again."""
+"""The engine in a file answers as the engine in memory does, and holds the same when opened again or after a crash."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,13 @@ def test_file_matches_memory(tmp_path_factory: pytest.TempPathFactory, requests:
     if queueing:
         run(ours, ("DISCARD",))
         run(theirs, ("DISCARD",))
+    crashed = path.parent / "crashed"
+    crashed.mkdir()
+    for left in path.parent.glob("state.db*"):
+        if left.suffix != ".lock":
+            shutil.copy(left, crashed / left.name)
+    with EmbeddedServer(crashed / path.name) as survivor:
+        assert everything(survivor) == everything(memory)
     assert everything(file) == everything(memory)
     file.close()
     with EmbeddedServer(path) as again:
@@ -190,5 +198,6 @@ def forget(server: EmbeddedServer) -> None:
     """Have the file's databases drop what they cache, as they do when memory runs short."""
     server._state.commit()
     for database in server._state.dbs.values():
+        database.write()
         for name in list(database._dict._cache):
             database._dict._forget(name)
