@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
+from time import monotonic
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta, tzinfo
 from typing import Any, Literal, TypeVar
 
 from relay_models.backend._async.runs import Runs
@@ -12,7 +13,9 @@ from relay_models.backend._listing import agents_command
 from relay_models.backend._replies import decode_agents
 from relay_models.backend._reports import AgentSummary
 from relay_models.documents import ARTIFACT_KINDS, DOCUMENTS, Run
-from relay_models.errors import CorruptDocumentError, CorruptDocumentsError, QueryError
+from relay_models.errors import ConnectionFailedError, CorruptDocumentError, CorruptDocumentsError, QueryError
+from relay_models.query.aggregate import Aggregation, AggregateRow, aggregate_steps
+from relay_models.query.aggregate import AggregateRow, Aggregation, aggregate_steps
 from relay_models.query.filters import as_expression
 from relay_models.query.find import RunPage, RunQuery, count_steps, find_steps
 from relay_models.query.steps import Answer, Steps
@@ -58,10 +61,12 @@ class Queries(Runs):
         if isinstance(filter, RunQuery):
             order_by = filter.order if order_by is None else order_by
             limit = limit if filter.count is None else filter.count
-        steps = find_steps(
+        expression = as_expression(filter)
+        return await self._converse(
+            lambda: find_steps(
             Run,
             self._keys.alias("run"),
-            as_expression(filter),
+            expression,
             order_by="-started_at" if order_by is None else order_by,
             limit=limit,
             after=after,
@@ -69,8 +74,7 @@ class Queries(Runs):
             limit_ms=self._query_ms,
             on_corrupt=on_corrupt,
             on_incomplete=on_incomplete,
-        )
-        return await self._converse(steps)
+        ))
 
     async def stream_runs(
         self,
@@ -111,9 +115,110 @@ class Queries(Runs):
 
     async def count_runs(self, filter: Any = None) -> int:
         """How many runs meet a filter, exactly."""
-        return await self._converse(
-            count_steps(self._keys.alias("run"), as_expression(filter), limit_ms=self._query_ms)
+        alias, expression = self._keys.alias("run"), as_expression(filter)
+        return await self._converse(lambda: count_steps(alias, expression, limit_ms=self._query_ms))
+
+    async def aggregate_runs(
+        self,
+        by: Any = (),
+        every: str | timedelta | None = None,
+        metrics: Any = ("count",),
+        filter: Any = None,
+        *,
+        order_by: str | None = None,
+        limit: int | None = None,
+        time: Any = "started_at",
+        tz: str | tzinfo | None = None,
+        fill: bool | tuple[datetime, datetime] = False,
+        on_corrupt: OnCorrupt = "raise",
+        on_incomplete: OnIncomplete = "raise",
+    ) -> list[AggregateRow]:
+        """Count runs up by columns and spans of time; the numbers are exact and the same on every server.
+
+        `by` names columns (a run with several models counts in the group of each), `every` a span such as ``"1h"`` of
+        the column `time`, aligned in the zone `tz` (UTC unless given); `fill` adds empty buckets, between the first
+        and the last or between two datetimes. `metrics` are ``"count"``, ``"sum(total_tokens)"``, ``"avg(duration)"``,
+        ``"p95(duration)"``, ``"min(…)"``, ``"max(…)"``, ``"stddev(…)"``, ``"distinct(agent_id)"``. `order_by` is one
+        of the row's columns, with ``-`` in front for descending.
+
+        Each row is a mapping: ``row["bucket"]``, ``row["models"]``, ``row["avg(duration)"]``. Raises as `find_runs`.
+        """
+        ask = Aggregation.parse(
+            Run.columns(),
+            by=by,
+            every=every,
+            metrics=metrics,
+            time=time,
+            tz=tz,
+            fill=fill,
+            order_by=order_by,
+            limit=limit,
         )
+        alias, expression = self._keys.alias("run"), as_expression(filter)
+        return await self._converse(
+            lambda: aggregate_steps(
+                Run,
+                alias,
+                expression,
+                ask,
+                limit_ms=self._query_ms,
+                on_corrupt=on_corrupt,
+                on_incomplete=on_incomplete,
+            )
+        )
+
+    async def aggregate_runs(
+        self,
+        by: Any = (),
+        *,
+        every: str | timedelta | None = None,
+        metrics: Any = ("count",),
+        filter: Any = None,
+        time: Any = "started_at",
+        tz: str | tzinfo | None = None,
+        fill: bool | tuple[datetime, datetime] = False,
+        order_by: str | None = None,
+        limit: int | None = None,
+        on_corrupt: OnCorrupt = "raise",
+        on_incomplete: OnIncomplete = "raise",
+    ) -> list[AggregateRow]:
+        """Count up the runs that meet a filter, by columns, by spans of time, or both.
+
+        Args:
+            by: columns to group by, also columns of several texts: a run counts in each of its groups.
+            every: a span such as ``"1h"`` or ``"1d"``; rows then begin with the ``bucket`` that their runs fell in.
+            metrics: ``count``, ``sum(total_tokens)``, ``avg``, ``min``, ``max``, ``stddev``, ``p95(duration)``,
+                ``distinct(models)`` and so on.
+            filter: as `find_runs` takes it.
+            time: the column whose times are put into buckets.
+            tz: the zone in which days and hours begin; UTC by default.
+            fill: also give buckets without runs: between the first and the last, or between two given instants.
+            order_by: a column of the rows, with ``-`` in front for descending; by bucket and groups otherwise.
+            limit: at most so many rows.
+
+        Raises `QueryError` and its kin for what cannot be counted up, and what `find_runs` raises for documents that
+        cannot be read and answers that are cut short.
+        """
+        ask = Aggregation.parse(
+            Run.columns(),
+            by=by,
+            every=every,
+            metrics=metrics,
+            time=time,
+            tz=tz,
+            fill=fill,
+            order_by=order_by,
+            limit=limit,
+        )
+        steps = aggregate_steps(
+            Run,
+            self._keys.alias("run"),
+            as_expression(filter),
+            ask,
+            limit_ms=self._query_ms,
+            on_corrupt=on_corrupt,
+            on_incomplete=on_incomplete,
+        ))
 
     async def latest_run(self, agent_id: str) -> RunRecord | None:
         """The run of an agent that started last, or None."""
@@ -140,10 +245,12 @@ class Queries(Runs):
             names = ", ".join(map(repr, ARTIFACT_KINDS))
             raise QueryError(f"there are no artefacts of the kind {kind!r}: it is one of {names}")
         document = DOCUMENTS[kind]
-        steps = find_steps(
+        expression = as_expression(filter, document.columns())
+        return await self._converse(
+            lambda: find_steps(
             document,
             self._keys.alias(kind),
-            as_expression(filter, document.columns()),
+            expression,
             order_by=order_by,
             limit=limit,
             after=after,
@@ -151,8 +258,7 @@ class Queries(Runs):
             limit_ms=self._query_ms,
             on_corrupt=on_corrupt,
             on_incomplete=on_incomplete,
-        )
-        return await self._converse(steps)
+        ))
 
     async def agents(self) -> list[AgentSummary]:
         """Every agent that has runs: how many, how many are running, its latest activity; ordered by name."""
@@ -199,14 +305,26 @@ class Queries(Runs):
                 raise translate(reply, self._link.target, ("DEL",)) from None
         return sum(replies)
 
-    async def _converse(self, steps: Steps[T]) -> T:
-        """Send the commands that `steps` gives, and give it the answers, until it has its result."""
-        try:
-            command = next(steps)
-            while True:
-                began = time.monotonic()
-                reply = await self._indexes.ask(*command)
-                command = steps.send(Answer(reply, (time.monotonic() - began) * 1000))
-        except StopIteration as end:
-            result: T = end.value
-            return result
+    async def _converse(self, make_steps: Callable[[], Steps[T]]) -> T:
+        """Send the commands that the steps give, and give them the answers, until they have their result.
+
+        A connection lost between two reads of a cursor loses rows, so all begins anew then, as often as is allowed.
+        """
+        for attempt in range(self._link.retries + 1):
+            steps = make_steps()
+            try:
+                command = next(steps)
+                while True:
+                    began = monotonic()
+                    reading_on = command[0] == "FT.CURSOR"
+                    try:
+                        reply = await (self._link.execute_once if reading_on else self._indexes.ask)(*command)
+                    except ConnectionFailedError:
+                        if not reading_on or attempt == self._link.retries:
+                            raise
+                        break
+                    command = steps.send(Answer(reply, (monotonic() - began) * 1000))
+            except StopIteration as end:
+                result: T = end.value
+                return result
+        raise AssertionError("the last attempt returns or raises")

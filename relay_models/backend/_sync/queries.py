@@ -1,4 +1,5 @@
 # ruff: noqa
+# fmt: off
 # Generated from relay_models/backend/_async/queries.py by scripts/generate_sync.py: change that, not this.
 """Questions over many documents: runs that a filter finds, how many, agents, artefacts by agent."""
 
@@ -6,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta, tzinfo
 from typing import Any, Literal, TypeVar
 
 from relay_models.backend._sync.runs import Runs
@@ -15,6 +17,7 @@ from relay_models.backend._replies import decode_agents
 from relay_models.backend._reports import AgentSummary
 from relay_models.documents import ARTIFACT_KINDS, DOCUMENTS, Run
 from relay_models.errors import CorruptDocumentError, CorruptDocumentsError, QueryError
+from relay_models.query.aggregate import Aggregation, AggregateRow, aggregate_steps
 from relay_models.query.filters import as_expression
 from relay_models.query.find import RunPage, RunQuery, count_steps, find_steps
 from relay_models.query.steps import Answer, Steps
@@ -116,6 +119,60 @@ class Queries(Runs):
         return self._converse(
             count_steps(self._keys.alias("run"), as_expression(filter), limit_ms=self._query_ms)
         )
+
+    def aggregate_runs(
+        self,
+        by: Any = (),
+        *,
+        every: str | timedelta | None = None,
+        metrics: Any = ("count",),
+        filter: Any = None,
+        time: Any = "started_at",
+        tz: str | tzinfo | None = None,
+        fill: bool | tuple[datetime, datetime] = False,
+        order_by: str | None = None,
+        limit: int | None = None,
+        on_corrupt: OnCorrupt = "raise",
+        on_incomplete: OnIncomplete = "raise",
+    ) -> list[AggregateRow]:
+        """Count up the runs that meet a filter, by columns, by spans of time, or both.
+
+        Args:
+            by: columns to group by, also columns of several texts: a run counts in each of its groups.
+            every: a span such as ``"1h"`` or ``"1d"``; rows then begin with the ``bucket`` that their runs fell in.
+            metrics: ``count``, ``sum(total_tokens)``, ``avg``, ``min``, ``max``, ``stddev``, ``p95(duration)``,
+                ``distinct(models)`` and so on.
+            filter: as `find_runs` takes it.
+            time: the column whose times are put into buckets.
+            tz: the zone in which days and hours begin; UTC by default.
+            fill: also give buckets without runs: between the first and the last, or between two given instants.
+            order_by: a column of the rows, with ``-`` in front for descending; by bucket and groups otherwise.
+            limit: at most so many rows.
+
+        Raises `QueryError` and its kin for what cannot be counted up, and what `find_runs` raises for documents that
+        cannot be read and answers that are cut short.
+        """
+        ask = Aggregation.parse(
+            Run.columns(),
+            by=by,
+            every=every,
+            metrics=metrics,
+            time=time,
+            tz=tz,
+            fill=fill,
+            order_by=order_by,
+            limit=limit,
+        )
+        steps = aggregate_steps(
+            Run,
+            self._keys.alias("run"),
+            as_expression(filter),
+            ask,
+            limit_ms=self._query_ms,
+            on_corrupt=on_corrupt,
+            on_incomplete=on_incomplete,
+        )
+        return self._converse(steps)
 
     def latest_run(self, agent_id: str) -> RunRecord | None:
         """The run of an agent that started last, or None."""
