@@ -41,7 +41,7 @@ WORDING = (
     ("redis.asyncio", "redis"),
     ("anything that can be awaited", "anything"),
 )
-HEADER = "# ruff: noqa\n# Generated from {source} by scripts/generate_sync.py: change that, not this.\n"
+HEADER = "# ruff: noqa\n# fmt: off\n# Generated from {source} by scripts/generate_sync.py: change that, not this.\n"
 
 
 def sources() -> Iterator[Path]:

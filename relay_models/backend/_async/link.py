@@ -24,13 +24,15 @@ T = TypeVar("T")
 class Link:
     """Sends commands through the pool of a redis-py client.
 
-    Every command that this library sends may be sent twice without harm, so all are retried after a lost connection:
-    at most `retries` times, with pauses that double. `reconnects` counts connections that were lost and regained.
+    Commands that may be sent twice without harm, which is all but reading on from a cursor, are retried after a lost
+    connection: at most `retries` times, with pauses that double. `reconnects` counts connections that were lost and
+    regained.
     """
 
     def __init__(self, client: Any, target: Target, retries: int) -> None:
         self.client = client
         self.target = target
+        self.retries = retries
         self.reconnects = 0
         self.closed = False
         self._pool = client.connection_pool
@@ -45,7 +47,14 @@ class Link:
             raise translate(reply, self.target, command) from None
         return reply
 
-    async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
+    async def execute_once(self, *command: bytes | str | int) -> Any:
+        """The same for a command that must not be sent twice: a lost connection is raised."""
+        (reply,) = await self.pipeline((command,), again=False)
+        if isinstance(reply, Exception):
+            raise translate(reply, self.target, command) from None
+        return reply
+
+    async def pipeline(self, commands: Sequence[Command], *, again: bool = True) -> list[Any]:
         """The replies to several commands sent at once; an error reply is returned in its place."""
 
         async def attempt() -> list[Any]:
@@ -59,17 +68,19 @@ class Link:
             await self._pool.release(connection)
             return replies
 
-        return await self.attempt(attempt, commands[0])
+        return await self.attempt(attempt, commands[0], again=again)
 
     def conversation(self) -> Conversation:
         """Requests that are sent ahead of their replies, over one connection."""
         return Conversation(self)
 
-    async def attempt(self, do: Attempt[T], command: Command | None = None) -> T:
-        """Run `do`, again after lost connections, and raise what fails in our words."""
+    async def attempt(self, do: Attempt[T], command: Command | None = None, *, again: bool = True) -> T:
+        """Run `do`, `again` after lost connections, and raise what fails in our words."""
         if self.closed:
             raise StorageError(f"this backend of {self.target.label} is closed")
         try:
+            if not again:
+                return await do()
             result: T = await self._retry.call_with_retry(do, _ignore, is_retryable=retryable)
         except (RedisError, OSError) as error:
             raise translate(error, self.target, command) from None

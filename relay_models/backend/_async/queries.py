@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from time import monotonic
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta, tzinfo
+from time import monotonic
 from typing import Any, Literal, TypeVar
 
 from relay_models.backend._async.runs import Runs
@@ -14,7 +14,6 @@ from relay_models.backend._replies import decode_agents
 from relay_models.backend._reports import AgentSummary
 from relay_models.documents import ARTIFACT_KINDS, DOCUMENTS, Run
 from relay_models.errors import ConnectionFailedError, CorruptDocumentError, CorruptDocumentsError, QueryError
-from relay_models.query.aggregate import Aggregation, AggregateRow, aggregate_steps
 from relay_models.query.aggregate import AggregateRow, Aggregation, aggregate_steps
 from relay_models.query.filters import as_expression
 from relay_models.query.find import RunPage, RunQuery, count_steps, find_steps
@@ -64,17 +63,18 @@ class Queries(Runs):
         expression = as_expression(filter)
         return await self._converse(
             lambda: find_steps(
-            Run,
-            self._keys.alias("run"),
-            expression,
-            order_by="-started_at" if order_by is None else order_by,
-            limit=limit,
-            after=after,
-            bodies=not columns,
-            limit_ms=self._query_ms,
-            on_corrupt=on_corrupt,
-            on_incomplete=on_incomplete,
-        ))
+                Run,
+                self._keys.alias("run"),
+                expression,
+                order_by="-started_at" if order_by is None else order_by,
+                limit=limit,
+                after=after,
+                bodies=not columns,
+                limit_ms=self._query_ms,
+                on_corrupt=on_corrupt,
+                on_incomplete=on_incomplete,
+            )
+        )
 
     async def stream_runs(
         self,
@@ -121,55 +121,6 @@ class Queries(Runs):
     async def aggregate_runs(
         self,
         by: Any = (),
-        every: str | timedelta | None = None,
-        metrics: Any = ("count",),
-        filter: Any = None,
-        *,
-        order_by: str | None = None,
-        limit: int | None = None,
-        time: Any = "started_at",
-        tz: str | tzinfo | None = None,
-        fill: bool | tuple[datetime, datetime] = False,
-        on_corrupt: OnCorrupt = "raise",
-        on_incomplete: OnIncomplete = "raise",
-    ) -> list[AggregateRow]:
-        """Count runs up by columns and spans of time; the numbers are exact and the same on every server.
-
-        `by` names columns (a run with several models counts in the group of each), `every` a span such as ``"1h"`` of
-        the column `time`, aligned in the zone `tz` (UTC unless given); `fill` adds empty buckets, between the first
-        and the last or between two datetimes. `metrics` are ``"count"``, ``"sum(total_tokens)"``, ``"avg(duration)"``,
-        ``"p95(duration)"``, ``"min(…)"``, ``"max(…)"``, ``"stddev(…)"``, ``"distinct(agent_id)"``. `order_by` is one
-        of the row's columns, with ``-`` in front for descending.
-
-        Each row is a mapping: ``row["bucket"]``, ``row["models"]``, ``row["avg(duration)"]``. Raises as `find_runs`.
-        """
-        ask = Aggregation.parse(
-            Run.columns(),
-            by=by,
-            every=every,
-            metrics=metrics,
-            time=time,
-            tz=tz,
-            fill=fill,
-            order_by=order_by,
-            limit=limit,
-        )
-        alias, expression = self._keys.alias("run"), as_expression(filter)
-        return await self._converse(
-            lambda: aggregate_steps(
-                Run,
-                alias,
-                expression,
-                ask,
-                limit_ms=self._query_ms,
-                on_corrupt=on_corrupt,
-                on_incomplete=on_incomplete,
-            )
-        )
-
-    async def aggregate_runs(
-        self,
-        by: Any = (),
         *,
         every: str | timedelta | None = None,
         metrics: Any = ("count",),
@@ -210,15 +161,18 @@ class Queries(Runs):
             order_by=order_by,
             limit=limit,
         )
-        steps = aggregate_steps(
-            Run,
-            self._keys.alias("run"),
-            as_expression(filter),
-            ask,
-            limit_ms=self._query_ms,
-            on_corrupt=on_corrupt,
-            on_incomplete=on_incomplete,
-        ))
+        expression = as_expression(filter)
+        return await self._converse(
+            lambda: aggregate_steps(
+                Run,
+                self._keys.alias("run"),
+                expression,
+                ask,
+                limit_ms=self._query_ms,
+                on_corrupt=on_corrupt,
+                on_incomplete=on_incomplete,
+            )
+        )
 
     async def latest_run(self, agent_id: str) -> RunRecord | None:
         """The run of an agent that started last, or None."""
@@ -248,17 +202,18 @@ class Queries(Runs):
         expression = as_expression(filter, document.columns())
         return await self._converse(
             lambda: find_steps(
-            document,
-            self._keys.alias(kind),
-            expression,
-            order_by=order_by,
-            limit=limit,
-            after=after,
-            bodies=not columns,
-            limit_ms=self._query_ms,
-            on_corrupt=on_corrupt,
-            on_incomplete=on_incomplete,
-        ))
+                document,
+                self._keys.alias(kind),
+                expression,
+                order_by=order_by,
+                limit=limit,
+                after=after,
+                bodies=not columns,
+                limit_ms=self._query_ms,
+                on_corrupt=on_corrupt,
+                on_incomplete=on_incomplete,
+            )
+        )
 
     async def agents(self) -> list[AgentSummary]:
         """Every agent that has runs: how many, how many are running, its latest activity; ordered by name."""

@@ -1,4 +1,5 @@
 # ruff: noqa
+# fmt: off
 # Generated from relay_models/backend/_async/artifacts.py by scripts/generate_sync.py: change that, not this.
 """The artefacts of an agent, one value each, stored whole: plan, trie, accumulators, observations, stability."""
 

@@ -1,4 +1,5 @@
 # ruff: noqa
+# fmt: off
 # Generated from relay_models/backend/_async/backend.py by scripts/generate_sync.py: change that, not this.
 """`RedisBackend`: connect to a store, then use it."""
 

@@ -1,4 +1,5 @@
 # ruff: noqa
+# fmt: off
 # Generated from relay_models/backend/_async/base.py by scripts/generate_sync.py: change that, not this.
 """What the parts of the backend share: the link, the key names, the indexes and the clock."""
 

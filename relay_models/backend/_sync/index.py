@@ -1,4 +1,5 @@
 # ruff: noqa
+# fmt: off
 # Generated from relay_models/backend/_async/index.py by scripts/generate_sync.py: change that, not this.
 """The search indexes of a store: made beside what is there, filled, and only then put behind the alias."""
 

@@ -1,4 +1,5 @@
 # ruff: noqa
+# fmt: off
 # Generated from relay_models/backend/_async/link.py by scripts/generate_sync.py: change that, not this.
 """The one place where commands leave the process: pooled connections, bounded retries, errors in our words."""
 
@@ -26,13 +27,15 @@ T = TypeVar("T")
 class Link:
     """Sends commands through the pool of a redis-py client.
 
-    Every command that this library sends may be sent twice without harm, so all are retried after a lost connection:
-    at most `retries` times, with pauses that double. `reconnects` counts connections that were lost and regained.
+    Commands that may be sent twice without harm, which is all but reading on from a cursor, are retried after a lost
+    connection: at most `retries` times, with pauses that double. `reconnects` counts connections that were lost and
+    regained.
     """
 
     def __init__(self, client: Any, target: Target, retries: int) -> None:
         self.client = client
         self.target = target
+        self.retries = retries
         self.reconnects = 0
         self.closed = False
         self._pool = client.connection_pool
@@ -47,7 +50,14 @@ class Link:
             raise translate(reply, self.target, command) from None
         return reply
 
-    def pipeline(self, commands: Sequence[Command]) -> list[Any]:
+    def execute_once(self, *command: bytes | str | int) -> Any:
+        """The same for a command that must not be sent twice: a lost connection is raised."""
+        (reply,) = self.pipeline((command,), again=False)
+        if isinstance(reply, Exception):
+            raise translate(reply, self.target, command) from None
+        return reply
+
+    def pipeline(self, commands: Sequence[Command], *, again: bool = True) -> list[Any]:
         """The replies to several commands sent at once; an error reply is returned in its place."""
 
         def attempt() -> list[Any]:
@@ -61,17 +71,19 @@ class Link:
             self._pool.release(connection)
             return replies
 
-        return self.attempt(attempt, commands[0])
+        return self.attempt(attempt, commands[0], again=again)
 
     def conversation(self) -> Conversation:
         """Requests that are sent ahead of their replies, over one connection."""
         return Conversation(self)
 
-    def attempt(self, do: Attempt[T], command: Command | None = None) -> T:
-        """Run `do`, again after lost connections, and raise what fails in our words."""
+    def attempt(self, do: Attempt[T], command: Command | None = None, *, again: bool = True) -> T:
+        """Run `do`, `again` after lost connections, and raise what fails in our words."""
         if self.closed:
             raise StorageError(f"this backend of {self.target.label} is closed")
         try:
+            if not again:
+                return do()
             result: T = self._retry.call_with_retry(do, _ignore, is_retryable=retryable)
         except (RedisError, OSError) as error:
             raise translate(error, self.target, command) from None

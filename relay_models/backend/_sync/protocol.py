@@ -1,4 +1,5 @@
 # ruff: noqa
+# fmt: off
 # Generated from relay_models/backend/_async/protocol.py by scripts/generate_sync.py: change that, not this.
 """`StorageBackend`: what a store of NeMo Relay's adaptive state can do, whoever implements it."""
 

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Callable
 from datetime import datetime, timedelta, tzinfo
+from time import monotonic
 from typing import Any, Literal, TypeVar
 
 from relay_models.backend._sync.runs import Runs
@@ -16,8 +16,8 @@ from relay_models.backend._listing import agents_command
 from relay_models.backend._replies import decode_agents
 from relay_models.backend._reports import AgentSummary
 from relay_models.documents import ARTIFACT_KINDS, DOCUMENTS, Run
-from relay_models.errors import CorruptDocumentError, CorruptDocumentsError, QueryError
-from relay_models.query.aggregate import Aggregation, AggregateRow, aggregate_steps
+from relay_models.errors import ConnectionFailedError, CorruptDocumentError, CorruptDocumentsError, QueryError
+from relay_models.query.aggregate import AggregateRow, Aggregation, aggregate_steps
 from relay_models.query.filters import as_expression
 from relay_models.query.find import RunPage, RunQuery, count_steps, find_steps
 from relay_models.query.steps import Answer, Steps
@@ -63,19 +63,21 @@ class Queries(Runs):
         if isinstance(filter, RunQuery):
             order_by = filter.order if order_by is None else order_by
             limit = limit if filter.count is None else filter.count
-        steps = find_steps(
-            Run,
-            self._keys.alias("run"),
-            as_expression(filter),
-            order_by="-started_at" if order_by is None else order_by,
-            limit=limit,
-            after=after,
-            bodies=not columns,
-            limit_ms=self._query_ms,
-            on_corrupt=on_corrupt,
-            on_incomplete=on_incomplete,
+        expression = as_expression(filter)
+        return self._converse(
+            lambda: find_steps(
+                Run,
+                self._keys.alias("run"),
+                expression,
+                order_by="-started_at" if order_by is None else order_by,
+                limit=limit,
+                after=after,
+                bodies=not columns,
+                limit_ms=self._query_ms,
+                on_corrupt=on_corrupt,
+                on_incomplete=on_incomplete,
+            )
         )
-        return self._converse(steps)
 
     def stream_runs(
         self,
@@ -116,9 +118,8 @@ class Queries(Runs):
 
     def count_runs(self, filter: Any = None) -> int:
         """How many runs meet a filter, exactly."""
-        return self._converse(
-            count_steps(self._keys.alias("run"), as_expression(filter), limit_ms=self._query_ms)
-        )
+        alias, expression = self._keys.alias("run"), as_expression(filter)
+        return self._converse(lambda: count_steps(alias, expression, limit_ms=self._query_ms))
 
     def aggregate_runs(
         self,
@@ -163,16 +164,18 @@ class Queries(Runs):
             order_by=order_by,
             limit=limit,
         )
-        steps = aggregate_steps(
-            Run,
-            self._keys.alias("run"),
-            as_expression(filter),
-            ask,
-            limit_ms=self._query_ms,
-            on_corrupt=on_corrupt,
-            on_incomplete=on_incomplete,
+        expression = as_expression(filter)
+        return self._converse(
+            lambda: aggregate_steps(
+                Run,
+                self._keys.alias("run"),
+                expression,
+                ask,
+                limit_ms=self._query_ms,
+                on_corrupt=on_corrupt,
+                on_incomplete=on_incomplete,
+            )
         )
-        return self._converse(steps)
 
     def latest_run(self, agent_id: str) -> RunRecord | None:
         """The run of an agent that started last, or None."""
@@ -199,19 +202,21 @@ class Queries(Runs):
             names = ", ".join(map(repr, ARTIFACT_KINDS))
             raise QueryError(f"there are no artefacts of the kind {kind!r}: it is one of {names}")
         document = DOCUMENTS[kind]
-        steps = find_steps(
-            document,
-            self._keys.alias(kind),
-            as_expression(filter, document.columns()),
-            order_by=order_by,
-            limit=limit,
-            after=after,
-            bodies=not columns,
-            limit_ms=self._query_ms,
-            on_corrupt=on_corrupt,
-            on_incomplete=on_incomplete,
+        expression = as_expression(filter, document.columns())
+        return self._converse(
+            lambda: find_steps(
+                document,
+                self._keys.alias(kind),
+                expression,
+                order_by=order_by,
+                limit=limit,
+                after=after,
+                bodies=not columns,
+                limit_ms=self._query_ms,
+                on_corrupt=on_corrupt,
+                on_incomplete=on_incomplete,
+            )
         )
-        return self._converse(steps)
 
     def agents(self) -> list[AgentSummary]:
         """Every agent that has runs: how many, how many are running, its latest activity; ordered by name."""
@@ -258,14 +263,26 @@ class Queries(Runs):
                 raise translate(reply, self._link.target, ("DEL",)) from None
         return sum(replies)
 
-    def _converse(self, steps: Steps[T]) -> T:
-        """Send the commands that `steps` gives, and give it the answers, until it has its result."""
-        try:
-            command = next(steps)
-            while True:
-                began = time.monotonic()
-                reply = self._indexes.ask(*command)
-                command = steps.send(Answer(reply, (time.monotonic() - began) * 1000))
-        except StopIteration as end:
-            result: T = end.value
-            return result
+    def _converse(self, make_steps: Callable[[], Steps[T]]) -> T:
+        """Send the commands that the steps give, and give them the answers, until they have their result.
+
+        A connection lost between two reads of a cursor loses rows, so all begins anew then, as often as is allowed.
+        """
+        for attempt in range(self._link.retries + 1):
+            steps = make_steps()
+            try:
+                command = next(steps)
+                while True:
+                    began = monotonic()
+                    reading_on = command[0] == "FT.CURSOR"
+                    try:
+                        reply = (self._link.execute_once if reading_on else self._indexes.ask)(*command)
+                    except ConnectionFailedError:
+                        if not reading_on or attempt == self._link.retries:
+                            raise
+                        break
+                    command = steps.send(Answer(reply, (monotonic() - began) * 1000))
+            except StopIteration as end:
+                result: T = end.value
+                return result
+        raise AssertionError("the last attempt returns or raises")

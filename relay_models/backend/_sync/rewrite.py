@@ -1,4 +1,5 @@
 # ruff: noqa
+# fmt: off
 # Generated from relay_models/backend/_async/rewrite.py by scripts/generate_sync.py: change that, not this.
 """Documents brought to the columns of this release, while others read and write them."""
 

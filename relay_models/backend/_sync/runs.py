@@ -1,4 +1,5 @@
 # ruff: noqa
+# fmt: off
 # Generated from relay_models/backend/_async/runs.py by scripts/generate_sync.py: change that, not this.
 """Runs in and out: stored one by one or in bulk, loaded, listed, streamed and deleted."""
 

@@ -1,4 +1,5 @@
 # ruff: noqa
+# fmt: off
 # Generated from relay_models/backend/_async/strays.py by scripts/generate_sync.py: change that, not this.
 """Documents that lie under a store's keys but that the index cannot show, because something else wrote them."""
 

@@ -189,3 +189,18 @@ async def test_artefact_rows_with_their_records(backend: RedisBackend, capture: 
     await backend.store_plan(ExecutionPlan.model_validate_json(plan))
     (row,) = await backend.find_artifacts("plan", columns=False)
     assert as_value(row.record) == as_value(ExecutionPlan.model_validate_json(plan))
+
+
+async def test_counting_up(backend: RedisBackend, runs: list[Any]) -> None:
+    rows = await backend.aggregate_runs(by=["agent_id"], metrics=["count", "sum(prompt_tokens)", "max(duration)"])
+    assert [row.to_dict() for row in rows] == [
+        {
+            "agent_id": agent_id,
+            "count": 20,
+            "sum(prompt_tokens)": sum(run.prompt_tokens for run in runs if run.agent_id == agent_id),
+            "max(duration)": max(run.duration for run in runs if run.agent_id == agent_id and run.duration),
+        }
+        for agent_id in ("agent|0", "agent|1")
+    ]
+    minutes = await backend.aggregate_runs(every="10s", metrics="count", filter=Run.agent_id == "agent|1")
+    assert [row["count"] for row in minutes] == [5, 5, 5, 5]

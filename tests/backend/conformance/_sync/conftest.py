@@ -1,4 +1,5 @@
 # ruff: noqa
+# fmt: off
 # Generated from tests/backend/conformance/_async/conftest.py by scripts/generate_sync.py: change that, not this.
 """A place to open stores in: the embedded engine in memory and in a file, and a real server if one is configured."""
 

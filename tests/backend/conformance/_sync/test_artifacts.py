@@ -1,4 +1,5 @@
 # ruff: noqa
+# fmt: off
 # Generated from tests/backend/conformance/_async/test_artifacts.py by scripts/generate_sync.py: change that, not this.
 """The artefacts of a `StorageBackend`: one value per agent and kind, stored whole, on captured data."""
 

@@ -1,4 +1,5 @@
 # ruff: noqa
+# fmt: off
 # Generated from tests/backend/conformance/_async/test_queries.py by scripts/generate_sync.py: change that, not this.
 """Queries of a backend: filters, order, pages, counts, the latest run, artefacts by agent, deleting by filter."""
 
@@ -191,3 +192,18 @@ def test_artefact_rows_with_their_records(backend: RedisBackend, capture: list[d
     backend.store_plan(ExecutionPlan.model_validate_json(plan))
     (row,) = backend.find_artifacts("plan", columns=False)
     assert as_value(row.record) == as_value(ExecutionPlan.model_validate_json(plan))
+
+
+def test_counting_up(backend: RedisBackend, runs: list[Any]) -> None:
+    rows = backend.aggregate_runs(by=["agent_id"], metrics=["count", "sum(prompt_tokens)", "max(duration)"])
+    assert [row.to_dict() for row in rows] == [
+        {
+            "agent_id": agent_id,
+            "count": 20,
+            "sum(prompt_tokens)": sum(run.prompt_tokens for run in runs if run.agent_id == agent_id),
+            "max(duration)": max(run.duration for run in runs if run.agent_id == agent_id and run.duration),
+        }
+        for agent_id in ("agent|0", "agent|1")
+    ]
+    minutes = backend.aggregate_runs(every="10s", metrics="count", filter=Run.agent_id == "agent|1")
+    assert [row["count"] for row in minutes] == [5, 5, 5, 5]

@@ -1,4 +1,5 @@
 # ruff: noqa
+# fmt: off
 # Generated from tests/backend/conformance/_async/test_runs.py by scripts/generate_sync.py: change that, not this.
 """Runs of a `StorageBackend`: stored, replaced, listed, streamed, deleted, and kept apart."""
 

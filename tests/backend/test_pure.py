@@ -1,0 +1,193 @@
+"""The parts of the backend that do no I/O: pages, replies of both protocols, the clock, faults, the generated twin."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+from redis import exceptions as redis_errors
+
+from relay_models import errors
+from relay_models.backend._clock import StoreClock
+from relay_models.backend._collector import collector_paused
+from relay_models.backend._columns import column_changes
+from relay_models.backend._faults import retryable, translate
+from relay_models.backend._listing import Page, first_page, next_page, scan_command
+from relay_models.backend._replies import (
+    KeyRow,
+    decode_agents,
+    decode_body,
+    decode_ids,
+    decode_index_info,
+    decode_key_page,
+    decode_texts,
+)
+from relay_models.backend._urls import Target
+from relay_models.documents import Keys, encode_run
+from tests.backend.stores import make_run
+
+ROOT = Path(__file__).parents[2]
+HERE = Target("redis://here:6379", "redis", {}, ("hidden-word",))
+
+
+@given(st.lists(st.integers(0, 6), max_size=60), st.integers(1, 9), st.randoms())
+def test_pages_give_every_row_once_and_in_order(instants: list[int], limit: int, random: Any) -> None:
+    rows = [KeyRow(instant, b"%03d" % number) for number, instant in enumerate(instants)]
+    random.shuffle(rows)
+    given_out: list[KeyRow] = []
+    page: Page | None = first_page(limit)
+    for _ in range(400):
+        if page is None:
+            break
+        # The server's order among equal times is its own.
+        left = sorted((row for row in rows if page.since is None or row.stored_at >= page.since), key=lambda r: r[0])
+        answer = left[: page.limit]
+        new = page.new(answer)
+        given_out += new
+        page = next_page(page, answer, new)
+    assert page is None
+    assert sorted(given_out) == sorted(rows)
+    assert [row.stored_at for row in given_out] == sorted(instants)
+
+
+def test_pages_of_both_protocols() -> None:
+    resp2 = [2, b"k1", [b"stored_at", b"5"], b"k2", [b"stored_at", b"6"]]
+    resp3 = {
+        b"total_results": 2,
+        b"results": [
+            {b"id": b"k1", b"extra_attributes": {b"stored_at": b"5"}, b"values": []},
+            None,
+            {b"id": b"k2", b"extra_attributes": {b"stored_at": b"6"}, b"values": []},
+        ],
+        b"warning": [],
+    }
+    assert decode_key_page(resp2) == decode_key_page(resp3) == ([KeyRow(5, b"k1"), KeyRow(6, b"k2")], [])
+    assert decode_key_page(resp3 | {b"warning": [b"Timeout limit was reached"]})[1] == ["Timeout limit was reached"]
+    assert decode_texts([1, b"k", [b"record", b"{}"], b"gone", None]) == {b"k": b"{}"}
+    assert decode_ids([2, b"a", b"b"]) == decode_ids({b"results": [{b"id": b"a"}, {b"id": b"b"}]}) == [b"a", b"b"]
+
+
+def test_a_list_of_agents_that_was_cut_short_is_no_list() -> None:
+    row = {b"agent_id": b"a", b"runs": b"1", b"running": b"0", b"started": b"-inf", b"stored": b"7"}
+    reply = {b"results": [{b"extra_attributes": row}], b"warning": [b"Timeout limit was reached"]}
+    with pytest.raises(errors.IncompleteAnswerError) as caught:
+        decode_agents(reply)
+    assert caught.value.partial[0].agent_id == "a"
+    assert caught.value.partial[0].last_started_at is None
+
+
+@pytest.mark.parametrize("reply", [b"[]", b"[17]", b'["a", "b"]', b"{}", b"null", b"not json", b'[{"a": 1}]'])
+def test_a_body_that_is_no_text_is_corrupt(reply: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        decode_body(reply)
+
+
+def test_bodies() -> None:
+    assert decode_body(None) is None
+    assert decode_body(b'["{\\"a\\":1}"]') == '{"a":1}'
+
+
+def test_index_information_of_both_protocols() -> None:
+    resp2 = [b"index_name", b"i", b"attributes", [[b"identifier", b"$.a", b"attribute", b"a"]], b"indexing", b"1"]
+    resp2 += [b"percent_indexed", b"0.25", b"num_docs", b"3", b"hash_indexing_failures", b"1"]
+    info = decode_index_info(resp2)
+    assert (info.name, info.indexing, info.filled, info.documents, info.failures) == ("i", True, 0.25, 3, 1)
+    assert info.columns == {"a"}
+    assert decode_index_info({b"index_name": b"i", b"attributes": [{b"attribute": b"a"}]}).indexing is False
+
+
+def test_the_clock_never_gives_an_instant_twice() -> None:
+    clock = StoreClock()
+    assert len({clock.now() for _ in range(10_000)}) == 10_000
+    clock.set(1_000_000, 0, 0)
+    before = clock.now()
+    assert clock.now() > before
+    clock.set(9_000_000_000_000_000, 0, 0)
+    assert clock.now() >= 9_000_000_000_000_000
+
+
+FAULTS = [
+    (redis_errors.AuthenticationError("WRONGPASS invalid username-password pair"), errors.AuthenticationFailedError),
+    (redis_errors.ResponseError("NOAUTH Authentication required."), errors.AuthenticationFailedError),
+    (
+        redis_errors.NoPermissionError("User x has no permissions to run the 'get' command"),
+        errors.PermissionDeniedError,
+    ),
+    (redis_errors.TimeoutError("Timeout reading from socket"), errors.StoreTimeoutError),
+    (redis_errors.ConnectionError("Error 111 connecting to here"), errors.ConnectionFailedError),
+    (redis_errors.BusyLoadingError("Redis is loading the dataset in memory"), errors.ConnectionFailedError),
+    (redis_errors.ResponseError("unknown command 'FT.SEARCH'"), errors.MissingModuleError),
+    (redis_errors.ResponseError("unknown command `JSON.SET`, with args beginning with: "), errors.MissingModuleError),
+    (redis_errors.ResponseError("x@run: no such index"), errors.IndexMissingError),
+    (redis_errors.ResponseError("Unknown Index name"), errors.IndexMissingError),
+    (redis_errors.ResponseError("SEARCH_INDEX_NOT_FOUND Index not found: x"), errors.IndexMissingError),
+    (redis_errors.ResponseError("Timeout limit was reached"), errors.IncompleteAnswerError),
+    (redis_errors.ReadOnlyError("You can't write against a read only replica."), errors.StorageError),
+    (redis_errors.OutOfMemoryError("command not allowed when used memory > 'maxmemory'"), errors.StorageError),
+]
+
+
+@pytest.mark.parametrize(("error", "kind"), FAULTS)
+def test_faults_in_our_words(error: Exception, kind: type[Exception]) -> None:
+    translated = translate(error, HERE, ("FT.SEARCH", "x"))
+    assert type(translated) is kind
+    assert "redis://here:6379" in str(translated)
+
+
+def test_faults_never_show_a_password() -> None:
+    error = redis_errors.ResponseError("unknown command 'AUTH', with args beginning with: 'me' 'hidden-word'")
+    assert "hidden-word" not in str(translate(error, HERE))
+
+
+def test_a_refused_login_and_a_time_limit_are_not_tried_again() -> None:
+    assert retryable(redis_errors.ConnectionError("gone"))
+    assert retryable(redis_errors.BusyLoadingError("loading"))
+    assert not retryable(redis_errors.AuthenticationError("WRONGPASS"))
+    assert not retryable(redis_errors.TimeoutError("slow"))
+    assert not retryable(redis_errors.ResponseError("no"))
+
+
+def test_patterns_of_hostile_prefixes_are_escaped() -> None:
+    assert scan_command(b"a*[b]?\\", 0)[3] == b"a\\*\\[b\\]\\?\\\\*"
+
+
+def test_columns_that_differ_from_the_record() -> None:
+    from pydantic_core import from_json
+
+    keys, run = Keys("x:"), make_run("agent", 3)
+    document = from_json(encode_run(run, 5))
+    key = keys.run("agent", run.id)
+    assert column_changes("run", keys, key, document, text=False) == {}
+    changed = document | {"calls": 99, "tools": ["none"]}
+    assert column_changes("run", keys, key, changed, text=False) == {"calls": 1, "tools": None}
+    with pytest.raises(ValueError, match="no record text"):
+        column_changes("run", keys, key, {}, text=False)
+
+
+def test_the_collector_is_paused_and_left_as_it_was() -> None:
+    assert gc.isenabled()
+    with collector_paused():
+        assert not gc.isenabled()
+        with collector_paused():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with collector_paused():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_the_synchronous_twin_is_what_its_source_gives() -> None:
+    pytest.importorskip("unasync")
+    command = [sys.executable, str(ROOT / "scripts" / "generate_sync.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
