@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .backend._sync.backend import RedisBackend
-from .backend._sync.protocol import StorageBackend
+from relay_models.backend._sync.backend import RedisBackend
+from relay_models.backend._sync.protocol import StorageBackend
 
 __all__ = ["RedisBackend", "StorageBackend"]
