@@ -139,6 +139,10 @@ class Document(JsonModel, abc.ABC):
             if made.kind is not Kind.WORDS
         }
 
+    def words(self) -> list[str] | None:
+        """The words that a text match looks at; None where there are none to look at."""
+        return None
+
     def to_dict(self) -> dict[str, Any]:
         """The columns by name, as Python values."""
         return {name: getattr(self, name) for name, made in self._columns.items() if made.kind is not Kind.WORDS}

@@ -69,7 +69,8 @@ class Expression:
         `run` is a document such as `Run`, a `RunRecord`, or a mapping of column names to stored values (times and
         durations in microseconds, lists for columns of several texts).
         """
-        return self.accepts(_values_of(run))
+        words = any(isinstance(node, _Named) and node.column.kind == "words" for node in self.walk())
+        return self.accepts(_values_of(run, words))
 
     def accepts(self, values: Mapping[str, Any]) -> bool:
         """`matches`, over stored values by column name; None or no entry is no value."""
@@ -100,6 +101,7 @@ class _Named(Expression):
     """A condition on one column: equal if it is the same condition on the column of the same name."""
 
     __slots__ = ()
+    column: Column[Any]
 
     def _identity(self) -> tuple[Any, ...]:
         return tuple(
@@ -197,7 +199,10 @@ class Words(_Named):
         return cls(column, WordQuery.parse(text))
 
     def accepts(self, values: Mapping[str, Any]) -> bool:
-        return self.query.accepts(values.get(self.column.name) or ())
+        words = values.get(self.column.name)
+        if words is None and self.column.name not in values:
+            raise _no_words(self.column)
+        return self.query.accepts(words or ())
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -208,6 +213,8 @@ class Missing(_Named):
 
     def accepts(self, values: Mapping[str, Any]) -> bool:
         found = values.get(self.column.name)
+        if found is None and self.column.kind == "words" and self.column.name not in values:
+            raise _no_words(self.column)
         return found is None or (self.column.kind in ("texts", "words") and not found)
 
 
@@ -325,17 +332,25 @@ def _expression(value: Any, operator: Literal["&", "|"]) -> Expression:
     )
 
 
-def _values_of(run: Any) -> Mapping[str, Any]:
+def _no_words(column: Column[Any]) -> QueryError:
+    return QueryError(f"{column!r} cannot be matched here: the record, which has the words, was not fetched")
+
+
+def _values_of(run: Any, words: bool) -> Mapping[str, Any]:
     if isinstance(run, Mapping):
         return run
-    values = getattr(run, "stored_values", None)
-    if values is not None:
-        return dict(values())
+    stored = getattr(run, "stored_values", None)
+    if stored is not None:
+        values = dict(stored())
+        if words and (found := run.words()) is not None:
+            values["text"] = found
+        return values
     from relay_models.documents.run_columns import run_columns, run_words
 
-    return {**run_columns(run), "text": run_words(run)}
+    values = run_columns(run)
+    return {**values, "text": run_words(run)} if words else values
 
 
 def values_of(expressions: Iterable[Expression]) -> set[str]:
     """Names of the columns that expressions mention."""
-    return {node.column.name for expression in expressions for node in expression.walk() if isinstance(node, _Named)}  # type: ignore[attr-defined]
+    return {node.column.name for expression in expressions for node in expression.walk() if isinstance(node, _Named)}

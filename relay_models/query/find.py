@@ -8,7 +8,7 @@ import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeGuard
 
 from pydantic_core import from_json, to_json
 
@@ -22,9 +22,9 @@ from relay_models.errors import (
 
 from .columns import Column, Kind
 from .compile import Values, compile_filter, escape_tag, needed_values
-from .expression import Compare, Equal, Everything, Expression, Missing, all_of, any_of, as_double
+from .expression import Compare, Equal, Everything, Expression, Missing, Pattern, Words, all_of, any_of, as_double
 from .filters import as_expression
-from .replies import check_complete, decode_rows, decode_total, decode_values
+from .replies import check_complete, decode_attributes, decode_rows, decode_total, decode_values
 from .steps import Command, Steps
 
 if TYPE_CHECKING:
@@ -188,6 +188,15 @@ class RunPage(Sequence["Document"]):
 
 def value_steps(alias: str, expression: Expression, limit_ms: int = 0) -> Steps[Values]:
     """Ask for the values that patterns of an expression are applied to."""
+    searched = {node.column.name for node in expression.walk() if _about_words(node)}
+    if searched:
+        # A server takes a column that its index does not have as one that nothing matches.
+        indexed = decode_attributes((yield ["FT.INFO", alias]).reply)
+        if not searched <= indexed:
+            raise QueryError(
+                f"the words of runs are not indexed here, so {', '.join(searched)} cannot be searched: "
+                "open the store with index_text=True"
+            )
     values: dict[str, list[str]] = {}
     for name, starts in needed_values(expression).items():
         if not starts:
@@ -205,15 +214,17 @@ def value_steps(alias: str, expression: Expression, limit_ms: int = 0) -> Steps[
         check_complete(found.warnings, answer, limit_ms, False)
         values[name] = [row[name.encode()].decode() for row in found.rows]
     for name, known in values.items():
-        if len(known) > _MOST_VALUES and starts_too_many(expression, name, known):
+        if len(known) > _MOST_VALUES and _too_many(expression, name, known):
             raise QueryError(f"more than {_MOST_VALUES:,} values of {name} fit the pattern: give more of it")
     return values
 
 
-def starts_too_many(expression: Expression, name: str, known: Sequence[str]) -> bool:
-    """Whether a pattern on the column fits more values than one query may name."""
-    from .expression import Pattern
+def _about_words(node: Expression) -> TypeGuard[Words | Missing]:
+    return isinstance(node, Words | Missing) and node.column.kind is Kind.WORDS
 
+
+def _too_many(expression: Expression, name: str, known: Sequence[str]) -> bool:
+    """Whether a pattern on the column fits more values than one query may name."""
     return any(
         sum(map(node.fits, known)) > _MOST_VALUES
         for node in expression.walk()
@@ -288,7 +299,7 @@ def find_steps(
         answered: list[dict[bytes, Any]] = []
         if not compiled.nothing:
             answer = yield [
-                *("FT.AGGREGATE", alias, compiled.query, *place.filter(order)),
+                *("FT.AGGREGATE", alias, compiled.query, *place.filter(order, reader.ties)),
                 *("SORTBY", len(sort), *sort, "MAX", wanted, "LIMIT", 0, wanted),
                 *("LOAD", len(reader.load), *reader.load),
                 *(*compiled.arguments(), "TIMEOUT", limit_ms, "DIALECT", 2),
@@ -375,9 +386,9 @@ class _Place:
         place = escape_tag(self.value)
         return [any_of([Equal(column, text) for text in values[column.name] if after(escape_tag(text), place)])]
 
-    def filter(self, order: Order) -> list[Any]:
+    def filter(self, order: Order, ties: Sequence[str]) -> list[Any]:
         """``FILTER …``: among rows with the same value, those before the last row's run id are done."""
-        if not self.ties or not _hexadecimal(self.ties[0]):
+        if not self.ties or ties[0] != "run_id" or not _hexadecimal(self.ties[0]):
             return []
         if order.column.name == "run_id":
             return ["FILTER", f'@run_id {"<=" if order.descending else ">="} "{self.ties[0]}"']

@@ -11,7 +11,7 @@ from relay_models.errors import IncompleteAnswerError
 from .compile import unescape_tag
 from .steps import Answer
 
-__all__ = ["Rows", "decode_cursor", "decode_rows", "decode_total", "decode_values", "incomplete"]
+__all__ = ["Rows", "decode_attributes", "decode_cursor", "decode_rows", "decode_total", "decode_values", "incomplete"]
 
 
 @dataclass(slots=True)
@@ -48,6 +48,17 @@ def decode_total(reply: Any) -> tuple[int, list[str]]:
 def decode_values(reply: Any) -> list[str]:
     """Read the reply to FT.TAGVALS: the values that a column has, as users know them."""
     return [unescape_tag(_text(value)) for value in reply]
+
+
+def decode_attributes(reply: Any) -> set[str]:
+    """Read the reply to FT.INFO: the names of what the index holds."""
+    fields = reply if isinstance(reply, Mapping) else _pairs(reply)
+    names = set()
+    for entry in _by_bytes(fields).get(b"attributes", ()):
+        # In RESP2 a list of names and values that ends with flags.
+        pairs = entry.items() if isinstance(entry, Mapping) else zip(entry[::2], entry[1::2], strict=False)
+        names |= {_text(value) for name, value in pairs if _text(name) == "attribute"}
+    return names
 
 
 def incomplete(warnings: list[str], answer: Answer, limit_ms: int) -> str | None:
