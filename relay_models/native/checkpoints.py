@@ -41,15 +41,15 @@ class Checkpoint:
         return self.position - len(self.anchor), self.position - 1
 
     def find_in(self, ids: Sequence[str]) -> int:
-        """The place after the anchor in a list that has been trimmed at its head; 0 when it is not to be found."""
-        anchor, width = self.anchor, len(self.anchor)
-        if not width:
+        """The place after the anchor in a list that has been trimmed at its head; 0 when that is not clear.
+
+        The trimming may have taken the beginning of the anchor, too.
+        """
+        anchor = self.anchor
+        if not anchor:
             return 0
-        places = [
-            end
-            for end in range(width, len(ids) + 1)
-            if ids[end - 1] == anchor[-1] and list(ids[end - width : end]) == anchor
-        ]
+        ends = [end for end in range(1, len(ids) + 1) if ids[end - 1] == anchor[-1]]
+        places = [end for end in ends if list(ids[max(0, end - len(anchor)) : end]) == anchor[-end:]]
         return places[0] if len(places) == 1 else 0
 
     def to_json(self) -> bytes:

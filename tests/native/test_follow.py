@@ -101,7 +101,7 @@ async def test_an_idle_follower_asks_little(deployment: redis.Redis, source_url:
         return after.get(name, {"calls": 0})["calls"] - before.get(name, {"calls": 0})["calls"]
 
     assert calls("dbsize") == 20
-    assert calls("llen") == 20 * 5
+    assert calls("llen") == calls("lindex") == 20 * 5
     assert calls("scan") == calls("lrange") == calls("get") == 0
     assert calls("mget") <= 4  # the artefacts of agents that have just had a run, once a second
 
@@ -116,6 +116,31 @@ async def test_a_follower_takes_up_where_the_last_one_was(
         assert follower.metrics.runs == 1
         await follower.close()
     await assert_same(source, store)
+
+
+async def test_lists_that_are_kept_short_or_begun_anew_are_followed(
+    source: redis.Redis, source_url: str, store: RedisBackend
+) -> None:
+    follower = Follower(source_url, store)
+    for _ in range(5):
+        store_natively(source, RunRecord(agent_id="a"))
+    await follower.look()
+    for number in range(3):
+        store_natively(source, RunRecord(agent_id="a"))
+        source.ltrim(KEYS.run_index("a"), -5, -1)
+        await follower.look()
+        assert len(await store.list_runs("a")) == 6 + number
+    source.flushdb()
+    await follower.look()
+    for _ in range(5):
+        store_natively(source, RunRecord(agent_id="a"))
+    await follower.look()
+    assert len(await store.list_runs("a")) == 13
+    assert follower.metrics.runs == 13
+    source.delete(KEYS.run_index("a"))
+    source.set(KEYS.run_index("a"), "no list")
+    await follower.look()
+    await follower.close()
 
 
 async def test_what_waiting_cannot_mend_is_raised(plain_redis: PlainRedis, store: RedisBackend) -> None:

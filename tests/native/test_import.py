@@ -203,7 +203,9 @@ def test_a_checkpoint_survives_what_is_no_checkpoint() -> None:
         assert Checkpoint.from_json(text) == Checkpoint()
     assert checkpoint.find_in(["x", "a", "b", "c"]) == 3
     assert checkpoint.find_in(["a", "b", "a", "b"]) == 0  # not clear which: everything is read again
-    assert checkpoint.find_in(["b"]) == 0
+    assert checkpoint.find_in(["b", "c"]) == 1
+    assert checkpoint.find_in(["x", "b", "c"]) == 0
+    assert checkpoint.find_in([]) == Checkpoint().find_in(["a"]) == 0
 
 
 async def test_a_source_that_is_written_to_meanwhile_misses_nothing(

@@ -18,7 +18,7 @@ from relay_models.errors import (
 from relay_models.native._async.importer import Importer
 from relay_models.native._async.source import NativeSource
 from relay_models.native.layout import DEFAULT_PREFIX, NativeKey
-from relay_models.native.reports import FollowMetrics
+from relay_models.native.reports import FollowMetrics, ImportReport
 
 __all__ = ["Follower", "follow_native"]
 
@@ -27,6 +27,7 @@ _ARTIFACT_PAUSE, _ARTIFACT_WINDOW = 1.0, 10.0
 # A walk over all keys takes at most this share of the time, and happens at least this often (seconds).
 _SCAN_SHARE, _SCAN_AT_LEAST_EVERY = 0.1, 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_TELL_AT_MOST_EVERY = 1.0
 
 Observer = Callable[[FollowMetrics], None]
 
@@ -34,17 +35,17 @@ Observer = Callable[[FollowMetrics], None]
 class Follower:
     """Keeps a store up to date with a live deployment.
 
-    One look costs the source one round trip (DBSIZE, and LLEN of each agent's list), so little is spent when nothing
-    happens. Runs are read when their list has grown, artefacts for a while after a run of their agent, and everything
-    once a minute. How far it came is kept in the store: it may be stopped, killed and started again, and either
-    server may be away: nothing is lost and nothing doubled.
+    One look costs the source one round trip (DBSIZE, and the length and last entry of each agent's list), so little is
+    spent when nothing happens. Runs are read when their list has changed, artefacts for a while after a run of their
+    agent, and everything once a minute. How far it came is kept in the store: it may be stopped, killed and started
+    again, and either server may be away: nothing is lost and nothing doubled.
 
     Args:
         source: URL of the deployment's Redis, a redis-py client, or a `NativeSource`.
         backend: the store.
         native_prefix: NeMo Relay's key prefix.
         poll: seconds between two looks.
-        on_pass: called after each look with the metrics.
+        on_pass: called after each look, and once a second during a long one, with the metrics.
         redis_options: options of redis-py for the source, as `NativeSource` takes them.
     """
 
@@ -64,7 +65,8 @@ class Follower:
         )
         self.metrics = FollowMetrics()
         self._backend = backend
-        self._importer = Importer(self.source, backend)
+        self._importer = Importer(self.source, backend, on_progress=self._progress)
+        self._told_at = time.monotonic()
         self._poll = poll
         self._on_pass = on_pass
         self._stopped = False
@@ -125,22 +127,25 @@ class Follower:
             self._reconnects = reconnects
             importer.forget()
             self._scanned_at = self._checked_at = float("-inf")
-        before = (report.runs, sum(report.artifacts.values()), len(report.bad))
-        size, lengths = await self.source.sizes(self._agents)
+        before = (report.runs, sum(report.artifacts.values()))
+        size, ends = await self.source.ends(self._agents)
         if await self._rescan(size):
-            size, lengths = await self.source.sizes(self._agents)
+            size, ends = await self.source.ends(self._agents)
         await importer.load_checkpoints(self._agents)
         metrics.behind = 0
-        for agent_id, length in zip(self._agents, lengths, strict=True):
+        for agent_id, end in zip(self._agents, ends, strict=True):
             checkpoint = importer.checkpoints[agent_id]
-            if isinstance(length, int) and length != checkpoint.position:
+            length, last = end or (0, None)
+            # A list that somebody keeps short grows without getting longer.
+            if length != checkpoint.position or [last] != checkpoint.anchor[-1:]:
+                if not length:
+                    continue
                 metrics.behind += max(0, length - checkpoint.position)
                 self._busy_until[agent_id] = time.monotonic() + _ARTIFACT_WINDOW
-                if length:
-                    await importer.import_runs(agent_id, length)
+                await importer.import_runs(agent_id, length)
         await self._follow_artifacts()
-        self._account(before)
-        return before[:2] != (report.runs, sum(report.artifacts.values()))
+        self._account()
+        return before != (report.runs, sum(report.artifacts.values()))
 
     async def _rescan(self, size: int) -> bool:
         """Walk over the keys when their number has changed, but not too often."""
@@ -175,19 +180,30 @@ class Follower:
         # Only after a look that came later than the window is an agent at rest.
         self._busy_until = {agent_id: until for agent_id, until in self._busy_until.items() if until > now}
 
-    def _account(self, before: tuple[int, int, int]) -> None:
+    def _progress(self, report: ImportReport) -> None:
+        """In the middle of a long look: the counts so far, and about once a second a word to the observer."""
+        metrics = self.metrics
+        metrics.runs, metrics.artifacts = report.runs, sum(report.artifacts.values())
+        metrics.bad += len(report.bad)
+        report.bad.clear()
+        if self._on_pass is not None and time.monotonic() - self._told_at > _TELL_AT_MOST_EVERY:
+            self._tell()
+
+    def _account(self) -> None:
+        """A look has ended with everything in the store."""
         metrics, report = self.metrics, self._importer.report
         metrics.passes += 1
-        metrics.runs += report.runs - before[0]
-        metrics.artifacts += sum(report.artifacts.values()) - before[1]
-        metrics.bad += len(report.bad) - before[2]
         metrics.in_step_since = time.monotonic()
         if report.newest_end_ns is not None:
             metrics.lag_seconds = max(0.0, time.time() - report.newest_end_ns / 1e9)
             report.newest_end_ns = None
-        report.bad.clear()
+        self._progress(report)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._told_at = time.monotonic()
         if self._on_pass is not None:
-            self._on_pass(metrics)
+            self._on_pass(self.metrics)
 
     def _failed(self, error: RelayModelsError) -> None:
         """An outage: what was remembered of either side may no longer be so."""
@@ -195,8 +211,7 @@ class Follower:
         self.metrics.last_error = str(error)
         self._importer.forget()
         self._scanned_at = self._checked_at = float("-inf")
-        if self._on_pass is not None:
-            self._on_pass(self.metrics)
+        self._tell()
 
 
 async def follow_native(

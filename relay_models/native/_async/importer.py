@@ -95,17 +95,15 @@ class Importer:
             self.checkpoints = {agent_id: Checkpoint() for agent_id in agents}
         else:
             await self.load_checkpoints(agents)
-        _, lengths = await self.source.sizes(agents)
-        report.entries = len(artifacts) + sum(
-            max(0, length - self.checkpoints[agent_id].position)
-            for agent_id, length in zip(agents, lengths, strict=True)
-            if isinstance(length, int)
-        )
-        for agent_id, length in zip(agents, lengths, strict=True):
-            if isinstance(length, int):
-                await self.import_runs(agent_id, length)
-            else:
+        _, ends = await self.source.ends(agents)
+        report.entries = len(artifacts)
+        for agent_id, end in zip(agents, ends, strict=True):
+            report.entries += max(0, (end[0] if end else 0) - self.checkpoints[agent_id].position)
+        for agent_id, end in zip(agents, ends, strict=True):
+            if end is None:
                 report.refuse(self.source.keys.run_index(agent_id), "the key does not hold a list of run ids")
+            else:
+                await self.import_runs(agent_id, end[0])
         await self.import_artifacts(artifacts)
         report.elapsed = time.monotonic() - report.started
         self._progress(0)

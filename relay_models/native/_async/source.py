@@ -77,13 +77,26 @@ class NativeSource:
         """The agents that have runs, sorted."""
         return [key.agent_id for key in await self.scan() if key.kind == "run_index"]
 
-    async def sizes(self, agent_ids: Sequence[str]) -> tuple[int, list[int | Exception]]:
-        """The number of keys in the database, and the length of each agent's run list, in one round trip."""
-        commands = [("LLEN", self.keys.run_index(agent_id)) for agent_id in agent_ids]
-        total, *lengths = await self._link.pipeline([("DBSIZE",), *commands])
+    async def ends(self, agent_ids: Sequence[str]) -> tuple[int, list[tuple[int, str | None] | None]]:
+        """The number of keys in the database, and the length and last entry of agents' run lists, in one round trip.
+
+        None stands for a key that holds no list.
+        """
+        keys = [self.keys.run_index(agent_id) for agent_id in agent_ids]
+        commands = [command for key in keys for command in (("LLEN", key), ("LINDEX", key, -1))]
+        total, *replies = await self._link.pipeline([("DBSIZE",), *commands])
         if isinstance(total, Exception):
             raise translate(total, self._link.target, ("DBSIZE",)) from None
-        return total, lengths
+        found: list[tuple[int, str | None] | None] = []
+        for length, last in zip(replies[::2], replies[1::2], strict=True):
+            if isinstance(length, Exception):
+                if not str(length).startswith("WRONGTYPE"):
+                    raise translate(length, self._link.target, ("LLEN",)) from None
+                found.append(None)
+            else:
+                text = last.decode("utf-8", "backslashreplace") if isinstance(last, bytes) else None
+                found.append((length, text))
+        return total, found
 
     async def run_ids(self, agent_id: str, first: int = 0, last: int = -1) -> list[str]:
         """Entries of an agent's run list, first and last included, as they were stored (maybe an id twice)."""

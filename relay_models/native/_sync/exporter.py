@@ -1,4 +1,5 @@
 # ruff: noqa
+# fmt: off
 # Generated from relay_models/native/_async/exporter.py by scripts/generate_sync.py: change that, not this.
 """Warm start: a store's runs and artefacts written back as the native keys that NeMo Relay loads."""
 

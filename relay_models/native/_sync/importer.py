@@ -1,4 +1,5 @@
 # ruff: noqa
+# fmt: off
 # Generated from relay_models/native/_async/importer.py by scripts/generate_sync.py: change that, not this.
 """Import of a NeMo Relay deployment into a store: what is new or changed, resumable at any point."""
 
@@ -97,17 +98,15 @@ class Importer:
             self.checkpoints = {agent_id: Checkpoint() for agent_id in agents}
         else:
             self.load_checkpoints(agents)
-        _, lengths = self.source.sizes(agents)
-        report.entries = len(artifacts) + sum(
-            max(0, length - self.checkpoints[agent_id].position)
-            for agent_id, length in zip(agents, lengths, strict=True)
-            if isinstance(length, int)
-        )
-        for agent_id, length in zip(agents, lengths, strict=True):
-            if isinstance(length, int):
-                self.import_runs(agent_id, length)
-            else:
+        _, ends = self.source.ends(agents)
+        report.entries = len(artifacts)
+        for agent_id, end in zip(agents, ends, strict=True):
+            report.entries += max(0, (end[0] if end else 0) - self.checkpoints[agent_id].position)
+        for agent_id, end in zip(agents, ends, strict=True):
+            if end is None:
                 report.refuse(self.source.keys.run_index(agent_id), "the key does not hold a list of run ids")
+            else:
+                self.import_runs(agent_id, end[0])
         self.import_artifacts(artifacts)
         report.elapsed = time.monotonic() - report.started
         self._progress(0)
@@ -214,7 +213,9 @@ class Importer:
             self.report.refuse(self.source.keys.run(agent_id, run_id), str(refused.error))
         return bad
 
-    def _read(self, agent_id: str, run_ids: Sequence[str], bad: list[str], given: list[str]) -> Iterator[ReadRun]:
+    def _read(
+        self, agent_id: str, run_ids: Sequence[str], bad: list[str], given: list[str]
+    ) -> Iterator[ReadRun]:
         report, read_run = self.report, self.source.read_run
         for batch in self.source.iter_texts(agent_id, run_ids):
             for run_id, text in batch:
