@@ -178,6 +178,8 @@ class Pipeline:
         self._hidden = set()
 
     def _resolve(self, null_is_missing: bool, name: bytes) -> None:
+        if name in self._doubtful and not null_is_missing:
+            self._doubtful[name] = (False, self._doubtful[name][1])
         if not self._available(name, True) and not self._load_implicitly(name, True, null_is_missing):
             raise SearchError(f"Property is not present in document or pipeline: `{display(name)}`")
 

@@ -211,11 +211,14 @@ class _Parser:
 
 
 def _exists(argument: Evaluate) -> Evaluate:
+    """Whether there is a value, be it null."""
+
     def exists(row: Row) -> Value:
         try:
-            return float(argument(row) is not None)
+            argument(row)
         except Absent:
             return 0.0
+        return 1.0
 
     return exists
 

@@ -21,7 +21,7 @@ def format_number(value: float) -> bytes:
 
 def format_sort_key(value: float) -> bytes:
     """A double as WITHSORTKEYS prints it."""
-    return ("%.17g" % value).encode()
+    return f"{value:.17g}".encode()
 
 
 def format_score(value: float) -> bytes:

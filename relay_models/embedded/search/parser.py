@@ -1,4 +1,4 @@
-"""Dialect 2 (and later) of the query language: symbols to a tree, with the real grammar's precedences and complaints."""
+"""Dialects 2 and later of the query language: symbols to a tree, with the real grammar's precedences."""
 
 from __future__ import annotations
 

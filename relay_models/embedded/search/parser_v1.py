@@ -307,13 +307,11 @@ class _Parser:
 
     def _tags(self, name: bytes) -> Node | None:
         self._take("LB")
-        children: list[Node] = []
-        while True:
-            children.append(self._tag())
-            if self._next.kind != "OR":
-                break
-            self._at += 1
-        self._take("RB")
+        children: list[Node] = [self._tag()]
+        # The closing brace is neither needed nor the end: another tag may follow it.
+        while self._next.kind in ("OR", "RB"):
+            if self._take("OR", "RB").kind == "OR":
+                children.append(self._tag())
         field = self._spec.field(name)
         if field is None:
             return None

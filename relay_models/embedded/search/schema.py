@@ -85,7 +85,7 @@ class FieldSpec:
     many: bool = False
     """Whether some document held several values (or, for TAG, tags) here: those are in the side table."""
     ready: bool = False
-    """Whether queries can find by this field: its SQL index and its rows in the side table are made when first asked."""
+    """Whether queries can find by this field: what that takes is made when one first does."""
     sort_ready: bool = False
     """The same for sorting by it."""
 

@@ -248,6 +248,11 @@ class _Search:
             if not request.no_content:
                 if puts is None:
                     reader.everything(key, document, row)
+                    field = self._sort_field
+                    if field is not None and self._spec.kind == "hash" and field.name in row:
+                        # Reading all of a hash puts its text in place of what it was sorted by.
+                        row[field.name] = document[field.path]
+                        sort_value = sort_value if field.sortable else row[field.name]
                 else:
                     row = self._returned(puts, key, document)
                 if marks is not None:

@@ -80,6 +80,7 @@ class Reader:
         self._documents = documents
         self._dialect = dialect
         self._json = spec.kind == "json"
+        self._seen: dict[bytes, None] = {}
 
     def document(self, key: bytes) -> Any:
         """The document at `key`, or None where it is gone or of another type."""
@@ -155,7 +156,7 @@ class Reader:
     def sort_value(self, field: FieldSpec) -> Callable[[bytes, Any, dict[bytes, Value]], None]:
         """What a SORTABLE field sorts by, where that differs from what it holds (a folded text)."""
         put = self.field(field.name, field.name)
-        if field.unf or field.type is FieldType.NUMERIC:
+        if field.unf or not field.sortable or field.type is FieldType.NUMERIC:
             return put
 
         def put_folded(key: bytes, document: Any, row: dict[bytes, Value]) -> None:
@@ -169,8 +170,16 @@ class Reader:
     def everything(self, key: bytes, document: Any, row: dict[bytes, Value]) -> None:
         """All of a document: a hash's fields, a JSON document as its text under ``$``."""
         if not self._json:
+            # Rows name their fields in the order in which any row first did.
+            for name in row:
+                self._seen.setdefault(name)
             for name, value in document.items():
+                self._seen.setdefault(name)
                 row.setdefault(name, value)
+            if list(row) != list(self._seen):
+                ordered = {name: row[name] for name in self._seen if name in row}
+                row.clear()
+                row.update(ordered)
             return
         text = self._documents.json_text(key)
         if text is None:

@@ -1,0 +1,170 @@
+"""The engine and a real server, given the same documents and thousands of random queries.
+
+Runs where RELAY_MODELS_TEST_REDIS_URL names a server with search and JSON. RELAY_MODELS_TEST_QUERIES sets how many
+queries there are, RELAY_MODELS_TEST_SEED which.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from relay_models.embedded import EmbeddedServer
+from . import generate
+from .replies import canonical, encode
+
+URL = os.environ.get("RELAY_MODELS_TEST_REDIS_URL")
+QUERIES = int(os.environ.get("RELAY_MODELS_TEST_QUERIES", "600"))
+SEED = int(os.environ.get("RELAY_MODELS_TEST_SEED", "1"))
+
+pytestmark = pytest.mark.skipif(URL is None, reason="RELAY_MODELS_TEST_REDIS_URL names no server")
+
+
+class Both:
+    """A real server and an engine that get the same commands."""
+
+    def __init__(self, kind: str, protocol: int) -> None:
+        assert URL is not None
+        self.real = redis.Redis.from_url(URL, protocol=protocol)
+        self.server = EmbeddedServer()
+        self.engine = self.server.client(protocol=protocol)
+        self.kind = kind
+        self.name = f"test-{uuid.uuid4().hex[:12]}"
+        self.run(generate.create(self.name, kind, f"{self.name}:"))
+
+    def run(self, command: list[str]) -> tuple[Any, Any]:
+        return self.answer(self.real, command), self.answer(self.engine, command)
+
+    @staticmethod
+    def answer(client: Any, command: list[str]) -> Any:
+        try:
+            return encode(client.execute_command(*command, **{"NEVER_DECODE": True}))
+        except redis.ResponseError as error:
+            return {"error": str(error)}
+
+    def fill(self, rng: random.Random, documents: int) -> None:
+        for n in range(documents):
+            self.run(generate.write(self.kind, f"{self.name}:{n}", generate.document(rng, n)))
+
+    def close(self) -> None:
+        self.real.execute_command("FT.DROPINDEX", self.name, "DD")
+        self.real.close()
+        self.engine.close()
+        self.server.close()
+
+
+@pytest.fixture(params=["json", "hash"])
+def both(request: pytest.FixtureRequest) -> Iterator[Both]:
+    pair = Both(request.param, 2)
+    try:
+        yield pair
+    finally:
+        pair.close()
+
+
+def older(real: Any, engine: Any) -> bool:
+    """Whether the engine differs as RediSearch 8.0, which it follows, differs from 2.10."""
+    text = str(engine.get("error", "")) if isinstance(engine, dict) else ""
+    return text.startswith(
+        ("Invalid numeric range", "Use `INDEXEMPTY`", "Could not find the value", "Unknown field")
+    ) and not (isinstance(real, dict) and real.get("error") == text)
+
+
+def equal(real: Any, engine: Any) -> bool:
+    """Equal but for the order of hits, of lists of values, and the last digits that sums may differ in."""
+    return bool(_loose(real) == _loose(engine))
+
+
+def _loose(reply: Any) -> Any:
+    if isinstance(reply, list) and reply and isinstance(reply[0], int):
+        rows = [sorted(map(str, part), key=str) if _is_list(part) else part for part in map(_sorted_lists, reply[1:])]
+        return canonical([reply[0], *rows])
+    return reply
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], list)
+
+
+def _sorted_lists(row: Any) -> Any:
+    if not isinstance(row, list):
+        return row
+    return [sorted(map(str, part)) if isinstance(part, list) else _rounded(part) for part in row]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]+\.[0-9]{8,}", value):
+        return f"{float(value):.9g}"
+    return value
+
+
+def compare(both: Both, commands: Iterator[list[str]]) -> None:
+    wrong: list[str] = []
+    number = 0
+    for command in commands:
+        real, engine = both.run(command)
+        number += 1
+        if not equal(real, engine) and not older(real, engine):
+            wrong.append(f"{command[2:]}\n  real server: {real}\n  engine:      {engine}")
+    report = "\n".join(line[:1500] for line in wrong[:12])
+    assert not wrong, f"{len(wrong)} of {number} differ\n{report}"
+
+
+def test_random_queries(both: Both) -> None:
+    rng = random.Random(SEED)
+    both.fill(rng, 80)
+    time.sleep(0)
+
+    def commands() -> Iterator[list[str]]:
+        for _ in range(QUERIES):
+            tail = ["SORTBY", "n", "LIMIT", "0", "100", "NOCONTENT", "DIALECT", rng.choice(["1", "2", "2", "3"])]
+            yield ["FT.SEARCH", both.name, generate.query(rng), *tail]
+
+    compare(both, commands())
+
+
+def test_broken_queries(both: Both) -> None:
+    rng = random.Random(SEED + 1)
+    both.fill(rng, 20)
+
+    def commands() -> Iterator[list[str]]:
+        for _ in range(QUERIES):
+            tail = ["SORTBY", "n", "LIMIT", "0", "100", "NOCONTENT", "DIALECT", rng.choice(["1", "2", "2", "3"])]
+            yield ["FT.SEARCH", both.name, generate.broken(rng), *tail]
+
+    compare(both, commands())
+
+
+def test_shapes_of_hits(both: Both) -> None:
+    rng = random.Random(SEED + 2)
+    both.fill(rng, 40)
+    names = [name for _, name, _ in generate.SCHEMA[both.kind]]
+
+    def commands() -> Iterator[list[str]]:
+        for _ in range(QUERIES // 2):
+            fields = rng.sample(names, rng.randint(0, 4))
+            tail = rng.choice([[], ["RETURN", str(len(fields)), *fields], ["NOCONTENT"], ["WITHSORTKEYS"]])
+            order = ["SORTBY", rng.choice(names), rng.choice(["ASC", "DESC"])]
+            limit = ["LIMIT", str(rng.randint(0, 5)), str(rng.randint(1, 50)), "DIALECT", rng.choice(["1", "2", "3"])]
+            yield ["FT.SEARCH", both.name, rng.choice(["*", "@n:[3 30]"]), *order, *tail, *limit]
+
+    compare(both, commands())
+
+
+def test_random_aggregations(both: Both) -> None:
+    rng = random.Random(SEED + 3)
+    both.fill(rng, 60)
+
+    def commands() -> Iterator[list[str]]:
+        for _ in range(QUERIES // 2):
+            yield ["FT.AGGREGATE", both.name, "*", *generate.aggregation(rng), "DIALECT", rng.choice(["1", "2", "3"])]
+
+    compare(both, commands())
