@@ -18,6 +18,7 @@ __all__ = ["app", "main"]
 EPILOG = (
     "Which store: --path FILE is an embedded one that needs no server, --url URL a Redis with JSON and search; the "
     "environment may say it as RELAY_MODELS_PATH, RELAY_MODELS_URL and RELAY_MODELS_PREFIX. "
+    "With --json a list is one JSON array, and what goes on and on (runs watch, follow) is one JSON object a line. "
     "Exit codes: 0 done, 1 done in part, 2 wrong usage or filter, 3 the store failed, 4 not found, 5 unreadable data."
 )
 

@@ -177,14 +177,14 @@ def _line(value: Any) -> str:
 
 
 def json_value(value: Any) -> Any:
-    """What JSON can hold: instants as RFC 3339 in UTC, durations as seconds, all else as it is."""
+    """What JSON can hold: instants as RFC 3339, durations as seconds, all else as it is."""
     match value:
         case None | bool() | int() | str():
             return value
         case float():
             return value if value == value and abs(value) != float("inf") else None
         case datetime():
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+            return value.isoformat().replace("+00:00", "Z")
         case timedelta():
             return value / timedelta(seconds=1)
         case Mapping():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -40,9 +41,20 @@ def show_stats(session: Session, rows: Iterable[Any]) -> None:
 
     def cell(row: dict[str, Any], name: str) -> str:
         value = row.get(name)
+        if isinstance(value, datetime):
+            return bucket_text(value)
         return NONE if value is None and not right[name] else cell_text(value)
 
     session.out.table(columns, [[cell(row, name) for name in names] for row in read])
+
+
+def bucket_text(moment: datetime) -> str:
+    """When a bucket begins, in its own time zone, as fine as it has to be."""
+    text = moment.strftime("%Y-%m-%d %H:%M:%S")
+    if moment.microsecond:
+        text += f".{moment.microsecond:06}".rstrip("0")
+    offset = moment.strftime("%z")
+    return text if offset in ("", "+0000") else f"{text} {offset}"
 
 
 def save_chart(session: Session, rows: Iterable[Any], path: str) -> None:
@@ -62,8 +74,15 @@ def save_chart(session: Session, rows: Iterable[Any], path: str) -> None:
     ending = Path(path).suffix.lower().removeprefix(".")
     if ending not in figure.canvas.get_supported_filetypes():
         raise InvalidConfigurationError(f"a chart is saved as .svg, .png or .pdf, not as {ending or 'nothing'!r}")
-    with replacing(path) as file:
-        figure.savefig(file, format=ending)
+    # A font that has but one weight is good enough, and nothing to talk about.
+    logger = logging.getLogger("matplotlib.font_manager")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with replacing(path) as file:
+            figure.savefig(file, format=ending)
+    finally:
+        logger.setLevel(before)
     session.out.note(f"saved {path}")
 
 

@@ -183,6 +183,27 @@ def test_stats_over_time(cli: Cli, full: list[str], records: list[RunRecord]) ->
     assert len(buckets) > 1
 
 
+def test_stats_in_a_time_zone_and_of_fractions_of_seconds(cli: Cli, full: list[str]) -> None:
+    hours = cli("runs", "stats", *full, "--every", "1d", "--tz", "Asia/Kolkata", "--metrics", "count")
+    assert "2026-11-23 00:00:00 +0530" in hours.out
+    fine = cli("runs", "stats", *full, "--every", "100ms", "--metrics", "count", "--fill")
+    assert any(".1 " in line for line in fine.lines)
+    assert any(line.endswith(" 0") for line in fine.lines)
+
+
+@pytest.mark.parametrize("ending", ["svg", "png"])
+def test_stats_are_saved_as_a_chart(cli: Cli, full: list[str], tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"chart.{ending}"
+
+    answer = cli("runs", "stats", *full, "--by", "models", "--every", "1s", "--save", str(path))
+
+    assert answer.code == 0
+    assert path.stat().st_size > 1000
+    refused = cli("runs", "stats", *full, "--save", str(tmp_path / "chart.doc"))
+    assert refused.code == 2
+    assert ".svg" in refused.err
+
+
 def run_line(number: int) -> str:
     """A run record as a line of a capture."""
     run = {
