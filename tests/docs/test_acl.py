@@ -6,7 +6,6 @@ import re
 import secrets
 from pathlib import Path
 
-import pytest
 import redis
 
 from relay_models import Run
@@ -34,7 +33,7 @@ def everything(backend: RedisBackend) -> None:
     assert len(backend.list_runs("a")) == len(list(backend.iter_runs("a"))) == 3
     assert backend.count_runs(Run.agent_id.like("?")) == len(backend.find_runs("agent = a")) == 3
     assert backend.latest_run("a") is not None
-    assert backend.aggregate_runs(by=["agent_id"], metrics=["count"])
+    assert backend.aggregate_runs(by=["agent_id"], metrics=["count", "p95(duration)"])
     assert [agent.agent_id for agent in backend.agents()] == ["a"]
     backend.store_plan(
         ExecutionPlan(agent_id="a", parallel_groups=[], metadata_template=MetadataEnvelope(agent_id="a"))
@@ -44,6 +43,15 @@ def everything(backend: RedisBackend) -> None:
     assert backend.delete_plan("a")
     assert backend.delete_run("a", runs[0].id)
     assert backend.delete_runs("a") == 2
+
+
+def clear(admin: redis.Redis, prefix: str) -> None:
+    """Drop the store's indexes and documents."""
+    for name in admin.execute_command("FT._LIST"):
+        if name.startswith(prefix.encode()):
+            admin.execute_command("FT.DROPINDEX", name, "DD")
+    for key in admin.scan_iter(f"{prefix}*"):
+        admin.delete(key)
 
 
 def test_the_rules_are_what_is_needed(real_redis_url: str) -> None:
@@ -58,25 +66,23 @@ def test_the_rules_are_what_is_needed(real_redis_url: str) -> None:
             everything(backend)
         refused = [entry for entry in admin.acl_log() if entry["username"] == user]
         assert not refused
-        # Without any one of the rules something is refused: none of them is too much.
-        for rule in (
-            rule for rule in given if rule.startswith("+") and rule.split("|")[0] not in ("+client", "+hello")
-        ):
+        # Without any one of the rules something is refused: none of them is too much. Left out are those for what
+        # redis-py says about itself, for answers of thousands of rows, for a changed layout, and the optional clock.
+        superfluous = []
+        spared = ("+client|setinfo", "+client|setname", "+hello", "+time", "+ft.cursor", "+json.del", "+ft.dropindex")
+        for rule in (rule for rule in given if rule.startswith("+") and rule not in spared):
+            clear(admin, prefix)
             admin.execute_command("ACL", "SETUSER", user, "-" + rule[1:])
-            for name in admin.execute_command("FT._LIST"):
-                if name.startswith(prefix.encode()):
-                    admin.execute_command("FT.DROPINDEX", name)
-            with (
-                pytest.raises((PermissionDeniedError, IndexMissingError)),
-                RedisBackend.connect(real_redis_url, prefix, **options) as backend,
-            ):
-                everything(backend)
+            try:
+                with RedisBackend.connect(real_redis_url, prefix, **options) as backend:
+                    everything(backend)
+            except (PermissionDeniedError, IndexMissingError):
+                pass
+            else:
+                superfluous.append(rule)
             admin.execute_command("ACL", "SETUSER", user, rule)
+        assert not superfluous
     finally:
         admin.execute_command("ACL", "DELUSER", user)
-        for name in admin.execute_command("FT._LIST"):
-            if name.startswith(prefix.encode()):
-                admin.execute_command("FT.DROPINDEX", name, "DD")
-        for key in admin.scan_iter(f"{prefix}*"):
-            admin.delete(key)
+        clear(admin, prefix)
         admin.close()
