@@ -66,10 +66,12 @@ def scores(selection: Selection, request: Request) -> list[Hit]:
     scorer = _SCORERS.get(name)
     if scorer is None:
         raise SearchError(f"No such scorer {display(name)}")
-    count, total = selection.connection.execute(f"SELECT count(*), sum(length) FROM {selection.tables.docs}").fetchone()
-    if not total and not request.with_scores and not request.add_scores and name == DEFAULT_SCORER:
+    execute, tables = selection.connection.execute, selection.tables
+    (worded,) = execute(f"SELECT EXISTS (SELECT 1 FROM {tables.words})").fetchone()
+    if not worded and not request.with_scores and not request.add_scores and name == DEFAULT_SCORER:
         # Without words all scores are alike: nan, or 0.
         return [(docid, key, 0.0) for docid, key in selection.rows("d.docid, d.key", "ORDER BY d.docid")]
+    count, total = execute(f"SELECT count(*), sum(length) FROM {tables.docs}").fetchone()
     rows = selection.rows("d.docid, d.key, d.length, d.top, d.score", "ORDER BY d.docid").fetchall()
     documents = {docid: _Document(length, top, score) for docid, _, length, top, score in rows}
     matches = _Matcher(selection, count).match(selection.node, documents.keys()) if selection.node else {}
