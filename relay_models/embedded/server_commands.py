@@ -35,7 +35,7 @@ from relay_models.embedded.registry import command
 
 __all__ = ["REDIS_VERSION", "ServerCommands"]
 
-REDIS_VERSION = "7.4.1"
+REDIS_VERSION = "8.0.2"
 DUMP_MAGIC = b"relay-models 1\n"
 
 SETTINGS: dict[bytes, bytes] = {

@@ -138,7 +138,7 @@ def test_redis_cli(endpoint: Endpoint) -> None:
     assert cli("GET", "key") == "a value"
     assert cli("-3", "HSET", "h", "f", "v") == "1"
     assert cli("--json", "-3", "HGETALL", "h") == '{"f":"v"}'
-    assert "redis_version:7.4.1" in cli("INFO", "server")
+    assert "redis_version:8.0.2" in cli("INFO", "server")
     assert cli(stdin="MULTI\nINCR n\nEXEC\n").splitlines() == ["OK", "QUEUED", "1"]
 
 
