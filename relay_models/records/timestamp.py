@@ -96,8 +96,14 @@ class Timestamp:
         try:
             return self._nanoseconds
         except AttributeError:
-            _set(self, "_nanoseconds", _instant(self._text))
-            return self._nanoseconds
+            # Only what `_from_text` has found to be in NeMo Relay's own form has no number yet.
+            text = self._text
+            difference = _parse_datetime(f"{text[:19]}+00:00") - _EPOCH
+            nanoseconds = (difference.days * 86_400 + difference.seconds) * 1_000_000_000
+            if len(text) > 20:
+                nanoseconds += int(text[20:-1][:9].ljust(9, "0"))
+            _set(self, "_nanoseconds", nanoseconds)
+            return nanoseconds
 
     @property
     def microseconds(self) -> int:
