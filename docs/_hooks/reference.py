@@ -84,15 +84,11 @@ def commands_page() -> str:
         "---",
         "# Command line",
         "",
-        "`python -m relay_models` is the same command, where the script is not on the path." if _has_main() else "",
+        "`python -m relay_models.cli` is the same command, where the script is not on the path.",
         "",
     ]
     lines += _command(root, ["relay-models"], 2)
     return "\n".join(lines)
-
-
-def _has_main() -> bool:
-    return (ROOT / "relay_models" / "__main__.py").is_file()
 
 
 def _command(command: Any, path: list[str], level: int) -> list[str]:
