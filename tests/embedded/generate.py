@@ -6,10 +6,9 @@ import json
 import random
 from typing import Any
 
-WORDS = (
-    "run runs running model models cache caches retry token budget the of is latency café naïve RÉSUMÉ 数据 foo_bar"
-    " hello-world x 42 3.5 don't e\u0301 error errors".split()
-)
+_WORDS = """run runs running model models cache caches retry token budget the of is latency café naïve RÉSUMÉ 数据
+foo_bar hello-world x 42 3.5 don't e\u0301 error errors"""
+WORDS = _WORDS.split()
 TAGS = [
     "a",
     "A",
@@ -172,15 +171,53 @@ def broken(rng: random.Random) -> str:
     return rng.choice([text[:at] + text[at + 1 :], text[:at] + rng.choice("(){}[]|@:*%\"'-~$\\=>; ") + text[at:]])
 
 
-EXPRESSIONS = (
-    "@n * 2 + 1|@n / 3 - @m|@m % 3|@n ^ 2|sqrt(@n)|log2(@n + 1)|log(@n + 1)|exp(@n / 10)|ceil(@m)|floor(@m)|abs(@m)"
-    "|upper(@folded)|lower(@title)|strlen(@folded)|substr(@folded, 0, 2)|substr(@title, -3, 2)|format('%s/%s', @n, @m)"
-    "|split(@title, ' ')|contains(@title, 'e')|startswith(@title, 'run')|exists(@m)|exists(@folded)|!@m|@n == 3"
-    "|@n != 3 && @m > 1|@n < 2 || @m >= 7|timefmt(@n * 86400)|timefmt(@n * 86400, '%Y-%m-%d %H')|hour(@n * 5000)"
-    "|day(@n * 5000)|month(@n * 500000)|year(@n * 50000000)|dayofweek(@n * 86400)|dayofyear(@n * 86400)"
-    "|dayofmonth(@n * 86400)|monthofyear(@n * 86400 * 30)|minute(@n * 31)|parsetime('2024-02-03', '%Y-%m-%d')"
-    "|to_number('12.5') + @n|to_str(@n)|@folded == 'a'|@folded != 'A'|@n > '3'|case"
-).split("|")
+_EXPRESSIONS = """
+@n * 2 + 1
+@n / 3 - @m
+@m % 3
+@n ^ 2
+sqrt(@n)
+log2(@n + 1)
+log(@n + 1)
+exp(@n / 10)
+ceil(@m)
+floor(@m)
+abs(@m)
+upper(@folded)
+lower(@title)
+strlen(@folded)
+substr(@folded, 0, 2)
+substr(@title, -3, 2)
+format('%s/%s', @n, @m)
+split(@title, ' ')
+contains(@title, 'e')
+startswith(@title, 'run')
+exists(@m)
+exists(@folded)
+!@m
+@n == 3
+@n != 3 && @m > 1
+@n < 2 || @m >= 7
+timefmt(@n * 86400)
+timefmt(@n * 86400, '%Y-%m-%d %H')
+hour(@n * 5000)
+day(@n * 5000)
+month(@n * 500000)
+year(@n * 50000000)
+dayofweek(@n * 86400)
+dayofyear(@n * 86400)
+dayofmonth(@n * 86400)
+monthofyear(@n * 86400 * 30)
+minute(@n * 31)
+parsetime('2024-02-03', '%Y-%m-%d')
+to_number('12.5') + @n
+to_str(@n)
+@folded == 'a'
+@folded != 'A'
+@n > '3'
+case
+"""
+EXPRESSIONS = _EXPRESSIONS.strip().splitlines()
 REDUCERS = [
     ["COUNT", "0"],
     ["SUM", "1", "@n"],

@@ -70,23 +70,26 @@ class SearchEngine:
 
     # Following the keyspace
 
-    def changed(self, key: bytes, kind: Literal["json", "hash"] | None, value: Any) -> None:
-        """A key of database 0 was written, with this value, or is gone or of another type (`kind` None)."""
+    def changed(self, key: bytes, kind: Literal["json", "hash"] | None, value: Any, *, new: bool = False) -> None:
+        """A key of database 0 was written, with this value, or is gone or of another type (`kind` None).
+
+        `new` is told of a key that did not exist before, which then needs no looking for.
+        """
         for index in self._indexes.values():
             if not key.startswith(index.prefixes):
                 continue
             if kind == index.spec.kind:
-                self._put(index, key, value)
+                self._put(index, key, value, new)
             else:
                 index.indexer.remove(key)
 
-    def _put(self, index: _Index, key: bytes, value: Any) -> None:
+    def _put(self, index: _Index, key: bytes, value: Any, new: bool = False) -> None:
         spec = index.spec
         if spec.filter is not None and not passes(spec, key, value):
             index.indexer.remove(key)
             return
         try:
-            index.indexer.put(key, spec.kind, value)
+            index.indexer.put(key, spec.kind, value, new=new)
         except Unfit as reason:
             spec.failures += 1
             spec.last_error, spec.last_error_key = str(reason), key

@@ -97,9 +97,13 @@ class Indexer:
                     self._connection.execute(statement, (docid,))
         return True
 
-    def put(self, key: bytes, kind: Literal["json", "hash"], document: Any) -> None:
-        """Read a document in, in place of what was there. Raises `Unfit`, the document then being out."""
-        self.remove(key)
+    def put(self, key: bytes, kind: Literal["json", "hash"], document: Any, *, new: bool = False) -> None:
+        """Read a document in, in place of what was there. Raises `Unfit`, the document then being out.
+
+        Nothing was there where the key is `new`.
+        """
+        if not new:
+            self.remove(key)
         spec = self._spec
         language = spec.language if spec.language_field is None else self._language(kind, document)
         score = spec.score if spec.score_field is None else self._score(kind, document)

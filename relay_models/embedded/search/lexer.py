@@ -112,21 +112,13 @@ def scan(query: bytes) -> tuple[Symbol, ...]:
         if kind == "SKIP":
             position = end
             continue
-        offset = position
         if kind in _COMPARISONS:
-            field, operand = found[1].rstrip(), found[2]
-            symbols.append(Symbol("MODIFIER", offset, field, field))
-            symbols.append(Symbol(kind, offset, kind.encode()))
-            sign, bare = 1, operand
-            if operand[:1] in b"+-" and operand[1:2] == b"$":
-                sign, bare = (-1 if operand[:1] == b"-" else 1), operand[1:]
-            if bare[:1] == b"$":
-                text = bare[1:]
-                symbols.append(Symbol("ATTRIBUTE", offset, text, text, True, sign=sign))
-            else:
-                text = bare
-                symbols.append(Symbol("NUMBER", offset, text, text, number=float(bare)))
-        elif kind in _BARE:
+            # These leave the text and the offset that messages tell as they were.
+            symbols += _comparison_symbols(kind, position, found[1].rstrip(), found[2])
+            position = end
+            continue
+        offset = position
+        if kind in _BARE:
             symbols.append(Symbol(kind, offset, text))
         else:
             symbol = _symbol(kind, offset, raw)
@@ -135,6 +127,17 @@ def scan(query: bytes) -> tuple[Symbol, ...]:
         position = end
     symbols.append(Symbol(END, offset, text))
     return tuple(symbols)
+
+
+def _comparison_symbols(kind: str, offset: int, field: bytes, operand: bytes) -> tuple[Symbol, Symbol, Symbol]:
+    sign, bare = 1, operand
+    if operand[:1] in b"+-" and operand[1:2] == b"$":
+        sign, bare = (-1 if operand[:1] == b"-" else 1), operand[1:]
+    if bare[:1] == b"$":
+        bound = Symbol("ATTRIBUTE", offset, bare[1:], bare[1:], True, sign=sign)
+    else:
+        bound = Symbol("NUMBER", offset, bare, bare, number=float(bare))
+    return Symbol("MODIFIER", offset, field, field), Symbol(kind, offset, kind.encode()), bound
 
 
 def _symbol(kind: str, offset: int, raw: bytes) -> Symbol:
