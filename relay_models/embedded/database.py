@@ -27,6 +27,8 @@ class TrackedDatabase(Database):
         self.number = number
         self.touched: dict[bytes, None] = {}
         self.emptied = False
+        self.created: set[bytes] = set()
+        """Those of the touched keys that are known not to have existed before."""
 
     def notify_watch(self, key: bytes) -> None:
         self.touched[key] = None
@@ -86,8 +88,10 @@ class TrackedDatabase(Database):
 
     def put(self, key: bytes, value: Any) -> None:
         """Store a value as a command does: watchers are told, and a time to live stays."""
-        self.notify_watch(key)
         item = self.get(key)
+        if item is None and key not in self.touched:
+            self.created.add(key)
+        self.notify_watch(key)
         if item is None:
             item = Item(value)
             self.touched[key] = None
@@ -126,6 +130,7 @@ class TrackedDatabase(Database):
         self._dict.clear()
         self._expiry_heap.clear()
         self.touched.clear()
+        self.created.clear()
         self.emptied = True
 
     def swap(self, other: Database) -> None:
@@ -133,6 +138,7 @@ class TrackedDatabase(Database):
         for side in (self, other):
             assert isinstance(side, TrackedDatabase)
             side.touched.clear()
+            side.created.clear()
             side.emptied = True
             for key in list(side._watches):
                 side.notify_watch(key)

@@ -178,6 +178,7 @@ class EngineState(FakeServer):
             self.dirty = True
             emptied, database.emptied = database.emptied, False
             touched, database.touched = database.touched, {}
+            created, database.created = database.created, set()
             indexed = database.number == 0 and self.engine is not None
             if indexed:
                 begin(self.connection)
@@ -193,15 +194,15 @@ class EngineState(FakeServer):
                 if item is not None:
                     database.changed(key, change)
                 if indexed:
-                    self._report(key, item)
+                    self._report(key, item, key in created)
         return refused
 
-    def _report(self, key: bytes, item: Any) -> None:
+    def _report(self, key: bytes, item: Any, new: bool) -> None:
         known = None if item is None else indexable(item.value)
         if known is None:
             self.engine.changed(key, None, None)
             return
-        self.engine.changed(key, *known)
+        self.engine.changed(key, *known, new=new)
         if type(item.value) is JsonDocument:
             item.value.forget_value()
 
