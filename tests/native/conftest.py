@@ -50,6 +50,8 @@ async def store() -> AsyncIterator[RedisBackend]:
             for name in await backend.client.execute_command("FT._LIST"):
                 if name.decode().startswith(prefix):
                     await backend.client.execute_command("FT.DROPINDEX", name, "DD")
+            async for key in backend.client.scan_iter(match=f"{prefix}*", count=1000):
+                await backend.client.delete(key)
 
 
 @pytest.fixture
