@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any, ClassVar, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
 
 from pydantic import BaseModel, PrivateAttr
 from redis_om import Field, JsonModel
@@ -103,8 +103,9 @@ class Document(JsonModel, abc.ABC):
     _readers: ClassVar[list[tuple[str, Callable[[Any], Any]]]] = []
     _record: Any = PrivateAttr(None)
 
-    # redis-om's would ask the server, at once, which modules it has.
-    __init__ = BaseModel.__init__
+    if not TYPE_CHECKING:
+        # redis-om's would ask the server, at once, which modules it has.
+        __init__ = BaseModel.__init__
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Take redis-om's check of its own schema away: our columns are declared and indexed by us."""

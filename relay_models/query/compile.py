@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from relay_models.errors import QueryError
+
 from . import expression as ast
 from .expression import Expression, as_double
 
@@ -78,9 +80,16 @@ def _add(needed: dict[str, list[str] | None], name: str, starts: list[str] | Non
 
 
 def compile_filter(expression: Expression, values: Values | None = None) -> CompiledFilter:
-    """Compile for FT.SEARCH and FT.AGGREGATE with DIALECT 2; `values` as `needed_values` asks for."""
+    """Compile for FT.SEARCH and FT.AGGREGATE with DIALECT 2; `values` as `needed_values` asks for.
+
+    Raises:
+        QueryError: the expression is nested hundreds of levels deep.
+    """
     compiler = _Compiler(values or {})
-    query = compiler.compile(expression, False)
+    try:
+        query = compiler.compile(expression, False)
+    except RecursionError:
+        raise QueryError("the expression is nested too deeply") from None
     if query is _NEVER:
         return CompiledFilter("", nothing=True)
     if query is _ALWAYS:

@@ -78,7 +78,15 @@ class Expression:
 
     def walk(self) -> Iterator[Expression]:
         """This node and all below it."""
-        yield self
+        waiting: list[Expression] = [self]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting.extend(node.inner())
+
+    def inner(self) -> tuple[Expression, ...]:
+        """The expressions that this one joins or negates."""
+        return ()
 
     def __str__(self) -> str:
         from .printing import print_expression
@@ -227,10 +235,8 @@ class And(Expression):
     def accepts(self, values: Mapping[str, Any]) -> bool:
         return all(part.accepts(values) for part in self.parts)
 
-    def walk(self) -> Iterator[Expression]:
-        yield self
-        for part in self.parts:
-            yield from part.walk()
+    def inner(self) -> tuple[Expression, ...]:
+        return self.parts
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -242,10 +248,8 @@ class Or(Expression):
     def accepts(self, values: Mapping[str, Any]) -> bool:
         return any(part.accepts(values) for part in self.parts)
 
-    def walk(self) -> Iterator[Expression]:
-        yield self
-        for part in self.parts:
-            yield from part.walk()
+    def inner(self) -> tuple[Expression, ...]:
+        return self.parts
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -257,9 +261,8 @@ class Not(Expression):
     def accepts(self, values: Mapping[str, Any]) -> bool:
         return not self.part.accepts(values)
 
-    def walk(self) -> Iterator[Expression]:
-        yield self
-        yield from self.part.walk()
+    def inner(self) -> tuple[Expression, ...]:
+        return (self.part,)
 
     def __invert__(self) -> Expression:
         return self.part

@@ -138,14 +138,14 @@ def parse_filter(
         from relay_models.documents.run import Run
 
         columns = Run.columns()
+    zone = tz or UTC
     try:
         tree = _parser().parse(text)
+        return _Builder(text, columns, LiteralReader((now or datetime.now(UTC)).astimezone(zone), zone)).build(tree)
     except UnexpectedInput as error:
         raise _syntax_error(text, error, columns) from None
     except RecursionError:
         raise FilterSyntaxError("the filter is nested too deeply", text, 0) from None
-    zone = tz or UTC
-    return _Builder(text, columns, LiteralReader((now or datetime.now(UTC)).astimezone(zone), zone)).build(tree)
 
 
 class _Builder:

@@ -1,0 +1,141 @@
+"""The filter language parses to expressions, which print back to it, and points at mistakes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from relay_models.documents import Run
+from relay_models.errors import FilterSyntaxError, QueryError, UnknownColumnError, UnsupportedOperatorError
+from relay_models.query import as_expression, every_run
+from relay_models.query.expression import NOTHING, Expression
+from relay_models.query.language import parse_filter
+from relay_models.query.literals import parse_span, print_span
+
+from .strategies import expressions, runs
+
+NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_expressions_print_to_text_that_parses_to_them(data: st.DataObject) -> None:
+    expression = data.draw(expressions(data.draw(st.lists(runs(), max_size=2))))
+    assert parse_filter(str(expression)) == expression
+
+
+@given(st.integers(-(2**52), 2**52))
+def test_spans_print_to_text_that_reads_as_them(microseconds: int) -> None:
+    assert parse_span(print_span(microseconds)) == microseconds
+
+
+@settings(max_examples=300)
+@given(st.text(alphabet=st.sampled_from(list("agent=\"'x()<>~!, \\andornoti2s-\n\u200b")), max_size=30))
+def test_any_text_is_an_expression_or_a_clear_error(text: str) -> None:
+    try:
+        found = parse_filter(text)
+    except QueryError as error:
+        assert str(error)
+    else:
+        assert parse_filter(str(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "expression"),
+    [
+        ("all", every_run()),
+        ("none", NOTHING),
+        ("agent = planner", Run.agent_id == "planner"),
+        ("AGENT == 'it\\'s'", Run.agent_id == "it's"),
+        ('agent != "a|b" AND NOT status = running', (Run.agent_id != "a|b") & (Run.status != "running")),
+        ("tool ~ sql* or model has o4-mini", Run.tools.like("sql*") | Run.models.contains("o4-mini")),
+        ("tools has all (a, b)", Run.tools.contains_all(["a", "b"])),
+        ("tools has any (a, b)", Run.tools.contains_any(["a", "b"])),
+        ("model in ()", Run.models.in_([])),
+        ("model not in (a)", ~(Run.models == "a")),
+        ("agent startswith and", Run.agent_id.startswith("and")),
+        ("agent not contains x", ~Run.agent_id.contains("x")),
+        ("duration > 2s", Run.duration > timedelta(seconds=2)),
+        ("duration between 1m30s and 1.5h", Run.duration.between(timedelta(seconds=90), timedelta(hours=1.5))),
+        ("tokens >= 10k", Run.total_tokens >= 10_000),
+        ("cost < 1e-3", Run.cost < 1e-3),
+        ("ended is missing", Run.ended_at.missing()),
+        ("cost is not missing", Run.cost.present()),
+        ("started >= -24h", Run.started_at >= NOW - timedelta(hours=24)),
+        ("started < now-1h30m", Run.started_at < NOW - timedelta(minutes=90)),
+        ("started = 2026-11-20", Run.started_at == datetime(2026, 11, 20).date()),
+        ("started > 2026-11-20T10:00:00.5Z", Run.started_at > datetime(2026, 11, 20, 10, 0, 0, 500_000, tzinfo=UTC)),
+        (
+            'started > "2026-11-20 10:00 Europe/Berlin"',
+            Run.started_at > datetime(2026, 11, 20, 10, tzinfo=ZoneInfo("Europe/Berlin")),
+        ),
+        ('text ~ "rate limit"', Run.text.matches("rate limit")),
+        ("(agent = a or agent = b) and calls > 1", Run.agent_id.in_(["a", "b"]) & (Run.calls > 1)),
+    ],
+)
+def test_what_texts_mean(text: str, expression: Expression) -> None:
+    assert parse_filter(text, now=NOW) == expression
+
+
+def test_times_without_a_zone_are_of_the_zone_given() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    found = parse_filter("started >= 2026-03-29 and started < '2026-03-29T12:00'", tz=berlin)
+    start, noon = datetime(2026, 3, 29, tzinfo=berlin), datetime(2026, 3, 29, 12, tzinfo=berlin)
+    assert found == (Run.started_at >= start) & (Run.started_at < noon)
+    assert parse_filter("started = today", now=NOW, tz=berlin) == parse_filter("started = 2026-11-23", tz=berlin)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "words", "column"),
+    [
+        ("durration > 2s", UnknownColumnError, "did you mean 'duration'", 0),
+        ("calls > 1 and modle = x", UnknownColumnError, "did you mean 'model", 14),
+        ("status = runing", FilterSyntaxError, "did you mean 'running'", 9),
+        ("duration > 2", FilterSyntaxError, "did you mean 2s", 11),
+        ("agent = x & calls > 1", FilterSyntaxError, "write and", 10),
+        ("agent = two words", FilterSyntaxError, "expected: and, or, the end", 12),
+        ("agent x", FilterSyntaxError, "comes an operator", 6),
+        ('agent = "x', FilterSyntaxError, "never closed", 8),
+        ("(agent = x", FilterSyntaxError, "ends too soon", 10),
+        ("agent =", FilterSyntaxError, "ends too soon", 7),
+        ("started > 2026-13-01", FilterSyntaxError, "no day", 10),
+        ("started > soon", FilterSyntaxError, "-24h", 10),
+        ('started > "2026-01-01 10:00 Nowhere"', FilterSyntaxError, "Europe/Berlin", 10),
+        ("tokens > many", FilterSyntaxError, "10k", 9),
+        ("tools > 3", UnsupportedOperatorError, "has any", 0),
+        ("calls ~ x", UnsupportedOperatorError, "between", 0),
+        ("agent = x and\n  durration > 1s", UnknownColumnError, "durration > 1s", 2),
+    ],
+)
+def test_mistakes_are_pointed_at(text: str, error: type[Exception], words: str, column: int) -> None:
+    with pytest.raises(error) as caught:
+        parse_filter(text)
+    message = str(caught.value)
+    assert words in message
+    caret = message.splitlines()[-1]
+    assert caret.startswith("  " + " " * column + "^")
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\n"])
+def test_blank_text_is_no_filter(text: str) -> None:
+    with pytest.raises(FilterSyntaxError, match="write: all"):
+        as_expression(text)
+    assert as_expression(None) == every_run()
+
+
+@pytest.mark.parametrize("filter", [1, object(), b"x", {"a": 1}])
+def test_what_is_no_filter(filter: Any) -> None:
+    with pytest.raises(QueryError, match="a filter is"):
+        as_expression(filter)
+
+
+def test_deep_nesting_is_an_error_or_parsed() -> None:
+    deep = "(" * 20_000 + "agent = x" + ")" * 20_000
+    try:
+        assert parse_filter(deep) == (Run.agent_id == "x")
+    except FilterSyntaxError as error:
+        assert "nested" in str(error)
