@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from datetime import timedelta
 from pathlib import Path
 
 import redis
@@ -61,7 +62,13 @@ def test_the_rules_are_what_is_needed(real_redis_url: str) -> None:
     try:
         admin.execute_command("ACL", "SETUSER", user, *given, f">{password}")
         admin.execute_command("ACL", "LOG", "RESET")
-        options = {"username": user, "password": password, "client_name": "guide", "retries": 0}
+        options = {
+            "run_ttl": timedelta(days=1),
+            "username": user,
+            "password": password,
+            "client_name": "guide",
+            "retries": 0,
+        }
         with RedisBackend.connect(real_redis_url, prefix, **options) as backend:
             everything(backend)
         refused = [entry for entry in admin.acl_log() if entry["username"] == user]
