@@ -122,6 +122,8 @@ def remove_store(store: RedisBackend, url: str | None) -> None:
     for name in client.execute_command("FT._LIST") if url else ():
         if name.decode().startswith(store.key_prefix):
             client.execute_command("FT.DROPINDEX", name, "DD")
+    for key in client.scan_iter(match=f"{store.key_prefix}*", count=1000) if url else ():
+        client.delete(key)
     store.close()
 
 
