@@ -39,7 +39,7 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
     """The error to raise for `error`; its message never holds a password. `command` is what was sent."""
     if isinstance(error, RelayModelsError):
         return error
-    text = scrub(str(error), target.secrets).strip() or type(error).__name__
+    text = scrub(str(error), target.secrets).strip().rstrip(".") or type(error).__name__
     name = _name(command)
     lowered = text.lower()
     if isinstance(error, redis_errors.NoPermissionError) or "no permissions" in lowered or text.startswith("NOPERM"):
@@ -54,6 +54,8 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
         )
     if isinstance(error, redis_errors.TimeoutError):
         return StoreTimeoutError(f"{target.label} did not answer in time: {text}. connect(timeout=…) sets the limit")
+    if isinstance(error, redis_errors.BusyLoadingError):
+        return ConnectionFailedError(f"{target.label} is still loading its data: {text}. Try again in a while")
     if isinstance(error, redis_errors.ConnectionError):
         return ConnectionFailedError(
             f"no connection to {target.label}: {text}. Is the server running there, and is the URL right?"

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json
 
 from relay_models.backend._reports import AgentSummary
-from relay_models.errors import IncompleteAnswerError
 from relay_models.query.compile import unescape_tag
 
 __all__ = [
@@ -78,8 +77,8 @@ def decode_ids(reply: Any) -> list[bytes]:
     return list(reply[1:])
 
 
-def decode_agents(reply: Any) -> list[AgentSummary]:
-    """The rows of the FT.AGGREGATE by agent, ordered by name. Raises `IncompleteAnswerError` where it was cut short."""
+def decode_agents(reply: Any) -> tuple[list[AgentSummary], list[str]]:
+    """The rows of the FT.AGGREGATE by agent, ordered by name, and the server's warnings (which RESP2 has not)."""
     rows, warnings = _rows(reply)
     agents = [
         AgentSummary(
@@ -93,9 +92,7 @@ def decode_agents(reply: Any) -> list[AgentSummary]:
         if row.get("agent_id") is not None
     ]
     agents.sort(key=lambda agent: agent.agent_id)
-    if warnings:
-        raise IncompleteAnswerError(f"the server cut the list of agents short: {'; '.join(warnings)}", agents)
-    return agents
+    return agents, warnings
 
 
 def decode_body(reply: bytes | None) -> str | None:

@@ -72,13 +72,13 @@ def test_pages_of_both_protocols() -> None:
     assert decode_ids([2, b"a", b"b"]) == decode_ids({b"results": [{b"id": b"a"}, {b"id": b"b"}]}) == [b"a", b"b"]
 
 
-def test_a_list_of_agents_that_was_cut_short_is_no_list() -> None:
+def test_agents_and_the_warning_that_some_are_missing() -> None:
     row = {b"agent_id": b"a", b"runs": b"1", b"running": b"0", b"started": b"-inf", b"stored": b"7"}
     reply = {b"results": [{b"extra_attributes": row}], b"warning": [b"Timeout limit was reached"]}
-    with pytest.raises(errors.IncompleteAnswerError) as caught:
-        decode_agents(reply)
-    assert caught.value.partial[0].agent_id == "a"
-    assert caught.value.partial[0].last_started_at is None
+    agents, warnings = decode_agents(reply)
+    assert agents[0].agent_id == "a"
+    assert agents[0].last_started_at is None
+    assert warnings == ["Timeout limit was reached"]
 
 
 @pytest.mark.parametrize("reply", [b"[]", b"[17]", b'["a", "b"]', b"{}", b"null", b"not json", b'[{"a": 1}]'])

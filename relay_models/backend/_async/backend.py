@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from types import TracebackType
 from typing import Any
 
@@ -40,6 +41,7 @@ class RedisBackend(Queries, Artifacts):
         *,
         create_index: bool = True,
         index_text: bool = False,
+        run_ttl: timedelta | None = None,
         timeout: float | None = 30.0,
         connect_timeout: float | None = 5.0,
         retries: int = 5,
@@ -51,7 +53,8 @@ class RedisBackend(Queries, Artifacts):
 
         `url` is ``redis://``, ``rediss://`` (TLS) or ``unix://``. The search indexes are made if they are missing
         (unless `create_index` is False), and existing documents are in them before this returns, which takes at most
-        `index_timeout` seconds. `index_text` also indexes the words of prompts and answers. `timeout` and
+        `index_timeout` seconds. `index_text` also indexes the words of prompts and answers; runs
+        are let go `run_ttl` after they were last stored (never by default). `timeout` and
         `connect_timeout` are seconds, None for no limit; a lost connection is tried again `retries` times with growing
         pauses. `redis_options` go to redis-py (``ssl_ca_certs``, ``username``, ``client_name``, …).
 
@@ -73,7 +76,7 @@ class RedisBackend(Queries, Artifacts):
             text = scrub(str(error), target.secrets)
             raise InvalidConfigurationError(f"redis-py refuses an option: {text}") from None
         client = Redis.from_pool(pool)
-        return await cls._open(client, target, keys, create_index, index_text, timeout, retries, index_timeout)
+        return await cls._open(client, target, keys, create_index, index_text, run_ttl, timeout, retries, index_timeout)
 
     @classmethod
     async def embedded(
@@ -82,6 +85,7 @@ class RedisBackend(Queries, Artifacts):
         key_prefix: str = "nemo_relay:",
         *,
         index_text: bool = False,
+        run_ttl: timedelta | None = None,
     ) -> RedisBackend:
         """Open a store that needs no server: in the file at `path`, or in memory.
 
@@ -96,7 +100,7 @@ class RedisBackend(Queries, Artifacts):
             raise translate(error, target) from error
         try:
             client = embedded_client(server)
-            backend = await cls._open(client, target, keys, True, index_text, None, 0, 600.0)
+            backend = await cls._open(client, target, keys, True, index_text, run_ttl, None, 0, 600.0)
         except BaseException:
             server.close()
             raise
@@ -111,6 +115,7 @@ class RedisBackend(Queries, Artifacts):
         *,
         create_index: bool = True,
         index_text: bool = False,
+        run_ttl: timedelta | None = None,
         retries: int = 5,
         index_timeout: float = 600.0,
     ) -> RedisBackend:
@@ -123,7 +128,7 @@ class RedisBackend(Queries, Artifacts):
         target = target_of_client(client)
         timeout = target.options.get("socket_timeout")
         return await cls._open(
-            client, target, keys, create_index, index_text, timeout, retries, index_timeout, owns_client=False
+            client, target, keys, create_index, index_text, run_ttl, timeout, retries, index_timeout, owns_client=False
         )
 
     @classmethod
@@ -134,6 +139,7 @@ class RedisBackend(Queries, Artifacts):
         keys: Keys,
         create_index: bool,
         index_text: bool,
+        run_ttl: timedelta | None,
         timeout: float | None,
         retries: int,
         index_timeout: float,
@@ -142,7 +148,7 @@ class RedisBackend(Queries, Artifacts):
     ) -> RedisBackend:
         link = Link(client, target, retries)
         indexes = Indexes(link, keys, create=create_index, text=index_text, timeout=index_timeout)
-        backend = cls(link, keys, indexes, timeout)
+        backend = cls(link, keys, indexes, timeout, run_ttl)
         backend._owns_client = owns_client
         try:
             await backend._set_clock()

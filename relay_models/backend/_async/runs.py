@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
@@ -20,19 +20,24 @@ from relay_models.documents import encode_run, merge_run
 from relay_models.errors import (
     CorruptDocumentError,
     CorruptDocumentsError,
-    IncompleteAnswerError,
+    InvalidConfigurationError,
     InvalidRecordError,
+    MissingModuleError,
+    PermissionDeniedError,
     RefusedRecordsError,
     RelayModelsError,
 )
+from relay_models.query.replies import check_complete
 from relay_models.records import RunRecord
 
 __all__ = ["Runs"]
 
 OnCorrupt = Literal["raise", "skip"]
 
-# Keys asked for at once while listing (about 100 bytes each) and bodies fetched at once (some kilobytes each).
-_KEYS_PER_PAGE, _BODIES_PER_PAGE = 10_000, 250
+_DELETED_AT_ONCE = 1000
+# Keys asked for at once while listing (about 100 bytes each), texts of runs fetched at once (some kilobytes each, but
+# there are runs of megabytes), and bytes sent or fetched at once.
+_KEYS_PER_PAGE, _BODIES_PER_PAGE, _BATCH_BYTES = 10_000, 250, 4_000_000
 
 
 @dataclass(slots=True)
@@ -45,12 +50,36 @@ class _Batch:
     records: list[RunRecord | bytes] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
+    size: int = 0
     again: bool = False
 
-    def add(self, record: RunRecord | bytes, number: int, *commands: Command) -> None:
+    def add(self, record: RunRecord | bytes, number: int, size: int, *commands: Command) -> None:
         self.records.append(record)
         self.numbers.append(number)
         self.commands.extend(commands)
+        self.size += size
+
+    def is_full(self, count: int) -> bool:
+        return len(self.records) >= count or self.size >= _BATCH_BYTES
+
+
+@dataclass(slots=True)
+class _Parts:
+    """Cuts a page of keys into parts whose texts are about `_BATCH_BYTES` together, going by those read before."""
+
+    count: int = 100
+
+    def of(self, rows: Sequence[KeyRow]) -> Iterator[Sequence[KeyRow]]:
+        start = 0
+        while start < len(rows):
+            part = rows[start : start + self.count]
+            start += len(part)
+            yield part
+
+    def learn(self, texts: Mapping[bytes, Any]) -> None:
+        read = sum(len(text) for text in texts.values() if isinstance(text, bytes))
+        if read:
+            self.count = max(1, min(_BODIES_PER_PAGE, _BATCH_BYTES * len(texts) // read))
 
 
 class Runs(BackendBase):
@@ -63,10 +92,12 @@ class Runs(BackendBase):
         """
         now = self._clock.now()
         key, document = self._encode(record, now)
-        if await self._link.execute("JSON.SET", key, "$", document, "NX") is None:
-            for reply in await self._link.pipeline(self._replacement(record, now)):
-                if isinstance(reply, Exception):
-                    raise translate(reply, self._link.target, ("JSON.MERGE",)) from None
+        replies = await self._link.pipeline([("JSON.SET", key, "$", document, "NX"), *self._expiry(key)])
+        if replies[0] is None:
+            replies = await self._link.pipeline(self._replacement(record, now))
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise translate(reply, self._link.target, ("JSON.SET",)) from None
 
     async def store_runs(
         self,
@@ -99,8 +130,9 @@ class Runs(BackendBase):
                 except InvalidRecordError as error:
                     report.refused.append(_refused(number, record, error))
                     continue
-                batch.add(body or record, number, ("JSON.SET", key, "$", document, "NX"))
-                if len(batch.commands) >= batch_size:
+                command = ("JSON.SET", key, "$", document, "NX")
+                batch.add(body or record, number, len(document), command, *self._expiry(key))
+                if batch.is_full(batch_size):
                     full, batch = batch, _Batch()
                     await self._exchange(talk, waiting, full, report)
             if batch.commands:
@@ -131,18 +163,18 @@ class Runs(BackendBase):
         """
         runs: list[RunRecord] = []
         corrupt: list[CorruptDocumentError] = []
+        parts = _Parts()
         async with self._link.conversation() as talk:
             waiting: deque[Sequence[KeyRow]] = deque()
             async for rows in self._key_pages(agent_id):
                 with collector_paused():
-                    for start in range(0, len(rows), _BODIES_PER_PAGE):
-                        part = rows[start : start + _BODIES_PER_PAGE]
+                    for part in parts.of(rows):
                         await talk.send([self._texts_command(agent_id, part)])
                         waiting.append(part)
                         if len(waiting) > 1:
-                            await self._collect(waiting.popleft(), await talk.receive(), runs, corrupt)
+                            parts.learn(await self._collect(waiting.popleft(), await talk.receive(), runs, corrupt))
                     while waiting:
-                        await self._collect(waiting.popleft(), await talk.receive(), runs, corrupt)
+                        parts.learn(await self._collect(waiting.popleft(), await talk.receive(), runs, corrupt))
         corrupt += await self._strays.of_agent(agent_id)
         if corrupt and on_corrupt == "raise":
             raise CorruptDocumentsError(corrupt, runs)
@@ -157,12 +189,12 @@ class Runs(BackendBase):
         ``on_corrupt="raise"`` they are raised as `CorruptDocumentsError` after the last run (``good`` is empty then).
         """
         unreadable: list[CorruptDocumentError] = [] if corrupt is None else corrupt
+        parts = _Parts()
         async for rows in self._key_pages(agent_id):
-            for start in range(0, len(rows), _BODIES_PER_PAGE):
-                part = rows[start : start + _BODIES_PER_PAGE]
+            for part in parts.of(rows):
                 runs: list[RunRecord] = []
                 replies = await self._link.pipeline([self._texts_command(agent_id, part)])
-                await self._collect(part, replies, runs, unreadable)
+                parts.learn(await self._collect(part, replies, runs, unreadable))
                 for run in runs:
                     yield run
         unreadable += await self._strays.of_agent(agent_id)
@@ -173,16 +205,34 @@ class Runs(BackendBase):
         """Delete a run; False where there was none."""
         return bool(await self._link.execute("DEL", self._keys.run(agent_id, run_id)))
 
+    async def trim_runs(self, agent_id: str, keep: int) -> int:
+        """Keep the `keep` runs of an agent that were stored last and delete the others; how many those were.
+
+        By age, ``delete_runs(Run.started_at < some_time)`` does it; by itself, a backend with a `run_ttl`.
+        """
+        if keep < 0:
+            raise InvalidConfigurationError(f"the number of runs to keep is 0 or more, not {keep}")
+        keys = [row.key async for rows in self._key_pages(agent_id) for row in rows]
+        return await self._delete_keys(keys[: max(0, len(keys) - keep)])
+
+    async def _delete_keys(self, keys: Sequence[bytes]) -> int:
+        """Delete keys, one per command: on a cluster they live in different places."""
+        deleted = 0
+        for start in range(0, len(keys), _DELETED_AT_ONCE):
+            for reply in await self._link.pipeline([("DEL", key) for key in keys[start : start + _DELETED_AT_ONCE]]):
+                if isinstance(reply, Exception):
+                    raise translate(reply, self._link.target, ("DEL",)) from None
+                deleted += reply
+        return deleted
+
     async def _key_pages(self, agent_id: str) -> AsyncIterator[list[KeyRow]]:
         """The keys of an agent's runs in list order, by pages that begin after the last row, never by offset."""
         page: Page | None = first_page(_KEYS_PER_PAGE)
         while page is not None:
             command = page_command(self._keys.alias("run"), agent_id, page, self._query_ms)
-            rows, warnings = decode_key_page(await self._indexes.ask(*command))
-            if warnings:
-                raise IncompleteAnswerError(
-                    f"{self._link.target.label} stopped listing at its time limit: {'; '.join(warnings)}"
-                )
+            answer = await self._ask(command)
+            rows, warnings = decode_key_page(answer.reply)
+            check_complete(warnings, answer, self._query_ms, False)
             new = page.new(rows)
             if new:
                 yield new
@@ -193,7 +243,7 @@ class Runs(BackendBase):
 
     async def _collect(
         self, rows: Sequence[KeyRow], replies: list[Any], runs: list[RunRecord], corrupt: list[CorruptDocumentError]
-    ) -> None:
+    ) -> Mapping[bytes, Any]:
         """Read the texts of `rows`; those that the search did not give are fetched by key, deleted ones left out."""
         (reply,) = replies
         if isinstance(reply, Exception):
@@ -217,6 +267,7 @@ class Runs(BackendBase):
                         runs.append(RunRecord.model_validate_json(text))
                 except ValueError as error:
                     corrupt.append(_corrupt(row.key, error))
+        return texts
 
     def _encode(self, record: RunRecord, now: int, body: bytes | None = None) -> tuple[bytes, bytes]:
         document = encode_run(record, now, text=self._indexes.text, body=body)
@@ -228,7 +279,12 @@ class Runs(BackendBase):
         return [
             ("JSON.MERGE", key, "$", merge_run(record, now, text=self._indexes.text)),
             ("JSON.SET", key, "$.stored_at", str(now), "NX"),
+            *self._expiry(key),
         ]
+
+    def _expiry(self, key: bytes) -> list[Command]:
+        """What lets a run go by itself, where this backend has a `run_ttl`."""
+        return [("PEXPIRE", key, self._run_ttl_ms)] if self._run_ttl_ms else []
 
     async def _exchange(self, talk: Conversation, waiting: deque[_Batch], batch: _Batch, report: StoreReport) -> None:
         """Send a batch, and read the replies to the one before it."""
@@ -248,13 +304,15 @@ class Runs(BackendBase):
             mine = replies[index * width : (index + 1) * width]
             failed = next((reply for reply in mine if isinstance(reply, Exception)), None)
             if failed is not None:
-                record = _record_of(held)
-                report.refused.append(_refused(number, record, translate(failed, self._link.target, batch.commands[0])))
+                error = translate(failed, self._link.target, batch.commands[0])
+                if isinstance(error, PermissionDeniedError | MissingModuleError):
+                    raise error from None
+                report.refused.append(_refused(number, _record_of(held), error))
             elif batch.again:
                 report.replaced += 1
             elif mine[0] is None:
                 record = _record_of(held)
-                again.add(record, number, *self._replacement(record, self._clock.now()))
+                again.add(record, number, 0, *self._replacement(record, self._clock.now()))
             else:
                 report.created += 1
         if again.commands:

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Callable
 from datetime import datetime, timedelta, tzinfo
-from time import monotonic
 from typing import Any, Literal, TypeVar
 
 from relay_models.backend._sync.runs import Runs
-from relay_models.backend._faults import translate
 from relay_models.backend._listing import agents_command
 from relay_models.backend._replies import decode_agents
 from relay_models.backend._reports import AgentSummary
@@ -20,7 +18,8 @@ from relay_models.errors import ConnectionFailedError, CorruptDocumentError, Cor
 from relay_models.query.aggregate import AggregateRow, Aggregation, aggregate_steps
 from relay_models.query.filters import as_expression
 from relay_models.query.find import RunPage, RunQuery, count_steps, find_steps
-from relay_models.query.steps import Answer, Steps
+from relay_models.query.replies import check_complete
+from relay_models.query.steps import Steps
 from relay_models.records import RunRecord
 
 __all__ = ["Queries"]
@@ -221,7 +220,10 @@ class Queries(Runs):
     def agents(self) -> list[AgentSummary]:
         """Every agent that has runs: how many, how many are running, its latest activity; ordered by name."""
         command = agents_command(self._keys.alias("run"), self._query_ms)
-        return decode_agents(self._indexes.ask(*command))
+        answer = self._ask(command)
+        found, warnings = decode_agents(answer.reply)
+        check_complete(warnings, answer, self._query_ms, False, found)
+        return found
 
     def delete_runs(self, which: Any) -> int:
         """Delete the runs of an agent (text: its id) or those that meet an expression; how many there were.
@@ -233,9 +235,7 @@ class Queries(Runs):
         deleted = 0
         if isinstance(which, str):
             for rows in self._key_pages(which):
-                for start in range(0, len(rows), _DELETED_AT_ONCE):
-                    part = rows[start : start + _DELETED_AT_ONCE]
-                    deleted += self._delete_keys([row.key for row in part])
+                deleted += self._delete_keys([row.key for row in rows])
             strays = self._strays.of_agent(which)
             return deleted + self._delete_keys([error.key.encode() for error in strays])
         expression = as_expression(which)
@@ -255,14 +255,6 @@ class Queries(Runs):
             if after is None:
                 return deleted
 
-    def _delete_keys(self, keys: list[bytes]) -> int:
-        """Delete keys, one per command: on a cluster they live in different places."""
-        replies = self._link.pipeline([("DEL", key) for key in keys]) if keys else []
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise translate(reply, self._link.target, ("DEL",)) from None
-        return sum(replies)
-
     def _converse(self, make_steps: Callable[[], Steps[T]]) -> T:
         """Send the commands that the steps give, and give them the answers, until they have their result.
 
@@ -273,15 +265,14 @@ class Queries(Runs):
             try:
                 command = next(steps)
                 while True:
-                    began = monotonic()
                     reading_on = command[0] == "FT.CURSOR"
                     try:
-                        reply = (self._link.execute_once if reading_on else self._indexes.ask)(*command)
+                        answer = self._ask(command, once=reading_on)
                     except ConnectionFailedError:
                         if not reading_on or attempt == self._link.retries:
                             raise
                         break
-                    command = steps.send(Answer(reply, (monotonic() - began) * 1000))
+                    command = steps.send(answer)
             except StopIteration as end:
                 result: T = end.value
                 return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +11,13 @@ import pytest
 
 from relay_models.backend._async.backend import RedisBackend
 from relay_models.backend._async.protocol import StorageBackend
-from relay_models.errors import CorruptDocumentError, CorruptDocumentsError, InvalidRecordError, RefusedRecordsError
+from relay_models.errors import (
+    CorruptDocumentError,
+    CorruptDocumentsError,
+    InvalidConfigurationError,
+    InvalidRecordError,
+    RefusedRecordsError,
+)
 from relay_models.records import RunRecord
 from tests.backend.stores import HOSTILE, as_value, make_run
 
@@ -221,6 +228,41 @@ async def test_documents_that_the_index_cannot_show_are_reported(backend: RedisB
     await backend.delete_run("agent", runs[1].id)
     await backend.store_run(runs[3])
     assert {run.id for run in await backend.list_runs("agent")} == {runs[0].id, runs[2].id, runs[3].id, runs[4].id}
+
+
+async def test_runs_go_by_themselves_where_asked(place: Place) -> None:
+    backend = await place.open(run_ttl=timedelta(milliseconds=1))
+    other = await place.open("other:", run_ttl=timedelta(hours=1))
+    run = make_run("agent", 1)
+    await backend.store_run(run)
+    await backend.store_runs([make_run("agent", number) for number in range(5)])
+    await other.store_run(run)
+    await other.store_run(run)
+    await other.store_runs([run, make_run("agent", 2)])
+    while await place.raw.exists(f"{backend.key_prefix}@run:agent:{run.id}"):
+        pass
+    assert await backend.list_runs("agent", on_corrupt="skip") == []
+    assert len(await other.list_runs("agent")) == 2
+    remaining = await place.raw.ttl(f"{other.key_prefix}@run:agent:{run.id}")
+    assert 3500 < remaining <= 3600
+
+
+async def test_the_last_so_many_runs_are_kept(backend: RedisBackend) -> None:
+    runs = [make_run("agent", number) for number in range(30)]
+    await backend.store_runs(runs)
+    assert await backend.trim_runs("agent", 40) == 0
+    assert await backend.trim_runs("agent", 10) == 20
+    assert as_value(await backend.list_runs("agent")) == as_value(runs[20:])
+    assert await backend.trim_runs("agent", 0) == 10
+    with pytest.raises(InvalidConfigurationError):
+        await backend.trim_runs("agent", -1)
+
+
+async def test_runs_of_megabytes_among_small_ones(backend: RedisBackend) -> None:
+    runs = [make_run("agent", number, blob="é" * (700_000 if number % 9 == 4 else 3)) for number in range(60)]
+    assert (await backend.store_runs(runs)).created == 60
+    assert as_value(await backend.list_runs("agent")) == as_value(runs)
+    assert as_value([run async for run in backend.iter_runs("agent")]) == as_value(runs)
 
 
 async def test_thousands_of_runs_are_listed_whole(place: Place) -> None:
