@@ -44,10 +44,10 @@ class Both:
         self.real = redis.Redis.from_url(URL, protocol=protocol)
         self.server = EmbeddedServer()
         self.engine = self.server.client(protocol=protocol)
-        modules = {row["name"]: row["ver"] for row in self.real.module_list()}
+        modules = {row[b"name"]: row[b"ver"] for row in self.real.module_list()}
         # Before 8.0: stems in fields without stemming, other quotes, letters beyond ASCII folded in other places.
         # Since then: now and then a phrase is judged by what was left over of the document before.
-        self.tolerated = 0.01 if modules.get("search", 0) >= 80000 else 0.06
+        self.tolerated = 0.01 if modules.get(b"search", 0) >= 80000 else 0.06
         self.kind = kind
         self.name = f"test-{uuid.uuid4().hex[:12]}"
         self.run(generate.create(self.name, kind, f"{self.name}:"))

@@ -20,7 +20,7 @@ from relay_models.embedded.search.nodes import (
 from relay_models.embedded.search.request import Markup, Request
 from relay_models.embedded.search.schema import FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.select import Selection
-from relay_models.embedded.search.tokenizer import SEPARATORS, stem, tokens
+from relay_models.embedded.search.tokenizer import MINIMUM_STEM_LENGTH, SEPARATORS, stem, tokens
 from relay_models.embedded.search.values import Value
 
 __all__ = ["Marker"]
@@ -127,7 +127,7 @@ class Marker:
         bit = 1 << known.bit
         if self._words.get(term, 0) & bit:
             return term
-        if not known.nostem:
+        if not known.nostem and len(term) >= MINIMUM_STEM_LENGTH:
             stemmed = stem(term, self._language)
             if stemmed is not None and self._words.get(b"+" + stemmed, 0) & bit:
                 return b"+" + stemmed

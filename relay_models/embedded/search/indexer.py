@@ -11,7 +11,7 @@ from relay_models.embedded.search.args import display, parse_double
 from relay_models.embedded.search.paths import Getter, getter, hash_getter, plain_name
 from relay_models.embedded.search.schema import LANGUAGES, FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.tables import Tables, packed_column, sort_column, value_column
-from relay_models.embedded.search.tokenizer import fold, stem, tokens
+from relay_models.embedded.search.tokenizer import MINIMUM_STEM_LENGTH, fold, stem, tokens
 
 __all__ = ["Indexer", "Unfit"]
 
@@ -282,7 +282,7 @@ class Indexer:
                     row.place += 1
                     row.length += count
                     _add_word(row, found.term, bit, row.place, count)
-                    if not field.nostem:
+                    if not field.nostem and len(found.term) >= MINIMUM_STEM_LENGTH:
                         stemmed = stem(found.term, row.language)
                         if stemmed is not None and stemmed != found.term:
                             _add_word(row, b"+" + stemmed, bit, row.place, stem_count)

@@ -77,11 +77,17 @@ _PATTERNS: Final = tuple(
         ("ISMISSING", rb"[iI][sS][mM][iI][sS][sS][iI][nN][gG]"),
         ("TERM", _TERM),
         ("EXACT", _EXACT),
-        ("PREFIX", rb"(?:" + _TERM + rb"|" + _NUMBER + rb"|" + _ATTRIBUTE + rb")\*"),
+        ("PREFIX", _TERM + rb"\*"),
+        ("PREFIX", _NUMBER + rb"\*"),
+        ("PREFIX", _ATTRIBUTE + rb"\*"),
         ("PREFIX_EXACT", _EXACT + rb"\*"),
-        ("SUFFIX", rb"\*(?:" + _TERM + rb"|" + _NUMBER + rb"|" + _ATTRIBUTE + rb")"),
+        ("SUFFIX", rb"\*" + _TERM),
+        ("SUFFIX", rb"\*" + _NUMBER),
+        ("SUFFIX", rb"\*" + _ATTRIBUTE),
         ("SUFFIX_EXACT", rb"\*" + _EXACT),
-        ("CONTAINS", rb"\*(?:" + _TERM + rb"|" + _NUMBER + rb"|" + _ATTRIBUTE + rb")\*"),
+        ("CONTAINS", rb"\*" + _TERM + rb"\*"),
+        ("CONTAINS", rb"\*" + _NUMBER + rb"\*"),
+        ("CONTAINS", rb"\*" + _ATTRIBUTE + rb"\*"),
         ("CONTAINS_EXACT", rb"\*" + _EXACT + rb"\*"),
         ("WILDCARD", rb"w" + _VERBATIM),
     )
@@ -121,7 +127,8 @@ def scan(query: bytes) -> tuple[Symbol, ...]:
         if kind in _BARE:
             symbols.append(Symbol(kind, offset, text))
         else:
-            symbol = _symbol(kind, offset, raw)
+            # An arrow's text begins at its second character and is as long as the arrow.
+            symbol = _symbol(kind, offset, query[offset : offset + 3] if kind == "ARROW" else raw)
             text = symbol.text
             symbols.append(symbol)
         position = end

@@ -397,7 +397,7 @@ class _Parser:
             self._expect(field, FieldType.NUMERIC, symbol)
             return Numeric(field, low, low)
         high, with_high = self._number()
-        if with_low and with_high and self._next.kind != "RSQB":
+        if with_low and with_high and self._next.kind not in ("RSQB", "LP"):
             self._number()
             self._take(*_TERMS)
             self._take("RSQB")

@@ -56,9 +56,12 @@ _PATTERNS: Final = tuple(
         ("RSQB", rb"\]"),
         ("SKIP", rb"[\x00-\x20\x7f" + _PUNCT + rb"]"),
         ("TERM", _TERM),
-        ("PREFIX", rb"(?:" + _TERM + rb"|" + _NUMBER + rb")\*"),
-        ("SUFFIX", rb"\*(?:" + _TERM + rb"|" + _NUMBER + rb")"),
-        ("CONTAINS", rb"\*(?:" + _TERM + rb"|" + _NUMBER + rb")\*"),
+        ("PREFIX", _TERM + rb"\*"),
+        ("PREFIX", _NUMBER + rb"\*"),
+        ("SUFFIX", rb"\*" + _TERM),
+        ("SUFFIX", rb"\*" + _NUMBER),
+        ("CONTAINS", rb"\*" + _TERM + rb"\*"),
+        ("CONTAINS", rb"\*" + _NUMBER + rb"\*"),
     )
 )
 _WITH_TEXT: Final = frozenset(("NUMBER", "MODIFIER", "ATTRIBUTE", "ARROW", "TERM", "PREFIX", "SUFFIX", "CONTAINS"))
@@ -100,7 +103,7 @@ def _scan(query: bytes) -> tuple[Symbol, ...]:
                 number = float("-inf") if raw[:1] == b"-" else float("inf")
                 symbols.append(Symbol("NUMBER", offset, raw, raw, number=number))
             elif kind in _WITH_TEXT:
-                near = _content(kind, raw)
+                near = query[position + 1 : position + 3] if kind == "ARROW" else _content(kind, raw)
                 number = float(raw) if kind == "NUMBER" else 0.0
                 symbols.append(Symbol(kind, offset, near, near, number=number))
             else:
@@ -111,7 +114,7 @@ def _scan(query: bytes) -> tuple[Symbol, ...]:
 
 
 def _content(kind: str, raw: bytes) -> bytes:
-    if kind in ("MODIFIER", "ATTRIBUTE", "ARROW", "SUFFIX"):
+    if kind in ("MODIFIER", "ATTRIBUTE", "SUFFIX"):
         return raw[1:]
     return raw[1:-1] if kind == "CONTAINS" else raw[:-1] if kind == "PREFIX" else raw
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import snowballstemmer
 
-__all__ = ["SEPARATORS", "Word", "fold", "stem", "tokens", "unescape"]
+__all__ = ["MINIMUM_STEM_LENGTH", "SEPARATORS", "Word", "fold", "stem", "tokens", "unescape"]
 
 SEPARATORS = b" \t,./(){}[]:;~!@#$%^&*-=+|'`\"<>?"
 """The characters between words, unless a backslash stands before them."""
@@ -65,9 +65,7 @@ def _stemmer(language: str) -> Any:
 
 @functools.lru_cache(maxsize=65536)
 def stem(term: bytes, language: str) -> bytes | None:
-    """The stem of a folded term; None where there is none (a short term, a language without a stemmer)."""
-    if len(term) < MINIMUM_STEM_LENGTH or language == "chinese":
-        return None
+    """The stem of a folded term; None for a language without a stemmer. Texts' short words are not to be stemmed."""
     try:
         stemmed: str = _stemmer(language).stemWord(term.decode())
     except (KeyError, UnicodeDecodeError):
