@@ -53,7 +53,9 @@ def measure(backend: RedisBackend, folder: Path, count: int, console: Console) -
     console.print(f"stored {count:,} runs in {time.perf_counter() - began:.0f} s")
 
     def rows(columns: bool) -> Iterator[Any]:
-        return backend.stream_runs('agent = "' + AGENT + '"', order_by="stored_at", columns=columns)
+        return backend.stream_runs(
+            f"agent = {AGENT}", order_by="stored_at", columns=columns, page_size=5_000 if columns else 2_000
+        )
 
     exports: list[tuple[str, bool, Callable[[Iterator[Any]], int]]] = [
         ("read columns", True, lambda found: sum(1 for _ in found)),
