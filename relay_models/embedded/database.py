@@ -29,6 +29,8 @@ class TrackedDatabase(Database):
         self.emptied = False
         self.created: set[bytes] = set()
         """Those of the touched keys that are known not to have existed before."""
+        self.exchanged: set[bytes] = set()
+        """Keys that may have changed by belonging to another database now. They need no writing."""
 
     def notify_watch(self, key: bytes) -> None:
         self.touched[key] = None
@@ -139,7 +141,8 @@ class TrackedDatabase(Database):
             assert isinstance(side, TrackedDatabase)
             side.touched.clear()
             side.created.clear()
-            side.emptied = True
+            if side.number == 0:
+                side.exchanged.update(self._dict, other._dict)
             for key in list(side._watches):
                 side.notify_watch(key)
             side.wake_all()

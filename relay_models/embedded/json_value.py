@@ -46,6 +46,9 @@ class JsonDocument(BaseModel):
         """The parsed document, not to be changed."""
         return loads_written(self._text) if self._value is _ABSENT else self._value  # type: ignore[arg-type]
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> JsonDocument:
+        return JsonDocument(self.text)
+
     def forget_value(self) -> None:
         """Keep the text alone from here on."""
         if self._value is not _ABSENT:

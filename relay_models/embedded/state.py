@@ -173,7 +173,7 @@ class EngineState(FakeServer):
         """
         refused: SimpleError | None = None
         for database in self.dbs.all:
-            if not (database.touched or database.emptied):
+            if not (database.touched or database.emptied or database.exchanged):
                 continue
             self.dirty = True
             emptied, database.emptied = database.emptied, False
@@ -184,7 +184,10 @@ class EngineState(FakeServer):
                 begin(self.connection)
                 if emptied:
                     self.engine.flushed()
-                    touched = {**dict.fromkeys(database.keys_from(b"")), **touched}
+                if database.exchanged:
+                    exchanged, database.exchanged = database.exchanged, set()
+                    for key in exchanged.difference(touched):
+                        self._report(key, database.get(key), False)
             for key in touched:
                 item = database._dict.get(key)
                 if item is not None and self.storage is not None and kind_code(item.value) is None:

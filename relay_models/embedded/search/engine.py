@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -59,6 +60,7 @@ class SearchEngine:
         connection.execute("CREATE TABLE IF NOT EXISTS ft_indexes (number INTEGER PRIMARY KEY, spec TEXT NOT NULL)")
         connection.execute("CREATE TABLE IF NOT EXISTS ft_aliases (name BLOB PRIMARY KEY, number INTEGER NOT NULL)")
         connection.create_function("ft_fits", 2, _fits, deterministic=True)
+        connection.create_function("ft_bytes", 1, bytes.fromhex, deterministic=True)
         self._indexes: dict[bytes, _Index] = {}
         for number, text in connection.execute("SELECT number, spec FROM ft_indexes ORDER BY number").fetchall():
             spec = IndexSpec.load(text)
@@ -66,6 +68,8 @@ class SearchEngine:
             self._indexes[spec.name] = _Index(connection, spec)
         names = {index.spec.number: name for name, index in self._indexes.items()}
         aliases = connection.execute("SELECT name, number FROM ft_aliases").fetchall()
+        self._used: dict[bytes, float] = {}
+        """When each TEMPORARY index was last used (monotonic)."""
         self._aliases: dict[bytes, bytes] = {name: names[number] for name, number in aliases if number in names}
 
     # Following the keyspace
@@ -110,6 +114,7 @@ class SearchEngine:
     def _drop(self, index: _Index) -> None:
         spec = index.spec
         self.cursors.drop_index(spec.name)
+        self._used.pop(spec.name, None)
         Tables(spec.number).drop(self._connection)
         self._connection.execute("DELETE FROM ft_indexes WHERE number = ?", (spec.number,))
         self._connection.execute("DELETE FROM ft_aliases WHERE number = ?", (spec.number,))
@@ -141,7 +146,17 @@ class SearchEngine:
         index = self.find(name)
         if index is None:
             raise SearchError(f"No such index {display(name)}")
+        if index.spec.temporary is not None:
+            self._used[index.spec.name] = time.monotonic()
         return index
+
+    def _expire(self) -> None:
+        """Drop the TEMPORARY indexes that nobody used for their time. Their documents stay."""
+        now = time.monotonic()
+        for index in list(self._indexes.values()):
+            seconds = index.spec.temporary
+            if seconds is not None and now - self._used.setdefault(index.spec.name, now) > seconds:
+                self._drop(index)
 
     # Commands
 
@@ -155,6 +170,7 @@ class SearchEngine:
         least, most, function = run
         if len(args) < least or (most is not None and len(args) > most):
             raise SearchError(f"wrong number of arguments for '{command}' command")
+        self._expire()
         # What FT.ALTER added is read in behind the next command's back, as the real server does it in the background.
         late = [index for index in self._indexes.values() if index.spec.filling]
         try:

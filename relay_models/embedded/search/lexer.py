@@ -129,7 +129,7 @@ def scan(query: bytes) -> tuple[Symbol, ...]:
         else:
             # An arrow's text begins at its second character and is as long as the arrow.
             symbol = _symbol(kind, offset, query[offset : offset + 3] if kind == "ARROW" else raw)
-            text = symbol.text
+            text, offset = symbol.text, symbol.offset
             symbols.append(symbol)
         position = end
     symbols.append(Symbol(END, offset, text))

@@ -6,6 +6,7 @@ words, are worked out here, from the rows of their words.
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from array import array
@@ -64,6 +65,14 @@ def _after(prefix: bytes) -> bytes | None:
     """The first string that sorts behind all that start with `prefix`; None where there is none."""
     bare = prefix.rstrip(b"\xff")
     return None if not bare else bare[:-1] + bytes((bare[-1] + 1,))
+
+
+def _joined(parts: list[str], operator: str) -> str:
+    """The parts in one condition, in halves of halves: SQLite limits how deep, not how wide, conditions are."""
+    if len(parts) <= 32:
+        return "(" + operator.join(parts) + ")"
+    middle = len(parts) // 2
+    return "(" + _joined(parts[:middle], operator) + operator + _joined(parts[middle:], operator) + ")"
 
 
 def _marks(values: Sequence[object]) -> str:
@@ -126,8 +135,9 @@ class Planner:
             self.arguments.append(node.field.number)
             return f"d.docid IN (SELECT docid FROM {self._tables.missing} WHERE field = ?)"
         if isinstance(node, Ids):
-            self.arguments += node.keys
-            return f"d.key IN ({_marks(node.keys)})" if node.keys else NOTHING
+            # In one argument, since SQLite limits how many there may be.
+            self.arguments.append(json.dumps([key.hex() for key in node.keys]))
+            return "d.key IN (SELECT ft_bytes(value) FROM json_each(?))" if node.keys else NOTHING
         raise AssertionError(node)
 
     @staticmethod
@@ -135,14 +145,14 @@ class Planner:
         if ALL in parts:
             return ALL
         parts = [part for part in parts if part != NOTHING]
-        return "(" + " OR ".join(parts) + ")" if parts else NOTHING
+        return _joined(parts, " OR ") if parts else NOTHING
 
     @staticmethod
     def _all(parts: list[str]) -> str:
         if NOTHING in parts or not parts:
             return NOTHING
         parts = [part for part in parts if part != ALL]
-        return "(" + " AND ".join(parts) + ")" if parts else ALL
+        return _joined(parts, " AND ") if parts else ALL
 
     # Text
 
