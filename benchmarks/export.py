@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.store import AGENT, captured_runs
+from relay_models.documents import KINDS, Keys
 from relay_models.export import write_csv, write_jsonl, write_parquet
 from relay_models.records import RunRecord
 from relay_models.sync import RedisBackend
@@ -78,6 +79,14 @@ def measure(backend: RedisBackend, folder: Path, count: int, console: Console) -
     return table
 
 
+def remove(backend: RedisBackend) -> None:
+    """Leave nothing on the server."""
+    backend.delete_runs(AGENT)
+    keys = Keys(backend.key_prefix)
+    for kind in KINDS:
+        backend.client.execute_command("FT.DROPINDEX", keys.index(kind))
+
+
 def main() -> None:
     """Measure on the store that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -95,7 +104,7 @@ def main() -> None:
             console.print(measure(backend, folder, arguments.runs, console))
         finally:
             if arguments.url:
-                backend.delete_runs(AGENT)
+                remove(backend)
             backend.close()
 
 

@@ -323,14 +323,17 @@ def each_run(session: Session, filter: Any, order: str, limit: int | None, *, bo
         for error in page.corrupt:
             session.unreadable += 1
             session.out.complain(str(error))
-        for run in page:
-            if not bodies or _readable(session, run):
-                yield run
         after = page.next
-        if after is None:
-            return
         if left is not None:
             left -= len(page)
+        page.rows.reverse()
+        while page.rows:
+            # Taken out, so that a record that was parsed is not kept until the end of the page.
+            run = page.rows.pop()
+            if not bodies or _readable(session, run):
+                yield run
+        if after is None:
+            return
 
 
 def _readable(session: Session, run: Any) -> bool:
