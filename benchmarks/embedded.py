@@ -5,6 +5,16 @@
 Every number is the best of several rounds on the same documents: run documents of about 5 KB, as the store writes them,
 with its index. By hand means what one would write for the same answer without the engine: one SQLite table with the
 same columns, indexed for the query, with the driver's default settings and the same result taken into Python.
+
+Where the time goes, by ``--profile`` on 100,000 runs:
+
+- newest 50: one SQL statement for the page and one for the count, both over an index of the three columns that the
+  engine makes when it is first asked; the rest is redis-py and the reply's maps. Documents are not read.
+- GROUPBY: a third fetching rows, a third the groups' counters, a third the quantiles, which are t-digests as on the
+  real server and so cannot be left to SQL.
+- JSON.SET: a fifth reading the JSON and writing it as RedisJSON does, a third taking the columns out (arrays of tags
+  cost the most), a fifth the row of the index, a fifth the row of the key and making both durable, the rest redis-py.
+- opening: the schema, and a few samples of the checksums; nothing grows with the file.
 """
 
 from __future__ import annotations
