@@ -33,7 +33,7 @@ NEWER_ERRORS = (
     "Expected a ",
 )
 
-pytestmark = pytest.mark.skipif(URL is None, reason="RELAY_MODELS_TEST_REDIS_URL names no server")
+pytestmark = pytest.mark.real_server
 
 
 class Both:
