@@ -85,7 +85,7 @@ class Proxy:
         self.drop()
 
 
-@pytest.fixture(params=["served", "server"])
+@pytest.fixture(params=["served", pytest.param("server", marks=pytest.mark.real_server)])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A server reached by TCP: the embedded engine, or the real one."""
     if request.param == "server":

@@ -56,7 +56,7 @@ def test_replies_are_those_of_a_real_server(protocol: int) -> None:
     compare(protocol, [(command, reply) for number, command, reply in lines if number == protocol])
 
 
-@pytest.mark.skipif(not os.environ.get("RELAY_MODELS_TEST_REDIS_URL"), reason="needs RELAY_MODELS_TEST_REDIS_URL")
+@pytest.mark.real_server
 def test_replies_are_those_of_the_given_server(protocol: int) -> None:
     pool: Any = redis.ConnectionPool.from_url(os.environ["RELAY_MODELS_TEST_REDIS_URL"], protocol=protocol)
     recorded = list(scenarios.replies(pool.get_connection()))

@@ -90,7 +90,7 @@ def test_every_type_there_and_back(
     assert state(there) == state(client)
 
 
-@pytest.mark.skipif(not os.environ.get("RELAY_MODELS_TEST_REDIS_URL"), reason="needs RELAY_MODELS_TEST_REDIS_URL")
+@pytest.mark.real_server
 def test_to_a_real_server_and_back(server: EmbeddedServer, protocol: int, tmp_path: Path) -> None:
     real = redis.Redis.from_url(os.environ["RELAY_MODELS_TEST_REDIS_URL"], protocol=protocol)
     try:

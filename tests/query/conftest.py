@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -69,16 +68,16 @@ def drop_indexes(client: Any, keys: Keys, text: bool = True) -> None:
         client.execute_command("FT.DROPINDEX", keys.index(kind, text=text), "DD")
 
 
-@pytest.fixture(scope="module", params=["embedded-2", "embedded-3", "real-2", "real-3"])
+REAL = [pytest.param(name, marks=pytest.mark.real_server) for name in ("real-2", "real-3")]
+
+
+@pytest.fixture(scope="module", params=["embedded-2", "embedded-3", *REAL])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """An empty store with all indexes, words included, whose prefix is hard to get right."""
     where, protocol = request.param.split("-")
     keys = Keys(f"q{uuid.uuid4().hex} {{*}}\n\"'\\:")
     if where == "real":
-        url = os.environ.get("RELAY_MODELS_TEST_REDIS_URL")
-        if not url:
-            pytest.skip("set RELAY_MODELS_TEST_REDIS_URL to a disposable Redis 8 to run this against a real server")
-        client: Any = redis.Redis.from_url(url, protocol=int(protocol))
+        client: Any = redis.Redis.from_url(request.getfixturevalue("real_redis_url"), protocol=int(protocol))
         make_indexes(client, keys)
         yield Store(client, keys)
         drop_indexes(client, keys)

@@ -63,10 +63,8 @@ class Place:
             self.server.close()
 
 
-@pytest.fixture(params=["memory", "file", "server"])
+@pytest.fixture(params=["memory", "file", pytest.param("server", marks=pytest.mark.real_server)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    if request.param == "server" and not REAL_URL:
-        pytest.skip("set RELAY_MODELS_TEST_REDIS_URL to a disposable Redis 8 to run this against a real server")
     path = tmp_path / "store.db" if request.param == "file" else None
     here = Place(path, REAL_URL if request.param == "server" else None)
     yield here
