@@ -12,10 +12,11 @@ from relay_models.query.expression import Expression
 from relay_models.records import AnnotatedLlmRequest, AnnotatedLlmResponse, CallRecord, RunRecord, Timestamp, Usage
 
 HOSTILE = [
-    "", " ", "a", "A", " a", "a ", "a|b", "a,b", "{a}", "}", "{", "*", "a*", "?", "a?", "'", '"', "\\", "a\\", "\\\\*", "$p0",
-    "$a", "@agent_id:{x}", "} | @agent_id:{*", "-a", "~a", "(a", ")", "[1 2]", "%a%", "=>", ":", "a b", "a\nb", "\t", "\0", "a\0b",
-    "\u2400", "\u24000", "\u2400\u2400", "\u200b", "a\u200b", "\ufeff", "e\u0301", "é", "İ", "ß", "数据", "🙂", "\x7f", "\x01",
-    "w'a*'", "ismissing(@tools)", "x" * 5000, "x" * 5000 + "y", "null", "\ue000", "-inf", "a.b", "sql_query", "sql_exec",
+    "", " ", "a", "A", " a", "a ", "a|b", "a,b", "{a}", "}", "{", "*", "a*", "?", "a?", "'", '"', "\\", "a\\", "\\\\*",
+    "$p0", "$a", "@agent_id:{x}", "} | @agent_id:{*", "-a", "~a", "(a", ")", "[1 2]", "%a%", "=>", ":", "a b", "a\nb",
+    "\t", "\0", "a\0b", "\u2400", "\u24000", "\u2400\u2400", "\u200b", "a\u200b", "\ufeff", "e\u0301", "é", "İ",
+    "ß", "数据", "🙂", "\x7f", "\x01", "w'a*'", "ismissing(@tools)", "x" * 5000, "x" * 5000 + "y", "null", "\ue000",
+    "-inf", "a.b", "sql_query", "sql_exec",
 ]  # fmt: skip
 
 texts = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=6))
@@ -47,12 +48,30 @@ def calls(draw: st.DrawFn) -> CallRecord:
         if draw(st.booleans()):
             total = draw(st.sampled_from([0.0, 0.1, 1e-7, 0.30000000000000004, 1e300]))
             usage["cost"] = {"total": total, "currency": "USD", "source": "model_pricing"}
-        response = {"usage": Usage.model_validate(usage), "finish_reason": draw(st.sampled_from(["complete", "length"]))}
+        response = {
+            "usage": Usage.model_validate(usage),
+            "finish_reason": draw(st.sampled_from(["complete", "length"])),
+        }
         fields["annotated_response"] = AnnotatedLlmResponse.model_validate(response)
     return CallRecord(**fields)
 
 
-WORDS = ["alpha", "beta", "naïve", "gpt-4.1", "foo_bar", "42", "数据库", "Ünïcode", "or", "inf", "the", "a", "1e5", "привет"]
+WORDS = [
+    "alpha",
+    "beta",
+    "naïve",
+    "gpt-4.1",
+    "foo_bar",
+    "42",
+    "数据库",
+    "Ünïcode",
+    "or",
+    "inf",
+    "the",
+    "a",
+    "1e5",
+    "привет",
+]
 prose = st.lists(st.one_of(st.sampled_from(WORDS), st.text(max_size=4)), max_size=5).map(" ".join)
 
 
@@ -65,8 +84,14 @@ def runs(draw: st.DrawFn) -> RunRecord:
     if draw(st.booleans()):
         ended = Timestamp.from_nanoseconds(started.nanoseconds + draw(st.sampled_from([0, 999, 1000, 2_000_000_000])))
     return RunRecord(
+        id=draw(st.uuids(version=4)),
         agent_id=draw(texts), calls=draw(st.lists(calls(), max_size=3)), started_at=started, ended_at=ended
     )  # fmt: skip
+
+
+def run_lists(max_size: int) -> st.SearchStrategy[list[RunRecord]]:
+    """Runs with ids of their own."""
+    return st.lists(runs(), max_size=max_size, unique_by=lambda record: record.id)
 
 
 def _texts_of(column: Any, known: list[str]) -> st.SearchStrategy[str]:
@@ -80,13 +105,25 @@ def leaves(found: list[RunRecord]) -> st.SearchStrategy[Expression]:
     for name, column in Run.columns().items():
         if column.kind == "words":
             options.append(st.sampled_from(WORDS).map(column.matches))
-            options.append(st.lists(st.sampled_from(WORDS), min_size=2, max_size=3).map(lambda w, c=column: c.matches('"' + " ".join(w) + '"')))
-            options.append(st.sampled_from(["al*", "приве*", "数据*", "foo_ba*", "a foo*", "beta*"]).map(column.matches))
+            options.append(
+                st.lists(st.sampled_from(WORDS), min_size=2, max_size=3).map(
+                    lambda w, c=column: c.matches('"' + " ".join(w) + '"')
+                )
+            )
+            options.append(
+                st.sampled_from(["al*", "приве*", "数据*", "foo_ba*", "a foo*", "beta*"]).map(column.matches)
+            )
             options.append(st.just(column.missing()))
         elif column.kind in ("text", "texts"):
-            held = [text for row in rows for text in ([getattr(row, name)] if column.kind == "text" else getattr(row, name))]
+            held = [
+                text for row in rows for text in ([getattr(row, name)] if column.kind == "text" else getattr(row, name))
+            ]
             some = _texts_of(column, held)
-            parts = some.flatmap(lambda text: st.tuples(st.integers(0, 3), st.integers(0, 3)).map(lambda c, t=text: t[c[0] : len(t) - c[1]]))
+            parts = some.flatmap(
+                lambda text: st.tuples(st.integers(0, 3), st.integers(0, 3)).map(
+                    lambda c, t=text: t[c[0] : len(t) - c[1]]
+                )
+            )
             options += [
                 some.map(lambda v, c=column: c == v),
                 some.map(lambda v, c=column: c != v),
@@ -96,7 +133,12 @@ def leaves(found: list[RunRecord]) -> st.SearchStrategy[Expression]:
                 st.just(column.missing()),
             ]
             if name != "run_id":
-                options += [parts.map(column.endswith), parts.map(column.contains), some.map(column.like), parts.map(lambda v, c=column: c.like(v + "*"))]
+                options += [
+                    parts.map(column.endswith),
+                    parts.map(column.contains),
+                    some.map(column.like),
+                    parts.map(lambda v, c=column: c.like(v + "*")),
+                ]
             if column.kind == "texts":
                 options += [some.map(column.contains), st.lists(some, max_size=2).map(column.contains_all)]
         else:
@@ -112,18 +154,22 @@ def leaves(found: list[RunRecord]) -> st.SearchStrategy[Expression]:
                 numbers = st.one_of(st.integers(-3, 2**65), st.floats(allow_nan=False))
                 options.append(st.tuples(operators, numbers).map(lambda p, c=column: getattr(c, p[0])(p[1])))
             if column.kind == "time":
-                options.append(st.tuples(operators, st.just(START.date())).map(lambda p, c=column: getattr(c, p[0])(p[1])))
+                options.append(
+                    st.tuples(operators, st.just(START.date())).map(lambda p, c=column: getattr(c, p[0])(p[1]))
+                )
     return st.one_of(options)
 
 
-def expressions(found: list[RunRecord]) -> st.SearchStrategy[Expression]:
-    """Conditions nested at will."""
-    return st.recursive(
-        leaves(found),
-        lambda inner: st.one_of(
-            st.tuples(inner, inner).map(lambda p: p[0] & p[1]),
-            st.tuples(inner, inner).map(lambda p: p[0] | p[1]),
-            inner.map(lambda e: ~e),
-        ),
-        max_leaves=6,
-    )
+@st.composite
+def expressions(draw: st.DrawFn, found: list[RunRecord]) -> Expression:
+    """Conditions nested at will: two of what there is are joined, or one is negated, until one is left."""
+    parts = draw(st.lists(leaves(found), min_size=1, max_size=6))
+    while True:
+        place = draw(st.integers(0, len(parts) - 1))
+        part = parts.pop(place)
+        if draw(st.booleans()):
+            part = ~part
+        if not parts:
+            return part
+        other = parts.pop(draw(st.integers(0, len(parts) - 1)))
+        parts.append(part & other if draw(st.booleans()) else part | other)

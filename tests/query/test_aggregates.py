@@ -19,7 +19,7 @@ from relay_models.query.metrics import Metric
 from relay_models.records import AnnotatedLlmResponse, CallRecord, RunRecord
 
 from .conftest import Store
-from .strategies import runs
+from .strategies import run_lists
 
 COLUMNS = Run.columns()
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,7 +28,9 @@ NUMERIC = ["duration", "calls", "prompt_tokens", "total_tokens", "cache_read_tok
 
 def count_up(store: Store, filter: Expression | None = None, **options: Any) -> list[AggregateRow]:
     ask = Aggregation.parse(COLUMNS, **options)
-    rows: list[AggregateRow] = store.drive(aggregate_steps(Run, store.alias, Everything() if filter is None else filter, ask))
+    rows: list[AggregateRow] = store.drive(
+        aggregate_steps(Run, store.alias, Everything() if filter is None else filter, ask)
+    )
     return rows
 
 
@@ -81,16 +83,20 @@ def grouped(rows: list[dict[str, Any]], ask: Aggregation) -> dict[tuple[Any, ...
     return groups
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.data())
 def test_numbers_are_those_of_plain_python(store: Store, data: st.DataObject) -> None:
-    records = data.draw(st.lists(runs(), max_size=7), label="runs")
+    records = data.draw(run_lists(7), label="runs")
     store.hold(records)
     rows = [run_columns(record) for record in records]
     for _ in range(4):
         by = data.draw(st.lists(st.sampled_from(["agent_id", "models", "tools", "status", "calls"]), max_size=2))
         on_server = data.draw(st.booleans())
-        hows = ["count", "sum", "avg", "min", "max"] if on_server else ["sum", "stddev", "p50", "p95", "p99.9", "distinct"]
+        hows = (
+            ["count", "sum", "avg", "min", "max"] if on_server else ["sum", "stddev", "p50", "p95", "p99.9", "distinct"]
+        )
         metrics = ["count"]
         for how, name in data.draw(st.lists(st.tuples(st.sampled_from(hows), st.sampled_from(NUMERIC)), max_size=3)):
             metrics.append(f"{'min' if name == 'started_at' and how in ('sum', 'avg', 'stddev') else how}({name})")
@@ -146,7 +152,9 @@ def test_a_run_counts_for_each_of_its_models(busy: Store) -> None:
 
 
 def test_rows_are_sorted_and_cut(busy: Store) -> None:
-    rows = count_up(busy, by="agent", metrics=["p50(duration)", "sum(duration)", "sum(cost)"], order_by="-sum(duration)", limit=1)
+    rows = count_up(
+        busy, by="agent", metrics=["p50(duration)", "sum(duration)", "sum(cost)"], order_by="-sum(duration)", limit=1
+    )
     assert rows[0]["agent_id"] == "a1"
     assert rows[0]["p50(duration)"] == timedelta(seconds=3)
     assert rows[0]["sum(cost)"] == math.fsum([0.1, 0.2, 0.1])
@@ -180,7 +188,11 @@ def test_sums_beyond_what_a_double_holds(store: Store) -> None:
         [
             RunRecord(
                 agent_id="a",
-                calls=[CallRecord(kind="llm", name="x", annotated_response=AnnotatedLlmResponse.model_validate({"usage": each}))],
+                calls=[
+                    CallRecord(
+                        kind="llm", name="x", annotated_response=AnnotatedLlmResponse.model_validate({"usage": each})
+                    )
+                ],
             )
             for each in usage
         ]

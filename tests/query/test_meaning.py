@@ -14,7 +14,7 @@ from relay_models.query.find import count_steps, find_steps
 from relay_models.records import CallRecord, RunRecord
 
 from .conftest import STORED, Store
-from .strategies import HOSTILE, expressions, runs
+from .strategies import HOSTILE, expressions, run_lists
 
 unhurried = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -36,7 +36,7 @@ def found(store: Store, expression: Expression) -> list[str]:
 @unhurried
 @given(st.data())
 def test_random_expressions_mean_the_same_everywhere(store: Store, data: st.DataObject) -> None:
-    records = data.draw(st.lists(runs(), max_size=6), label="runs")
+    records = data.draw(run_lists(6), label="runs")
     store.hold(records)
     for _ in range(6):
         expression = data.draw(expressions(records), label="expression")

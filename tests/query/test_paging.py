@@ -22,7 +22,7 @@ from relay_models.query.steps import Answer
 from relay_models.records import ExecutionPlan, MetadataEnvelope, RunRecord
 
 from .conftest import Store
-from .strategies import expressions, runs, texts
+from .strategies import expressions, run_lists, texts
 from .test_meaning import stored
 
 unhurried = settings(
@@ -45,7 +45,7 @@ def in_order(rows: list[dict[str, Any]], name: str, descending: bool) -> list[st
 @unhurried
 @given(st.data())
 def test_pages_join_to_the_whole(store: Store, data: st.DataObject) -> None:
-    records = data.draw(st.lists(runs(), max_size=7), label="runs")
+    records = data.draw(run_lists(7), label="runs")
     store.hold(records)
     by_id = {str(record.id): record for record in records}
     for _ in range(3):
@@ -101,25 +101,29 @@ def test_many_runs_of_one_instant(store: Store) -> None:
 def test_corrupt_documents_do_not_hide_others(store: Store) -> None:
     records = [RunRecord(agent_id="a") for _ in range(5)]
     store.hold(records)
-    broken = {"nothing": {"agent_id": "a"}, "no-row": {"agent_id": "a", "run_id": "x", "started_at": 5}, "odd": {"agent_id": "a", "row": "7"}}
+    broken = {
+        "nothing": {"agent_id": "a"},
+        "no-row": {"agent_id": "a", "run_id": "x", "started_at": 5},
+        "odd": {"agent_id": "a", "row": "7"},
+    }
     keys = [store.keys.root("run") + name.encode() for name in broken]
     for key, value in zip(keys, broken.values(), strict=True):
         store.client.execute_command("JSON.SET", key, "$", json.dumps(value))
     store.held += keys
     for limit in (2, 50, None):
-        with pytest.raises(CorruptDocumentsError) as caught:
-            seen: list[str] = []
-            after = None
-            while True:
-                page = store.drive(find_steps(Run, store.alias, Everything(), limit=limit, after=after, on_corrupt="skip"))
-                seen += [run.run_id for run in page]
-                after = page.next
-                if after is None:
-                    break
-            assert sorted(seen) == sorted(str(record.id) for record in records)
-            store.drive(find_steps(Run, store.alias, Everything(), limit=None))
-        assert {error.key.rpartition(":")[2] for error in caught.value.errors} == set(broken)
-        assert len(caught.value.good) == 5
+        seen: list[str] = []
+        after = None
+        while True:
+            page = store.drive(find_steps(Run, store.alias, Everything(), limit=limit, after=after, on_corrupt="skip"))
+            seen += [run.run_id for run in page]
+            after = page.next
+            if after is None:
+                break
+        assert sorted(seen) == sorted(str(record.id) for record in records)
+    with pytest.raises(CorruptDocumentsError) as caught:
+        store.drive(find_steps(Run, store.alias, Everything(), limit=None))
+    assert {error.key.rpartition(":")[2] for error in caught.value.errors} == set(broken)
+    assert len(caught.value.good) == 5
 
 
 @unhurried
@@ -130,7 +134,9 @@ def test_artefacts_by_agent(store: Store, data: st.DataObject) -> None:
     for place, agent in enumerate(agents):
         plan = ExecutionPlan(agent_id=agent, parallel_groups=[], metadata_template=MetadataEnvelope(agent_id=agent))
         keys.append(store.keys.document("plan", agent))
-        store.client.execute_command("JSON.SET", keys[-1], "$", encode_artifact("plan", agent, plan, 1_000 + place // 2))
+        store.client.execute_command(
+            "JSON.SET", keys[-1], "$", encode_artifact("plan", agent, plan, 1_000 + place // 2)
+        )
     try:
         plans = DOCUMENTS["plan"]
         for order in ("agent_id", "-updated_at", "groups"):
@@ -154,7 +160,10 @@ def test_artefacts_by_agent(store: Store, data: st.DataObject) -> None:
 
 def test_every_kind_has_its_index(store: Store) -> None:
     for kind in ARTIFACT_KINDS:
-        assert list(store.drive(find_steps(DOCUMENTS[kind], store.keys.alias(kind), Everything(), order_by="agent_id"))) == []
+        assert (
+            list(store.drive(find_steps(DOCUMENTS[kind], store.keys.alias(kind), Everything(), order_by="agent_id")))
+            == []
+        )
 
 
 @pytest.mark.parametrize("after", ["", "x", "!!", "e30", "W10", "WzEsInN0YXJ0ZWRfYXQiLGZhbHNlLG51bGwsW11d"])
