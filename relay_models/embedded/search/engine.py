@@ -235,6 +235,14 @@ class SearchEngine:
         self._remove_index(index, delete)
         return OK
 
+    def _drop_with_documents(self, arguments: Arguments, protocol: int) -> Any:
+        """FT.DROP, the command of old: the documents go too unless KEEPDOCS is given."""
+        index = self.find(arguments.take())
+        if index is None:
+            raise SearchError("Unknown Index name")
+        self._remove_index(index, not arguments.accept(b"KEEPDOCS"))
+        return OK
+
     def _remove_index(self, index: _Index, delete: bool) -> None:
         keys: list[bytes] = []
         if delete:
@@ -410,6 +418,7 @@ COMMANDS: dict[str, tuple[int, int | None, Command]] = {
     "FT.CREATE": (1, None, SearchEngine._create),
     "FT.ALTER": (1, None, SearchEngine._alter),
     "FT.DROPINDEX": (1, 2, SearchEngine._drop_index),
+    "FT.DROP": (1, 2, SearchEngine._drop_with_documents),
     "FT.GET": (2, 2, SearchEngine._get),
     "FT.MGET": (2, None, SearchEngine._get_many),
     "FT.DEL": (2, 3, SearchEngine._delete),

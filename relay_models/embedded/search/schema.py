@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from relay_models.embedded.search.args import Arguments, display
+from relay_models.embedded.search.args import Arguments, display, parse_double
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.stopwords import DEFAULT_STOP_WORDS
 
@@ -209,8 +209,6 @@ def _option(spec: IndexSpec, word: bytes, arguments: Arguments) -> None:
         spec.language_field = arguments.text("LANGUAGE_FIELD")
     elif option == b"SCORE":
         score = arguments.text("SCORE")
-        from relay_models.embedded.search.args import parse_double
-
         number = parse_double(score)
         if number is None or not 0 <= number <= 1:
             raise SearchError(f"Invalid score: {display(score)}")

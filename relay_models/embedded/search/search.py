@@ -41,7 +41,6 @@ def read_search(arguments: Arguments, settings: Settings) -> tuple[Request, Arra
     request = Request(arguments.take(), settings.numbers["DEFAULT_DIALECT"])
     arrangement = Arrangement()
     started = arguments.position
-    empty_filter = False
     while arguments:
         if read_query_options(request, arguments) or read_markup(request, arguments):
             continue
@@ -60,10 +59,10 @@ def read_search(arguments: Arguments, settings: Settings) -> tuple[Request, Arra
                     raise SearchError(f"{display(name)} is not supported on FT.SEARCH")
             position = arguments.position - started + 1
             raise SearchError(f"Unknown argument `{display(word)}` at position {position} for <main>")
-    if request.dialect >= 2 and empty_filter:
-        raise SearchError("Numeric/Geo filter value/s cannot be empty")
     if request.explain_score and not request.with_scores:
         raise SearchError("EXPLAINSCORE must be accompanied with WITHSCORES")
+    if request.explain_score:
+        raise SearchError("EXPLAINSCORE is not supported by the embedded engine; use a Redis server with search")
     if request.add_scores:
         raise SearchError("ADDSCORES is not supported on FT.SEARCH")
     if request.cursor is not None:
@@ -290,7 +289,7 @@ class _Search:
             reply.append(hit[1])
             if request.with_scores:
                 score = format_score(hit[2])
-                reply.append([score, self._explanation()] if request.explain_score else score)
+                reply.append(score)
             if request.raw_ids:
                 reply.append(hit[0])
             if request.with_payloads:
@@ -305,7 +304,7 @@ class _Search:
         request = self._request
         result: dict[bytes, Any] = {b"id": hit[1]}
         if request.with_scores:
-            result[b"score"] = [hit[2], self._explanation()] if request.explain_score else hit[2]
+            result[b"score"] = hit[2]
         if request.raw_ids:
             result[b"id"] = hit[0]
         if request.with_payloads:
@@ -317,9 +316,6 @@ class _Search:
             result[b"extra_attributes"] = None if row is None else {name: convert(value) for name, value in row.items()}
         result[b"values"] = []
         return result
-
-    def _explanation(self) -> Any:
-        return [b"Weighted sum of the scores of the words, tags and fields that were found", []]
 
     @staticmethod
     def _sort_key(value: Value) -> bytes | None:
