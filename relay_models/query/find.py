@@ -277,6 +277,7 @@ def find_steps(
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
         raise QueryError(f"limit is a number of rows from 0 on, or None for all, not {limit!r}")
     place: _Place = _Place() if after is None else _Place.decode(after, order)
+    last = place
     if limit == 0:
         return RunPage([], after)
     values = dict((yield from value_steps(alias, filter, limit_ms)))
@@ -321,7 +322,7 @@ def find_steps(
             if len(rows) == limit:
                 more = True
                 break
-            place = reached
+            place = last = reached
             try:
                 rows.append(reader.read(row, read))
             except CorruptDocumentError as error:
@@ -335,10 +336,10 @@ def find_steps(
             place = further
         # Where more rows share the last row's value than were asked for, ask for more.
         stretch = stretch * 2 if place is before else 1
-    resume = more or (cut is not None and bool(place.ties))
+    resume = more or (cut is not None and bool(last.ties))
     page = RunPage(
         rows,
-        place.encode(order) if resume else None,
+        last.encode(order) if resume else None,
         cut is None,
         () if cut is None else (cut,),
         tuple(corrupt.values()) if on_corrupt == "skip" else (),
