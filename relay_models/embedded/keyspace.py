@@ -42,8 +42,9 @@ UNWRITTEN_BYTES: Final = 16 * 1024 * 1024
 # A batch that changed more keys than this is better off as a transaction.
 LOGGED_KEYS: Final = 32
 
+_INSERT: Final = "INSERT INTO keys (db, key, kind, expire, value, checksum) VALUES (?, ?, ?, ?, ?, ?)"
 _UPSERT: Final = (
-    "INSERT INTO keys (db, key, kind, expire, value, checksum) VALUES (?, ?, ?, ?, ?, ?)"
+    f"{_INSERT}"
     " ON CONFLICT (db, key) DO UPDATE SET"
     " kind = excluded.kind, expire = excluded.expire, value = excluded.value, checksum = excluded.checksum"
 )
@@ -368,6 +369,8 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         waiting, self._waiting = self._waiting, {}
         self._waiting_bytes = 0
         rows: list[tuple[Any, ...]] = []
+        fresh: list[tuple[Any, ...]] = []
+        absent = self._absent
         for key, change in waiting.items():
             item = self._cache.get(key)
             if item is None:
@@ -378,12 +381,15 @@ class FileKeyspace(MutableMapping[bytes, Item]):
             if kind in (STRING, JSON):
                 self._replace_parts(key, kind)
                 content = item.value if kind == STRING else item.value.text
-                rows.append((self.number, key, kind, item.expireat, content, zlib.crc32(content)))
+                row = (self.number, key, kind, item.expireat, content, zlib.crc32(content))
+                (fresh if key in absent else rows).append(row)
             elif kind is not None:
                 self._write_parted(key, item, kind, change)
+        if fresh:
+            self._connection.executemany(_INSERT, fresh)
         if rows:
             self._connection.executemany(_UPSERT, rows)
-        self._absent.clear()
+        absent.clear()
         if len(self._cache) > CACHED_KEYS or self._cached_bytes > CACHED_BYTES:
             self._evict()
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fakeredis import _msgs as msgs
 from fakeredis._commands import COMMANDS_WITH_SUB, SUPPORTED_COMMANDS, Signature
 from fakeredis._core import CommandItem
-from fakeredis._helpers import QUEUED, NoResponse, SimpleError
+from fakeredis._helpers import QUEUED, NoResponse, SimpleError, SimpleString
 from fakeredis._socket import AsyncFakeSocket, FakeSocket
 from fakeredis._socket._resp import convert_to_resp2
 from fakeredis.model import XStream
@@ -119,7 +119,9 @@ class CommandRunner(ModuleCommands, ServerCommands, JsonCommands, Socket):
             if name not in COMMANDS and name not in SUPPORTED_COMMANDS:
                 raise unknown_command(fields)
             function, signature = self._name_to_func(name)
-            server.acl.validate_command(self._client_info.user, self._client_info, fields)
+            if server.guarded or name.startswith("acl"):
+                server.guarded = True
+                server.acl.validate_command(self._client_info.user, self._client_info, fields)
             with server.lock:
                 if server.closed_sockets:
                     self._forget_closed(server)
@@ -219,7 +221,7 @@ class CommandRunner(ModuleCommands, ServerCommands, JsonCommands, Socket):
         return parse_error(error.value)
 
     def _decode_result(self, result: Any) -> Any:
-        if type(result) is PlainReply:
+        if type(result) is SimpleString or type(result) is PlainReply:
             return result.value
         if isinstance(result, dict):
             return {self._decode_result(key): self._decode_result(value) for key, value in result.items()}

@@ -112,6 +112,8 @@ class EngineState(FakeServer):
         self.storage = storage
         self.started = time.time()
         self.port: int | None = None
+        self.guarded = False
+        """Whether an ACL command was ever given; before that nobody is restricted, and there is nothing to check."""
         self.on_shutdown: Callable[[], None] | None = None
         """What SHUTDOWN does, where the engine is served."""
         if storage is None:
@@ -201,13 +203,16 @@ class EngineState(FakeServer):
         return refused
 
     def _report(self, key: bytes, item: Any, new: bool) -> None:
-        known = None if item is None else indexable(item.value)
+        value = None if item is None else item.value
+        if type(value) is JsonDocument:
+            self.engine.changed(key, "json", value.value, new=new)
+            value.forget_value()
+            return
+        known = indexable(value)
         if known is None:
             self.engine.changed(key, None, None)
-            return
-        self.engine.changed(key, *known, new=new)
-        if type(item.value) is JsonDocument:
-            item.value.forget_value()
+        else:
+            self.engine.changed(key, *known, new=new)
 
     def search(self, command: str, args: list[bytes], protocol: int) -> Any:
         """Run one FT.* command on an index that has seen every change. Called with the lock held."""
