@@ -65,6 +65,8 @@ class Pipeline:
         self._at_root = True
         self._hidden: set[bytes] = set()
         self._loads_everything = False
+        # The keys and the number of rows of a SORTBY that SQL carries out, before any document is read.
+        self._first: tuple[list[tuple[FieldSpec, bool]], int] | None = None
         self._later: list[Callable[[Iterator[Row]], Iterator[Row]]] = []
         if request.add_scores:
             self._order[b"__score"] = None
@@ -189,17 +191,34 @@ class Pipeline:
                 if not self._available(name) and not self._load_implicitly(name):
                     raise SearchError(f"Property `{display(name)}` not loaded nor in schema")
             most = step.offset + step.limit if step.offset + step.limit else DEFAULT_LIMIT
-            self._later.append(functools.partial(_sorted, step.keys, most))
+            fields = self._sort_fields(step.keys)
+            if fields:
+                self._first = fields, most
+            else:
+                self._later.append(functools.partial(_sorted, step.keys, most))
         if self.request.count_only:
             self._later.append(_counted)
         elif step.offset or (step.limit and not step.sorted):
             limit = step.limit if step.limited and step.limit else None
             self._later.append(functools.partial(_paged, step.offset, limit))
 
+    def _sort_fields(self, keys: list[tuple[bytes, bool]]) -> list[tuple[FieldSpec, bool]]:
+        """The fields of the keys where SQL can sort by them: nothing has touched the rows yet, and columns hold all."""
+        if not self._at_root or self._later or self._first or self.request.add_scores:
+            return []
+        fields = []
+        for name, ascending in keys:
+            field = self._spec.field(name)
+            column = None if field is None or field.many else sort_column(field)
+            if field is None or column is None or self._columns.get(name) != column:
+                return []
+            fields.append((field, ascending))
+        return fields
+
     # Running it
 
     def _run(self) -> Iterator[Row]:
-        rows = self._documents_read()
+        rows = self._documents_read() if self._first is None else self._first_read(*self._first)
         for later in self._later:
             rows = later(rows)
         return rows
@@ -207,9 +226,6 @@ class Pipeline:
     def _documents_read(self) -> Iterator[Row]:
         if self._selection.empty:
             return
-        columns = "".join(f", d.{column}" for column in self._columns.values())
-        names = list(self._columns)
-        needs_document = bool(self._puts)
         scored = self._scored() if self.request.add_scores else None
         last = -1
         if self._selection.condition != "1":
@@ -218,26 +234,64 @@ class Pipeline:
             self._selection.condition = "d.docid > ?"
         while True:
             # In chunks, so that a cursor that is read on later does not keep a statement open.
-            found = self._selection.rows(f"d.docid, d.key{columns}", "ORDER BY d.docid LIMIT ?", (last, _CHUNK))
-            chunk = found.fetchall()
-            for docid, key, *values in chunk:
-                row: Row = {name: value for name, value in zip(names, values, strict=True) if value is not None}
+            chunk = self._chunk("ORDER BY d.docid LIMIT ?", last, _CHUNK)
+            for docid, key, row in chunk:
                 if scored is not None:
                     row[b"__score"] = scored[docid]
-                doubts = self._doubts(row) if self._doubtful else ()
-                if needs_document or doubts:
-                    document = self._reader.document(key)
-                    if document is None:
-                        continue
-                    for put in self._puts:
-                        put(key, document, row)
-                    for put in doubts:
-                        put(key, document, row)
-                self.total += 1
-                yield row
+                if self._complete(key, row):
+                    self.total += 1
+                    yield row
             if len(chunk) < _CHUNK:
                 return
             last = chunk[-1][0]
+
+    def _first_read(self, keys: list[tuple[FieldSpec, bool]], most: int) -> Iterator[Row]:
+        """The first rows in the order of the keys; only their documents are read."""
+        if self._selection.empty:
+            return
+        first = keys[0][0]
+        column = sort_column(first)
+        assert column is not None
+        self._selection.combine(column)
+        self.total = self._selection.count()
+        self._selection.tables.prepare_sort(self._connection, self._spec, first)
+        order = [f"d.{sort_column(field)} {'ASC NULLS LAST' if up else 'DESC'}" for field, up in keys]
+        order.append("d.docid" if keys[-1][1] else "d.docid DESC")
+        offset = 0
+        while most:
+            chunk = self._chunk(f"ORDER BY {', '.join(order)} LIMIT ? OFFSET ?", most, offset)
+            if not chunk:
+                return
+            offset += len(chunk)
+            for _, key, row in chunk:
+                if self._complete(key, row):
+                    most -= 1
+                    yield row
+                else:
+                    self.total -= 1
+
+    def _chunk(self, tail: str, *arguments: int) -> list[tuple[int, bytes, Row]]:
+        """Number, key and columns of rows, all read at once so that no statement stays open."""
+        names = list(self._columns)
+        columns = "".join(f", d.{column}" for column in self._columns.values())
+        found = self._selection.rows(f"d.docid, d.key{columns}", tail, arguments)
+        return [
+            (docid, key, {name: value for name, value in zip(names, values, strict=True) if value is not None})
+            for docid, key, *values in found
+        ]
+
+    def _complete(self, key: bytes, row: Row) -> bool:
+        """Put in what only the document tells. False where that is gone."""
+        doubts = self._doubts(row) if self._doubtful else ()
+        if self._puts or doubts:
+            document = self._reader.document(key)
+            if document is None:
+                return False
+            for put in self._puts:
+                put(key, document, row)
+            for put in doubts:
+                put(key, document, row)
+        return True
 
     def _doubts(self, row: Row) -> list[Put]:
         """What is to be read from the document since its column does not tell."""
