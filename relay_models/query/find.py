@@ -453,7 +453,8 @@ class RowReader:
         self.times = [name for name in columns if name not in self.names and columns[name].kind is Kind.TIME]
         self.ties = ("run_id", "agent_id") if document.kind == "run" else ("agent_id",)
         self.bodies = bodies
-        self.load = ["@__key", "$.row", *(f"@{name}" for name in self.times), *(["$.record"] if bodies else [])]
+        # By path: a sortable column that is loaded by its name is put into every row that is sorted, not only these.
+        self.load = ["@__key", "$.row", *(f"$.{name}" for name in self.times), *(["$.record"] if bodies else [])]
 
     def values(self, row: dict[bytes, Any]) -> dict[str, Any]:
         """Stored values by column name; `CorruptDocumentError` where the row is of no document of ours."""
@@ -467,7 +468,7 @@ class RowReader:
                     raise ValueError(f"it has no {self.names[index]}")
             values = dict(zip(self.names, found, strict=True))
             for name in self.times:
-                raw = row.get(name.encode())
+                raw = row.get(f"$.{name}".encode())
                 values[name] = None if raw is None else int(raw)
         except ValueError as error:
             raise self.corrupt(row, error) from None
