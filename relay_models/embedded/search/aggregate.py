@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import heapq
+import itertools
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -65,8 +66,10 @@ class Pipeline:
         self._at_root = True
         self._hidden: set[bytes] = set()
         self._loads_everything = False
-        # The keys and the number of rows of a SORTBY that SQL carries out, before any document is read.
-        self._first: tuple[list[tuple[FieldSpec, bool]], int] | None = None
+        # The keys of a SORTBY that SQL carries out, so that only the documents of the first rows are read.
+        self._first: list[tuple[FieldSpec, bool]] = []
+        self._applied: set[bytes] = set()
+        self._arranged = False
         self._later: list[Callable[[Iterator[Row]], Iterator[Row]]] = []
         if request.add_scores:
             self._order[b"__score"] = None
@@ -90,6 +93,7 @@ class Pipeline:
             self._order.setdefault(step.alias)
             self._known.add(step.alias)
             self._hidden.discard(step.alias)
+            self._applied.add(step.alias)
             self._later.append(functools.partial(_applied, step.alias, expression.evaluate))
         else:
             expression = parse_expression(step.expression)
@@ -193,24 +197,28 @@ class Pipeline:
             most = step.offset + step.limit if step.offset + step.limit else DEFAULT_LIMIT
             fields = self._sort_fields(step.keys)
             if fields:
-                self._first = fields, most
+                # APPLY and FILTER look at one row at a time, so they may as well see the rows in order.
+                self._first = fields
+                self._later.append(functools.partial(_first_rows, most))
             else:
                 self._later.append(functools.partial(_sorted, step.keys, most))
+            self._arranged = True
         if self.request.count_only:
             self._later.append(_counted)
         elif step.offset or (step.limit and not step.sorted):
+            self._arranged = True
             limit = step.limit if step.limited and step.limit else None
             self._later.append(functools.partial(_paged, step.offset, limit))
 
     def _sort_fields(self, keys: list[tuple[bytes, bool]]) -> list[tuple[FieldSpec, bool]]:
-        """The fields of the keys where SQL can sort by them: nothing has touched the rows yet, and columns hold all."""
-        if not self._at_root or self._later or self._first or self.request.add_scores:
+        """The fields of the keys where SQL can sort by them: nothing has ordered the rows, and columns hold them."""
+        if not self._at_root or self._arranged or self.request.add_scores or self.request.count_only:
             return []
         fields = []
         for name, ascending in keys:
             field = self._spec.field(name)
             column = None if field is None or field.many else sort_column(field)
-            if field is None or column is None or self._columns.get(name) != column:
+            if field is None or column is None or self._columns.get(name) != column or name in self._applied:
                 return []
             fields.append((field, ascending))
         return fields
@@ -218,7 +226,7 @@ class Pipeline:
     # Running it
 
     def _run(self) -> Iterator[Row]:
-        rows = self._documents_read() if self._first is None else self._first_read(*self._first)
+        rows = self._ordered_read() if self._first else self._documents_read()
         for later in self._later:
             rows = later(rows)
         return rows
@@ -245,30 +253,30 @@ class Pipeline:
                 return
             last = chunk[-1][0]
 
-    def _first_read(self, keys: list[tuple[FieldSpec, bool]], most: int) -> Iterator[Row]:
-        """The first rows in the order of the keys; only their documents are read."""
+    def _ordered_read(self) -> Iterator[Row]:
+        """The rows in the order of the keys, read as far as they are asked for."""
         if self._selection.empty:
             return
-        first = keys[0][0]
-        column = sort_column(first)
+        column = sort_column(self._first[0][0])
         assert column is not None
         self._selection.combine(column)
         self.total = self._selection.count()
-        self._selection.tables.prepare_sort(self._connection, self._spec, first)
-        order = [f"d.{sort_column(field)} {'ASC NULLS LAST' if up else 'DESC'}" for field, up in keys]
-        order.append("d.docid" if keys[-1][1] else "d.docid DESC")
-        offset = 0
-        while most:
-            chunk = self._chunk(f"ORDER BY {', '.join(order)} LIMIT ? OFFSET ?", most, offset)
-            if not chunk:
-                return
-            offset += len(chunk)
+        self._selection.tables.prepare_sort(self._connection, self._spec, self._first[0][0])
+        order = [f"d.{sort_column(field)} {'ASC NULLS LAST' if up else 'DESC'}" for field, up in self._first]
+        order.append("d.docid" if self._first[-1][1] else "d.docid DESC")
+        tail = f"ORDER BY {', '.join(order)} LIMIT ? OFFSET ?"
+        size, offset = 100, 0
+        while True:
+            chunk = self._chunk(tail, size, offset)
             for _, key, row in chunk:
                 if self._complete(key, row):
-                    most -= 1
                     yield row
                 else:
                     self.total -= 1
+            if len(chunk) < size:
+                return
+            # Growing, since each chunk passes over those before it.
+            size, offset = size * 4, offset + size
 
     def _chunk(self, tail: str, *arguments: int) -> list[tuple[int, bytes, Row]]:
         """Number, key and columns of rows, all read at once so that no statement stays open."""
@@ -380,6 +388,11 @@ def _filtered(evaluate: Callable[[Row], Value], rows: Iterator[Row]) -> Iterator
     for row in rows:
         if truth(evaluate(row)):
             yield row
+
+
+def _first_rows(most: int, rows: Iterator[Row]) -> Iterator[Row]:
+    """The first rows of ordered ones, all taken at once: a cursor that is read later gives what was found now."""
+    yield from list(itertools.islice(rows, most))
 
 
 def _sorted(keys: list[tuple[bytes, bool]], most: int, rows: Iterator[Row]) -> Iterator[Row]:
