@@ -91,7 +91,8 @@ class Page:
         self.printed = output.getvalue()
 
     async def _await(self, code: CodeType) -> None:
-        await eval(code, self.namespace)
+        async with asyncio.timeout(90):
+            await eval(code, self.namespace)
 
     def output(self, example: Example) -> None:
         if self.printed is None:
