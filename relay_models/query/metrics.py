@@ -177,10 +177,13 @@ def _stddev(values: Sequence[Any], exact: bool) -> float | None:
         squares = count * sum(value * value for value in values) - sum(values) ** 2
         # An integer square root first: the squares may be beyond what a float holds.
         shift = max(0, squares.bit_length() - 1000) // 2 * 2
-        scaled: float = math.sqrt((squares >> shift) / (count * (count - 1)))
-        return math.ldexp(scaled, shift // 2)
-    mean = math.fsum(values) / count
-    return math.sqrt(math.fsum((float(value) - mean) ** 2 for value in values) / (count - 1))
+        root: float = math.sqrt((squares >> shift) / (count * (count - 1)))
+        return math.ldexp(root, shift // 2)
+    # Scaled by a power of two, which is exact: squares of great values are beyond what a float holds.
+    exponent = math.frexp(max(abs(value) for value in values))[1]
+    scaled = [math.ldexp(value, -exponent) for value in values]
+    mean = math.fsum(scaled) / count
+    return math.ldexp(math.sqrt(math.fsum((value - mean) ** 2 for value in scaled) / (count - 1)), exponent)
 
 
 def _percentile(values: list[Any], percent: float) -> Any:
