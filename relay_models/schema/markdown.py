@@ -59,7 +59,8 @@ def kind_page(
         f"```text\n{index_command_text(kind)}\n```",
     ]
     if example:
-        parts += ["## Example", "As NeMo Relay wrote it; long lists and texts are cut here.", f"```json\n{example}\n```"]
+        said = "As NeMo Relay wrote it; long lists and texts are cut here."
+        parts += ["## Example", said, f"```json\n{example}\n```"]
     return _page(parts)
 
 
