@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-__all__ = ["END", "Symbol", "scan"]
+from relay_models.embedded.search.args import display
+from relay_models.embedded.search.errors import SearchError
+
+__all__ = ["END", "Symbol", "SymbolReader", "scan"]
 
 END: Final = "END"
 
@@ -25,6 +29,29 @@ class Symbol(NamedTuple):
     is_param: bool = False
     number: float = 0.0
     sign: int = 1
+
+
+class SymbolReader:
+    """A place in a query's symbols, which a parser moves on; the last one is `END`."""
+
+    def __init__(self, symbols: Sequence[Symbol]) -> None:
+        self._symbols = symbols
+        self._at = 0
+
+    @property
+    def _next(self) -> Symbol:
+        return self._symbols[self._at]
+
+    def _wrong(self) -> SearchError:
+        symbol = self._next
+        return SearchError(f"Syntax error at offset {symbol.offset} near {display(symbol.text)}")
+
+    def _take(self, *kinds: str) -> Symbol:
+        symbol = self._symbols[self._at]
+        if symbol.kind not in kinds:
+            raise self._wrong()
+        self._at += 1
+        return symbol
 
 
 _PUNCT = rb"!-/:-@\[-`{-~"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from relay_models.embedded.search.args import display, parse_double
 from relay_models.embedded.search.errors import SearchError
-from relay_models.embedded.search.lexer import END, Symbol, scan
+from relay_models.embedded.search.lexer import END, Symbol, SymbolReader, scan
 from relay_models.embedded.search.nodes import (
     ALL_FIELDS,
     Everything,
@@ -130,29 +130,13 @@ def apply_attributes(node: Node | None, attributes: list[tuple[bytes, bytes]]) -
             raise SearchError(f"Invalid attribute {display(name)}")
 
 
-class _Parser:
+class _Parser(SymbolReader):
     def __init__(self, query: bytes, spec: IndexSpec, params: dict[bytes, bytes], stop_words: bool) -> None:
-        self._symbols = scan(query)
+        super().__init__(scan(query))
         self._spec = spec
         self._params = params
         self._stop_words = spec.words_to_skip if stop_words else frozenset()
-        self._at = 0
         self._depth = 0
-
-    @property
-    def _next(self) -> Symbol:
-        return self._symbols[self._at]
-
-    def _wrong(self) -> SearchError:
-        symbol = self._next
-        return SearchError(f"Syntax error at offset {symbol.offset} near {display(symbol.text)}")
-
-    def _take(self, *kinds: str) -> Symbol:
-        symbol = self._symbols[self._at]
-        if symbol.kind not in kinds:
-            raise self._wrong()
-        self._at += 1
-        return symbol
 
     def parse(self) -> Node | None:
         if self._next.kind == END:

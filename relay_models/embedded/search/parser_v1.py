@@ -6,9 +6,8 @@ import functools
 import re
 from typing import Final
 
-from relay_models.embedded.search.args import display
 from relay_models.embedded.search.errors import SearchError
-from relay_models.embedded.search.lexer import END, Symbol
+from relay_models.embedded.search.lexer import END, Symbol, SymbolReader
 from relay_models.embedded.search.nodes import (
     Everything,
     Fuzzy,
@@ -124,31 +123,19 @@ def parse_query_v1(query: bytes, spec: IndexSpec, stop_words: bool = True) -> No
     return _Parser(query, spec, stop_words).parse()
 
 
-class _Parser:
+class _Parser(SymbolReader):
     def __init__(self, query: bytes, spec: IndexSpec, stop_words: bool) -> None:
-        self._spec = spec
         skipped = spec.words_to_skip if stop_words else frozenset()
-        self._symbols = [
-            symbol._replace(kind="STOPWORD") if symbol.kind == "TERM" and fold(symbol.content) in skipped else symbol
-            for symbol in _scan(query)
-        ]
-        self._at = 0
+        super().__init__(
+            [
+                symbol._replace(kind="STOPWORD")
+                if symbol.kind == "TERM" and fold(symbol.content) in skipped
+                else symbol
+                for symbol in _scan(query)
+            ]
+        )
+        self._spec = spec
         self._depth = 0
-
-    @property
-    def _next(self) -> Symbol:
-        return self._symbols[self._at]
-
-    def _wrong(self) -> SearchError:
-        symbol = self._next
-        return SearchError(f"Syntax error at offset {symbol.offset} near {display(symbol.text)}")
-
-    def _take(self, *kinds: str) -> Symbol:
-        symbol = self._symbols[self._at]
-        if symbol.kind not in kinds:
-            raise self._wrong()
-        self._at += 1
-        return symbol
 
     def parse(self) -> Node | None:
         if self._next.kind == END:
