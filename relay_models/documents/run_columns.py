@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from relay_models.query.words import words_of, words_text
-from relay_models.records import RunRecord
+from relay_models.records import CostEstimate, RunRecord
+from relay_models.records.run import single_cost, sum_costs
 
 __all__ = ["run_columns", "run_text", "run_words"]
 
@@ -24,6 +25,8 @@ def run_columns(record: RunRecord) -> dict[str, Any]:
     models: set[str] = set()
     tools: set[str] = set()
     reasons: set[str] = set()
+    costs: list[CostEstimate] = []
+    # Each attribute of each call is read once: this is a good part of what storing a run costs.
     for call in calls:
         kind = call.kind
         if kind == "llm":
@@ -34,22 +37,22 @@ def run_columns(record: RunRecord) -> dict[str, Any]:
             tools.add(call.name)
         if call.ended_at is None:
             unfinished += 1
-        if call.model_name is not None:
-            models.add(call.model_name)
-        if call.prompt_tokens is not None:
-            prompt = (prompt or 0) + call.prompt_tokens
-        if call.output_tokens is not None:
-            output = (output or 0) + call.output_tokens
-        if call.total_tokens is not None:
-            total = (total or 0) + call.total_tokens
-        response = call.annotated_response
-        if response is not None:
-            reason = response.finish_reason_text
-            if reason is not None:
+        if (model := call.model_name) is not None:
+            models.add(model)
+        if (tokens := call.prompt_tokens) is not None:
+            prompt = (prompt or 0) + tokens
+        if (tokens := call.output_tokens) is not None:
+            output = (output or 0) + tokens
+        if (tokens := call.total_tokens) is not None:
+            total = (total or 0) + tokens
+        if (response := call.annotated_response) is not None:
+            if (reason := response.finish_reason_text) is not None:
                 reasons.add(reason)
-            usage = response.usage
-            if usage is not None and usage.cache_read_tokens is not None:
-                cached = (cached or 0) + usage.cache_read_tokens
+            if (usage := response.usage) is not None:
+                if (tokens := usage.cache_read_tokens) is not None:
+                    cached = (cached or 0) + tokens
+                if (cost := usage.cost) is not None:
+                    costs.append(cost)
     columns: dict[str, Any] = {
         "agent_id": record.agent_id,
         "run_id": str(record.id),
@@ -75,9 +78,9 @@ def run_columns(record: RunRecord) -> dict[str, Any]:
     ):
         if number is not None:
             columns[name] = number
-    cost = record.cost
-    if cost is not None and math.isfinite(cost):
-        columns["cost"] = cost
+    known = single_cost(sum_costs(costs))
+    if known is not None and math.isfinite(known):
+        columns["cost"] = known
     return columns
 
 

@@ -122,17 +122,26 @@ class Record(BaseModel):
         Raises:
             InvalidRecordError: a value in it cannot be written as JSON, such as NaN; names the field's path.
         """
+        if not options:
+            return self._to_json().decode()
+        options.setdefault("exclude_unset", True)
         try:
-            if options:
-                options.setdefault("exclude_unset", True)
-                text = super().model_dump_json(**options)
-            else:
-                text = self.__pydantic_serializer__.to_json(self, exclude_unset=True).decode()
+            text = super().model_dump_json(**options)
         except ValueError as error:
             raise _unserializable(self, error) from None
         if "NaN" in text or "Infinity" in text:
             refuse_non_finite(self)
         return text
+
+    def _to_json(self, exclude: set[str] | None = None) -> bytes:
+        """The record as compact UTF-8 JSON, without the fields named in `exclude`; raises `InvalidRecordError`."""
+        try:
+            data = self.__pydantic_serializer__.to_json(self, exclude=exclude, exclude_unset=True)
+        except ValueError as error:
+            raise _unserializable(self, error) from None
+        if b"NaN" in data or b"Infinity" in data:
+            refuse_non_finite(self)
+        return data
 
 
 RecordType = TypeVar("RecordType")
@@ -165,21 +174,15 @@ def from_json(kind: type[RecordType], data: str | bytes) -> RecordType:
         raise invalid_record(error) from None
 
 
-def to_json(record: BaseModel | Iterable[BaseModel]) -> bytes:
+def to_json(record: Record | Iterable[Record]) -> bytes:
     """A record, or several as a JSON array, as compact UTF-8 JSON.
 
     Raises:
         InvalidRecordError: a value in it cannot be written as JSON; names the field's path.
     """
-    if not isinstance(record, BaseModel):
-        return b"[" + b",".join([to_json(item) for item in record]) + b"]"
-    try:
-        data = record.__pydantic_serializer__.to_json(record, exclude_unset=True)
-    except ValueError as error:
-        raise _unserializable(record, error) from None
-    if b"NaN" in data or b"Infinity" in data:
-        refuse_non_finite(record)
-    return data
+    if isinstance(record, Record):
+        return record._to_json()
+    return b"[" + b",".join([to_json(item) for item in record]) + b"]"
 
 
 def invalid_record(error: ValidationError) -> InvalidRecordError:

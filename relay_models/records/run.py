@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
+import msgspec
 from pydantic import Field
 
-from ._base import U32, Factories, OpenEnum, Record, uuid7
-from .llm import AnnotatedLlmRequest, AnnotatedLlmResponse
+from ._base import U32, Factories, OpenEnum, Record, from_json, refuse_non_finite, to_json, uuid7
+from .deferred import deferred_text, deferring, is_deferred
+from .llm import AnnotatedLlmRequest, AnnotatedLlmResponse, CostEstimate
 from .plan import MetadataEnvelope
 from .timestamp import Timestamp
 
-__all__ = ["CallKind", "CallRecord", "RunRecord"]
+__all__ = ["CallKind", "CallRecord", "RunRecord", "read_run"]
 
 
 class CallKind(OpenEnum):
@@ -46,6 +48,16 @@ class CallRecord(Record):
 
     _fresh: ClassVar[Factories] = {"started_at": Timestamp.now}
 
+    def _to_json(self, exclude: set[str] | None = None) -> bytes:
+        left_out = set(exclude or ())
+        members = []
+        for name in _DEFERRED:
+            text = deferred_text(self.__dict__.get(name))
+            if text is not None and name not in left_out:
+                left_out.add(name)
+                members.append(b'"%b":%b' % (name.encode(), text))
+        return _with_members(super()._to_json(left_out or None), members)
+
     @property
     def is_finished(self) -> bool:
         """Whether the call has ended."""
@@ -68,6 +80,12 @@ class CallRecord(Record):
         response = self.annotated_response
         return None if response is None or response.usage is None else response.usage.cache_read_tokens
 
+    @property
+    def cost(self) -> CostEstimate | None:
+        """What the call cost, where it is known."""
+        response = self.annotated_response
+        return None if response is None or response.usage is None else response.usage.cost
+
 
 class RunRecord(Record):
     """One run of an agent: a scope of type Agent, with the calls under it in the order in which they started."""
@@ -81,6 +99,13 @@ class RunRecord(Record):
     )
 
     _fresh: ClassVar[Factories] = {"id": uuid7, "calls": list, "started_at": Timestamp.now}
+
+    def _to_json(self, exclude: set[str] | None = None) -> bytes:
+        calls = self.calls
+        if exclude is None and _any_deferred(calls) and all(isinstance(call, CallRecord) for call in calls):
+            array = b'"calls":[%b]' % b",".join([to_json(call) for call in calls])
+            return _with_members(super()._to_json({"calls"}), [array])
+        return super()._to_json(exclude)
 
     @property
     def is_finished(self) -> bool:
@@ -150,21 +175,12 @@ class RunRecord(Record):
     @property
     def costs(self) -> dict[str, float]:
         """What the calls cost, by currency; empty when no cost is known."""
-        costs: dict[str, float] = {}
-        for call in self.calls:
-            response = call.annotated_response
-            cost = None if response is None or response.usage is None else response.usage.cost
-            amount = None if cost is None else cost.amount
-            if cost is not None and amount is not None:
-                currency = cost.currency.upper()
-                costs[currency] = costs.get(currency, 0.0) + amount
-        return costs
+        return sum_costs(call.cost for call in self.calls)
 
     @property
     def cost(self) -> float | None:
         """What the calls cost together; None when no cost is known, or when they are in several currencies."""
-        costs = self.costs
-        return next(iter(costs.values())) if len(costs) == 1 else None
+        return single_cost(self.costs)
 
     @property
     def texts(self) -> list[str]:
@@ -182,6 +198,88 @@ class RunRecord(Record):
         from relay_models.timeline import Timeline
 
         return Timeline(self)._repr_html_()
+
+
+def sum_costs(costs: Iterable[CostEstimate | None]) -> dict[str, float]:
+    """Sums by currency of the costs that are known."""
+    sums: dict[str, float] = {}
+    for cost in costs:
+        amount = None if cost is None else cost.amount
+        if cost is not None and amount is not None:
+            currency = cost.currency.upper()
+            sums[currency] = sums.get(currency, 0.0) + amount
+    return sums
+
+
+def single_cost(costs: Mapping[str, float]) -> float | None:
+    """The one sum, or None where there is none or they are of several currencies."""
+    return next(iter(costs.values())) if len(costs) == 1 else None
+
+
+def read_run(data: str | bytes, *, whole_responses: bool = False) -> RunRecord:
+    """Read a run from JSON; requests and responses stay text until somebody looks at them (see `deferred`).
+
+    That they are JSON is checked at once; whether they are what their fields say, when they are looked at.
+
+    Args:
+        data: JSON text, UTF-8 when bytes.
+        whole_responses: read the responses at once, for somebody who is going to look at them.
+
+    Raises:
+        InvalidRecordError: it is no JSON, or a value is not what its field says; names the field's path.
+    """
+    try:
+        members = _read_members(data if isinstance(data, str) else str(data, "utf-8"))
+        calls = _read_calls(members["calls"])
+    except (ValueError, KeyError, RecursionError, msgspec.MsgspecError):
+        # Pydantic tells what is wrong with it, or reads what is only unusual: NaN, which is no JSON, or a deep nesting.
+        run = from_json(RunRecord, data)
+        refuse_non_finite(run)
+        return run
+    names = ("annotated_request",) if whole_responses else tuple(_DEFERRED)
+    deferred: list[tuple[int, str, bytes]] = []
+    for place, call in enumerate(calls):
+        for name in names:
+            if name in call:
+                text = bytes(call[name])
+                if text[0] == _BRACE:
+                    del call[name]
+                    deferred.append((place, name, text))
+    run = from_json(RunRecord, _write_members({**members, "calls": calls}))
+    read_calls = run.calls
+    for place, name, text in deferred:
+        record = read_calls[place]
+        record.__dict__[name] = _DEFERRED[name](text)
+        record.__pydantic_fields_set__.add(name)
+    return run
+
+
+_BRACE = ord("{")
+_DEFERRED: dict[str, Callable[[bytes], Record]] = {
+    "annotated_request": deferring(AnnotatedLlmRequest),
+    "annotated_response": deferring(AnnotatedLlmResponse),
+}
+_read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_read_calls = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
+_write_members = msgspec.json.Encoder().encode
+
+
+def _any_deferred(calls: list[CallRecord]) -> bool:
+    for call in calls:
+        values = getattr(call, "__dict__", _NOTHING)
+        if is_deferred(values.get("annotated_request")) or is_deferred(values.get("annotated_response")):
+            return True
+    return False
+
+
+_NOTHING: dict[str, Any] = {}
+
+
+def _with_members(record: bytes, members: list[bytes]) -> bytes:
+    """The JSON object `record` with some members more."""
+    if not members:
+        return record
+    return b"%b,%b}" % (record[:-1], b",".join(members)) if len(record) > 2 else b"{%b}" % b",".join(members)
 
 
 def _distinct(values: Iterable[str | None]) -> list[str]:

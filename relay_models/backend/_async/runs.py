@@ -28,7 +28,7 @@ from relay_models.errors import (
     RelayModelsError,
 )
 from relay_models.query.replies import check_complete
-from relay_models.records import RunRecord
+from relay_models.records import RunRecord, read_run
 
 __all__ = ["Runs"]
 
@@ -151,7 +151,7 @@ class Runs(BackendBase):
         reply = await self._link.execute("JSON.GET", key, "$.record")
         try:
             text = decode_body(reply)
-            return None if text is None else RunRecord.model_validate_json(text)
+            return None if text is None else read_run(text)
         except ValueError as error:
             raise _corrupt(key, error) from None
 
@@ -264,7 +264,7 @@ class Runs(BackendBase):
                     if isinstance(text, Exception):
                         raise text
                     if text is not None:
-                        runs.append(RunRecord.model_validate_json(text))
+                        runs.append(read_run(text))
                 except ValueError as error:
                     corrupt.append(_corrupt(row.key, error))
         return texts
@@ -330,7 +330,7 @@ async def _until_failure(records: AnyIterable[Any], failures: list[Exception]) -
 
 
 def _record_of(held: RunRecord | bytes) -> RunRecord:
-    return RunRecord.model_validate_json(held) if isinstance(held, bytes) else held
+    return read_run(held, whole_responses=True) if isinstance(held, bytes) else held
 
 
 def _corrupt(key: bytes, reason: Exception) -> CorruptDocumentError:

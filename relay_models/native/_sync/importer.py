@@ -22,7 +22,6 @@ from relay_models.native._sync.source import IDS_PER_PAGE, NativeSource
 from relay_models.native.checkpoints import Checkpoint, checkpoint_key
 from relay_models.native.layout import DEFAULT_PREFIX, NativeKey
 from relay_models.native.reports import ImportReport
-from relay_models.records import to_json
 
 __all__ = ["Importer", "import_native"]
 
@@ -223,9 +222,7 @@ class Importer:
                     report.missing += 1
                     continue
                 try:
-                    record = read_run(agent_id, run_id, text)
-                    if b"NaN" in text or b"Infinity" in text:
-                        text = to_json(record)  # refuses what is no JSON, unless the words are in a text
+                    record = read_run(agent_id, run_id, text, whole_responses=True)
                 except InvalidRecordError as error:
                     bad.append(run_id)
                     report.refuse(self.source.keys.run(agent_id, run_id), str(error))

@@ -20,7 +20,7 @@ from relay_models.backend._io_sync import CONNECTIONS, BlockingConnectionPool, R
 from relay_models.backend._urls import parse_target, scrub, target_of_client
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 from relay_models.native.layout import DEFAULT_PREFIX, RECORD_TYPES, NativeKey, NativeKeys
-from relay_models.records import RunRecord, from_json
+from relay_models.records import RunRecord, from_json, read_run
 
 __all__ = ["NativeSource", "native_link"]
 
@@ -170,9 +170,11 @@ class NativeSource:
         (text,) = self.texts([key])
         return None if text is None else self.read(NativeKey(kind, agent_id), text)
 
-    def read_run(self, agent_id: str, run_id: str, text: Any) -> RunRecord:
+    def read_run(self, agent_id: str, run_id: str, text: Any, *, whole_responses: bool = False) -> RunRecord:
         """The run in a value; InvalidRecordError when it is none, or another one than its key says."""
-        record: RunRecord = self.read(NativeKey("run", agent_id, run_id), text)
+        if isinstance(text, Exception):
+            raise text
+        record = read_run(text, whole_responses=whole_responses)
         if record.agent_id != agent_id or str(record.id) != run_id:
             try:
                 same = record.agent_id == agent_id and record.id == UUID(run_id)

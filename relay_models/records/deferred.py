@@ -1,0 +1,116 @@
+"""Parts of a record that stay JSON text until somebody looks at them.
+
+An agent's prompts and answers are most of a run's bytes and nearly all of its objects, and most readers of a list of
+runs never look at them. Such a part is an object of the right type from the start, but an empty one that holds its
+text; whoever touches it (an attribute, a comparison, pydantic's own serialisation) makes it an ordinary one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ._base import Record, from_json
+
+__all__ = ["deferred_text", "deferring", "is_deferred"]
+
+RecordType = TypeVar("RecordType", bound=Record)
+
+_get, _set = object.__getattribute__, object.__setattr__
+_deferred: dict[type, type[Record]] = {}
+# Held while one thread reads a text, so that no other replaces what the first has given out.
+_lock = threading.RLock()
+# What Python looks up on the type, past __getattribute__.
+_LOOKED_UP_ON_TYPES = ("__copy__", "__deepcopy__", "__eq__", "__iter__", "__replace__", "__rich_repr__", "__str__")
+
+
+def deferring(kind: type[RecordType]) -> Callable[[bytes], RecordType]:
+    """What makes records of the type `kind` that are read from their JSON text when they are first touched.
+
+    The text must be one JSON object; whether it is a valid `kind` shows when it is touched, as `InvalidRecordError`.
+    """
+    cls: Any = _class_for(kind)
+    new, put = object.__new__, object.__setattr__
+
+    def defer(text: bytes) -> RecordType:
+        made: RecordType = new(cls)
+        # The place of private attributes, which records have none of, until it is read.
+        put(made, "__pydantic_private__", text)
+        return made
+
+    return defer
+
+
+def is_deferred(value: object) -> bool:
+    """Whether nobody has touched a record yet."""
+    return type(value) in _deferred
+
+
+def deferred_text(value: object) -> bytes | None:
+    """The text of a record that nobody has touched yet; None for anything else."""
+    if not is_deferred(value):
+        return None
+    text = _get(value, "__pydantic_private__")
+    return text if isinstance(text, bytes) else None  # another thread has just read it
+
+
+def _read(self: Any) -> Any:
+    """Turn a deferred record into an ordinary one, in its place."""
+    with _lock:
+        kind = _deferred.get(type(self))
+        if kind is not None:
+            made = from_json(kind, _get(self, "__pydantic_private__"))
+            for name in ("__dict__", "__pydantic_extra__", "__pydantic_fields_set__", "__pydantic_private__"):
+                _set(self, name, _get(made, name))
+            _set(self, "__class__", kind)
+    return self
+
+
+def _class_for(kind: type[Record]) -> type[Record]:
+    """The subclass whose objects are not read yet. It differs in nothing that an object holds, so they can leave it."""
+
+    def getattribute(self: Any, name: str) -> Any:
+        return getattr(_read(self), name)
+
+    def setattribute(self: Any, name: str, value: Any) -> None:
+        setattr(_read(self), name, value)
+
+    def delattribute(self: Any, name: str) -> None:
+        delattr(_read(self), name)
+
+    def represent(self: Any) -> str:
+        try:
+            return repr(_read(self))
+        except ValueError as error:
+            return f"<{kind.__name__} that cannot be read: {error}>"
+
+    def forward(name: str) -> Any:
+        return lambda self, *args: getattr(kind, name)(_read(self), *args)
+
+    namespace: dict[str, Any] = {
+        "__module__": kind.__module__,
+        "__qualname__": kind.__qualname__,
+        "__doc__": kind.__doc__,
+        "__getattribute__": getattribute,
+        "__setattr__": setattribute,
+        "__delattr__": delattribute,
+        "__repr__": represent,
+        "__hash__": None,
+        **{name: forward(name) for name in _LOOKED_UP_ON_TYPES if hasattr(kind, name)},
+    }
+    # Made by `type`, past pydantic's metaclass: the class has its base's fields and validator, not some of its own.
+    made: type[Record] = type.__new__(type(kind), kind.__name__, (kind,), namespace)
+    _deferred[made] = kind
+    return made
+
+
+def _forget_lock() -> None:
+    """After a fork the lock may be held by a thread that is gone."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)
