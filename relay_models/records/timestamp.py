@@ -189,6 +189,7 @@ class Timestamp:
 
 _new = object.__new__
 _set = object.__setattr__
+_set_text = Timestamp.__dict__["_text"].__set__
 _parse_datetime = datetime.fromisoformat
 
 
@@ -236,7 +237,7 @@ def _from_text(text: str) -> Timestamp:
             pass
         else:
             stamp = _new(Timestamp)
-            _set(stamp, "_text", text)
+            _set_text(stamp, text)
             return stamp
     try:
         return Timestamp(text)
