@@ -167,7 +167,7 @@ class Benchmark:
                     pipe.execute_command("JSON.GET", key)
                 self.documents = [bytes(document) for document in pipe.execute()]
                 self.texts = [run.model_dump_json().encode() for run in self.runs]
-                # Or the garbage collector would walk over these millions of objects again and again, in every way's time.
+                # Or the collector would walk over these millions of objects again and again, in every way's time.
                 gc.collect()
                 gc.freeze()
                 for _ in range(self.rounds):

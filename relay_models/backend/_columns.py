@@ -24,7 +24,7 @@ def column_changes(kind: str, keys: Keys, key: bytes, document: dict[str, Any], 
     if not isinstance(body, str):
         raise ValueError("it has no record text")
     if kind == "run":
-        encoded = merge_run(read_run(body, whole_responses=True), 0, text=text)
+        encoded = merge_run(read_run(body), 0, text=text)
     else:
         encoded = encode_artifact(kind, keys.split(kind, key), decode_artifact(kind, body), 0)
     wanted: dict[str, Any] = from_json(encoded)

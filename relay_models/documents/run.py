@@ -104,7 +104,7 @@ class Run(Document, index=True):
         Raises `InvalidRecordError` where the stored text is no run.
         """
         if self._record is None and self.record_json is not None:
-            self._record = read_run(self.record_json)
+            self._record = read_run(self.record_json, defer_responses=True)
         return self._record  # type: ignore[no-any-return]
 
     @classmethod

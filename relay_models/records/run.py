@@ -216,14 +216,14 @@ def single_cost(costs: Mapping[str, float]) -> float | None:
     return next(iter(costs.values())) if len(costs) == 1 else None
 
 
-def read_run(data: str | bytes, *, whole_responses: bool = False) -> RunRecord:
-    """Read a run from JSON; requests and responses stay text until somebody looks at them (see `deferred`).
+def read_run(data: str | bytes, *, defer_responses: bool = False) -> RunRecord:
+    """Read a run from JSON, whose requests stay text until somebody looks at them (see `deferred`).
 
     That they are JSON is checked at once; whether they are what their fields say, when they are looked at.
 
     Args:
         data: JSON text, UTF-8 when bytes.
-        whole_responses: read the responses at once, for somebody who is going to look at them.
+        defer_responses: keep the responses as text as well, for somebody who may not look at them.
 
     Raises:
         InvalidRecordError: it is no JSON, or a value is not what its field says; names the field's path.
@@ -236,10 +236,9 @@ def read_run(data: str | bytes, *, whole_responses: bool = False) -> RunRecord:
         run = from_json(RunRecord, data)
         refuse_non_finite(run)
         return run
-    names = ("annotated_request",) if whole_responses else tuple(_DEFERRED)
     deferred: list[tuple[int, str, bytes]] = []
     for place, call in enumerate(calls):
-        for name in names:
+        for name in _DEFERRED if defer_responses else _REQUESTS:
             if name in call:
                 text = bytes(call[name])
                 if text[0] == _BRACE:
@@ -259,6 +258,7 @@ _DEFERRED: dict[str, Callable[[bytes], Record]] = {
     "annotated_request": deferring(AnnotatedLlmRequest),
     "annotated_response": deferring(AnnotatedLlmResponse),
 }
+_REQUESTS = ("annotated_request",)
 _read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _read_calls = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 _write_members = msgspec.json.Encoder().encode

@@ -54,7 +54,7 @@ def test_reads_and_writes_what_a_whole_reading_does(value: Any) -> None:
     assert whole == read_run(text)
     assert read_run(text).model_dump(mode="json") == value
     assert TypeAdapter(list[RunRecord]).dump_python([read_run(text)], exclude_unset=True, mode="json") == [value]
-    assert json.loads(to_json(read_run(text, whole_responses=True))) == value
+    assert json.loads(to_json(read_run(text, defer_responses=True))) == value
 
 
 def test_every_run_of_the_capture(capture: list[dict[str, Any]]) -> None:

@@ -154,7 +154,7 @@ class Runs(BackendBase):
         reply = self._link.execute("JSON.GET", key, "$.record")
         try:
             text = decode_body(reply)
-            return None if text is None else read_run(text)
+            return None if text is None else read_run(text, defer_responses=True)
         except ValueError as error:
             raise _corrupt(key, error) from None
 
@@ -267,7 +267,7 @@ class Runs(BackendBase):
                     if isinstance(text, Exception):
                         raise text
                     if text is not None:
-                        runs.append(read_run(text))
+                        runs.append(read_run(text, defer_responses=True))
                 except ValueError as error:
                     corrupt.append(_corrupt(row.key, error))
         return texts
@@ -333,7 +333,7 @@ def _until_failure(records: AnyIterable[Any], failures: list[Exception]) -> Iter
 
 
 def _record_of(held: RunRecord | bytes) -> RunRecord:
-    return read_run(held, whole_responses=True) if isinstance(held, bytes) else held
+    return read_run(held) if isinstance(held, bytes) else held
 
 
 def _corrupt(key: bytes, reason: Exception) -> CorruptDocumentError:

@@ -222,7 +222,7 @@ class Importer:
                     report.missing += 1
                     continue
                 try:
-                    record = read_run(agent_id, run_id, text, whole_responses=True)
+                    record = read_run(agent_id, run_id, text)
                 except InvalidRecordError as error:
                     bad.append(run_id)
                     report.refuse(self.source.keys.run(agent_id, run_id), str(error))
