@@ -73,7 +73,7 @@ class Run(Document, index=True):
     cost: Column[float | None] = column(
         Kind.NUMBER,
         "Sum over the calls that tell it (RunRecord.calls[].annotated_response.usage.cost); none where no call does or "
-        "they are in several currencies.",
+        "they are in several currencies. Kept to 15 significant digits.",
         unit="currency",
         default=None,
     )

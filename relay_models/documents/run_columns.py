@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from relay_models.query.values import rounded
 from relay_models.query.words import words_of, words_text
 from relay_models.records import CostEstimate, RunRecord
 from relay_models.records.run import single_cost, sum_costs
@@ -80,7 +81,7 @@ def run_columns(record: RunRecord) -> dict[str, Any]:
             columns[name] = number
     known = single_cost(sum_costs(costs))
     if known is not None and math.isfinite(known):
-        columns["cost"] = known
+        columns["cost"] = rounded(known)
     return columns
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .columns import Column
     from .expression import Expression
 
-__all__ = ["datetime_of", "microseconds_of", "plain_value", "tag_value"]
+__all__ = ["datetime_of", "microseconds_of", "plain_value", "rounded", "tag_value"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -36,6 +36,17 @@ def datetime_of(microseconds: int) -> datetime:
         return _EPOCH + timedelta(microseconds=microseconds)
     except OverflowError:
         return datetime.max.replace(tzinfo=UTC) if microseconds > 0 else datetime.min.replace(tzinfo=UTC)
+
+
+def rounded(value: float) -> float:
+    """What a column of floats keeps of one: 15 significant digits, none past the 22nd decimal.
+
+    RedisJSON reads more digits than these inexactly, so that an index would not find a value that has them. It also
+    takes away what sums leave behind: 0.1 + 0.2 is 0.3.
+    """
+    if abs(value) < 1e-7:
+        return round(value, 22)
+    return float(f"{value:.15g}")
 
 
 def tag_value(column: Column[Any], value: Any, operator: str) -> str:
@@ -98,4 +109,4 @@ def _number(column: Column[Any], operator: str, value: Any) -> int | float:
             f"{column!r} ({column.kind}): {operator} takes {wanted.get(column.kind, 'a number')}, "
             f"not {value!r} ({type(value).__name__})"
         )
-    return value
+    return rounded(value) if column.kind == "number" and isinstance(value, float) else value

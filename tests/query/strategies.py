@@ -46,7 +46,7 @@ def calls(draw: st.DrawFn) -> CallRecord:
         if draw(st.booleans()):
             usage["cache_read_tokens"] = draw(st.sampled_from([0, 3, 2**53 + 1, 2**64 - 1]))
         if draw(st.booleans()):
-            total = draw(st.sampled_from([0.0, 0.1, 1e-7, 0.30000000000000004, 1e300]))
+            total = draw(st.sampled_from([0.0, 0.1, 1e-7, 0.30000000000000004, 1e300]) | st.floats(0, 1e6))
             usage["cost"] = {"total": total, "currency": "USD", "source": "model_pricing"}
         response = {
             "usage": Usage.model_validate(usage),
