@@ -60,7 +60,7 @@ def encode_artifact(kind: str, agent_id: str, record: Any, now_us: int) -> bytes
     """
     columns = artifact_columns(kind, agent_id, record)
     row = _row(ARTIFACTS[kind], columns)
-    document = {"pk": agent_id, **_escaped(columns), "updated_at": now_us, "row": row}
+    document = {"pk": agent_id, **_escaped(columns, row), "updated_at": now_us, "row": row}
     return _dump({**document, "record": record_json(record).decode()})
 
 
@@ -71,7 +71,8 @@ def _run(record: RunRecord, text: bool, body: bytes | None = None) -> dict[str, 
         body = record_json(record)
     columns = run_columns(record)
     row = _row(Run, columns)
-    document: dict[str, Any] = {"pk": f"{record.agent_id}:{columns['run_id']}", **_escaped(columns), "row": row}
+    pk = f"{record.agent_id}:{columns['run_id']}"
+    document: dict[str, Any] = {"pk": pk, **_escaped(columns, row), "row": row}
     if text:
         words = run_text(record)
         if words:
@@ -91,13 +92,16 @@ def _row(document: type[Document], columns: dict[str, Any]) -> str:
         raise InvalidRecordError(f"the record cannot be stored as JSON: {error}") from None
 
 
-def _escaped(columns: dict[str, Any]) -> dict[str, Any]:
+def _escaped(columns: dict[str, Any], row: str) -> dict[str, Any]:
+    """The columns as the document has them; `row`, all of them as JSON text, shows if there is anything to do."""
+    if escape_tag(row) != row or "\\u0000" in row:
+        for name, value in columns.items():
+            if isinstance(value, str):
+                columns[name] = escape_tag(value)
+            elif isinstance(value, list):
+                columns[name] = [escape_tag(text) for text in value]
     for name, value in columns.items():
-        if isinstance(value, str):
-            columns[name] = escape_tag(value)
-        elif isinstance(value, list):
-            columns[name] = [escape_tag(text) for text in value]
-        elif isinstance(value, int) and value > _GREATEST:
+        if type(value) is int and value > _GREATEST:
             columns[name] = float(value)
     return columns
 

@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 
 from ._base import Record, from_json
 
-__all__ = ["deferred_text", "deferring", "is_deferred"]
+__all__ = ["DEFERRED", "deferred_text", "deferring"]
 
 RecordType = TypeVar("RecordType", bound=Record)
 
 _get, _set = object.__getattribute__, object.__setattr__
-_deferred: dict[type, type[Record]] = {}
+DEFERRED: dict[type, type[Record]] = {}
+"""The types of records that nobody has touched yet, and the types that they become."""
+
 # Held while one thread reads a text, so that no other replaces what the first has given out.
 _lock = threading.RLock()
 # What Python looks up on the type, past __getattribute__.
@@ -43,14 +45,9 @@ def deferring(kind: type[RecordType]) -> Callable[[bytes], RecordType]:
     return defer
 
 
-def is_deferred(value: object) -> bool:
-    """Whether nobody has touched a record yet."""
-    return type(value) in _deferred
-
-
 def deferred_text(value: object) -> bytes | None:
     """The text of a record that nobody has touched yet; None for anything else."""
-    if not is_deferred(value):
+    if type(value) not in DEFERRED:
         return None
     text = _get(value, "__pydantic_private__")
     return text if isinstance(text, bytes) else None  # another thread has just read it
@@ -59,7 +56,7 @@ def deferred_text(value: object) -> bytes | None:
 def _read(self: Any) -> Any:
     """Turn a deferred record into an ordinary one, in its place."""
     with _lock:
-        kind = _deferred.get(type(self))
+        kind = DEFERRED.get(type(self))
         if kind is not None:
             made = from_json(kind, _get(self, "__pydantic_private__"))
             for name in ("__dict__", "__pydantic_extra__", "__pydantic_fields_set__", "__pydantic_private__"):
@@ -102,7 +99,7 @@ def _class_for(kind: type[Record]) -> type[Record]:
     }
     # Made by `type`, past pydantic's metaclass: the class has its base's fields and validator, not some of its own.
     made: type[Record] = type.__new__(type(kind), kind.__name__, (kind,), namespace)
-    _deferred[made] = kind
+    DEFERRED[made] = kind
     return made
 
 

@@ -11,7 +11,7 @@ import msgspec
 from pydantic import Field
 
 from ._base import U32, Factories, OpenEnum, Record, from_json, refuse_non_finite, to_json, uuid7
-from .deferred import deferred_text, deferring, is_deferred
+from .deferred import DEFERRED, deferred_text, deferring
 from .llm import AnnotatedLlmRequest, AnnotatedLlmResponse, CostEstimate
 from .plan import MetadataEnvelope
 from .timestamp import Timestamp
@@ -267,7 +267,7 @@ _write_members = msgspec.json.Encoder().encode
 def _any_deferred(calls: list[CallRecord]) -> bool:
     for call in calls:
         values = getattr(call, "__dict__", _NOTHING)
-        if is_deferred(values.get("annotated_request")) or is_deferred(values.get("annotated_response")):
+        if type(values.get("annotated_request")) in DEFERRED or type(values.get("annotated_response")) in DEFERRED:
             return True
     return False
 

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from relay_models.errors import InvalidRecordError
 from relay_models.records import AnnotatedLlmRequest, CallRecord, RunRecord, read_run, to_json
-from relay_models.records.deferred import is_deferred
+from relay_models.records.deferred import deferred_text
 from tests.records import strategies
 from tests.records.test_round_trip import exactly
 
@@ -39,7 +39,7 @@ TEXT = json.dumps(RUN)
 def request(text: str = TEXT) -> AnnotatedLlmRequest:
     """A request that nobody has touched."""
     found = read_run(text).calls[0].__dict__["annotated_request"]
-    assert is_deferred(found)
+    assert deferred_text(found) is not None
     return found  # type: ignore[no-any-return]
 
 
@@ -104,9 +104,9 @@ def test_copies_are_ordinary(twin: Callable[[Any], Any]) -> None:
 def test_becomes_ordinary_when_touched(touch: Callable[[Any], Any]) -> None:
     touched, whole = request(), AnnotatedLlmRequest.model_validate(CALL["annotated_request"])
     assert isinstance(touched, AnnotatedLlmRequest)
-    assert is_deferred(touched)
+    assert deferred_text(touched) is not None
     assert touch(touched) == touch(whole)
-    assert not is_deferred(touched)
+    assert deferred_text(touched) is None
     assert touched == whole
 
 
