@@ -31,7 +31,19 @@ _states: weakref.WeakSet[EngineState] = weakref.WeakSet()
 # The commands of the search module that change no index.
 READING = frozenset(
     f"FT.{name}"
-    for name in ("SEARCH", "AGGREGATE", "CURSOR", "INFO", "_LIST", "TAGVALS", "EXPLAIN", "EXPLAINCLI", "PROFILE")
+    for name in (
+        "SEARCH",
+        "AGGREGATE",
+        "CURSOR",
+        "INFO",
+        "_LIST",
+        "TAGVALS",
+        "EXPLAIN",
+        "EXPLAINCLI",
+        "PROFILE",
+        "SYNDUMP",
+        "DICTDUMP",
+    )
 )
 
 # What the redo log may hold before a transaction takes it in.

@@ -17,6 +17,7 @@ from fakeredis._socket import AsyncFakeSocket
 
 from relay_models.embedded.errors import ServerClosedError
 from relay_models.embedded.protocol import (
+    PlainReply,
     ProtocolError,
     PushReply,
     Request,
@@ -39,7 +40,9 @@ UNFINISHED_LIMIT: Final = 2 * 1024 * 1024 * 1024
 PUSH_LIMIT: Final = 32 * 1024 * 1024
 MAX_CLIENTS: Final = 10_000
 
-SET_REPLIES: Final = frozenset(("smembers", "sinter", "sunion", "sdiff"))
+SET_REPLIES: Final = frozenset(
+    ("smembers", "sinter", "sunion", "sdiff", "spop", "ft._list", "ft.tagvals", "ft.dictdump")
+)
 WITHOUT_LOGIN: Final = frozenset(("auth", "hello", "quit", "reset"))
 
 
@@ -75,8 +78,10 @@ class TcpSocket(CommandRunner, AsyncFakeSocket):
 
     def _run_command(self, func: Any, sig: Any, args: list[Any], from_script: bool) -> Any:
         result = super()._run_command(func, sig, args, from_script)
-        if type(result) is list and not from_script and sig.name in SET_REPLIES:
-            return SetReply(result)
+        if sig.name in SET_REPLIES and not from_script:
+            plain = result.value if type(result) is PlainReply else result
+            if type(plain) is list:
+                return SetReply(plain)
         return result
 
     def _decode_result(self, result: Any) -> Any:

@@ -48,14 +48,17 @@ class Pipeline:
         settings: Settings,
         request: Request,
         steps: list[Step],
+        trace: Callable[[str, Iterator[Row]], Iterator[Row]] | None = None,
     ) -> None:
+        """`trace` is given the rows of each step, with the step's name in FT.PROFILE, and passes them on."""
+        self._trace = trace
         self._connection = connection
         self._spec = spec
         self._documents = documents
         self._settings = settings
         self.request = request
         self._reader = Reader(spec, documents, request.dialect)
-        self._selection = Selection(connection, spec, settings, request)
+        self.selection = Selection(connection, spec, settings, request)
         self.total = 0
         # The properties in the order in which replies name them, and the ones that count as known.
         self._order: dict[bytes, None] = {}
@@ -227,19 +230,25 @@ class Pipeline:
 
     def _run(self) -> Iterator[Row]:
         rows = self._ordered_read() if self._first else self._documents_read()
+        if self._trace is None:
+            for later in self._later:
+                rows = later(rows)
+            return rows
+        rows = self._trace("Index", rows)
         for later in self._later:
-            rows = later(rows)
+            function = getattr(later, "func", later)
+            rows = self._trace(_STEP_NAMES[function.__name__], later(rows))
         return rows
 
     def _documents_read(self) -> Iterator[Row]:
-        if self._selection.empty:
+        if self.selection.empty:
             return
         scored = self._scored() if self.request.add_scores else None
         last = -1
-        if self._selection.condition != "1":
-            self._selection.condition = f"({self._selection.condition}) AND d.docid > ?"
+        if self.selection.condition != "1":
+            self.selection.condition = f"({self.selection.condition}) AND d.docid > ?"
         else:
-            self._selection.condition = "d.docid > ?"
+            self.selection.condition = "d.docid > ?"
         while True:
             # In chunks, so that a cursor that is read on later does not keep a statement open.
             chunk = self._chunk("ORDER BY d.docid LIMIT ?", last, _CHUNK)
@@ -255,13 +264,13 @@ class Pipeline:
 
     def _ordered_read(self) -> Iterator[Row]:
         """The rows in the order of the keys, read as far as they are asked for."""
-        if self._selection.empty:
+        if self.selection.empty:
             return
         column = sort_column(self._first[0][0])
         assert column is not None
-        self._selection.combine(column)
-        self.total = self._selection.count()
-        self._selection.tables.prepare_sort(self._connection, self._spec, self._first[0][0])
+        self.selection.combine(column)
+        self.total = self.selection.count()
+        self.selection.tables.prepare_sort(self._connection, self._spec, self._first[0][0])
         order = [f"d.{sort_column(field)} {'ASC NULLS LAST' if up else 'DESC'}" for field, up in self._first]
         order.append("d.docid" if self._first[-1][1] else "d.docid DESC")
         tail = f"ORDER BY {', '.join(order)} LIMIT ? OFFSET ?"
@@ -282,7 +291,7 @@ class Pipeline:
         """Number, key and columns of rows, all read at once so that no statement stays open."""
         names = list(self._columns)
         columns = "".join(f", d.{column}" for column in self._columns.values())
-        found = self._selection.rows(f"d.docid, d.key{columns}", tail, arguments)
+        found = self.selection.rows(f"d.docid, d.key{columns}", tail, arguments)
         return [
             (docid, key, {name: value for name, value in zip(names, values, strict=True) if value is not None})
             for docid, key, *values in found
@@ -316,7 +325,7 @@ class Pipeline:
     def _scored(self) -> dict[int, float]:
         from relay_models.embedded.search.scoring import scores
 
-        return {docid: score for docid, _, score in scores(self._selection, self.request)}
+        return {docid: score for docid, _, score in scores(self.selection, self.request)}
 
     def _grouped(self, by: list[bytes], reducers: list[Reducer], rows: Iterator[Row]) -> Iterator[Row]:
         groups: dict[object, tuple[list[Value], list[Accumulator]]] = {}
@@ -354,6 +363,16 @@ class Pipeline:
             names = dict.fromkeys((*self._order, *row))
         return [(name, row[name]) for name in names if name in row and name not in self._hidden]
 
+
+_STEP_NAMES = {
+    "_applied": "Projector",
+    "_filtered": "Filter",
+    "_grouped": "Grouper",
+    "_sorted": "Sorter",
+    "_first_rows": "Sorter",
+    "_paged": "Pager/Limiter",
+    "_counted": "Counter",
+}
 
 _PLAIN = (bytes, float, type(None))
 

@@ -77,6 +77,12 @@ class Arguments:
         self.position += 1
         return value
 
+    def rest(self) -> list[bytes]:
+        """All arguments that are left."""
+        rest = self.values[self.position :]
+        self.position = len(self.values)
+        return rest
+
     def accept(self, word: bytes) -> bool:
         """Take the next argument if it is this upper-case word, in any case."""
         if self.position < len(self.values) and self.values[self.position].upper() == word:

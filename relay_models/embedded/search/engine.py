@@ -12,7 +12,8 @@ from fakeredis._helpers import OK
 from relay_models.embedded.search.aggregate import Pipeline, shape
 from relay_models.embedded.search.args import Arguments, display, parse_integer
 from relay_models.embedded.search.cursors import Cursor, Cursors
-from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.dictionaries import Dictionaries
+from relay_models.embedded.search.errors import SearchError, UnsupportedError
 from relay_models.embedded.search.explain import explain
 from relay_models.embedded.search.expressions import parse_expression
 from relay_models.embedded.search.indexer import Indexer, Unfit
@@ -20,17 +21,22 @@ from relay_models.embedded.search.info import describe
 from relay_models.embedded.search.paths import check_path
 from relay_models.embedded.search.plan import read_aggregate
 from relay_models.embedded.search.planner import wildcard_regex
+from relay_models.embedded.search.profile import Stopwatch, profile
 from relay_models.embedded.search.rule import passes
 from relay_models.embedded.search.schema import FieldType, IndexSpec, parse_fields, parse_index
-from relay_models.embedded.search.search import read_search, search
+from relay_models.embedded.search.search import Search, read_search, search
 from relay_models.embedded.search.select import Selection
 from relay_models.embedded.search.settings import Settings
 from relay_models.embedded.search.tables import Tables, value_column
+from relay_models.embedded.search.tokenizer import fold
 from relay_models.embedded.search.values import Documents
 
 __all__ = ["SearchEngine", "SearchError"]
 
 Command = Callable[["SearchEngine", Arguments, int], Any]
+
+MAXIMUM_REFUSED = 1000
+"""Of so many indexes that could not be made the reason is remembered."""
 
 _FORMAT = 1
 """The number of this layout of tables; kept with the indexes."""
@@ -59,6 +65,7 @@ class SearchEngine:
         self.cursors = Cursors()
         connection.execute("CREATE TABLE IF NOT EXISTS ft_indexes (number INTEGER PRIMARY KEY, spec TEXT NOT NULL)")
         connection.execute("CREATE TABLE IF NOT EXISTS ft_aliases (name BLOB PRIMARY KEY, number INTEGER NOT NULL)")
+        self._dictionaries = Dictionaries(connection)
         connection.create_function("ft_fits", 2, _fits, deterministic=True)
         connection.create_function("ft_bytes", 1, bytes.fromhex, deterministic=True)
         self._indexes: dict[bytes, _Index] = {}
@@ -70,6 +77,8 @@ class SearchEngine:
         aliases = connection.execute("SELECT name, number FROM ft_aliases").fetchall()
         self._used: dict[bytes, float] = {}
         """When each TEMPORARY index was last used (monotonic)."""
+        self._refused: dict[bytes, str] = {}
+        """Why the latest indexes that are not there were not made, where that is something the engine lacks."""
         self._aliases: dict[bytes, bytes] = {name: names[number] for name, number in aliases if number in names}
 
     # Following the keyspace
@@ -104,7 +113,9 @@ class SearchEngine:
             self._save(index)
 
     def flushed(self) -> None:
-        """Database 0 was emptied: no index is left, as on the real server."""
+        """Database 0 was emptied: no index and no dictionary is left, as on the real server."""
+        self._dictionaries.clear()
+        self._refused.clear()
         for index in list(self._indexes.values()):
             self._drop(index)
 
@@ -145,7 +156,8 @@ class SearchEngine:
     def index(self, name: bytes) -> _Index:
         index = self.find(name)
         if index is None:
-            raise SearchError(f"No such index {display(name)}")
+            reason = self._refused.get(name)
+            raise SearchError(f"No such index {display(name)}" + (f" ({reason})" if reason else ""))
         if index.spec.temporary is not None:
             self._used[index.spec.name] = time.monotonic()
         return index
@@ -164,9 +176,7 @@ class SearchEngine:
         """Run one command and give its reply in the shape of RESP `protocol`. Raises `SearchError`."""
         run = COMMANDS.get(command)
         if run is None:
-            raise SearchError(
-                f"{command} is not supported by the embedded engine; use a Redis server with search for it"
-            )
+            raise UnsupportedError(f"{command} is")
         least, most, function = run
         if len(args) < least or (most is not None and len(args) > most):
             raise SearchError(f"wrong number of arguments for '{command}' command")
@@ -184,7 +194,14 @@ class SearchEngine:
         name = arguments.take()
         if name in self._indexes:
             raise SearchError("Index already exists")
-        spec = parse_index(name, arguments)
+        try:
+            spec = parse_index(name, arguments)
+        except UnsupportedError as error:
+            self._refused.pop(name, None)
+            self._refused[name] = str(error)
+            if len(self._refused) > MAXIMUM_REFUSED:
+                del self._refused[next(iter(self._refused))]
+            raise
         for field in spec.fields:
             check_path(spec, field)
         if spec.filter is not None:
@@ -194,6 +211,7 @@ class SearchEngine:
         spec.number = cursor.lastrowid
         Tables(spec.number).create(self._connection, spec)
         index = self._indexes[name] = _Index(self._connection, spec)
+        self._refused.pop(name, None)
         self._save(index)
         if "SKIPINITIALSCAN" not in spec.options:
             self._fill(index)
@@ -259,7 +277,7 @@ class SearchEngine:
 
     def _get_many(self, arguments: Arguments, protocol: int) -> Any:
         index = self.index(arguments.take())
-        return [self._fields(index, key) for key in arguments.values[arguments.position :]]
+        return [self._fields(index, key) for key in arguments.rest()]
 
     def _fields(self, index: _Index, key: bytes) -> list[bytes] | None:
         loaded = self._documents.load(key) if index.indexer.holds(key) else None
@@ -349,6 +367,72 @@ class SearchEngine:
         request, _ = read_search(arguments, self.settings)
         return explain(Selection(self._connection, index.spec, self.settings, request).node, index.spec)
 
+    def _profile(self, arguments: Arguments, protocol: int) -> Any:
+        watch = Stopwatch()
+        name, kind = arguments.take(), arguments.take().upper()
+        if kind not in (b"SEARCH", b"AGGREGATE"):
+            raise SearchError("No `SEARCH` or `AGGREGATE` provided")
+        limited = arguments.accept(b"LIMITED")
+        if not arguments.accept(b"QUERY"):
+            raise SearchError("The QUERY keyword is expected")
+        if not arguments:
+            raise SearchError("wrong number of arguments for 'FT.PROFILE' command")
+        spec = self.index(name).spec
+        connection, documents, settings = self._connection, self._documents, self.settings
+        if kind == b"AGGREGATE":
+            request, steps = read_aggregate(arguments, settings)
+            watch.read = watch.now()
+            if request.cursor is not None:
+                raise SearchError("FT.PROFILE does not support cursor")
+            if request.expand and protocol < 3:
+                raise SearchError("EXPAND format is only supported with RESP3")
+            pipeline = Pipeline(connection, spec, documents, settings, request, steps, watch.trace)
+            watch.planned = watch.now()
+            reply, _ = shape(pipeline, None, protocol)
+            return profile(pipeline.selection, reply, watch, protocol, limited=limited)
+        request, arrangement = read_search(arguments, settings)
+        watch.read = watch.now()
+        search = Search(connection, spec, documents, settings, request, arrangement, protocol)
+        watch.planned = watch.now()
+        reply = search.reply()
+        # One SQL statement does it all, so all of the time stands at the first step.
+        spent = watch.now() - watch.planned
+        watch.steps = [(step, spent, rows) for step, rows in search.steps(search.selection.count())]
+        return profile(search.selection, reply, watch, protocol, limited=limited)
+
+    # Synonyms and dictionaries
+
+    def _synonyms_update(self, arguments: Arguments, protocol: int) -> Any:
+        index = self.find(arguments.take())
+        if index is None:
+            raise SearchError("Unknown index name")
+        group = arguments.take()
+        skip = arguments.accept(b"SKIPINITIALSCAN")
+        index.spec.add_synonyms(group, [fold(word) for word in arguments.rest()])
+        index.indexer = Indexer(self._connection, index.spec)
+        self._save(index)
+        if not skip:
+            self._fill(index)
+        return OK
+
+    def _synonyms(self, arguments: Arguments, protocol: int) -> Any:
+        name = arguments.take()
+        index = self.find(name)
+        if index is None:
+            raise SearchError(f"{display(name)}: no such index")
+        if protocol >= 3:
+            return dict(index.spec.synonyms)
+        return [part for pair in index.spec.synonyms for part in pair]
+
+    def _dictionary_add(self, arguments: Arguments, protocol: int) -> Any:
+        return self._dictionaries.add(arguments.take(), arguments.rest())
+
+    def _dictionary_delete(self, arguments: Arguments, protocol: int) -> Any:
+        return self._dictionaries.delete(arguments.take(), arguments.rest())
+
+    def _dictionary(self, arguments: Arguments, protocol: int) -> Any:
+        return self._dictionaries.words(arguments.take())
+
     def _tag_values(self, arguments: Arguments, protocol: int) -> Any:
         index = self.index(arguments.take())
         field = index.spec.field(arguments.take())
@@ -429,6 +513,12 @@ COMMANDS: dict[str, tuple[int, int | None, Command]] = {
     "FT.CURSOR": (3, None, SearchEngine._cursor),
     "FT.EXPLAIN": (2, None, SearchEngine._explain),
     "FT.EXPLAINCLI": (2, None, SearchEngine._explain_lines),
+    "FT.PROFILE": (4, None, SearchEngine._profile),
+    "FT.SYNUPDATE": (3, None, SearchEngine._synonyms_update),
+    "FT.SYNDUMP": (1, 1, SearchEngine._synonyms),
+    "FT.DICTADD": (2, None, SearchEngine._dictionary_add),
+    "FT.DICTDEL": (2, None, SearchEngine._dictionary_delete),
+    "FT.DICTDUMP": (1, 1, SearchEngine._dictionary),
     "FT.TAGVALS": (2, 2, SearchEngine._tag_values),
     "FT.CONFIG": (1, None, SearchEngine._config),
     "FT.ALIASADD": (2, 2, SearchEngine._alias_add),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from relay_models.embedded.search.args import display, parse_double
-from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.errors import SearchError, UnsupportedError
 from relay_models.embedded.search.numbers import format_number
 from relay_models.embedded.search.values import Value, single
 
@@ -276,7 +276,7 @@ def _calendar(pick: Callable[[time.struct_time], int]) -> Function:
 
 
 def _geo(arguments: list[Value]) -> Value:
-    raise SearchError("geo functions are not supported by the embedded engine; use a Redis server with search")
+    raise UnsupportedError("geo functions are")
 
 
 FUNCTIONS: Final[dict[str, tuple[Function, int, int]]] = {

@@ -55,6 +55,7 @@ class Marker:
         self._returned = request.returns
         self._language = request.language or spec.language
         self._skip = spec.words_to_skip
+        self._synonyms = spec.synonym_forms
         self._words: dict[bytes, int] = {}
         if selection.node is not None:
             self._collect(selection.node, selection)
@@ -131,6 +132,9 @@ class Marker:
             stemmed = stem(term, self._language)
             if stemmed is not None and self._words.get(b"+" + stemmed, 0) & bit:
                 return b"+" + stemmed
+        for form in self._synonyms.get(term, ()):
+            if self._words.get(form, 0) & bit:
+                return form
         return None
 
     def _summary(self, text: bytes, fragments: list[_Fragment], tags: tuple[bytes, bytes]) -> bytes:

@@ -161,6 +161,8 @@ class Indexer:
         name = display(found).lower()
         if name not in LANGUAGES:
             raise Unfit(f"Unsupported language: {name}")
+        if name == "chinese":
+            raise Unfit("LANGUAGE chinese is not supported by the embedded engine")
         return name
 
     @staticmethod
@@ -260,6 +262,7 @@ class Indexer:
     def _write_text(self, field: FieldSpec, get: Getter, sort: int) -> Write:
         bit = 1 << field.bit
         count, stem_count = max(1, int(field.weight)), max(1, int(field.weight * STEM_WEIGHT))
+        synonyms = self._spec.synonym_forms
 
         def write(document: Any, row: _Row) -> None:
             content = self._content(field, get, document, row)
@@ -286,6 +289,9 @@ class Indexer:
                         stemmed = stem(found.term, row.language)
                         if stemmed is not None and stemmed != found.term:
                             _add_word(row, b"+" + stemmed, bit, row.place, stem_count)
+                    if synonyms:
+                        for form in synonyms.get(found.term, ()):
+                            _add_word(row, form, bit, row.place, count)
 
         return write
 

@@ -51,7 +51,7 @@ class Node:
 
 @dataclass(slots=True)
 class Token(Node):
-    """One word. `expansions` are the other forms it is looked up by (stems)."""
+    """One word. `expansions` are the other forms it is looked up by (synonyms' groups, stems)."""
 
     text: bytes
     param: Param | None = None

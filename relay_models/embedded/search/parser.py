@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from relay_models.embedded.search.args import display, parse_double
-from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.errors import SearchError, UnsupportedError
 from relay_models.embedded.search.lexer import END, Symbol, SymbolReader, scan
 from relay_models.embedded.search.nodes import (
     ALL_FIELDS,
@@ -157,7 +157,7 @@ class _Parser(SymbolReader):
 
     def _refuse_vectors(self) -> None:
         if self._next.kind == "ARROW" and self._symbols[self._at + 1].kind == "LSQB":
-            raise SearchError("vector queries are not supported by the embedded engine; use a Redis server with search")
+            raise UnsupportedError("vector queries are")
 
     def _expression(self, pending: int, text_only: bool) -> tuple[Node | None, bool]:
         """Read as much as binds tighter than the `pending` rule. Gives the node, and whether it is all text."""
@@ -372,9 +372,7 @@ class _Parser(SymbolReader):
                 self._number()
             self._take("ATTRIBUTE")
             self._take("RSQB")
-            raise SearchError(
-                "vector and geometry queries are not supported by the embedded engine; use a Redis server with search"
-            )
+            raise UnsupportedError("vector and geometry queries are")
         low, with_low = self._number()
         if self._next.kind == "RSQB" and with_low:
             self._at += 1

@@ -6,7 +6,7 @@ import functools
 import re
 from typing import Final
 
-from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.errors import SearchError, UnsupportedError
 from relay_models.embedded.search.lexer import END, Symbol, SymbolReader
 from relay_models.embedded.search.nodes import (
     Everything,
@@ -288,7 +288,7 @@ class _Parser(SymbolReader):
             self._number()
             self._take("TERM")
             self._take("RSQB")
-            raise SearchError("geo queries are not supported by the embedded engine; use a Redis server with search")
+            raise UnsupportedError("geo queries are")
         self._take("RSQB")
         field = self._spec.field(name)
         if field is None:

@@ -96,7 +96,7 @@ class Planner:
         self._spec = spec
         self._tables = Tables(spec.number)
         self.settings = settings
-        self._fields = fields
+        self.fields = fields
         self._slop = slop
         self._in_order = in_order
         texts = [field for field in spec.fields if field.type is FieldType.TEXT and field.indexed]
@@ -158,7 +158,7 @@ class Planner:
 
     def mask(self, node: Node) -> int | None:
         """The fields a node looks in, or None for all of them."""
-        fields = node.fields & self._fields & self._every_field
+        fields = node.fields & self.fields & self._every_field
         return None if fields == self._every_field else fields
 
     def _words(self, words: Sequence[bytes], node: Node) -> str:
@@ -236,7 +236,7 @@ class Planner:
         documents = set(children[0]).intersection(*children[1:])
         found = [docid for docid in documents if _fits([places[docid] for places in children], slop, in_order)]
         if rest:
-            others = Planner(self._connection, self._spec, self.settings, fields=self._fields)
+            others = Planner(self._connection, self._spec, self.settings, fields=self.fields)
             both = Phrase()
             both.children = [*rest, Everything()]
             condition = others.condition(both)
@@ -258,7 +258,7 @@ class Planner:
             return None
         found: set[int] | None = None
         if isinstance(node, Phrase):
-            own = Planner(self._connection, self._spec, self.settings, fields=self._fields)
+            own = Planner(self._connection, self._spec, self.settings, fields=self.fields)
             condition = own.condition(node)
             sql = f"SELECT d.docid FROM {self._tables.docs} d WHERE {condition}"
             found = {docid for (docid,) in self._connection.execute(sql, own.arguments)}

@@ -1,4 +1,4 @@
-"""From a query's text to a tree that is ready to run: parameters filled in, words expanded by their stems."""
+"""From a query's text to a tree that is ready to run: parameters filled in, words expanded by synonyms and stems."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def read_query(
     *,
     dialect: int = 2,
     verbatim: bool = False,
+    expander: bytes | None = None,
     language: str | None = None,
     stop_words: bool = True,
 ) -> Node | None:
@@ -49,7 +50,7 @@ def read_query(
         # Only then does the real server look at all.
         _Check(spec).node(node)
     if not verbatim:
-        _expand(node, spec, language or spec.language)
+        _Expansion(spec, language or spec.language, expander).node(node)
     return node
 
 
@@ -117,26 +118,41 @@ class _Check:
         return not looked_in or any(field.index_empty for field in looked_in)
 
 
-def _expand(node: Node, spec: IndexSpec, language: str) -> None:
-    if node.verbatim:
-        return
-    if isinstance(node, Token):
-        _expand_token(node, spec, language)
-    elif not isinstance(node, Tag) and not (isinstance(node, Phrase) and node.exact):
-        for child in node.children:
-            _expand(child, spec, language)
+class _Expansion:
+    """Adds to each word the other forms that it is looked up by."""
 
+    def __init__(self, spec: IndexSpec, language: str, expander: bytes | None) -> None:
+        self._spec = spec
+        self._language = language
+        everything = expander in (None, b"DEFAULT")
+        self._stems = everything or expander == b"SBSTEM"
+        self._synonyms = spec.synonym_forms if everything or expander == b"SYNONYM" else {}
 
-def _expand_token(node: Token, spec: IndexSpec, language: str) -> None:
-    if not node.text:
-        return
-    if node.fields != ALL_FIELDS:
-        texts = [field for field in spec.fields if field.type is FieldType.TEXT and field.indexed]
-        if all(field.nostem for field in texts if node.fields >> field.bit & 1):
+    def node(self, node: Node) -> None:
+        if node.verbatim:
             return
-    stemmed = stem(node.text, language)
-    if stemmed is None:
-        return
-    node.expansions.append(b"+" + stemmed)
-    if stemmed != node.text:
-        node.expansions.append(stemmed)
+        if isinstance(node, Token):
+            self._token(node)
+        elif not isinstance(node, Tag) and not (isinstance(node, Phrase) and node.exact):
+            for child in node.children:
+                self.node(child)
+
+    def _token(self, node: Token) -> None:
+        if not node.text:
+            return
+        node.expansions += self._synonyms.get(node.text, ())
+        if not self._stems or not self._stemmed(node):
+            return
+        stemmed = stem(node.text, self._language)
+        if stemmed is None:
+            return
+        node.expansions.append(b"+" + stemmed)
+        if stemmed != node.text:
+            node.expansions.append(stemmed)
+
+    def _stemmed(self, node: Token) -> bool:
+        """Whether any field that the word is looked for in has stems."""
+        if node.fields == ALL_FIELDS:
+            return True
+        texts = [field for field in self._spec.fields if field.type is FieldType.TEXT and field.indexed]
+        return not all(field.nostem for field in texts if node.fields >> field.bit & 1)

@@ -13,7 +13,7 @@ from relay_models.embedded.search.args import (
     parse_double,
     parse_integer,
 )
-from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.errors import SearchError, UnsupportedError
 from relay_models.embedded.search.schema import LANGUAGES
 from relay_models.embedded.search.settings import Settings
 
@@ -130,6 +130,8 @@ def read_query_options(request: Request, arguments: Arguments) -> bool:
         language = display(arguments.text("LANGUAGE")).lower()
         if language not in LANGUAGES:
             raise SearchError("No such language")
+        if language == "chinese":
+            raise UnsupportedError("LANGUAGE chinese is")
         request.language = language
     elif word == b"EXPANDER":
         arguments.take()

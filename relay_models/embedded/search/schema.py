@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from relay_models.embedded.search.args import Arguments, display, parse_double
-from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.errors import SearchError, UnsupportedError
 from relay_models.embedded.search.stopwords import DEFAULT_STOP_WORDS
 
 __all__ = ["MAX_FIELDS", "FieldSpec", "FieldType", "IndexSpec", "parse_fields", "parse_index"]
@@ -113,6 +113,8 @@ class IndexSpec:
     """NOOFFSETS, NOHL, NOFIELDS, NOFREQS, MAXTEXTFIELDS, SKIPINITIALSCAN, as given."""
     temporary: int | None = None
     stop_words: list[bytes] | None = None
+    synonyms: list[tuple[bytes, list[bytes]]] = field(default_factory=list)
+    """Each word that has synonyms, folded, with the groups that it is in."""
     index_all: bool = False
     fields: list[FieldSpec] = field(default_factory=list)
     combinations: list[str] = field(default_factory=list)
@@ -139,6 +141,20 @@ class IndexSpec:
         return any(key.startswith(prefix) for prefix in self.prefixes)
 
     @property
+    def synonym_forms(self) -> dict[bytes, list[bytes]]:
+        """What stands for the groups of each word in the index and in queries: a word that no text can hold."""
+        return {word: [b"~" + group for group in groups] for word, groups in self.synonyms}
+
+    def add_synonyms(self, group: bytes, words: list[bytes]) -> None:
+        """Let these folded words be synonyms of all others in the group."""
+        known = dict(self.synonyms)
+        for word in words:
+            groups = known.setdefault(word, [])
+            if group not in groups:
+                groups.append(group)
+        self.synonyms = list(known.items())
+
+    @property
     def words_to_skip(self) -> frozenset[bytes]:
         return DEFAULT_STOP_WORDS if self.stop_words is None else frozenset(self.stop_words)
 
@@ -157,6 +173,10 @@ class IndexSpec:
         spec.prefixes = [prefix.encode("latin-1") for prefix in raw["prefixes"]]
         if raw["stop_words"] is not None:
             spec.stop_words = [word.encode("latin-1") for word in raw["stop_words"]]
+        spec.synonyms = [
+            (word.encode("latin-1"), [group.encode("latin-1") for group in groups])
+            for word, groups in raw.get("synonyms", ())
+        ]
         return spec
 
 
@@ -201,9 +221,7 @@ def _option(spec: IndexSpec, word: bytes, arguments: Arguments) -> None:
         if language.lower() not in LANGUAGES:
             raise SearchError(f"Invalid language: {language}")
         if language.lower() == "chinese":
-            raise SearchError(
-                "LANGUAGE chinese is not supported by the embedded engine; use a Redis server with search"
-            )
+            raise UnsupportedError("LANGUAGE chinese is")
         spec.language, spec.language_given = language.lower(), True
     elif option == b"LANGUAGE_FIELD":
         spec.language_field = arguments.text("LANGUAGE_FIELD")
@@ -259,7 +277,7 @@ def _field(spec: IndexSpec, fields: list[FieldSpec], arguments: Arguments) -> Fi
     word = arguments.take().upper()
     if word in UNSUPPORTED_TYPES:
         kind = UNSUPPORTED_TYPES[word]
-        raise SearchError(f"{kind} fields are not supported by the embedded engine; use a Redis server with search")
+        raise UnsupportedError(f"{kind} fields are")
     if word not in (b"TEXT", b"TAG", b"NUMERIC"):
         raise SearchError(f"Invalid field type for field `{display(name)}`")
     part = FieldSpec(name=name, path=path, type=FieldType(word.decode()), number=len(fields))
@@ -302,9 +320,7 @@ def _text_options(part: FieldSpec, arguments: Arguments) -> None:
                     "Matcher Format: <2 chars algorithm>:<2 chars language>. Support algorithms: double metaphone (dm)."
                     " Supported languages: English (en), French (fr), Portuguese (pt) and Spanish (es)"
                 )
-            raise SearchError(
-                "PHONETIC matching is not supported by the embedded engine; use a Redis server with search"
-            )
+            raise UnsupportedError("PHONETIC matching is")
         elif not _shared_option(part, arguments):
             return
 

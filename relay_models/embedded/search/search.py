@@ -7,7 +7,7 @@ import sqlite3
 from typing import Any
 
 from relay_models.embedded.search.args import Arguments, display
-from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.errors import SearchError, UnsupportedError
 from relay_models.embedded.search.highlight import Marker
 from relay_models.embedded.search.numbers import format_score, format_sort_key
 from relay_models.embedded.search.request import (
@@ -26,7 +26,7 @@ from relay_models.embedded.search.sorting import compare_rows
 from relay_models.embedded.search.tables import exact_column, sort_column
 from relay_models.embedded.search.values import Documents, Reader, Value, single, to_reply
 
-__all__ = ["read_search", "search"]
+__all__ = ["Search", "read_search", "search"]
 
 DEFAULT_LIMIT = 10
 _MAY_BE_BOOLEAN = (None, b"true", b"false")
@@ -47,7 +47,7 @@ def read_search(arguments: Arguments, settings: Settings) -> tuple[Request, Arra
         if arguments.accept(b"FILTER"):
             request.filters.append(read_filter(arguments))
         elif arguments.accept(b"GEOFILTER"):
-            raise SearchError("geo queries are not supported by the embedded engine; use a Redis server with search")
+            raise UnsupportedError("geo queries are")
         elif arguments.accept(b"WITHCOUNT"):
             request.with_count = True
         elif arguments.accept(b"WITHOUTCOUNT"):
@@ -62,7 +62,7 @@ def read_search(arguments: Arguments, settings: Settings) -> tuple[Request, Arra
     if request.explain_score and not request.with_scores:
         raise SearchError("EXPLAINSCORE must be accompanied with WITHSCORES")
     if request.explain_score:
-        raise SearchError("EXPLAINSCORE is not supported by the embedded engine; use a Redis server with search")
+        raise UnsupportedError("EXPLAINSCORE is")
     if request.add_scores:
         raise SearchError("ADDSCORES is not supported on FT.SEARCH")
     if request.cursor is not None:
@@ -82,33 +82,34 @@ def search(
 ) -> Any:
     """Run FT.SEARCH and give its reply in the shape of `protocol`. Raises `SearchError`."""
     request, arrangement = read_search(arguments, settings)
-    if request.expand and protocol < 3:
-        raise SearchError("EXPAND format is only supported with RESP3")
-    if request.markup.highlight or request.markup.summarize:
-        if spec.kind == "json":
-            raise SearchError("HIGHLIGHT/SUMMARIZE is not supported with JSON indexes")
-        if "NOOFFSETS" in spec.options or "NOHL" in spec.options:
-            raise SearchError("Cannot use HIGHLIGHT/SUMMARIZE because NOOFSETS was specified at index level")
-    selection = Selection(connection, spec, settings, request)
-    return _Search(spec, documents, settings, request, arrangement, selection, protocol).reply()
+    return Search(connection, spec, documents, settings, request, arrangement, protocol).reply()
 
 
-class _Search:
+class Search:
+    """One FT.SEARCH, planned and ready to run. Making it raises `SearchError`."""
+
     def __init__(
         self,
+        connection: sqlite3.Connection,
         spec: IndexSpec,
         documents: Documents,
         settings: Settings,
         request: Request,
         arrangement: Arrangement,
-        selection: Selection,
         protocol: int,
     ) -> None:
+        if request.expand and protocol < 3:
+            raise SearchError("EXPAND format is only supported with RESP3")
+        if request.markup.highlight or request.markup.summarize:
+            if spec.kind == "json":
+                raise SearchError("HIGHLIGHT/SUMMARIZE is not supported with JSON indexes")
+            if "NOOFFSETS" in spec.options or "NOHL" in spec.options:
+                raise SearchError("Cannot use HIGHLIGHT/SUMMARIZE because NOOFSETS was specified at index level")
         self._spec = spec
         self._settings = settings
         self._request = request
         self._arrangement = arrangement
-        self._selection = selection
+        self.selection = Selection(connection, spec, settings, request)
         self._protocol = protocol
         self._reader = Reader(spec, documents, request.dialect)
         self._sort_field = self._sorted_by()
@@ -124,13 +125,30 @@ class _Search:
             raise SearchError(f"Property `{display(name)}` not loaded nor in schema")
         return field
 
+    def steps(self, found: int) -> list[tuple[str, int]]:
+        """What is done with the `found` documents, in the words of FT.PROFILE, and how many rows each step gives."""
+        steps = [("Index", found)]
+        if self._request.count_only:
+            return [*steps, ("Counter", 1)]
+        if self._sort_field is None:
+            steps.append(("Scorer", found))
+        elif sort_column(self._sort_field) is None:
+            steps.append(("Loader", found))
+        limit = self._arrangement.limit if self._arrangement.limited else DEFAULT_LIMIT
+        rows = max(0, min(limit, found - self._arrangement.offset))
+        steps.append(("Sorter", rows))
+        if not self._request.no_content:
+            steps.append(("Loader", rows))
+        return steps
+
     def reply(self) -> Any:
+        """The reply, in the shape of the protocol."""
         request = self._request
         if request.count_only:
-            return self._shape(self._selection.count(), [])
+            return self._shape(self.selection.count(), [])
         limit = self._arrangement.limit if self._arrangement.limited else DEFAULT_LIMIT
         offset = self._arrangement.offset
-        if self._selection.empty:
+        if self.selection.empty:
             return self._shape(0, [])
         total, hits = self._sorted(offset, limit) if self._sort_field else self._scored(offset, limit)
         return self._shape(total, self._results(hits))
@@ -138,7 +156,7 @@ class _Search:
     # Which documents
 
     def _scored(self, offset: int, limit: int) -> tuple[int, list[Hit]]:
-        found = scores(self._selection, self._request)
+        found = scores(self.selection, self._request)
         # Python's sort is stable and the hits come by docid, so equal scores keep that order.
         order = sorted(found, key=lambda hit: -hit[2] if hit[2] == hit[2] else 0.0)
         return len(found), order[offset : offset + limit]
@@ -149,23 +167,23 @@ class _Search:
         ascending = self._arrangement.keys[0][1]
         column = sort_column(field)
         if column is not None:
-            self._selection.combine(column)
-        total = self._selection.count()
+            self.selection.combine(column)
+        total = self.selection.count()
         if offset >= total:
             return total, []
         if column is not None:
-            self._selection.tables.prepare_sort(self._selection.connection, self._spec, field)
+            self.selection.tables.prepare_sort(self.selection.connection, self._spec, field)
             order = f"d.{column} ASC NULLS LAST, d.docid" if ascending else f"d.{column} DESC, d.docid DESC"
             columns = self._quick_columns()
             wanted = ", ".join(("d.docid", "d.key", "0.0", *columns.values()))
-            rows = self._selection.rows(wanted, f"ORDER BY {order} LIMIT ? OFFSET ?", (limit, offset)).fetchall()
+            rows = self.selection.rows(wanted, f"ORDER BY {order} LIMIT ? OFFSET ?", (limit, offset)).fetchall()
             hits: list[Hit] = [row[:3] for row in rows]
             if columns:
                 self._quick = {row[0]: dict(zip(columns, row[3:], strict=True)) for row in rows}
         else:
             hits = self._sorted_by_loading(field, ascending)[offset : offset + limit]
         if self._request.with_scores:
-            known = {docid: score for docid, _, score in scores(self._selection, self._request)}
+            known = {docid: score for docid, _, score in scores(self.selection, self._request)}
             hits = [(docid, key, known[docid]) for docid, key, _ in hits]
         return total, hits
 
@@ -191,7 +209,7 @@ class _Search:
     def _sorted_by_loading(self, field: FieldSpec, ascending: bool) -> list[Hit]:
         put = self._reader.field(field.name, field.name)
         rows: list[tuple[dict[bytes, Value], Hit]] = []
-        for docid, key in self._selection.rows("d.docid, d.key", "ORDER BY d.docid"):
+        for docid, key in self.selection.rows("d.docid, d.key", "ORDER BY d.docid"):
             row: dict[bytes, Value] = {}
             document = self._reader.document(key)
             if document is not None:
@@ -221,7 +239,7 @@ class _Search:
             puts = [reader.field(name, path) for name, path in request.returns]
         marks = None
         if request.markup.highlight or request.markup.summarize:
-            marks = Marker(self._spec, self._selection, request)
+            marks = Marker(self._spec, self.selection, request)
         results: list[tuple[Hit, Any, dict[bytes, Value] | None]] = []
         for hit in hits:
             key = hit[1]

@@ -42,6 +42,7 @@ class Selection:
             request.params,
             dialect=request.dialect,
             verbatim=request.verbatim,
+            expander=request.expander,
             language=request.language,
             stop_words=not request.no_stop_words,
         )
@@ -101,6 +102,16 @@ class Selection:
         where = "" if self.condition == ALL else f" WHERE {self.condition}"
         row = self.connection.execute(f"SELECT count(*) FROM {self._from}{where}", self.arguments).fetchone()
         number: int = row[0]
+        return number
+
+    def count_of(self, node: Node) -> int:
+        """How many documents a part of the query finds by itself."""
+        planner = Planner(self.connection, self.spec, self.planner.settings, fields=self.planner.fields)
+        condition = planner.condition(node)
+        if condition == NOTHING:
+            return 0
+        sql = f"SELECT count(*) FROM {self.tables.docs} d WHERE {condition}"
+        number: int = self.connection.execute(sql, planner.arguments).fetchone()[0]
         return number
 
     def rows(self, columns: str, tail: str = "", extra: tuple[Any, ...] = ()) -> sqlite3.Cursor:
