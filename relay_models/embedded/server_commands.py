@@ -38,18 +38,6 @@ __all__ = ["REDIS_VERSION", "ServerCommands"]
 REDIS_VERSION = "8.0.2"
 DUMP_MAGIC = b"relay-models 1\n"
 
-SETTINGS: dict[bytes, bytes] = {
-    b"appendonly": b"no",
-    b"databases": b"16",
-    b"maxmemory": b"0",
-    b"maxmemory-policy": b"noeviction",
-    b"notify-keyspace-events": b"",
-    b"proto-max-bulk-len": b"536870912",
-    b"save": b"",
-    b"timeout": b"0",
-}
-"""What CONFIG GET tells unless CONFIG SET said otherwise."""
-
 ENCODINGS: dict[type, bytes] = {
     list: b"quicklist",
     Hash: b"hashtable",
@@ -245,22 +233,29 @@ class ServerCommands:
     def _login(self, user: bytes, password: bytes) -> None:
         """Check a login; raises the error for a wrong one."""
         required = self._server.config.get(b"requirepass", b"")
-        if user == b"default":
-            if required and not hmac.compare_digest(required, password):
-                raise SimpleError(msgs.AUTH_FAILURE)
-        elif user not in self._server.acl.get_users() or not self._server.acl.get_user_acl(user).check_password(
-            password
-        ):
+        if user == b"default" and required:
+            right = hmac.compare_digest(required, password) and self._server.acl.users[user].enabled
+        else:
+            right = self._server.acl.get_user_acl(user).check_password(password)
+        if not right:
+            self._server.acl.add_log_record(b"auth", b"toplevel", b"AUTH", user, self._client_info.as_bytes())
             raise SimpleError(msgs.AUTH_FAILURE)
         self._client_info["user"] = user.decode()
         self._logged_in = True
 
     @command("info", repeat=(bytes,))
     def engine_info(self, *sections: bytes) -> bytes:
-        wanted = {section.decode("utf-8", "replace").lower() for section in sections} - {"all", "default", "everything"}
+        wanted = {section.decode("utf-8", "replace").lower() for section in sections}
+        with_modules = bool(wanted & {"all", "everything", "modules"})
+        everything = not wanted or bool(wanted & {"all", "default", "everything"})
         lines: list[str] = []
         for title, facts in self._facts().items():
-            if not wanted or title.lower() in wanted:
+            module, _, _ = title.partition("_")
+            if module == "search":
+                shown = with_modules or not wanted.isdisjoint((module, title))
+            else:
+                shown = everything or title.lower() in wanted
+            if shown:
                 lines += [f"# {title}", *(f"{name}:{value}" for name, value in facts), ""]
         return "\r\n".join(lines).encode()
 
@@ -288,7 +283,10 @@ class ServerCommands:
             "Clients": [("connected_clients", len(server.sockets)), ("blocked_clients", 0)],
             "Memory": [("used_memory", 0), ("used_memory_human", "0B"), ("maxmemory", 0)],
             "Persistence": [("loading", 0), ("aof_enabled", 0), ("rdb_last_save_time", server.lastsave)],
-            "Stats": [("total_connections_received", server._next_client_id - 1)],
+            "Stats": [
+                ("total_connections_received", server._next_client_id - 1),
+                ("total_commands_processed", server.commands),
+            ],
             "Replication": [("role", "master"), ("connected_slaves", 0), ("master_repl_offset", 0)],
             "Cluster": [("cluster_enabled", 0)],
             "Modules": [
@@ -296,17 +294,9 @@ class ServerCommands:
                 for name, version in MODULES
             ],
             "Keyspace": keyspace,
+            "search_version": [("search_version", _dotted(dict(MODULES)[b"search"]))],
+            "search_index": [("search_number_of_indexes", len(server.engine.names) if server.engine else 0)],
         }
-
-    @command("config get", fixed=(bytes,), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
-    def engine_config_get(self, *patterns: bytes) -> dict[bytes, bytes]:
-        known = {**SETTINGS, **self._server.config}
-        expressions = [compile_pattern(pattern.lower()) for pattern in patterns]
-        return {name: value for name, value in known.items() if any(e.match(name.lower()) for e in expressions)}
-
-    @command("config resetstat", "config rewrite", flags=msgs.FLAG_NO_SCRIPT)
-    def engine_config_nothing(self) -> SimpleString:
-        return OK
 
     @command("command info", repeat=(bytes,))
     def engine_command_info(self, *names: bytes) -> list[Any]:
@@ -316,9 +306,23 @@ class ServerCommands:
     def engine_command_count(self) -> int:
         return len(self.engine_command_list())
 
-    @command("command list")
-    def engine_command_list(self) -> list[bytes]:
-        return [name for name in get_all_commands_info() if b" " not in name] + [n.encode() for n in SEARCH_COMMANDS]
+    @command("command list", repeat=(bytes,))
+    def engine_command_list(self, *args: bytes) -> list[bytes]:
+        names = [name for name in get_all_commands_info() if b" " not in name] + [n.encode() for n in SEARCH_COMMANDS]
+        if not args:
+            return names
+        if len(args) != 3 or not casematch(args[0], b"filterby"):
+            raise SimpleError(msgs.SYNTAX_ERROR_MSG)
+        kind, value = args[1].lower(), args[2]
+        if kind == b"module":
+            starts = {b"search": b"ft.", b"rejson": b"json."}.get(value.lower())
+            return [name for name in names if starts is not None and name.startswith(starts)]
+        if kind == b"aclcat":
+            return [name for name in names if b"@" + value.lower() in (command_info(name) or [[]] * 7)[6]]
+        if kind == b"pattern":
+            expression = compile_pattern(value.lower())
+            return [name for name in names if expression.match(name)]
+        raise SimpleError(msgs.SYNTAX_ERROR_MSG)
 
     @command("command docs", repeat=(bytes,))
     def engine_command_docs(self, *names: bytes) -> dict[bytes, Any]:
@@ -358,7 +362,7 @@ class ServerCommands:
     def engine_auth(self, *args: bytes) -> SimpleString:
         if len(args) > 2:
             raise SimpleError(msgs.WRONG_ARGS_MSG6.format("auth"))
-        if len(args) == 1 and not self._server.config.get(b"requirepass"):
+        if len(args) == 1 and not self._server.login_required:
             raise SimpleError(
                 "ERR AUTH <password> called without any password configured for the default user. Are you sure your"
                 " configuration is correct?"
@@ -382,9 +386,9 @@ class ServerCommands:
     def engine_wait(self, replicas: int, timeout: int) -> int:
         return 0
 
-    @command("slowlog get", "latency latest", repeat=(bytes,))
-    def engine_no_records(self, *args: bytes) -> list[Any]:
-        return []
+
+def _dotted(version: int) -> str:
+    return f"{version // 10000}.{version // 100 % 100}.{version % 100}"
 
 
 def command_info(name: bytes) -> list[Any] | None:

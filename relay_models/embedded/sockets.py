@@ -20,6 +20,9 @@ from fakeredis._socket._resp import convert_to_resp2
 from fakeredis.model import XStream
 from redis.exceptions import ResponseError
 
+from relay_models.embedded.acl_commands import AclCommands
+from relay_models.embedded.client_commands import ClientCommands
+from relay_models.embedded.config_commands import ConfigCommands
 from relay_models.embedded.errors import EmbeddedError
 from relay_models.embedded.json_reads import JsonCommands
 from relay_models.embedded.json_value import JsonDocument
@@ -77,7 +80,7 @@ else:
     Socket = object
 
 
-class CommandRunner(ModuleCommands, ServerCommands, JsonCommands, Socket):
+class CommandRunner(ModuleCommands, ServerCommands, ClientCommands, AclCommands, ConfigCommands, JsonCommands, Socket):
     """What the engine changes in a fakeredis socket, sync or async: one request from its fields to its queued reply."""
 
     _server: EngineState
@@ -119,12 +122,14 @@ class CommandRunner(ModuleCommands, ServerCommands, JsonCommands, Socket):
             if name not in COMMANDS and name not in SUPPORTED_COMMANDS:
                 raise unknown_command(fields)
             function, signature = self._name_to_func(name)
-            if server.guarded or name.startswith("acl"):
+            if server.guarded or name == "acl setuser":
                 server.guarded = True
-                server.acl.validate_command(self._client_info.user, self._client_info, fields)
+                server.acl.check(self._client_info.user, self._client_info, name, args)
             with server.lock:
                 if server.closed_sockets:
                     self._forget_closed(server)
+                server.commands += 1
+                self._client_info["cmd"] = name
                 now = time.time()
                 for database in server.dbs.all:
                     database.time = now
@@ -157,6 +162,15 @@ class CommandRunner(ModuleCommands, ServerCommands, JsonCommands, Socket):
         """Whether an argument names a key that holds JSON, a type that fakeredis' own commands do not expect."""
         return any(type(getattr(self._db.get(arg), "value", None)) is JsonDocument for arg in args)
 
+    def _cleanup(self, server: EngineState) -> None:
+        """Leave nothing of this connection behind: no subscription of any kind, and no channel that nobody is in."""
+        super()._cleanup(server)
+        for subscribers in (server.subscribers, server.psubscribers, server.ssubscribers):
+            for sockets in subscribers.values():
+                sockets.discard(self)
+            for channel in [channel for channel, sockets in subscribers.items() if not sockets]:
+                del subscribers[channel]
+
     @staticmethod
     def _forget_closed(server: EngineState) -> None:
         while server.closed_sockets:
@@ -165,6 +179,8 @@ class CommandRunner(ModuleCommands, ServerCommands, JsonCommands, Socket):
                 socket._cleanup(server)
 
     def _run_command(self, func: Any, sig: Signature, args: list[Any], from_script: bool) -> Any:
+        if from_script and self._server.guarded:
+            self._server.acl.check(self._client_info.user, self._client_info, sig.name, args, b"lua")
         if type(sig) is EngineSignature:
             result = self._run_own(func, sig, args, from_script)
             refused = self._server.settle()

@@ -15,6 +15,7 @@ from fakeredis import FakeServer
 from fakeredis._helpers import SimpleError
 from fakeredis.model import Hash
 
+from relay_models.embedded.acl import Users
 from relay_models.embedded.database import FileDatabase, TrackedDatabase
 from relay_models.embedded.encoding import kind_code
 from relay_models.embedded.errors import DamagedFileError, EmbeddedError, FileUnavailableError, ServerClosedError
@@ -124,6 +125,7 @@ class EngineState(FakeServer):
         self.storage = storage
         self.started = time.time()
         self.port: int | None = None
+        self.acl: Users = Users()
         self.guarded = False
         """Whether an ACL command was ever given; before that nobody is restricted, and there is nothing to check."""
         self.on_shutdown: Callable[[], None] | None = None
@@ -132,6 +134,8 @@ class EngineState(FakeServer):
             self.connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
         else:
             self.connection = storage.connection
+        self.commands = 0
+        """How many commands were run."""
         self.failure: str | None = None
         """Why nothing is answered any more, once that is so."""
         self.dirty = False
@@ -239,6 +243,12 @@ class EngineState(FakeServer):
             return self.engine.execute(command, args, protocol)
         except self._search_error as error:
             raise SimpleError(str(error)) from None
+
+    @property
+    def login_required(self) -> bool:
+        """Whether clients that come from outside have to say who they are."""
+        default = self.acl.users[b"default"]
+        return bool(self.config.get(b"requirepass")) or not (default.enabled and default.no_password)
 
     @property
     def unsettled(self) -> bool:

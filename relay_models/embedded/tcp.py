@@ -59,7 +59,7 @@ class TcpSocket(CommandRunner, AsyncFakeSocket):
         return int(self._client_info.protocol_version)
 
     def _needs_login(self) -> bool:
-        return bool(self._server.config.get(b"requirepass")) and not self._logged_in
+        return self._server.login_required and not self._logged_in
 
     def run(self, request: Request) -> None:
         """Run one request and put its reply out."""
@@ -179,7 +179,7 @@ class ClientProtocol(asyncio.Protocol):
         self._choked = False
         self._closing = False
         self._socket: TcpSocket | None = None
-        self.trusted = not self._state.config.get(b"requirepass")
+        self.trusted = not self._state.login_required
 
     # From asyncio
 

@@ -149,6 +149,16 @@ class SearchEngine:
             spec.filling = False
             self._save(index)
 
+    @property
+    def names(self) -> list[bytes]:
+        """The names of all indexes."""
+        return list(self._indexes)
+
+    def prefixes(self, name: bytes) -> list[bytes] | None:
+        """How the keys begin that the index of this name or alias is of; None where there is none."""
+        index = self.find(name)
+        return None if index is None else index.spec.prefixes
+
     def find(self, name: bytes) -> _Index | None:
         """The index of this name or alias."""
         return self._indexes.get(name) or self._indexes.get(self._aliases.get(name, b""))
@@ -297,7 +307,7 @@ class SearchEngine:
         return 1
 
     def _list(self, arguments: Arguments, protocol: int) -> Any:
-        return list(self._indexes)
+        return self.names
 
     def _search(self, arguments: Arguments, protocol: int) -> Any:
         index = self.index(arguments.take())

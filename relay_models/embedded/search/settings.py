@@ -5,7 +5,7 @@ from __future__ import annotations
 from relay_models.embedded.search.args import display, parse_integer
 from relay_models.embedded.search.errors import SearchError
 
-__all__ = ["Settings"]
+__all__ = ["CONFIG_NAMES", "Settings"]
 
 _NUMBERS: dict[str, tuple[int, int, int]] = {
     # name: (default, lowest, highest)
@@ -51,6 +51,30 @@ _WORDS: dict[str, tuple[str, frozenset[str]]] = {
 _FIXED = frozenset(
     ("MAXDOCTABLESIZE", "GC_POLICY", "RAW_DOCID_ENCODING", "NOGC", "NO_MEM_POOLS", "PARTIAL_INDEXED_DOCS", "EXTLOAD")
 )
+CONFIG_NAMES = {
+    "search-cursor-max-idle": "CURSOR_MAX_IDLE",
+    "search-cursor-read-size": "CURSOR_READ_SIZE",
+    "search-default-dialect": "DEFAULT_DIALECT",
+    "search-fork-gc-clean-threshold": "FORK_GC_CLEAN_THRESHOLD",
+    "search-fork-gc-retry-interval": "FORK_GC_RETRY_INTERVAL",
+    "search-fork-gc-run-interval": "FORK_GC_RUN_INTERVAL",
+    "search-fork-gc-sleep-before-exit": "FORKGC_SLEEP_BEFORE_EXIT",
+    "search-index-cursor-limit": "INDEX_CURSOR_LIMIT",
+    "search-max-aggregate-results": "MAXAGGREGATERESULTS",
+    "search-max-doctablesize": "MAXDOCTABLESIZE",
+    "search-max-prefix-expansions": "MAXPREFIXEXPANSIONS",
+    "search-max-search-results": "MAXSEARCHRESULTS",
+    "search-min-operation-workers": "MIN_OPERATION_WORKERS",
+    "search-min-phonetic-term-len": "MIN_PHONETIC_TERM_LEN",
+    "search-min-prefix": "MINPREFIX",
+    "search-min-stem-len": "MINSTEMLEN",
+    "search-on-timeout": "ON_TIMEOUT",
+    "search-timeout": "TIMEOUT",
+    "search-union-iterator-heap": "UNION_ITERATOR_HEAP",
+    "search-workers": "WORKERS",
+}
+"""The settings by the names that CONFIG GET and CONFIG SET have for them."""
+
 _UNLIMITED = frozenset(("MAXSEARCHRESULTS", "MAXAGGREGATERESULTS"))
 
 
@@ -73,6 +97,11 @@ class Settings:
         if wanted in ("*", "EXTLOAD", "FRISOINI"):
             pairs += [[each.encode(), None] for each in ("EXTLOAD", "FRISOINI") if wanted in ("*", each)]
         return pairs
+
+    def by_config_name(self) -> dict[str, str]:
+        """All settings that CONFIG GET tells, with their values."""
+        values = {**{name: str(number) for name, number in self.numbers.items()}, **self.words}
+        return {name: values[setting] for name, setting in CONFIG_NAMES.items()}
 
     def set(self, name: bytes, value: bytes) -> None:
         """FT.CONFIG SET. Raises `SearchError`."""

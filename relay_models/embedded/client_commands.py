@@ -1,0 +1,147 @@
+"""What clients ask and say of connections: CLIENT, and the commands of servers with replicas, logs and statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fakeredis import _msgs as msgs
+from fakeredis._command_args_parsing import Int
+from fakeredis._commands import Key
+from fakeredis._core import CommandItem
+from fakeredis._helpers import OK, SimpleError, SimpleString, casematch
+from fakeredis.model import ExpiringMembersSet
+
+from relay_models.embedded.registry import command
+
+__all__ = ["ClientCommands"]
+
+CLIENT_TYPES = (b"normal", b"master", b"replica", b"slave", b"pubsub")
+
+
+class ClientCommands:
+    """Mixed into the engine's sockets."""
+
+    _server: Any
+    _client_info: Any
+    _db_num: int
+    _pubsub: int
+    _logged_in: bool
+
+    # Connections
+
+    def described(self) -> bytes:
+        """This connection as a line of CLIENT LIST."""
+        info, server = self._client_info, self._server
+        info["db"] = self._db_num
+        info["cmd"] = info.get("cmd", "NULL").replace(" ", "|")
+        info["sub"] = sum(self in sockets for sockets in server.subscribers.values())
+        info["psub"] = sum(self in sockets for sockets in server.psubscribers.values())
+        info["ssub"] = sum(self in sockets for sockets in server.ssubscribers.values())
+        line: bytes = info.as_bytes()
+        return line
+
+    @command("client list", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    def engine_client_list(self, *args: bytes) -> bytes:
+        wanted: bytes | None = None
+        numbers: set[int] | None = None
+        if args and casematch(args[0], b"type") and len(args) == 2:
+            wanted = args[1].lower()
+            if wanted not in CLIENT_TYPES:
+                raise SimpleError(f"ERR Unknown client type '{args[1].decode('utf-8', 'replace')}'")
+        elif args and casematch(args[0], b"id") and len(args) > 1:
+            numbers = {Int.decode(arg, "ERR Invalid client ID") for arg in args[1:]}
+        elif args:
+            raise SimpleError(msgs.SYNTAX_ERROR_MSG)
+        lines = []
+        for socket in list(self._server.sockets):
+            if numbers is not None and socket._client_info["id"] not in numbers:
+                continue
+            if wanted is not None and wanted != (b"pubsub" if socket._pubsub else b"normal"):
+                continue
+            lines.append(socket.described() + b"\n")
+        return b"".join(lines)
+
+    @command("client info", flags=msgs.FLAG_NO_SCRIPT)
+    def engine_client_info(self) -> bytes:
+        return self.described() + b"\n"
+
+    @command("client getname", flags=msgs.FLAG_NO_SCRIPT)
+    def engine_client_getname(self) -> bytes | None:
+        name: str = self._client_info.get("name", "")
+        return name.encode() or None
+
+    @command("reset", flags=msgs.FLAG_NO_SCRIPT + msgs.FLAG_TRANSACTION)
+    def engine_reset(self) -> Any:
+        # Whoever came in with a password is a stranger again.
+        self._logged_in = False
+        return self.reset()  # type: ignore[attr-defined]
+
+    @command("client getredir", flags=msgs.FLAG_NO_SCRIPT)
+    def engine_client_getredir(self) -> int:
+        return -1
+
+    @command("client trackinginfo", flags=msgs.FLAG_NO_SCRIPT)
+    def engine_client_trackinginfo(self) -> dict[bytes, Any]:
+        return {b"flags": [b"off"], b"redirect": -1, b"prefixes": []}
+
+    @command("client tracking", fixed=(bytes,), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    def engine_client_tracking(self, mode: bytes, *args: bytes) -> SimpleString:
+        if casematch(mode, b"off"):
+            return OK
+        # Saying yes would let a client keep values that others have changed long since.
+        raise SimpleError("ERR CLIENT TRACKING is not supported by the embedded engine; use a Redis server for it")
+
+    @command("client caching", fixed=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    def engine_client_caching(self, mode: bytes) -> SimpleString:
+        raise SimpleError(
+            "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode"
+            " enabled"
+        )
+
+    # What there is nothing to tell of
+
+    @command("slowlog get", "latency latest", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    def engine_no_records(self, *args: bytes) -> list[Any]:
+        return []
+
+    @command("latency history", fixed=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    def engine_latency_history(self, event: bytes) -> list[Any]:
+        return []
+
+    @command("latency reset", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    def engine_latency_reset(self, *events: bytes) -> int:
+        return 0
+
+    @command("slowlog len", flags=msgs.FLAG_NO_SCRIPT)
+    def engine_slowlog_length(self) -> int:
+        return 0
+
+    @command("slowlog reset", "memory purge", flags=msgs.FLAG_NO_SCRIPT)
+    def engine_nothing_kept(self) -> SimpleString:
+        return OK
+
+    @command("replicaof", "slaveof", fixed=(bytes, bytes), flags=msgs.FLAG_NO_SCRIPT)
+    def engine_replicaof(self, host: bytes, port: bytes) -> SimpleString:
+        if casematch(host, b"no") and casematch(port, b"one"):
+            return OK
+        raise SimpleError("ERR replication is not supported by the embedded engine; use a Redis server for it")
+
+    # What fakeredis lacks, or does otherwise
+
+    @command("bitfield_ro", fixed=(Key(bytes),), repeat=(bytes,))
+    def engine_bitfield_ro(self, key: CommandItem, *args: bytes) -> Any:
+        words = iter(args)
+        for word in words:
+            if not casematch(word, b"get"):
+                raise SimpleError("ERR BITFIELD_RO only supports the GET subcommand")
+            next(words, None)
+            next(words, None)
+        return self.bitfield(key, *args)  # type: ignore[attr-defined]
+
+    @command("pfmerge", fixed=(Key(ExpiringMembersSet),), repeat=(Key(ExpiringMembersSet),))
+    def engine_pfmerge(self, target: CommandItem, *sources: CommandItem) -> SimpleString:
+        # What the target holds stays in.
+        present = [item for item in (target, *sources) if item.value is not None]
+        if present:
+            self.sunionstore(target, *present)  # type: ignore[attr-defined]
+        return OK
