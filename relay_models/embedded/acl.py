@@ -32,12 +32,13 @@ _UNKNOWN_TO_FAKEREDIS: dict[str, frozenset[bytes]] = {
     "bitfield_ro": frozenset((b"@read", b"@bitmap", b"@fast")),
     "client": frozenset((b"@slow", b"@connection")),
     "command": frozenset((b"@slow", b"@connection")),
+    **dict.fromkeys(("eval_ro", "evalsha_ro"), frozenset((b"@scripting", b"@slow"))),
     "quit": frozenset((b"@fast", b"@connection")),
 }
 
 # Where the number of keys stands among the arguments; the keys follow it.
 _COUNTED = {
-    **dict.fromkeys(("eval", "evalsha", "fcall", "fcall_ro", "blmpop", "bzmpop"), 1),
+    **dict.fromkeys(("eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro", "blmpop", "bzmpop"), 1),
     **dict.fromkeys(("zunion", "zinter", "zdiff", "zintercard", "sintercard", "sunioncard", "sdiffcard"), 0),
     **dict.fromkeys(("lmpop", "zmpop"), 0),
     **dict.fromkeys(("zunionstore", "zinterstore", "zdiffstore"), 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fakeredis import _msgs as msgs
@@ -9,7 +10,7 @@ from fakeredis._command_args_parsing import Int
 from fakeredis._commands import Key
 from fakeredis._core import CommandItem
 from fakeredis._helpers import OK, SimpleError, SimpleString, casematch
-from fakeredis.model import ExpiringMembersSet
+from fakeredis.model import ExpiringMembersSet, Hash
 
 from relay_models.embedded.registry import command
 
@@ -26,6 +27,8 @@ class ClientCommands:
     _db_num: int
     _pubsub: int
     _logged_in: bool
+    _only_reads = False
+    """Whether the script that runs must not change anything."""
 
     # Connections
 
@@ -33,7 +36,6 @@ class ClientCommands:
         """This connection as a line of CLIENT LIST."""
         info, server = self._client_info, self._server
         info["db"] = self._db_num
-        info["cmd"] = info.get("cmd", "NULL").replace(" ", "|")
         info["sub"] = sum(self in sockets for sockets in server.subscribers.values())
         info["psub"] = sum(self in sockets for sockets in server.psubscribers.values())
         info["ssub"] = sum(self in sockets for sockets in server.ssubscribers.values())
@@ -137,6 +139,27 @@ class ClientCommands:
             next(words, None)
             next(words, None)
         return self.bitfield(key, *args)  # type: ignore[attr-defined]
+
+    @command("httl", fixed=(Key(Hash),), repeat=(bytes,))
+    def engine_httl(self, key: CommandItem, *args: bytes) -> list[int]:
+        # Rounded up, as the real server does: a field that was given ten seconds has ten.
+        left: list[int] = self.hpttl(key, *args)  # type: ignore[attr-defined]
+        return [-(-each // 1000) if each > 0 else each for each in left]
+
+    @command("eval_ro", fixed=(bytes, Int), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    def engine_eval_ro(self, script: bytes, number: int, *args: bytes) -> Any:
+        return self._reading(self.eval, script, number, *args)  # type: ignore[attr-defined]
+
+    @command("evalsha_ro", fixed=(bytes, Int), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    def engine_evalsha_ro(self, digest: bytes, number: int, *args: bytes) -> Any:
+        return self._reading(self.evalsha, digest, number, *args)  # type: ignore[attr-defined]
+
+    def _reading(self, run: Callable[..., Any], *args: Any) -> Any:
+        self._only_reads = True
+        try:
+            return run(*args)
+        finally:
+            self._only_reads = False
 
     @command("pfmerge", fixed=(Key(ExpiringMembersSet),), repeat=(Key(ExpiringMembersSet),))
     def engine_pfmerge(self, target: CommandItem, *sources: CommandItem) -> SimpleString:

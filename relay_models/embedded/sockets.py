@@ -20,6 +20,7 @@ from fakeredis._socket._resp import convert_to_resp2
 from fakeredis.model import XStream
 from redis.exceptions import ResponseError
 
+from relay_models.embedded.acl import categories_of
 from relay_models.embedded.acl_commands import AclCommands
 from relay_models.embedded.client_commands import ClientCommands
 from relay_models.embedded.config_commands import ConfigCommands
@@ -129,7 +130,7 @@ class CommandRunner(ModuleCommands, ServerCommands, ClientCommands, AclCommands,
                 if server.closed_sockets:
                     self._forget_closed(server)
                 server.commands += 1
-                self._client_info["cmd"] = name
+                self._client_info["cmd"] = name if " " not in name else name.replace(" ", "|")
                 now = time.time()
                 for database in server.dbs.all:
                     database.time = now
@@ -179,6 +180,8 @@ class CommandRunner(ModuleCommands, ServerCommands, ClientCommands, AclCommands,
                 socket._cleanup(server)
 
     def _run_command(self, func: Any, sig: Signature, args: list[Any], from_script: bool) -> Any:
+        if from_script and self._only_reads and b"@write" in categories_of(sig.name):
+            raise SimpleError("ERR Write commands are not allowed from read-only scripts.")
         if from_script and self._server.guarded:
             self._server.acl.check(self._client_info.user, self._client_info, sig.name, args, b"lua")
         if type(sig) is EngineSignature:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,10 @@ def soon(fact: Callable[[], bool]) -> bool:
             return False
         time.sleep(0.005)
     return True
+
+
+def shards(client: Any, channel: str) -> bool:
+    return bool(client.pubsub_shardnumsub(channel) == [(channel, 1)])
 
 
 @pytest.fixture
@@ -107,7 +112,7 @@ def test_a_client_that_goes_leaves_no_subscription(server: EmbeddedServer, clien
             listener.subscribe(f"plain{number}")
             listener.psubscribe(f"pattern{number}*")
             listener.ssubscribe(f"shard{number}")
-            assert soon(lambda n=number: client.pubsub_shardnumsub(f"shard{n}") == [(f"shard{n}", 1)])
+            assert soon(functools.partial(shards, client, f"shard{number}"))
             listener.connection.disconnect()
         assert soon(lambda: client.pubsub_numpat() == 0)
         assert client.pubsub_channels() == []
@@ -141,6 +146,14 @@ def test_what_fakeredis_lacks(client: Any) -> None:
     assert client.execute_command("BITFIELD_RO", "absent", "GET", "u8", "0") == [0]
     with pytest.raises(redis.ResponseError, match="only supports the GET"):
         client.execute_command("BITFIELD_RO", "bits", "SET", "u8", "0", "1")
+    assert client.execute_command("EVAL_RO", "return redis.call('get', KEYS[1])", 1, "bits") == "A"
+    digest = client.script_load("return redis.call('set', KEYS[1], '1')")
+    with pytest.raises(redis.ResponseError, match="Write commands are not allowed from read-only scripts"):
+        client.execute_command("EVALSHA_RO", digest, 1, "bits")
+    assert client.evalsha(digest, 1, "changed") == "OK"
+    client.hset("hash", "f", "1")
+    client.hpexpire("hash", 9500, "f")
+    assert client.httl("hash", "f", "absent") == [10, -2]
     client.pfadd("a", "1", "2")
     client.pfadd("b", "2", "3")
     client.pfmerge("a", "b")
