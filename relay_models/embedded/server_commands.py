@@ -38,6 +38,12 @@ __all__ = ["REDIS_VERSION", "ServerCommands"]
 REDIS_VERSION = "8.0.2"
 DUMP_MAGIC = b"relay-models 1\n"
 
+CLUSTER_SUBCOMMANDS = (
+    "addslots", "addslotsrange", "bumpepoch", "count-failure-reports", "countkeysinslot", "delslots", "delslotsrange",
+    "failover", "flushslots", "forget", "getkeysinslot", "info", "keyslot", "links", "meet", "myid", "myshardid",
+    "nodes", "replicas", "replicate", "reset", "saveconfig", "set-config-epoch", "setslot", "shards", "slaves", "slots",
+)  # fmt: skip
+
 ENCODINGS: dict[type, bytes] = {
     list: b"quicklist",
     Hash: b"hashtable",
@@ -354,7 +360,7 @@ class ServerCommands:
     def engine_memory_usage(self, key: CommandItem, *args: bytes) -> int:
         return 64 + len(key.key) + (len(dump(key.value)) if kind_code(key.value) is not None else 0)
 
-    @command("cluster info", "cluster nodes", "cluster slots", "cluster shards", "cluster keyslot", repeat=(bytes,))
+    @command(*(f"cluster {name}" for name in CLUSTER_SUBCOMMANDS), repeat=(bytes,))
     def engine_no_cluster(self, *args: bytes) -> Any:
         raise SimpleError("ERR This instance has cluster support disabled")
 

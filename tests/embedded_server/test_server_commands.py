@@ -166,3 +166,9 @@ def test_what_fakeredis_lacks(client: Any) -> None:
     assert client.replicaof("NO", "ONE")
     with pytest.raises(redis.ResponseError, match="replication is not supported"):
         client.replicaof("host", "6379")
+
+
+def test_there_is_no_cluster(client: Any) -> None:
+    for words in ("INFO", "MEET 127.0.0.1 6380", "ADDSLOTS 1"):
+        with pytest.raises(redis.ResponseError, match="cluster support disabled"):
+            client.execute_command("CLUSTER", *words.split())
