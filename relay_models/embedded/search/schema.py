@@ -159,7 +159,10 @@ class IndexSpec:
         return DEFAULT_STOP_WORDS if self.stop_words is None else frozenset(self.stop_words)
 
     def dump(self) -> str:
-        return json.dumps(dataclasses.asdict(self), default=lambda value: value.decode("latin-1"))
+        raw = dataclasses.asdict(self)
+        if not self.synonyms:
+            del raw["synonyms"]  # so that a file without any stays readable by those who do not know of them
+        return json.dumps(raw, default=lambda value: value.decode("latin-1"))
 
     @classmethod
     def load(cls, text: str) -> IndexSpec:
