@@ -14,6 +14,7 @@ __all__ = [
     "Arguments",
     "display",
     "parse_double",
+    "parse_hash_number",
     "parse_integer",
 ]
 
@@ -23,6 +24,7 @@ OUT_OF_BOUNDS = "Value is outside acceptable bounds"
 
 _INTEGER = re.compile(rb"[ \t\n\v\f\r]*[+-]?[0-9]+\Z")
 _DOUBLE = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z")
+_HEXADECIMAL = re.compile(rb"[+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?[0-9]+)?\Z")
 _SPECIAL = re.compile(rb"([+-]?)(inf(?:inity)?|nan)\Z", re.IGNORECASE)
 _INT64 = 1 << 63
 
@@ -50,6 +52,22 @@ def parse_double(text: bytes) -> float | None:
     if special[2][:1] in b"nN":
         return math.nan
     return -math.inf if special[1] == b"-" else math.inf
+
+
+def parse_hash_number(text: bytes) -> float | None:
+    """A double as Redis reads it out of a hash: hexadecimal, too, but nothing that is too great or too near to zero."""
+    if _HEXADECIMAL.match(text):
+        try:
+            return float.fromhex(text.decode())
+        except OverflowError:
+            return None
+    number = parse_double(text)
+    if number is None or math.isnan(number):
+        return None
+    digits = text.lower().split(b"e")[0]
+    if _DOUBLE.match(text) and (math.isinf(number) or (number == 0 and digits.strip(b"+-.0"))):
+        return None
+    return number
 
 
 class Arguments:

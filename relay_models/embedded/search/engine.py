@@ -17,7 +17,6 @@ from relay_models.embedded.search.explain import explain
 from relay_models.embedded.search.expressions import parse_expression
 from relay_models.embedded.search.indexer import Indexer, Unfit
 from relay_models.embedded.search.info import describe
-from relay_models.embedded.search.paths import check_path
 from relay_models.embedded.search.plan import read_aggregate
 from relay_models.embedded.search.planner import wildcard_regex
 from relay_models.embedded.search.rule import passes
@@ -185,8 +184,6 @@ class SearchEngine:
         if name in self._indexes:
             raise SearchError("Index already exists")
         spec = parse_index(name, arguments)
-        for field in spec.fields:
-            check_path(spec, field)
         if spec.filter is not None:
             parse_expression(spec.filter)
         cursor = self._connection.execute("INSERT INTO ft_indexes (spec) VALUES ('')")
@@ -213,8 +210,6 @@ class SearchEngine:
             raise SearchError("No fields provided")
         spec = index.spec
         new = parse_fields(spec, arguments)
-        for field in new:
-            check_path(spec, field)
         Tables(spec.number).add_columns(self._connection, new)
         index.indexer = Indexer(self._connection, spec)
         spec.filling = not skip
@@ -347,7 +342,11 @@ class SearchEngine:
     def _explained(self, arguments: Arguments) -> str:
         index = self.index(arguments.take())
         request, _ = read_search(arguments, self.settings)
-        return explain(Selection(self._connection, index.spec, self.settings, request).node, index.spec)
+        request.bare = True
+        selection = Selection(self._connection, index.spec, self.settings, request)
+        if selection.node is not None:
+            selection.planner.settle(selection.node)
+        return explain(selection.node, index.spec)
 
     def _tag_values(self, arguments: Arguments, protocol: int) -> Any:
         index = self.index(arguments.take())

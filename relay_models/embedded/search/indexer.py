@@ -7,11 +7,11 @@ from array import array
 from collections.abc import Callable
 from typing import Any, Literal
 
-from relay_models.embedded.search.args import display, parse_double
+from relay_models.embedded.search.args import display, parse_double, parse_hash_number
 from relay_models.embedded.search.paths import Getter, getter, hash_getter, plain_name
 from relay_models.embedded.search.schema import LANGUAGES, FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.tables import Tables, packed_column, sort_column, value_column
-from relay_models.embedded.search.tokenizer import MINIMUM_STEM_LENGTH, fold, stem, tokens
+from relay_models.embedded.search.tokenizer import MINIMUM_STEM_LENGTH, fold, fold_sorted, stem, tokens
 
 __all__ = ["Indexer", "Unfit"]
 
@@ -68,6 +68,8 @@ class Indexer:
         self._places = {name: place for place, name in enumerate(names)}
         self._width = len(names)
         self._writes = [self._write(field) for field in spec.fields]
+        self._hidden = [self._getter(field) for field in spec.fields if field.noindex and field.sortable]
+        self._shown = [self._getter(field) for field in spec.fields if not field.noindex] if self._hidden else []
         columns = ["key", "many", "length", "top", "score", *names]
         marks = ", ".join("?" * len(columns))
         self._find = f"SELECT docid, many FROM {tables.docs} WHERE key = ?"
@@ -102,6 +104,8 @@ class Indexer:
 
         Nothing was there where the key is `new`.
         """
+        if self._hidden and self._only_hidden(document):
+            return
         if not new:
             self.remove(key)
         spec = self._spec
@@ -143,6 +147,10 @@ class Indexer:
         if row.missing:
             many(f"INSERT INTO {tables.missing} VALUES (?, ?)", [(number, docid) for number in row.missing])
 
+    def _only_hidden(self, document: Any) -> bool:
+        """Whether a document has no indexed field, but one that is only sorted by: the real server passes it over."""
+        return any(get(document) for get in self._hidden) and not any(get(document) for get in self._shown)
+
     # What documents say of themselves
 
     def _score(self, kind: str, document: Any) -> float:
@@ -174,9 +182,12 @@ class Indexer:
 
     # Fields
 
+    def _getter(self, field: FieldSpec) -> Getter:
+        return getter(field.path) if self._spec.kind == "json" else hash_getter(field.path)
+
     def _write(self, field: FieldSpec) -> Write:
         json = self._spec.kind == "json"
-        get = getter(field.path) if json else hash_getter(field.path)
+        get = self._getter(field)
         column, packed = value_column(field), packed_column(field)
         value = -1 if column is None else self._places[column]
         several = -1 if packed is None else self._places[packed]
@@ -204,7 +215,12 @@ class Indexer:
             if field.index_missing:
                 row.missing.append(field.number)
             return None
-        return _fitting_json(field, found) if self._spec.kind == "json" else found[0]
+        if self._spec.kind == "hash":
+            return found[0]
+        if field.sortable and len(found) == 1 and found[0] == []:
+            # There is no first value to sort by, which the real server takes for a failure without a name.
+            raise Unfit("Success (not an error)")
+        return _fitting_json(field, found)
 
     def _note_many(self, field: FieldSpec) -> None:
         if not field.many:
@@ -216,8 +232,8 @@ class Indexer:
             if content is None:
                 return
             if type(content) is bytes:
-                number = parse_double(content)
-                if number is None or number != number:
+                number = parse_hash_number(content)
+                if number is None:
                     raise Unfit(f"Invalid numeric value: '{display(content)}'")
                 content = number
             if type(content) is not list:
@@ -242,9 +258,8 @@ class Indexer:
                 row.columns[sort] = _sort_text(field, content)
             parts = content if type(content) is list else (content,)
             if field.separator is None:
+                # An empty one, too, which queries come upon by patterns only unless INDEXEMPTY lets them ask for it.
                 tags = [part if field.case_sensitive else fold(part) for part in map(_until_nul, parts)]
-                if not field.index_empty:
-                    tags = [tag for tag in tags if tag]
             else:
                 tags = [tag for part in parts for tag in _split_tags(field, part)]
             exact = parts is not content or b"\0" not in parts[0] if parts else True
@@ -386,7 +401,7 @@ def _sort_text(field: FieldSpec, content: Any) -> bytes | None:
     if content is None:
         return None
     text = _until_nul(content)
-    return text if field.unf else fold(text)
+    return text if field.unf else fold_sorted(text)
 
 
 _BLANKS = b" \t\n\v\f\r"

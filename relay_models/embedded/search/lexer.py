@@ -29,6 +29,8 @@ class Symbol(NamedTuple):
     is_param: bool = False
     number: float = 0.0
     sign: int = 1
+    silent: bool = False
+    """Whether a message about this field does not tell its name: the real server takes it for no word."""
 
 
 class SymbolReader:
@@ -54,6 +56,7 @@ class SymbolReader:
         return symbol
 
 
+_BLANKS: Final = b" \t\n\v\f\r"
 _PUNCT = rb"!-/:-@\[-`{-~"
 _TERM = rb"(?:[0-9A-Za-z_\x80-\xff]|\\[" + _PUNCT + rb"\s])+"
 _NUMBER = rb"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+|[0-9]+\.)(?:[eE][+-]?[0-9]+)?"
@@ -120,6 +123,9 @@ _PATTERNS: Final = tuple(
     )
 )
 _COMPARISONS: Final = frozenset(("!=", "==", ">", ">=", "<", "<="))
+_TYPED: Final = frozenset((
+    "PREFIX", "PREFIX_EXACT", "SUFFIX", "SUFFIX_EXACT", "CONTAINS", "CONTAINS_EXACT", "WILDCARD",
+))  # fmt: skip
 _BARE: Final = frozenset(
     ("QUOTE", "OR", "LP", "RP", "LB", "RB", "COLON", "SEMICOLON", "MINUS", "TILDE", "STAR", "PERCENT", "LSQB", "RSQB")
 )
@@ -129,7 +135,7 @@ _BARE: Final = frozenset(
 def scan(query: bytes) -> tuple[Symbol, ...]:
     """The symbols of a query, the last of kind `END`."""
     symbols: list[Symbol] = []
-    position, text, offset = 0, b"", 0
+    position, text, offset, silent = 0, b"", 0, False
     while position < len(query):
         kind, best, found = "SKIP", 0, None
         for name, pattern in _PATTERNS:
@@ -147,7 +153,10 @@ def scan(query: bytes) -> tuple[Symbol, ...]:
             continue
         if kind in _COMPARISONS:
             # These leave the text and the offset that messages tell as they were.
-            symbols += _comparison_symbols(kind, position, found[1].rstrip(), found[2])
+            # A parameter's name takes in the character that follows it.
+            operand = found[2] if b"$" not in found[2] else (found[2] + query[end : end + 1]).rstrip(_BLANKS + b"\0")
+            field, *rest = _comparison_symbols(kind, position, found[1].rstrip(_BLANKS), operand)
+            symbols += [field._replace(silent=silent), *rest]
             position = end
             continue
         offset = position
@@ -157,6 +166,10 @@ def scan(query: bytes) -> tuple[Symbol, ...]:
             # An arrow's text begins at its second character and is as long as the arrow.
             symbol = _symbol(kind, offset, query[offset : offset + 3] if kind == "ARROW" else raw)
             text, offset = symbol.text, symbol.offset
+            if kind == "MODIFIER":
+                symbol = symbol._replace(silent=silent)
+            elif kind in _TYPED:
+                silent = symbol.is_param or kind == "WILDCARD"
             symbols.append(symbol)
         position = end
     symbols.append(Symbol(END, offset, text))

@@ -51,12 +51,17 @@ class Node:
 
 @dataclass(slots=True)
 class Token(Node):
-    """One word. `expansions` are the other forms it is looked up by (stems)."""
+    """One word. `expansions` are the other forms it is looked up by (stems), in those of its fields in `stemmed`."""
 
     text: bytes
     param: Param | None = None
     folded: bool = True
     expansions: list[bytes] = field(default_factory=list)
+    stemmed: int = ALL_FIELDS
+
+    def forms(self) -> list[tuple[bytes, int]]:
+        """The word and its other forms, each with the fields it is looked for in."""
+        return [(self.text, ALL_FIELDS), *((form, self.stemmed) for form in self.expansions)]
 
 
 @dataclass(slots=True)
@@ -84,6 +89,8 @@ class Fuzzy(Node):
     text: bytes
     distance: int
     param: Param | None = None
+    with_empty: bool = True
+    """Whether it finds the empty word where its own letters are few enough."""
 
 
 @dataclass(slots=True)
@@ -91,6 +98,8 @@ class Phrase(Node):
     """All children; `exact`: next to each other and in order."""
 
     exact: bool = False
+    added: bool = False
+    """Whether it stands not in the query but around it, for the request's filters and keys."""
 
 
 @dataclass(slots=True)

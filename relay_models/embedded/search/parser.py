@@ -76,14 +76,14 @@ def exact_phrase(text: bytes) -> Phrase:
     return phrase
 
 
-def intersect(left: Node | None, right: Node | None) -> Node | None:
-    """Both, in one flat phrase where that is possible."""
+def intersect(left: Node | None, right: Node | None, *, into_right: bool = True) -> Node | None:
+    """Both, in one flat phrase where that is possible; dialect 1 takes only what is on the left for that."""
     if left is None or right is None:
         return left or right
     if isinstance(left, Phrase) and not left.exact and left.fields == ALL_FIELDS:
         left.children.append(right)
         return left
-    if isinstance(right, Phrase) and not right.exact and right.fields == ALL_FIELDS:
+    if into_right and isinstance(right, Phrase) and not right.exact and right.fields == ALL_FIELDS:
         right.children.append(left)
         return right
     both = Phrase()
@@ -91,14 +91,14 @@ def intersect(left: Node | None, right: Node | None) -> Node | None:
     return both
 
 
-def unite(left: Node | None, right: Node | None) -> Node | None:
-    """Either, in one flat union where that is possible."""
+def unite(left: Node | None, right: Node | None, *, into_right: bool = True) -> Node | None:
+    """Either, in one flat union where that is possible; dialect 1 takes only what is on the left for that."""
     if left is None or right is None:
         return left or right
     if isinstance(left, Union) and left.fields == ALL_FIELDS:
         left.children.append(right)
         return left
-    if isinstance(right, Union) and right.fields == ALL_FIELDS:
+    if into_right and isinstance(right, Union) and right.fields == ALL_FIELDS:
         right.children.append(left)
         return right
     either = Union()
@@ -271,13 +271,12 @@ class _Parser(SymbolReader):
     def _field(self, symbol: Symbol, name: bytes) -> FieldSpec:
         field = self._spec.field(name)
         if field is None:
-            raise SearchError(f"Unknown field at offset {symbol.offset} near {display(name)}")
+            raise SearchError(f"Unknown field {_where(symbol, name)}")
         return field
 
     def _expect(self, field: FieldSpec, type: FieldType, symbol: Symbol) -> None:
         if field.type is not type:
-            near = f"at offset {symbol.offset} near {display(unescape(symbol.content))}"
-            raise SearchError(f"Expected a {type} field {near}")
+            raise SearchError(f"Expected a {type} field {_where(symbol, unescape(symbol.content))}")
 
     def _missing(self) -> Node:
         self._take("ISMISSING")
@@ -287,10 +286,7 @@ class _Parser(SymbolReader):
         field = self._field(symbol, name)
         self._take("RP")
         if not field.index_missing:
-            raise SearchError(
-                "'ismissing' requires defining the field with 'INDEXMISSING'"
-                f" at offset {symbol.offset} near {display(name)}"
-            )
+            raise SearchError(f"'ismissing' requires defining the field with 'INDEXMISSING' {_where(symbol, name)}")
         return Missing(field)
 
     def _field_clause(self) -> Node | None:
@@ -385,7 +381,7 @@ class _Parser(SymbolReader):
             self._number()
             self._take(*_TERMS)
             self._take("RSQB")
-            raise SearchError(f"Expected a GEO field at offset {symbol.offset} near {display(symbol.content)}")
+            raise SearchError(f"Expected a GEO field {_where(symbol, symbol.content)}")
         self._take("RSQB")
         self._expect(field, FieldType.NUMERIC, symbol)
         return Numeric(field, low, high, with_low, with_high)
@@ -413,6 +409,10 @@ class _Parser(SymbolReader):
         while self._next.kind in _TERMS:
             words.children.append(_term(self._take(*_TERMS)))
         return words
+
+
+def _where(symbol: Symbol, name: bytes) -> str:
+    return f"at offset {symbol.offset}" + ("" if symbol.silent else f" near {display(name)}")
 
 
 def _term(symbol: Symbol, folded: bool = True) -> Token:

@@ -160,9 +160,9 @@ class _Parser(SymbolReader):
                 apply_attributes(node, self._attributes())
             elif kind == "OR" and pending < _OR:
                 self._at += 1
-                node = unite(node, self._expression(_OR))
+                node = unite(node, self._expression(_OR), into_right=False)
             elif kind in _STARTS and pending < _STARTS[kind]:
-                node = intersect(node, self._expression(_AND))
+                node = intersect(node, self._expression(_AND), into_right=False)
             else:
                 break
         self._depth -= 1
@@ -236,7 +236,7 @@ class _Parser(SymbolReader):
         symbol = self._take("TERM", "NUMBER", "STOPWORD")
         for _ in range(distance):
             self._take("PERCENT")
-        return Fuzzy(fold(unescape(symbol.content)), distance)
+        return Fuzzy(fold(unescape(symbol.content)), distance, with_empty=False)
 
     def _attributes(self) -> list[tuple[bytes, bytes]]:
         self._take("LB")

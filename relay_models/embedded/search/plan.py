@@ -82,6 +82,7 @@ def read_aggregate(arguments: Arguments, settings: Settings) -> tuple[Request, l
             raise SearchError(f"Unknown argument `{display(arguments.peek())}` at position {position} for <main>")
     if request.expand and request.dialect < 3:
         raise SearchError("EXPAND format requires dialect 3 or greater")
+    request.bare = not request.add_scores
     return request, steps
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from relay_models.embedded.search.args import display, parse_double
 from relay_models.embedded.search.errors import SearchError
@@ -34,20 +35,31 @@ def read_query(
     verbatim: bool = False,
     language: str | None = None,
     stop_words: bool = True,
+    ordered: bool = False,
+    bare: bool = False,
+    limit: Callable[[Node | None], Node | None] | None = None,
 ) -> Node | None:
-    """The tree of a query; None for one that finds nothing. Raises `SearchError`."""
+    """The tree of a query; None for one that finds nothing. Raises `SearchError`.
+
+    `ordered` tells that the request limits how far apart words are, or their order; `bare`, that it wants neither scores
+    nor marks. `limit` puts the request's other limits (its filters and keys) around the tree.
+    """
     if dialect == 1:
         from relay_models.embedded.search.parser_v1 import parse_query_v1
 
         node = parse_query_v1(text, spec, stop_words)
     else:
         node = parse_query(text, spec, params, stop_words)
+    if node is not None:
+        _fill(node, params)
+    if limit is not None:
+        node = limit(node)
     if node is None:
         return None
-    _fill(node, params)
-    if any(not field.index_empty for field in spec.fields if field.type is not FieldType.NUMERIC):
+    check = _Check(spec, ordered, bare)
+    if check.empty or check.unordered:
         # Only then does the real server look at all.
-        _Check(spec).node(node)
+        check.node(node)
     if not verbatim:
         _expand(node, spec, language or spec.language)
     return node
@@ -85,20 +97,27 @@ def _fill(node: Node, params: dict[bytes, bytes]) -> None:
 
 
 class _Check:
-    """Refuses ranges that hold nothing, and empty words where they are not indexed."""
+    """Refuses ranges that hold nothing, empty words where they are not indexed, order where there is none."""
 
-    def __init__(self, spec: IndexSpec) -> None:
+    def __init__(self, spec: IndexSpec, ordered: bool, bare: bool) -> None:
         self._spec = spec
-        # Once a tag was seen, these hold for all words that follow, as on the real server.
-        self._in_tag = self._tag_with_empty = False
+        self._ordered = ordered
+        self.empty = any(not field.index_empty for field in spec.fields if field.type is not FieldType.NUMERIC)
+        self.unordered = [field for field in spec.fields if field.unordered]
+        # Once a tag was seen, these hold for all words that follow, as on the real server. There one of the two shares
+        # its bit with the request's being bare.
+        self._in_tag, self._tag_with_empty = False, bare
 
     def node(self, node: Node) -> None:
         if isinstance(node, Tag):
             self._in_tag = True
             self._tag_with_empty |= node.field.index_empty
         elif isinstance(node, Token):
-            if not node.text and not self._takes_empty(node):
+            if self.empty and not node.text and not self._takes_empty(node):
                 raise SearchError("Use `INDEXEMPTY` in field creation in order to index and query for empty strings")
+        elif isinstance(node, Phrase):
+            if self.unordered and (self._ordered or _orders(node)):
+                self._need_order(node)
         elif isinstance(node, Numeric):
             low, high = node.low, node.high
             if isinstance(low, float) and isinstance(high, float) and low > high:
@@ -106,6 +125,14 @@ class _Check:
                 raise SearchError(f"Invalid numeric range (min > max): @{name}:[{low:f} {high:f}]")
         for child in node.children:
             self.node(child)
+
+    def _need_order(self, node: Node) -> None:
+        for field in self.unordered:
+            # The real server takes a field's place in the schema for its bit in the mask.
+            if node.fields >> field.number & 1:
+                raise SearchError(
+                    f"slop/inorder are not supported for field with undefined ordering `{display(field.name)}`"
+                )
 
     def _takes_empty(self, node: Node) -> bool:
         if self._in_tag:
@@ -115,6 +142,11 @@ class _Check:
         texts = [field for field in self._spec.fields if field.type is FieldType.TEXT and field.indexed]
         looked_in = [field for field in texts if node.fields >> field.bit & 1]
         return not looked_in or any(field.index_empty for field in looked_in)
+
+
+def _orders(node: Phrase) -> bool:
+    """Whether a node itself says how its words are to stand."""
+    return not node.added and ((node.slop is not None and node.slop >= 0) or node.in_order is not None)
 
 
 def _expand(node: Node, spec: IndexSpec, language: str) -> None:
@@ -132,8 +164,12 @@ def _expand_token(node: Token, spec: IndexSpec, language: str) -> None:
         return
     if node.fields != ALL_FIELDS:
         texts = [field for field in spec.fields if field.type is FieldType.TEXT and field.indexed]
-        if all(field.nostem for field in texts if node.fields >> field.bit & 1):
+        looked_in = [field for field in texts if node.fields >> field.bit & 1]
+        if all(field.nostem for field in looked_in):
             return
+        for field in looked_in:
+            if field.nostem:
+                node.stemmed &= ~(1 << field.bit)
     stemmed = stem(node.text, language)
     if stemmed is None:
         return

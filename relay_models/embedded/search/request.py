@@ -95,6 +95,8 @@ class Request:
     cursor: CursorOptions | None = None
     count_only: bool = False
     with_count: bool | None = None
+    bare: bool = False
+    """Whether nothing but the documents is wanted: neither their scores, nor where in them the words stand."""
 
 
 _FLAGS = {

@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from relay_models.embedded.jsonpath import compile_path
 from relay_models.embedded.search.args import Arguments, display, parse_double
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.stopwords import DEFAULT_STOP_WORDS
@@ -79,6 +80,8 @@ class FieldSpec:
     weight: float = 1.0
     nostem: bool = False
     bit: int = 0
+    unordered: bool = False
+    """Whether the path leads to several places, whose texts have no order that slop and order could be asked of."""
     # TAG; separator None: a JSON string is one tag
     separator: str | None = None
     case_sensitive: bool = False
@@ -114,6 +117,8 @@ class IndexSpec:
     temporary: int | None = None
     stop_words: list[bytes] | None = None
     index_all: bool = False
+    named: bool = False
+    """Whether any field has a name of its own (AS)."""
     fields: list[FieldSpec] = field(default_factory=list)
     combinations: list[str] = field(default_factory=list)
     """The SQL indexes over several columns that were made for queries, by their columns: ``v0,v5,v6``."""
@@ -236,12 +241,17 @@ def parse_fields(spec: IndexSpec, arguments: Arguments) -> list[FieldSpec]:
         raise SearchError("Fields arguments are missing")
     fields = list(spec.fields)
     new: list[FieldSpec] = []
-    while arguments:
-        if len(fields) == MAX_FIELDS:
-            raise SearchError(f"Schema is limited to {MAX_FIELDS} fields")
-        part = _field(spec, fields, arguments)
-        fields.append(part)
-        new.append(part)
+    named = spec.named
+    try:
+        while arguments:
+            if len(fields) == MAX_FIELDS:
+                raise SearchError(f"Schema is limited to {MAX_FIELDS} fields")
+            part = _field(spec, fields, arguments)
+            fields.append(part)
+            new.append(part)
+    except SearchError:
+        spec.named = named
+        raise
     spec.fields = fields
     return new
 
@@ -252,6 +262,7 @@ def _field(spec: IndexSpec, fields: list[FieldSpec], arguments: Arguments) -> Fi
         if not arguments:
             raise SearchError("AS requires an argument")
         name = arguments.take()
+        spec.named = True
     if any(known.name == name for known in fields):
         raise SearchError(f"Duplicate field in schema - {display(name)}")
     if not arguments:
@@ -285,7 +296,22 @@ def _field(spec: IndexSpec, fields: list[FieldSpec], arguments: Arguments) -> Fi
         part.bit = sum(1 for known in fields if known.type is FieldType.TEXT and known.indexed)
         if part.bit >= MAX_TEXT_FIELDS:
             raise SearchError(f"Schema is limited to {MAX_TEXT_FIELDS} TEXT fields")
+        if spec.kind == "json" and spec.named and "NOOFFSETS" not in spec.options:
+            part.unordered = not _leads_to_one_place(spec, part)
     return part
+
+
+def _leads_to_one_place(spec: IndexSpec, part: FieldSpec) -> bool:
+    """Whether a JSON path can find one value only. Raises `SearchError` for what is no path; only TEXT is looked at."""
+    try:
+        path = compile_path(part.path) if part.path.startswith(b"$") else None
+    except ValueError:
+        path = None
+    if path is None:
+        raise SearchError(
+            f"Invalid JSONPath '{display(part.path)}' in attribute '{display(part.name)}' in index '{display(spec.name)}'"
+        )
+    return path.is_static
 
 
 def _text_options(part: FieldSpec, arguments: Arguments) -> None:

@@ -69,6 +69,8 @@ def read_search(arguments: Arguments, settings: Settings) -> tuple[Request, Arra
         raise SearchError("Cursor is not supported on FT.SEARCH")
     if request.expand and request.dialect < 3:
         raise SearchError("EXPAND format requires dialect 3 or greater")
+    marked = request.markup.highlight or request.markup.summarize
+    request.bare = arrangement.sorted and not request.with_scores and not marked
     return request, arrangement
 
 
