@@ -69,6 +69,7 @@ class Pipeline:
         # The keys of a SORTBY that SQL carries out, so that only the documents of the first rows are read.
         self._first: list[tuple[FieldSpec, bool]] = []
         self._applied: set[bytes] = set()
+        self._evaluated = False
         self._arranged = False
         self._later: list[Callable[[Iterator[Row]], Iterator[Row]]] = []
         if request.add_scores:
@@ -94,10 +95,12 @@ class Pipeline:
             self._known.add(step.alias)
             self._hidden.discard(step.alias)
             self._applied.add(step.alias)
+            self._evaluated = True
             self._later.append(functools.partial(_applied, step.alias, expression.evaluate))
         else:
             expression = parse_expression(step.expression)
             self._require(expression.properties)
+            self._evaluated = True
             self._later.append(functools.partial(_filtered, expression.evaluate))
 
     def _require(self, properties: Iterable[bytes]) -> None:
@@ -176,9 +179,12 @@ class Pipeline:
             null_is_missing = part.name.upper() not in (b"TOLIST", b"RANDOM_SAMPLE")
             resolve = functools.partial(self._resolve, null_is_missing)
             reducers.append(read_reducer(part.name, part.arguments, part.alias, resolve))
+        names = [*step.by, *(reducer.alias for reducer in reducers)]
+        for place, name in enumerate(names):
+            if name in names[:place]:
+                raise SearchError(f"Property `{display(name)}` specified more than once")
         self._later.append(functools.partial(self._grouped, step.by, reducers))
         self._at_root = False
-        names = [*step.by, *(reducer.alias for reducer in reducers)]
         self._order = dict.fromkeys(names)
         self._known = set(names)
         self._hidden = set()
@@ -197,7 +203,7 @@ class Pipeline:
             most = step.offset + step.limit if step.offset + step.limit else DEFAULT_LIMIT
             fields = self._sort_fields(step.keys)
             if fields:
-                # APPLY and FILTER look at one row at a time, so they may as well see the rows in order.
+                # There is neither APPLY nor FILTER, which might fail at any row.
                 self._first = fields
                 self._later.append(functools.partial(_first_rows, most))
             else:
@@ -212,7 +218,7 @@ class Pipeline:
 
     def _sort_fields(self, keys: list[tuple[bytes, bool]]) -> list[tuple[FieldSpec, bool]]:
         """The fields of the keys where SQL can sort by them: nothing has ordered the rows, and columns hold them."""
-        if not self._at_root or self._arranged or self.request.add_scores or self.request.count_only:
+        if self._evaluated or not self._at_root or self._arranged or self.request.add_scores or self.request.count_only:
             return []
         fields = []
         for name, ascending in keys:

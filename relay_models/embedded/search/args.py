@@ -16,6 +16,7 @@ __all__ = [
     "parse_double",
     "parse_hash_number",
     "parse_integer",
+    "parse_strictly",
 ]
 
 UNPARSABLE = "Could not convert argument to expected type"
@@ -54,6 +55,15 @@ def parse_double(text: bytes) -> float | None:
     return -math.inf if special[1] == b"-" else math.inf
 
 
+def parse_strictly(text: bytes) -> float | None:
+    """A double that is neither too great nor too near to zero, or None."""
+    number = parse_double(text)
+    if number is not None and (math.isinf(number) or not number) and _DOUBLE.match(text):
+        digits = text.lower().split(b"e")[0]
+        return None if number or digits.strip(b"+-.0") else number
+    return number
+
+
 def parse_hash_number(text: bytes) -> float | None:
     """A double as Redis reads it out of a hash: hexadecimal, too, but nothing that is too great or too near to zero."""
     if _HEXADECIMAL.match(text):
@@ -61,13 +71,8 @@ def parse_hash_number(text: bytes) -> float | None:
             return float.fromhex(text.decode())
         except OverflowError:
             return None
-    number = parse_double(text)
-    if number is None or math.isnan(number):
-        return None
-    digits = text.lower().split(b"e")[0]
-    if _DOUBLE.match(text) and (math.isinf(number) or (number == 0 and digits.strip(b"+-.0"))):
-        return None
-    return number
+    number = parse_strictly(text)
+    return None if number is None or math.isnan(number) else number
 
 
 class Arguments:

@@ -19,6 +19,7 @@ from relay_models.embedded.search.indexer import Indexer, Unfit
 from relay_models.embedded.search.info import describe
 from relay_models.embedded.search.plan import read_aggregate
 from relay_models.embedded.search.planner import wildcard_regex
+from relay_models.embedded.search.request import check_expand
 from relay_models.embedded.search.rule import passes
 from relay_models.embedded.search.schema import FieldType, IndexSpec, parse_fields, parse_index
 from relay_models.embedded.search.search import read_search, search
@@ -290,8 +291,7 @@ class SearchEngine:
     def _aggregate(self, arguments: Arguments, protocol: int) -> Any:
         index = self.index(arguments.take())
         request, steps = read_aggregate(arguments, self.settings)
-        if request.expand and protocol < 3:
-            raise SearchError("EXPAND format is only supported with RESP3")
+        check_expand(request, protocol)
         spec = index.spec
         pipeline = Pipeline(self._connection, spec, self._documents, self.settings, request, steps)
         if request.cursor is None:

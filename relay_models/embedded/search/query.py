@@ -41,8 +41,8 @@ def read_query(
 ) -> Node | None:
     """The tree of a query; None for one that finds nothing. Raises `SearchError`.
 
-    `ordered` tells that the request limits how far apart words are, or their order; `bare`, that it wants neither scores
-    nor marks. `limit` puts the request's other limits (its filters and keys) around the tree.
+    `ordered` tells that the request limits how far apart words are, or their order; `bare`, that it wants neither
+    scores nor marks. `limit` puts the request's other limits (its filters and keys) around the tree.
     """
     if dialect == 1:
         from relay_models.embedded.search.parser_v1 import parse_query_v1

@@ -17,7 +17,7 @@ from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.schema import LANGUAGES
 from relay_models.embedded.search.settings import Settings
 
-__all__ = ["Arrangement", "CursorOptions", "LegacyFilter", "Markup", "Request", "read_common"]
+__all__ = ["Arrangement", "CursorOptions", "LegacyFilter", "Markup", "Request", "check_expand", "read_common"]
 
 
 @dataclass(slots=True)
@@ -97,6 +97,14 @@ class Request:
     with_count: bool | None = None
     bare: bool = False
     """Whether nothing but the documents is wanted: neither their scores, nor where in them the words stand."""
+
+
+def check_expand(request: Request, protocol: int) -> None:
+    """Raise `SearchError` where FORMAT EXPAND does not go with the protocol or the dialect."""
+    if request.expand and protocol < 3:
+        raise SearchError("EXPAND format is only supported with RESP3")
+    if request.expand and request.dialect < 3:
+        raise SearchError("EXPAND format requires dialect 3 or greater")
 
 
 _FLAGS = {
@@ -367,7 +375,6 @@ def _sort_many(arrangement: Arrangement, arguments: Arguments) -> None:
     if arguments.accept(b"MAX"):
         number = parse_integer(arguments.take()) if arguments else None
         if number is None or number < 0:
-            why = NO_ARGUMENT if number is None and not arguments else UNPARSABLE
-            raise SearchError(f"Bad arguments for MAX: {why}")
+            raise SearchError(f"Bad arguments for MAX: {UNPARSABLE}")
         arrangement.limit = number
     arrangement.keys, arrangement.sorted = keys, True

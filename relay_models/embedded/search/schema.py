@@ -308,9 +308,8 @@ def _leads_to_one_place(spec: IndexSpec, part: FieldSpec) -> bool:
     except ValueError:
         path = None
     if path is None:
-        raise SearchError(
-            f"Invalid JSONPath '{display(part.path)}' in attribute '{display(part.name)}' in index '{display(spec.name)}'"
-        )
+        where = f"in attribute '{display(part.name)}' in index '{display(spec.name)}'"
+        raise SearchError(f"Invalid JSONPath '{display(part.path)}' {where}")
     return path.is_static
 
 

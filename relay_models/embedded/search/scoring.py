@@ -26,6 +26,7 @@ from relay_models.embedded.search.nodes import (
     Token,
     Union,
 )
+from relay_models.embedded.search.numbers import INVALID
 from relay_models.embedded.search.planner import Planner
 from relay_models.embedded.search.request import Request
 from relay_models.embedded.search.select import Selection
@@ -254,7 +255,7 @@ def _sum(match: _Match, leaf: Callable[[_Match], float]) -> float:
 
 
 def _bm25std(match: _Match, document: _Document, average: float) -> float:
-    relative = 0.75 * document.length / average if average else math.nan
+    relative = 0.75 * document.length / average if average else INVALID
 
     def leaf(part: _Match) -> float:
         if part.kind == "term":
