@@ -8,11 +8,13 @@ import re
 from relay_models.embedded.search.errors import SearchError
 
 __all__ = [
+    "BLANKS",
     "NO_ARGUMENT",
     "OUT_OF_BOUNDS",
     "UNPARSABLE",
     "Arguments",
     "display",
+    "parse_bound",
     "parse_double",
     "parse_hash_number",
     "parse_integer",
@@ -23,6 +25,7 @@ UNPARSABLE = "Could not convert argument to expected type"
 NO_ARGUMENT = "Expected an argument, but none provided"
 OUT_OF_BOUNDS = "Value is outside acceptable bounds"
 
+BLANKS = b" \t\n\v\f\r"
 _INTEGER = re.compile(rb"[ \t\n\v\f\r]*[+-]?[0-9]+\Z")
 _DOUBLE = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z")
 _HEXADECIMAL = re.compile(rb"[+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?[0-9]+)?\Z")
@@ -73,6 +76,22 @@ def parse_hash_number(text: bytes) -> float | None:
             return None
     number = parse_strictly(text)
     return None if number is None or math.isnan(number) else number
+
+
+def parse_bound(text: bytes, *, lower: bool, sign: int = 1) -> float:
+    """One end of a range of numbers, as FILTER and parameters give it. Raises `SearchError`.
+
+    Only a lower end may be the least of all numbers, only an upper one the greatest.
+    """
+    bare = text.removeprefix(b"(")
+    word = bare.lower()
+    # A sign in the query turns what the text says.
+    if word in ((b"-inf",) if (sign == 1) == lower else (b"inf", b"+inf")):
+        return -math.inf if lower else math.inf
+    number = parse_double(bare.lstrip(BLANKS)) if bare else 0.0
+    if number is None or math.isinf(number):
+        raise SearchError(f"Bad {'lower' if lower else 'upper'} range: {display(bare)}")
+    return sign * number
 
 
 class Arguments:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from relay_models.embedded.search.args import display
 from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.tokenizer import unescape_each
 
 __all__ = ["END", "Symbol", "SymbolReader", "scan"]
 
@@ -164,7 +165,8 @@ def scan(query: bytes) -> tuple[Symbol, ...]:
             symbols.append(Symbol(kind, offset, text))
         else:
             # An arrow's text begins at its second character and is as long as the arrow.
-            symbol = _symbol(kind, offset, query[offset : offset + 3] if kind == "ARROW" else raw)
+            raw = query[offset : offset + 3] if kind == "ARROW" else raw
+            symbol = _symbol(kind, offset, raw, query[end : end + 1])
             text, offset = symbol.text, symbol.offset
             if kind == "MODIFIER":
                 symbol = symbol._replace(silent=silent)
@@ -187,7 +189,7 @@ def _comparison_symbols(kind: str, offset: int, field: bytes, operand: bytes) ->
     return Symbol("MODIFIER", offset, field, field), Symbol(kind, offset, kind.encode()), bound
 
 
-def _symbol(kind: str, offset: int, raw: bytes) -> Symbol:
+def _symbol(kind: str, offset: int, raw: bytes, following: bytes) -> Symbol:
     if kind in ("SIZE", "NUMBER"):
         return Symbol(kind, offset, raw, raw, number=float(raw))
     if kind == "INF":
@@ -217,5 +219,7 @@ def _symbol(kind: str, offset: int, raw: bytes) -> Symbol:
     if base in ("PREFIX", "SUFFIX", "CONTAINS"):
         if content[:1] == b"$" and not quoted:
             return Symbol(base, offset, content[1:], content[1:], True)
-        return Symbol(base, offset, content, content)
+        # What stands behind the word is looked at when its backslashes are taken out.
+        behind = following if base == "SUFFIX" and not quoted else b"*"
+        return Symbol(base, offset, content, unescape_each(content, behind))
     return Symbol(kind, offset, raw, raw)

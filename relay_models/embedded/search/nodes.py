@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from relay_models.embedded.search.schema import FieldSpec
 
@@ -31,10 +32,11 @@ ALL_FIELDS = (1 << 128) - 1
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A place in the query that PARAMS fills. `sign` -1 turns a number's sign."""
+    """A place in the query that PARAMS fills. `sign` -1 turns a number's sign; `end` is which end of a range it is."""
 
     name: bytes
     sign: int = 1
+    end: Literal["lower", "upper"] | None = None
 
 
 @dataclass(slots=True)

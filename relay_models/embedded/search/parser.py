@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from relay_models.embedded.search.args import display, parse_double
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.lexer import END, Symbol, SymbolReader, scan
@@ -24,7 +26,7 @@ from relay_models.embedded.search.nodes import (
     restrict,
 )
 from relay_models.embedded.search.schema import FieldSpec, FieldType, IndexSpec
-from relay_models.embedded.search.tokenizer import SEPARATORS, fold, unescape
+from relay_models.embedded.search.tokenizer import SEPARATORS, fold, unescape_each
 
 __all__ = ["apply_attributes", "exact_phrase", "intersect", "parse_query", "unite"]
 
@@ -68,7 +70,7 @@ def exact_phrase(text: bytes) -> Phrase:
     for byte in text + b" ":
         if byte in _BETWEEN_WORDS and not escaped:
             if word:
-                phrase.children.append(Token(fold(unescape(bytes(word)))))
+                phrase.children.append(Token(fold(unescape_each(bytes(word)))))
                 word.clear()
             continue
         word.append(byte)
@@ -216,7 +218,7 @@ class _Parser(SymbolReader):
             self._at += 1
             name = self._take("ATTRIBUTE")
             self._take("QUOTE")
-            token = Token(fold(unescape(b"$" + name.content)))
+            token = Token(fold(unescape_each(b"$" + name.content)))
             token.verbatim = True
             return token, True
         if kind in _AFFIXES or kind == "WILDCARD":
@@ -236,7 +238,7 @@ class _Parser(SymbolReader):
         if symbol.kind == "WILDCARD":
             return Pattern(symbol.content, param)
         starts, ends = symbol.kind != "SUFFIX", symbol.kind != "PREFIX"
-        return Prefix(unescape(symbol.content), starts, ends, param)
+        return Prefix(symbol.content, starts, ends, param)
 
     def _fuzzy(self) -> Node:
         distance = 0
@@ -247,7 +249,7 @@ class _Parser(SymbolReader):
         for _ in range(distance):
             self._take("PERCENT")
         param = Param(symbol.content) if symbol.is_param else None
-        return Fuzzy(fold(unescape(symbol.content)), distance, param)
+        return Fuzzy(fold(unescape_each(symbol.content)), distance, param)
 
     def _attributes(self) -> list[tuple[bytes, bytes]]:
         self._take("LB")
@@ -276,13 +278,13 @@ class _Parser(SymbolReader):
 
     def _expect(self, field: FieldSpec, type: FieldType, symbol: Symbol) -> None:
         if field.type is not type:
-            raise SearchError(f"Expected a {type} field {_where(symbol, unescape(symbol.content))}")
+            raise SearchError(f"Expected a {type} field {_where(symbol, unescape_each(symbol.content))}")
 
     def _missing(self) -> Node:
         self._take("ISMISSING")
         self._take("LP")
         symbol = self._take("MODIFIER")
-        name = unescape(symbol.content)
+        name = unescape_each(symbol.content)
         field = self._field(symbol, name)
         self._take("RP")
         if not field.index_missing:
@@ -291,7 +293,7 @@ class _Parser(SymbolReader):
 
     def _field_clause(self) -> Node | None:
         symbol = self._take("MODIFIER")
-        field = self._field(symbol, unescape(symbol.content))
+        field = self._field(symbol, unescape_each(symbol.content))
         kind = self._next.kind
         if kind == "OR":
             return self._several_fields(symbol, field)
@@ -384,6 +386,10 @@ class _Parser(SymbolReader):
             raise SearchError(f"Expected a GEO field {_where(symbol, symbol.content)}")
         self._take("RSQB")
         self._expect(field, FieldType.NUMERIC, symbol)
+        if isinstance(low, Param):
+            low = replace(low, end="lower")
+        if isinstance(high, Param):
+            high = replace(high, end="upper")
         return Numeric(field, low, high, with_low, with_high)
 
     def _tags(self, symbol: Symbol, field: FieldSpec) -> Node:
@@ -423,4 +429,4 @@ def _term(symbol: Symbol, folded: bool = True) -> Token:
         token = Token(symbol.content, folded=False)
         token.verbatim = True
         return token
-    return Token(fold(unescape(symbol.content)) if folded else symbol.content, folded=folded)
+    return Token(fold(unescape_each(symbol.content)) if folded else symbol.content, folded=folded)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
-from relay_models.embedded.search.args import display, parse_double
+from relay_models.embedded.search.args import BLANKS, display, parse_bound, parse_strictly
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.nodes import (
     ALL_FIELDS,
@@ -21,7 +20,7 @@ from relay_models.embedded.search.nodes import (
 )
 from relay_models.embedded.search.parser import parse_query
 from relay_models.embedded.search.schema import FieldType, IndexSpec
-from relay_models.embedded.search.tokenizer import fold, stem
+from relay_models.embedded.search.tokenizer import fold, stem, unescape_each
 
 __all__ = ["read_query"]
 
@@ -75,8 +74,11 @@ def _bound(bound: float | Param | None, params: dict[bytes, bytes]) -> float | N
     if not isinstance(bound, Param):
         return bound
     value = _value(bound, params)
-    number = parse_double(value)
-    if number is None or math.isnan(number):
+    if bound.end is not None:
+        # Nothing at all leaves the end as it was.
+        return parse_bound(value, lower=bound.end == "lower", sign=bound.sign) if value else 0.0
+    number = parse_strictly(value.lstrip(BLANKS))
+    if number is None:
         raise SearchError(f"Invalid numeric value ({display(value)}) for parameter `{display(bound.name)}`")
     return bound.sign * number
 
@@ -84,11 +86,11 @@ def _bound(bound: float | Param | None, params: dict[bytes, bytes]) -> float | N
 def _fill(node: Node, params: dict[bytes, bytes]) -> None:
     if isinstance(node, Token) and node.param is not None:
         value = _value(node.param, params)
-        node.text = fold(value) if node.folded else value
+        node.text = fold(unescape_each(value)) if node.folded else value
         node.param = None
     elif isinstance(node, (Prefix, Pattern, Fuzzy)) and node.param is not None:
         value = _value(node.param, params)
-        node.text = value if isinstance(node, Pattern) else fold(value)
+        node.text = fold(unescape_each(value)) if isinstance(node, Fuzzy) else value
         node.param = None
     elif isinstance(node, Numeric):
         node.low, node.high = _bound(node.low, params), _bound(node.high, params)

@@ -10,7 +10,7 @@ from relay_models.embedded.search.args import (
     UNPARSABLE,
     Arguments,
     display,
-    parse_double,
+    parse_bound,
     parse_integer,
 )
 from relay_models.embedded.search.errors import SearchError
@@ -227,17 +227,9 @@ def read_filter(arguments: Arguments) -> LegacyFilter:
     if arguments.remaining < 3:
         raise SearchError("FILTER requires 3 arguments")
     name = arguments.take()
-    low, with_low = _filter_bound(arguments.take(), "Bad lower range")
-    high, with_high = _filter_bound(arguments.take(), "Bad upper range")
-    return LegacyFilter(name, low, high, with_low, with_high)
-
-
-def _filter_bound(text: bytes, complaint: str) -> tuple[float, bool]:
-    including = not text.startswith(b"(")
-    number = parse_double(text if including else text[1:])
-    if number is None:
-        raise SearchError(f"{complaint}: {display(text)}")
-    return number, including
+    least, most = arguments.take(), arguments.take()
+    low, high = parse_bound(least, lower=True), parse_bound(most, lower=False)
+    return LegacyFilter(name, low, high, not least.startswith(b"("), not most.startswith(b"("))
 
 
 def read_common(

@@ -64,12 +64,14 @@ class Selection:
             extra.append(Numeric(field, part.low, part.high, part.with_low, part.with_high))
         if request.in_keys is not None:
             extra.append(Ids(request.in_keys))
-        if node is None or not extra:
-            return node
-        both = Phrase(added=True)
-        both.slop, both.in_order = -1, False
-        both.children = [*extra, node]
-        return both
+        for other in extra:
+            if isinstance(node, Phrase):
+                node.children.insert(0, other)
+            elif node is not None:
+                both = Phrase(added=True)
+                both.children = [other, node]
+                node = both
+        return node
 
     def _mask(self, names: list[bytes]) -> int:
         mask = 0

@@ -19,6 +19,7 @@ __all__ = [
     "stem",
     "tokens",
     "unescape",
+    "unescape_each",
 ]
 
 SEPARATORS = b" \t,./(){}[]:;~!@#$%^&*-=+|'`\"<>?"
@@ -28,6 +29,7 @@ MINIMUM_STEM_LENGTH = 4
 
 _TOKEN = re.compile(rb"(?:\\.|[^" + re.escape(SEPARATORS) + rb"\\])+|\\", re.DOTALL)
 _DROPPED = re.compile(rb"\\(.)|[\x00-\x1f\x7f]", re.DOTALL)
+_ESCAPES = re.compile(rb"\\(?=[!-/:-@\[-`{-~\s])")
 _ESCAPED = re.compile(rb"\\([!-/:-@\[-`{-~\s])")
 
 
@@ -80,6 +82,17 @@ def fold_sorted(text: bytes) -> bytes:
 def unescape(text: bytes) -> bytes:
     """Take out the backslashes before punctuation and blanks."""
     return _ESCAPED.sub(rb"\1", text) if b"\\" in text else text
+
+
+def unescape_each(text: bytes, following: bytes = b"") -> bytes:
+    """Take out every backslash before punctuation and blanks, also one before another backslash.
+
+    `following` is the character behind the text, which counts as one before which a backslash may stand.
+    """
+    if b"\\" not in text:
+        return text
+    plain = _ESCAPES.sub(b"", text + following)
+    return plain[: len(plain) - len(following)]
 
 
 def tokens(text: bytes, stop_words: frozenset[bytes]) -> Iterator[Word]:
