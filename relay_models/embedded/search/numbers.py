@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["INVALID", "format_number", "format_score", "format_sort_key"]
+__all__ = ["INVALID", "format_number", "format_sort_key"]
 
 INVALID = -math.nan
 """What a processor makes of an operation that has no result, such as 0 / 0; it is printed with its sign."""
@@ -25,10 +25,3 @@ def format_number(value: float) -> bytes:
 def format_sort_key(value: float) -> bytes:
     """A double as WITHSORTKEYS prints it."""
     return f"{value:.17g}".encode()
-
-
-def format_score(value: float) -> bytes:
-    """A score as RESP2 prints it: as short as it can be told."""
-    if math.isfinite(value) and value == int(value) and abs(value) < 1e17:
-        return b"%d" % int(value)
-    return repr(value).encode() if value == value else format_number(value)

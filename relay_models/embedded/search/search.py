@@ -6,10 +6,11 @@ import functools
 import sqlite3
 from typing import Any
 
+from relay_models.embedded.protocol import encode_double
 from relay_models.embedded.search.args import Arguments, display
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.highlight import Marker
-from relay_models.embedded.search.numbers import format_score, format_sort_key
+from relay_models.embedded.search.numbers import format_sort_key
 from relay_models.embedded.search.request import (
     Arrangement,
     Request,
@@ -293,7 +294,7 @@ class _Search:
         for hit, sort_value, row in results:
             reply.append(hit[1])
             if request.with_scores:
-                score = format_score(hit[2])
+                score = encode_double(hit[2])
                 reply.append(score)
             if request.raw_ids:
                 reply.append(hit[0])
