@@ -142,8 +142,10 @@ class Arguments:
         return number
 
     def double(self, name: str) -> float:
-        number = parse_double(self.text(name))
-        if number is None:
+        """The next argument as a finite number; where there is none, it counts as one that cannot be read."""
+        text = self.take() if self else b""
+        number = parse_hash_number(text) if _HEXADECIMAL.match(text) else parse_double(text)
+        if number is None or math.isinf(number):
             raise SearchError(f"Bad arguments for {name}: {UNPARSABLE}")
         return number
 

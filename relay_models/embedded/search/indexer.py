@@ -18,6 +18,7 @@ __all__ = ["Indexer", "Unfit"]
 TAGS, NUMBERS, WORDS, MISSING = 1, 2, 4, 8
 MAXIMUM_TAG_LENGTH = 4096
 STEM_WEIGHT = 0.2
+GREATEST_WEIGHT = 1 << 31
 """What a stem counts against the word itself."""
 PLACES_BETWEEN_VALUES = 99
 """How far apart the words of two values of one TEXT field are (MULTI_TEXT_SLOP's default, less one)."""
@@ -27,7 +28,9 @@ _INT64 = 1 << 63
 
 
 class Unfit(Exception):
-    """A document that the index leaves out; the text is what FT.INFO tells."""
+    """A document that the index leaves out; the text is what FT.INFO tells, of the field, too, if one is at fault."""
+
+    field: FieldSpec | None = None
 
 
 class _Row:
@@ -104,16 +107,25 @@ class Indexer:
 
         Nothing was there where the key is `new`.
         """
+        spec = self._spec
+        try:
+            language = spec.language if spec.language_field is None else self._language(kind, document)
+            score = spec.score if spec.score_field is None else self._score(kind, document)
+            row = _Row(self._width, language)
+            for field, write in zip(spec.fields, self._writes, strict=True):
+                try:
+                    write(document, row)
+                except Unfit as reason:
+                    reason.field = field
+                    raise
+        except Unfit:
+            if not new:
+                self.remove(key)
+            raise
         if self._hidden and self._only_hidden(document):
             return
         if not new:
             self.remove(key)
-        spec = self._spec
-        language = spec.language if spec.language_field is None else self._language(kind, document)
-        score = spec.score if spec.score_field is None else self._score(kind, document)
-        row = _Row(self._width, language)
-        for write in self._writes:
-            write(document, row)
         # Tags and numbers count as there even where they are not in their tables yet: those may be filled later.
         many = (
             (TAGS | NUMBERS if row.tags or row.numbers else 0)
@@ -274,7 +286,8 @@ class Indexer:
 
     def _write_text(self, field: FieldSpec, get: Getter, sort: int) -> Write:
         bit = 1 << field.bit
-        count, stem_count = max(1, int(field.weight)), max(1, int(field.weight * STEM_WEIGHT))
+        weight = field.weight if abs(field.weight) < GREATEST_WEIGHT else 1.0
+        count, stem_count = max(1, int(weight)), max(1, int(weight * STEM_WEIGHT))
 
         def write(document: Any, row: _Row) -> None:
             content = self._content(field, get, document, row)
