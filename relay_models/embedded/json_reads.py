@@ -132,13 +132,22 @@ class JsonCommands(JsonWriteCommands):
         nothing: Callable[[JSONPath], Any],
         unfit: Callable[[JSONPath, Any], Any],
         no_key: Callable[[bool, str], Any] | None = None,
+        unreadable_is_nothing: bool = False,
     ) -> Any:
-        """One number or list for each match; for a legacy path, that of the first match or what its absence gives."""
+        """One number or list for each match; for a legacy path, that of the first match or what its absence gives.
+
+        Some commands take a legacy path that cannot be read for one that leads nowhere.
+        """
         given = paths[0] if paths else b"."
         document = document_of(key)
         if document is None:
             return (_none if no_key is None else no_key)(*whole_path(given))
-        path = parse_path(given)
+        try:
+            path = parse_path(given)
+        except SimpleError:
+            if unreadable_is_nothing and whole_path(given)[0]:
+                return None
+            raise
         found = path.find(document.value)
         if not path.is_legacy:
             return [measure(value) for value in found]
@@ -177,6 +186,7 @@ class JsonCommands(JsonWriteCommands):
             lambda value: len(value) if type(value) is dict else None,
             nothing=lambda path: None,
             unfit=_expected("object"),
+            unreadable_is_nothing=True,
             no_key=_no_object,
         )
 
@@ -191,6 +201,7 @@ class JsonCommands(JsonWriteCommands):
             lambda value: [name.encode() for name in value] if type(value) is dict else None,
             nothing=lambda path: None,
             unfit=unfit,
+            unreadable_is_nothing=True,
         )
 
     @command("json.arrindex", fixed=(Key(), bytes, bytes), repeat=(bytes,), flags=FLAGS)
@@ -252,11 +263,14 @@ class JsonCommands(JsonWriteCommands):
         if subcommand.lower() != b"memory" or not args:
             raise SimpleError("ERR unknown subcommand - try `JSON.DEBUG HELP`")
         item = self._db.get(args[0])
-        path = parse_path(args[1] if len(args) > 1 else b".")
+        given = args[1] if len(args) > 1 else b"."
         if item is None:
-            return 0 if path.is_legacy else []
+            return 0 if whole_path(given)[0] else []
+        path = parse_path(given)
         sizes = [len(dumps(value)) for value in path.find(document_of(item).value)]  # type: ignore[union-attr]
-        return (sizes[0] if sizes else 0) if path.is_legacy else sizes
+        if not path.is_legacy:
+            return sizes
+        return sizes[0] if sizes else _missing(path)
 
 
 def _readable(paths: list[bytes]) -> list[JSONPath]:
