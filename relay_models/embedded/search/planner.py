@@ -56,6 +56,27 @@ def _word_regex(pattern: bytes) -> re.Pattern[str]:
     return re.compile("".join(parts) + r"\Z", re.DOTALL)
 
 
+def _longest_part(pattern: bytes) -> bytes | None:
+    """The part of a pattern between its * by which words are found where their ends are kept (WITHSUFFIXTRIE).
+
+    The real server means to pass over parts with ?, but counts them against the best part so far, wrapping around.
+    """
+    text = pattern.decode("utf-8", "replace")
+    best, found = -(1 << 31), None
+    for match in re.finditer(r"[^*]+", text):
+        part = match[0]
+        if len(part) < 2:
+            continue
+        inner = match.end() < len(text)
+        best -= part.count("?")
+        if best < -(1 << 31):
+            best += 1 << 32
+        score = len(part) + 1 - (5 if inner else 0)
+        if score >= best:
+            best, found = score, part + "*" if inner else part
+    return None if found is None else found.encode()
+
+
 _WILD = {b"*": b".*", b"?": b"."}
 
 
@@ -249,13 +270,15 @@ class Planner:
     def _expand_pattern(self, node: Pattern, limit: int) -> list[bytes]:
         pattern = _without_escapes(node.text)
         suffixed = self._suffixed(node)
-        pattern = fold_part(pattern)
-        words = _word_regex(pattern)
-        if suffixed and any(len(part) > 1 for part in pattern.decode("utf-8", "replace").split("*")):
-            tags = wildcard_regex(pattern)
+        folded = fold_part(pattern)
+        part = _longest_part(folded) if suffixed else None
+        if part is not None:
+            # The part finds the words by their ends; the whole pattern is compared with them as it is written.
+            ends, whole = _word_regex(part), wildcard_regex(pattern)
             return self._vocabulary(
-                lambda word: words.match(word.decode("utf-8", "replace")) and tags.match(word), limit, suffixed
+                lambda word: whole.match(word) and ends.search(word.decode("utf-8", "replace")), limit, suffixed
             )
+        words = _word_regex(folded)
         return self._vocabulary(lambda word: words.match(word.decode("utf-8", "replace")), limit)
 
     def _suffixed(self, node: Node) -> int:

@@ -83,19 +83,21 @@ def _bound(bound: float | Param | None, params: dict[bytes, bytes]) -> float | N
     return bound.sign * number
 
 
-def _fill(node: Node, params: dict[bytes, bytes]) -> None:
+def _fill(node: Node, params: dict[bytes, bytes], of_tag: bool = False) -> None:
     if isinstance(node, Token) and node.param is not None:
         value = _value(node.param, params)
         node.text = fold(unescape_each(value)) if node.folded else value
         node.param = None
+        # What reads as a number is not stemmed.
+        node.verbatim = node.verbatim or parse_strictly(value.lstrip(BLANKS)) is not None
     elif isinstance(node, (Prefix, Pattern, Fuzzy)) and node.param is not None:
         value = _value(node.param, params)
-        node.text = fold(unescape_each(value)) if isinstance(node, Fuzzy) else value
+        node.text = value if of_tag or isinstance(node, Pattern) else fold(unescape_each(value))
         node.param = None
     elif isinstance(node, Numeric):
         node.low, node.high = _bound(node.low, params), _bound(node.high, params)
     for child in node.children:
-        _fill(child, params)
+        _fill(child, params, isinstance(node, Tag))
 
 
 class _Check:
