@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
+import math
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -331,9 +332,10 @@ class Pipeline:
         for row in rows:
             if only is not None and type(row.get(only)) in _PLAIN:
                 value = row.get(only)
-                group = groups.get(value)
+                number = value if value and value == value else _told_apart(value)
+                group = groups.get(number)
                 if group is None:
-                    group = groups[value] = ([value], [start() for start in starts])
+                    group = groups[number] = ([value], [start() for start in starts])
                 for accumulator in group[1]:
                     accumulator.add(row)
                 continue
@@ -364,9 +366,16 @@ class Pipeline:
 _PLAIN = (bytes, float, type(None))
 
 
+def _told_apart(value: Value) -> Any:
+    """The value as a part of what tells groups apart: by its sign where it is zero or no number."""
+    if type(value) is float and (not value or value != value):
+        return ("sign", value == value, math.copysign(1.0, value))
+    return value
+
+
 def _identity(values: list[Value]) -> object:
     """What tells one group from another."""
-    parts = [single(value) for value in values]
+    parts = [_told_apart(single(value)) for value in values]
     if any(type(part) is list for part in parts):
         number = 0
         for part in parts:

@@ -110,6 +110,7 @@ class _Parser:
         self._at = 0
         self._depth = 0
         self._properties: dict[bytes, None] = {}
+        self._negated: dict[Evaluate, Evaluate] = {}
 
     def parse(self) -> Expression:
         evaluate = self._expression(0)
@@ -151,7 +152,15 @@ class _Parser:
         if kind == "!":
             self._at += 1
             inner = self._expression(_NOT)
-            return lambda row: float(not truth(inner(row)))
+            if inner in self._negated:
+                # Not not gives the value itself.
+                return self._negated[inner]
+
+            def negated(row: Row) -> Value:
+                return float(not truth(inner(row)))
+
+            self._negated[negated] = inner
+            return negated
         if kind in ("number", "inf"):
             self._at += 1
             number = float(symbol.text.lstrip(b"'"))
@@ -251,9 +260,11 @@ def _power(left: float, right: float) -> float:
     try:
         return math.pow(left, right)
     except OverflowError:
-        return math.inf
+        return math.copysign(math.inf, left) if right % 2 == 1 else math.inf
     except ValueError:
-        return math.inf if left == 0 else math.nan
+        if left:
+            return INVALID
+        return math.copysign(math.inf, left) if right % 2 == 1 else math.inf
 
 
 _ARITHMETIC: Final[dict[str, Callable[[float, float], float]]] = {

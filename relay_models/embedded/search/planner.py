@@ -224,6 +224,8 @@ class Planner:
         """Whether any document has had a tag here: without that the real server does not look at the texts."""
         if field.many:
             return True
+        if field.type is _TEXT:
+            return False
         sql = f"SELECT EXISTS (SELECT 1 FROM {self._tables.docs} WHERE {value_column(field)} IS NOT NULL)"
         return bool(self._connection.execute(sql).fetchone()[0])
 
@@ -403,7 +405,7 @@ class Planner:
 
     def _numeric(self, node: Numeric) -> str:
         column, field = value_column(node.field), node.field
-        if field.noindex:
+        if field.noindex or column is None:
             return NOTHING
         self._tables.prepare(self._connection, self._spec, field)
         low, high = node.low, node.high
@@ -433,7 +435,7 @@ class Planner:
 
     def _tag(self, node: Tag) -> str:
         field = node.field
-        if field.noindex:
+        if field.noindex or field.type is _TEXT:
             return NOTHING
         self._tables.prepare(self._connection, self._spec, field)
         exact: list[bytes] = []
@@ -461,7 +463,9 @@ class Planner:
 
     def tag_values(self, node: Tag) -> list[bytes]:
         """The tags that a node's incomplete tags stand for, as many as MAXEXPANSIONS allows."""
-        field, found = node.field, []
+        field, found = node.field, list[bytes]()
+        if field.type is _TEXT:
+            return found
         for child in node.children:
             if not isinstance(child, (Prefix, Pattern)):
                 continue
