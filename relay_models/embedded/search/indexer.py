@@ -301,10 +301,12 @@ class Indexer:
             for number, text in enumerate(values):
                 if number:
                     row.place += PLACES_BETWEEN_VALUES
-                if not text and field.index_empty:
+                if not text:
+                    # The empty word has its place even where it is not to be found.
                     row.place += 1
-                    row.length += count
-                    _add_word(row, b"", bit, row.place, count)
+                    if field.index_empty:
+                        row.length += count
+                        _add_word(row, b"", bit, row.place, count)
                     continue
                 for found in tokens(text, self._stop_words):
                     row.place += 1
