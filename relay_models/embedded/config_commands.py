@@ -13,6 +13,7 @@ from fakeredis import _msgs as msgs
 from fakeredis._helpers import OK, SimpleError, SimpleString, compile_pattern
 
 from relay_models.embedded.registry import command
+from relay_models.embedded.search.args import Arguments
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.settings import CONFIG_NAMES
 
@@ -142,7 +143,7 @@ class ConfigCommands:
                 raise SimpleError(f"ERR Unknown option or number of arguments for CONFIG SET - '{text}'")
         for name, value in searching.items():
             try:
-                self._server.engine.settings.set(CONFIG_NAMES[name.decode()].encode(), value)
+                self._server.engine.settings.set(CONFIG_NAMES[name.decode()].encode(), Arguments([value]))
             except SearchError as reason:
                 raise _failed(name, reason) from None
         self._server.config.update(changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from fakeredis._core import CommandItem
 from fakeredis._helpers import OK, SimpleError, SimpleString
 
 from relay_models.embedded.json_value import JsonDocument, merge, remove_name
-from relay_models.embedded.jsonpath import JSONPath, Match, PathSyntaxError, compile_path
+from relay_models.embedded.jsonpath import JSONPath, Match, PathSyntaxError, compile_path, whole_path
 from relay_models.embedded.jsontext import JSONTextError, dumps, loads, normalise
 from relay_models.embedded.registry import command
 
@@ -56,9 +57,9 @@ def parse_path(path: bytes) -> JSONPath:
         raise SimpleError(str(error)) from None
 
 
-def parse_json(text: bytes, prefix: str = "") -> Any:
+def parse_json(text: bytes, prefix: str = "", *, whole: bool = False) -> Any:
     try:
-        return loads(text)
+        return loads(text, whole=whole)
     except JSONTextError as error:
         raise SimpleError(f"{prefix}{error}") from None
 
@@ -90,12 +91,15 @@ class JsonWriteCommands:
 
     # Each change reads the parsed document, changes that copy, and stores it anew.
 
-    def _set(self, document: JsonDocument | None, path: JSONPath, value: Any, only: str | None) -> JsonDocument | None:
+    def _set(self, document: JsonDocument | None, given: bytes, value: Any, only: str | None) -> JsonDocument | None:
         """What JSON.SET makes of a document, or of its absence; None where nothing is to be set."""
         if document is None:
-            if not path.is_root:
+            if only == "xx":
+                return None
+            if whole_path(given)[1] != "$":
                 raise SimpleError(NOT_AT_ROOT)
-            return None if only == "xx" else JsonDocument.of(value)
+            return JsonDocument.of(value)
+        path = parse_path(given)
         if path.is_root:
             return None if only == "nx" else JsonDocument.of(value)
         root = document.value
@@ -137,7 +141,6 @@ class JsonWriteCommands:
                 next(words, b"")
             else:
                 raise SimpleError(msgs.SYNTAX_ERROR_MSG)
-        compiled = parse_path(path)
         try:
             value, written = normalise(text)
         except JSONTextError as error:
@@ -146,10 +149,10 @@ class JsonWriteCommands:
         held = None if item is None else item.value
         if held is not None and type(held) is not JsonDocument:
             raise SimpleError(WRONG_KEY_TYPE)
-        document = self._set(held, compiled, value, only)
+        document = self._set(held, path, value, only)
         if document is None:
             return None
-        if compiled.is_root:
+        if path == b"$" or whole_path(path)[1] == "$":
             document = JsonDocument(written, value)
         self._db.put(key, document)
         if self._server.subscribers or self._server.psubscribers:
@@ -160,13 +163,16 @@ class JsonWriteCommands:
 
     @command("json.mset", fixed=(Key(), bytes, bytes), repeat=(Key(), bytes, bytes), flags=FLAGS)
     def engine_json_mset(self, *args: Any) -> SimpleString:
-        triples = [(args[at], parse_path(args[at + 1]), parse_json(args[at + 2])) for at in range(0, len(args), 3)]
+        triples = [(args[at], args[at + 1], args[at + 2]) for at in range(0, len(args), 3)]
         # All or nothing: what cannot be set is found before anything is. Keys named twice see the earlier change.
         pending: dict[bytes, CommandItem] = {}
         plans: list[tuple[CommandItem, JsonDocument]] = []
-        for item, path, value in triples:
+        for item, path, text in triples:
             known = pending.setdefault(item.key, CommandItem(item.key, item.db, item.db.get(item.key)))
-            document = self._set(document_of(known), path, value, None)
+            held = document_of(known)
+            if held is None and whole_path(path)[1] != "$":
+                raise SimpleError(NOT_AT_ROOT)
+            document = self._set(held, path, parse_json(text), None)
             if document is not None:
                 document.forget_value()
                 known.update(document)
@@ -179,14 +185,14 @@ class JsonWriteCommands:
 
     @command("json.merge", fixed=(Key(), bytes, bytes), flags=FLAGS)
     def engine_json_merge(self, key: CommandItem, path: bytes, text: bytes) -> SimpleString | None:
-        compiled = parse_path(path)
-        patch = parse_json(text)
         document = document_of(key)
+        patch = parse_json(text)
         if document is None:
-            if not compiled.is_root:
+            if whole_path(path)[1] != "$":
                 raise SimpleError(NOT_AT_ROOT)
             key.update(JsonDocument.of(patch))
             return OK
+        compiled = parse_path(path)
         root = document.value
         matches = compiled.matches(root)
         if not matches:
@@ -244,7 +250,8 @@ class JsonWriteCommands:
             if outcome is None:
                 replies.append(None)
                 continue
-            root = replace(match, root, outcome[0])
+            if outcome[0] is not match.value:
+                root = replace(match, root, outcome[0])
             replies.append(outcome[1])
             changed = True
         if changed:
@@ -260,14 +267,13 @@ class JsonWriteCommands:
         return next((reply for reply in reversed(replies) if reply is not None), None)
 
     def _number_change(self, key: CommandItem, path: bytes, text: bytes, compute: Callable[[Any, Any], Any]) -> Any:
-        require_document(key)
-        operand = parse_json(text, "ERR ")
-        if type(operand) not in (int, float):
-            raise SimpleError("ERR bad input number")
-
         def change(value: Any) -> tuple[Any, Any] | None:
             if type(value) not in (int, float):
                 return None
+            # Only now is the operand looked at.
+            operand = parse_json(text, "ERR ", whole=True)
+            if type(operand) not in (int, float):
+                raise SimpleError("ERR bad input number")
             result = compute(value, operand)
             return result, result
 
@@ -295,7 +301,7 @@ class JsonWriteCommands:
         def change(value: Any) -> tuple[Any, Any] | None:
             if type(value) is not str:
                 return None
-            added = parse_json(text, "ERR ")
+            added = parse_json(text, "ERR ", whole=True)
             if type(added) is not str:
                 raise SimpleError(
                     f"WRONGTYPE wrong type of path value - expected string but found {dumps(added).decode()}"
@@ -330,7 +336,6 @@ class JsonWriteCommands:
 
     @command("json.arrappend", fixed=(Key(), bytes, bytes), repeat=(bytes,), flags=FLAGS)
     def engine_json_arrappend(self, key: CommandItem, path: bytes, *texts: bytes) -> Any:
-        require_document(key)
         values = [parse_json(text) for text in texts]
 
         def change(value: Any) -> tuple[Any, Any] | None:
@@ -343,7 +348,6 @@ class JsonWriteCommands:
 
     @command("json.arrinsert", fixed=(Key(), bytes, bytes, bytes), repeat=(bytes,), flags=FLAGS)
     def engine_json_arrinsert(self, key: CommandItem, path: bytes, index: bytes, *texts: bytes) -> Any:
-        require_document(key)
         at = _index(index)
         values = [parse_json(text) for text in texts]
 
@@ -392,7 +396,7 @@ class JsonWriteCommands:
             if type(value) is not list:
                 return None
             begin = max(0, first + len(value)) if first < 0 else first
-            end = (last + len(value) if last < 0 else last) + 1
+            end = (max(0, last + len(value)) if last < 0 else last) + 1
             value[:] = value[begin : max(begin, end)]
             return value, len(value)
 
@@ -473,6 +477,6 @@ def _power(left: Any, right: Any) -> Any:
     if type(left) is int and type(right) is int and _fits(left) and _fits(right):
         return _wrapped(pow(left, right % (1 << 32), 1 << 64))
     try:
-        return _finite(float(left) ** float(right))
-    except (OverflowError, ZeroDivisionError, TypeError):
+        return _finite(math.pow(left, right))
+    except (OverflowError, ValueError):
         raise SimpleError("ERR result is not a number") from None

@@ -12,6 +12,7 @@ from fakeredis._helpers import SimpleError
 
 from relay_models.embedded.json_commands import (
     FLAGS,
+    I64_MAX,
     NO_SUCH_KEY,
     RAW_FLAGS,
     JsonWriteCommands,
@@ -23,8 +24,9 @@ from relay_models.embedded.json_commands import (
     shown,
 )
 from relay_models.embedded.json_value import JsonDocument
-from relay_models.embedded.jsonpath import JSONPath
+from relay_models.embedded.jsonpath import JSONPath, whole_path
 from relay_models.embedded.jsontext import dumps
+from relay_models.embedded.protocol import encode_double
 from relay_models.embedded.registry import command
 
 __all__ = ["JsonCommands"]
@@ -39,33 +41,36 @@ class JsonCommands(JsonWriteCommands):
     def engine_json_get(self, key: CommandItem, *args: bytes) -> Any:
         layout = _Layout()
         expand = False
-        paths: list[JSONPath] = []
+        given: list[bytes] = []
         words = iter(args)
         for word in words:
             option = word.lower()
             if option in (b"indent", b"newline", b"space"):
                 setattr(layout, option.decode(), next(words, b"").decode("utf-8", "replace"))
             elif option == b"format":
-                if self._resp_version == 2:
+                if self._resp_version == 2 and not given:
                     raise SimpleError("ERR FORMAT argument is not supported on RESP2")
                 form = next(words, b"").upper()
                 if form not in (b"STRING", b"EXPAND", b"EXPAND1"):
                     raise SimpleError("ERR wrong format")
-                expand = form != b"STRING"
+                expand = form != b"STRING" and self._resp_version == 3
             elif option != b"noescape":
-                paths.append(parse_path(word))
+                given.append(word)
         document = document_of(key)
         if document is None:
             return None
-        if not expand and layout.is_plain and all(path.is_root for path in paths) and len(paths) < 2:
+        several = len(given) > 1 and not expand
+        # Of several paths those that cannot be read are passed over.
+        paths = _readable(given) if several else [parse_path(path) for path in given]
+        if not expand and not several and layout.is_plain and all(path.is_root for path in paths):
             legacy = not paths or paths[0].is_legacy
             return document.text if legacy else b"[%b]" % document.text
         root = document.value
         if expand:
             return [_expanded(path.find(root)) for path in paths or [parse_path(b"$")]]
-        if not paths:
+        if not given:
             return layout.write(root)
-        if len(paths) == 1:
+        if not several:
             found = paths[0].find(root)
             if not paths[0].is_legacy:
                 return layout.write(found)
@@ -73,11 +78,11 @@ class JsonCommands(JsonWriteCommands):
                 raise SimpleError(f"ERR Path '{shown(paths[0])}' does not exist")
             return layout.write(found[0])
         # Several paths: legacy ones only when all are, and then one value each instead of a list.
-        all_legacy = all(path.is_legacy for path in paths)
+        all_legacy = all(whole_path(path)[0] for path in given)
         answer: dict[str, Any] = {}
         for path in paths:
             found = path.find(root)
-            if path.is_legacy and not found:
+            if all_legacy and not found:
                 raise SimpleError(f"ERR Path '{path.text}' does not exist")
             answer[path.text] = found[0] if all_legacy else found
         return layout.write(answer)
@@ -86,7 +91,10 @@ class JsonCommands(JsonWriteCommands):
     def engine_json_mget(self, *args: bytes) -> list[bytes | None]:
         if len(args) < 2:
             raise arguments_error("json.mget")
-        path = parse_path(args[-1])
+        try:
+            path = parse_path(args[-1])
+        except SimpleError:
+            return [None] * (len(args) - 1)
         replies: list[bytes | None] = []
         for name in args[:-1]:
             item = self._db.get(name)
@@ -106,9 +114,11 @@ class JsonCommands(JsonWriteCommands):
     @command("json.type", fixed=(Key(),), repeat=(bytes,), flags=FLAGS)
     def engine_json_type(self, key: CommandItem, *paths: bytes) -> Any:
         document = document_of(key)
-        path = parse_path(paths[0] if paths else b".")
         reply: Any = None
-        if document is not None:
+        given = paths[0] if paths else b"."
+        # A legacy path that cannot be read is one that leads nowhere.
+        if document is not None and not (whole_path(given)[0] and not _readable([given])):
+            path = parse_path(given)
             kinds = [kind_of(value).encode() for value in path.find(document.value)]
             reply = (kinds[0] if kinds else None) if path.is_legacy else kinds
         return [reply] if self._resp_version == 3 else reply
@@ -121,15 +131,23 @@ class JsonCommands(JsonWriteCommands):
         *,
         nothing: Callable[[JSONPath], Any],
         unfit: Callable[[JSONPath, Any], Any],
-        no_key: Callable[[JSONPath], Any] | None = None,
+        no_key: Callable[[bool, str], Any] | None = None,
+        unreadable_is_nothing: bool = False,
     ) -> Any:
-        """One number or list for each match; for a legacy path, that of the first match or what its absence gives."""
-        path = parse_path(paths[0] if paths else b".")
+        """One number or list for each match; for a legacy path, that of the first match or what its absence gives.
+
+        Some commands take a legacy path that cannot be read for one that leads nowhere.
+        """
+        given = paths[0] if paths else b"."
         document = document_of(key)
         if document is None:
-            if path.is_legacy:
+            return (_none if no_key is None else no_key)(*whole_path(given))
+        try:
+            path = parse_path(given)
+        except SimpleError:
+            if unreadable_is_nothing and whole_path(given)[0]:
                 return None
-            raise SimpleError(NO_SUCH_KEY) if no_key is None else no_key(path)
+            raise
         found = path.find(document.value)
         if not path.is_legacy:
             return [measure(value) for value in found]
@@ -168,7 +186,8 @@ class JsonCommands(JsonWriteCommands):
             lambda value: len(value) if type(value) is dict else None,
             nothing=lambda path: None,
             unfit=_expected("object"),
-            no_key=_not_an_object,
+            unreadable_is_nothing=True,
+            no_key=_no_object,
         )
 
     @command("json.objkeys", fixed=(Key(),), repeat=(bytes,), flags=FLAGS)
@@ -182,15 +201,17 @@ class JsonCommands(JsonWriteCommands):
             lambda value: [name.encode() for name in value] if type(value) is dict else None,
             nothing=lambda path: None,
             unfit=unfit,
+            unreadable_is_nothing=True,
         )
 
     @command("json.arrindex", fixed=(Key(), bytes, bytes), repeat=(bytes,), flags=FLAGS)
     def engine_json_arrindex(self, key: CommandItem, path: bytes, text: bytes, *bounds: bytes) -> Any:
-        wanted = parse_json(text)
         try:
             start, stop = (int(bounds[0]) if bounds else 0), (int(bounds[1]) if len(bounds) > 1 else 0)
         except ValueError:
             raise SimpleError("ERR Couldn't parse as integer") from None
+        document_of(key)
+        wanted = parse_json(text, whole=True)
 
         def find(value: Any) -> int | None:
             if type(value) is not list:
@@ -203,14 +224,17 @@ class JsonCommands(JsonWriteCommands):
                     return at
             return -1
 
-        return self._measure(key, (path,), find, nothing=_missing, unfit=_expected("array"))
+        def no_key(legacy: bool, full: str) -> Any:
+            raise SimpleError(f"ERR Path '{path.decode('utf-8', 'replace')}' does not exist")
+
+        return self._measure(key, (path,), find, nothing=_missing, unfit=_expected("array"), no_key=no_key)
 
     @command("json.resp", fixed=(Key(),), repeat=(bytes,), flags=FLAGS)
     def engine_json_resp(self, key: CommandItem, *paths: bytes) -> Any:
-        path = parse_path(paths[0] if paths else b".")
         document = document_of(key)
         if document is None:
             return None
+        path = parse_path(paths[0] if paths else b".")
         found = [self._as_resp(value) for value in path.find(document.value)]
         if not path.is_legacy:
             return found
@@ -226,8 +250,10 @@ class JsonCommands(JsonWriteCommands):
             return [b"[", *map(self._as_resp, value)]
         if type(value) is bool:
             return b"true" if value else b"false"
+        if type(value) is int and value > I64_MAX:
+            value = float(value)
         if type(value) is float:
-            return value if self._resp_version == 3 else dumps(value)
+            return value if self._resp_version == 3 else encode_double(value)
         return value.encode() if type(value) is str else value
 
     @command("json.debug", fixed=(bytes,), repeat=(bytes,), flags=FLAGS)
@@ -237,11 +263,37 @@ class JsonCommands(JsonWriteCommands):
         if subcommand.lower() != b"memory" or not args:
             raise SimpleError("ERR unknown subcommand - try `JSON.DEBUG HELP`")
         item = self._db.get(args[0])
-        path = parse_path(args[1] if len(args) > 1 else b".")
+        given = args[1] if len(args) > 1 else b"."
         if item is None:
-            return 0 if path.is_legacy else []
+            return 0 if whole_path(given)[0] else []
+        path = parse_path(given)
         sizes = [len(dumps(value)) for value in path.find(document_of(item).value)]  # type: ignore[union-attr]
-        return (sizes[0] if sizes else 0) if path.is_legacy else sizes
+        if not path.is_legacy:
+            return sizes
+        return sizes[0] if sizes else _missing(path)
+
+
+def _readable(paths: list[bytes]) -> list[JSONPath]:
+    found = []
+    for path in paths:
+        try:
+            found.append(parse_path(path))
+        except SimpleError:
+            continue
+    return found
+
+
+def _none(legacy: bool, full: str) -> Any:
+    """What there is to say of a key that does not exist."""
+    if legacy:
+        return None
+    raise SimpleError(NO_SUCH_KEY)
+
+
+def _no_object(legacy: bool, full: str) -> Any:
+    if legacy:
+        return None
+    raise SimpleError(f"ERR Path '{full}' does not exist or not an object")
 
 
 def _missing(path: JSONPath) -> Any:

@@ -8,18 +8,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-__all__ = ["JSONPath", "Match", "PathSyntaxError", "compile_path"]
+from relay_models.embedded.jsonpath_grammar import Node, PathSyntaxError, read_path
 
-
-class PathSyntaxError(ValueError):
-    """A path that cannot be read. `position` is the offset where reading stopped."""
-
-    def __init__(self, path: str, position: int, expected: str) -> None:
-        super().__init__(
-            f'Error occurred on position {position}, "{path[:position]} <<<<---- {path[position:]}", '
-            f"expected one of the following: {expected}."
-        )
-        self.position = position
+__all__ = ["JSONPath", "Match", "PathSyntaxError", "compile_path", "whole_path"]
 
 
 class Match(NamedTuple):
@@ -75,23 +66,21 @@ def compile_path(path: bytes | str) -> JSONPath:
     return _compile(path.decode("utf-8", "surrogateescape") if isinstance(path, bytes) else path)
 
 
+def whole_path(path: bytes | str) -> tuple[bool, str]:
+    """Whether a path is a legacy one, and the path from the root; it may be one that cannot be read."""
+    text = path.decode("utf-8", "surrogateescape") if isinstance(path, bytes) else path
+    if text.startswith("$") and (len(text) < 2 or text[1] in ".["):
+        return False, text
+    if text == ".":
+        return True, "$"
+    return True, ("$" if text.startswith((".", "[")) else "$.") + text
+
+
 @functools.lru_cache(maxsize=512)
 def _compile(text: str) -> JSONPath:
-    legacy = not (text.startswith("$") and (len(text) < 2 or text[1] in ".["))
-    full = text
-    if legacy:
-        if text == ".":
-            full = "$"
-        elif text.startswith((".", "[")):
-            full = "$" + text
-        else:
-            full = "$." + text
-    reader = _Reader(full)
-    reader.take("$")
-    steps = reader.steps()
-    if reader.position < len(full):
-        raise reader.error("'.', '[' or the end")
-    return JSONPath(text, full, tuple(steps), is_legacy=legacy, is_static=reader.is_static, last_name=reader.last_name)
+    legacy, full = whole_path(text)
+    steps, is_static, last_name = _steps(read_path(full))
+    return JSONPath(text, full, steps, is_legacy=legacy, is_static=is_static, last_name=last_name)
 
 
 # Steps: each turns one node into the nodes it leads to.
@@ -123,18 +112,24 @@ def _by_indexes(indexes: tuple[int, ...]) -> Step:
         value = node.value
         if type(value) is list:
             for index in indexes:
-                at = index + len(value) if index < 0 else index
-                if 0 <= at < len(value):
+                at = _place(index, len(value))
+                if at < len(value):
                     yield Match(value[at], value, at)
 
     return step
 
 
-def _by_slice(start: int | None, stop: int | None, stride: int) -> Step:
+def _place(index: int, length: int) -> int:
+    """An index counted from the start; what lies before it is the start, what lies behind the end the end."""
+    return max(index + length, 0) if index < 0 else min(index, length)
+
+
+def _by_slice(start: int, stop: int | None, stride: int) -> Step:
     def step(node: Match, root: Any) -> Nodes:
         value = node.value
-        if type(value) is list and stride > 0:
-            for index in range(*slice(start, stop, stride).indices(len(value))):
+        if type(value) is list:
+            length = len(value)
+            for index in range(_place(start, length), length if stop is None else _place(stop, length), stride):
                 yield Match(value[index], value, index)
 
     return step
@@ -159,12 +154,9 @@ Operand = Callable[[Any, Any], "list[Any]"]
 
 def _where(test: Test) -> Step:
     def step(node: Match, root: Any) -> Nodes:
-        if type(node.value) is list:
-            for child in _every(node, root):
-                if test(child.value, root):
-                    yield child
-        elif test(node.value, root):
-            yield node
+        for child in _every(node, root):
+            if test(child.value, root):
+                yield child
 
     return step
 
@@ -196,215 +188,103 @@ def _matches_pattern(left: Any, right: Any) -> bool:
 
 
 _OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
-    "==": _same,
-    "!=": _same,
-    "<=": _ordered(operator.le),
-    ">=": _ordered(operator.ge),
-    "=~": _matches_pattern,
-    "<": _ordered(operator.lt),
-    ">": _ordered(operator.gt),
+    "eq": _same,
+    "ne": _same,
+    "le": _ordered(operator.le),
+    "ge": _ordered(operator.ge),
+    "re": _matches_pattern,
+    "lt": _ordered(operator.lt),
+    "gt": _ordered(operator.gt),
 }
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_\-`~+#%$^/:]+")  # others have to be in brackets and quotes
-_INTEGER: Final = re.compile(r"-?\d+")
-_NUMBER: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
-_BLANK: Final = re.compile(r"\s*")
+# From what the grammar found to steps and tests.
 
 
-class _Reader:
-    """Reads a path left to right."""
+def _steps(nodes: tuple[Node, ...]) -> tuple[tuple[Step, ...], bool, str | None]:
+    """The steps, whether they lead to one place at most, and the last one's name where it is a plain one."""
+    steps: list[Step] = []
+    is_static, last_name, scanning = True, None, False
+    for node in nodes:
+        if node.rule == "full_scan":
+            scanning, is_static = True, False
+            continue
+        step, name, single = _step(node)
+        steps.append(_scan(step) if scanning else step)
+        last_name = None if scanning else name
+        is_static, scanning = is_static and single, False
+    return tuple(steps), is_static, last_name
 
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.position = 0
-        self.last_name: str | None = None
-        self.is_static = True
 
-    def error(self, expected: str) -> PathSyntaxError:
-        return PathSyntaxError(self.text, self.position, expected)
+def _step(node: Node) -> tuple[Step, str | None, bool]:
+    """A step, its name if it has just one, and whether it leads to one place at most."""
+    if node.rule == "literal":
+        return _by_names((node.text,)), node.text, True
+    if node.rule == "string_list":
+        names = tuple(map(_string, node.children))
+        return _by_names(names), names[0] if len(names) == 1 else None, len(names) == 1
+    if node.rule == "numbers_list":
+        return _by_indexes(tuple(int(child.text) for child in node.children)), None, len(node.children) == 1
+    if node.rule == "numbers_range":
+        return _range(node.children[0]), None, False
+    return (_every if node.rule == "all" else _where(_filter(node.children))), None, False
 
-    def peek(self, token: str) -> bool:
-        return self.text.startswith(token, self.position)
 
-    def take(self, token: str) -> bool:
-        if not self.peek(token):
-            return False
-        self.position += len(token)
-        return True
+def _range(node: Node) -> Step:
+    numbers = [int(child.text) for child in node.children if child.rule == "number"]
+    strides = [int(child.text) for child in node.children if child.rule == "pos_number"]
+    start = 0 if node.rule in ("right_range", "all_range") else numbers[0]
+    stop = numbers[-1] if node.rule in ("full_range", "right_range") else None
+    return _by_slice(start, stop, strides[0] if strides else 1)
 
-    def expect(self, token: str) -> None:
-        if not self.take(token):
-            raise self.error(f"'{token}'")
 
-    def pattern(self, pattern: re.Pattern[str]) -> str | None:
-        found = pattern.match(self.text, self.position)
-        if found is None:
-            return None
-        self.position = found.end()
-        return found[0]
+def _string(node: Node) -> str:
+    if node.rule == "string_value":
+        return node.text
+    quote = '"' if node.rule == "string_value_escape_1" else "'"
+    return node.text.replace("\\\\", "\\").replace("\\" + quote, quote)
 
-    def blank(self) -> None:
-        self.pattern(_BLANK)
 
-    def steps(self) -> list[Step]:
-        steps: list[Step] = []
-        while True:
-            if self.take(".."):
-                steps.append(_scan(self.bracket() if self.peek("[") else self.dotted()))
-                self.last_name = None
-                self.is_static = False
-            elif self.take("."):
-                steps.append(self.bracket() if self.peek("[") else self.dotted())
-            elif self.peek("["):
-                steps.append(self.bracket())
-            else:
-                return steps
+def _filter(nodes: tuple[Node, ...]) -> Test:
+    """What holds where all of some tests hold, or all of some others."""
+    groups: list[list[Test]] = [[]]
+    for node in nodes:
+        if node.rule == "or":
+            groups.append([])
+        elif node.rule == "filter":
+            groups[-1].append(_filter(node.children))
+        elif node.rule == "single_filter":
+            groups[-1].append(_single_filter(node.children))
+    return lambda value, root: any(all(test(value, root) for test in group) for group in groups)
 
-    def dotted(self) -> Step:
-        if self.take("*"):
-            self.last_name = None
-            self.is_static = False
-            return _every
-        name = self.pattern(_NAME)
-        if name is None:
-            raise self.error("a name or '*'")
-        self.last_name = name
-        return _by_names((name,))
 
-    def bracket(self) -> Step:
-        self.expect("[")
-        self.blank()
-        self.last_name = None
-        if self.take("*"):
-            self.is_static = False
-            step: Step = _every
-        elif self.take("?"):
-            self.is_static = False
-            self.blank()
-            self.expect("(")
-            step = _where(self.any_of())
-            self.blank()
-            self.expect(")")
-        elif self.peek("'") or self.peek('"'):
-            names = [self.string()]
-            while self.comma():
-                names.append(self.string())
-            step = _by_names(tuple(names))
-            if len(names) == 1:
-                self.last_name = names[0]
-            else:
-                self.is_static = False
-        else:
-            step = self.indexes()
-        self.blank()
-        self.expect("]")
-        return step
-
-    def comma(self) -> bool:
-        self.blank()
-        found = self.take(",")
-        self.blank()
-        return found
-
-    def indexes(self) -> Step:
-        first = self.integer()
-        self.blank()
-        if self.take(":"):
-            self.is_static = False
-            self.blank()
-            stop = self.integer()
-            self.blank()
-            stride = 1
-            if self.take(":"):
-                self.blank()
-                given = self.integer()
-                stride = 1 if given is None else given
-            return _by_slice(first, stop, stride)
-        if first is None:
-            raise self.error("an index, a name in quotes, '*', '?' or ':'")
-        numbers = [first]
-        while self.comma():
-            number = self.integer()
-            if number is None:
-                raise self.error("an index")
-            numbers.append(number)
-            self.is_static = False
-        return _by_indexes(tuple(numbers))
-
-    def integer(self) -> int | None:
-        digits = self.pattern(_INTEGER)
-        return None if digits is None else int(digits)
-
-    def string(self) -> str:
-        quote = self.text[self.position : self.position + 1]
-        if quote not in ("'", '"') or not quote:
-            raise self.error("a string in quotes")
-        self.position += 1
-        parts: list[str] = []
-        while True:
-            char = self.text[self.position : self.position + 1]
-            self.position += 1
-            if not char:
-                raise self.error(f"the closing {quote}")
-            if char == quote:
-                return "".join(parts)
-            if char == "\\" and self.text[self.position : self.position + 1] in (quote, "\\"):
-                char = self.text[self.position]
-                self.position += 1
-            parts.append(char)
-
-    # Filters: or, and, not, comparison, operand.
-
-    def any_of(self) -> Test:
-        tests = [self.all_of()]
-        while self.after_blank("||"):
-            tests.append(self.all_of())
-        return tests[0] if len(tests) == 1 else lambda value, root: any(test(value, root) for test in tests)
-
-    def all_of(self) -> Test:
-        tests = [self.test()]
-        while self.after_blank("&&"):
-            tests.append(self.test())
-        return tests[0] if len(tests) == 1 else lambda value, root: all(test(value, root) for test in tests)
-
-    def after_blank(self, token: str) -> bool:
-        self.blank()
-        return self.take(token)
-
-    def test(self) -> Test:
-        self.blank()
-        if self.take("!"):
-            return _negated(self.test())
-        if self.take("("):
-            inner = self.any_of()
-            self.blank()
-            self.expect(")")
-            return inner
-        left = self.operand()
-        self.blank()
-        for token, compare in _OPERATORS.items():
-            if self.take(token):
-                test = _comparison(left, compare, self.operand())
-                return _negated(test) if token == "!=" else test  # unequal is also what leads nowhere
+def _single_filter(nodes: tuple[Node, ...]) -> Test:
+    left = _operand(nodes[0])
+    if len(nodes) == 1:
         return lambda value, root: bool(left(value, root))
+    compare, right = _OPERATORS[nodes[1].rule], _operand(nodes[2])
 
-    def operand(self) -> Operand:
-        self.blank()
-        if self.peek("@") or self.peek("$"):
-            from_root = self.take("$")
-            if not from_root:
-                self.take("@")
-            path = tuple(self.steps())
-            return _path_operand(path, from_root)
-        if self.peek("'") or self.peek('"'):
-            return _constant(self.string())
-        for word, value in (("true", True), ("false", False), ("null", None)):
-            if self.take(word):
-                return _constant(value)
-        number = self.pattern(_NUMBER)
-        if number is None:
-            raise self.error("a value")
-        return _constant(float(number) if any(char in number for char in ".eE") else int(number))
+    def test(value: Any, root: Any) -> bool:
+        others = right(value, root)
+        return any(compare(one, other) for one in left(value, root) for other in others)
+
+    if nodes[1].rule == "ne":
+        # Unequal is also what leads nowhere.
+        return lambda value, root: not test(value, root)
+    return test
+
+
+def _operand(node: Node) -> Operand:
+    if node.rule in ("from_current", "from_root"):
+        steps = _steps(node.children[0].children)[0] if node.children else ()
+        return _path_operand(steps, node.rule == "from_root")
+    if node.rule == "decimal":
+        return _constant(float(node.text) if "." in node.text else int(node.text))
+    if node.rule in _WORDS:
+        return _constant(_WORDS[node.rule])
+    return _constant(_string(node))
+
+
+_WORDS: Final = {"boolean_true": True, "boolean_false": False, "null": None}
 
 
 def _constant(value: Any) -> Operand:
@@ -420,15 +300,3 @@ def _path_operand(steps: tuple[Step, ...], from_root: bool) -> Operand:
         return [match.value for match in found]
 
     return values
-
-
-def _negated(test: Test) -> Test:
-    return lambda value, root: not test(value, root)
-
-
-def _comparison(left: Operand, compare: Callable[[Any, Any], bool], right: Operand) -> Test:
-    def test(value: Any, root: Any) -> bool:
-        ours, theirs = left(value, root), right(value, root)
-        return len(ours) == 1 and len(theirs) == 1 and compare(ours[0], theirs[0])
-
-    return test

@@ -34,22 +34,22 @@ class JSONTextError(ValueError):
     """Text that is not JSON. The message is the one the server gives, with the place in the text."""
 
 
-def loads(text: bytes) -> Any:
-    """The value of one JSON text. Anything after a complete value is ignored, as RedisJSON ignores it.
+def loads(text: bytes, *, whole: bool = False) -> Any:
+    """The value of one JSON text. Anything after a complete value is ignored, as RedisJSON does unless it is `whole`.
 
     Raises `JSONTextError`.
     """
-    return normalise(text)[0]
+    return normalise(text, whole=whole)[0]
 
 
-def normalise(text: bytes) -> tuple[Any, bytes]:
+def normalise(text: bytes, *, whole: bool = False) -> tuple[Any, bytes]:
     """The value of one JSON text, and the text that RedisJSON would write for it. Raises `JSONTextError`."""
     try:
         value = from_json(text, allow_inf_nan=False, cache_strings="keys")
     except ValueError as error:
         message = str(error)
         trailing = _TRAILING.search(message)
-        if trailing is not None:
+        if trailing is not None and not whole:
             return normalise(_up_to(text, int(trailing[1]), int(trailing[2])))
         if not _is_utf8(text):
             message = "Couldn't parse as UTF-8 string"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, Final
 
 from fakeredis._helpers import SimpleError, SimpleString
@@ -252,14 +254,29 @@ def encode_reply(value: Any, protocol: int, out: list[bytes]) -> None:
 
 
 def encode_double(value: float) -> bytes:
-    """A double as Redis writes it: the shortest text that reads back, whole numbers without a point."""
+    """A double as Redis writes it: the shortest text that reads back, whole numbers without a point.
+
+    Where others write an exponent differs: Redis does for many digits behind the point, too (``1.2345e-5``).
+    """
     if value != value:
         return b"nan"
     if value in (float("inf"), float("-inf")):
         return b"inf" if value > 0 else b"-inf"
-    if value.is_integer() and abs(value) < 1e17:
-        return b"%d" % int(value)
-    return repr(value).encode()
+    if value.is_integer() and abs(value) <= 2.0**62:
+        return b"%d" % int(value) if value or math.copysign(1, value) > 0 else b"-0"
+    sign = "-" if value < 0 else ""
+    _, digit_tuple, exponent = Decimal(repr(value)).as_tuple()
+    digits = "".join(map(str, digit_tuple)).rstrip("0")
+    exponent = int(exponent) + len(digit_tuple) - len(digits)
+    scale = exponent + len(digits) - 1
+    if exponent >= 0 and scale < len(digits) + 7:
+        return f"{sign}{digits}{'0' * exponent}".encode()
+    if exponent < 0 and (exponent > -7 or abs(scale) < 4):
+        if scale < 0:
+            return f"{sign}0.{'0' * (-scale - 1)}{digits}".encode()
+        return f"{sign}{digits[: scale + 1]}.{digits[scale + 1 :]}".encode()
+    point = "." if len(digits) > 1 else ""
+    return f"{sign}{digits[0]}{point}{digits[1:]}e{'+' if scale > 0 else ''}{scale}".encode()
 
 
 def _big_number(value: int, protocol: int) -> bytes:

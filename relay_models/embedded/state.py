@@ -242,7 +242,8 @@ class EngineState(FakeServer):
         try:
             return self.engine.execute(command, args, protocol)
         except self._search_error as error:
-            raise SimpleError(str(error)) from None
+            # As Redis sends it: on one line.
+            raise SimpleError(str(error).replace("\r", " ").replace("\n", " ")) from None
 
     @property
     def login_required(self) -> bool:

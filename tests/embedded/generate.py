@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 _WORDS = """run runs running model models cache caches retry token budget the of is latency café naïve RÉSUMÉ 数据
-foo_bar hello-world x 42 3.5 don't e\u0301 error errors"""
+foo_bar hello-world x 42 3.5 don't e\u0301 error errors Straße ΣΑΣ back\\slash a\\-b"""
 WORDS = _WORDS.split()
 TAGS = [
     "a",
@@ -164,6 +164,37 @@ def query(rng: random.Random, depth: int = 0) -> str:
     return f"-({query(rng, depth + 1)})"
 
 
+def with_parameters(rng: random.Random) -> tuple[str, list[str]]:
+    """A query whose words are parameters, and the parameters."""
+    values = [*WORDS, *TAGS, "ERR", "42", "-5", "1e3", "inf", "nan", " 5", "0x10", "(3", "the", "a\\b"]
+    given = {"p": rng.choice(values), "q": rng.choice(values), "low": rng.choice(values), "high": rng.choice(values)}
+    forms = [
+        "$p",
+        "@text:$p",
+        "@text:($p $q)",
+        "@title:($p|$q)",
+        "$p*",
+        "*$p",
+        "*$p*",
+        "@plain:$p*",
+        "%$p%",
+        "w'$p'",
+        '"$p $q"',
+        "@tag:{$p}",
+        "@tag:{$p*}",
+        "@many:{*$p}",
+        "@split:{$p|$q}",
+        "@folded:{w'$p'}",
+        "@n:[$low $high]",
+        "@n:[($low +inf]",
+        "@m:[-inf -$high]",
+        "@m>$low",
+        "@text:($p)=>{$weight: $low}",
+        "$missing",
+    ]
+    return rng.choice(forms), ["PARAMS", "8", *(part for pair in given.items() for part in pair)]
+
+
 def broken(rng: random.Random) -> str:
     """A query with a character too many or too few."""
     text = query(rng)
@@ -215,7 +246,26 @@ to_str(@n)
 @folded == 'a'
 @folded != 'A'
 @n > '3'
+!(!@m)
+!!@n
+(@m - 3) ^ 0.5
+(-8) ^ (1 / 3)
+log(-1) + @n
+0 / 0
+@n % 0
+sqrt(@m)
+1 < @n < 3
+@n == @m == 1
+split('a,b') == split('a,b')
+strlen(@title) + strlen('naïve')
+substr(@title, 2, -1)
+format('%s%%%s', @title)
+parsetime('1999', '%Y')
+timefmt(@m * 1e9, '%j %U %y')
+exists(@nothing) + 1
 case
+@n +
+upper(@n
 """
 EXPRESSIONS = _EXPRESSIONS.strip().splitlines()
 REDUCERS = [

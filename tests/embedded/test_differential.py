@@ -142,6 +142,34 @@ def test_random_queries(both: Both) -> None:
     compare(both, commands())
 
 
+def test_parameters(both: Both) -> None:
+    rng = random.Random(SEED + 4)
+    both.fill(rng, 40)
+
+    def commands() -> Iterator[list[str]]:
+        for _ in range(QUERIES):
+            query, params = generate.with_parameters(rng)
+            tail = [*params, "DIALECT", rng.choice(["1", "2", "2", "3"])]
+            yield ["FT.EXPLAIN", both.name, query, *tail]
+            yield ["FT.SEARCH", both.name, query, "SORTBY", "n", "LIMIT", "0", "100", "NOCONTENT", *tail]
+
+    compare(both, commands())
+
+
+def test_scores(both: Both) -> None:
+    rng = random.Random(SEED + 5)
+    both.fill(rng, 60)
+
+    def commands() -> Iterator[list[str]]:
+        for _ in range(QUERIES // 2):
+            words = "|".join(rng.choices(generate.WORDS[:6], k=rng.randint(1, 3)))
+            query = rng.choice([words, f"@text:({words})", f"({words})=>{{$weight: {rng.choice(['2', '0.5'])}}}"])
+            scorer = rng.choice(["TFIDF", "TFIDF.DOCNORM", "BM25", "BM25STD", "DISMAX", "DOCSCORE"])
+            yield ["FT.SEARCH", both.name, query, "WITHSCORES", "NOCONTENT", "SCORER", scorer, "LIMIT", "0", "99"]
+
+    compare(both, commands())
+
+
 def test_broken_queries(both: Both) -> None:
     rng = random.Random(SEED + 1)
     both.fill(rng, 20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
+import math
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -72,6 +73,7 @@ class Pipeline:
         # The keys of a SORTBY that SQL carries out, so that only the documents of the first rows are read.
         self._first: list[tuple[FieldSpec, bool]] = []
         self._applied: set[bytes] = set()
+        self._evaluated = False
         self._arranged = False
         self._later: list[Callable[[Iterator[Row]], Iterator[Row]]] = []
         if request.add_scores:
@@ -97,10 +99,12 @@ class Pipeline:
             self._known.add(step.alias)
             self._hidden.discard(step.alias)
             self._applied.add(step.alias)
+            self._evaluated = True
             self._later.append(functools.partial(_applied, step.alias, expression.evaluate))
         else:
             expression = parse_expression(step.expression)
             self._require(expression.properties)
+            self._evaluated = True
             self._later.append(functools.partial(_filtered, expression.evaluate))
 
     def _require(self, properties: Iterable[bytes]) -> None:
@@ -179,9 +183,12 @@ class Pipeline:
             null_is_missing = part.name.upper() not in (b"TOLIST", b"RANDOM_SAMPLE")
             resolve = functools.partial(self._resolve, null_is_missing)
             reducers.append(read_reducer(part.name, part.arguments, part.alias, resolve))
+        names = [*step.by, *(reducer.alias for reducer in reducers)]
+        for place, name in enumerate(names):
+            if name in names[:place]:
+                raise SearchError(f"Property `{display(name)}` specified more than once")
         self._later.append(functools.partial(self._grouped, step.by, reducers))
         self._at_root = False
-        names = [*step.by, *(reducer.alias for reducer in reducers)]
         self._order = dict.fromkeys(names)
         self._known = set(names)
         self._hidden = set()
@@ -200,7 +207,7 @@ class Pipeline:
             most = step.offset + step.limit if step.offset + step.limit else DEFAULT_LIMIT
             fields = self._sort_fields(step.keys)
             if fields:
-                # APPLY and FILTER look at one row at a time, so they may as well see the rows in order.
+                # There is neither APPLY nor FILTER, which might fail at any row.
                 self._first = fields
                 self._later.append(functools.partial(_first_rows, most))
             else:
@@ -215,7 +222,7 @@ class Pipeline:
 
     def _sort_fields(self, keys: list[tuple[bytes, bool]]) -> list[tuple[FieldSpec, bool]]:
         """The fields of the keys where SQL can sort by them: nothing has ordered the rows, and columns hold them."""
-        if not self._at_root or self._arranged or self.request.add_scores or self.request.count_only:
+        if self._evaluated or not self._at_root or self._arranged or self.request.add_scores or self.request.count_only:
             return []
         fields = []
         for name, ascending in keys:
@@ -334,9 +341,10 @@ class Pipeline:
         for row in rows:
             if only is not None and type(row.get(only)) in _PLAIN:
                 value = row.get(only)
-                group = groups.get(value)
+                number = value if value and value == value else _told_apart(value)
+                group = groups.get(number)
                 if group is None:
-                    group = groups[value] = ([value], [start() for start in starts])
+                    group = groups[number] = ([value], [start() for start in starts])
                 for accumulator in group[1]:
                     accumulator.add(row)
                 continue
@@ -377,9 +385,16 @@ _STEP_NAMES = {
 _PLAIN = (bytes, float, type(None))
 
 
+def _told_apart(value: Value) -> Any:
+    """The value as a part of what tells groups apart: by its sign where it is zero or no number."""
+    if type(value) is float and (not value or value != value):
+        return ("sign", value == value, math.copysign(1.0, value))
+    return value
+
+
 def _identity(values: list[Value]) -> object:
     """What tells one group from another."""
-    parts = [single(value) for value in values]
+    parts = [_told_apart(single(value)) for value in values]
     if any(type(part) is list for part in parts):
         number = 0
         for part in parts:

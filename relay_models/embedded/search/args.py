@@ -8,21 +8,27 @@ import re
 from relay_models.embedded.search.errors import SearchError
 
 __all__ = [
+    "BLANKS",
     "NO_ARGUMENT",
     "OUT_OF_BOUNDS",
     "UNPARSABLE",
     "Arguments",
     "display",
+    "parse_bound",
     "parse_double",
+    "parse_hash_number",
     "parse_integer",
+    "parse_strictly",
 ]
 
 UNPARSABLE = "Could not convert argument to expected type"
 NO_ARGUMENT = "Expected an argument, but none provided"
 OUT_OF_BOUNDS = "Value is outside acceptable bounds"
 
+BLANKS = b" \t\n\v\f\r"
 _INTEGER = re.compile(rb"[ \t\n\v\f\r]*[+-]?[0-9]+\Z")
 _DOUBLE = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z")
+_HEXADECIMAL = re.compile(rb"[+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?[0-9]+)?\Z")
 _SPECIAL = re.compile(rb"([+-]?)(inf(?:inity)?|nan)\Z", re.IGNORECASE)
 _INT64 = 1 << 63
 
@@ -50,6 +56,42 @@ def parse_double(text: bytes) -> float | None:
     if special[2][:1] in b"nN":
         return math.nan
     return -math.inf if special[1] == b"-" else math.inf
+
+
+def parse_strictly(text: bytes) -> float | None:
+    """A double that is neither too great nor too near to zero, or None."""
+    number = parse_double(text)
+    if number is not None and (math.isinf(number) or not number) and _DOUBLE.match(text):
+        digits = text.lower().split(b"e")[0]
+        return None if number or digits.strip(b"+-.0") else number
+    return number
+
+
+def parse_hash_number(text: bytes) -> float | None:
+    """A double as Redis reads it out of a hash: hexadecimal, too, but nothing that is too great or too near to zero."""
+    if _HEXADECIMAL.match(text):
+        try:
+            return float.fromhex(text.decode())
+        except OverflowError:
+            return None
+    number = parse_strictly(text)
+    return None if number is None or math.isnan(number) else number
+
+
+def parse_bound(text: bytes, *, lower: bool, sign: int = 1) -> float:
+    """One end of a range of numbers, as FILTER and parameters give it. Raises `SearchError`.
+
+    Only a lower end may be the least of all numbers, only an upper one the greatest.
+    """
+    bare = text.removeprefix(b"(")
+    word = bare.lower()
+    # A sign in the query turns what the text says.
+    if word in ((b"-inf",) if (sign == 1) == lower else (b"inf", b"+inf")):
+        return -math.inf if lower else math.inf
+    number = parse_double(bare.lstrip(BLANKS)) if bare else 0.0
+    if number is None or math.isinf(number):
+        raise SearchError(f"Bad {'lower' if lower else 'upper'} range: {display(bare)}")
+    return sign * number
 
 
 class Arguments:
@@ -106,8 +148,10 @@ class Arguments:
         return number
 
     def double(self, name: str) -> float:
-        number = parse_double(self.text(name))
-        if number is None:
+        """The next argument as a finite number; where there is none, it counts as one that cannot be read."""
+        text = self.take() if self else b""
+        number = parse_hash_number(text) if _HEXADECIMAL.match(text) else parse_double(text)
+        if number is None or math.isinf(number):
             raise SearchError(f"Bad arguments for {name}: {UNPARSABLE}")
         return number
 

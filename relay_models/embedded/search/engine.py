@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-from fakeredis._helpers import OK
+from fakeredis._helpers import OK, SimpleString
 
 from relay_models.embedded.search.aggregate import Pipeline, shape
 from relay_models.embedded.search.args import Arguments, display, parse_integer
@@ -18,10 +18,10 @@ from relay_models.embedded.search.explain import explain
 from relay_models.embedded.search.expressions import parse_expression
 from relay_models.embedded.search.indexer import Indexer, Unfit
 from relay_models.embedded.search.info import describe
-from relay_models.embedded.search.paths import check_path
 from relay_models.embedded.search.plan import read_aggregate
 from relay_models.embedded.search.planner import wildcard_regex
 from relay_models.embedded.search.profile import Stopwatch, profile
+from relay_models.embedded.search.request import check_expand
 from relay_models.embedded.search.rule import passes
 from relay_models.embedded.search.schema import FieldType, IndexSpec, parse_fields, parse_index
 from relay_models.embedded.search.search import Search, read_search, search
@@ -104,8 +104,9 @@ class SearchEngine:
         try:
             index.indexer.put(key, spec.kind, value, new=new)
         except Unfit as reason:
-            spec.failures += 1
-            spec.last_error, spec.last_error_key = str(reason), key
+            spec.errors.add(str(reason), key)
+            if reason.field is not None:
+                reason.field.errors.add(str(reason), key)
             self._save(index)
             return
         if index.indexer.saw_many:
@@ -163,11 +164,13 @@ class SearchEngine:
         """The index of this name or alias."""
         return self._indexes.get(name) or self._indexes.get(self._aliases.get(name, b""))
 
-    def index(self, name: bytes) -> _Index:
+    def index(self, name: bytes, *, request: bool = False) -> _Index:
+        """The index of this name or alias; requests for rows report its absence in other words."""
         index = self.find(name)
         if index is None:
             reason = self._refused.get(name)
-            raise SearchError(f"No such index {display(name)}" + (f" ({reason})" if reason else ""))
+            text = f"No such index {display(name)}" if request else f"{display(name)}: no such index"
+            raise SearchError(text + (f" ({reason})" if reason else ""))
         if index.spec.temporary is not None:
             self._used[index.spec.name] = time.monotonic()
         return index
@@ -202,6 +205,8 @@ class SearchEngine:
 
     def _create(self, arguments: Arguments, protocol: int) -> Any:
         name = arguments.take()
+        if arguments.remaining < 3:
+            raise SearchError("wrong number of arguments for '_FT.CREATE' command")
         if name in self._indexes:
             raise SearchError("Index already exists")
         try:
@@ -212,8 +217,6 @@ class SearchEngine:
             if len(self._refused) > MAXIMUM_REFUSED:
                 del self._refused[next(iter(self._refused))]
             raise
-        for field in spec.fields:
-            check_path(spec, field)
         if spec.filter is not None:
             parse_expression(spec.filter)
         cursor = self._connection.execute("INSERT INTO ft_indexes (spec) VALUES ('')")
@@ -228,10 +231,9 @@ class SearchEngine:
         return OK
 
     def _alter(self, arguments: Arguments, protocol: int) -> Any:
-        name = arguments.take()
-        index = self.find(name)
-        if index is None:
-            raise SearchError(f"{display(name)}: no such index")
+        index = self.index(arguments.take())
+        if arguments.remaining < 3:
+            raise SearchError("wrong number of arguments for '_FT.ALTER' command")
         skip = arguments.accept(b"SKIPINITIALSCAN")
         if not arguments.accept(b"SCHEMA"):
             raise SearchError("ALTER must be followed by SCHEMA")
@@ -241,8 +243,6 @@ class SearchEngine:
             raise SearchError("No fields provided")
         spec = index.spec
         new = parse_fields(spec, arguments)
-        for field in new:
-            check_path(spec, field)
         Tables(spec.number).add_columns(self._connection, new)
         index.indexer = Indexer(self._connection, spec)
         spec.filling = not skip
@@ -250,24 +250,21 @@ class SearchEngine:
         return OK
 
     def _drop_index(self, arguments: Arguments, protocol: int) -> Any:
-        name = arguments.take()
-        index = self.find(name)
-        if index is None:
-            raise SearchError(f"{display(name)}: no such index")
+        index = self.index(arguments.take())
+        if arguments.remaining > 1:
+            raise SearchError("wrong number of arguments for '_FT.DROPINDEX' command")
         delete = False
         if arguments:
             word = arguments.take()
             if word.upper() not in (b"DD", b"KEEPDOCS", b"_FORCEKEEPDOCS"):
-                raise SearchError(f"Unknown argument `{display(word)}`")
+                raise SearchError("Unknown argument")
             delete = word.upper() == b"DD"
         self._remove_index(index, delete)
         return OK
 
     def _drop_with_documents(self, arguments: Arguments, protocol: int) -> Any:
         """FT.DROP, the command of old: the documents go too unless KEEPDOCS is given."""
-        index = self.find(arguments.take())
-        if index is None:
-            raise SearchError("Unknown Index name")
+        index = self.index(arguments.take())
         self._remove_index(index, not arguments.accept(b"KEEPDOCS"))
         return OK
 
@@ -310,21 +307,17 @@ class SearchEngine:
         return self.names
 
     def _search(self, arguments: Arguments, protocol: int) -> Any:
-        index = self.index(arguments.take())
+        index = self.index(arguments.take(), request=True)
         return search(self._connection, index.spec, self._documents, self.settings, arguments, protocol)
 
     def _info(self, arguments: Arguments, protocol: int) -> Any:
-        name = arguments.take()
-        index = self.find(name)
-        if index is None:
-            raise SearchError(f"{display(name)}: no such index")
+        index = self.index(arguments.take())
         return describe(self._connection, index.spec, self.cursors, protocol)
 
     def _aggregate(self, arguments: Arguments, protocol: int) -> Any:
-        index = self.index(arguments.take())
+        index = self.index(arguments.take(), request=True)
         request, steps = read_aggregate(arguments, self.settings)
-        if request.expand and protocol < 3:
-            raise SearchError("EXPAND format is only supported with RESP3")
+        check_expand(request, protocol)
         spec = index.spec
         pipeline = Pipeline(self._connection, spec, self._documents, self.settings, request, steps)
         if request.cursor is None:
@@ -339,13 +332,13 @@ class SearchEngine:
 
     def _cursor(self, arguments: Arguments, protocol: int) -> Any:
         action = arguments.take().upper()
-        if action not in (b"READ", b"DEL", b"GC"):
-            raise SearchError("Unknown subcommand")
         self.index(arguments.take())
         text = arguments.take()
         number = parse_integer(text)
         if number is None:
             raise SearchError("Bad cursor ID")
+        if action not in (b"READ", b"DEL", b"GC"):
+            raise SearchError("Unknown subcommand")
         if action == b"GC":
             return 0
         cursor = self.cursors.take(number)
@@ -357,10 +350,13 @@ class SearchEngine:
         if arguments:
             if not arguments.accept(b"COUNT"):
                 raise SearchError(f"Unknown argument `{display(arguments.peek())}`")
-            count = arguments.integer("COUNT", 1)
+            if arguments:
+                count = parse_integer(arguments.peek())
+                if count is None:
+                    raise SearchError(f"Bad value for COUNT: `{display(arguments.peek())}`")
         if cursor is None:
             raise SearchError(f"Cursor not found, id: {number}")
-        reply, more = shape(cursor.pipeline, count or cursor.count, protocol)
+        reply, more = shape(cursor.pipeline, count if count and count > 0 else cursor.count, protocol)
         if not more:
             return [reply, 0]
         self.cursors.put_back(number, cursor)
@@ -375,7 +371,11 @@ class SearchEngine:
     def _explained(self, arguments: Arguments) -> str:
         index = self.index(arguments.take())
         request, _ = read_search(arguments, self.settings)
-        return explain(Selection(self._connection, index.spec, self.settings, request).node, index.spec)
+        request.bare = True
+        selection = Selection(self._connection, index.spec, self.settings, request)
+        if selection.node is not None:
+            selection.planner.settle(selection.node)
+        return explain(selection.node, index.spec)
 
     def _profile(self, arguments: Arguments, protocol: int) -> Any:
         watch = Stopwatch()
@@ -394,8 +394,7 @@ class SearchEngine:
             watch.read = watch.now()
             if request.cursor is not None:
                 raise SearchError("FT.PROFILE does not support cursor")
-            if request.expand and protocol < 3:
-                raise SearchError("EXPAND format is only supported with RESP3")
+            check_expand(request, protocol)
             pipeline = Pipeline(connection, spec, documents, settings, request, steps, watch.trace)
             watch.planned = watch.now()
             reply, _ = shape(pipeline, None, protocol)
@@ -466,38 +465,53 @@ class SearchEngine:
             pairs = self.settings.get(arguments.take())
             return {pair[0]: pair[1] for pair in pairs} if protocol >= 3 else pairs
         if action == b"SET":
-            if arguments.remaining < 2:
+            if not arguments:
                 raise SearchError("wrong number of arguments for 'FT.CONFIG' command")
-            self.settings.set(arguments.take(), arguments.take())
-            return OK
+            self.settings.set(arguments.take(), arguments)
+            return SimpleString(b"EXCESSARGS") if arguments else OK
         if action == b"HELP":
             return []
-        raise SearchError("No such configuration action")
+        return SimpleString(b"No such configuration action")
 
     # Aliases
 
     def _alias_add(self, arguments: Arguments, protocol: int) -> Any:
         alias, name = arguments.take(), arguments.take()
+        index = self._named(name)
         if alias in self._aliases:
             raise SearchError("Alias already exists")
-        self._set_alias(alias, name)
+        if alias in self._indexes:
+            raise SearchError("Alias conflicts with an existing index name")
+        self._set_alias(alias, index)
         return OK
 
     def _alias_update(self, arguments: Arguments, protocol: int) -> Any:
         alias, name = arguments.take(), arguments.take()
-        self._set_alias(alias, name)
+        index = self._named(name)
+        self._no_index(alias)
+        self._set_alias(alias, index)
         return OK
 
-    def _set_alias(self, alias: bytes, name: bytes) -> None:
+    def _named(self, name: bytes) -> _Index:
+        """The index of this very name."""
+        self.index(name)
         index = self._indexes.get(name)
         if index is None:
             raise SearchError("Unknown index name (or name is an alias itself)")
-        self._aliases[alias] = name
+        return index
+
+    def _no_index(self, alias: bytes) -> None:
+        if alias in self._indexes:
+            raise SearchError("Alias does not belong to provided spec")
+
+    def _set_alias(self, alias: bytes, index: _Index) -> None:
+        self._aliases[alias] = index.spec.name
         sql = "INSERT OR REPLACE INTO ft_aliases VALUES (?, ?)"
         self._connection.execute(sql, (alias, index.spec.number))
 
     def _alias_delete(self, arguments: Arguments, protocol: int) -> Any:
         alias = arguments.take()
+        self._no_index(alias)
         if self._aliases.pop(alias, None) is None:
             raise SearchError("Alias does not exist")
         self._connection.execute("DELETE FROM ft_aliases WHERE name = ?", (alias,))
@@ -511,12 +525,12 @@ def _fits(text: bytes | None, pattern: bytes) -> bool:
 COMMANDS: dict[str, tuple[int, int | None, Command]] = {
     "FT.CREATE": (1, None, SearchEngine._create),
     "FT.ALTER": (1, None, SearchEngine._alter),
-    "FT.DROPINDEX": (1, 2, SearchEngine._drop_index),
+    "FT.DROPINDEX": (1, None, SearchEngine._drop_index),
     "FT.DROP": (1, 2, SearchEngine._drop_with_documents),
     "FT.GET": (2, 2, SearchEngine._get),
     "FT.MGET": (2, None, SearchEngine._get_many),
     "FT.DEL": (2, 3, SearchEngine._delete),
-    "FT._LIST": (0, 0, SearchEngine._list),
+    "FT._LIST": (0, 1, SearchEngine._list),
     "FT.INFO": (1, 1, SearchEngine._info),
     "FT.SEARCH": (2, None, SearchEngine._search),
     "FT.AGGREGATE": (2, None, SearchEngine._aggregate),

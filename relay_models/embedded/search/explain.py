@@ -26,29 +26,31 @@ __all__ = ["explain"]
 
 
 def explain(node: Node | None, spec: IndexSpec) -> str:
-    """The text of FT.EXPLAIN, with a line break at its end."""
-    return "".join(_lines(node, spec, 0)) if node is not None else "\n"
+    """The text of FT.EXPLAIN, with a line break at its end; the node is one that a planner has settled."""
+    return "".join(_lines(node, spec, 0)) if node is not None else "<empty>\n"
 
 
-def _fields(node: Node, spec: IndexSpec) -> str:
-    if isinstance(node, Numeric) or node.fields == ALL_FIELDS:
+def _fields(node: Node, spec: IndexSpec, only: int = ALL_FIELDS) -> str:
+    fields = node.fields & only
+    if isinstance(node, Numeric) or fields == ALL_FIELDS:
         return ""
-    if not node.fields:
+    if not fields:
         return "@NULL:"
     texts = [field for field in spec.fields if field.type is FieldType.TEXT and field.indexed]
-    return "@" + "|".join(display(field.name) for field in texts if node.fields >> field.bit & 1) + ":"
+    return "@" + "|".join(display(field.name) for field in texts if fields >> field.bit & 1) + ":"
 
 
 def _lines(node: Node, spec: IndexSpec, depth: int) -> list[str]:
     pad = "  " * depth
     start = pad + _fields(node, spec)
     if isinstance(node, Token):
-        if node.expansions:
-            forms = [display(node.text), *(f"{display(form)}(expanded)" for form in node.expansions)]
-            inner = [f"{pad}  {_fields(node, spec)}{form}\n" for form in forms]
-            return [f"{start}UNION {{\n", *inner, f"{pad}}}{_attributes(node)}\n"]
         weight = f" => {{$weight: {node.weight:g};}}" if node.weight != 1 else ""
-        return [start + (display(node.text) or '""') + weight + "\n"]
+        word = (display(node.text) or '""') + weight
+        if not node.expansions:
+            return [f"{start}{word}\n"]
+        stems = _fields(node, spec, node.stemmed)
+        inner = [f"{pad}  {stems}{display(form)}(expanded)\n" for form in node.expansions]
+        return [f"{start}UNION {{\n", f"{pad}  {_fields(node, spec)}{word}\n", *inner, f"{pad}}}\n"]
     flat = _flat(node)
     if flat is not None:
         return [start + flat + _attributes(node) + "\n"]

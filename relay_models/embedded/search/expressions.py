@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from relay_models.embedded.search.args import display
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.functions import FUNCTIONS, to_number, truth
+from relay_models.embedded.search.numbers import INVALID
 from relay_models.embedded.search.sorting import compare
 from relay_models.embedded.search.values import Value, single
 
@@ -68,6 +69,7 @@ _BINDING: Final = {
     "%": (11, 12),
     "^": (14, 13),
 }
+_NOT_CHAINED: Final = frozenset(("==", "!=", "<", "<=", ">", ">="))
 _NOT = 6
 _MAXIMUM_DEPTH = 200
 
@@ -108,6 +110,7 @@ class _Parser:
         self._at = 0
         self._depth = 0
         self._properties: dict[bytes, None] = {}
+        self._negated: dict[Evaluate, Evaluate] = {}
 
     def parse(self) -> Expression:
         evaluate = self._expression(0)
@@ -123,12 +126,16 @@ class _Parser:
         self._depth += 1
         if self._depth > _MAXIMUM_DEPTH:
             raise SearchError("the expression is nested too deeply")
-        left = self._primary()
+        left, compared = self._primary(), False
         while True:
             operator = self._symbols[self._at].kind
             binding = _BINDING.get(operator)
             if binding is None or binding[0] < least:
                 break
+            if operator in _NOT_CHAINED:
+                if compared:
+                    raise self._wrong()
+                compared = True
             self._at += 1
             left = _operation(operator, left, self._expression(binding[1]))
         self._depth -= 1
@@ -145,7 +152,15 @@ class _Parser:
         if kind == "!":
             self._at += 1
             inner = self._expression(_NOT)
-            return lambda row: float(not truth(inner(row)))
+            if inner in self._negated:
+                # Not not gives the value itself.
+                return self._negated[inner]
+
+            def negated(row: Row) -> Value:
+                return float(not truth(inner(row)))
+
+            self._negated[negated] = inner
+            return negated
         if kind in ("number", "inf"):
             self._at += 1
             number = float(symbol.text.lstrip(b"'"))
@@ -156,7 +171,7 @@ class _Parser:
             return lambda row: text
         if kind == "property":
             self._at += 1
-            return self._property(re.sub(rb"\\([" + _PUNCT + rb"\s])", rb"\1", symbol.text))
+            return self._property(symbol.text)
         if kind == "symbol":
             self._at += 1
             if self._symbols[self._at].kind == "(":
@@ -226,14 +241,18 @@ def _exists(argument: Evaluate) -> Evaluate:
 def _divide(left: float, right: float) -> float:
     if right:
         return left / right
-    if left == 0 or math.isnan(left):
-        return math.nan
+    if left != left:
+        return left
+    if left == 0:
+        return INVALID
     return math.copysign(math.inf, left) * math.copysign(1.0, right)
 
 
 def _modulo(left: float, right: float) -> float:
+    if left != left or right != right:
+        return left if left != left else right
     if right == 0 or math.isinf(left):
-        return math.nan
+        return INVALID
     return math.fmod(left, right)
 
 
@@ -241,9 +260,11 @@ def _power(left: float, right: float) -> float:
     try:
         return math.pow(left, right)
     except OverflowError:
-        return math.inf
+        return math.copysign(math.inf, left) if right % 2 == 1 else math.inf
     except ValueError:
-        return math.inf if left == 0 else math.nan
+        if left:
+            return INVALID
+        return math.copysign(math.inf, left) if right % 2 == 1 else math.inf
 
 
 _ARITHMETIC: Final[dict[str, Callable[[float, float], float]]] = {
@@ -287,8 +308,21 @@ def _operation(operator: str, left: Evaluate, right: Evaluate) -> Evaluate:
     return evaluate
 
 
-def _ordered(left: Value, right: Value) -> int:
+def _comparable(left: Value, right: Value) -> tuple[Value, Value]:
+    """Two values for a comparison, in which a list counts as an empty text beside anything but a list."""
     left, right = single(left), single(right)
+    if type(left) is list and type(right) is not list:
+        return b"", right
+    if type(right) is list and type(left) is not list:
+        return left, b""
+    return left, right
+
+
+def _ordered(left: Value, right: Value) -> int:
+    lists = (type(single(left)) is list, type(single(right)) is list)
+    left, right = _comparable(left, right)
+    if lists[0] != lists[1] and type(right if lists[0] else left) is float:
+        raise SearchError("Error converting string '(null)' to number")
     for one, other in ((left, right), (right, left)):
         if type(one) is float and type(other) is bytes and to_number(other) is None:
             raise SearchError(f"Error converting string '{display(other)}' to number")
@@ -296,7 +330,7 @@ def _ordered(left: Value, right: Value) -> int:
 
 
 def _equal(left: Value, right: Value) -> bool:
-    left, right = single(left), single(right)
+    left, right = _comparable(left, right)
     if (left is None) != (right is None):
         return False
     if type(left) is float and type(right) is bytes:

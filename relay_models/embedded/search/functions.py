@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import calendar
 import math
 import re
 import time
 from collections.abc import Callable
 from typing import Final
 
-from relay_models.embedded.search.args import display, parse_double
+from relay_models.embedded.search.args import display, parse_strictly
 from relay_models.embedded.search.errors import SearchError, UnsupportedError
-from relay_models.embedded.search.numbers import format_number
+from relay_models.embedded.search.numbers import INVALID, format_number
+from relay_models.embedded.search.times import read_time
 from relay_models.embedded.search.values import Value, single
 
 __all__ = ["FUNCTIONS", "to_number", "truth"]
@@ -26,7 +26,7 @@ def to_number(value: Value) -> float | None:
     value = single(value)
     if type(value) is float:
         return value
-    return parse_double(value) if type(value) is bytes else None
+    return parse_strictly(value.lstrip(b" \t\n\v\f\r")) if type(value) is bytes else None
 
 
 def truth(value: Value) -> bool:
@@ -72,17 +72,17 @@ def _math(function: Callable[[float], float]) -> Function:
 def _log(number: float) -> float:
     if number == 0:
         return -math.inf
-    return math.log(number) if number > 0 else math.nan
+    return math.log(number) if number > 0 else number if number != number else INVALID
 
 
 def _log2(number: float) -> float:
     if number == 0:
         return -math.inf
-    return math.log2(number) if number > 0 else math.nan
+    return math.log2(number) if number > 0 else number if number != number else INVALID
 
 
 def _sqrt(number: float) -> float:
-    return math.sqrt(number) if number >= 0 else math.nan
+    return math.sqrt(number) if number >= 0 else number if number != number else INVALID
 
 
 def _exp(number: float) -> float:
@@ -106,14 +106,20 @@ def _upper(arguments: list[Value]) -> Value:
     return None if text is None else text.upper()
 
 
+def _int32(number: float) -> int:
+    """A number cut to 32 bits as C cuts it: what does not fit is the least of all."""
+    return int(number) if abs(number) < 1 << 31 else -1 << 31
+
+
 def _substr(arguments: list[Value]) -> Value:
-    start, length = int(_need_number("substr", arguments, 1)), int(_need_number("substr", arguments, 2))
+    start, length = _int32(_need_number("substr", arguments, 1)), _int32(_need_number("substr", arguments, 2))
     text = _text(arguments[0])
     if text is None:
         raise SearchError("Invalid type for substr. Expected string")
     if start < 0:
         start += len(text)
-    start = max(0, min(start, len(text)))
+    if not 0 <= start <= len(text):
+        start = len(text)
     if length < 0:
         length = max(0, len(text) - start + length)
     return text[start : start + length]
@@ -122,7 +128,8 @@ def _substr(arguments: list[Value]) -> Value:
 def _to_number(arguments: list[Value]) -> Value:
     number = to_number(arguments[0])
     if number is None:
-        raise SearchError(f"to_number: cannot convert string '{display(_text(arguments[0]) or b'(null)')}'")
+        text = _text(arguments[0])
+        raise SearchError(f"to_number: cannot convert string '{'(null)' if text is None else display(text)}'")
     return number
 
 
@@ -152,11 +159,12 @@ def _format(arguments: list[Value]) -> Value:
             continue
         if used == len(rest):
             raise SearchError("Not enough arguments for format")
-        value = single(rest[used])
+        raw = rest[used]
+        value = single(raw)
         used += 1
         if kind != b"s":
             raise SearchError("Unknown format specifier passed")
-        parts.append(b"(null)" if value is None else _to_str([value]) or b"")
+        parts.append(b"(null)" if raw is None else _to_str([value]) or b"")
 
 
 def _split(arguments: list[Value]) -> Value:
@@ -227,11 +235,8 @@ def _time_format(arguments: list[Value]) -> Value:
 
 def _parse_time(arguments: list[Value]) -> Value:
     text, pattern = _need_text("parsetime", arguments, 0), _need_text("parsetime", arguments, 1)
-    try:
-        moment = time.strptime(display(text), display(pattern).replace("%F", "%Y-%m-%d").replace("%T", "%H:%M:%S"))
-    except ValueError:
-        return None
-    return float(calendar.timegm(moment))
+    seconds = read_time(display(text), display(pattern))
+    return None if seconds is None else float(seconds)
 
 
 def _rounded(arguments: list[Value], seconds: Callable[[time.struct_time], int]) -> Value:

@@ -7,17 +7,18 @@ from array import array
 from collections.abc import Callable
 from typing import Any, Literal
 
-from relay_models.embedded.search.args import display, parse_double
+from relay_models.embedded.search.args import display, parse_double, parse_hash_number
 from relay_models.embedded.search.paths import Getter, getter, hash_getter, plain_name
 from relay_models.embedded.search.schema import LANGUAGES, FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.tables import Tables, packed_column, sort_column, value_column
-from relay_models.embedded.search.tokenizer import MINIMUM_STEM_LENGTH, fold, stem, tokens
+from relay_models.embedded.search.tokenizer import MINIMUM_STEM_LENGTH, fold, fold_sorted, stem, tokens
 
 __all__ = ["Indexer", "Unfit"]
 
 TAGS, NUMBERS, WORDS, MISSING = 1, 2, 4, 8
 MAXIMUM_TAG_LENGTH = 4096
 STEM_WEIGHT = 0.2
+GREATEST_WEIGHT = 1 << 31
 """What a stem counts against the word itself."""
 PLACES_BETWEEN_VALUES = 99
 """How far apart the words of two values of one TEXT field are (MULTI_TEXT_SLOP's default, less one)."""
@@ -27,7 +28,9 @@ _INT64 = 1 << 63
 
 
 class Unfit(Exception):
-    """A document that the index leaves out; the text is what FT.INFO tells."""
+    """A document that the index leaves out; the text is what FT.INFO tells, of the field, too, if one is at fault."""
+
+    field: FieldSpec | None = None
 
 
 class _Row:
@@ -68,6 +71,8 @@ class Indexer:
         self._places = {name: place for place, name in enumerate(names)}
         self._width = len(names)
         self._writes = [self._write(field) for field in spec.fields]
+        self._hidden = [self._getter(field) for field in spec.fields if field.noindex and field.sortable]
+        self._shown = [self._getter(field) for field in spec.fields if not field.noindex] if self._hidden else []
         columns = ["key", "many", "length", "top", "score", *names]
         marks = ", ".join("?" * len(columns))
         self._find = f"SELECT docid, many FROM {tables.docs} WHERE key = ?"
@@ -102,14 +107,25 @@ class Indexer:
 
         Nothing was there where the key is `new`.
         """
+        spec = self._spec
+        try:
+            language = spec.language if spec.language_field is None else self._language(kind, document)
+            score = spec.score if spec.score_field is None else self._score(kind, document)
+            row = _Row(self._width, language)
+            for field, write in zip(spec.fields, self._writes, strict=True):
+                try:
+                    write(document, row)
+                except Unfit as reason:
+                    reason.field = field
+                    raise
+        except Unfit:
+            if not new:
+                self.remove(key)
+            raise
+        if self._hidden and self._only_hidden(document):
+            return
         if not new:
             self.remove(key)
-        spec = self._spec
-        language = spec.language if spec.language_field is None else self._language(kind, document)
-        score = spec.score if spec.score_field is None else self._score(kind, document)
-        row = _Row(self._width, language)
-        for write in self._writes:
-            write(document, row)
         # Tags and numbers count as there even where they are not in their tables yet: those may be filled later.
         many = (
             (TAGS | NUMBERS if row.tags or row.numbers else 0)
@@ -142,6 +158,10 @@ class Indexer:
             )
         if row.missing:
             many(f"INSERT INTO {tables.missing} VALUES (?, ?)", [(number, docid) for number in row.missing])
+
+    def _only_hidden(self, document: Any) -> bool:
+        """Whether a document has no indexed field, but one that is only sorted by: the real server passes it over."""
+        return any(get(document) for get in self._hidden) and not any(get(document) for get in self._shown)
 
     # What documents say of themselves
 
@@ -176,9 +196,12 @@ class Indexer:
 
     # Fields
 
+    def _getter(self, field: FieldSpec) -> Getter:
+        return getter(field.path) if self._spec.kind == "json" else hash_getter(field.path)
+
     def _write(self, field: FieldSpec) -> Write:
         json = self._spec.kind == "json"
-        get = getter(field.path) if json else hash_getter(field.path)
+        get = self._getter(field)
         column, packed = value_column(field), packed_column(field)
         value = -1 if column is None else self._places[column]
         several = -1 if packed is None else self._places[packed]
@@ -206,7 +229,12 @@ class Indexer:
             if field.index_missing:
                 row.missing.append(field.number)
             return None
-        return _fitting_json(field, found) if self._spec.kind == "json" else found[0]
+        if self._spec.kind == "hash":
+            return found[0]
+        if field.sortable and len(found) == 1 and found[0] == []:
+            # There is no first value to sort by, which the real server takes for a failure without a name.
+            raise Unfit("Success (not an error)")
+        return _fitting_json(field, found)
 
     def _note_many(self, field: FieldSpec) -> None:
         if not field.many:
@@ -218,8 +246,8 @@ class Indexer:
             if content is None:
                 return
             if type(content) is bytes:
-                number = parse_double(content)
-                if number is None or number != number:
+                number = parse_hash_number(content)
+                if number is None:
                     raise Unfit(f"Invalid numeric value: '{display(content)}'")
                 content = number
             if type(content) is not list:
@@ -244,9 +272,8 @@ class Indexer:
                 row.columns[sort] = _sort_text(field, content)
             parts = content if type(content) is list else (content,)
             if field.separator is None:
+                # An empty one, too, which queries come upon by patterns only unless INDEXEMPTY lets them ask for it.
                 tags = [part if field.case_sensitive else fold(part) for part in map(_until_nul, parts)]
-                if not field.index_empty:
-                    tags = [tag for tag in tags if tag]
             else:
                 tags = [tag for part in parts for tag in _split_tags(field, part)]
             exact = parts is not content or b"\0" not in parts[0] if parts else True
@@ -261,7 +288,8 @@ class Indexer:
 
     def _write_text(self, field: FieldSpec, get: Getter, sort: int) -> Write:
         bit = 1 << field.bit
-        count, stem_count = max(1, int(field.weight)), max(1, int(field.weight * STEM_WEIGHT))
+        weight = field.weight if abs(field.weight) < GREATEST_WEIGHT else 1.0
+        count, stem_count = max(1, int(weight)), max(1, int(weight * STEM_WEIGHT))
         synonyms = self._spec.synonym_forms
 
         def write(document: Any, row: _Row) -> None:
@@ -276,10 +304,12 @@ class Indexer:
             for number, text in enumerate(values):
                 if number:
                     row.place += PLACES_BETWEEN_VALUES
-                if not text and field.index_empty:
+                if not text:
+                    # The empty word has its place even where it is not to be found.
                     row.place += 1
-                    row.length += count
-                    _add_word(row, b"", bit, row.place, count)
+                    if field.index_empty:
+                        row.length += count
+                        _add_word(row, b"", bit, row.place, count)
                     continue
                 for found in tokens(text, self._stop_words):
                     row.place += 1
@@ -392,7 +422,7 @@ def _sort_text(field: FieldSpec, content: Any) -> bytes | None:
     if content is None:
         return None
     text = _until_nul(content)
-    return text if field.unf else fold(text)
+    return text if field.unf else fold_sorted(text)
 
 
 _BLANKS = b" \t\n\v\f\r"

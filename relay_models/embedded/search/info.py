@@ -7,7 +7,7 @@ from typing import Any
 
 from relay_models.embedded.search.cursors import Cursors
 from relay_models.embedded.search.numbers import format_number
-from relay_models.embedded.search.schema import FieldSpec, FieldType, IndexSpec
+from relay_models.embedded.search.schema import Errors, FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.tables import Tables
 
 __all__ = ["describe"]
@@ -28,7 +28,7 @@ def describe(connection: sqlite3.Connection, spec: IndexSpec, cursors: Cursors, 
     words = number(f"SELECT count(DISTINCT word) FROM {tables.words}")
     records = number(f"SELECT count(*) FROM {tables.words}") + documents
     size = number("SELECT count(*)") and 0.0
-    error = _errors(spec.failures, spec.last_error.encode(), spec.last_error_key)
+    error = _errors(spec.errors)
     total, here = cursors.counts(spec.name)
     info: dict[bytes, Any] = {
         b"index_name": spec.name,
@@ -54,7 +54,7 @@ def describe(connection: sqlite3.Connection, spec: IndexSpec, cursors: Cursors, 
         b"bytes_per_record_avg": 0.0 if records else float("nan"),
         b"offsets_per_term_avg": 0.0 if records else float("nan"),
         b"offset_bits_per_record_avg": 0.0 if records else float("nan"),
-        b"hash_indexing_failures": spec.failures,
+        b"hash_indexing_failures": spec.errors.failures,
         b"total_indexing_time": 0.0,
         b"indexing": int(spec.filling),
         b"percent_indexed": 0.0 if spec.filling else 1.0,
@@ -84,7 +84,7 @@ def describe(connection: sqlite3.Connection, spec: IndexSpec, cursors: Cursors, 
         {
             b"identifier": field.path,
             b"attribute": field.name,
-            b"Index Errors": _errors(0, b"", b""),
+            b"Index Errors": _errors(field.errors),
         }
         for field in spec.fields
     ]
@@ -94,11 +94,11 @@ def describe(connection: sqlite3.Connection, spec: IndexSpec, cursors: Cursors, 
 _SHOWN = ("NOFREQS", "NOFIELDS", "NOOFFSETS", "NOHL", "MAXTEXTFIELDS")
 
 
-def _errors(failures: int, message: bytes, key: bytes) -> dict[bytes, Any]:
+def _errors(errors: Errors) -> dict[bytes, Any]:
     return {
-        b"indexing failures": failures,
-        b"last indexing error": message or b"N/A",
-        b"last indexing error key": key or b"N/A",
+        b"indexing failures": errors.failures,
+        b"last indexing error": errors.message.encode() or b"N/A",
+        b"last indexing error key": errors.key or b"N/A",
     }
 
 

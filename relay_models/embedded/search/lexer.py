@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from relay_models.embedded.search.args import display
 from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.tokenizer import unescape_each
 
 __all__ = ["END", "Symbol", "SymbolReader", "scan"]
 
@@ -29,6 +30,8 @@ class Symbol(NamedTuple):
     is_param: bool = False
     number: float = 0.0
     sign: int = 1
+    silent: bool = False
+    """Whether a message about this field does not tell its name: the real server takes it for no word."""
 
 
 class SymbolReader:
@@ -54,9 +57,10 @@ class SymbolReader:
         return symbol
 
 
+_BLANKS: Final = b" \t\n\v\f\r"
 _PUNCT = rb"!-/:-@\[-`{-~"
 _TERM = rb"(?:[0-9A-Za-z_\x80-\xff]|\\[" + _PUNCT + rb"\s])+"
-_NUMBER = rb"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+|[0-9]+\.)(?:[eE][+-]?[0-9]+)?"
+_NUMBER = rb"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _INF = rb"[+-]?[iI][nN][fF]"
 _EXACT = rb"(?:\"(?:\\\"|[^\"])+\"|'(?:\\'|[^'])+')"
 _ATTRIBUTE = rb"\$" + _TERM
@@ -120,6 +124,9 @@ _PATTERNS: Final = tuple(
     )
 )
 _COMPARISONS: Final = frozenset(("!=", "==", ">", ">=", "<", "<="))
+_TYPED: Final = frozenset((
+    "PREFIX", "PREFIX_EXACT", "SUFFIX", "SUFFIX_EXACT", "CONTAINS", "CONTAINS_EXACT", "WILDCARD",
+))  # fmt: skip
 _BARE: Final = frozenset(
     ("QUOTE", "OR", "LP", "RP", "LB", "RB", "COLON", "SEMICOLON", "MINUS", "TILDE", "STAR", "PERCENT", "LSQB", "RSQB")
 )
@@ -129,7 +136,7 @@ _BARE: Final = frozenset(
 def scan(query: bytes) -> tuple[Symbol, ...]:
     """The symbols of a query, the last of kind `END`."""
     symbols: list[Symbol] = []
-    position, text, offset = 0, b"", 0
+    position, text, offset, silent = 0, b"", 0, False
     while position < len(query):
         kind, best, found = "SKIP", 0, None
         for name, pattern in _PATTERNS:
@@ -147,7 +154,10 @@ def scan(query: bytes) -> tuple[Symbol, ...]:
             continue
         if kind in _COMPARISONS:
             # These leave the text and the offset that messages tell as they were.
-            symbols += _comparison_symbols(kind, position, found[1].rstrip(), found[2])
+            # A parameter's name takes in the character that follows it.
+            operand = found[2] if b"$" not in found[2] else (found[2] + query[end : end + 1]).rstrip(_BLANKS + b"\0")
+            field, *rest = _comparison_symbols(kind, position, found[1].rstrip(_BLANKS), operand)
+            symbols += [field._replace(silent=silent), *rest]
             position = end
             continue
         offset = position
@@ -155,8 +165,13 @@ def scan(query: bytes) -> tuple[Symbol, ...]:
             symbols.append(Symbol(kind, offset, text))
         else:
             # An arrow's text begins at its second character and is as long as the arrow.
-            symbol = _symbol(kind, offset, query[offset : offset + 3] if kind == "ARROW" else raw)
+            raw = query[offset : offset + 3] if kind == "ARROW" else raw
+            symbol = _symbol(kind, offset, raw, query[end : end + 1])
             text, offset = symbol.text, symbol.offset
+            if kind == "MODIFIER":
+                symbol = symbol._replace(silent=silent)
+            elif kind in _TYPED:
+                silent = symbol.is_param or kind == "WILDCARD"
             symbols.append(symbol)
         position = end
     symbols.append(Symbol(END, offset, text))
@@ -174,7 +189,7 @@ def _comparison_symbols(kind: str, offset: int, field: bytes, operand: bytes) ->
     return Symbol("MODIFIER", offset, field, field), Symbol(kind, offset, kind.encode()), bound
 
 
-def _symbol(kind: str, offset: int, raw: bytes) -> Symbol:
+def _symbol(kind: str, offset: int, raw: bytes, following: bytes) -> Symbol:
     if kind in ("SIZE", "NUMBER"):
         return Symbol(kind, offset, raw, raw, number=float(raw))
     if kind == "INF":
@@ -204,5 +219,7 @@ def _symbol(kind: str, offset: int, raw: bytes) -> Symbol:
     if base in ("PREFIX", "SUFFIX", "CONTAINS"):
         if content[:1] == b"$" and not quoted:
             return Symbol(base, offset, content[1:], content[1:], True)
-        return Symbol(base, offset, content, content)
+        # What stands behind the word is looked at when its backslashes are taken out.
+        behind = following if base == "SUFFIX" and not quoted else b"*"
+        return Symbol(base, offset, content, unescape_each(content, behind))
     return Symbol(kind, offset, raw, raw)

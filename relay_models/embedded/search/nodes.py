@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from relay_models.embedded.search.schema import FieldSpec
 
@@ -31,10 +32,11 @@ ALL_FIELDS = (1 << 128) - 1
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A place in the query that PARAMS fills. `sign` -1 turns a number's sign."""
+    """A place in the query that PARAMS fills. `sign` -1 turns a number's sign; `end` is which end of a range it is."""
 
     name: bytes
     sign: int = 1
+    end: Literal["lower", "upper"] | None = None
 
 
 @dataclass(slots=True)
@@ -51,12 +53,21 @@ class Node:
 
 @dataclass(slots=True)
 class Token(Node):
-    """One word. `expansions` are the other forms it is looked up by (synonyms' groups, stems)."""
+    """One word. `expansions` are the other forms it is looked up by: synonyms' groups, and stems.
+
+    Stems are looked for in those of its fields that are in `stemmed`.
+    """
 
     text: bytes
     param: Param | None = None
     folded: bool = True
     expansions: list[bytes] = field(default_factory=list)
+    stemmed: int = ALL_FIELDS
+
+    def forms(self) -> list[tuple[bytes, int]]:
+        """The word and its other forms, each with the fields it is looked for in."""
+        others = ((form, ALL_FIELDS if form[:1] == b"~" else self.stemmed) for form in self.expansions)
+        return [(self.text, ALL_FIELDS), *others]
 
 
 @dataclass(slots=True)
@@ -84,6 +95,8 @@ class Fuzzy(Node):
     text: bytes
     distance: int
     param: Param | None = None
+    with_empty: bool = True
+    """Whether it finds the empty word where its own letters are few enough."""
 
 
 @dataclass(slots=True)
@@ -91,6 +104,8 @@ class Phrase(Node):
     """All children; `exact`: next to each other and in order."""
 
     exact: bool = False
+    added: bool = False
+    """Whether it stands not in the query but around it, for the request's filters and keys."""
 
 
 @dataclass(slots=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["format_number", "format_score", "format_sort_key"]
+__all__ = ["INVALID", "format_number", "format_sort_key"]
+
+INVALID = -math.nan
+"""What a processor makes of an operation that has no result, such as 0 / 0; it is printed with its sign."""
 
 
 def format_number(value: float) -> bytes:
     """A double as RediSearch prints it: whole numbers in full, others with 12 significant digits."""
     if value != value:
-        return b"nan"
+        return b"-nan" if math.copysign(1, value) < 0 else b"nan"
     if math.isinf(value):
         return b"inf" if value > 0 else b"-inf"
     whole = int(value)
@@ -22,10 +25,3 @@ def format_number(value: float) -> bytes:
 def format_sort_key(value: float) -> bytes:
     """A double as WITHSORTKEYS prints it."""
     return f"{value:.17g}".encode()
-
-
-def format_score(value: float) -> bytes:
-    """A score as RESP2 prints it: as short as it can be told."""
-    if math.isfinite(value) and value == int(value) and abs(value) < 1e17:
-        return b"%d" % int(value)
-    return repr(value).encode()

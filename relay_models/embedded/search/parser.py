@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from relay_models.embedded.search.args import display, parse_double
 from relay_models.embedded.search.errors import SearchError, UnsupportedError
 from relay_models.embedded.search.lexer import END, Symbol, SymbolReader, scan
@@ -24,7 +26,7 @@ from relay_models.embedded.search.nodes import (
     restrict,
 )
 from relay_models.embedded.search.schema import FieldSpec, FieldType, IndexSpec
-from relay_models.embedded.search.tokenizer import SEPARATORS, fold, unescape
+from relay_models.embedded.search.tokenizer import SEPARATORS, fold, unescape_each
 
 __all__ = ["apply_attributes", "exact_phrase", "intersect", "parse_query", "unite"]
 
@@ -68,7 +70,7 @@ def exact_phrase(text: bytes) -> Phrase:
     for byte in text + b" ":
         if byte in _BETWEEN_WORDS and not escaped:
             if word:
-                phrase.children.append(Token(fold(unescape(bytes(word)))))
+                phrase.children.append(Token(fold(unescape_each(bytes(word)))))
                 word.clear()
             continue
         word.append(byte)
@@ -76,14 +78,14 @@ def exact_phrase(text: bytes) -> Phrase:
     return phrase
 
 
-def intersect(left: Node | None, right: Node | None) -> Node | None:
-    """Both, in one flat phrase where that is possible."""
+def intersect(left: Node | None, right: Node | None, *, into_right: bool = True) -> Node | None:
+    """Both, in one flat phrase where that is possible; dialect 1 takes only what is on the left for that."""
     if left is None or right is None:
         return left or right
     if isinstance(left, Phrase) and not left.exact and left.fields == ALL_FIELDS:
         left.children.append(right)
         return left
-    if isinstance(right, Phrase) and not right.exact and right.fields == ALL_FIELDS:
+    if into_right and isinstance(right, Phrase) and not right.exact and right.fields == ALL_FIELDS:
         right.children.append(left)
         return right
     both = Phrase()
@@ -91,14 +93,14 @@ def intersect(left: Node | None, right: Node | None) -> Node | None:
     return both
 
 
-def unite(left: Node | None, right: Node | None) -> Node | None:
-    """Either, in one flat union where that is possible."""
+def unite(left: Node | None, right: Node | None, *, into_right: bool = True) -> Node | None:
+    """Either, in one flat union where that is possible; dialect 1 takes only what is on the left for that."""
     if left is None or right is None:
         return left or right
     if isinstance(left, Union) and left.fields == ALL_FIELDS:
         left.children.append(right)
         return left
-    if isinstance(right, Union) and right.fields == ALL_FIELDS:
+    if into_right and isinstance(right, Union) and right.fields == ALL_FIELDS:
         right.children.append(left)
         return right
     either = Union()
@@ -216,7 +218,7 @@ class _Parser(SymbolReader):
             self._at += 1
             name = self._take("ATTRIBUTE")
             self._take("QUOTE")
-            token = Token(fold(unescape(b"$" + name.content)))
+            token = Token(fold(unescape_each(b"$" + name.content)))
             token.verbatim = True
             return token, True
         if kind in _AFFIXES or kind == "WILDCARD":
@@ -236,7 +238,7 @@ class _Parser(SymbolReader):
         if symbol.kind == "WILDCARD":
             return Pattern(symbol.content, param)
         starts, ends = symbol.kind != "SUFFIX", symbol.kind != "PREFIX"
-        return Prefix(unescape(symbol.content), starts, ends, param)
+        return Prefix(symbol.content, starts, ends, param)
 
     def _fuzzy(self) -> Node:
         distance = 0
@@ -247,7 +249,7 @@ class _Parser(SymbolReader):
         for _ in range(distance):
             self._take("PERCENT")
         param = Param(symbol.content) if symbol.is_param else None
-        return Fuzzy(fold(unescape(symbol.content)), distance, param)
+        return Fuzzy(fold(unescape_each(symbol.content)), distance, param)
 
     def _attributes(self) -> list[tuple[bytes, bytes]]:
         self._take("LB")
@@ -271,31 +273,27 @@ class _Parser(SymbolReader):
     def _field(self, symbol: Symbol, name: bytes) -> FieldSpec:
         field = self._spec.field(name)
         if field is None:
-            raise SearchError(f"Unknown field at offset {symbol.offset} near {display(name)}")
+            raise SearchError(f"Unknown field {_where(symbol, name)}")
         return field
 
     def _expect(self, field: FieldSpec, type: FieldType, symbol: Symbol) -> None:
         if field.type is not type:
-            near = f"at offset {symbol.offset} near {display(unescape(symbol.content))}"
-            raise SearchError(f"Expected a {type} field {near}")
+            raise SearchError(f"Expected a {type} field {_where(symbol, unescape_each(symbol.content))}")
 
     def _missing(self) -> Node:
         self._take("ISMISSING")
         self._take("LP")
         symbol = self._take("MODIFIER")
-        name = unescape(symbol.content)
+        name = unescape_each(symbol.content)
         field = self._field(symbol, name)
         self._take("RP")
         if not field.index_missing:
-            raise SearchError(
-                "'ismissing' requires defining the field with 'INDEXMISSING'"
-                f" at offset {symbol.offset} near {display(name)}"
-            )
+            raise SearchError(f"'ismissing' requires defining the field with 'INDEXMISSING' {_where(symbol, name)}")
         return Missing(field)
 
     def _field_clause(self) -> Node | None:
         symbol = self._take("MODIFIER")
-        field = self._field(symbol, unescape(symbol.content))
+        field = self._field(symbol, unescape_each(symbol.content))
         kind = self._next.kind
         if kind == "OR":
             return self._several_fields(symbol, field)
@@ -383,9 +381,13 @@ class _Parser(SymbolReader):
             self._number()
             self._take(*_TERMS)
             self._take("RSQB")
-            raise SearchError(f"Expected a GEO field at offset {symbol.offset} near {display(symbol.content)}")
+            raise SearchError(f"Expected a GEO field {_where(symbol, symbol.content)}")
         self._take("RSQB")
         self._expect(field, FieldType.NUMERIC, symbol)
+        if isinstance(low, Param):
+            low = replace(low, end="lower")
+        if isinstance(high, Param):
+            high = replace(high, end="upper")
         return Numeric(field, low, high, with_low, with_high)
 
     def _tags(self, symbol: Symbol, field: FieldSpec) -> Node:
@@ -413,6 +415,10 @@ class _Parser(SymbolReader):
         return words
 
 
+def _where(symbol: Symbol, name: bytes) -> str:
+    return f"at offset {symbol.offset}" + ("" if symbol.silent else f" near {display(name)}")
+
+
 def _term(symbol: Symbol, folded: bool = True) -> Token:
     """A word; `folded` False keeps it as it was written, for TAG fields."""
     if symbol.is_param:
@@ -421,4 +427,4 @@ def _term(symbol: Symbol, folded: bool = True) -> Token:
         token = Token(symbol.content, folded=False)
         token.verbatim = True
         return token
-    return Token(fold(unescape(symbol.content)) if folded else symbol.content, folded=folded)
+    return Token(fold(unescape_each(symbol.content)) if folded else symbol.content, folded=folded)

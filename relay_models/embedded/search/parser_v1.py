@@ -23,7 +23,7 @@ from relay_models.embedded.search.nodes import (
 )
 from relay_models.embedded.search.parser import apply_attributes, intersect, unite
 from relay_models.embedded.search.schema import FieldType, IndexSpec
-from relay_models.embedded.search.tokenizer import fold, unescape
+from relay_models.embedded.search.tokenizer import fold, unescape_each
 
 __all__ = ["parse_query_v1"]
 
@@ -160,9 +160,9 @@ class _Parser(SymbolReader):
                 apply_attributes(node, self._attributes())
             elif kind == "OR" and pending < _OR:
                 self._at += 1
-                node = unite(node, self._expression(_OR))
+                node = unite(node, self._expression(_OR), into_right=False)
             elif kind in _STARTS and pending < _STARTS[kind]:
-                node = intersect(node, self._expression(_AND))
+                node = intersect(node, self._expression(_AND), into_right=False)
             else:
                 break
         self._depth -= 1
@@ -236,7 +236,7 @@ class _Parser(SymbolReader):
         symbol = self._take("TERM", "NUMBER", "STOPWORD")
         for _ in range(distance):
             self._take("PERCENT")
-        return Fuzzy(fold(unescape(symbol.content)), distance)
+        return Fuzzy(fold(unescape_each(symbol.content)), distance, with_empty=False)
 
     def _attributes(self) -> list[tuple[bytes, bytes]]:
         self._take("LB")
@@ -252,7 +252,7 @@ class _Parser(SymbolReader):
         return attributes
 
     def _field_clause(self) -> Node | None:
-        names = [unescape(self._take("MODIFIER").content)]
+        names = [unescape_each(self._take("MODIFIER").content)]
         while self._next.kind == "OR":
             self._at += 1
             names.append(self._take("TERM", "NUMBER").content)
@@ -325,8 +325,8 @@ class _Parser(SymbolReader):
 
 
 def _word(symbol: Symbol) -> Token:
-    return Token(fold(unescape(symbol.content)))
+    return Token(fold(unescape_each(symbol.content)))
 
 
 def _part(symbol: Symbol) -> Prefix:
-    return Prefix(unescape(symbol.content), symbol.kind != "SUFFIX", symbol.kind != "PREFIX")
+    return Prefix(unescape_each(symbol.content), symbol.kind != "SUFFIX", symbol.kind != "PREFIX")

@@ -7,11 +7,8 @@ from functools import lru_cache
 from typing import Any
 
 from relay_models.embedded.jsonpath import compile_path
-from relay_models.embedded.search.args import display
-from relay_models.embedded.search.errors import SearchError
-from relay_models.embedded.search.schema import FieldSpec, IndexSpec
 
-__all__ = ["Getter", "check_path", "getter", "hash_getter", "plain_name"]
+__all__ = ["Getter", "getter", "hash_getter", "plain_name"]
 
 Getter = Callable[[Any], "list[Any]"]
 
@@ -27,11 +24,14 @@ def plain_name(path: bytes) -> str | None:
 def getter(path: bytes) -> Getter:
     """A function from a JSON document to the values at `path`; paths of plain names do without JSONPath.
 
-    Raises ValueError for a path that cannot be read.
+    A path that cannot be read leads nowhere.
     """
     text = path.decode("utf-8", "replace")
     if not text.startswith("$"):
-        return lambda document: []
+        return _nowhere
+    if text[1:2] not in ("", ".", "["):
+        # Here, other than in JSON commands, a name may follow at once.
+        text = f"$.{text[1:]}"
     if text == "$":
         return lambda document: [document]
     names = text[2:].split(".") if text.startswith("$.") else []
@@ -41,7 +41,14 @@ def getter(path: bytes) -> Getter:
         names[-1] = names[-1].removesuffix("[*]")
         if all(name.replace("_", "a").isalnum() for name in names):
             return _elements(_members(names))
-    return compile_path(text).find
+    try:
+        return compile_path(text).find
+    except ValueError:
+        return _nowhere
+
+
+def _nowhere(document: Any) -> list[Any]:
+    return []
 
 
 def _member(name: str) -> Getter:
@@ -83,15 +90,3 @@ def hash_getter(path: bytes) -> Getter:
         return [] if value is None else [value]
 
     return get
-
-
-def check_path(spec: IndexSpec, field: FieldSpec) -> None:
-    """Refuse a JSON path that cannot be read. Raises `SearchError`."""
-    if spec.kind == "json" and field.path.startswith(b"$"):
-        try:
-            getter(field.path)
-        except ValueError:
-            raise SearchError(
-                f"Invalid JSONPath '{display(field.path)}' in attribute '{display(field.name)}'"
-                f" in index '{display(spec.name)}'"
-            ) from None

@@ -80,8 +80,7 @@ def read_aggregate(arguments: Arguments, settings: Settings) -> tuple[Request, l
         else:
             position = arguments.position - started + 1
             raise SearchError(f"Unknown argument `{display(arguments.peek())}` at position {position} for <main>")
-    if request.expand and request.dialect < 3:
-        raise SearchError("EXPAND format requires dialect 3 or greater")
+    request.bare = not request.add_scores
     return request, steps
 
 
@@ -115,7 +114,7 @@ def _group(arguments: Arguments) -> Group:
     group = Group([name[1:] for name in by])
     while arguments.accept(b"REDUCE"):
         if not arguments:
-            raise SearchError(f"Bad arguments for REDUCE: {NO_ARGUMENT}")
+            raise SearchError("Bad arguments for REDUCE: SUCCESS")
         name = arguments.take()
         part = arguments.counted(display(name))
         alias = None

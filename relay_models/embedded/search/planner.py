@@ -10,8 +10,9 @@ import json
 import re
 import sqlite3
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.fuzzy import within_distance
 from relay_models.embedded.search.nodes import (
     ALL_FIELDS,
@@ -33,32 +34,59 @@ from relay_models.embedded.search.nodes import (
 from relay_models.embedded.search.schema import FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.settings import Settings
 from relay_models.embedded.search.tables import Tables, value_column
-from relay_models.embedded.search.tokenizer import fold, unescape
+from relay_models.embedded.search.tokenizer import fold, fold_part, unescape
 
 __all__ = ["Planner", "wildcard_regex"]
 
 Places = dict[int, list[int]]
 
 NOTHING, ALL = "0", "1"
+_TEXT = FieldType.TEXT
 
 
 def wildcard_regex(pattern: bytes) -> re.Pattern[bytes]:
-    r"""What ``w'…'`` matches: ? is one character, * any number of them, a backslash takes their meaning away."""
-    parts, escaped = [], False
-    for byte in pattern:
-        char = bytes((byte,))
-        if escaped:
-            parts.append(re.escape(char))
-            escaped = False
-        elif char == b"\\":
-            escaped = True
-        elif char == b"*":
-            parts.append(b".*")
-        elif char == b"?":
-            parts.append(b".")
-        else:
-            parts.append(re.escape(char))
+    r"""What ``w'…'`` matches in tags: ? is one byte, * any number of them. Backslashes are taken out before."""
+    parts = [_WILD.get(bytes((byte,))) or re.escape(bytes((byte,))) for byte in pattern]
     return re.compile(b"".join(parts) + rb"\Z", re.DOTALL)
+
+
+def _word_regex(pattern: bytes) -> re.Pattern[str]:
+    """The same for words, where ? is one character."""
+    parts = [_WILD[char].decode() if char in _WILD else re.escape(char.decode()) for char in _characters(pattern)]
+    return re.compile("".join(parts) + r"\Z", re.DOTALL)
+
+
+def _longest_part(pattern: bytes) -> bytes | None:
+    """The part of a pattern between its * by which words are found where their ends are kept (WITHSUFFIXTRIE).
+
+    The real server means to pass over parts with ?, but counts them against the best part so far, wrapping around.
+    """
+    text = pattern.decode("utf-8", "replace")
+    best, found = -(1 << 31), None
+    for match in re.finditer(r"[^*]+", text):
+        part = match[0]
+        if len(part) < 2:
+            continue
+        inner = match.end() < len(text)
+        best -= part.count("?")
+        if best < -(1 << 31):
+            best += 1 << 32
+        score = len(part) + 1 - (5 if inner else 0)
+        if score >= best:
+            best, found = score, part + "*" if inner else part
+    return None if found is None else found.encode()
+
+
+_WILD = {b"*": b".*", b"?": b"."}
+
+
+def _characters(text: bytes) -> list[bytes]:
+    return [char.encode() for char in text.decode("utf-8", "replace")]
+
+
+def _without_escapes(pattern: bytes) -> bytes:
+    """A pattern without its backslashes, which keep no * and no ? from their meaning."""
+    return re.sub(rb"\\(.?)", rb"\1", pattern, flags=re.DOTALL)
 
 
 def _after(prefix: bytes) -> bytes | None:
@@ -73,6 +101,15 @@ def _joined(parts: list[str], operator: str) -> str:
         return "(" + operator.join(parts) + ")"
     middle = len(parts) // 2
     return "(" + _joined(parts[:middle], operator) + operator + _joined(parts[middle:], operator) + ")"
+
+
+def _signed(mask: int) -> int:
+    return mask - (1 << 64) if mask >= 1 << 63 else mask
+
+
+def _in_trie(word: bytes) -> bool:
+    """Whether the real server can expand to a word: it keeps 16 bits of each character."""
+    return not any(byte >= 0xF0 for byte in word)
 
 
 def _marks(values: Sequence[object]) -> str:
@@ -113,7 +150,9 @@ class Planner:
 
     def _condition(self, node: Node) -> str:
         if isinstance(node, Token):
-            return self._words([node.text, *node.expansions], node)
+            if node.stemmed == ALL_FIELDS:
+                return self._words([node.text, *node.expansions], node)
+            return self._any([self._words([node.text], node), self._words(node.expansions, node, node.stemmed)])
         if isinstance(node, (Prefix, Pattern, Fuzzy)):
             return self._words(self.expand(node), node)
         if isinstance(node, Phrase):
@@ -125,7 +164,13 @@ class Planner:
             if inner in (NOTHING, ALL):
                 return ALL if inner == NOTHING else NOTHING
             return f"({inner}) IS NOT TRUE"
-        if isinstance(node, (Optional, Everything)):
+        if isinstance(node, Optional):
+            # It finds all, but what is wrong with it is said.
+            start = len(self.arguments)
+            self.condition(node.children[0])
+            del self.arguments[start:]
+            return ALL
+        if isinstance(node, Everything):
             return ALL
         if isinstance(node, Numeric):
             return self._numeric(node)
@@ -154,21 +199,51 @@ class Planner:
         parts = [part for part in parts if part != ALL]
         return _joined(parts, " AND ") if parts else ALL
 
+    def settle(self, node: Node) -> None:
+        """Give the texts of a tree the form in which they are looked for, which is what FT.EXPLAIN shows."""
+        if isinstance(node, Tag):
+            if self._holds_tags(node.field):
+                for child in node.children:
+                    self._settle_tag(node.field, child)
+            return
+        if isinstance(node, Pattern):
+            node.text = _without_escapes(node.text)
+        for child in node.children:
+            self.settle(child)
+
+    def _settle_tag(self, field: FieldSpec, child: Node) -> None:
+        if isinstance(child, (Token, Prefix, Pattern)):
+            child.text = self._tag_text(field, child.text)
+            if isinstance(child, Pattern):
+                child.text = _without_escapes(child.text)
+        elif isinstance(child, Phrase):
+            for word in child.children:
+                self._settle_tag(field, word)
+
+    def _holds_tags(self, field: FieldSpec) -> bool:
+        """Whether any document has had a tag here: without that the real server does not look at the texts."""
+        if field.many:
+            return True
+        if field.type is _TEXT:
+            return False
+        sql = f"SELECT EXISTS (SELECT 1 FROM {self._tables.docs} WHERE {value_column(field)} IS NOT NULL)"
+        return bool(self._connection.execute(sql).fetchone()[0])
+
     # Text
 
-    def mask(self, node: Node) -> int | None:
+    def mask(self, node: Node, only: int = ALL_FIELDS) -> int | None:
         """The fields a node looks in, or None for all of them."""
-        fields = node.fields & self.fields & self._every_field
+        fields = node.fields & only & self.fields & self._every_field
         return None if fields == self._every_field else fields
 
-    def _words(self, words: Sequence[bytes], node: Node) -> str:
-        mask = self.mask(node)
+    def _words(self, words: Sequence[bytes], node: Node, only: int = ALL_FIELDS) -> str:
+        mask = self.mask(node, only)
         if not words or mask == 0:
             return NOTHING
         self.arguments += words
         sql = f"d.docid IN (SELECT docid FROM {self._tables.words} WHERE word IN ({_marks(words)})"
         if mask is not None:
-            self.arguments.append(mask - (1 << 64) if mask >= 1 << 63 else mask)
+            self.arguments.append(_signed(mask))
             sql += " AND fields & ?"
         return sql + ")"
 
@@ -176,24 +251,54 @@ class Planner:
         """The indexed words that an incomplete word stands for."""
         limit = self.settings.numbers["MAXEXPANSIONS"]
         if isinstance(node, Fuzzy):
-            return self._vocabulary(lambda word: within_distance(node.text, word, node.distance), limit)
+            wanted = fold_part(node.text)
+            words = self._vocabulary(lambda word: within_distance(wanted, word, node.distance), limit)
+            return [*words, b""] if node.with_empty and len(node.text) <= node.distance else words
         if isinstance(node, Pattern):
-            regex = wildcard_regex(fold(node.text))
-            return self._vocabulary(lambda word: regex.match(word) is not None, limit)
-        text = fold(node.text)
-        if len(text) < self.settings.numbers["MINPREFIX"]:
+            return self._expand_pattern(node, limit)
+        text = fold_part(node.text)
+        if len(node.text) < self.settings.numbers["MINPREFIX"]:
             return []
         if node.at_end:
+            suffixed = self._suffixed(node)
             if node.at_start:
-                return self._vocabulary(lambda word: text in word, limit)
-            return self._vocabulary(lambda word: word.endswith(text), limit)
+                return self._vocabulary(lambda word: text in word, limit, suffixed)
+            return self._vocabulary(lambda word: word.endswith(text), limit, suffixed)
         end = _after(text)
         sql = f"SELECT DISTINCT word FROM {self._tables.words} WHERE word >= ?" + (" AND word < ?" if end else "")
         arguments = (text, end, limit) if end else (text, limit)
-        return [word for (word,) in self._connection.execute(f"{sql} LIMIT ?", arguments)]
+        return [word for (word,) in self._connection.execute(f"{sql} LIMIT ?", arguments) if _in_trie(word)]
 
-    def _vocabulary(self, fits: object, limit: int) -> list[bytes]:
-        assert callable(fits)
+    def _expand_pattern(self, node: Pattern, limit: int) -> list[bytes]:
+        pattern = _without_escapes(node.text)
+        suffixed = self._suffixed(node)
+        folded = fold_part(pattern)
+        part = _longest_part(folded) if suffixed else None
+        if part is not None:
+            # The part finds the words by their ends; the whole pattern is compared with them as it is written.
+            ends, whole = _word_regex(part), wildcard_regex(pattern)
+            return self._vocabulary(
+                lambda word: whole.match(word) and ends.search(word.decode("utf-8", "replace")), limit, suffixed
+            )
+        words = _word_regex(folded)
+        return self._vocabulary(lambda word: words.match(word.decode("utf-8", "replace")), limit)
+
+    def _suffixed(self, node: Node) -> int:
+        """The fields WITHSUFFIXTRIE, to whose words the ends and middles of words belong where there are such fields.
+
+        Raises `SearchError` where the node looks in others only.
+        """
+        suffixed = sum(1 << field.bit for field in self._spec.fields if field.suffix_trie and field.type is _TEXT)
+        if suffixed and node.fields != ALL_FIELDS and node.fields & ~suffixed:
+            raise SearchError("Contains query on fields without WITHSUFFIXTRIE support")
+        return suffixed
+
+    def _in_fields(self, word: bytes, fields: int) -> bool:
+        sql = f"SELECT 1 FROM {self._tables.words} WHERE word = ? AND fields & ? LIMIT 1"
+        return self._connection.execute(sql, (word, _signed(fields))).fetchone() is not None
+
+    def _vocabulary(self, fits: Callable[[bytes], object], limit: int, fields: int = 0) -> list[bytes]:
+        """The words that fit, only those that stand in the fields where some are given."""
         found: list[bytes] = []
         # Hop from word to word along the primary key instead of reading all of its rows.
         sql = f"SELECT word FROM {self._tables.words} WHERE word > ? ORDER BY word LIMIT 1"
@@ -201,78 +306,93 @@ class Planner:
         while row is not None and row[0] is not None and len(found) < limit:
             word: bytes = row[0]
             if word and fits(word):
-                found.append(word)
+                stands = self._in_fields(word, fields) if fields and word[:1] != b"+" else not fields and _in_trie(word)
+                if stands:
+                    found.append(word)
             row = self._connection.execute(sql, (word,)).fetchone()
         return found
 
     def _phrase(self, node: Phrase) -> str:
-        slop, in_order = node.slop, node.in_order
-        if not node.exact and slop is None and in_order is None:
-            slop, in_order = self._slop, self._in_order
-        if node.exact:
-            slop, in_order = 0, True
+        slop, in_order = 0, True
+        if not node.exact:
+            slop = node.slop if node.slop is not None and node.slop >= 0 else -1 if self._slop is None else self._slop
+            in_order = self._in_order or bool(node.in_order)
         if len(node.children) == 1:
             return self.condition(node.children[0])
-        if (slop is None or slop < 0) and not in_order:
-            return self._all([self.condition(child) for child in node.children])
-        found = self._near(node, -1 if slop is None else slop, bool(in_order))
-        if found is None:
-            return self._all([self.condition(child) for child in node.children])
-        self.arguments.append("[" + ",".join(map(str, found)) + "]")
+        conditions = [self.condition(child) for child in node.children] if slop < 0 and not in_order else []
+        if conditions or "NOOFFSETS" in self._spec.options:
+            return self._all(conditions or [self.condition(child) for child in node.children])
+        self.arguments.append("[" + ",".join(map(str, self._near(node, slop, in_order))) + "]")
         return "d.docid IN (SELECT value FROM json_each(?))"
 
-    def _near(self, node: Phrase, slop: int, in_order: bool) -> list[int] | None:
-        """The documents where the children stand within `slop` of each other; None where too few have places."""
-        children: list[Places] = []
-        rest: list[Node] = []
-        for child in node.children:
-            places = self._places(child)
-            if places is None:
-                rest.append(child)
-            else:
-                children.append(places)
-        if len(children) < 2:
-            return None
-        documents = set(children[0]).intersection(*children[1:])
-        found = [docid for docid in documents if _fits([places[docid] for places in children], slop, in_order)]
-        if rest:
-            others = Planner(self._connection, self._spec, self.settings, fields=self.fields)
-            both = Phrase()
-            both.children = [*rest, Everything()]
-            condition = others.condition(both)
-            sql = f"SELECT d.docid FROM {self._tables.docs} d WHERE {condition}"
-            allowed = {docid for (docid,) in self._connection.execute(sql, others.arguments)}
-            found = [docid for docid in found if docid in allowed]
-        return sorted(found)
+    def _near(self, node: Phrase, slop: int, in_order: bool) -> list[int]:
+        """The documents where the children stand within `slop` of each other."""
+        children = [self._places(child) for child in node.children]
+        if all(map(_always_has_places, node.children)):
+            documents = set(children[0]).intersection(*children[1:])
+        else:
+            documents = set.intersection(*map(self._found, node.children))
+        return sorted(
+            docid
+            for docid in documents
+            if _fits([places[docid] for places in children if docid in places], slop, in_order)
+        )
 
-    def _places(self, node: Node) -> Places | None:
-        """Where a node's words stand in each document that it finds; None for nodes without words."""
+    def _found(self, node: Node) -> set[int]:
+        own = Planner(
+            self._connection,
+            self._spec,
+            self.settings,
+            fields=self.fields,
+            slop=self._slop,
+            in_order=self._in_order,
+        )
+        sql = f"SELECT d.docid FROM {self._tables.docs} d WHERE {own.condition(node)}"
+        return {docid for (docid,) in self._connection.execute(sql, own.arguments)}
+
+    def _places(self, node: Node) -> Places:
+        """Where a node's words stand in each document that it finds.
+
+        Documents that it finds by something other than words are left out; those that the real server takes to have
+        words there, though they have none, have an empty list.
+        """
         if isinstance(node, Token):
-            return self._word_places([node.text, *node.expansions], node)
+            return self._word_places(node.forms(), node)
         if isinstance(node, (Prefix, Pattern, Fuzzy)):
-            return self._word_places(self.expand(node), node)
+            return self._word_places([(word, ALL_FIELDS) for word in self.expand(node)], node)
+        if isinstance(node, Optional):
+            return self._places(node.children[0])
+        if isinstance(node, Tag):
+            several = len(node.children) > 1 or len(self.tag_values(node)) > 1
+            return {docid: [] for docid in self._found(node)} if several else {}
         if not isinstance(node, (Union, Phrase)):
-            return None
-        parts = [places for places in map(self._places, node.children) if places is not None]
-        if not parts:
-            return None
-        found: set[int] | None = None
-        if isinstance(node, Phrase):
-            own = Planner(self._connection, self._spec, self.settings, fields=self.fields)
-            condition = own.condition(node)
-            sql = f"SELECT d.docid FROM {self._tables.docs} d WHERE {condition}"
-            found = {docid for (docid,) in self._connection.execute(sql, own.arguments)}
+            return {}
+        found = None if isinstance(node, Union) else self._found(node)
         merged: dict[int, set[int]] = {}
-        for places in parts:
-            for docid, here in places.items():
+        for child in node.children:
+            for docid, here in self._places(child).items():
                 if found is None or docid in found:
                     merged.setdefault(docid, set()).update(here)
+        if not all(map(_always_has_places, node.children)):
+            for docid in self._mixed(node, found) - merged.keys():
+                merged[docid] = set()
         return {docid: sorted(here) for docid, here in merged.items()}
 
-    def _word_places(self, words: Iterable[bytes], node: Node) -> Places:
-        mask = self.mask(node)
+    def _mixed(self, node: Node, found: set[int] | None) -> set[int]:
+        """The documents that a node's children find by things of different kinds."""
+        kinds: dict[int, set[str]] = {}
+        for child in node.children:
+            kind = "number" if isinstance(child, Numeric) else "tag" if isinstance(child, Tag) else "nothing"
+            for docid in self._found(child):
+                kinds.setdefault(docid, set()).add(kind)
+        return {
+            docid for docid, those in kinds.items() if ("tag" in those or len(those) > 1) and docid in (found or kinds)
+        }
+
+    def _word_places(self, words: Iterable[tuple[bytes, int]], node: Node) -> Places:
         places: Places = {}
-        for word in words:
+        for word, only in words:
+            mask = self.mask(node, only)
             sql = f"SELECT docid, fields, places FROM {self._tables.words} WHERE word = ?"
             for docid, fields, packed in self._connection.execute(sql, (word,)):
                 if mask is not None and not fields & mask:
@@ -285,7 +405,7 @@ class Planner:
 
     def _numeric(self, node: Numeric) -> str:
         column, field = value_column(node.field), node.field
-        if field.noindex:
+        if field.noindex or column is None:
             return NOTHING
         self._tables.prepare(self._connection, self._spec, field)
         low, high = node.low, node.high
@@ -315,7 +435,7 @@ class Planner:
 
     def _tag(self, node: Tag) -> str:
         field = node.field
-        if field.noindex:
+        if field.noindex or field.type is _TEXT:
             return NOTHING
         self._tables.prepare(self._connection, self._spec, field)
         exact: list[bytes] = []
@@ -343,7 +463,9 @@ class Planner:
 
     def tag_values(self, node: Tag) -> list[bytes]:
         """The tags that a node's incomplete tags stand for, as many as MAXEXPANSIONS allows."""
-        field, found = node.field, []
+        field, found = node.field, list[bytes]()
+        if field.type is _TEXT:
+            return found
         for child in node.children:
             if not isinstance(child, (Prefix, Pattern)):
                 continue
@@ -377,8 +499,7 @@ class Planner:
 
     def _tag_test(self, field: FieldSpec, child: Prefix | Pattern, column: str) -> tuple[str, list[object]]:
         if isinstance(child, Pattern):
-            pattern = child.text if field.case_sensitive else fold(child.text)
-            return f"ft_fits({column}, ?)", [pattern]
+            return f"ft_fits({column}, ?)", [_without_escapes(self._tag_text(field, child.text))]
         text = self._tag_text(field, child.text)
         if len(text) < self.settings.numbers["MINPREFIX"]:
             return NOTHING, []
@@ -396,14 +517,26 @@ class Planner:
         return plain if field.case_sensitive else fold(plain)
 
 
+def _always_has_places(node: Node) -> bool:
+    """Whether a node finds documents by words only."""
+    if isinstance(node, (Token, Prefix, Pattern, Fuzzy)):
+        return True
+    return isinstance(node, (Union, Phrase)) and all(map(_always_has_places, node.children))
+
+
 def _fits(places: list[list[int]], slop: int, in_order: bool) -> bool:
     """Whether one place of each list can be taken so that at most `slop` other words lie between (-1: any number).
 
     In order, a place may be taken twice, so that the words of "again again" are found where there is one "again".
+    Out of order, it takes two lists. The rest is what the real server makes of lists without places.
     """
+    if not places:
+        return True
     most = slop if slop >= 0 else 1 << 31
     if in_order:
-        return _in_order(places, most)
+        return all(places) and _in_order(places, most)
+    if not all(places):
+        return any(places)
     flat = sorted((place, number) for number, each in enumerate(places) for place in each)
     seen: dict[int, int] = {}
     for place, number in flat:

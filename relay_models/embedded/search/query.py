@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 
-from relay_models.embedded.search.args import display, parse_double
+from relay_models.embedded.search.args import BLANKS, display, parse_bound, parse_strictly
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.nodes import (
     ALL_FIELDS,
@@ -20,7 +20,7 @@ from relay_models.embedded.search.nodes import (
 )
 from relay_models.embedded.search.parser import parse_query
 from relay_models.embedded.search.schema import FieldType, IndexSpec
-from relay_models.embedded.search.tokenizer import fold, stem
+from relay_models.embedded.search.tokenizer import fold, stem, unescape_each
 
 __all__ = ["read_query"]
 
@@ -35,20 +35,31 @@ def read_query(
     expander: bytes | None = None,
     language: str | None = None,
     stop_words: bool = True,
+    ordered: bool = False,
+    bare: bool = False,
+    limit: Callable[[Node | None], Node | None] | None = None,
 ) -> Node | None:
-    """The tree of a query; None for one that finds nothing. Raises `SearchError`."""
+    """The tree of a query; None for one that finds nothing. Raises `SearchError`.
+
+    `ordered` tells that the request limits how far apart words are, or their order; `bare`, that it wants neither
+    scores nor marks. `limit` puts the request's other limits (its filters and keys) around the tree.
+    """
     if dialect == 1:
         from relay_models.embedded.search.parser_v1 import parse_query_v1
 
         node = parse_query_v1(text, spec, stop_words)
     else:
         node = parse_query(text, spec, params, stop_words)
+    if node is not None:
+        _fill(node, params)
+    if limit is not None:
+        node = limit(node)
     if node is None:
         return None
-    _fill(node, params)
-    if any(not field.index_empty for field in spec.fields if field.type is not FieldType.NUMERIC):
+    check = _Check(spec, ordered, bare)
+    if check.empty or check.unordered:
         # Only then does the real server look at all.
-        _Check(spec).node(node)
+        check.node(node)
     if not verbatim:
         _Expansion(spec, language or spec.language, expander).node(node)
     return node
@@ -64,42 +75,54 @@ def _bound(bound: float | Param | None, params: dict[bytes, bytes]) -> float | N
     if not isinstance(bound, Param):
         return bound
     value = _value(bound, params)
-    number = parse_double(value)
-    if number is None or math.isnan(number):
+    if bound.end is not None:
+        # Nothing at all leaves the end as it was.
+        return parse_bound(value, lower=bound.end == "lower", sign=bound.sign) if value else 0.0
+    number = parse_strictly(value.lstrip(BLANKS))
+    if number is None:
         raise SearchError(f"Invalid numeric value ({display(value)}) for parameter `{display(bound.name)}`")
     return bound.sign * number
 
 
-def _fill(node: Node, params: dict[bytes, bytes]) -> None:
+def _fill(node: Node, params: dict[bytes, bytes], of_tag: bool = False) -> None:
     if isinstance(node, Token) and node.param is not None:
         value = _value(node.param, params)
-        node.text = fold(value) if node.folded else value
+        node.text = fold(unescape_each(value)) if node.folded else value
         node.param = None
+        # What reads as a number is not stemmed.
+        node.verbatim = node.verbatim or parse_strictly(value.lstrip(BLANKS)) is not None
     elif isinstance(node, (Prefix, Pattern, Fuzzy)) and node.param is not None:
         value = _value(node.param, params)
-        node.text = value if isinstance(node, Pattern) else fold(value)
+        node.text = value if of_tag or isinstance(node, Pattern) else fold(unescape_each(value))
         node.param = None
     elif isinstance(node, Numeric):
         node.low, node.high = _bound(node.low, params), _bound(node.high, params)
     for child in node.children:
-        _fill(child, params)
+        _fill(child, params, isinstance(node, Tag))
 
 
 class _Check:
-    """Refuses ranges that hold nothing, and empty words where they are not indexed."""
+    """Refuses ranges that hold nothing, empty words where they are not indexed, order where there is none."""
 
-    def __init__(self, spec: IndexSpec) -> None:
+    def __init__(self, spec: IndexSpec, ordered: bool, bare: bool) -> None:
         self._spec = spec
-        # Once a tag was seen, these hold for all words that follow, as on the real server.
-        self._in_tag = self._tag_with_empty = False
+        self._ordered = ordered
+        self.empty = any(not field.index_empty for field in spec.fields if field.type is not FieldType.NUMERIC)
+        self.unordered = [field for field in spec.fields if field.unordered]
+        # Once a tag was seen, these hold for all words that follow, as on the real server. There one of the two shares
+        # its bit with the request's being bare.
+        self._in_tag, self._tag_with_empty = False, bare
 
     def node(self, node: Node) -> None:
         if isinstance(node, Tag):
             self._in_tag = True
             self._tag_with_empty |= node.field.index_empty
         elif isinstance(node, Token):
-            if not node.text and not self._takes_empty(node):
+            if self.empty and not node.text and not self._takes_empty(node):
                 raise SearchError("Use `INDEXEMPTY` in field creation in order to index and query for empty strings")
+        elif isinstance(node, Phrase):
+            if self.unordered and (self._ordered or _orders(node)):
+                self._need_order(node)
         elif isinstance(node, Numeric):
             low, high = node.low, node.high
             if isinstance(low, float) and isinstance(high, float) and low > high:
@@ -107,6 +130,14 @@ class _Check:
                 raise SearchError(f"Invalid numeric range (min > max): @{name}:[{low:f} {high:f}]")
         for child in node.children:
             self.node(child)
+
+    def _need_order(self, node: Node) -> None:
+        for field in self.unordered:
+            # The real server takes a field's place in the schema for its bit in the mask.
+            if node.fields >> field.number & 1:
+                raise SearchError(
+                    f"slop/inorder are not supported for field with undefined ordering `{display(field.name)}`"
+                )
 
     def _takes_empty(self, node: Node) -> bool:
         if self._in_tag:
@@ -116,6 +147,11 @@ class _Check:
         texts = [field for field in self._spec.fields if field.type is FieldType.TEXT and field.indexed]
         looked_in = [field for field in texts if node.fields >> field.bit & 1]
         return not looked_in or any(field.index_empty for field in looked_in)
+
+
+def _orders(node: Phrase) -> bool:
+    """Whether a node itself says how its words are to stand."""
+    return not node.added and ((node.slop is not None and node.slop >= 0) or node.in_order is not None)
 
 
 class _Expansion:
@@ -151,8 +187,12 @@ class _Expansion:
             node.expansions.append(stemmed)
 
     def _stemmed(self, node: Token) -> bool:
-        """Whether any field that the word is looked for in has stems."""
+        """Whether any field that the word is looked for in has stems; takes note of those that have none."""
         if node.fields == ALL_FIELDS:
             return True
         texts = [field for field in self._spec.fields if field.type is FieldType.TEXT and field.indexed]
-        return not all(field.nostem for field in texts if node.fields >> field.bit & 1)
+        looked_in = [field for field in texts if node.fields >> field.bit & 1]
+        for field in looked_in:
+            if field.nostem:
+                node.stemmed &= ~(1 << field.bit)
+        return not all(field.nostem for field in looked_in)

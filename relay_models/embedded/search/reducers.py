@@ -102,11 +102,12 @@ class _Distinct:
 
     def __init__(self, source: bytes) -> None:
         self._source = source
-        self._seen: set[int | float | bytes] = set()
+        self._seen: set[int | float | bytes | None] = set()
 
     def add(self, row: dict[bytes, Value]) -> None:
-        value = single(row.get(self._source))
+        value = row.get(self._source)
         if value is not None:
+            value = single(value)
             self._seen.add(value_hash(value) if type(value) is list else value)
 
     def result(self) -> Value:

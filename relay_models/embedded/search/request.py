@@ -10,14 +10,14 @@ from relay_models.embedded.search.args import (
     UNPARSABLE,
     Arguments,
     display,
-    parse_double,
+    parse_bound,
     parse_integer,
 )
 from relay_models.embedded.search.errors import SearchError, UnsupportedError
 from relay_models.embedded.search.schema import LANGUAGES
 from relay_models.embedded.search.settings import Settings
 
-__all__ = ["Arrangement", "CursorOptions", "LegacyFilter", "Markup", "Request", "read_common"]
+__all__ = ["Arrangement", "CursorOptions", "LegacyFilter", "Markup", "Request", "check_expand", "read_common"]
 
 
 @dataclass(slots=True)
@@ -95,6 +95,16 @@ class Request:
     cursor: CursorOptions | None = None
     count_only: bool = False
     with_count: bool | None = None
+    bare: bool = False
+    """Whether nothing but the documents is wanted: neither their scores, nor where in them the words stand."""
+
+
+def check_expand(request: Request, protocol: int) -> None:
+    """Raise `SearchError` where FORMAT EXPAND does not go with the protocol or the dialect."""
+    if request.expand and protocol < 3:
+        raise SearchError("EXPAND format is only supported with RESP3")
+    if request.expand and request.dialect < 3:
+        raise SearchError("EXPAND format requires dialect 3 or greater")
 
 
 _FLAGS = {
@@ -219,17 +229,9 @@ def read_filter(arguments: Arguments) -> LegacyFilter:
     if arguments.remaining < 3:
         raise SearchError("FILTER requires 3 arguments")
     name = arguments.take()
-    low, with_low = _filter_bound(arguments.take(), "Bad lower range")
-    high, with_high = _filter_bound(arguments.take(), "Bad upper range")
-    return LegacyFilter(name, low, high, with_low, with_high)
-
-
-def _filter_bound(text: bytes, complaint: str) -> tuple[float, bool]:
-    including = not text.startswith(b"(")
-    number = parse_double(text if including else text[1:])
-    if number is None:
-        raise SearchError(f"{complaint}: {display(text)}")
-    return number, including
+    least, most = arguments.take(), arguments.take()
+    low, high = parse_bound(least, lower=True), parse_bound(most, lower=False)
+    return LegacyFilter(name, low, high, not least.startswith(b"("), not most.startswith(b"("))
 
 
 def read_common(
@@ -367,7 +369,6 @@ def _sort_many(arrangement: Arrangement, arguments: Arguments) -> None:
     if arguments.accept(b"MAX"):
         number = parse_integer(arguments.take()) if arguments else None
         if number is None or number < 0:
-            why = NO_ARGUMENT if number is None and not arguments else UNPARSABLE
-            raise SearchError(f"Bad arguments for MAX: {why}")
+            raise SearchError(f"Bad arguments for MAX: {UNPARSABLE}")
         arrangement.limit = number
     arrangement.keys, arrangement.sorted = keys, True

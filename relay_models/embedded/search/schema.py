@@ -8,11 +8,12 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from relay_models.embedded.search.args import Arguments, display, parse_double
+from relay_models.embedded.jsonpath import compile_path
+from relay_models.embedded.search.args import Arguments, display, parse_hash_number
 from relay_models.embedded.search.errors import SearchError, UnsupportedError
 from relay_models.embedded.search.stopwords import DEFAULT_STOP_WORDS
 
-__all__ = ["MAX_FIELDS", "FieldSpec", "FieldType", "IndexSpec", "parse_fields", "parse_index"]
+__all__ = ["MAX_FIELDS", "Errors", "FieldSpec", "FieldType", "IndexSpec", "parse_fields", "parse_index"]
 
 MAX_FIELDS = 1024
 MAX_TEXT_FIELDS = 128
@@ -62,6 +63,19 @@ UNSUPPORTED_TYPES = {b"GEO": "GEO", b"GEOSHAPE": "GEOSHAPE", b"VECTOR": "VECTOR"
 
 
 @dataclass(slots=True)
+class Errors:
+    """How many documents could not be read in, and why the last one could not."""
+
+    failures: int = 0
+    message: str = ""
+    key: bytes = b""
+
+    def add(self, message: str, key: bytes) -> None:
+        self.failures += 1
+        self.message, self.key = message, key
+
+
+@dataclass(slots=True)
 class FieldSpec:
     """One field of an index. `number` is its place in the schema, `bit` its bit in a posting's field mask (TEXT)."""
 
@@ -79,6 +93,8 @@ class FieldSpec:
     weight: float = 1.0
     nostem: bool = False
     bit: int = 0
+    unordered: bool = False
+    """Whether the path leads to several places, whose texts have no order that slop and order could be asked of."""
     # TAG; separator None: a JSON string is one tag
     separator: str | None = None
     case_sensitive: bool = False
@@ -86,6 +102,7 @@ class FieldSpec:
     """Whether some document held several values (or, for TAG, tags) here: those are in the side table."""
     ready: bool = False
     """Whether queries can find by this field: what that takes is made when one first does."""
+    errors: Errors = field(default_factory=Errors)
     sort_ready: bool = False
     """The same for sorting by it."""
 
@@ -116,14 +133,14 @@ class IndexSpec:
     synonyms: list[tuple[bytes, list[bytes]]] = field(default_factory=list)
     """Each word that has synonyms, folded, with the groups that it is in."""
     index_all: bool = False
+    named: bool = False
+    """Whether any field has a name of its own (AS)."""
     fields: list[FieldSpec] = field(default_factory=list)
     combinations: list[str] = field(default_factory=list)
     """The SQL indexes over several columns that were made for queries, by their columns: ``v0,v5,v6``."""
     filling: bool = False
     """Whether documents that were there before are still to be read in."""
-    failures: int = 0
-    last_error: str = ""
-    last_error_key: bytes = b""
+    errors: Errors = field(default_factory=Errors)
 
     def field(self, name: bytes) -> FieldSpec | None:
         for known in self.fields:
@@ -167,11 +184,11 @@ class IndexSpec:
     @classmethod
     def load(cls, text: str) -> IndexSpec:
         raw: dict[str, Any] = json.loads(text)
-        fields = [_load(FieldSpec, part, ("name", "path")) for part in raw.pop("fields")]
+        fields = [_load(FieldSpec, _with_errors(part), ("name", "path")) for part in raw.pop("fields")]
         for part in fields:
             part.type = FieldType(part.type)
-        names = ("name", "filter", "language_field", "score_field", "payload_field", "last_error_key")
-        spec: IndexSpec = _load(cls, raw, names)
+        names = ("name", "filter", "language_field", "score_field", "payload_field")
+        spec: IndexSpec = _load(cls, _with_errors(raw), names)
         spec.fields = fields
         spec.prefixes = [prefix.encode("latin-1") for prefix in raw["prefixes"]]
         if raw["stop_words"] is not None:
@@ -181,6 +198,16 @@ class IndexSpec:
             for word, groups in raw.get("synonyms", ())
         ]
         return spec
+
+
+def _with_errors(raw: dict[str, Any]) -> dict[str, Any]:
+    errors = raw.pop("errors", None)
+    if errors is None:
+        # As a file of before has them.
+        names = {"failures": "failures", "message": "last_error", "key": "last_error_key"}
+        errors = {name: raw.pop(old) for name, old in names.items() if old in raw} or {"key": ""}
+    raw["errors"] = _load(Errors, errors, ("key",))
+    return raw
 
 
 def _load(cls: Any, raw: dict[str, Any], names: tuple[str, ...]) -> Any:
@@ -222,7 +249,7 @@ def _option(spec: IndexSpec, word: bytes, arguments: Arguments) -> None:
     elif option == b"LANGUAGE":
         language = display(arguments.text("LANGUAGE"))
         if language.lower() not in LANGUAGES:
-            raise SearchError(f"Invalid language: {language}")
+            raise SearchError("Invalid language")
         if language.lower() == "chinese":
             raise UnsupportedError("LANGUAGE chinese is")
         spec.language, spec.language_given = language.lower(), True
@@ -230,9 +257,9 @@ def _option(spec: IndexSpec, word: bytes, arguments: Arguments) -> None:
         spec.language_field = arguments.text("LANGUAGE_FIELD")
     elif option == b"SCORE":
         score = arguments.text("SCORE")
-        number = parse_double(score)
+        number = parse_hash_number(score)
         if number is None or not 0 <= number <= 1:
-            raise SearchError(f"Invalid score: {display(score)}")
+            raise SearchError("Invalid score")
         spec.score = number
     elif option == b"SCORE_FIELD":
         spec.score_field = arguments.text("SCORE_FIELD")
@@ -257,12 +284,17 @@ def parse_fields(spec: IndexSpec, arguments: Arguments) -> list[FieldSpec]:
         raise SearchError("Fields arguments are missing")
     fields = list(spec.fields)
     new: list[FieldSpec] = []
-    while arguments:
-        if len(fields) == MAX_FIELDS:
-            raise SearchError(f"Schema is limited to {MAX_FIELDS} fields")
-        part = _field(spec, fields, arguments)
-        fields.append(part)
-        new.append(part)
+    named = spec.named
+    try:
+        while arguments:
+            if len(fields) == MAX_FIELDS:
+                raise SearchError(f"Schema is limited to {MAX_FIELDS} fields")
+            part = _field(spec, fields, arguments)
+            fields.append(part)
+            new.append(part)
+    except SearchError:
+        spec.named = named
+        raise
     spec.fields = fields
     return new
 
@@ -273,6 +305,7 @@ def _field(spec: IndexSpec, fields: list[FieldSpec], arguments: Arguments) -> Fi
         if not arguments:
             raise SearchError("AS requires an argument")
         name = arguments.take()
+        spec.named = True
     if any(known.name == name for known in fields):
         raise SearchError(f"Duplicate field in schema - {display(name)}")
     if not arguments:
@@ -306,7 +339,21 @@ def _field(spec: IndexSpec, fields: list[FieldSpec], arguments: Arguments) -> Fi
         part.bit = sum(1 for known in fields if known.type is FieldType.TEXT and known.indexed)
         if part.bit >= MAX_TEXT_FIELDS:
             raise SearchError(f"Schema is limited to {MAX_TEXT_FIELDS} TEXT fields")
+        if spec.kind == "json" and spec.named and "NOOFFSETS" not in spec.options:
+            part.unordered = not _leads_to_one_place(spec, part)
     return part
+
+
+def _leads_to_one_place(spec: IndexSpec, part: FieldSpec) -> bool:
+    """Whether a JSON path can find one value only. Raises `SearchError` for what is no path; only TEXT is looked at."""
+    try:
+        path = compile_path(part.path) if part.path.startswith(b"$") else None
+    except ValueError:
+        path = None
+    if path is None:
+        where = f"in attribute '{display(part.name)}' in index '{display(spec.name)}'"
+        raise SearchError(f"Invalid JSONPath '{display(part.path)}' {where}")
+    return path.is_static
 
 
 def _text_options(part: FieldSpec, arguments: Arguments) -> None:
@@ -335,7 +382,7 @@ def _tag_options(part: FieldSpec, arguments: Arguments) -> None:
                 raise SearchError("SEPARATOR requires an argument")
             separator = arguments.take()
             if len(separator) != 1:
-                raise SearchError(f"Tag separator must be a single character. Got `{display(separator)}`")
+                raise SearchError(f"Tag separator must be a single character. Got `%s`{display(separator)}")
             part.separator = separator.decode("latin-1")
         elif arguments.accept(b"CASESENSITIVE"):
             part.case_sensitive = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import struct
 from array import array
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from relay_models.embedded.search.args import display
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.nodes import (
+    ALL_FIELDS,
     Everything,
     Fuzzy,
     Node,
@@ -24,6 +26,7 @@ from relay_models.embedded.search.nodes import (
     Token,
     Union,
 )
+from relay_models.embedded.search.numbers import INVALID
 from relay_models.embedded.search.planner import Planner
 from relay_models.embedded.search.request import Request
 from relay_models.embedded.search.select import Selection
@@ -96,13 +99,19 @@ class _Matcher:
     def match(self, node: Node, documents: Collection[int]) -> dict[int, _Match]:
         """The matches among `documents`."""
         if isinstance(node, Token):
-            words = [node.text, *node.expansions]
-            if len(words) == 1:
+            forms = node.forms()
+            if len(forms) == 1:
                 return self._word(node.text, node, documents, node.weight)
-            return self._any([self._word(word, node, documents, 1.0) for word in words], node.weight, first_only=False)
+            # A weight is that of the word as it was written.
+            weights = [node.weight, *[1.0] * len(node.expansions)]
+            words = [
+                self._word(word, node, documents, weight, only)
+                for (word, only), weight in zip(forms, weights, strict=True)
+            ]
+            return self._any(words, 1.0, first_only=False)
         if isinstance(node, (Prefix, Pattern, Fuzzy)):
-            words = self._selection.planner.expand(node)
-            found = [self._word(word, node, documents, 1.0) for word in words]
+            expanded = self._selection.planner.expand(node)
+            found = [self._word(word, node, documents, 1.0) for word in expanded]
             return self._any(found, node.weight, first_only=True)
         if isinstance(node, Phrase):
             return self._phrase(node, documents)
@@ -132,17 +141,20 @@ class _Matcher:
         return {docid for (docid,) in self._selection.connection.execute(sql, planner.arguments)}
 
     def _idf(self, documents: int) -> tuple[float, float]:
-        ratio = 1.0 + self._count / (documents or 1)
-        rest = self._count - documents + 0.5
-        return float(math.frexp(ratio)[1] - 1), math.log(1.0 + rest / (documents + 0.5))
+        # The first of the two counts one document more than there are; the second is worked out in single precision.
+        ratio = 1.0 + (self._count + 1) / (documents or 1)
+        rest = _single(_single(self._count - documents + 0.5) / _single(documents + 0.5))
+        return float(math.frexp(ratio)[1] - 1), math.log(_single(1.0 + rest))
 
-    def _word(self, word: bytes, node: Node, documents: Collection[int], weight: float) -> dict[int, _Match]:
+    def _word(
+        self, word: bytes, node: Node, documents: Collection[int], weight: float, only: int = ALL_FIELDS
+    ) -> dict[int, _Match]:
         table = self._selection.tables.words
         rows = self._selection.connection.execute(
             f"SELECT docid, fields, frequency, places FROM {table} WHERE word = ?", (word,)
         ).fetchall()
         idf, bm25_idf = self._idf(len(rows))
-        mask = self._selection.planner.mask(node)
+        mask = self._selection.planner.mask(node, only)
         return {
             docid: _Match("term", weight, frequency, idf, bm25_idf, (), tuple(array("I", places)))
             for docid, fields, frequency, places in rows
@@ -202,6 +214,11 @@ class _Matcher:
         return found
 
 
+def _single(value: float) -> float:
+    """A number in single precision."""
+    return float(struct.unpack("f", struct.pack("f", value))[0])
+
+
 def _places(match: _Match) -> list[int]:
     if match.places:
         return list(match.places)
@@ -238,7 +255,7 @@ def _sum(match: _Match, leaf: Callable[[_Match], float]) -> float:
 
 
 def _bm25std(match: _Match, document: _Document, average: float) -> float:
-    relative = document.length / average if average else math.nan
+    relative = 0.75 * document.length / average if average else INVALID
 
     def leaf(part: _Match) -> float:
         if part.kind == "term":
@@ -247,7 +264,7 @@ def _bm25std(match: _Match, document: _Document, average: float) -> float:
             idf, frequency = 1.0, 1
         else:
             return 0.0
-        scale: float = frequency + 1.2000000476837158 * (0.25 + 0.75 * relative)
+        scale: float = frequency + 1.2000000476837158 * (0.25 + relative)
         return part.weight * idf * frequency * 2.2000000476837158 / scale
 
     return document.score * _sum(match, leaf)

@@ -6,13 +6,15 @@ import functools
 import sqlite3
 from typing import Any
 
+from relay_models.embedded.protocol import encode_double
 from relay_models.embedded.search.args import Arguments, display
 from relay_models.embedded.search.errors import SearchError, UnsupportedError
 from relay_models.embedded.search.highlight import Marker
-from relay_models.embedded.search.numbers import format_score, format_sort_key
+from relay_models.embedded.search.numbers import format_sort_key
 from relay_models.embedded.search.request import (
     Arrangement,
     Request,
+    check_expand,
     read_common,
     read_filter,
     read_markup,
@@ -67,8 +69,8 @@ def read_search(arguments: Arguments, settings: Settings) -> tuple[Request, Arra
         raise SearchError("ADDSCORES is not supported on FT.SEARCH")
     if request.cursor is not None:
         raise SearchError("Cursor is not supported on FT.SEARCH")
-    if request.expand and request.dialect < 3:
-        raise SearchError("EXPAND format requires dialect 3 or greater")
+    marked = request.markup.highlight or request.markup.summarize
+    request.bare = arrangement.sorted and not request.with_scores and not marked
     return request, arrangement
 
 
@@ -98,8 +100,7 @@ class Search:
         arrangement: Arrangement,
         protocol: int,
     ) -> None:
-        if request.expand and protocol < 3:
-            raise SearchError("EXPAND format is only supported with RESP3")
+        check_expand(request, protocol)
         if request.markup.highlight or request.markup.summarize:
             if spec.kind == "json":
                 raise SearchError("HIGHLIGHT/SUMMARIZE is not supported with JSON indexes")
@@ -115,6 +116,8 @@ class Search:
         self._sort_field = self._sorted_by()
         self._quick: dict[int, dict[bytes, Value]] = {}
         """Of each document the fields that its row holds, if those are all that is asked for."""
+        self._sort_values: dict[int, Value] = {}
+        """Of each document what its column sorts it by, if that is asked for."""
 
     def _sorted_by(self) -> FieldSpec | None:
         if not self._arrangement.sorted:
@@ -175,9 +178,12 @@ class Search:
             self.selection.tables.prepare_sort(self.selection.connection, self._spec, field)
             order = f"d.{column} ASC NULLS LAST, d.docid" if ascending else f"d.{column} DESC, d.docid DESC"
             columns = self._quick_columns()
-            wanted = ", ".join(("d.docid", "d.key", "0.0", *columns.values()))
+            sorted_by = [f"d.{column}"] if self._request.with_sort_keys else []
+            wanted = ", ".join(("d.docid", "d.key", "0.0", *columns.values(), *sorted_by))
             rows = self.selection.rows(wanted, f"ORDER BY {order} LIMIT ? OFFSET ?", (limit, offset)).fetchall()
             hits: list[Hit] = [row[:3] for row in rows]
+            if sorted_by:
+                self._sort_values = {row[0]: row[-1] for row in rows}
             if columns:
                 self._quick = {row[0]: dict(zip(columns, row[3:], strict=True)) for row in rows}
         else:
@@ -274,7 +280,7 @@ class Search:
                     row = self._returned(puts, key, document)
                 if marks is not None:
                     marks.mark(hit[0], row)
-            results.append((hit, sort_value, row))
+            results.append((hit, self._sort_values.get(hit[0], sort_value), row))
         return results
 
     def _returned(self, puts: Any, key: bytes, document: Any) -> dict[bytes, Value]:
@@ -306,7 +312,7 @@ class Search:
         for hit, sort_value, row in results:
             reply.append(hit[1])
             if request.with_scores:
-                score = format_score(hit[2])
+                score = encode_double(hit[2])
                 reply.append(score)
             if request.raw_ids:
                 reply.append(hit[0])

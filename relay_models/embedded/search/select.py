@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from typing import Any
 
@@ -36,7 +37,7 @@ class Selection:
         self.arguments = self.planner.arguments
 
     def _tree(self, request: Request) -> Node | None:
-        node = read_query(
+        return read_query(
             request.query,
             self.spec,
             request.params,
@@ -45,7 +46,13 @@ class Selection:
             expander=request.expander,
             language=request.language,
             stop_words=not request.no_stop_words,
+            ordered=request.in_order or (request.slop is not None and request.slop >= 0),
+            bare=request.bare,
+            limit=functools.partial(self._limit, request),
         )
+
+    def _limit(self, request: Request, node: Node | None) -> Node | None:
+        """The tree with the request's filters and keys around it."""
         extra: list[Node] = []
         for part in request.filters:
             field = self.spec.field(part.field)
@@ -58,12 +65,14 @@ class Selection:
             extra.append(Numeric(field, part.low, part.high, part.with_low, part.with_high))
         if request.in_keys is not None:
             extra.append(Ids(request.in_keys))
-        if node is None or not extra:
-            return node
-        both = Phrase()
-        both.slop, both.in_order = -1, False
-        both.children = [*extra, node]
-        return both
+        for other in extra:
+            if isinstance(node, Phrase):
+                node.children.insert(0, other)
+            elif node is not None:
+                both = Phrase(added=True)
+                both.children = [other, node]
+                node = both
+        return node
 
     def _mask(self, names: list[bytes]) -> int:
         mask = 0

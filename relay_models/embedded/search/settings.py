@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relay_models.embedded.search.args import display, parse_integer
+from relay_models.embedded.search.args import NO_ARGUMENT, OUT_OF_BOUNDS, UNPARSABLE, Arguments, display, parse_integer
 from relay_models.embedded.search.errors import SearchError
 
 __all__ = ["CONFIG_NAMES", "Settings"]
@@ -103,30 +103,33 @@ class Settings:
         values = {**{name: str(number) for name, number in self.numbers.items()}, **self.words}
         return {name: values[setting] for name, setting in CONFIG_NAMES.items()}
 
-    def set(self, name: bytes, value: bytes) -> None:
+    def set(self, name: bytes, arguments: Arguments) -> None:
         """FT.CONFIG SET. Raises `SearchError`."""
         wanted = display(name).upper()
         if wanted in _FIXED:
             raise SearchError("Not modifiable at runtime")
+        if wanted not in self.words and wanted not in self.numbers:
+            raise SearchError("Invalid option")
+        if not arguments:
+            raise SearchError(NO_ARGUMENT)
+        value = arguments.take()
         if wanted in self.words:
             word = display(value).lower()
             if word not in _WORDS[wanted][1]:
                 raise SearchError("Invalid argument" if wanted != "ON_TIMEOUT" else "Invalid ON_TIMEOUT value")
             self.words[wanted] = word
             return
-        if wanted not in self.numbers:
-            raise SearchError("No such option")
         number = parse_integer(value)
         if wanted in _UNLIMITED and (number == -1 or value.lower() == b"unlimited"):
             self.numbers[wanted] = 1 << 62
             return
         _, low, high = _NUMBERS[wanted]
         if number is None:
-            raise SearchError("Could not convert argument to expected type")
+            raise SearchError(UNPARSABLE)
         if wanted == "DEFAULT_DIALECT" and not low <= number <= high:
-            raise SearchError("Default dialect version cannot be lower than 1 or higher than 4")
+            raise SearchError("Default dialect version cannot be higher than 4")
         if not low <= number <= high:
-            raise SearchError("Value is outside acceptable bounds")
+            raise SearchError(OUT_OF_BOUNDS)
         self.numbers[wanted] = number
         if wanted in ("MAXEXPANSIONS", "MAXPREFIXEXPANSIONS"):
             self.numbers["MAXEXPANSIONS"] = self.numbers["MAXPREFIXEXPANSIONS"] = number

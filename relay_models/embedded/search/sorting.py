@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from relay_models.embedded.search.args import parse_double
+from relay_models.embedded.search.args import display, parse_double
+from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.values import Value, single
 
 __all__ = ["compare", "compare_rows"]
@@ -40,8 +41,18 @@ def _texts(left: bytes, right: bytes) -> int:
     return (left > right) - (left < right)
 
 
+def _refuse_mixture(left: Value, right: Value) -> None:
+    """Raise `SearchError` for a number and a text that is none."""
+    for one, other in ((left, right), (right, left)):
+        if type(one) is float and type(other) is bytes and parse_double(other) is None:
+            raise SearchError(f"Error converting string '{display(other)}' to number")
+
+
 def compare_rows(keys: Sequence[tuple[bytes, bool]]) -> Callable[[dict[bytes, Value], dict[bytes, Value]], int]:
-    """A comparison of rows by (name, ascending) keys; rows without a field come last, whichever way."""
+    """A comparison of rows by (name, ascending) keys; rows without a field come last, whichever way.
+
+    It raises `SearchError` for a number and a text that is none.
+    """
 
     def compare_them(left: dict[bytes, Value], right: dict[bytes, Value]) -> int:
         for name, ascending in keys:
@@ -50,7 +61,10 @@ def compare_rows(keys: Sequence[tuple[bytes, bool]]) -> Callable[[dict[bytes, Va
                 if here != there:
                     return -1 if here else 1
                 continue
-            result = compare(left[name], right[name])
+            one, other = left[name], right[name]
+            if type(one) is not type(other):
+                _refuse_mixture(single(one), single(other))
+            result = compare(one, other)
             if result:
                 return result if ascending else -result
         return 0

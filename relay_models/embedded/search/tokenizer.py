@@ -9,7 +9,18 @@ from typing import Any, NamedTuple
 
 import snowballstemmer
 
-__all__ = ["MINIMUM_STEM_LENGTH", "SEPARATORS", "Word", "fold", "stem", "tokens", "unescape"]
+__all__ = [
+    "MINIMUM_STEM_LENGTH",
+    "SEPARATORS",
+    "Word",
+    "fold",
+    "fold_part",
+    "fold_sorted",
+    "stem",
+    "tokens",
+    "unescape",
+    "unescape_each",
+]
 
 SEPARATORS = b" \t,./(){}[]:;~!@#$%^&*-=+|'`\"<>?"
 """The characters between words, unless a backslash stands before them."""
@@ -18,6 +29,7 @@ MINIMUM_STEM_LENGTH = 4
 
 _TOKEN = re.compile(rb"(?:\\.|[^" + re.escape(SEPARATORS) + rb"\\])+|\\", re.DOTALL)
 _DROPPED = re.compile(rb"\\(.)|[\x00-\x1f\x7f]", re.DOTALL)
+_ESCAPES = re.compile(rb"\\(?=[!-/:-@\[-`{-~\s])")
 _ESCAPED = re.compile(rb"\\([!-/:-@\[-`{-~\s])")
 
 
@@ -30,11 +42,39 @@ class Word(NamedTuple):
 
 
 def fold(text: bytes) -> bytes:
-    """Lower case, by Unicode; bytes that are not UTF-8 stay."""
+    """Lower case, by Unicode; a text that would grow by it stays as it is, and so do bytes that are not UTF-8."""
+    lower = fold_part(text)
+    return lower if len(lower) <= len(text) else text
+
+
+def fold_part(text: bytes) -> bytes:
+    """Lower case, by Unicode, of what is looked for in words; bytes that are not UTF-8 stay."""
     if text.isascii():
         return text.lower()
     try:
-        return text.decode().lower().encode()
+        # Each character for itself: the real server knows no final sigma.
+        return _encoded("".join(map(str.lower, text.decode())))
+    except UnicodeDecodeError:
+        return text.lower()
+
+
+def _encoded(text: str) -> bytes:
+    """Folded text in UTF-8, in which the real server puts one bit of characters such as emoji in the wrong byte."""
+    encoded = text.encode()
+    if b"\xf0" not in encoded:
+        return encoded
+    return _ASTRAL.sub(lambda found: bytes((0xF0, found[1][0] & 0xFE, found[2][0] | (found[1][0] & 1) << 6)), encoded)
+
+
+_ASTRAL = re.compile(rb"\xf0(.)(.)", re.DOTALL)
+
+
+def fold_sorted(text: bytes) -> bytes:
+    """The form that texts are sorted by: folded, by Unicode, so that sharp s is ss."""
+    if text.isascii():
+        return text.lower()
+    try:
+        return _encoded(text.decode().casefold())
     except UnicodeDecodeError:
         return text.lower()
 
@@ -42,6 +82,17 @@ def fold(text: bytes) -> bytes:
 def unescape(text: bytes) -> bytes:
     """Take out the backslashes before punctuation and blanks."""
     return _ESCAPED.sub(rb"\1", text) if b"\\" in text else text
+
+
+def unescape_each(text: bytes, following: bytes = b"") -> bytes:
+    """Take out every backslash before punctuation and blanks, also one before another backslash.
+
+    `following` is the character behind the text, which counts as one before which a backslash may stand.
+    """
+    if b"\\" not in text:
+        return text
+    plain = _ESCAPES.sub(b"", text + following)
+    return plain[: len(plain) - len(following)]
 
 
 def tokens(text: bytes, stop_words: frozenset[bytes]) -> Iterator[Word]:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from relay_models.embedded.jsontext import dumps
-from relay_models.embedded.search.args import parse_double
+from relay_models.embedded.search.args import parse_hash_number
 from relay_models.embedded.search.numbers import format_number
 from relay_models.embedded.search.paths import getter
 from relay_models.embedded.search.schema import FieldSpec, FieldType, IndexSpec
-from relay_models.embedded.search.tokenizer import fold
+from relay_models.embedded.search.tokenizer import fold_sorted
 
 __all__ = ["Documents", "Multi", "Reader", "Value", "from_json", "single", "to_reply"]
 
@@ -145,7 +145,7 @@ class Reader:
             if value is None:
                 return
             if numeric:
-                number = parse_double(value)
+                number = parse_hash_number(value)
                 if number is not None:
                     row[name] = number
                     return
@@ -163,7 +163,7 @@ class Reader:
             put(key, document, row)
             value = row.get(field.name)
             if type(value) is bytes:
-                row[field.name] = fold(value)
+                row[field.name] = fold_sorted(value)
 
         return put_folded
 
