@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import sqlite3
 from array import array
 from collections.abc import Callable
 from typing import Any, Literal
 
 from relay_models.embedded.search.args import display, parse_double
-from relay_models.embedded.search.paths import Getter, getter, hash_getter, plain_name
+from relay_models.embedded.search.paths import Getter, elements_name, getter, hash_getter, plain_name
 from relay_models.embedded.search.schema import LANGUAGES, FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.tables import Tables, packed_column, sort_column, value_column
 from relay_models.embedded.search.tokenizer import MINIMUM_STEM_LENGTH, fold, stem, tokens
@@ -24,6 +25,7 @@ PLACES_BETWEEN_VALUES = 99
 
 
 _INT64 = 1 << 63
+_TEXT_ALONE = frozenset((str,))
 
 
 class Unfit(Exception):
@@ -68,10 +70,10 @@ class Indexer:
         self._places = {name: place for place, name in enumerate(names)}
         self._width = len(names)
         self._writes = [self._write(field) for field in spec.fields]
-        columns = ["key", "many", "length", "top", "score", *names]
-        marks = ", ".join("?" * len(columns))
+        self._insert = ""
+        self._used_columns: Callable[[list[Any]], tuple[Any, ...]] = tuple
+        self._use_columns()
         self._find = f"SELECT docid, many FROM {tables.docs} WHERE key = ?"
-        self._insert = f"INSERT INTO {tables.docs} ({', '.join(columns)}) VALUES ({marks})"
         self._delete = f"DELETE FROM {tables.docs} WHERE docid = ?"
         self._side = (
             (TAGS, f"DELETE FROM {tables.tags} WHERE docid = ?"),
@@ -79,6 +81,19 @@ class Indexer:
             (WORDS, f"DELETE FROM {tables.words} WHERE docid = ?"),
             (MISSING, f"DELETE FROM {tables.missing} WHERE docid = ?"),
         )
+
+    def _use_columns(self) -> None:
+        """Write the columns that are ever filled: binding the others, all NULL, would cost as much."""
+        unused = {packed_column(field) for field in self._spec.fields if not field.many}
+        names = [name for name in self._places if name not in unused]
+        columns = ["key", "many", "length", "top", "score", *names]
+        marks = ", ".join("?" * len(columns))
+        self._insert = f"INSERT INTO {self._tables.docs} ({', '.join(columns)}) VALUES ({marks})"
+        places = [self._places[name] for name in names]
+        if len(places) > 1:
+            self._used_columns = operator.itemgetter(*places)
+        else:
+            self._used_columns = lambda columns: tuple(columns[place] for place in places)
 
     def holds(self, key: bytes) -> bool:
         """Whether a document is in."""
@@ -117,7 +132,8 @@ class Indexer:
             | (MISSING if row.missing else 0)
         )
         top = max((word[1] for word in row.words.values()), default=0) if row.words else 0
-        docid = self._connection.execute(self._insert, (key, many, row.length, top, score, *row.columns)).lastrowid
+        values = (key, many, row.length, top, score, *self._used_columns(row.columns))
+        docid = self._connection.execute(self._insert, values).lastrowid
         if many:
             assert docid is not None
             self._put_side(docid, row)
@@ -190,7 +206,11 @@ class Indexer:
             return self._write_text(field, get, sort)
         name = plain_name(field.path) if json else None
         if name is None:
-            return slow
+            elements = elements_name(field.path) if json else None
+            exact = field.type is FieldType.TAG and field.case_sensitive and field.separator is None
+            if elements is None or not exact or not field.indexed or field.sortable:
+                return slow
+            return self._quick_tags(elements, field, several, slow)
         if field.type is FieldType.NUMERIC:
             return _quick_number(name, value, slow)
         if field.case_sensitive and field.separator is None and (field.indexed or field.sortable):
@@ -209,6 +229,7 @@ class Indexer:
     def _note_many(self, field: FieldSpec) -> None:
         if not field.many:
             field.many = self.saw_many = True
+            self._use_columns()
 
     def _write_number(self, field: FieldSpec, get: Getter, value: int, several: int) -> Write:
         def write(document: Any, row: _Row) -> None:
@@ -286,6 +307,26 @@ class Indexer:
                         stemmed = stem(found.term, row.language)
                         if stemmed is not None and stemmed != found.term:
                             _add_word(row, b"+" + stemmed, bit, row.place, stem_count)
+
+        return write
+
+
+    def _quick_tags(self, name: str, field: FieldSpec, several: int, slow: Write) -> Write:
+        """A case-sensitive TAG field without separator at ``$.name[*]``: several different texts, without detours."""
+        number = field.number
+
+        def write(document: Any, row: _Row) -> None:
+            values = document.get(name) if type(document) is dict else None
+            if type(values) is list and len(values) > 1 and _TEXT_ALONE.issuperset(map(type, values)):
+                joined = "\0".join(values).encode("utf-8", "surrogatepass")
+                tags = joined.split(b"\0")
+                if len(tags) == len(values) and b"" not in tags:
+                    if not field.many:
+                        self._note_many(field)
+                    row.columns[several] = joined
+                    row.tags += [(number, tag) for tag in tags]
+                    return
+            slow(document, row)
 
         return write
 

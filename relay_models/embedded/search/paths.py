@@ -11,7 +11,7 @@ from relay_models.embedded.search.args import display
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.schema import FieldSpec, IndexSpec
 
-__all__ = ["Getter", "check_path", "getter", "hash_getter", "plain_name"]
+__all__ = ["Getter", "check_path", "elements_name", "getter", "hash_getter", "plain_name"]
 
 Getter = Callable[[Any], "list[Any]"]
 
@@ -21,6 +21,11 @@ def plain_name(path: bytes) -> str | None:
     text = path.decode("utf-8", "replace")
     name = text[2:]
     return name if text.startswith("$.") and name.replace("_", "a").isalnum() else None
+
+
+def elements_name(path: bytes) -> str | None:
+    """The name in a path like ``$.name[*]``, or None for other paths."""
+    return plain_name(path.removesuffix(b"[*]")) if path.endswith(b"[*]") else None
 
 
 @lru_cache(maxsize=4096)
