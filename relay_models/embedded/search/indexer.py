@@ -310,7 +310,6 @@ class Indexer:
 
         return write
 
-
     def _quick_tags(self, name: str, field: FieldSpec, several: int, slow: Write) -> Write:
         """A case-sensitive TAG field without separator at ``$.name[*]``: several different texts, without detours."""
         number = field.number

@@ -28,7 +28,7 @@ class Selection:
         self.connection = connection
         self.spec = spec
         self.tables = Tables(spec.number)
-        self._from = f"{self.tables.docs} d"
+        self._from = self._counted = f"{self.tables.docs} d"
         self.node = self._tree(request)
         fields = ALL_FIELDS if request.in_fields is None else self._mask(request.in_fields)
         self.planner = Planner(connection, spec, settings, fields=fields, slop=request.slop, in_order=request.in_order)
@@ -86,10 +86,19 @@ class Selection:
             return
         if tag.field.many or any(field.many or field.noindex for field in numbers) or tag.field.noindex:
             return
-        columns = [f"v{tag.field.number}", sort, *sorted({f"v{field.number}" for field in numbers})]
-        name = self.tables.combine(self.connection, self.spec, list(dict.fromkeys(columns)))
-        if name is not None:
-            self._from = f"{self.tables.docs} d INDEXED BY {name}"
+        by_tag = f"v{tag.field.number}"
+        ranges = dict.fromkeys(f"v{field.number}" for field in numbers)
+        beside = [column for column in ranges if column != sort]
+        # The document's number before the columns of the other ranges: rows come out in their final order then.
+        name = self.tables.combine(self.connection, self.spec, [by_tag, sort, *(["docid", *beside] if beside else [])])
+        if name is None:
+            return
+        self._from = self._counted = f"{self.tables.docs} d INDEXED BY {name}"
+        if ranges and sort not in ranges:
+            # Counting goes through all that the tag has in this one, and through what a range holds in another.
+            name = self.tables.combine(self.connection, self.spec, [by_tag, *ranges])
+            if name is not None:
+                self._counted = f"{self.tables.docs} d INDEXED BY {name}"
 
     @property
     def empty(self) -> bool:
@@ -99,7 +108,7 @@ class Selection:
         if self.empty:
             return 0
         where = "" if self.condition == ALL else f" WHERE {self.condition}"
-        row = self.connection.execute(f"SELECT count(*) FROM {self._from}{where}", self.arguments).fetchone()
+        row = self.connection.execute(f"SELECT count(*) FROM {self._counted}{where}", self.arguments).fetchone()
         number: int = row[0]
         return number
 

@@ -58,7 +58,7 @@ def unpack(field: FieldSpec, packed: bytes) -> list[bytes] | list[float]:
     return packed.split(b"\0")
 
 
-MAXIMUM_COMBINATIONS = 4
+MAXIMUM_COMBINATIONS = 6
 """So many SQL indexes over several columns are kept at most, since each makes writing dearer."""
 
 
