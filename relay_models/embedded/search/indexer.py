@@ -11,7 +11,7 @@ from typing import Any, Literal
 from relay_models.embedded.search.args import display, parse_double
 from relay_models.embedded.search.paths import Getter, elements_name, getter, hash_getter, plain_name
 from relay_models.embedded.search.schema import LANGUAGES, FieldSpec, FieldType, IndexSpec
-from relay_models.embedded.search.tables import Tables, packed_column, sort_column, value_column
+from relay_models.embedded.search.tables import Tables, key_hash, packed_column, sort_column, value_column
 from relay_models.embedded.search.tokenizer import MINIMUM_STEM_LENGTH, fold, stem, tokens
 
 __all__ = ["Indexer", "Unfit"]
@@ -73,7 +73,7 @@ class Indexer:
         self._insert = ""
         self._used_columns: Callable[[list[Any]], tuple[Any, ...]] = tuple
         self._use_columns()
-        self._find = f"SELECT docid, many FROM {tables.docs} WHERE key = ?"
+        self._find = f"SELECT docid, many FROM {tables.docs} WHERE hash = ? AND key = ?"
         self._delete = f"DELETE FROM {tables.docs} WHERE docid = ?"
         self._side = (
             (TAGS, f"DELETE FROM {tables.tags} WHERE docid = ?"),
@@ -86,7 +86,7 @@ class Indexer:
         """Write the columns that are ever filled: binding the others, all NULL, would cost as much."""
         unused = {packed_column(field) for field in self._spec.fields if not field.many}
         names = [name for name in self._places if name not in unused]
-        columns = ["key", "many", "length", "top", "score", *names]
+        columns = ["hash", "key", "many", "length", "top", "score", *names]
         marks = ", ".join("?" * len(columns))
         self._insert = f"INSERT INTO {self._tables.docs} ({', '.join(columns)}) VALUES ({marks})"
         places = [self._places[name] for name in names]
@@ -97,11 +97,11 @@ class Indexer:
 
     def holds(self, key: bytes) -> bool:
         """Whether a document is in."""
-        return self._connection.execute(self._find, (key,)).fetchone() is not None
+        return self._connection.execute(self._find, (key_hash(key), key)).fetchone() is not None
 
     def remove(self, key: bytes) -> bool:
         """Take a document out. Gives whether it was in."""
-        known = self._connection.execute(self._find, (key,)).fetchone()
+        known = self._connection.execute(self._find, (key_hash(key), key)).fetchone()
         if known is None:
             return False
         docid, many = known
@@ -132,7 +132,7 @@ class Indexer:
             | (MISSING if row.missing else 0)
         )
         top = max((word[1] for word in row.words.values()), default=0) if row.words else 0
-        values = (key, many, row.length, top, score, *self._used_columns(row.columns))
+        values = (key_hash(key), key, many, row.length, top, score, *self._used_columns(row.columns))
         docid = self._connection.execute(self._insert, values).lastrowid
         if many:
             assert docid is not None

@@ -169,7 +169,7 @@ class _Search:
     def _page(self, column: str, ascending: bool, wanted: Iterable[str], offset: int, limit: int) -> list[Any]:
         """Columns of the rows of the page, in order."""
         assert self._sort_field is not None
-        self._selection.tables.prepare_sort(self._selection.connection, self._spec, self._sort_field)
+        self._selection.prepare_sort(self._sort_field)
         order = f"d.{column} ASC NULLS LAST, d.docid" if ascending else f"d.{column} DESC, d.docid DESC"
         found = self._selection.rows(", ".join(wanted), f"ORDER BY {order} LIMIT ? OFFSET ?", (limit, offset))
         return found.fetchall()
