@@ -221,8 +221,8 @@ class EngineState(FakeServer):
         self.dbs[0].remove_expired()
         self.settle()
         begin(self.connection)
-        self.dirty = True
-        self._defined = self._defined or command not in READING
+        if command not in READING:  # what queries make, such as SQL indexes, may be made again
+            self.dirty = self._defined = True
         try:
             return self.engine.execute(command, args, protocol)
         except self._search_error as error:

@@ -43,7 +43,11 @@ def read_search(arguments: Arguments, settings: Settings) -> tuple[Request, Arra
     arrangement = Arrangement()
     started = arguments.position
     while arguments:
-        if read_query_options(request, arguments) or read_markup(request, arguments):
+        if read_query_options(request, arguments) or read_common(
+            request, arrangement, arguments, settings, search=True
+        ):
+            continue
+        if read_markup(request, arguments):
             continue
         if arguments.accept(b"FILTER"):
             request.filters.append(read_filter(arguments))
@@ -53,7 +57,7 @@ def read_search(arguments: Arguments, settings: Settings) -> tuple[Request, Arra
             request.with_count = True
         elif arguments.accept(b"WITHOUTCOUNT"):
             request.with_count = False
-        elif not read_common(request, arrangement, arguments, settings, search=True):
+        else:
             word = arguments.peek()
             for name in (b"GROUPBY", b"APPLY", b"LOAD"):
                 if word.upper() == name:

@@ -12,9 +12,9 @@ then on: writing pays for what is asked for, not for all that could be.
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from array import array
 from collections.abc import Iterable
-from hashlib import blake2b
 
 from relay_models.embedded.search.schema import FieldSpec, FieldType, IndexSpec
 
@@ -22,8 +22,8 @@ __all__ = ["Tables", "exact_column", "key_hash", "packed_column", "sort_column",
 
 
 def key_hash(key: bytes) -> int:
-    """The number by which a document's row is found, of six bytes."""
-    return int.from_bytes(blake2b(key, digest_size=6).digest(), "big", signed=True)
+    """The number by which a document's row is found. A few documents may share one."""
+    return zlib.crc32(key)
 
 
 def value_column(field: FieldSpec) -> str | None:
