@@ -145,6 +145,7 @@ def test_a_file_with_other_bytes_in_it_is_refused(tmp_path: Path, place: float) 
 
 
 def test_damage_found_later_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay_models.embedded.storage.SEALED", 0)
     path = filled(tmp_path / "state.db", 20)
     content = path.read_bytes()
     path.write_bytes(content.replace(b'"n":13,', b'"n":99,'))
