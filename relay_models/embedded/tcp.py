@@ -263,7 +263,7 @@ class ClientProtocol(asyncio.Protocol):
             logger.exception("a reply could not be written")
             del self._out[before:]
             encode_reply(SimpleError("ERR internal error: the reply could not be written"), 2, self._out)
-        self._out_size += sum(map(len, self._out[before:]))
+        self._out_size += sum(map(len, self._out[before:])) if len(self._out) - before > 1 else len(self._out[-1])
 
     def push(self, message: Any) -> None:
         """Send what answers no request. A client that has stopped reading is dropped before it fills the memory."""
