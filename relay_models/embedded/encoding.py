@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import struct
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -17,9 +18,11 @@ __all__ = [
     "KINDS",
     "TrackedDict",
     "dump",
+    "key_checksum",
     "kind_code",
     "load",
     "pack",
+    "part_checksum",
     "parts_of",
     "restore",
     "track",
@@ -38,6 +41,8 @@ KINDS: Final[dict[type, int]] = {
     JsonDocument: JSON,
     XStream: STREAM,
 }
+_DOUBLE: Final = struct.Struct(">d")
+
 Part = tuple[Any, Any, int | None]
 """One row: its name, its value, and when it expires in ms since the epoch."""
 
@@ -138,6 +143,24 @@ def parts_of(kind: int, value: Any, names: Iterable[Any] | None = None) -> Itera
             yield name, content, None
         else:
             yield _part_name(kind, name), pack(content), None
+
+
+def key_checksum(key: bytes, kind: int, expire: float | None, content: bytes) -> int:
+    """What stands beside a key's own row, to tell damage by."""
+    about = zlib.crc32(key, kind)
+    if expire is not None:
+        about = zlib.crc32(_DOUBLE.pack(expire), about)
+    return zlib.crc32(content, about)
+
+
+def part_checksum(part: Any, value: Any, expire: int | None) -> int:
+    """The same for the row of a part."""
+    about = zlib.crc32(part) if type(part) is bytes else zlib.crc32(b"%d" % part)
+    if type(value) is bytes:
+        about = zlib.crc32(value, about)
+    elif value is not None:
+        about = zlib.crc32(_DOUBLE.pack(value + 0.0), about)  # SQLite knows no negative zero
+    return about if expire is None else zlib.crc32(b"%d" % expire, about)
 
 
 def _part_name(kind: int, name: Any) -> Any:

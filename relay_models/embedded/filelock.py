@@ -45,8 +45,14 @@ class FileLock:
             except FileNotFoundError:
                 current = False
             if current:
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, b"%d\n" % os.getpid())
+                try:
+                    os.ftruncate(descriptor, 0)
+                    os.write(descriptor, b"%d\n" % os.getpid())
+                except OSError:  # a full disk
+                    with contextlib.suppress(OSError):
+                        os.unlink(self.path)
+                    os.close(descriptor)
+                    raise
                 return descriptor
             os.close(descriptor)
 

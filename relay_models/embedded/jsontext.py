@@ -12,6 +12,10 @@ from pydantic_core import from_json, to_json
 __all__ = ["JSONTextError", "dumps", "loads", "loads_written", "normalise"]
 
 MAX_DEPTH: Final = 128
+# Values up to this many members are looked through in Python, which costs less than searching a long text.
+FEW: Final = 200
+SHALLOW: Final = 20
+PLAIN_DOUBLE: Final = 1e15
 I64_MIN, U64_MAX = -(1 << 63), (1 << 64) - 1
 
 # Twenty digits, or nineteen after a minus, are the only places where an integer may be beyond 64 bits. Looking for them
@@ -54,6 +58,8 @@ def normalise(text: bytes, *, whole: bool = False) -> tuple[Any, bytes]:
         if not _is_utf8(text):
             message = "Couldn't parse as UTF-8 string"
         raise JSONTextError(message) from None
+    if _is_plain(value):
+        return value, to_json(value)
     # Numbers that need a closer look are rare; each test below costs a fraction of the parse.
     marks = text.translate(_MARKS)
     if (_LONG in marks and (_LONG_POSITIVE in marks or _LONG_NEGATIVE in marks)) or _has_negative_zero(text):
@@ -74,8 +80,9 @@ def loads_written(text: bytes) -> Any:
 def dumps(value: Any) -> bytes:
     """`value` as RedisJSON writes it."""
     text = to_json(value)
-    # Later releases of the writer put a plus into exponents, which RedisJSON does not have.
-    return _STRING_OR_EXPONENT.sub(_without_plus, text) if b"e+" in text else text
+    # Later releases of the writer put a plus into exponents, which RedisJSON does not have. Looking for that one byte
+    # first is many times as quick as looking for both.
+    return _STRING_OR_EXPONENT.sub(_without_plus, text) if b"+" in text and b"e+" in text else text
 
 
 def _without_plus(found: re.Match[bytes]) -> bytes:
@@ -111,6 +118,34 @@ def _has_negative_zero(text: bytes) -> bool:
         if (at == 0 or text[at - 1] in _BEFORE_NUMBER) and text[at + 2 : at + 3] not in _IN_NUMBER:
             return True
         at = text.find(b"-0", at + 2)
+    return False
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is small, shallow, and holds only numbers that need no closer look.
+
+    The others are integers beyond 64 bits, 0, which was perhaps -0, and doubles that may be written with a plus.
+    """
+    level, most = [value], FEW
+    for _ in range(SHALLOW):
+        below: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is dict:
+                below += item.values()
+            elif kind is list:
+                below += item
+            elif kind is int:
+                if not (I64_MIN <= item <= U64_MAX and item):
+                    return False
+            elif kind is float and not -PLAIN_DOUBLE < item < PLAIN_DOUBLE:
+                return False
+        if not below:
+            return True
+        most -= len(below)
+        if most < 0:
+            return False
+        level = below
     return False
 
 

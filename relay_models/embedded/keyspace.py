@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, MutableMapping
 from typing import Any, Final
@@ -20,8 +19,10 @@ from relay_models.embedded.encoding import (
     STRING,
     ZSET,
     TrackedDict,
+    key_checksum,
     kind_code,
     members,
+    part_checksum,
     parts_of,
     restore,
     track,
@@ -49,8 +50,9 @@ _UPSERT: Final = (
     " kind = excluded.kind, expire = excluded.expire, value = excluded.value, checksum = excluded.checksum"
 )
 _UPSERT_PART: Final = (
-    "INSERT INTO parts (id, part, value, expire) VALUES (?, ?, ?, ?)"
-    " ON CONFLICT (id, part) DO UPDATE SET value = excluded.value, expire = excluded.expire"
+    "INSERT INTO parts (id, part, value, expire, checksum) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (id, part) DO UPDATE SET"
+    " value = excluded.value, expire = excluded.expire, checksum = excluded.checksum"
 )
 
 
@@ -142,15 +144,17 @@ class FileKeyspace(MutableMapping[bytes, Item]):
             self._absent.add(key)
             return None
         id, kind, expire, content, checksum = row
-        if zlib.crc32(content) != checksum:
-            raise DamagedFileError(f"the file is damaged: the value of {key!r} is not what was written")
-        rows: list[tuple[Any, Any, Any]] = []
+        if key_checksum(key, kind, expire, content) != checksum:
+            raise _damaged(key)
+        rows: list[tuple[Any, ...]] = []
         if kind not in (STRING, JSON):
             order = "part" if kind == LIST else "number"
             rows = self._connection.execute(
-                f"SELECT part, value, expire FROM parts WHERE id = ? ORDER BY {order}", (id,)
+                f"SELECT part, value, expire, checksum FROM parts WHERE id = ? ORDER BY {order}", (id,)
             ).fetchall()
-        item = Item(restore(kind, content, rows))
+            if any(part_checksum(*part) != noted for *part, noted in rows):
+                raise _damaged(key)
+        item = Item(restore(kind, content, [row[:3] for row in rows]))
         item.expireat = expire
         start = rows[0][0] if kind == LIST and rows else 0
         self._stored[key] = Stored(id, kind, item.value, expire, start, len(rows))
@@ -381,7 +385,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
             if kind in (STRING, JSON):
                 self._replace_parts(key, kind)
                 content = item.value if kind == STRING else item.value.text
-                row = (self.number, key, kind, item.expireat, content, zlib.crc32(content))
+                row = (self.number, key, kind, item.expireat, content, key_checksum(key, kind, item.expireat, content))
                 (fresh if key in absent else rows).append(row)
             elif kind is not None:
                 self._write_parted(key, item, kind, change)
@@ -428,7 +432,8 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         if stored is None or not same or kind == STREAM or stored.expire != item.expireat:
             if not same:
                 self._delete_leftovers(key)
-            self._connection.execute(_UPSERT, (self.number, key, kind, item.expireat, content, zlib.crc32(content)))
+            checksum = key_checksum(key, kind, item.expireat, content)
+            self._connection.execute(_UPSERT, (self.number, key, kind, item.expireat, content, checksum))
         if not same:
             (id,) = self._connection.execute(
                 "SELECT id FROM keys WHERE db = ? AND key = ?", (self.number, key)
@@ -462,7 +467,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
             if len(part) == 1:
                 gone.append((stored.id, part[0]))
             else:
-                upserts.append((stored.id, *part))
+                upserts.append((stored.id, *part, part_checksum(*part)))
         if gone:
             self._connection.executemany("DELETE FROM parts WHERE id = ? AND part = ?", gone)
         if upserts:
@@ -470,10 +475,14 @@ class FileKeyspace(MutableMapping[bytes, Item]):
 
     def _write_list(self, stored: Stored, value: list[bytes], change: ListChange | None) -> None:
         execute, executemany = self._connection.execute, self._connection.executemany
-        insert = "INSERT INTO parts (id, part, value) VALUES (?, ?, ?)"
+        insert = "INSERT INTO parts (id, part, value, checksum) VALUES (?, ?, ?, ?)"
+
+        def row(at: int, element: bytes) -> tuple[int, int, bytes, int]:
+            return stored.id, at, element, part_checksum(at, element, None)
+
         if change is None or change.first >= change.last:
             self._delete_parts(stored.id)
-            executemany(insert, [(stored.id, at, element) for at, element in enumerate(value)])
+            executemany(insert, [row(at, element) for at, element in enumerate(value)])
             stored.start, stored.length = 0, len(value)
             return
         first, last = stored.start + change.first, stored.start + change.last
@@ -482,11 +491,15 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         if change.last < stored.length:
             execute("DELETE FROM parts WHERE id = ? AND part >= ?", (stored.id, last))
         begin = first - change.offset
-        head = [(stored.id, begin + at, value[at]) for at in range(change.offset)]
+        head = [row(begin + at, value[at]) for at in range(change.offset)]
         kept = change.offset + change.last - change.first
-        tail = [(stored.id, begin + at, value[at]) for at in range(kept, len(value))]
+        tail = [row(begin + at, value[at]) for at in range(kept, len(value))]
         executemany(insert, head + tail)
         stored.start, stored.length = begin, len(value)
+
+
+def _damaged(key: bytes) -> DamagedFileError:
+    return DamagedFileError(f"the file is damaged: the value of {key!r} is not what was written")
 
 
 def _members_changed(value: Any) -> bool:

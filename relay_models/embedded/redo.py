@@ -15,12 +15,17 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from relay_models.embedded.encoding import pack, unpack
+from relay_models.embedded.errors import DamagedFileError
 
 __all__ = ["Change", "RedoLog"]
 
 MAGIC: Final = b"RelMRedo"
 HEADER: Final = struct.Struct(">8sQ")
-FRAME: Final = struct.Struct(">II")
+FRAME: Final = struct.Struct(">III")
+"""Length and checksum of what follows, and a checksum of these two."""
+
+
+_ABOUT: Final = struct.Struct(">II")
 
 
 class Change(NamedTuple):
@@ -47,27 +52,53 @@ class RedoLog:
         self._descriptor = -1
 
     def read(self, generation: int) -> Iterator[list[Change]]:
-        """The batches of this generation, up to the first that was not written whole."""
-        try:
-            with open(self.path, "rb") as file:
-                header = file.read(HEADER.size)
-                if len(header) < HEADER.size or HEADER.unpack(header) != (MAGIC, generation):
-                    return
-                while len(frame := file.read(FRAME.size)) == FRAME.size:
-                    length, checksum = FRAME.unpack(frame)
-                    payload = file.read(length)
-                    if len(payload) < length or zlib.crc32(payload) != checksum:
-                        return
-                    yield _decode(payload)
-        except FileNotFoundError:
+        """The batches of this generation, up to the first that was not written whole. Raises `DamagedFileError`."""
+        for payload in self._payloads(generation):
+            yield _decode(payload)
+
+    def check(self, generation: int) -> None:
+        """Look the log through for damage before anything is changed. Raises `DamagedFileError`."""
+        for _ in self._payloads(generation):
+            pass
+
+    def _payloads(self, generation: int) -> Iterator[bytes]:
+        if not os.path.exists(self.path):
             return
+        with open(self.path, "rb") as file:
+            header = file.read(HEADER.size)
+            if len(header) < HEADER.size:
+                return
+            magic, number = HEADER.unpack(header)
+            if magic != MAGIC or number > generation:
+                # It is ahead of the file: transactions that the file had are not there any more.
+                raise self._damaged()
+            if number < generation:
+                return
+            while len(frame := file.read(FRAME.size)) == FRAME.size:
+                length, checksum, check = FRAME.unpack(frame)
+                whole = zlib.crc32(frame[:8]) == check
+                payload = file.read(length) if whole else b""
+                if whole and len(payload) < length:
+                    return  # the process died while it wrote this
+                if not whole or zlib.crc32(payload) != checksum:
+                    if (frame + payload + file.read()).strip(b"\0"):
+                        raise self._damaged()
+                    return  # room that the system gave the log before the power went
+                yield payload
+
+    def _damaged(self) -> DamagedFileError:
+        return DamagedFileError(
+            f"{self.path} is damaged; restore it and the file beside it from a backup, or remove it to do without the"
+            " last changes"
+        )
 
     def append(self, generation: int, changes: list[Change]) -> None:
         """Add one batch, which is there whole or not at all after a crash."""
         if self._descriptor < 0:
             self._start(generation)
         payload = _encode(changes)
-        frame = FRAME.pack(len(payload), zlib.crc32(payload)) + payload
+        about = _ABOUT.pack(len(payload), zlib.crc32(payload))
+        frame = about + zlib.crc32(about).to_bytes(4, "big") + payload
         written = os.write(self._descriptor, frame)
         while written < len(frame):
             written += os.write(self._descriptor, frame[written:])

@@ -12,7 +12,7 @@ from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
 
 from relay_models.embedded.connections import AsyncEngineConnection, EngineConnection
 from relay_models.embedded.state import EngineState
-from relay_models.embedded.storage import Storage, Sync
+from relay_models.embedded.storage import UNREADABLE, Storage, Sync
 
 __all__ = ["EmbeddedServer"]
 
@@ -39,9 +39,12 @@ class EmbeddedServer:
         storage = None if self.path is None else Storage(self.path, sync)
         try:
             self._state = EngineState(storage)
-        except BaseException:
-            if storage is not None:
-                storage.close()
+        except BaseException as error:
+            if storage is None:
+                raise
+            storage.close(clean=False)
+            if isinstance(error, UNREADABLE):
+                raise storage.damaged(str(error)) from error
             raise
 
     def client(self, **options: Any) -> redis.Redis:  # type: ignore[type-arg]

@@ -47,6 +47,8 @@ READING = frozenset(
     )
 )
 
+NEXT_DATABASE = "SELECT min(db) FROM keys WHERE db > ?"
+
 # What the redo log may hold before a transaction takes it in.
 LOG_BYTES = 4 * 1024 * 1024
 LOG_CHANGES = 1000
@@ -141,7 +143,9 @@ class EngineState(FakeServer):
         self.dirty = False
         self.dbs = Databases(self)
         if storage is not None:
-            for (number,) in self.connection.execute("SELECT DISTINCT db FROM keys"):
+            number = -1
+            # One step for each database; SELECT DISTINCT would look at every key.
+            while (number := self.connection.execute(NEXT_DATABASE, (number,)).fetchone()[0]) is not None:
                 self.dbs[number]
         self.documents = Documents(self)
         begin(self.connection)
@@ -237,8 +241,8 @@ class EngineState(FakeServer):
         self.dbs[0].remove_expired()
         self.settle()
         begin(self.connection)
-        self.dirty = True
-        self._defined = self._defined or command not in READING
+        if command not in READING:  # what queries make, such as SQL indexes, may be made again
+            self.dirty = self._defined = True
         try:
             return self.engine.execute(command, args, protocol)
         except self._search_error as error:
@@ -307,7 +311,7 @@ class EngineState(FakeServer):
         begin(self.connection)
         for database in self.dbs.all:
             database.write()
-        self.connection.execute("UPDATE generation SET number = ?", (self._generation + 1,))
+        self.connection.execute("UPDATE generation SET number = ?, seal = NULL", (self._generation + 1,))
         self.connection.execute("COMMIT")
         self._generation += 1
         self._logged = 0

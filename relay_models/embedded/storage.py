@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import time
 import zlib
@@ -11,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
+from relay_models.embedded.encoding import key_checksum
 from relay_models.embedded.errors import (
     DamagedFileError,
+    EmbeddedError,
     FileUnavailableError,
     NewerFileError,
     NotAnEngineFileError,
@@ -27,13 +30,16 @@ Sync = Literal["process", "power"]
 APPLICATION_ID: Final = 0x52656C4D  # "RelM"
 FORMAT: Final = 1
 SQLITE_HEADER: Final = b"SQLite format 3\0"
-# A file up to this size is looked through whole when it is opened; of a larger one, samples for so long.
+# A file up to this size is sealed when it is closed: what is in every page of it is checked when it is opened.
+SEALED: Final = 32 * 1024 * 1024
+# Without a seal, a file up to this size is looked through whole when it is opened; of a larger one samples are, for so
+# long.
 CHECKED_WHOLE: Final = 8 * 1024 * 1024
 CHECK_SECONDS: Final = 0.05
 
 SCHEMA: Final = """
-CREATE TABLE generation (number INTEGER NOT NULL);
-INSERT INTO generation VALUES (1);
+CREATE TABLE generation (number INTEGER NOT NULL, seal INTEGER);
+INSERT INTO generation VALUES (1, NULL);
 CREATE TABLE keys (
     id INTEGER PRIMARY KEY,
     db INTEGER NOT NULL,
@@ -51,9 +57,22 @@ CREATE TABLE parts (
     part BLOB NOT NULL,
     value BLOB,
     expire INTEGER,
+    checksum INTEGER NOT NULL,
     UNIQUE (id, part)
 );
 """
+
+
+# What reading a damaged file may end in: SQLite quotes its broken bytes in messages, rows may not be there, and what
+# describes an index may be garbled.
+UNREADABLE: Final = (sqlite3.DatabaseError, ValueError, TypeError, LookupError)
+
+
+UNAVAILABLE: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY)
+
+
+FREE_TO_OPEN: Final = 128 * 1024
+"""What SQLite may need on the disk to look at a file that was not closed."""
 
 
 def create_tables(connection: sqlite3.Connection) -> None:
@@ -77,6 +96,8 @@ class Storage:
             with _os_errors(self.path):
                 if not os.path.exists(self.path) or os.path.getsize(self.path) == 0:
                     self._create()
+                elif not os.access(self.path, os.W_OK):
+                    raise FileUnavailableError(f"cannot open {self.path}: it may only be read, not written")
                 else:
                     self._check()
             self.connection = self._open(sync)
@@ -126,19 +147,29 @@ class Storage:
         uri = Path(path).as_uri() + ("?mode=ro" if logged else "?mode=ro&immutable=1")
         connection = sqlite3.connect(uri, uri=True)
         try:
-            self._look_through(connection)
-        except sqlite3.DatabaseError as error:
-            raise DamagedFileError(f"{path} is damaged ({error}); restore it from a backup") from error
+            self._look_through(connection, sealed=not logged)
+        except EmbeddedError:
+            raise
+        except UNREADABLE as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in UNAVAILABLE:
+                raise
+            raise self.damaged(str(error)) from error
         finally:
             connection.close()
             if not shared:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path + "-shm")
 
-    def _look_through(self, connection: sqlite3.Connection) -> None:
+    def _look_through(self, connection: sqlite3.Connection, *, sealed: bool) -> None:
         """Check structure and checksums: of a small file all of them, of a large one as many as time allows."""
-        connection.execute("SELECT id, part, value, expire FROM parts LIMIT 1").fetchone()
-        select = "SELECT id, key, value, checksum FROM keys"
+        connection.execute("SELECT id, part, value, expire, checksum FROM parts LIMIT 1").fetchone()
+        generation, seal = connection.execute("SELECT number, seal FROM generation").fetchone()
+        self.redo.check(generation)
+        if sealed and seal is not None:
+            if seal != self._seal_of(connection):
+                raise self.damaged("it is not what was closed")
+            return
+        select = "SELECT id, key, kind, expire, value, checksum FROM keys"
         last = connection.execute(f"{select} ORDER BY id DESC LIMIT 1").fetchone()
         if last is None:
             return
@@ -146,7 +177,7 @@ class Storage:
         if os.path.getsize(self.path) <= CHECKED_WHOLE:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
-                raise self._damaged(verdict)
+                raise self.damaged(verdict)
             for row in connection.execute(select):
                 self._check_value(*row)
             return
@@ -159,11 +190,36 @@ class Storage:
             if time.monotonic() > deadline:
                 return
 
-    def _check_value(self, id: int, key: bytes, value: bytes, checksum: int) -> None:
-        if zlib.crc32(value) != checksum:
-            raise self._damaged(f"the value of {key!r}")
+    def _check_value(self, id: int, key: bytes, kind: int, expire: float | None, value: bytes, checksum: int) -> None:
+        if key_checksum(key, kind, expire, value) != checksum:
+            raise self.damaged(f"the value of {key!r}")
 
-    def _damaged(self, what: str) -> DamagedFileError:
+    def _seal_of(self, connection: sqlite3.Connection) -> int:
+        """A checksum of the file as it is, but for what sealing it changes.
+
+        That is the page with the seal, and in the header the counters of SQLite's transactions and its version.
+        """
+        size, page = connection.execute("PRAGMA page_size").fetchone()[0], 0
+        ((own,),) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'generation'").fetchall()
+        checksum = 0
+        with open(self.path, "rb") as file:
+            while content := file.read(size):
+                page += 1
+                if page == 1:
+                    content = content[:24] + content[28:92] + content[100:]
+                if page != own:
+                    checksum = zlib.crc32(content, checksum)
+        return checksum
+
+    def _seal(self) -> None:
+        """Note what is in the file, so that any damage is seen when it is next opened."""
+        if self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            return
+        if os.path.getsize(self.path) <= SEALED:
+            self.connection.execute("UPDATE generation SET seal = ?", (self._seal_of(self.connection),))
+
+    def damaged(self, what: str) -> DamagedFileError:
+        """The error for a file in which `what` is wrong."""
         return DamagedFileError(f"{self.path} is damaged ({what}); restore it from a backup")
 
     def _open(self, sync: Sync) -> sqlite3.Connection:
@@ -196,6 +252,8 @@ class Storage:
     def close(self, *, clean: bool = True) -> None:
         """Fold the log into the file and free the lock. Unless `clean`, what is in the redo log is still needed."""
         try:
+            if clean:
+                self._seal()
             self.redo.close(remove=clean)
             self.connection.close()
         finally:
@@ -215,4 +273,7 @@ def _os_errors(path: str) -> Iterator[None]:
         raise
     except (OSError, sqlite3.OperationalError) as error:
         reason = getattr(error, "strerror", None) or str(error)
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(os.path.dirname(path)).free < FREE_TO_OPEN:
+                reason += "; the disk is full"
         raise FileUnavailableError(f"cannot open {path}: {reason}") from error

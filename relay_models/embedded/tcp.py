@@ -7,6 +7,7 @@ import contextlib
 import logging
 import ssl
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -34,6 +35,10 @@ logger = logging.getLogger("relay_models.embedded")
 
 # Replies are handed to the system in pieces of about this size, and reading stops while the client takes none of them.
 OUTPUT_PIECE: Final = 256 * 1024
+# How long one client's requests are worked on before others have their turn, and how long its replies may be held back
+# so that more of them are made durable together.
+TURN_SECONDS: Final = 0.01
+HELD_SECONDS: Final = 0.1
 # What all clients together may have sent of requests that are not complete.
 UNFINISHED_LIMIT: Final = 2 * 1024 * 1024 * 1024
 # How much may wait for a subscriber, as Redis has it.
@@ -126,14 +131,14 @@ class TcpSocket(CommandRunner, AsyncFakeSocket):
         wake: Callable[[], None],
     ) -> None:
         """Try again whenever something changed, until there is an outcome or the time is up."""
-        database = self._db
+        database, server = self._db, self._server  # the socket is without these once the client is gone
         result: Any = None
         try:
             async with asyncio.timeout(timeout or None):
                 while result is None:
                     await event.wait()
                     event.clear()
-                    with self._server.lock:
+                    with server.lock:
                         if self._unblock_reason is not None:
                             self._take_unblock_reason()
                             break
@@ -143,13 +148,13 @@ class TcpSocket(CommandRunner, AsyncFakeSocket):
         except SimpleError as error:
             result = error
         finally:
-            with self._server.lock:
+            with server.lock:
                 database.remove_change_callback(wake)
                 self._blocked = False
                 self._unblock_reason = None
             self._waiting_task = None
         if not isinstance(result, SimpleError) and shape is not None:
-            with self._server.lock:
+            with server.lock:
                 result = shape(result)
         self._connection.put(result)
         self._paused = False
@@ -176,6 +181,8 @@ class ClientProtocol(asyncio.Protocol):
         self._broken: str | None = None
         self._out: list[bytes] = []
         self._out_size = 0
+        self._out_since = 0.0  # when the first of the replies that wait was put there
+        self._turn: asyncio.Handle | None = None
         self._choked = False
         self._closing = False
         self._socket: TcpSocket | None = None
@@ -242,7 +249,14 @@ class ClientProtocol(asyncio.Protocol):
         socket = self._socket
         if socket is None:
             return
+        if self._turn is not None:
+            self._turn.cancel()
+        self._turn = None
+        end = time.monotonic() + TURN_SECONDS
         while self._requests and not (socket._paused or self._choked or self._closing):
+            if time.monotonic() > end:
+                self._next_turn(socket)
+                return
             request = self._requests.popleft()
             socket.run(request)
             if request[0].lower() == b"quit":
@@ -257,18 +271,28 @@ class ClientProtocol(asyncio.Protocol):
             return
         self._read(not (self._requests or self._choked or self._closing))
 
+    def _next_turn(self, socket: TcpSocket) -> None:
+        """Let others have theirs before the rest is done. Replies go out together as long as nobody waits for long."""
+        if time.monotonic() - self._out_since > HELD_SECONDS:
+            self._send()
+        self._read(False)
+        if self._turn is None and not self._closing:
+            self._turn = socket._event_loop.call_soon(self.work)
+
     def put(self, reply: Any) -> None:
         """Add a reply to what is sent next."""
         if self._socket is None:
             return
         before = len(self._out)
+        if not before:
+            self._out_since = time.monotonic()
         try:
             encode_reply(reply, self._socket.protocol, self._out)
         except TypeError:
             logger.exception("a reply could not be written")
             del self._out[before:]
             encode_reply(SimpleError("ERR internal error: the reply could not be written"), 2, self._out)
-        self._out_size += sum(map(len, self._out[before:]))
+        self._out_size += sum(map(len, self._out[before:])) if len(self._out) - before > 1 else len(self._out[-1])
 
     def push(self, message: Any) -> None:
         """Send what answers no request. A client that has stopped reading is dropped before it fills the memory."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import logging
 import os
+import random
 import shutil
 import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 
 from relay_models.embedded import (
     DamagedFileError,
@@ -21,6 +27,7 @@ from relay_models.embedded import (
     FileUnavailableError,
     NewerFileError,
     NotAnEngineFileError,
+    dump,
 )
 
 
@@ -144,14 +151,183 @@ def test_a_file_with_other_bytes_in_it_is_refused(tmp_path: Path, place: float) 
     refused(path, DamagedFileError)
 
 
+def answers(client: Any) -> list[Any]:
+    """All keys, and what searches find."""
+    out = io.BytesIO()
+    dump(client, out)
+    found = [
+        client.execute_command("FT.SEARCH", "idx", query, "SORTBY", "n", "LIMIT", 0, 1000, "DIALECT", 2)
+        for query in ("*", "@n:[20 60]", "@agent:{agent\\-1}", "word3")
+    ]
+    return [out.getvalue().split(b"\n", 1)[1], *found]
+
+
+@pytest.fixture(scope="module")
+def every_kind(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[Any]]:
+    """A file with values of every kind and an index, and what it answers."""
+    path = tmp_path_factory.mktemp("every") / "state.db"
+    with EmbeddedServer(path) as server:
+        client = server.client()
+        schema = "$.n AS n NUMERIC SORTABLE $.agent AS agent TAG $.tags[*] AS tags TAG $.text AS text TEXT"
+        client.execute_command(*f"FT.CREATE idx ON JSON PREFIX 1 run: SCHEMA {schema}".split())
+        for n in range(150):
+            document = {"n": n, "agent": f"agent-{n % 4}", "tags": ["x", "y"], "text": f"word{n % 9}"}
+            client.execute_command("JSON.SET", f"run:{n}", "$", json.dumps(document))
+            client.set(f"text:{n}", "y" * n, px=10**9 + n)
+            client.hset(f"hash:{n % 7}", f"field{n}", n)
+            client.rpush(f"list:{n % 3}", n)
+            client.sadd("set", n)
+            client.zadd("zset", {f"m{n}": n / 7})
+            client.xadd("stream", {"f": n})
+        answers(client)
+    with EmbeddedServer(path) as server:
+        expected = answers(server.client())
+    return path.read_bytes(), expected
+
+
+@pytest.mark.parametrize("length", [1, 16, 512, 4096])
+@pytest.mark.parametrize("seed", range(12))
+def test_damage_anywhere_never_changes_an_answer(
+    tmp_path: Path, every_kind: tuple[bytes, list[Any]], seed: int, length: int
+) -> None:
+    content, expected = every_kind
+    rng = random.Random(seed * 10_000 + length)
+    damaged = bytearray(content)
+    place = rng.randrange(len(damaged))
+    new = bytes(length) if seed % 3 == 0 else rng.randbytes(length)
+    damaged[place : place + length] = new[: len(damaged) - place]
+    path = tmp_path / "state.db"
+    path.write_bytes(damaged)
+    try:
+        server = EmbeddedServer(path)
+    except (DamagedFileError, NotAnEngineFileError):
+        assert path.read_bytes() == damaged
+        assert os.listdir(tmp_path) == ["state.db"]
+        return
+    # Some bytes are never read.
+    with server:
+        assert answers(server.client()) == expected
+
+
+@pytest.mark.parametrize("length", [1, 16, 512])
+@pytest.mark.parametrize("seed", range(12))
+def test_damage_in_a_large_file_never_changes_a_value(
+    tmp_path: Path, every_kind: tuple[bytes, list[Any]], monkeypatch: pytest.MonkeyPatch, seed: int, length: int
+) -> None:
+    """Of a large file only samples are looked at when it is opened, so values are checked when they are read."""
+    for limit in ("SEALED", "CHECKED_WHOLE", "CHECK_SECONDS"):
+        monkeypatch.setattr(f"relay_models.embedded.storage.{limit}", 0)
+    path = tmp_path / "state.db"
+    path.write_bytes(every_kind[0])
+    EmbeddedServer(path).close()  # takes the seal off
+    damaged = bytearray(path.read_bytes())
+    rng = random.Random(seed * 10_000 + length)
+    place = rng.randrange(len(damaged))
+    damaged[place : place + length] = rng.randbytes(min(length, len(damaged) - place))
+    path.write_bytes(damaged)
+    logging.disable(logging.CRITICAL)
+    complaint = "damaged"
+    try:
+        with EmbeddedServer(path) as server:
+            client = server.client()
+            for n in range(150):
+                assert client.get(f"text:{n}") in (b"y" * n, None)
+                assert client.execute_command("JSON.GET", f"run:{n}", "$.n") in (b"[%d]" % n, None)
+            for n in range(3):
+                assert client.lrange(f"list:{n}", 0, -1) == [b"%d" % m for m in range(150) if m % 3 == n]
+            for n in range(7):
+                assert client.hgetall(f"hash:{n}") == {b"field%d" % m: b"%d" % m for m in range(150) if m % 7 == n}
+            assert client.zrange("zset", 0, -1, withscores=True) == [[b"m%d" % n, n / 7] for n in range(150)]
+    except (DamagedFileError, NotAnEngineFileError):
+        pass
+    except redis.ResponseError as error:
+        complaint = str(error)
+    finally:
+        logging.disable(logging.NOTSET)
+    assert "damaged" in complaint or "malformed" in complaint
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of a process that was killed after a few small writes."""
+    folder = tmp_path_factory.mktemp("killed")
+    path = folder / "state.db"
+    EmbeddedServer(path).close()
+    script = (
+        "import os, sys, signal\n"
+        "from relay_models.embedded import EmbeddedServer\n"
+        "client = EmbeddedServer(sys.argv[1]).client()\n"
+        "for n in range(50): client.set(f'key:{n}', 'x' * 40)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=False)
+    return {name: (folder / name).read_bytes() for name in os.listdir(folder) if not name.endswith(".lock")}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.4, 0.7, 0.9])
+def test_a_damaged_log_is_refused(tmp_path: Path, killed: dict[str, bytes], share: float) -> None:
+    for name, content in killed.items():
+        (tmp_path / name).write_bytes(content)
+    with EmbeddedServer(tmp_path / "state.db") as server:
+        assert server.client().dbsize() == 50
+    for name, content in killed.items():
+        (tmp_path / name).write_bytes(content)
+    log = tmp_path / "state.db-redo"
+    content = bytearray(log.read_bytes())
+    content[int(len(content) * share)] ^= 4
+    log.write_bytes(content)
+    assert "redo" in str(refused(tmp_path / "state.db", DamagedFileError))
+
+
+@pytest.mark.parametrize("rest", [b"", b"\0" * 4096])
+def test_a_log_cut_off_loses_its_end_alone(tmp_path: Path, killed: dict[str, bytes], rest: bytes) -> None:
+    """As a process leaves it that is killed while it writes, or a system that loses its power."""
+    for name, content in killed.items():
+        (tmp_path / name).write_bytes(content)
+    log = tmp_path / "state.db-redo"
+    log.write_bytes(log.read_bytes()[:-10] + rest)
+    if rest:
+        # The last batch is neither whole nor empty: that is damage, unless nothing of it was written.
+        refused(tmp_path / "state.db", DamagedFileError)
+        log.write_bytes(killed["state.db-redo"] + rest)
+    with EmbeddedServer(tmp_path / "state.db") as server:
+        assert server.client().dbsize() == (50 if rest else 49)
+
+
+def test_a_log_ahead_of_its_file_is_refused(tmp_path: Path, killed: dict[str, bytes]) -> None:
+    """Such as beside an older copy of the file: what came between is not there."""
+    for name, content in killed.items():
+        (tmp_path / name).write_bytes(content)
+    log = tmp_path / "state.db-redo"
+    content = log.read_bytes()
+    log.write_bytes(content[:8] + (2**40).to_bytes(8, "big") + content[16:])
+    refused(tmp_path / "state.db", DamagedFileError)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everything")
+def test_a_file_that_may_only_be_read_is_told(tmp_path: Path) -> None:
+    path = filled(tmp_path / "state.db", 3)
+    path.chmod(0o444)
+    assert "only be read" in str(refused(path, FileUnavailableError))
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("relay_models.embedded.filelock.os.write", full)
+    with pytest.raises(FileUnavailableError, match="No space left"):
+        EmbeddedServer(tmp_path / "state.db")
+    assert os.listdir(tmp_path) == []
+
+
 def test_damage_found_later_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay_models.embedded.storage.SEALED", 0)
     path = filled(tmp_path / "state.db", 20)
     content = path.read_bytes()
     path.write_bytes(content.replace(b'"n":13,', b'"n":99,'))
     monkeypatch.setattr("relay_models.embedded.storage.CHECKED_WHOLE", 0)
     monkeypatch.setattr("relay_models.embedded.storage.CHECK_SECONDS", -1)
-    import redis
-
     with EmbeddedServer(path) as server:
         assert server.client().execute_command("JSON.GET", "run:12", "$.n") is not None
         with pytest.raises(redis.ResponseError, match="damaged"):
@@ -211,8 +387,6 @@ def test_times_to_live_survive(tmp_path: Path) -> None:
 
 
 def test_types_without_a_form_in_the_file_are_refused(tmp_path: Path) -> None:
-    import redis
-
     with EmbeddedServer(tmp_path / "state.db") as server:
         client = server.client()
         with pytest.raises(redis.ResponseError, match="cannot be kept in a file"):
@@ -272,8 +446,6 @@ def test_opening_reads_little_and_scanning_holds_little(tmp_path: Path) -> None:
 
 
 def test_closing_twice_is_allowed_and_clients_are_told(tmp_path: Path) -> None:
-    import redis
-
     server = EmbeddedServer(tmp_path / "state.db")
     client = server.client()
     client.set("a", "1")

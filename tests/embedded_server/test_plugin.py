@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import relay_models.embedded
 from relay_models.embedded import pytest_plugin
 
 SUITE = """
@@ -75,6 +77,24 @@ def test_the_engine_needs_nothing_else_of_the_package() -> None:
         "assert not others, others\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_no_module_of_the_engine_imports_the_rest_of_the_package() -> None:
+    """Not in functions either, which the test above does not see."""
+    folder = Path(relay_models.embedded.__file__).parent
+    sources = sorted(folder.rglob("*.py"))
+    assert len(sources) > 50
+    for source in sources:
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert not node.level, f"{source}: a relative import"
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            for name in names:
+                ours = f"{name}.".startswith("relay_models.embedded.")
+                assert ours or not f"{name}.".startswith("relay_models."), f"{source} imports {name}"
 
 
 @pytest.mark.parametrize("name", ["EmbeddedServer", "serving", "dump", "FileInUseError"])

@@ -31,12 +31,36 @@ def test_requests_survive_any_cut(sent: list[list[bytes]], cuts: list[int]) -> N
 
 @given(st.binary(max_size=400))
 def test_any_input_is_read_or_refused(stream: bytes) -> None:
+    read_in_two_ways(stream)
+
+
+edits = st.lists(
+    st.tuples(
+        st.integers(0, 400),
+        st.integers(0, 3),
+        st.sampled_from([b"", b"$", b"*", b"\r", b"\n", b"\r\n", b"1", b"-", b"x"]),
+    ),
+    max_size=4,
+)
+
+
+@given(sent=requests, edits=edits)
+def test_requests_with_errors_are_read_or_refused(sent: list[list[bytes]], edits: list[tuple[int, int, bytes]]) -> None:
+    stream = b"".join(map(packed, sent))
+    for place, length, instead in edits:
+        stream = stream[:place] + instead + stream[place + length :]
+    read_in_two_ways(stream)
+
+
+def read_in_two_ways(stream: bytes) -> None:
+    """All at once and byte by byte must come to the same."""
     outcomes = []
     for pieces in ([stream], [stream[at : at + 1] for at in range(len(stream))]):
         reader, received, refused = RequestReader(), [], False
         try:
             for piece in pieces:
-                received += list(reader.feed(piece))
+                for request in reader.feed(piece):
+                    received.append(request)
         except ProtocolError:
             refused = True
         outcomes.append((received, refused))

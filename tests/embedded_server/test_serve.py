@@ -236,6 +236,60 @@ def test_pipelines_of_ten_thousand(served: Served) -> None:
     client.close()
 
 
+def test_a_long_pipeline_leaves_others_their_turns(served: Served) -> None:
+    pings = 0
+    busy, other = redis.Redis(port=served.port), redis.Redis(port=served.port)
+    pipe = busy.pipeline(transaction=False)
+    for n in range(20_000):
+        pipe.set(f"key:{n}", "x" * 100)
+    sending = threading.Thread(target=pipe.execute)
+    sending.start()
+    while sending.is_alive():
+        other.ping()
+        pings += 1
+    sending.join()
+    assert pings > 5
+    assert other.dbsize() == 20_000
+    busy.close()
+    other.close()
+
+
+def test_a_blocked_client_that_goes_is_forgotten(served: Served) -> None:
+    """The fixture sees that the server has nothing to complain of."""
+    for end in (lambda waiting: waiting.shutdown(socket.SHUT_WR), lambda waiting: None):
+        waiting = socket.create_connection(("127.0.0.1", served.port))
+        waiting.sendall(b"PING\r\nBLPOP nothing 0\r\n")
+        assert waiting.recv(100) == b"+PONG\r\n"  # sent when there is nothing more to run: it waits now
+        client = redis.Redis(port=served.port)
+        end(waiting)
+        waiting.close()
+        while len(client.client_list()) > 1:
+            pass
+        client.close()
+
+
+def test_a_half_closed_connection_gets_its_replies(served: Served) -> None:
+    request = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n"
+    assert exchange(served.port, request * 10_000) == b"+OK\r\n" * 10_000
+
+
+def test_a_subscriber_that_does_not_read_is_dropped(tmp_path: Path) -> None:
+    served = Served()
+    lazy = socket.create_connection(("127.0.0.1", served.port))
+    lazy.sendall(b"SUBSCRIBE news\r\n")
+    client = redis.Redis(port=served.port)
+    while not client.pubsub_numsub("news")[0][1]:
+        pass
+    before = served.memory()
+    for _ in range(100):
+        client.publish("news", b"x" * 1_000_000)
+    assert client.pubsub_numsub("news")[0][1] == 0
+    assert served.memory() - before < 150
+    client.close()
+    lazy.close()
+    assert "does not read" in served.stop()
+
+
 def test_values_of_64_mib(served: Served) -> None:
     client = redis.Redis(port=served.port)
     value = os.urandom(1024) * 65536

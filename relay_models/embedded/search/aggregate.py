@@ -277,7 +277,7 @@ class Pipeline:
         assert column is not None
         self.selection.combine(column)
         self.total = self.selection.count()
-        self.selection.tables.prepare_sort(self._connection, self._spec, self._first[0][0])
+        self.selection.prepare_sort(self._first[0][0])
         order = [f"d.{sort_column(field)} {'ASC NULLS LAST' if up else 'DESC'}" for field, up in self._first]
         order.append("d.docid" if self._first[-1][1] else "d.docid DESC")
         tail = f"ORDER BY {', '.join(order)} LIMIT ? OFFSET ?"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 import sqlite3
 from array import array
 from collections.abc import Callable
 from typing import Any, Literal
 
 from relay_models.embedded.search.args import display, parse_double, parse_hash_number
-from relay_models.embedded.search.paths import Getter, getter, hash_getter, plain_name
+from relay_models.embedded.search.paths import Getter, elements_name, getter, hash_getter, plain_name
 from relay_models.embedded.search.schema import LANGUAGES, FieldSpec, FieldType, IndexSpec
-from relay_models.embedded.search.tables import Tables, packed_column, sort_column, value_column
+from relay_models.embedded.search.tables import Tables, key_hash, packed_column, sort_column, value_column
 from relay_models.embedded.search.tokenizer import MINIMUM_STEM_LENGTH, fold, fold_sorted, stem, tokens
 
 __all__ = ["Indexer", "Unfit"]
@@ -25,6 +26,7 @@ PLACES_BETWEEN_VALUES = 99
 
 
 _INT64 = 1 << 63
+_TEXT_ALONE = frozenset((str,))
 
 
 class Unfit(Exception):
@@ -73,10 +75,10 @@ class Indexer:
         self._writes = [self._write(field) for field in spec.fields]
         self._hidden = [self._getter(field) for field in spec.fields if field.noindex and field.sortable]
         self._shown = [self._getter(field) for field in spec.fields if not field.noindex] if self._hidden else []
-        columns = ["key", "many", "length", "top", "score", *names]
-        marks = ", ".join("?" * len(columns))
-        self._find = f"SELECT docid, many FROM {tables.docs} WHERE key = ?"
-        self._insert = f"INSERT INTO {tables.docs} ({', '.join(columns)}) VALUES ({marks})"
+        self._insert = ""
+        self._used_columns: Callable[[list[Any]], tuple[Any, ...]] = tuple
+        self._use_columns()
+        self._find = f"SELECT docid, many FROM {tables.docs} WHERE hash = ? AND key = ?"
         self._delete = f"DELETE FROM {tables.docs} WHERE docid = ?"
         self._side = (
             (TAGS, f"DELETE FROM {tables.tags} WHERE docid = ?"),
@@ -85,13 +87,26 @@ class Indexer:
             (MISSING, f"DELETE FROM {tables.missing} WHERE docid = ?"),
         )
 
+    def _use_columns(self) -> None:
+        """Write the columns that are ever filled: binding the others, all NULL, would cost as much."""
+        unused = {packed_column(field) for field in self._spec.fields if not field.many}
+        names = [name for name in self._places if name not in unused]
+        columns = ["hash", "key", "many", "length", "top", "score", *names]
+        marks = ", ".join("?" * len(columns))
+        self._insert = f"INSERT INTO {self._tables.docs} ({', '.join(columns)}) VALUES ({marks})"
+        places = [self._places[name] for name in names]
+        if len(places) > 1:
+            self._used_columns = operator.itemgetter(*places)
+        else:
+            self._used_columns = lambda columns: tuple(columns[place] for place in places)
+
     def holds(self, key: bytes) -> bool:
         """Whether a document is in."""
-        return self._connection.execute(self._find, (key,)).fetchone() is not None
+        return self._connection.execute(self._find, (key_hash(key), key)).fetchone() is not None
 
     def remove(self, key: bytes) -> bool:
         """Take a document out. Gives whether it was in."""
-        known = self._connection.execute(self._find, (key,)).fetchone()
+        known = self._connection.execute(self._find, (key_hash(key), key)).fetchone()
         if known is None:
             return False
         docid, many = known
@@ -133,7 +148,8 @@ class Indexer:
             | (MISSING if row.missing else 0)
         )
         top = max((word[1] for word in row.words.values()), default=0) if row.words else 0
-        docid = self._connection.execute(self._insert, (key, many, row.length, top, score, *row.columns)).lastrowid
+        values = (key_hash(key), key, many, row.length, top, score, *self._used_columns(row.columns))
+        docid = self._connection.execute(self._insert, values).lastrowid
         if many:
             assert docid is not None
             self._put_side(docid, row)
@@ -215,7 +231,11 @@ class Indexer:
             return self._write_text(field, get, sort)
         name = plain_name(field.path) if json else None
         if name is None:
-            return slow
+            elements = elements_name(field.path) if json else None
+            exact = field.type is FieldType.TAG and field.case_sensitive and field.separator is None
+            if elements is None or not exact or not field.indexed or field.sortable:
+                return slow
+            return self._quick_tags(elements, field, several, slow)
         if field.type is FieldType.NUMERIC:
             return _quick_number(name, value, slow)
         if field.case_sensitive and field.separator is None and (field.indexed or field.sortable):
@@ -239,6 +259,7 @@ class Indexer:
     def _note_many(self, field: FieldSpec) -> None:
         if not field.many:
             field.many = self.saw_many = True
+            self._use_columns()
 
     def _write_number(self, field: FieldSpec, get: Getter, value: int, several: int) -> Write:
         def write(document: Any, row: _Row) -> None:
@@ -322,6 +343,25 @@ class Indexer:
                     if synonyms:
                         for form in synonyms.get(found.term, ()):
                             _add_word(row, form, bit, row.place, count)
+
+        return write
+
+    def _quick_tags(self, name: str, field: FieldSpec, several: int, slow: Write) -> Write:
+        """A case-sensitive TAG field without separator at ``$.name[*]``: several different texts, without detours."""
+        number = field.number
+
+        def write(document: Any, row: _Row) -> None:
+            values = document.get(name) if type(document) is dict else None
+            if type(values) is list and len(values) > 1 and _TEXT_ALONE.issuperset(map(type, values)):
+                joined = "\0".join(values).encode("utf-8", "surrogatepass")
+                tags = joined.split(b"\0")
+                if len(tags) == len(values) and b"" not in tags:
+                    if not field.many:
+                        self._note_many(field)
+                    row.columns[several] = joined
+                    row.tags += [(number, tag) for tag in tags]
+                    return
+            slow(document, row)
 
         return write
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from relay_models.embedded.jsonpath import compile_path
 
-__all__ = ["Getter", "getter", "hash_getter", "plain_name"]
+__all__ = ["Getter", "elements_name", "getter", "hash_getter", "plain_name"]
 
 Getter = Callable[[Any], "list[Any]"]
 
@@ -18,6 +18,11 @@ def plain_name(path: bytes) -> str | None:
     text = path.decode("utf-8", "replace")
     name = text[2:]
     return name if text.startswith("$.") and name.replace("_", "a").isalnum() else None
+
+
+def elements_name(path: bytes) -> str | None:
+    """The name in a path like ``$.name[*]``, or None for other paths."""
+    return plain_name(path.removesuffix(b"[*]")) if path.endswith(b"[*]") else None
 
 
 @lru_cache(maxsize=4096)

@@ -33,7 +33,7 @@ from relay_models.embedded.search.nodes import (
 )
 from relay_models.embedded.search.schema import FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.settings import Settings
-from relay_models.embedded.search.tables import Tables, value_column
+from relay_models.embedded.search.tables import Tables, key_hash, value_column
 from relay_models.embedded.search.tokenizer import fold, fold_part, unescape
 
 __all__ = ["Planner", "wildcard_regex"]
@@ -117,7 +117,11 @@ def _marks(values: Sequence[object]) -> str:
 
 
 class Planner:
-    """Writes the condition of one query. `arguments` are those of the SQL, in order."""
+    """Writes the condition of one query. `arguments` are those of the SQL, in order.
+
+    The fields that are looked in must be made ready for it (`Tables.prepare`). Given a list `later`, that is left to
+    the caller, and they are put into it.
+    """
 
     def __init__(
         self,
@@ -128,6 +132,7 @@ class Planner:
         fields: int = ALL_FIELDS,
         slop: int | None = None,
         in_order: bool = False,
+        later: list[FieldSpec] | None = None,
     ) -> None:
         self._connection = connection
         self._spec = spec
@@ -136,6 +141,7 @@ class Planner:
         self.fields = fields
         self._slop = slop
         self._in_order = in_order
+        self._later = later
         texts = [field for field in spec.fields if field.type is FieldType.TEXT and field.indexed]
         self._every_field = sum(1 << field.bit for field in texts)
         self.arguments: list[object] = []
@@ -181,8 +187,10 @@ class Planner:
             return f"d.docid IN (SELECT docid FROM {self._tables.missing} WHERE field = ?)"
         if isinstance(node, Ids):
             # In one argument, since SQLite limits how many there may be.
+            self.arguments.append(json.dumps([key_hash(key) for key in node.keys]))
             self.arguments.append(json.dumps([key.hex() for key in node.keys]))
-            return "d.key IN (SELECT ft_bytes(value) FROM json_each(?))" if node.keys else NOTHING
+            among = "d.hash IN (SELECT value FROM json_each(?))"
+            return f"({among} AND d.key IN (SELECT ft_bytes(value) FROM json_each(?)))" if node.keys else NOTHING
         raise AssertionError(node)
 
     @staticmethod
@@ -403,11 +411,18 @@ class Planner:
 
     # Numbers and tags
 
+    def _prepare(self, field: FieldSpec) -> None:
+        """Make what finding by a field needs, or leave that to whoever asked for it."""
+        if self._later is None:
+            self._tables.prepare(self._connection, self._spec, field)
+        else:
+            self._later.append(field)
+
     def _numeric(self, node: Numeric) -> str:
         column, field = value_column(node.field), node.field
         if field.noindex or column is None:
             return NOTHING
-        self._tables.prepare(self._connection, self._spec, field)
+        self._prepare(field)
         low, high = node.low, node.high
         assert not hasattr(low, "name")
         if low is not None and high is not None and (low > high):  # type: ignore[operator]
@@ -437,7 +452,7 @@ class Planner:
         field = node.field
         if field.noindex or field.type is _TEXT:
             return NOTHING
-        self._tables.prepare(self._connection, self._spec, field)
+        self._prepare(field)
         exact: list[bytes] = []
         parts: list[str] = []
         for child in node.children:

@@ -234,42 +234,52 @@ def read_filter(arguments: Arguments) -> LegacyFilter:
     return LegacyFilter(name, low, high, not least.startswith(b"("), not most.startswith(b"("))
 
 
+_ANYWHERE = frozenset(
+    (
+        *(b"LIMIT", b"SORTBY", b"TIMEOUT", b"WITHCURSOR", b"WITHRAWIDS", b"PARAMS", b"DIALECT", b"FORMAT"),
+        b"BM25STD_TANH_FACTOR",
+    )
+)
+
+
 def read_common(
     request: Request, arrangement: Arrangement, arguments: Arguments, settings: Settings, *, search: bool
 ) -> bool:
     """Read one option that may stand anywhere. Gives whether there was one."""
-    if arguments.accept(b"LIMIT"):
+    word = arguments.peek().upper()
+    if word not in _ANYWHERE:
+        return False
+    arguments.take()
+    if word == b"LIMIT":
         _limit(request, arrangement, arguments, settings, search)
-    elif arguments.accept(b"SORTBY"):
+    elif word == b"SORTBY":
         (_sort_one if search else _sort_many)(arrangement, arguments)
-    elif arguments.accept(b"TIMEOUT"):
+    elif word == b"TIMEOUT":
         if not arguments:
             raise SearchError("Need argument for TIMEOUT")
         timeout = parse_integer(arguments.take())
         if timeout is None or timeout < 0:
             raise SearchError("TIMEOUT requires a non negative integer")
         request.timeout = timeout
-    elif arguments.accept(b"WITHCURSOR"):
+    elif word == b"WITHCURSOR":
         request.cursor = read_cursor_options(arguments, settings)
-    elif arguments.accept(b"WITHRAWIDS"):
+    elif word == b"WITHRAWIDS":
         request.raw_ids = True
-    elif arguments.accept(b"PARAMS"):
+    elif word == b"PARAMS":
         request.params = read_params(request, arguments)
-    elif arguments.accept(b"DIALECT"):
+    elif word == b"DIALECT":
         request.dialect = read_dialect(arguments)
-    elif arguments.accept(b"FORMAT"):
+    elif word == b"FORMAT":
         if not arguments:
             raise SearchError("Need an argument for FORMAT")
         format = arguments.take()
         if format.upper() not in (b"STRING", b"EXPAND"):
             raise SearchError(f"FORMAT {display(format)} is not supported")
         request.expand = format.upper() == b"EXPAND"
-    elif arguments.accept(b"BM25STD_TANH_FACTOR"):
+    else:
         factor = parse_integer(arguments.take()) if arguments else None
         if factor is None or not 1 <= factor <= 10_000:
             raise SearchError("BM25STD_TANH_FACTOR must be between 1 and 10000 inclusive")
-    else:
-        return False
     return True
 
 

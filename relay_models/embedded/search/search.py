@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from relay_models.embedded.protocol import encode_double
@@ -20,7 +21,7 @@ from relay_models.embedded.search.request import (
     read_markup,
     read_query_options,
 )
-from relay_models.embedded.search.schema import FieldSpec, IndexSpec
+from relay_models.embedded.search.schema import FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.scoring import scores
 from relay_models.embedded.search.select import Selection
 from relay_models.embedded.search.settings import Settings
@@ -31,7 +32,7 @@ from relay_models.embedded.search.values import Documents, Reader, Value, single
 __all__ = ["Search", "read_search", "search"]
 
 DEFAULT_LIMIT = 10
-_MAY_BE_BOOLEAN = (None, b"true", b"false")
+_MAY_BE_BOOLEAN = frozenset((None, b"true", b"false"))
 """Column values that do not tell what the document holds: nothing or null, a text or a boolean."""
 
 Hit = tuple[int, bytes, float]
@@ -44,7 +45,11 @@ def read_search(arguments: Arguments, settings: Settings) -> tuple[Request, Arra
     arrangement = Arrangement()
     started = arguments.position
     while arguments:
-        if read_query_options(request, arguments) or read_markup(request, arguments):
+        if read_query_options(request, arguments) or read_common(
+            request, arrangement, arguments, settings, search=True
+        ):
+            continue
+        if read_markup(request, arguments):
             continue
         if arguments.accept(b"FILTER"):
             request.filters.append(read_filter(arguments))
@@ -54,7 +59,7 @@ def read_search(arguments: Arguments, settings: Settings) -> tuple[Request, Arra
             request.with_count = True
         elif arguments.accept(b"WITHOUTCOUNT"):
             request.with_count = False
-        elif not read_common(request, arrangement, arguments, settings, search=True):
+        else:
             word = arguments.peek()
             for name in (b"GROUPBY", b"APPLY", b"LOAD"):
                 if word.upper() == name:
@@ -112,10 +117,9 @@ class Search:
         self._arrangement = arrangement
         self.selection = Selection(connection, spec, settings, request)
         self._protocol = protocol
+        self._documents = documents
         self._reader = Reader(spec, documents, request.dialect)
         self._sort_field = self._sorted_by()
-        self._quick: dict[int, dict[bytes, Value]] = {}
-        """Of each document the fields that its row holds, if those are all that is asked for."""
         self._sort_values: dict[int, Value] = {}
         """Of each document what its column sorts it by, if that is asked for."""
 
@@ -153,6 +157,9 @@ class Search:
         offset = self._arrangement.offset
         if self.selection.empty:
             return self._shape(0, [])
+        page = self._quick_page(offset, limit)
+        if page is not None:
+            return page
         total, hits = self._sorted(offset, limit) if self._sort_field else self._scored(offset, limit)
         return self._shape(total, self._results(hits))
 
@@ -175,17 +182,11 @@ class Search:
         if offset >= total:
             return total, []
         if column is not None:
-            self.selection.tables.prepare_sort(self.selection.connection, self._spec, field)
-            order = f"d.{column} ASC NULLS LAST, d.docid" if ascending else f"d.{column} DESC, d.docid DESC"
-            columns = self._quick_columns()
             sorted_by = [f"d.{column}"] if self._request.with_sort_keys else []
-            wanted = ", ".join(("d.docid", "d.key", "0.0", *columns.values(), *sorted_by))
-            rows = self.selection.rows(wanted, f"ORDER BY {order} LIMIT ? OFFSET ?", (limit, offset)).fetchall()
+            rows = self._page(column, ascending, ("d.docid", "d.key", "0.0", *sorted_by), offset, limit)
             hits: list[Hit] = [row[:3] for row in rows]
             if sorted_by:
                 self._sort_values = {row[0]: row[-1] for row in rows}
-            if columns:
-                self._quick = {row[0]: dict(zip(columns, row[3:], strict=True)) for row in rows}
         else:
             hits = self._sorted_by_loading(field, ascending)[offset : offset + limit]
         if self._request.with_scores:
@@ -193,23 +194,92 @@ class Search:
             hits = [(docid, key, known[docid]) for docid, key, _ in hits]
         return total, hits
 
-    def _quick_columns(self) -> dict[bytes, str]:
-        """The columns that answer RETURN without a look at the documents, or none if they do not suffice."""
+    def _page(self, column: str, ascending: bool, wanted: Iterable[str], offset: int, limit: int) -> list[Any]:
+        """Columns of the rows of the page, in order."""
+        assert self._sort_field is not None
+        self.selection.prepare_sort(self._sort_field)
+        order = f"d.{column} ASC NULLS LAST, d.docid" if ascending else f"d.{column} DESC, d.docid DESC"
+        found = self.selection.rows(", ".join(wanted), f"ORDER BY {order} LIMIT ? OFFSET ?", (limit, offset))
+        return found.fetchall()
+
+    # A page that the rows alone tell, which is what lists of documents mostly ask for
+
+    def _quick_page(self, offset: int, limit: int) -> Any:
+        """The reply, made with a look only at documents whose rows do not tell; None where that cannot be done."""
+        field = self._sort_field
+        column = None if field is None else sort_column(field)
+        columns = None if field is None or column is None else self._quick_columns(field)
+        if field is None or column is None or columns is None:
+            return None
+        self.selection.combine(column)
+        total = self.selection.count()
+        if offset >= total:
+            return self._shape(total, [])
+        # The field that the hits are sorted by comes first.
+        names = sorted(columns, key=lambda name: name != field.name)
+        wanted = ("d.key", *(columns[name] for name in names))
+        keys, *values = zip(*self._page(column, self._arrangement.keys[0][1], wanted, offset, limit), strict=True)
+        if self._request.no_content:
+            return self._quick_reply(total, keys, None)
+        doubtful: set[int] = set()
+        for place, held in enumerate(values):
+            if not _MAY_BE_BOOLEAN.isdisjoint(held):
+                doubtful.update(at for at, value in enumerate(held) if value in _MAY_BE_BOOLEAN)
+            # Numbers that are not whole are left, in columns of numbers only.
+            if columns[names[place]].startswith("iif") and float in map(type, held):
+                values[place] = tuple(map(to_reply, held))
+        if self._request.returns is None:
+            names.append(b"$")
+            values.append(tuple(map(self._documents.json_text, keys)))
+            doubtful.update(at for at, text in enumerate(values[-1]) if text is None)
+        found: list[Any] = _row_maker(len(names))(*names, *values)
+        for at in doubtful:
+            ((_, _, row),) = self._results([(0, keys[at], 0.0)])
+            found[at] = None if row is None else {name: to_reply(value) for name, value in row.items()}
+        return self._quick_reply(total, keys, found)
+
+    def _quick_reply(self, total: int, keys: Sequence[bytes], found: list[Any] | None) -> Any:
+        if self._protocol >= 3:
+            if found is None:
+                return self._reply_map(total, [{b"id": key, b"values": []} for key in keys])
+            hits = zip(keys, found, strict=True)
+            return self._reply_map(total, [{b"id": key, b"extra_attributes": row, b"values": []} for key, row in hits])
+        if found is None:
+            return [total, *keys]
+        reply: list[Any] = [total]
+        for key, row in zip(keys, found, strict=True):
+            reply += (key, None if row is None else [part for pair in row.items() for part in pair])
+        return reply
+
+    def _quick_columns(self, sorted_by: FieldSpec) -> dict[bytes, str] | None:
+        """The SQL for each field that is asked for, if that is all that the reply shows of the documents' insides."""
         request = self._request
-        if request.no_content or request.returns is None or request.dialect > 2:
+        if request.with_sort_keys or request.with_scores or request.with_payloads or request.raw_ids:
+            return None
+        if request.no_content:
             return {}
-        if request.markup.highlight or request.markup.summarize or request.with_sort_keys:
-            return {}
+        if request.dialect > 2 or request.markup.highlight or request.markup.summarize:
+            return None
+        if request.returns is not None:
+            wanted = request.returns
+        elif self._spec.kind == "json":
+            wanted = [(sorted_by.name, sorted_by.name)]
+        else:
+            return None
         columns: dict[bytes, str] = {}
-        for name, path in request.returns:
+        for name, path in wanted:
             if path == b"__key":
                 columns[name] = "d.key"
                 continue
             field = self._spec.field(path)
             column = None if field is None else exact_column(self._spec, field)
-            if column is None:
-                return {}
+            if field is None or column is None:
+                return None
             columns[name] = f"d.{column}"
+            if field.type is FieldType.NUMERIC:
+                # Whole numbers leave SQL as the digits that a reply has.
+                whole = f"CAST(d.{column} AS INTEGER)"
+                columns[name] = f"iif(d.{column} = {whole}, CAST({whole} AS BLOB), d.{column})"
         return columns
 
     def _sorted_by_loading(self, field: FieldSpec, ascending: bool) -> list[Hit]:
@@ -246,18 +316,21 @@ class Search:
         marks = None
         if request.markup.highlight or request.markup.summarize:
             marks = Marker(self._spec, self.selection, request)
+        # A whole JSON document is its text, which nobody needs to parse.
+        whole = puts is None and sort_put is None and not request.no_content
+        text_alone = whole and self._spec.kind == "json" and request.dialect < 3
         results: list[tuple[Hit, Any, dict[bytes, Value] | None]] = []
         for hit in hits:
             key = hit[1]
             if request.no_content and sort_put is None:
                 results.append((hit, None, {}))
                 continue
-            quick = self._quick.get(hit[0])
-            if quick is not None and not any(value in _MAY_BE_BOOLEAN for value in quick.values()):
-                results.append((hit, None, self._ordered(quick)))
+            row: dict[bytes, Value] = {}
+            if text_alone:
+                text = self._documents.json_text(key)
+                results.append((hit, None, None if text is None else {b"$": text}))
                 continue
             document = reader.document(key)
-            row: dict[bytes, Value] = {}
             if document is None:
                 results.append((hit, None, None))
                 continue
@@ -300,13 +373,7 @@ class Search:
 
     def _shape(self, total: int, results: list[tuple[Hit, Any, dict[bytes, Value] | None]]) -> Any:
         if self._protocol >= 3:
-            return {
-                b"attributes": [],
-                b"format": b"EXPAND" if self._request.expand else b"STRING",
-                b"results": [self._map(*result) for result in results],
-                b"total_results": total,
-                b"warning": [],
-            }
+            return self._reply_map(total, [self._map(*result) for result in results])
         reply: list[Any] = [total]
         request = self._request
         for hit, sort_value, row in results:
@@ -323,6 +390,15 @@ class Search:
             if not request.no_content:
                 reply.append(None if row is None else [x for name in row for x in (name, to_reply(row[name]))])
         return reply
+
+    def _reply_map(self, total: int, results: list[dict[bytes, Any]]) -> dict[bytes, Any]:
+        return {
+            b"attributes": [],
+            b"format": b"EXPAND" if self._request.expand else b"STRING",
+            b"results": results,
+            b"total_results": total,
+            b"warning": [],
+        }
 
     def _map(self, hit: Hit, sort_value: Value, row: dict[bytes, Value] | None) -> dict[bytes, Any]:
         request = self._request
@@ -347,6 +423,18 @@ class Search:
         if value is None or type(value) is list:
             return None
         return b"#" + format_sort_key(value) if type(value) is float else b"$" + value
+
+
+@functools.lru_cache(maxsize=64)
+def _row_maker(width: int) -> Callable[..., list[Any]]:
+    """A function from `width` names and as many columns to one dictionary per row.
+
+    Python makes dictionaries whose names stand in the code in a third of the time that others take.
+    """
+    names, columns, values = ([f"{letter}{place}" for place in range(width)] for letter in "ncv")
+    pairs = ", ".join(map("{}: {}".format, names, values))
+    each = f"{values[0]} in {columns[0]}" if width == 1 else f"{', '.join(values)} in zip({', '.join(columns)})"
+    return eval(f"lambda {', '.join(names + columns)}: [{{{pairs}}} for {each}]")  # type: ignore[no-any-return]
 
 
 def expanded(value: Value) -> Any:

@@ -12,7 +12,7 @@ from relay_models.embedded.search.nodes import ALL_FIELDS, Ids, Node, Numeric, P
 from relay_models.embedded.search.planner import ALL, NOTHING, Planner
 from relay_models.embedded.search.query import read_query
 from relay_models.embedded.search.request import Request
-from relay_models.embedded.search.schema import FieldType, IndexSpec
+from relay_models.embedded.search.schema import FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.settings import Settings
 from relay_models.embedded.search.tables import Tables
 
@@ -29,10 +29,20 @@ class Selection:
         self.connection = connection
         self.spec = spec
         self.tables = Tables(spec.number)
-        self._from = f"{self.tables.docs} d"
+        self._from = self._counted = f"{self.tables.docs} d"
+        self._unprepared: list[FieldSpec] = []
+        self._combined = False
         self.node = self._tree(request)
         fields = ALL_FIELDS if request.in_fields is None else self._mask(request.in_fields)
-        self.planner = Planner(connection, spec, settings, fields=fields, slop=request.slop, in_order=request.in_order)
+        self.planner = Planner(
+            connection,
+            spec,
+            settings,
+            fields=fields,
+            slop=request.slop,
+            in_order=request.in_order,
+            later=self._unprepared,
+        )
         self.condition = self.planner.condition(self.node)
         self.arguments = self.planner.arguments
 
@@ -96,10 +106,30 @@ class Selection:
             return
         if tag.field.many or any(field.many or field.noindex for field in numbers) or tag.field.noindex:
             return
-        columns = [f"v{tag.field.number}", sort, *sorted({f"v{field.number}" for field in numbers})]
-        name = self.tables.combine(self.connection, self.spec, list(dict.fromkeys(columns)))
-        if name is not None:
-            self._from = f"{self.tables.docs} d INDEXED BY {name}"
+        by_tag = f"v{tag.field.number}"
+        ranges = dict.fromkeys(f"v{field.number}" for field in numbers)
+        beside = [column for column in ranges if column != sort]
+        # The document's number before the columns of the other ranges: rows come out in their final order then.
+        name = self.tables.combine(self.connection, self.spec, [by_tag, sort, *(["docid", *beside] if beside else [])])
+        if name is None:
+            return
+        self._from = self._counted = f"{self.tables.docs} d INDEXED BY {name}"
+        self._combined = True
+        if ranges and sort not in ranges:
+            # Counting goes through all that the tag has in this one, and through what a range holds in another.
+            name = self.tables.combine(self.connection, self.spec, [by_tag, *ranges])
+            if name is not None:
+                self._counted = f"{self.tables.docs} d INDEXED BY {name}"
+
+    def _prepare(self) -> None:
+        """Make what the condition needs. Where one SQL index serves all of it, that is nothing."""
+        while self._unprepared and not self._combined:
+            self.tables.prepare(self.connection, self.spec, self._unprepared.pop())
+
+    def prepare_sort(self, field: FieldSpec) -> None:
+        """Make what sorting by `field` needs."""
+        if not self._combined:
+            self.tables.prepare_sort(self.connection, self.spec, field)
 
     @property
     def empty(self) -> bool:
@@ -108,8 +138,9 @@ class Selection:
     def count(self) -> int:
         if self.empty:
             return 0
+        self._prepare()
         where = "" if self.condition == ALL else f" WHERE {self.condition}"
-        row = self.connection.execute(f"SELECT count(*) FROM {self._from}{where}", self.arguments).fetchone()
+        row = self.connection.execute(f"SELECT count(*) FROM {self._counted}{where}", self.arguments).fetchone()
         number: int = row[0]
         return number
 
@@ -125,6 +156,7 @@ class Selection:
 
     def rows(self, columns: str, tail: str = "", extra: tuple[Any, ...] = ()) -> sqlite3.Cursor:
         """The columns of the rows found; `tail` orders and limits them."""
+        self._prepare()
         where = "" if self.condition == ALL else f" WHERE {self.condition}"
         sql = f"SELECT {columns} FROM {self._from}{where} {tail}"
         return self.connection.execute(sql, (*self.arguments, *extra))

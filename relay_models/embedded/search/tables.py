@@ -12,12 +12,18 @@ then on: writing pays for what is asked for, not for all that could be.
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from array import array
 from collections.abc import Iterable
 
 from relay_models.embedded.search.schema import FieldSpec, FieldType, IndexSpec
 
-__all__ = ["Tables", "exact_column", "packed_column", "sort_column", "unpack", "value_column"]
+__all__ = ["Tables", "exact_column", "key_hash", "packed_column", "sort_column", "unpack", "value_column"]
+
+
+def key_hash(key: bytes) -> int:
+    """The number by which a document's row is found. A few documents may share one."""
+    return zlib.crc32(key)
 
 
 def value_column(field: FieldSpec) -> str | None:
@@ -58,7 +64,7 @@ def unpack(field: FieldSpec, packed: bytes) -> list[bytes] | list[float]:
     return packed.split(b"\0")
 
 
-MAXIMUM_COMBINATIONS = 4
+MAXIMUM_COMBINATIONS = 6
 """So many SQL indexes over several columns are kept at most, since each makes writing dearer."""
 
 
@@ -80,8 +86,10 @@ class Tables:
     def create(self, connection: sqlite3.Connection, spec: IndexSpec) -> None:
         statements = [
             # `many` says in which side tables the document has rows (1 tags, 2 numbers, 4 words, 8 missing).
-            f"CREATE TABLE {self.docs} (docid INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE,"
+            # By a hash of the key, as an index of the keys themselves would be many times as large to keep in step.
+            f"CREATE TABLE {self.docs} (docid INTEGER PRIMARY KEY, hash INTEGER NOT NULL, key BLOB NOT NULL,"
             " many INTEGER NOT NULL, length INTEGER NOT NULL, top INTEGER NOT NULL, score REAL NOT NULL)",
+            f"CREATE INDEX {self.docs}_hash ON {self.docs} (hash)",
             f"CREATE TABLE {self.tags} (field INTEGER, tag BLOB, docid INTEGER, PRIMARY KEY (field, tag, docid))"
             " WITHOUT ROWID",
             f"CREATE INDEX {self.tags}_docid ON {self.tags} (docid)",

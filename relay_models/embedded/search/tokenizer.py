@@ -111,7 +111,8 @@ def tokens(text: bytes, stop_words: frozenset[bytes]) -> Iterator[Word]:
 
 @functools.lru_cache(maxsize=32)
 def _stemmer(language: str) -> Any:
-    return snowballstemmer.stemmer(language)
+    make: Any = snowballstemmer.stemmer  # without types in version 2
+    return make(language)
 
 
 @functools.lru_cache(maxsize=65536)
