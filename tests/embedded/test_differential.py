@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -51,6 +52,13 @@ class Both:
         self.kind = kind
         self.name = f"test-{uuid.uuid4().hex[:12]}"
         self.run(generate.create(self.name, kind, f"{self.name}:"))
+        # The real server looks for documents that are there in the background; it would read in some of ours twice.
+        while self.describe()[b"indexing"]:
+            time.sleep(0.01)
+
+    def describe(self) -> dict[bytes, Any]:
+        reply = self.real.execute_command("FT.INFO", self.name, NEVER_DECODE=True)
+        return dict(zip(reply[::2], reply[1::2], strict=True))
 
     def run(self, command: list[str]) -> tuple[Any, Any]:
         return self.answer(self.real, command), self.answer(self.engine, command)

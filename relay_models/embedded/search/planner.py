@@ -514,6 +514,9 @@ class Planner:
 
     def _tag_test(self, field: FieldSpec, child: Prefix | Pattern, column: str) -> tuple[str, list[object]]:
         if isinstance(child, Pattern):
+            # A pattern of nothing, which only a parameter gives, does not even find the empty tag.
+            if not child.text:
+                return NOTHING, []
             return f"ft_fits({column}, ?)", [_without_escapes(self._tag_text(field, child.text))]
         text = self._tag_text(field, child.text)
         if len(text) < self.settings.numbers["MINPREFIX"]:
