@@ -65,7 +65,8 @@ class Benchmark:
         self.count, self.rounds = count, rounds
         self.prefix = f"bench-{uuid4().hex[:8]}:"
         self.server = None if url else EmbeddedServer(path)
-        self.raw: Any = redis.Redis.from_url(url, protocol=3) if url else self.server.client()  # type: ignore[union-attr]
+        options: dict[str, Any] = {"protocol": 3}
+        self.raw: Any = self.server.client() if self.server else redis.Redis.from_url(url or "", **options)
         self.index = Keys(self.prefix).alias("run")
         self.ways = Ways()
         self.streams: list[Stream] = []
@@ -122,18 +123,18 @@ class Benchmark:
     def counting_up(self) -> None:
         """Numbers per agent."""
         send, count_up = self.raw.execute_command, self.store.aggregate_runs
-        group = ["FT.AGGREGATE", self.index, "*", "GROUPBY", 1, "@agent_id", "REDUCE", "COUNT", 0]
-        tail = ["TIMEOUT", 0, "DIALECT", 2]
-        sums = ["REDUCE", "AVG", 1, "@duration", "REDUCE", "SUM", 1, "@total_tokens"]
-        quantile = ["REDUCE", "QUANTILE", 2, "@duration", "0.95"]
-        hourly = ["FT.AGGREGATE", self.index, "*", "APPLY", "floor(@started_at/86400000000)", "AS", "day"]
-        hourly += ["GROUPBY", 1, "@day", "REDUCE", "COUNT", 0, "LIMIT", 0, 1_000_000]
+        group: list[Any] = ["FT.AGGREGATE", self.index, "*", "GROUPBY", 1, "@agent_id", "REDUCE", "COUNT", 0]
+        tail: list[Any] = ["TIMEOUT", 0, "DIALECT", 2]
+        sums: list[Any] = ["REDUCE", "AVG", 1, "@duration", "REDUCE", "SUM", 1, "@total_tokens"]
+        quantile: list[Any] = ["REDUCE", "QUANTILE", 2, "@duration", "0.95"]
+        daily: list[Any] = ["FT.AGGREGATE", self.index, "*", "APPLY", "floor(@started_at/86400000000)", "AS", "day"]
+        daily += ["GROUPBY", 1, "@day", "REDUCE", "COUNT", 0, "LIMIT", 0, 1_000_000]
         self.note("FT.AGGREGATE, sums", lambda: send(*group, *sums, *tail))
         self.note(
             "aggregate_runs, sums",
             lambda: count_up(by="agent_id", metrics=["count", "avg(duration)", "sum(total_tokens)"]),
         )
-        self.note("FT.AGGREGATE, by day", lambda: send(*hourly, *tail))
+        self.note("FT.AGGREGATE, by day", lambda: send(*daily, *tail))
         self.note("aggregate_runs, by day", lambda: count_up(every="1d"))
         self.note("FT.AGGREGATE, quantile (an estimate)", lambda: send(*group, *quantile, *tail))
         self.note("aggregate_runs, p95 (exact)", lambda: count_up(by="agent_id", metrics=["count", "p95(duration)"]))
@@ -153,13 +154,14 @@ class Benchmark:
         """All runs, by columns and with their records."""
         tenth = Run.started_at < (BEGIN + timedelta(minutes=self.count // 10)).replace(tzinfo=UTC)
         stream = self.store.stream_runs
-        for name, work in (
+        streams: list[tuple[str, Callable[[], int]]] = [
             ("stream_runs, columns", lambda: sum(1 for _ in stream(columns=True))),
             ("stream_runs, columns, by duration", lambda: sum(1 for _ in stream(order_by="-duration", columns=True))),
             ("Parquet of a tenth", lambda: write_parquet(stream(tenth, columns=True), folder / "tenth.parquet")),
             ("Parquet, a row per run", lambda: write_parquet(stream(columns=True), folder / "runs.parquet")),
             ("stream_runs, records read", lambda: sum(run.record is not None for run in stream())),
-        ):
+        ]
+        for name, work in streams:
             with Memory() as memory:
                 began = time.perf_counter()
                 count = work()

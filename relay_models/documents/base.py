@@ -73,7 +73,9 @@ def document(kind: str) -> Callable[[DocumentType], DocumentType]:
             setattr(cls, name, made)
         cls.kind = kind
         cls._columns = columns
-        cls._readers = [(name, _READ[made.kind]) for name, made in columns.items()]
+        cls._blank = {"pk": None, **dict.fromkeys(columns), "record_json": None}
+        cls._readers = [(name, _READ[made.kind]) for name, made in columns.items() if made.kind in _READ]
+        cls._lists = [name for name, made in columns.items() if made.kind is Kind.TAGS]
         cls.row_columns = tuple(
             name for name, made in columns.items() if made.kind is not Kind.WORDS and name not in STORE_TIMES
         )
@@ -100,7 +102,9 @@ class Document(JsonModel, abc.ABC):
     _columns: ClassVar[dict[str, Column[Any]]] = {}
     row_columns: ClassVar[tuple[str, ...]] = ()
     """Names of the columns whose values ``row`` holds as a JSON array, in this order: all that come from the record."""
+    _blank: ClassVar[dict[str, Any]] = {}
     _readers: ClassVar[list[tuple[str, Callable[[Any], Any]]]] = []
+    _lists: ClassVar[list[str]] = []
     _record: Any = PrivateAttr(None)
 
     if not TYPE_CHECKING:
@@ -118,16 +122,20 @@ class Document(JsonModel, abc.ABC):
     @classmethod
     def from_stored(cls, values: Mapping[str, Any], text: str | None = None) -> Self:
         """An object from column values as `stored_values` gives them, and the record's JSON text; not validated."""
-        data: dict[str, Any] = {"pk": None}
-        find = values.get
+        data = {**cls._blank, **values}
         for name, read in cls._readers:
-            data[name] = read(find(name))
+            value = data[name]
+            if value is not None:
+                data[name] = read(value)
+        for name in cls._lists:
+            if data[name] is None:
+                data[name] = []
         data["pk"] = cls._pk(data)
         data["record_json"] = text
         made = cls.__new__(cls)
         write = object.__setattr__
         write(made, "__dict__", data)
-        write(made, "__pydantic_fields_set__", set(data))
+        write(made, "__pydantic_fields_set__", set(cls._blank))
         write(made, "__pydantic_extra__", None)
         write(made, "__pydantic_private__", {"_record": None})
         return made
@@ -252,14 +260,11 @@ class Document(JsonModel, abc.ABC):
         return str(self.pk) < str(other.pk)
 
 
+# What is not read as it is stored.
 _READ: dict[Kind, Callable[[Any], Any]] = {
-    Kind.TAG: lambda value: value,
-    Kind.TAGS: lambda value: value or [],
-    Kind.COUNT: lambda value: value,
-    Kind.NUMBER: lambda value: None if value is None else float(value),
-    Kind.TIME: lambda value: None if value is None else datetime_of(value),
-    Kind.DURATION: lambda value: None if value is None else timedelta(microseconds=value),
-    Kind.WORDS: lambda value: None,
+    Kind.NUMBER: float,
+    Kind.TIME: datetime_of,
+    Kind.DURATION: lambda value: timedelta(0, 0, value),
 }
 _STORED: dict[Kind, Callable[[Any], Any]] = {
     Kind.TAG: lambda value: value,

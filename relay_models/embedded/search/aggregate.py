@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
+import json
 import sqlite3
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -68,9 +70,11 @@ class Pipeline:
         self._loads_everything = False
         # The keys of a SORTBY that SQL carries out, so that only the documents of the first rows are read.
         self._first: list[tuple[FieldSpec, bool]] = []
+        # How many rows a cursor's order has; they are read when they are asked for. None: no such order.
+        self._most: int | None = None
         self._applied: set[bytes] = set()
         self._arranged = False
-        self._later: list[Callable[[Iterator[Row]], Iterator[Row]]] = []
+        self._later: list[Callable[[Iterator[Any]], Iterator[Any]]] = []
         if request.add_scores:
             self._order[b"__score"] = None
             self._known.add(b"__score")
@@ -196,7 +200,9 @@ class Pipeline:
                     raise SearchError(f"Property `{display(name)}` not loaded nor in schema")
             most = step.offset + step.limit if step.offset + step.limit else DEFAULT_LIMIT
             fields = self._sort_fields(step.keys)
-            if fields:
+            if fields and self.request.cursor is not None and not self._applied and not self.request.count_only:
+                self._first, self._most = fields, most
+            elif fields:
                 # APPLY and FILTER look at one row at a time, so they may as well see the rows in order.
                 self._first = fields
                 self._later.append(functools.partial(_first_rows, most))
@@ -225,8 +231,10 @@ class Pipeline:
 
     # Running it
 
-    def _run(self) -> Iterator[Row]:
-        rows = self._ordered_read() if self._first else self._documents_read()
+    def _run(self) -> Iterator[Row | None]:
+        if self._most is not None:
+            return self._noted_read(self._most)
+        rows: Iterator[Any] = self._ordered_read() if self._first else self._documents_read()
         for later in self._later:
             rows = later(rows)
         return rows
@@ -253,10 +261,37 @@ class Pipeline:
                 return
             last = chunk[-1][0]
 
-    def _ordered_read(self) -> Iterator[Row]:
-        """The rows in the order of the keys, read as far as they are asked for."""
+    def _noted_read(self, most: int) -> Iterator[Row | None]:
+        """The first rows in the order of the keys as it is now, of which only the numbers are held.
+
+        Each is read when it is asked for: None where it was replaced or went since. Where there is a FILTER the rows
+        go through it then, so all are noted.
+        """
         if self._selection.empty:
             return
+        tail = f"{self._prepare_order()} LIMIT {-1 if self._later else most}"
+        noted = array("q", (docid for (docid,) in self._selection.rows("d.docid", tail)))
+        given = 0
+        found: dict[int, tuple[bytes, Row]] = {}
+        end, changes = 0, -1
+        for place, docid in enumerate(noted):
+            if place == end or changes != self._connection.total_changes:
+                end, changes = place + _CHUNK, self._connection.total_changes
+                found = {number: (key, row) for number, key, row in self._numbered(noted[place:end].tolist())}
+            key, row = found.get(docid, (b"", None))
+            if row is not None and not self._complete(key, row):
+                row = None
+            rows: Iterator[Row | None] = iter((row,))
+            for later in self._later if row is not None else ():
+                rows = later(rows)
+            for passed in rows:
+                yield passed
+                given += 1
+                if given == most:
+                    return
+
+    def _prepare_order(self) -> str:
+        """Make what sorting needs, note the total, and give the ORDER BY."""
         column = sort_column(self._first[0][0])
         assert column is not None
         self._selection.combine(column)
@@ -264,7 +299,13 @@ class Pipeline:
         self._selection.tables.prepare_sort(self._connection, self._spec, self._first[0][0])
         order = [f"d.{sort_column(field)} {'ASC NULLS LAST' if up else 'DESC'}" for field, up in self._first]
         order.append("d.docid" if self._first[-1][1] else "d.docid DESC")
-        tail = f"ORDER BY {', '.join(order)} LIMIT ? OFFSET ?"
+        return f"ORDER BY {', '.join(order)}"
+
+    def _ordered_read(self) -> Iterator[Row]:
+        """The rows in the order of the keys, read as far as they are asked for."""
+        if self._selection.empty:
+            return
+        tail = f"{self._prepare_order()} LIMIT ? OFFSET ?"
         size, offset = 100, 0
         while True:
             chunk = self._chunk(tail, size, offset)
@@ -280,9 +321,19 @@ class Pipeline:
 
     def _chunk(self, tail: str, *arguments: int) -> list[tuple[int, bytes, Row]]:
         """Number, key and columns of rows, all read at once so that no statement stays open."""
+        return self._read(self._selection.rows(self._selected(), tail, arguments))
+
+    def _numbered(self, numbers: list[int]) -> list[tuple[int, bytes, Row]]:
+        """The same of the documents that have these numbers."""
+        table = self._selection.tables.docs
+        sql = f"SELECT {self._selected()} FROM {table} d WHERE d.docid IN (SELECT value FROM json_each(?))"
+        return self._read(self._connection.execute(sql, (json.dumps(numbers),)))
+
+    def _selected(self) -> str:
+        return "d.docid, d.key" + "".join(f", d.{column}" for column in self._columns.values())
+
+    def _read(self, found: sqlite3.Cursor) -> list[tuple[int, bytes, Row]]:
         names = list(self._columns)
-        columns = "".join(f", d.{column}" for column in self._columns.values())
-        found = self._selection.rows(f"d.docid, d.key{columns}", tail, arguments)
         return [
             (docid, key, {name: value for name, value in zip(names, values, strict=True) if value is not None})
             for docid, key, *values in found
@@ -431,12 +482,13 @@ def _counted(rows: Iterator[Row]) -> Iterator[Row]:
 
 def shape(pipeline: Pipeline, count: int | None, protocol: int) -> tuple[Any, bool]:
     """The reply with the next `count` rows (None: all), and whether there may be more."""
-    rows: list[Row] = []
+    rows: list[Row | None] = []
     total: int | None = None
     more = True
     while count is None or len(rows) < count:
-        row = next(pipeline.rows, None)
-        if row is None:
+        try:
+            row = next(pipeline.rows)
+        except StopIteration:
             more = False
             break
         if total is None:
@@ -446,8 +498,13 @@ def shape(pipeline: Pipeline, count: int | None, protocol: int) -> tuple[Any, bo
         total = pipeline.total
     if protocol >= 3:
         total = pipeline.total
-        results = [
-            {b"extra_attributes": {name: to_reply(value) for name, value in pipeline.fields(row)}, b"values": []}
+        results: list[Any] = [
+            {
+                b"extra_attributes": None
+                if row is None
+                else {name: to_reply(value) for name, value in pipeline.fields(row)},
+                b"values": [],
+            }
             for row in rows
         ]
         reply: Any = {
@@ -458,6 +515,12 @@ def shape(pipeline: Pipeline, count: int | None, protocol: int) -> tuple[Any, bo
             b"warning": [],
         }
     else:
-        reply = [total, *([x for pair in pipeline.fields(row) for x in (pair[0], to_reply(pair[1]))] for row in rows)]
+        reply = [
+            total,
+            *(
+                None if row is None else [x for pair in pipeline.fields(row) for x in (pair[0], to_reply(pair[1]))]
+                for row in rows
+            ),
+        ]
     pipeline.total = 0
     return reply, more

@@ -216,7 +216,7 @@ class SearchEngine:
         for field in new:
             check_path(spec, field)
         Tables(spec.number).add_columns(self._connection, new)
-        index.indexer = Indexer(self._connection, spec)
+        index.indexer = Indexer(self._connection, spec, index.indexer.last)
         spec.filling = not skip
         self._save(index)
         return OK
@@ -290,7 +290,7 @@ class SearchEngine:
         index = self.find(name)
         if index is None:
             raise SearchError(f"{display(name)}: no such index")
-        return describe(self._connection, index.spec, self.cursors, protocol)
+        return describe(self._connection, index.spec, index.indexer.last, self.cursors, protocol)
 
     def _aggregate(self, arguments: Arguments, protocol: int) -> Any:
         index = self.index(arguments.take())

@@ -51,9 +51,9 @@ Write = Callable[[Any, _Row], None]
 
 
 class Indexer:
-    """Writes one index's rows. Made anew when the schema changes."""
+    """Writes one index's rows. Made anew when the schema changes, after the number `last` of a document."""
 
-    def __init__(self, connection: sqlite3.Connection, spec: IndexSpec) -> None:
+    def __init__(self, connection: sqlite3.Connection, spec: IndexSpec, last: int = 0) -> None:
         self._connection = connection
         self._spec = spec
         self._tables = tables = Tables(spec.number)
@@ -68,9 +68,13 @@ class Indexer:
         self._places = {name: place for place, name in enumerate(names)}
         self._width = len(names)
         self._writes = [self._write(field) for field in spec.fields]
-        columns = ["key", "many", "length", "top", "score", *names]
+        columns = ["docid", "key", "many", "length", "top", "score", *names]
         marks = ", ".join("?" * len(columns))
         self._find = f"SELECT docid, many FROM {tables.docs} WHERE key = ?"
+        # No number is given twice: a cursor knows by it whether what it found is still there.
+        found = connection.execute(f"SELECT max(docid) FROM {tables.docs}").fetchone()[0]
+        self.last: int = max(last, found or 0)
+        """The greatest number of a document so far."""
         self._insert = f"INSERT INTO {tables.docs} ({', '.join(columns)}) VALUES ({marks})"
         self._delete = f"DELETE FROM {tables.docs} WHERE docid = ?"
         self._side = (
@@ -117,9 +121,9 @@ class Indexer:
             | (MISSING if row.missing else 0)
         )
         top = max((word[1] for word in row.words.values()), default=0) if row.words else 0
-        docid = self._connection.execute(self._insert, (key, many, row.length, top, score, *row.columns)).lastrowid
+        self.last = docid = self.last + 1
+        self._connection.execute(self._insert, (docid, key, many, row.length, top, score, *row.columns))
         if many:
-            assert docid is not None
             self._put_side(docid, row)
 
     def _put_side(self, docid: int, row: _Row) -> None:
