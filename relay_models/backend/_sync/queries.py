@@ -17,8 +17,8 @@ from relay_models.backend._reports import AgentSummary
 from relay_models.documents import ARTIFACT_KINDS, DOCUMENTS, Document, Run
 from relay_models.errors import ConnectionFailedError, CorruptDocumentError, CorruptDocumentsError, QueryError
 from relay_models.query.aggregate import AggregateRow, Aggregation, aggregate_steps
-from relay_models.query.filters import as_expression
 from relay_models.query.expression import Expression
+from relay_models.query.filters import as_expression
 from relay_models.query.find import RunQuery
 from relay_models.query.listing import count_steps
 from relay_models.query.replies import check_complete

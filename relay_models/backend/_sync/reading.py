@@ -11,6 +11,7 @@ from typing import Any
 
 from relay_models.backend._sync.index import Indexes
 from relay_models.backend._sync.link import Command, Link
+from relay_models.backend._collector import collector_paused
 from relay_models.errors import ConnectionFailedError, RelayModelsError
 from relay_models.query.scan import Scan
 from relay_models.query.steps import Answer
@@ -58,7 +59,7 @@ class Reading:
             self._answer = None
             self._size = min(self._size * 5, self._largest)
             ahead = scan.reading_on(self._size)
-            rows = scan.rows(self._left) if ahead is None else self._read_both(ahead)
+            rows = self._rows() if ahead is None else self._read_both(ahead)
             if self._left is not None:
                 self._left -= len(rows)
             if rows:
@@ -83,11 +84,11 @@ class Reading:
         try:
             connection = self._link.begin(ahead)
         except ConnectionFailedError:
-            rows = self.scan.rows(self._left)
+            rows = self._rows()
             self.scan.lose()
             return rows
         try:
-            rows = self.scan.rows(self._left)
+            rows = self._rows()
         except BaseException:
             self._link.discard(connection)
             raise
@@ -103,6 +104,10 @@ class Reading:
             if self.scan.reading_on(0) is not None:
                 self._answer = _answer(reply, began)
         return rows
+
+    def _rows(self) -> list[Any]:
+        with collector_paused():
+            return self.scan.rows(self._left)
 
     def _refused_cursor(self, error: RelayModelsError) -> bool:
         """Whether a server has too many cursors already: then each page is put in order by itself."""
