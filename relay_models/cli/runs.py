@@ -14,15 +14,12 @@ from .session import Session, command
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from relay_models.errors import CorruptDocumentError
     from relay_models.records import RunRecord
 
     from .output import Output
 
 __all__ = ["each_run", "register", "show_runs"]
-
-# Rows that are fetched at once. A page costs the server a look at all rows behind it, so large ones are quicker, and
-# each is held in memory: some kilobytes a row with its record, one without.
-PAGE, PAGE_WITH_RECORDS = 5_000, 2_000
 
 Where = Annotated[
     str | None,
@@ -248,11 +245,15 @@ def _watch(group: typer.Typer) -> None:
         interval: Annotated[float, typer.Option(min=0.05, help="Seconds between two looks.")] = 1.0,
         count: Annotated[int, typer.Option("--count", "-n", min=0, help="Leave after so many runs; 0 for never.")] = 0,
         since_start: Annotated[bool, typer.Option("--all", help="Begin with the runs that are there already.")] = False,
+        new: Annotated[bool, typer.Option("--new", help="Not those that are stored again, with changes.")] = False,
     ) -> None:
-        """Show new runs as they are stored, until interrupted."""
+        """Show new and changed runs as they are stored, until interrupted."""
         from .watch import watch_runs
 
-        watch_runs(session, make_filter(where, agent), column_names(columns), interval, count, since_start)
+        watch_runs(
+            session, make_filter(where, agent), column_names(columns), interval=interval, count=count,
+            from_start=since_start, changes=not new,
+        )  # fmt: skip
 
 
 def split_names(text: str | None) -> list[str] | None:
@@ -313,27 +314,16 @@ def each_run(session: Session, filter: Any, order: str, limit: int | None, *, bo
 
     Documents that cannot be read are named on standard error, and make the command end with "done in part".
     """
-    backend = session.backend
-    after = None
-    left = limit
-    most = PAGE_WITH_RECORDS if bodies else PAGE
-    while left is None or left > 0:
-        size = most if left is None else min(most, left)
-        page = backend.find_runs(filter, order_by=order, limit=size, after=after, columns=not bodies, on_corrupt="skip")
-        for error in page.corrupt:
-            session.unreadable += 1
-            session.out.complain(str(error))
-        after = page.next
-        if left is not None:
-            left -= len(page)
-        page.rows.reverse()
-        while page.rows:
-            # Taken out, so that a record that was parsed is not kept until the end of the page.
-            run = page.rows.pop()
-            if not bodies or _readable(session, run):
-                yield run
-        if after is None:
-            return
+    from relay_models.query.filters import as_expression
+    from relay_models.query.find import RunQuery
+
+    query = RunQuery(as_expression(filter), order, limit)
+    corrupt: list[CorruptDocumentError] = []
+    for run in session.backend.stream_runs(query, columns=not bodies, on_corrupt="skip", corrupt=corrupt):
+        session.complain_of(corrupt)
+        if not bodies or _readable(session, run):
+            yield run
+    session.complain_of(corrupt)
 
 
 def _readable(session: Session, run: Any) -> bool:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Literal, TypeVar
 
 from relay_models.backend._async.reading import Reading
 from relay_models.backend._async.runs import Runs
+from relay_models.backend._io_async import sleep
 from relay_models.backend._listing import agents_command
 from relay_models.backend._replies import decode_agents
 from relay_models.backend._reports import AgentSummary
 from relay_models.documents import ARTIFACT_KINDS, DOCUMENTS, Document, Run
-from relay_models.errors import ConnectionFailedError, CorruptDocumentError, CorruptDocumentsError, QueryError
+from relay_models.errors import (
+    ConnectionFailedError,
+    CorruptDocumentError,
+    CorruptDocumentsError,
+    InvalidConfigurationError,
+    QueryError,
+)
 from relay_models.query.aggregate import AggregateRow, Aggregation, aggregate_steps
 from relay_models.query.expression import Expression
 from relay_models.query.filters import as_expression
@@ -21,6 +29,8 @@ from relay_models.query.listing import count_steps
 from relay_models.query.replies import check_complete
 from relay_models.query.scan import RunPage, Scan, check_limit, find_steps
 from relay_models.query.steps import Steps
+from relay_models.query.values import microseconds_of
+from relay_models.query.watch import Watch
 from relay_models.records import RunRecord
 
 __all__ = ["Queries"]
@@ -84,7 +94,7 @@ class Queries(Runs):
         on_corrupt: OnCorrupt = "raise",
         corrupt: list[CorruptDocumentError] | None = None,
         page_size: int = 2000,
-    ) -> AsyncIterator[Run]:
+    ) -> AsyncGenerator[Run, None]:
         """All rows that `find_runs` finds, read `page_size` at a time, so that memory is bounded.
 
         Runs that are stored meanwhile are given or not; all others once, also where a connection is lost. No
@@ -114,6 +124,64 @@ class Queries(Runs):
             await reading.close()
         if unreadable and on_corrupt == "raise":
             raise CorruptDocumentsError(unreadable, [])
+
+    def watch_runs(
+        self,
+        filter: Any = None,
+        *,
+        since: datetime | timedelta | None = None,
+        changes: bool = True,
+        columns: bool = False,
+        interval: float = 1.0,
+        corrupt: list[CorruptDocumentError] | None = None,
+    ) -> AsyncGenerator[Run, None]:
+        """Runs as they are stored, for ever, until the loop over them is left; each version of a run once.
+
+        Args:
+            filter: as `find_runs` takes it.
+            since: begin with what was stored from then on (an aware datetime, or a timedelta before now); by default
+                with what is stored once the loop has begun.
+            changes: also give a run again whenever it is replaced; otherwise only when it is first stored.
+            columns: only fetch the columns.
+            interval: seconds between two looks at the store, after one that found nothing.
+            corrupt: gets the documents that cannot be read, each once.
+
+        Several processes may store at once. A run that turns up within a minute of the time of storing that is written
+        in it is found, whatever else turned up before; so late only comes what waited in a batch or for a connection.
+        """
+        if interval < 0:
+            raise InvalidConfigurationError(f"interval is a number of seconds from 0 on, not {interval!r}")
+        now = self._clock.now()
+        try:
+            start = None if since is None else microseconds_of(since)
+        except TypeError:
+            raise QueryError(f"since is an aware datetime or a timedelta, not {since!r}") from None
+        if isinstance(since, timedelta):
+            start = now - microseconds_of(since)
+        watch = Watch(as_expression(filter), Run.updated_at if changes else Run.stored_at, now, start)
+        return self._watch(watch, columns, interval, corrupt)
+
+    async def _watch(
+        self, watch: Watch, columns: bool, interval: float, corrupt: list[CorruptDocumentError] | None
+    ) -> AsyncGenerator[Run, None]:
+        unreadable: set[str] = set()
+        while True:
+            if watch.is_far(self._clock.now()):
+                await self._set_clock()
+            errors: list[CorruptDocumentError] = []
+            recent, found = watch.look(self._clock.now()), False
+            stream = self.stream_runs(recent, order_by=watch.time, columns=columns, on_corrupt="skip", corrupt=errors)
+            async with aclosing(stream) as rows:
+                async for run in rows:
+                    if watch.fresh(run):
+                        found = True
+                        yield run
+            watch.done()
+            if corrupt is not None:
+                corrupt += [error for error in errors if error.key not in unreadable]
+                unreadable.update(error.key for error in errors)
+            if not found:
+                await sleep(interval)
 
     async def count_runs(self, filter: Any = None) -> int:
         """How many runs meet a filter, exactly."""
