@@ -168,7 +168,7 @@ class Scan:
         # Once a row is after the place, all that follow are: where they end is only worked out for the last one.
         passed = not fresh
         broken = False
-        reached: dict[str, Any] | None = None
+        reached: dict[bytes, Any] | None = None
         for row in self._found.rows:
             self._answered += 1
             if row is None:
@@ -179,24 +179,19 @@ class Scan:
                 broken = True
                 break
             try:
-                values = reader.values(row)
+                if not passed:
+                    if place.after(reader.values(row), self.order, reader.ties) is None:
+                        continue
+                    passed = True
+                if len(rows) == room:
+                    self.more = True
+                    break
+                rows.append(reader.document_of(row))
+                reached = row
             except CorruptDocumentError as error:
                 self.corrupt[error.key] = error
                 place, reached = self._after(place, reached), None
                 place = place.after(reader.sorted_by(row, self.order), self.order, reader.ties) or place
-                continue
-            if not passed:
-                if place.after(values, self.order, reader.ties) is None:
-                    continue
-                passed = True
-            if len(rows) == room:
-                self.more = True
-                break
-            reached = values
-            try:
-                rows.append(reader.read(row, values))
-            except CorruptDocumentError as error:
-                self.corrupt[error.key] = error
         self._found = Rows([])
         self._place = self._after(place, reached)
         self._go_on(broken)
@@ -221,10 +216,11 @@ class Scan:
         found, self.corrupt = list(self.corrupt.values()), {}
         return found
 
-    def _after(self, place: Place, reached: dict[str, Any] | None) -> Place:
+    def _after(self, place: Place, row: dict[bytes, Any] | None) -> Place:
         """The place after the last row that was read."""
-        if reached is not None:
-            place = self._last = place.after(reached, self.order, self._reader.ties) or place
+        if row is not None:
+            values = self._reader.values(row)
+            place = self._last = place.after(values, self.order, self._reader.ties) or place
         return place
 
     def _go_on(self, broken: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from relay_models.backend._async.reading import Reading
 from relay_models.backend._async.runs import Runs
+from relay_models.backend._collector import collector_paused
 from relay_models.backend._io_async import sleep
 from relay_models.backend._listing import agents_command
 from relay_models.backend._replies import decode_agents
@@ -393,7 +394,8 @@ class Queries(Runs):
                         if not reading_on or attempt == self._link.retries:
                             raise
                         break
-                    command = steps.send(answer)
+                    with collector_paused():
+                        command = steps.send(answer)
             except StopIteration as end:
                 result: T = end.value
                 return result

@@ -94,7 +94,7 @@ class Reading:
         except ConnectionFailedError:
             self.scan.lose()
         except RelayModelsError as error:
-            if "ursor" not in str(error):
+            if "cursor" not in str(error).lower():
                 raise
             self.scan.lose()
         else:
@@ -108,7 +108,7 @@ class Reading:
 
     def _refused_cursor(self, error: RelayModelsError) -> bool:
         """Whether a server has too many cursors already: then each page is put in order by itself."""
-        refused = self._cursors and "ursor" in str(error)
+        refused = self._cursors and "cursor" in str(error).lower()
         if refused:
             self._cursors = False
             self._size = self._largest
