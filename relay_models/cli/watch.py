@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["watch_runs"]
 
 COLUMNS = ["started_at", "agent_id", "run_id", "duration", "llm_calls", "tool_calls", "total_tokens", "models"]
-WIDTHS = {
-    "started_at": 19, "agent_id": 24, "run_id": 36, "duration": 8, "llm_calls": 3, "tool_calls": 3, "total_tokens": 8,
+# What is usual; of what is longer, the end is cut.
+SIZES = {
+    "started_at": 19, "agent_id": 24, "run_id": 36, "duration": 8, "llm_calls": 3, "tool_calls": 5, "total_tokens": 8,
+    "models": 24,
 }  # fmt: skip
 
 
@@ -32,9 +34,8 @@ def watch_runs(
 ) -> None:
     """Print each new or changed run on a line of its own, at once."""
     from relay_models.export import to_dicts
-    from relay_models.timeline.text import clip_cells, plain
 
-    from .output import cell_text
+    from .runs import listed_cell, listed_column
 
     session.open()
     out = session.out
@@ -44,14 +45,16 @@ def watch_runs(
     runs = session.backend.watch_runs(
         filter, since=since, changes=changes, columns=True, interval=interval, corrupt=corrupt
     )
+    show = None
+    if not out.as_json:
+        heads = [listed_column(name, named=bool(names)) for name in columns]
+        show = out.rolling(heads, [SIZES.get(name, 20) for name in columns])
     for shown, run in enumerate(runs, 1):
         session.complain_of(corrupt)
-        (row,) = to_dicts([run], columns=names if out.as_json else columns)
-        if out.as_json:
+        (row,) = to_dicts([run], columns=names if show is None else [*columns, "status"])
+        if show is None:
             out.line(row)
         else:
-            texts = {name: plain(cell_text(row[name])) for name in columns}
-            parts = [clip_cells(text, WIDTHS[name]) if name in WIDTHS else text for name, text in texts.items()]
-            out.line_text("  ".join(parts).rstrip())
+            show([listed_cell(row, name, named=bool(names)) for name in columns])
         if count and shown >= count:
             return

@@ -14,6 +14,7 @@ from pydantic_core import from_json, to_json
 
 from relay_models.errors import QueryError, UnknownColumnError
 
+from .aliases import ALIASES
 from .columns import Column, Kind
 from .compile import Values, escape_tag
 from .expression import Compare, Equal, Expression, Missing, any_of, as_double
@@ -31,7 +32,9 @@ class Order:
 
     @classmethod
     def parse(cls, text: Any, columns: dict[str, Column[Any]]) -> Order:
-        """Read ``"started_at"``, ``"-started_at"`` (descending) or a column such as ``Run.started_at``.
+        """Read ``"started_at"``, ``"-started_at"`` or ``"started_at desc"`` (descending), or ``Run.started_at``.
+
+        The short names of the filter language are welcome, too.
 
         Raises:
             UnknownColumnError: there is no such column.
@@ -40,8 +43,12 @@ class Order:
         name = text.name if isinstance(text, Column) else text
         if not isinstance(name, str):
             raise QueryError(f"order_by is the name of a column, with - in front for descending, not {text!r}")
-        descending = name.startswith("-")
-        column = columns.get(name.lstrip("+-").strip())
+        words = name.strip().lstrip("+-").split()
+        descending = name.strip().startswith("-")
+        if len(words) == 2 and words[1].lower() in ("asc", "desc"):
+            descending = descending != (words.pop().lower() == "desc")
+        short = " ".join(words)
+        column = columns.get(short) or columns.get(ALIASES.get(short.lower(), ""))
         sortable = [known.name for known in columns.values() if known.ordered or known.kind is Kind.TAG]
         if column is None:
             raise UnknownColumnError(f"order_by: there is no column {name!r}; rows are sorted by {', '.join(sortable)}")

@@ -184,7 +184,7 @@ def test_stats_over_time(cli: Cli, full: list[str], records: list[RunRecord]) ->
 
 def test_stats_in_a_time_zone_and_of_fractions_of_seconds(cli: Cli, full: list[str]) -> None:
     hours = cli("runs", "stats", *full, "--every", "1d", "--tz", "Asia/Kolkata", "--metrics", "count")
-    assert "2026-11-23 00:00:00 +0530" in hours.out
+    assert "2026-11-23 +0530" in hours.out
     fine = cli("runs", "stats", *full, "--every", "100ms", "--metrics", "count", "--fill")
     assert any(".1 " in line for line in fine.lines)
     assert any(line.endswith(" 0") for line in fine.lines)
