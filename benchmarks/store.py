@@ -48,11 +48,16 @@ class Ways:
         self.best[name] = min(self.best.get(name, float("inf")), seconds / runs)
 
 
-def captured_runs(count: int) -> list[RunRecord]:
-    """`count` runs with the captured content, one agent and fresh ids."""
+def captured_texts() -> list[dict[str, Any]]:
+    """The captured runs, as NeMo Relay wrote them."""
     with gzip.open(CAPTURE, "rt", encoding="utf-8") as lines:
         values = [json.loads(line) for line in lines]
-    texts = [json.loads(value["value"]) for value in values if value["key"].startswith("nemo_relay:runs:")]
+    return [json.loads(value["value"]) for value in values if value["key"].startswith("nemo_relay:runs:")]
+
+
+def captured_runs(count: int) -> list[RunRecord]:
+    """`count` runs with the captured content, one agent and fresh ids."""
+    texts = captured_texts()
     return [
         RunRecord.model_validate_json(json.dumps({**texts[number % len(texts)], "id": str(uuid4()), "agent_id": AGENT}))
         for number in range(count)
@@ -344,6 +349,11 @@ COMPARISONS = [
 ]
 
 
+def verdict(ratio: float, most: float | None) -> str:
+    """Whether a ratio is as wanted, in a word."""
+    return "" if most is None else "reached" if ratio <= most else "missed"
+
+
 def report(benchmark: Benchmark, where: str) -> Table:
     """The table of ratios."""
     table = Table(title=f"{benchmark.count} captured runs, best of {benchmark.rounds} rounds, {where}")
@@ -352,10 +362,8 @@ def report(benchmark: Benchmark, where: str) -> Table:
 
     def row(ours: str, mine: float, other: str, its: float, most: float | None) -> None:
         ratio = mine / its
-        verdict = "" if most is None else "reached" if ratio <= most else "missed"
-        table.add_row(
-            ours, f"{mine:,.1f}", other, f"{its:,.1f}", f"{ratio:.2f}", f"≤ {most:g}" if most else "", verdict
-        )
+        cells = (f"{ratio:.2f}", f"≤ {most:g}" if most else "", verdict(ratio, most))
+        table.add_row(ours, f"{mine:,.1f}", other, f"{its:,.1f}", *cells)
 
     best = benchmark.ways.best
     for ours, other, most in COMPARISONS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -123,6 +123,24 @@ class Output:
         dropped = [column.head for index, column in enumerate(columns) if index not in kept]
         if dropped and hint:
             self.note(f"no room for: {', '.join(dropped)}")
+
+    def rolling(self, columns: Sequence[Column], sizes: Sequence[int]) -> Callable[[Sequence[str]], None]:
+        """Heads, and what prints a row under them at once: for rows that come one by one, in columns of these sizes.
+
+        The last column that there is room for is cut by the end of the line only.
+        """
+        kept, fitted = fit(columns, [["x" * size for size in sizes]], self.width)
+        for line in _lines(columns, [], kept, fitted):
+            self.console.print(line, soft_wrap=True)
+        sys.stdout.flush()
+        fitted[kept[-1]] += max(0, self.width - sum(fitted.values()) - 2 * (len(kept) - 1))
+
+        def row(values: Sequence[str]) -> None:
+            (_, _, line) = _lines(columns, [[plain(value) for value in values]], kept, fitted)
+            self.console.print(line, soft_wrap=True)
+            sys.stdout.flush()
+
+        return row
 
 
 def fit(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> tuple[list[int], dict[int, int]]:

@@ -14,15 +14,12 @@ from .session import Session, command
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from relay_models.errors import CorruptDocumentError
     from relay_models.records import RunRecord
 
-    from .output import Output
+    from .output import Column, Output
 
 __all__ = ["each_run", "register", "show_runs"]
-
-# Rows that are fetched at once. A page costs the server a look at all rows behind it, so large ones are quicker, and
-# each is held in memory: some kilobytes a row with its record, one without.
-PAGE, PAGE_WITH_RECORDS = 5_000, 2_000
 
 Where = Annotated[
     str | None,
@@ -81,7 +78,7 @@ def _list(group: typer.Typer) -> None:
 
         names = column_names(columns)
         session.open()
-        found = each_run(session, make_filter(where, agent), order_name(order), limit or None)
+        found = each_run(session, make_filter(where, agent), order, limit or None)
         if session.as_json:
             session.out.array(row for run in found for row in to_dicts([run], columns=names))
             return
@@ -152,7 +149,7 @@ def _export(group: typer.Typer) -> None:
     ) -> None:
         """Export runs to a file, however many there are. JSON lines of whole records (the default) lose nothing."""
         names = split_names(columns) if rows is Rows.calls else column_names(columns)
-        _write_export(session, target, where, agent, order_name(order), limit, names, format, rows, keep_formulas)
+        _write_export(session, target, where, agent, order, limit, names, format, rows, keep_formulas)
 
 
 def _write_export(
@@ -248,11 +245,15 @@ def _watch(group: typer.Typer) -> None:
         interval: Annotated[float, typer.Option(min=0.05, help="Seconds between two looks.")] = 1.0,
         count: Annotated[int, typer.Option("--count", "-n", min=0, help="Leave after so many runs; 0 for never.")] = 0,
         since_start: Annotated[bool, typer.Option("--all", help="Begin with the runs that are there already.")] = False,
+        new: Annotated[bool, typer.Option("--new", help="Not those that are stored again, with changes.")] = False,
     ) -> None:
-        """Show new runs as they are stored, until interrupted."""
+        """Show new and changed runs as they are stored, until interrupted."""
         from .watch import watch_runs
 
-        watch_runs(session, make_filter(where, agent), column_names(columns), interval, count, since_start)
+        watch_runs(
+            session, make_filter(where, agent), column_names(columns), interval=interval, count=count,
+            from_start=since_start, changes=not new,
+        )  # fmt: skip
 
 
 def split_names(text: str | None) -> list[str] | None:
@@ -266,19 +267,10 @@ def split_names(text: str | None) -> list[str] | None:
 
 def column_names(text: str | None) -> list[str] | None:
     """Columns of runs from --columns, where the shorter names of the filter language are welcome too."""
-    from relay_models.query.language import ALIASES
+    from relay_models.query.aliases import ALIASES
 
     names = split_names(text)
     return None if names is None else [ALIASES.get(name, name) for name in names]
-
-
-def order_name(text: str) -> str:
-    """The column of --order, with - in front for descending; shorter names are welcome too."""
-    from relay_models.query.language import ALIASES
-
-    sign = "-" if text.startswith("-") else ""
-    name = text.removeprefix("-").strip()
-    return sign + ALIASES.get(name, name)
 
 
 def split_metrics(text: str) -> list[str]:
@@ -313,27 +305,16 @@ def each_run(session: Session, filter: Any, order: str, limit: int | None, *, bo
 
     Documents that cannot be read are named on standard error, and make the command end with "done in part".
     """
-    backend = session.backend
-    after = None
-    left = limit
-    most = PAGE_WITH_RECORDS if bodies else PAGE
-    while left is None or left > 0:
-        size = most if left is None else min(most, left)
-        page = backend.find_runs(filter, order_by=order, limit=size, after=after, columns=not bodies, on_corrupt="skip")
-        for error in page.corrupt:
-            session.unreadable += 1
-            session.out.complain(str(error))
-        after = page.next
-        if left is not None:
-            left -= len(page)
-        page.rows.reverse()
-        while page.rows:
-            # Taken out, so that a record that was parsed is not kept until the end of the page.
-            run = page.rows.pop()
-            if not bodies or _readable(session, run):
-                yield run
-        if after is None:
-            return
+    from relay_models.query.filters import as_expression
+    from relay_models.query.find import RunQuery
+
+    query = RunQuery(as_expression(filter), order, limit)
+    corrupt: list[CorruptDocumentError] = []
+    for run in session.backend.stream_runs(query, columns=not bodies, on_corrupt="skip", corrupt=corrupt):
+        session.complain_of(corrupt)
+        if not bodies or _readable(session, run):
+            yield run
+    session.complain_of(corrupt)
 
 
 def _readable(session: Session, run: Any) -> bool:
@@ -403,29 +384,37 @@ _USUAL = ["run_id", "agent_id", "started_at", "duration", "llm_calls", "tool_cal
 def show_runs(out: Output, runs: Sequence[Any], names: Sequence[str] | None = None) -> None:
     """A table of `Run` rows."""
     from relay_models.export import to_dicts
-    from relay_models.timeline.text import cells, clip_cells
 
-    from .output import Column, cell_text
-
-    rows = to_dicts(runs, columns=names or [*_USUAL, "status"])
+    rows = to_dicts(runs, columns=[*(names or _USUAL), "status"])
     shown = list(names or _USUAL)
     columns = []
     for name in shown:
-        head, right, priority, least = _LISTED.get(name, (name, False, 5, 8))
         sample = next((row[name] for row in rows if row[name] is not None), "")
-        right = right or (isinstance(sample, int | float) and name not in _LISTED)
-        columns.append(Column(name if names else head, right, 9 if names and priority > 6 else priority, least))
+        columns.append(listed_column(name, named=bool(names), number=isinstance(sample, int | float)))
+    out.table(columns, [[listed_cell(row, name, named=bool(names)) for name in shown] for row in rows])
 
-    def cell(row: dict[str, Any], name: str) -> str:
-        value = row[name]
-        if name == "duration" and value is None:
-            return "running"
-        if isinstance(value, list) and len(value) > 1 and not names:
-            first = value[0] if cells(value[0]) <= 18 else clip_cells(value[0], 18)
-            return f"{first} +{len(value) - 1}"
-        return cell_text(value)
 
-    out.table(columns, [[cell(row, name) for name in shown] for row in rows])
+def listed_column(name: str, *, named: bool = False, number: bool = False) -> Column:
+    """How a column of runs stands in a table; `named` says that the user asked for it by its name."""
+    from .output import Column
+
+    head, right, priority, least = _LISTED.get(name, (name, number, 5, 8))
+    return Column(name if named else head, right, 9 if named and priority > 6 else priority, least)
+
+
+def listed_cell(row: dict[str, Any], name: str, *, named: bool = False) -> str:
+    """A value of a run in a table."""
+    from relay_models.timeline.text import cells, clip_cells
+
+    from .output import cell_text
+
+    value = row[name]
+    if name == "duration" and value is None:
+        return "running" if row["status"] == "running" else ""
+    if isinstance(value, list) and len(value) > 1 and not named:
+        first = value[0] if cells(value[0]) <= 18 else clip_cells(value[0], 18)
+        return f"{first} +{len(value) - 1}"
+    return cell_text(value)
 
 
 def show_calls(out: Output, record: RunRecord) -> None:
@@ -433,14 +422,14 @@ def show_calls(out: Output, record: RunRecord) -> None:
     from relay_models.timeline.labels import outcome
     from relay_models.timeline.layout import lay_out
     from relay_models.timeline.run import facts
-    from relay_models.timeline.text import clock_text, duration_text
+    from relay_models.timeline.text import clock_text, duration_text, join_facts
 
     from .output import Column
 
     layout = lay_out(record, "calls")
     out.print(record.agent_id, style="bold")
     out.print(str(record.id), style="bright_black")
-    out.print(" · ".join([clock_text(record.started_at.nanoseconds), *facts(record, layout)]))
+    out.print(join_facts([clock_text(record.started_at.nanoseconds), *facts(record, layout)], out.page_width))
     out.print("")
     columns = (
         Column("", right=True, priority=4, least=2),

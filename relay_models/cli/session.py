@@ -27,6 +27,7 @@ from relay_models.errors import (
 )
 
 if TYPE_CHECKING:
+    from relay_models.errors import CorruptDocumentError
     from relay_models.sync import RedisBackend
 
     from .output import Output
@@ -140,6 +141,13 @@ class Session:
         self._backend = RedisBackend.embedded(None, self.prefix)
         self.is_in_memory = True
         return self._backend
+
+    def complain_of(self, corrupt: list[CorruptDocumentError]) -> None:
+        """Name documents that cannot be read, once, which makes the command end with "done in part"."""
+        for error in corrupt:
+            self.unreadable += 1
+            self.out.complain(str(error))
+        corrupt.clear()
 
     def close(self) -> None:
         """Close the store, if it was opened."""

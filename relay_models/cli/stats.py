@@ -35,17 +35,35 @@ def show_stats(session: Session, rows: Iterable[Any]) -> None:
         return
     names = list(dict.fromkeys(name for row in read for name in row))
     right = {name: _numeric([row.get(name) for row in read]) for name in names}
+    buckets = bucket_texts([row[names[0]] for row in read]) if isinstance(read[0][names[0]], datetime) else {}
     columns = [
-        Column(name, right[name], priority=5 if right[name] else 8, least=6 if right[name] else 10) for name in names
+        # A bucket that is cut tells nothing.
+        Column(name, right[name], priority=5 if right[name] else 8, least=6 if right[name] else 10)
+        if name != names[0] or not buckets
+        else Column(name, priority=9, least=40)
+        for name in names
     ]
 
     def cell(row: dict[str, Any], name: str) -> str:
         value = row.get(name)
         if isinstance(value, datetime):
-            return bucket_text(value)
+            return buckets.get(value, "") or bucket_text(value)
         return NONE if value is None and not right[name] else cell_text(value)
 
     session.out.table(columns, [[cell(row, name) for name in names] for row in read])
+
+
+def bucket_texts(moments: Sequence[datetime | None]) -> dict[datetime, str]:
+    """When buckets begin, all as short as they can be: days without times, minutes without seconds."""
+    known = [moment for moment in moments if moment is not None]
+    texts = {moment: bucket_text(moment) for moment in known}
+    for length, tail in ((16, ":00"), (10, " 00:00")):
+        if all(
+            text[length : length + len(tail)] == tail and text[length + len(tail) :][:1] != "."
+            for text in texts.values()
+        ):
+            texts = {moment: text[:length] + text[length + len(tail) :] for moment, text in texts.items()}
+    return texts
 
 
 def bucket_text(moment: datetime) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
 
@@ -73,7 +73,6 @@ def document(kind: str) -> Callable[[DocumentType], DocumentType]:
             setattr(cls, name, made)
         cls.kind = kind
         cls._columns = columns
-        cls._readers = [(name, _READ[made.kind]) for name, made in columns.items()]
         cls.row_columns = tuple(
             name for name, made in columns.items() if made.kind is not Kind.WORDS and name not in STORE_TIMES
         )
@@ -100,7 +99,6 @@ class Document(JsonModel, abc.ABC):
     _columns: ClassVar[dict[str, Column[Any]]] = {}
     row_columns: ClassVar[tuple[str, ...]] = ()
     """Names of the columns whose values ``row`` holds as a JSON array, in this order: all that come from the record."""
-    _readers: ClassVar[list[tuple[str, Callable[[Any], Any]]]] = []
     _record: Any = PrivateAttr(None)
 
     if not TYPE_CHECKING:
@@ -118,19 +116,43 @@ class Document(JsonModel, abc.ABC):
     @classmethod
     def from_stored(cls, values: Mapping[str, Any], text: str | None = None) -> Self:
         """An object from column values as `stored_values` gives them, and the record's JSON text; not validated."""
-        data: dict[str, Any] = {"pk": None}
-        find = values.get
-        for name, read in cls._readers:
-            data[name] = read(find(name))
-        data["pk"] = cls._pk(data)
-        data["record_json"] = text
-        made = cls.__new__(cls)
-        write = object.__setattr__
-        write(made, "__dict__", data)
-        write(made, "__pydantic_fields_set__", set(data))
-        write(made, "__pydantic_extra__", None)
-        write(made, "__pydantic_private__", {"_record": None})
-        return made
+        names = tuple(values)
+        return cls.maker(names)([values[name] for name in names], text)  # type: ignore[no-any-return]
+
+    @classmethod
+    def maker(cls, names: Sequence[str]) -> Callable[[list[Any], str | None], Any]:
+        """What makes objects from stored values of these columns and the record's JSON text; nothing is validated.
+
+        A page has many rows of one shape, so what can be worked out once is.
+        """
+        known = [name for name in names if name in cls._columns]
+        places = None if len(known) == len(names) else [names.index(name) for name in known]
+        blank = {"pk": None, **dict.fromkeys(cls._columns), "record_json": None}
+        fields = frozenset(blank)
+        readers = [(name, _READ[cls._columns[name].kind]) for name in known if cls._columns[name].kind in _READ]
+        lists = [name for name, made in cls._columns.items() if made.kind is Kind.TAGS]
+        new, write, key = cls.__new__, object.__setattr__, cls._pk
+
+        def make(values: list[Any], text: str | None) -> Any:
+            data = blank.copy()
+            data.update(zip(known, values if places is None else [values[place] for place in places], strict=True))
+            for name, read in readers:
+                value = data[name]
+                if value is not None:
+                    data[name] = read(value)
+            for name in lists:
+                if data[name] is None:
+                    data[name] = []
+            data["pk"] = key(data)
+            data["record_json"] = text
+            made = new(cls)
+            write(made, "__dict__", data)
+            write(made, "__pydantic_fields_set__", set(fields))
+            write(made, "__pydantic_extra__", None)
+            write(made, "__pydantic_private__", {"_record": None})
+            return made
+
+        return make
 
     def stored_values(self) -> dict[str, Any]:
         """The columns by name as they are stored, times and durations in microseconds; None where there is no value."""
@@ -252,14 +274,11 @@ class Document(JsonModel, abc.ABC):
         return str(self.pk) < str(other.pk)
 
 
+# What is not read as it is stored.
 _READ: dict[Kind, Callable[[Any], Any]] = {
-    Kind.TAG: lambda value: value,
-    Kind.TAGS: lambda value: value or [],
-    Kind.COUNT: lambda value: value,
-    Kind.NUMBER: lambda value: None if value is None else float(value),
-    Kind.TIME: lambda value: None if value is None else datetime_of(value),
-    Kind.DURATION: lambda value: None if value is None else timedelta(microseconds=value),
-    Kind.WORDS: lambda value: None,
+    Kind.NUMBER: float,
+    Kind.TIME: datetime_of,
+    Kind.DURATION: lambda value: timedelta(0, 0, value),
 }
 _STORED: dict[Kind, Callable[[Any], Any]] = {
     Kind.TAG: lambda value: value,

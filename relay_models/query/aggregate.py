@@ -21,9 +21,11 @@ from .buckets import Buckets
 from .columns import Column, Kind
 from .compile import CompiledFilter, compile_filter, unescape_tag
 from .expression import Expression
-from .find import OnCorrupt, OnIncomplete, RowReader, value_steps
+from .listing import value_steps
 from .metrics import Metric, Tally, find_column, parse_metric
-from .replies import check_complete, decode_cursor
+from .replies import check_complete, decode_cursor, decode_documents
+from .rows import RowReader
+from .scan import OnCorrupt, OnIncomplete
 from .steps import Command, Steps
 from .values import microseconds_of
 
@@ -247,11 +249,20 @@ def _streamed(
         reader = RowReader(document, False)
     else:
         reader = _ColumnReader(columns)
-    try:
-        return (yield from _stream_with(reader, alias, compiled, ask, limit_ms, partial, on_corrupt))
-    except OverflowError:
-        reader = RowReader(document, False)
-        return (yield from _stream_with(reader, alias, compiled, ask, limit_ms, partial, on_corrupt))
+    at_once = False
+    while True:
+        before = decode_documents((yield ["FT.INFO", alias]).reply)
+        try:
+            groups = yield from _stream_with(
+                reader, alias, compiled, ask, limit_ms, partial, on_corrupt, before.count * 2 if at_once else 0
+            )
+        except OverflowError:
+            reader = RowReader(document, False)
+            continue
+        if at_once or decode_documents((yield ["FT.INFO", alias]).reply).replaced == before.replaced:
+            return groups
+        # A run that is replaced while a cursor is read comes twice or not at all.
+        at_once = True
 
 
 class _ColumnReader:
@@ -304,9 +315,15 @@ def _stream_with(
     limit_ms: int,
     partial: bool,
     on_corrupt: OnCorrupt,
+    at_once: int = 0,
 ) -> Steps[_Groups]:
+    """Groups of the rows as the cursor finds them, or, where `at_once` is the most there can be, as they all are now.
+
+    Rows that are sorted have all been read when the first is given, which stops the server for as long.
+    """
     command: Command = ["FT.AGGREGATE", alias, compiled.query]
     command += ["LOAD", len(reader.load), *reader.load] if reader.load else []
+    command += ["SORTBY", 2, "@agent_id", "ASC", "MAX", at_once, "LIMIT", 0, at_once] if at_once else []
     groups = _Groups(ask)
     corrupt: dict[str, CorruptDocumentError] = {}
     cursor: int | None = None
@@ -317,7 +334,7 @@ def _stream_with(
             answer = yield ["FT.CURSOR", "READ", alias, cursor, "COUNT", _AT_ONCE]
         found, cursor = decode_cursor(answer.reply)
         check_complete(found.warnings, answer, limit_ms, partial)
-        for row in found.rows:
+        for row in found.present():
             try:
                 values = reader.values(row)
             except CorruptDocumentError as error:
@@ -344,7 +361,7 @@ def _cursor_steps(
     while True:
         found, cursor = decode_cursor(answer.reply)
         check_complete(found.warnings, answer, limit_ms, partial)
-        rows += found.rows
+        rows += found.present()
         if not cursor:
             return rows
         answer = yield ["FT.CURSOR", "READ", alias, cursor, "COUNT", _AT_ONCE]

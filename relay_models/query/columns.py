@@ -142,6 +142,10 @@ class Column(Generic[T]):
     def __ge__(self, other: Any) -> Expression:
         return self._compare(">=", other)
 
+    def __neg__(self) -> str:
+        """For ``order_by``: by this column, from the greatest."""
+        return f"-{self.name}"
+
     def between(self, low: Any, high: Any) -> Expression:
         """At least `low` and at most `high`."""
         return self._compare(">=", low) & self._compare("<=", high)

@@ -14,29 +14,12 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput
 
 from relay_models.errors import FilterSyntaxError, QueryError, UnknownColumnError, UnsupportedOperatorError
 
+from .aliases import ALIASES
 from .columns import OPERATORS, Column, Kind
 from .expression import NOTHING, Everything, Expression, all_of, any_of
 from .literals import LiteralReader
 
 __all__ = ["ALIASES", "parse_filter"]
-
-ALIASES = {
-    "agent": "agent_id",
-    "id": "run_id",
-    "run": "run_id",
-    "model": "models",
-    "tool": "tools",
-    "provider": "providers",
-    "reason": "finish_reasons",
-    "finish_reason": "finish_reasons",
-    "started": "started_at",
-    "ended": "ended_at",
-    "stored": "stored_at",
-    "updated": "updated_at",
-    "tokens": "total_tokens",
-    "words": "text",
-}
-"""Shorter names that the language takes for columns."""
 
 _GRAMMAR = r"""
 ?start: either
@@ -53,7 +36,7 @@ condition: name OPERATOR value                   -> compare
          | name _IN list                         -> one_of
          | name _NOT _IN list                    -> none_of
          | name HAS value                        -> has
-         | name HAS (ALL | ANY) list             -> has_many
+         | name HAS (ALL | ANY | NONE) list      -> has_many
          | name _BETWEEN value _AND value        -> between
          | name _IS (MISSING | PRESENT)          -> state
          | name _IS _NOT (MISSING | PRESENT)     -> not_state
@@ -61,7 +44,7 @@ name: WORD
 value: WORD | STRING
 list: "(" [value ("," value)*] ")"
 
-OPERATOR: "!~" | "!=" | "<=" | ">=" | "==" | "=" | "<" | ">" | "~"
+OPERATOR: "!~" | "!=" | "<>" | "<=" | ">=" | "==" | "=" | "<" | ">" | "~"
 _AND.2: /and(?![^\s()"',=!<>~])/i
 _OR.2: /or(?![^\s()"',=!<>~])/i
 _NOT.2: /not(?![^\s()"',=!<>~])/i
@@ -73,7 +56,7 @@ VERB.2: /(contains|startswith|endswith|like|matches)(?![^\s()"',=!<>~])/i
 ALL.2: /all(?![^\s()"',=!<>~])/i
 ANY.2: /any(?![^\s()"',=!<>~])/i
 NONE.2: /none(?![^\s()"',=!<>~])/i
-MISSING.2: /missing(?![^\s()"',=!<>~])/i
+MISSING.2: /(missing|null|none|empty)(?![^\s()"',=!<>~])/i
 PRESENT.2: /present(?![^\s()"',=!<>~])/i
 STRING: /"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'/s
 WORD: /[^\s()"',=!<>~]+/
@@ -198,7 +181,12 @@ class _Builder:
                 if column.kind is not Kind.TAGS:
                     raise self.unsupported(column, f"has {rest[1]}")
                 parts = [self.compare(column, "=", value) for value in rest[2].children]
-                return all_of(parts) if str(rest[1]).lower() == "all" else any_of(parts)
+                match str(rest[1]).lower():
+                    case "all":
+                        return all_of(parts)
+                    case "any":
+                        return any_of(parts)
+                return ~any_of(parts)
             case "between":
                 return self.compare(column, ">=", rest[0]) & self.compare(column, "<=", rest[1])
             case _:
@@ -208,8 +196,8 @@ class _Builder:
     def compare(self, column: Column[Any], operator: str, node: Tree[Any]) -> Expression:
         """``column = value`` and its like."""
         token = node.children[0]
-        if operator in ("!=", "!~"):
-            return ~self.compare(column, {"!=": "=", "!~": "~"}[operator], node)
+        if operator in ("!=", "<>", "!~"):
+            return ~self.compare(column, "~" if operator == "!~" else "=", node)
         if column.kind in (Kind.TAG, Kind.TAGS, Kind.WORDS):
             text = self.string(token)
             if operator == "~" or (column.kind is Kind.WORDS and operator in ("=", "==")):
@@ -279,7 +267,7 @@ _NUMERIC = "= != < <= > >=, between, in, not in, is missing, is present"
 _OPERATORS = {
     **dict.fromkeys(OPERATORS, _NUMERIC),
     Kind.TAG: "= != ~ !~, in, not in, contains, startswith, endswith, is missing, is present",
-    Kind.TAGS: "= != ~ !~, has, has any, has all, in, not in, startswith, endswith, is missing, is present",
+    Kind.TAGS: "= != ~ !~, has, has any, has all, has none, in, not in, startswith, endswith, is missing, is present",
     Kind.WORDS: "~ !~, matches, is missing, is present",
 }
 

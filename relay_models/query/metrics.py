@@ -11,8 +11,8 @@ from typing import Any
 
 from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOperatorError
 
+from .aliases import ALIASES
 from .columns import Column, Kind
-from .language import ALIASES
 from .values import datetime_of
 
 __all__ = ["Metric", "Tally", "find_column", "parse_metric"]

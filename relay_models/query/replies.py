@@ -11,24 +11,48 @@ from relay_models.errors import IncompleteAnswerError
 from .compile import unescape_tag
 from .steps import Answer
 
-__all__ = ["Rows", "decode_attributes", "decode_cursor", "decode_rows", "decode_total", "decode_values", "incomplete"]
+__all__ = [
+    "Documents",
+    "Rows",
+    "check_complete",
+    "decode_attributes",
+    "decode_cursor",
+    "decode_documents",
+    "decode_rows",
+    "decode_total",
+    "decode_values",
+    "incomplete",
+]
 
 
 @dataclass(slots=True)
 class Rows:
-    """Rows of an answer, each a mapping of names to bytes, and the server's warnings."""
+    """Rows of an answer, each a mapping of names to bytes, and the server's warnings.
 
-    rows: list[dict[bytes, Any]]
+    A row is None where its document was replaced or deleted while a cursor was open, or has just expired.
+    """
+
+    rows: list[dict[bytes, Any] | None]
     warnings: list[str] = field(default_factory=list)
+
+    def present(self) -> list[dict[bytes, Any]]:
+        """The rows that are there."""
+        return [row for row in self.rows if row is not None]
 
 
 def decode_rows(reply: Any) -> Rows:
     """Read the reply to FT.AGGREGATE."""
     if isinstance(reply, Mapping):
         fields = _by_bytes(reply)
-        rows = [dict(_by_bytes(_by_bytes(row)[b"extra_attributes"])) for row in fields.get(b"results", ())]
-        return Rows(rows, _warnings(fields))
-    return Rows([_pairs(row) for row in reply[1:]])
+        return Rows([_row(row) for row in fields.get(b"results", ())], _warnings(fields))
+    return Rows([None if row is None else _pairs(row) for row in reply[1:]])
+
+
+def _row(row: Any) -> dict[bytes, Any] | None:
+    if row is None:
+        return None
+    values = _by_bytes(row)[b"extra_attributes"]
+    return None if values is None else dict(_by_bytes(values))
 
 
 def decode_cursor(reply: Any) -> tuple[Rows, int]:
@@ -48,6 +72,21 @@ def decode_total(reply: Any) -> tuple[int, list[str]]:
 def decode_values(reply: Any) -> list[str]:
     """Read the reply to FT.TAGVALS: the values that a column has, as users know them."""
     return [unescape_tag(_text(value)) for value in reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """How many documents an index has, and a number that grows whenever one is replaced or deleted."""
+
+    count: int
+    replaced: int
+
+
+def decode_documents(reply: Any) -> Documents:
+    """Read the reply to FT.INFO: every document that is written gets a greater number."""
+    fields = _by_bytes(reply if isinstance(reply, Mapping) else _pairs(reply))
+    count = int(float(fields[b"num_docs"]))
+    return Documents(count, int(float(fields[b"max_doc_id"])) - count)
 
 
 def decode_attributes(reply: Any) -> set[str]:
@@ -105,10 +144,10 @@ def _pairs(row: list[Any]) -> dict[bytes, Any]:
 
 
 def _by_bytes(fields: Any) -> Mapping[bytes, Any]:
-    if not isinstance(fields, Mapping):
+    if type(fields) is not dict and not isinstance(fields, Mapping):
         return _pairs(fields)
     first = next(iter(fields), b"")
-    return fields if isinstance(first, bytes) else {_bytes(name): value for name, value in fields.items()}
+    return fields if type(first) is bytes else {_bytes(name): value for name, value in fields.items()}
 
 
 def _bytes(value: Any) -> bytes:

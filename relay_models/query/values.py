@@ -33,7 +33,7 @@ def microseconds_of(value: datetime | timedelta) -> int:
 def datetime_of(microseconds: int) -> datetime:
     """The aware datetime (UTC) so many microseconds after 1970; the first or last there is, if it is beyond."""
     try:
-        return _EPOCH + timedelta(microseconds=microseconds)
+        return _EPOCH + timedelta(0, 0, microseconds)
     except OverflowError:
         return datetime.max.replace(tzinfo=UTC) if microseconds > 0 else datetime.min.replace(tzinfo=UTC)
 

@@ -118,7 +118,7 @@ def _bars(figure_type: Any, data: ChartData, metrics: Sequence[str]) -> Figure:
             panel.annotate(text, (value or 0, place), (4, 0), textcoords="offset points", va="center", fontsize=9)
         panel.set_title(_titled(metric, unit), loc="left", fontsize=10, parse_math=False)
         panel.margins(x=0.22)
-        _quiet(panel, "x")
+        _quiet(panel, "x", whole=not unit and all(value is None or value == int(value) for value in values))
     panels[0].set_yticks(places, labels, family=_fonts(), parse_math=False)
     panels[0].invert_yaxis()
     if len(data.rows) > len(rows):
@@ -147,8 +147,9 @@ def _lines(figure_type: Any, data: ChartData, metrics: Sequence[str], time: str)
             )  # fmt: skip
         panel.set_title(_titled(metric, unit), loc="left", fontsize=10, parse_math=False)
         panel.margins(y=0.12)
-        panel.set_ylim(bottom=min(0, panel.get_ylim()[0]))
-        _quiet(panel, "y")
+        known = [value for value in every if value is not None]
+        panel.set_ylim(bottom=0 if min(known, default=0) >= 0 else None)
+        _quiet(panel, "y", whole=not unit and all(value == int(value) for value in known))
     if data.groups:
         handles, labels = panels[0].get_legend_handles_labels()
         legend = figure.legend(
@@ -205,12 +206,13 @@ def _titled(metric: str, unit: str) -> str:
     return f"{plain(metric)} ({unit})" if unit else plain(metric)
 
 
-def _quiet(panel: Any, grid: str) -> None:
-    """Only the lines that help, and short numbers."""
+def _quiet(panel: Any, grid: str, whole: bool = False) -> None:
+    """Only the lines that help, and short numbers, whole ones where all that is counted is whole."""
     ticker = import_module("matplotlib.ticker")
-    (panel.xaxis if grid == "x" else panel.yaxis).set_major_formatter(
-        ticker.FuncFormatter(lambda value, _: number_text(round(value, 9)))
-    )
+    axis = panel.xaxis if grid == "x" else panel.yaxis
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: number_text(round(value, 9))))
+    if whole:
+        axis.get_major_locator().set_params(integer=True)
     for side in ("top", "right"):
         panel.spines[side].set_visible(False)
     panel.grid(axis=grid, color="#d9dde5", linewidth=0.8)

@@ -109,13 +109,20 @@ class Picture(ABC):
 def table(caption: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """An HTML table, its cells escaped; a column whose head starts with ``#`` is set to the right."""
     names = list(heads)
-    right = [name.startswith("#") for name in names]
+    cells = [list(row) for row in rows]
+    kinds = [
+        "rm-right" if name.startswith("#") else "rm-short" if all(len(row[place]) <= 16 for row in cells) else ""
+        for place, name in enumerate(names)
+    ]
     head = "".join(
-        f'<th scope="col"{_side(r)}>{escape(name.lstrip("#"))}</th>' for name, r in zip(names, right, strict=True)
+        f'<th scope="col"{_class(kind)}>{escape(name.lstrip("#"))}</th>'
+        for name, kind in zip(names, kinds, strict=True)
     )
     body = "\n".join(
-        "<tr>" + "".join(f"<td{_side(r)}>{escape(cell)}</td>" for cell, r in zip(row, right, strict=True)) + "</tr>"
-        for row in rows
+        "<tr>"
+        + "".join(f"<td{_class(kind)}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True))
+        + "</tr>"
+        for row in cells
     )
     return (
         f'<div class="rm-scroll"><table><caption>{escape(caption)}</caption>'
@@ -123,5 +130,5 @@ def table(caption: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> 
     )
 
 
-def _side(right: bool) -> str:
-    return ' class="rm-right"' if right else ""
+def _class(kind: str) -> str:
+    return f' class="{kind}"' if kind else ""

@@ -33,7 +33,7 @@ def draw(run: RunRecord, layout: Layout, width: int, title: str, facts: str) -> 
 
     columns = _columns(labels, width)
     right = sum(size + GAP for size, _, _ in columns)
-    widest = max(pixels(_name(label), 12.5) + 16 * label.depth for label in labels) + 24
+    widest = max(pixels("".join(_name(label)), 12.5) + 16 * label.depth for label in labels) + 24
     left = PAD + min(widest, max((width - right) * 0.36, 90))
     brace = 14.0 if layout.groups else 4.0
     x0 = left + brace + 4
@@ -47,9 +47,9 @@ def draw(run: RunRecord, layout: Layout, width: int, title: str, facts: str) -> 
         middle = TOP + ROW * position + ROW / 2
         if label.count:
             indent = 16 * min(label.depth, 6)
-            name = _name(label, left - PAD - indent - 22)
+            name, count = _name(label, left - PAD - indent - 22)
             _mark(canvas, PAD + indent + 6, middle, label.llm)
-            canvas.text(PAD + indent + 18, middle + 4, name, "b" if label.llm else "")
+            canvas.text(PAD + indent + 18, middle + 4, name, "b" if label.llm else "", tail=count)
         for bar in row.bars:
             _bar(canvas, bar, x0 + bar.start * scale, x0 + bar.end * scale, middle, x1)
         x = width - PAD - right
@@ -71,11 +71,10 @@ def draw(run: RunRecord, layout: Layout, width: int, title: str, facts: str) -> 
     return canvas.finish(bottom + 16, title, "\n".join(spoken))
 
 
-def _name(label: RowLabel, room: float | None = None) -> str:
+def _name(label: RowLabel, room: float | None = None) -> tuple[str, str]:
+    """The name, and how many calls there are where they are several; where room is short the name is cut."""
     count = f" ×{label.count:,}" if label.count > 1 else ""
-    if room is None:
-        return label.name + count
-    return clip_pixels(label.name, 12.5, room - pixels(count, 12.5)) + count
+    return label.name if room is None else clip_pixels(label.name, 12.5, room - pixels(count, 12.5)), count
 
 
 def _columns(labels: list[RowLabel], width: float) -> list[tuple[float, bool, list[tuple[str, str]]]]:

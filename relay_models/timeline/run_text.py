@@ -9,7 +9,7 @@ from rich.text import Text
 
 from .labels import RowLabel, label_rows, legend
 from .layout import Bar, BarState, Layout, Row, ticks
-from .text import cells, clip_cells, clock_text, plain, tick_text
+from .text import cells, clip_cells, clock_text, join_facts, plain, tick_text
 
 if TYPE_CHECKING:
     from relay_models.records import RunRecord
@@ -85,7 +85,7 @@ def _headline(run: RunRecord, facts: list[str], width: int, glyphs: _Glyphs) -> 
     top.append(run_id, style=DIM)
     began = clock_text(run.started_at.nanoseconds)
     facts = [fact.replace("→", glyphs.arrow) for fact in facts]
-    return [top, Text(glyphs.dot.join([began, *facts]), overflow="fold"), Text("")]
+    return [top, Text(join_facts([began, *facts], width, glyphs.dot), overflow="fold"), Text("")]
 
 
 def _name(label: RowLabel, glyphs: _Glyphs, room: int | None = None) -> str:

@@ -71,6 +71,7 @@ body[data-jp-theme-light=false] .rm, .vscode-dark .rm {{ {_DARK} }}
 }}
 .rm-page th {{ color: var(--rm-mute); font-weight: 500; }}
 .rm-page .rm-right {{ text-align: right; white-space: nowrap; }}
+.rm-page .rm-short {{ white-space: nowrap; }}
 """
 STYLE = re.sub(r"\s*([{};,])\s*", r"\1", " ".join(_RULES.split())).strip()
 """The style sheet of every picture. All rules are under ``.rm`` or ``.rm-page``, so that a page keeps its own style."""
@@ -87,15 +88,25 @@ class Canvas:
         self.parts: list[str] = []
 
     def text(
-        self, x: float, y: float, content: str, kind: str = "", *, room: float | None = None, size: float = 12
+        self,
+        x: float,
+        y: float,
+        content: str,
+        kind: str = "",
+        *,
+        room: float | None = None,
+        size: float = 12,
+        tail: str = "",
     ) -> None:
-        """A line of text with its baseline at `y`; cut to `room` pixels where given."""
+        """A line of text with its baseline at `y`; cut to `room` pixels where given. `tail` is never user text."""
         shown = plain(content)
         if room is not None:
             shown = clip_pixels(shown, size, room)
         if shown:
             attribute = f' class="{kind}"' if kind else ""
-            self.parts.append(f'<text x="{_n(x)}" y="{_n(y)}"{attribute}>{escape(shown, quote=False)}</text>')
+            # A mark of direction, or a number would stand left of a name that is written from the right.
+            end = f"&#8206;{tail}" if tail else ""
+            self.parts.append(f'<text x="{_n(x)}" y="{_n(y)}"{attribute}>{escape(shown, quote=False)}{end}</text>')
 
     def rect(
         self, x: float, y: float, width: float, height: float, kind: str, *, radius: float = 0, fill: str = ""

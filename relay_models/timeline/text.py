@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -19,6 +20,7 @@ __all__ = [
     "clip_pixels",
     "clock_text",
     "duration_text",
+    "join_facts",
     "number_text",
     "pixels",
     "plain",
@@ -155,3 +157,16 @@ def number_text(value: float) -> str:
 def _short(value: float) -> str:
     text = _three(value)
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def join_facts(facts: Iterable[str], width: int, dot: str = " · ") -> str:
+    """Facts in a line, or in several of `width` cells that break between two facts."""
+    lines: list[str] = []
+    for fact in facts:
+        if lines and cells(lines[-1] + dot + fact) + len(dot.rstrip()) <= width:
+            lines[-1] += dot + fact
+        else:
+            if lines:
+                lines[-1] += dot.rstrip()
+            lines.append(fact)
+    return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from relay_models.documents import KINDS, Keys, create_index_command, encode_run
 from relay_models.embedded import EmbeddedServer
 from relay_models.query.steps import Answer, Steps
 from relay_models.records import RunRecord
+
+TIMES = int(os.environ.get("RELAY_MODELS_TEST_EXAMPLES", "1"))
+"""How many times as many random examples as usual are tried."""
 
 STORED = 1_000
 """When the first run of `Store.hold` is stored, in epoch microseconds; each other one microsecond later."""

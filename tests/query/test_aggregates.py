@@ -18,7 +18,7 @@ from relay_models.query.expression import NOTHING, Everything, Expression
 from relay_models.query.metrics import Metric
 from relay_models.records import AnnotatedLlmResponse, CallRecord, RunRecord
 
-from .conftest import Store
+from .conftest import TIMES, Store
 from .strategies import run_lists
 
 COLUMNS = Run.columns()
@@ -84,7 +84,9 @@ def grouped(rows: list[dict[str, Any]], ask: Aggregation) -> dict[tuple[Any, ...
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=25 * TIMES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.data())
 def test_numbers_are_those_of_plain_python(store: Store, data: st.DataObject) -> None:

@@ -13,11 +13,13 @@ from relay_models.query.expression import Everything, Expression
 from relay_models.query.find import count_steps, find_steps
 from relay_models.records import CallRecord, RunRecord
 
-from .conftest import STORED, Store
+from .conftest import STORED, TIMES, Store
 from .strategies import HOSTILE, expressions, run_lists
 
 unhurried = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=25 * TIMES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

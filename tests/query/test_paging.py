@@ -17,16 +17,18 @@ from relay_models.errors import (
 )
 from relay_models.query.compile import escape_tag
 from relay_models.query.expression import Everything
-from relay_models.query.find import RunPage, count_steps, find_steps
+from relay_models.query.find import Order, RunPage, count_steps, find_steps
 from relay_models.query.steps import Answer
 from relay_models.records import ExecutionPlan, MetadataEnvelope, RunRecord
 
-from .conftest import Store
+from .conftest import TIMES, Store
 from .strategies import expressions, run_lists, texts
 from .test_meaning import stored
 
 unhurried = settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=15 * TIMES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 SORTABLE = [column.name for column in Run.columns().values() if column.kind not in ("texts", "words")]
 
@@ -177,6 +179,15 @@ def test_a_cursor_of_another_order(store: Store) -> None:
     page = store.drive(find_steps(Run, store.alias, Everything(), limit=1))
     with pytest.raises(QueryError, match="ordered by"):
         next(find_steps(Run, store.alias, Everything(), order_by="duration", after=page.next))
+
+
+@pytest.mark.parametrize(
+    "text", ["-started_at", "-started", "started_at desc", "Started DESC", " - started_at", -Run.started_at]
+)
+def test_ways_to_write_an_order(text: str) -> None:
+    assert str(Order.parse(text, Run.columns())) == "-started_at"
+    assert str(Order.parse(Run.started_at, Run.columns())) == "started_at"
+    assert str(Order.parse("calls asc", Run.columns())) == "calls"
 
 
 def test_what_cannot_be_sorted_by() -> None:

@@ -70,6 +70,37 @@ class Link:
 
         return await self.attempt(attempt, commands[0], again=again)
 
+    async def begin(self, command: Command) -> Any:
+        """Send a command that must not be sent twice; `finish` reads its reply from the connection that this gives."""
+
+        async def attempt() -> Any:
+            connection = await self.acquire()
+            try:
+                await connection.send_packed_command(connection.pack_commands((command,)))
+            except BaseException:
+                await self.discard(connection)
+                raise
+            return connection
+
+        return await self.attempt(attempt, command, again=False)
+
+    async def finish(self, connection: Any, command: Command) -> Any:
+        """The reply to what `begin` sent; an error reply is raised."""
+
+        async def attempt() -> Any:
+            try:
+                (reply,) = await read_replies(connection, 1)
+            except BaseException:
+                await self.discard(connection)
+                raise
+            await self._pool.release(connection)
+            return reply
+
+        reply = await self.attempt(attempt, command, again=False)
+        if isinstance(reply, Exception):
+            raise translate(reply, self.target, command) from None
+        return reply
+
     def conversation(self) -> Conversation:
         """Requests that are sent ahead of their replies, over one connection."""
         return Conversation(self)

@@ -73,6 +73,37 @@ class Link:
 
         return self.attempt(attempt, commands[0], again=again)
 
+    def begin(self, command: Command) -> Any:
+        """Send a command that must not be sent twice; `finish` reads its reply from the connection that this gives."""
+
+        def attempt() -> Any:
+            connection = self.acquire()
+            try:
+                connection.send_packed_command(connection.pack_commands((command,)))
+            except BaseException:
+                self.discard(connection)
+                raise
+            return connection
+
+        return self.attempt(attempt, command, again=False)
+
+    def finish(self, connection: Any, command: Command) -> Any:
+        """The reply to what `begin` sent; an error reply is raised."""
+
+        def attempt() -> Any:
+            try:
+                (reply,) = read_replies(connection, 1)
+            except BaseException:
+                self.discard(connection)
+                raise
+            self._pool.release(connection)
+            return reply
+
+        reply = self.attempt(attempt, command, again=False)
+        if isinstance(reply, Exception):
+            raise translate(reply, self.target, command) from None
+        return reply
+
     def conversation(self) -> Conversation:
         """Requests that are sent ahead of their replies, over one connection."""
         return Conversation(self)

@@ -5,21 +5,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Callable
+from collections.abc import Generator, Callable
+from contextlib import closing
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Literal, TypeVar
 
+from relay_models.backend._sync.reading import Reading
 from relay_models.backend._sync.runs import Runs
+from relay_models.backend._collector import collector_paused
+from relay_models.backend._io_sync import sleep
 from relay_models.backend._listing import agents_command
 from relay_models.backend._replies import decode_agents
 from relay_models.backend._reports import AgentSummary
-from relay_models.documents import ARTIFACT_KINDS, DOCUMENTS, Run
-from relay_models.errors import ConnectionFailedError, CorruptDocumentError, CorruptDocumentsError, QueryError
+from relay_models.documents import ARTIFACT_KINDS, DOCUMENTS, Document, Run
+from relay_models.errors import (
+    ConnectionFailedError,
+    CorruptDocumentError,
+    CorruptDocumentsError,
+    InvalidConfigurationError,
+    QueryError,
+)
 from relay_models.query.aggregate import AggregateRow, Aggregation, aggregate_steps
+from relay_models.query.expression import Expression
 from relay_models.query.filters import as_expression
-from relay_models.query.find import RunPage, RunQuery, count_steps, find_steps
+from relay_models.query.find import RunQuery
+from relay_models.query.listing import count_steps
 from relay_models.query.replies import check_complete
+from relay_models.query.scan import RunPage, Scan, check_limit, find_steps
 from relay_models.query.steps import Steps
+from relay_models.query.values import microseconds_of
+from relay_models.query.watch import Watch
 from relay_models.records import RunRecord
 
 __all__ = ["Queries"]
@@ -28,7 +43,8 @@ T = TypeVar("T")
 OnCorrupt = Literal["raise", "skip"]
 OnIncomplete = Literal["raise", "partial"]
 
-_DELETED_AT_ONCE = 1000
+# Rows that are asked for at once: of a page, and of those to be deleted.
+_FOUND_AT_ONCE, _DELETED_AT_ONCE = 2000, 1000
 
 
 class Queries(Runs):
@@ -62,20 +78,15 @@ class Queries(Runs):
         if isinstance(filter, RunQuery):
             order_by = filter.order if order_by is None else order_by
             limit = limit if filter.count is None else filter.count
-        expression = as_expression(filter)
-        return self._converse(
-            lambda: find_steps(
-                Run,
-                self._keys.alias("run"),
-                expression,
-                order_by="-started_at" if order_by is None else order_by,
-                limit=limit,
-                after=after,
-                bodies=not columns,
-                limit_ms=self._query_ms,
-                on_corrupt=on_corrupt,
-                on_incomplete=on_incomplete,
-            )
+        return self._find(
+            Run,
+            filter,
+            order_by="-started_at" if order_by is None else order_by,
+            limit=limit,
+            after=after,
+            columns=columns,
+            on_corrupt=on_corrupt,
+            on_incomplete=on_incomplete,
         )
 
     def stream_runs(
@@ -85,35 +96,96 @@ class Queries(Runs):
         order_by: Any = None,
         columns: bool = False,
         on_corrupt: OnCorrupt = "raise",
+        corrupt: list[CorruptDocumentError] | None = None,
         page_size: int = 2000,
-    ) -> Iterator[Run]:
-        """All rows that `find_runs` finds, in pages of `page_size` behind the scenes, so that memory is bounded.
+    ) -> Generator[Run, None]:
+        """All rows that `find_runs` finds, read `page_size` at a time, so that memory is bounded.
 
-        With ``on_corrupt="raise"`` documents that cannot be read are raised as `CorruptDocumentsError` after the last
-        row, with ``"skip"`` they are left out.
+        Runs that are stored meanwhile are given or not; all others once, also where a connection is lost. No
+        connection is held between two rows. Documents that cannot be read go into `corrupt`, if given; with
+        ``on_corrupt="raise"`` they are raised as `CorruptDocumentsError` after the last row.
         """
-        left: int | None = filter.count if isinstance(filter, RunQuery) else None
-        errors: list[CorruptDocumentError] = []
-        after: str | None = None
-        while left is None or left > 0:
-            size = page_size if left is None else min(page_size, left)
-            page = self.find_runs(
-                as_expression(filter),
-                order_by=filter.order if order_by is None and isinstance(filter, RunQuery) else order_by,
-                limit=size,
-                after=after,
-                columns=columns,
-                on_corrupt="skip",
-            )
-            errors += page.corrupt
-            for row in page.rows:
-                yield row
-            left = None if left is None else left - len(page.rows)
-            after = page.next
-            if after is None:
-                break
-        if errors and on_corrupt == "raise":
-            raise CorruptDocumentsError(errors, [])
+        limit = None
+        if isinstance(filter, RunQuery):
+            order_by = filter.order if order_by is None else order_by
+            limit = filter.count
+        scan = self._scan(Run, as_expression(filter), "-started_at" if order_by is None else order_by, not columns)
+        reading = self._reading(scan, page_size, limit)
+        unreadable: list[CorruptDocumentError] = [] if corrupt is None else corrupt
+        try:
+            while limit is None or limit > 0:
+                rows = reading.page()
+                unreadable += scan.take_corrupt()
+                if rows is None:
+                    break
+                if limit is not None:
+                    limit -= len(rows)
+                rows.reverse()
+                while rows:
+                    # Taken out, so that a record that was parsed is not kept until the end of the page.
+                    yield rows.pop()
+        finally:
+            reading.close()
+        if unreadable and on_corrupt == "raise":
+            raise CorruptDocumentsError(unreadable, [])
+
+    def watch_runs(
+        self,
+        filter: Any = None,
+        *,
+        since: datetime | timedelta | None = None,
+        changes: bool = True,
+        columns: bool = False,
+        interval: float = 1.0,
+        corrupt: list[CorruptDocumentError] | None = None,
+    ) -> Generator[Run, None]:
+        """Runs as they are stored, for ever, until the loop over them is left; each version of a run once.
+
+        Args:
+            filter: as `find_runs` takes it.
+            since: begin with what was stored from then on (an aware datetime, or a timedelta before now); by default
+                with what is stored once the loop has begun.
+            changes: also give a run again whenever it is replaced; otherwise only when it is first stored.
+            columns: only fetch the columns.
+            interval: seconds between two looks at the store, after one that found nothing.
+            corrupt: gets the documents that cannot be read, each once.
+
+        Several processes may store at once. A run that turns up within a minute of the time of storing that is written
+        in it is found, whatever else turned up before; so late only comes what waited in a batch or for a connection.
+        """
+        if interval < 0:
+            raise InvalidConfigurationError(f"interval is a number of seconds from 0 on, not {interval!r}")
+        now = self._clock.now()
+        try:
+            start = None if since is None else microseconds_of(since)
+        except TypeError:
+            raise QueryError(f"since is an aware datetime or a timedelta, not {since!r}") from None
+        if isinstance(since, timedelta):
+            start = now - microseconds_of(since)
+        watch = Watch(as_expression(filter), Run.updated_at if changes else Run.stored_at, now, start)
+        return self._watch(watch, columns, interval, corrupt)
+
+    def _watch(
+        self, watch: Watch, columns: bool, interval: float, corrupt: list[CorruptDocumentError] | None
+    ) -> Generator[Run, None]:
+        unreadable: set[str] = set()
+        while True:
+            if watch.is_far(self._clock.now()):
+                self._set_clock()
+            errors: list[CorruptDocumentError] = []
+            recent, found = watch.look(self._clock.now()), False
+            stream = self.stream_runs(recent, order_by=watch.time, columns=columns, on_corrupt="skip", corrupt=errors)
+            with closing(stream) as rows:
+                for run in rows:
+                    if watch.fresh(run):
+                        found = True
+                        yield run
+            watch.done()
+            if corrupt is not None:
+                corrupt += [error for error in errors if error.key not in unreadable]
+                unreadable.update(error.key for error in errors)
+            if not found:
+                sleep(interval)
 
     def count_runs(self, filter: Any = None) -> int:
         """How many runs meet a filter, exactly."""
@@ -200,21 +272,15 @@ class Queries(Runs):
         if kind not in ARTIFACT_KINDS:
             names = ", ".join(map(repr, ARTIFACT_KINDS))
             raise QueryError(f"there are no artefacts of the kind {kind!r}: it is one of {names}")
-        document = DOCUMENTS[kind]
-        expression = as_expression(filter, document.columns())
-        return self._converse(
-            lambda: find_steps(
-                document,
-                self._keys.alias(kind),
-                expression,
-                order_by=order_by,
-                limit=limit,
-                after=after,
-                bodies=not columns,
-                limit_ms=self._query_ms,
-                on_corrupt=on_corrupt,
-                on_incomplete=on_incomplete,
-            )
+        return self._find(
+            DOCUMENTS[kind],
+            filter,
+            order_by=order_by,
+            limit=limit,
+            after=after,
+            columns=columns,
+            on_corrupt=on_corrupt,
+            on_incomplete=on_incomplete,
         )
 
     def agents(self) -> list[AgentSummary]:
@@ -238,22 +304,81 @@ class Queries(Runs):
                 deleted += self._delete_keys([row.key for row in rows])
             strays = self._strays.of_agent(which)
             return deleted + self._delete_keys([error.key.encode() for error in strays])
-        expression = as_expression(which)
-        after: str | None = None
-        while True:
-            page = self.find_runs(
-                expression,
-                order_by="stored_at",
-                limit=_DELETED_AT_ONCE,
-                after=after,
-                columns=True,
-                on_corrupt="skip",
+        scan = self._scan(Run, as_expression(which), "stored_at", bodies=False)
+        reading = self._reading(scan, _DELETED_AT_ONCE)
+        try:
+            found: list[Any] | None = []
+            while found is not None:
+                found = reading.page()
+                keys = [self._keys.run(row.agent_id, row.run_id) for row in found or ()]
+                deleted += self._delete_keys([*keys, *(error.key.encode() for error in scan.take_corrupt())])
+        finally:
+            reading.close()
+        return deleted
+
+    def _find(
+        self,
+        document: type[Document],
+        filter: Any,
+        *,
+        order_by: Any,
+        limit: int | None,
+        after: str | None,
+        columns: bool,
+        on_corrupt: OnCorrupt,
+        on_incomplete: OnIncomplete,
+    ) -> RunPage:
+        expression = as_expression(filter, document.columns())
+        check_limit(limit)
+        if limit is not None and limit <= _FOUND_AT_ONCE:
+            return self._converse(
+                lambda: find_steps(
+                    document,
+                    self._keys.alias(document.kind),
+                    expression,
+                    order_by=order_by,
+                    limit=limit,
+                    after=after,
+                    bodies=not columns,
+                    limit_ms=self._query_ms,
+                    on_corrupt=on_corrupt,
+                    on_incomplete=on_incomplete,
+                    page_size=_FOUND_AT_ONCE + 2,
+                )
             )
-            keys = [self._keys.run(row.agent_id, row.run_id) for row in page.rows]
-            deleted += self._delete_keys([*keys, *(error.key.encode() for error in page.corrupt)])
-            after = page.next
-            if after is None:
-                return deleted
+        scan = self._scan(document, expression, order_by, not columns, after, on_incomplete)
+        reading = self._reading(scan, _FOUND_AT_ONCE, limit)
+        rows: list[Any] = []
+        try:
+            while (more := reading.page()) is not None:
+                rows += more
+        finally:
+            reading.close()
+        return scan.page(rows, on_corrupt)
+
+    def _scan(
+        self,
+        document: type[Document],
+        filter: Expression,
+        order_by: Any,
+        bodies: bool,
+        after: str | None = None,
+        on_incomplete: OnIncomplete = "raise",
+    ) -> Scan:
+        return Scan(
+            document,
+            self._keys.alias(document.kind),
+            filter,
+            order_by=order_by,
+            after=after,
+            bodies=bodies,
+            limit_ms=self._query_ms,
+            on_incomplete=on_incomplete,
+        )
+
+    def _reading(self, scan: Scan, page_size: int, limit: int | None = None) -> Reading:
+        self._converse(scan.open)
+        return Reading(self._link, self._indexes, scan, page_size, limit)
 
     def _converse(self, make_steps: Callable[[], Steps[T]]) -> T:
         """Send the commands that the steps give, and give them the answers, until they have their result.
@@ -272,7 +397,8 @@ class Queries(Runs):
                         if not reading_on or attempt == self._link.retries:
                             raise
                         break
-                    command = steps.send(answer)
+                    with collector_paused():
+                        command = steps.send(answer)
             except StopIteration as end:
                 result: T = end.value
                 return result

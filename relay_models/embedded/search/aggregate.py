@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
+import json
 import math
 import sqlite3
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from relay_models.embedded.search.args import display
 from relay_models.embedded.search.errors import SearchError
-from relay_models.embedded.search.expressions import parse_expression
+from relay_models.embedded.search.expressions import Expression, parse_expression
 from relay_models.embedded.search.functions import truth
 from relay_models.embedded.search.hashing import value_hash
 from relay_models.embedded.search.plan import Apply, Group, Load, Step
@@ -72,10 +74,12 @@ class Pipeline:
         self._loads_everything = False
         # The keys of a SORTBY that SQL carries out, so that only the documents of the first rows are read.
         self._first: list[tuple[FieldSpec, bool]] = []
+        # How many rows a cursor's order has; they are read when they are asked for. None: no such order.
+        self._most: int | None = None
         self._applied: set[bytes] = set()
         self._evaluated = False
         self._arranged = False
-        self._later: list[Callable[[Iterator[Row]], Iterator[Row]]] = []
+        self._later: list[Callable[[Iterator[Any]], Iterator[Any]]] = []
         if request.add_scores:
             self._order[b"__score"] = None
             self._known.add(b"__score")
@@ -104,8 +108,18 @@ class Pipeline:
         else:
             expression = parse_expression(step.expression)
             self._require(expression.properties)
-            self._evaluated = True
+            self._evaluated = self._evaluated or not self._cannot_fail(expression)
             self._later.append(functools.partial(_filtered, expression.evaluate))
+
+    def _cannot_fail(self, expression: Expression) -> bool:
+        """Whether a condition has a result for each row, whatever is in it."""
+        if expression.comparisons is None or not self._applied.isdisjoint(expression.properties):
+            return False
+        for name, kind in expression.comparisons:
+            field = self._spec.field(name)
+            if field is None or field.many or (field.type is FieldType.NUMERIC) != (kind == "number"):
+                return False
+        return True
 
     def _require(self, properties: Iterable[bytes]) -> None:
         for name in properties:
@@ -206,8 +220,10 @@ class Pipeline:
                     raise SearchError(f"Property `{display(name)}` not loaded nor in schema")
             most = step.offset + step.limit if step.offset + step.limit else DEFAULT_LIMIT
             fields = self._sort_fields(step.keys)
-            if fields:
-                # There is neither APPLY nor FILTER, which might fail at any row.
+            if fields and self.request.cursor is not None and not self._applied and not self.request.count_only:
+                self._first, self._most = fields, most
+            elif fields:
+                # Nothing before can fail at a row, so rows that are not asked for need not be looked at.
                 self._first = fields
                 self._later.append(functools.partial(_first_rows, most))
             else:
@@ -235,8 +251,10 @@ class Pipeline:
 
     # Running it
 
-    def _run(self) -> Iterator[Row]:
-        rows = self._ordered_read() if self._first else self._documents_read()
+    def _run(self) -> Iterator[Row | None]:
+        if self._most is not None:
+            return self._noted_read(self._most)
+        rows: Iterator[Any] = self._ordered_read() if self._first else self._documents_read()
         if self._trace is None:
             for later in self._later:
                 rows = later(rows)
@@ -269,10 +287,37 @@ class Pipeline:
                 return
             last = chunk[-1][0]
 
-    def _ordered_read(self) -> Iterator[Row]:
-        """The rows in the order of the keys, read as far as they are asked for."""
+    def _noted_read(self, most: int) -> Iterator[Row | None]:
+        """The first rows in the order of the keys as it is now, of which only the numbers are held.
+
+        Each is read when it is asked for: None where it was replaced or went since. Where there is a FILTER the rows
+        go through it then, so all are noted.
+        """
         if self.selection.empty:
             return
+        tail = f"{self._prepare_order()} LIMIT {-1 if self._later else most}"
+        noted = array("q", (docid for (docid,) in self.selection.rows("d.docid", tail)))
+        given = 0
+        found: dict[int, tuple[bytes, Row]] = {}
+        end, changes = 0, -1
+        for place, docid in enumerate(noted):
+            if place == end or changes != self._connection.total_changes:
+                end, changes = place + _CHUNK, self._connection.total_changes
+                found = {number: (key, row) for number, key, row in self._numbered(noted[place:end].tolist())}
+            key, row = found.get(docid, (b"", None))
+            if row is not None and not self._complete(key, row):
+                row = None
+            rows: Iterator[Row | None] = iter((row,))
+            for later in self._later if row is not None else ():
+                rows = later(rows)
+            for passed in rows:
+                yield passed
+                given += 1
+                if given == most:
+                    return
+
+    def _prepare_order(self) -> str:
+        """Make what sorting needs, note the total, and give the ORDER BY."""
         column = sort_column(self._first[0][0])
         assert column is not None
         self.selection.combine(column)
@@ -280,7 +325,13 @@ class Pipeline:
         self.selection.prepare_sort(self._first[0][0])
         order = [f"d.{sort_column(field)} {'ASC NULLS LAST' if up else 'DESC'}" for field, up in self._first]
         order.append("d.docid" if self._first[-1][1] else "d.docid DESC")
-        tail = f"ORDER BY {', '.join(order)} LIMIT ? OFFSET ?"
+        return f"ORDER BY {', '.join(order)}"
+
+    def _ordered_read(self) -> Iterator[Row]:
+        """The rows in the order of the keys, read as far as they are asked for."""
+        if self.selection.empty:
+            return
+        tail = f"{self._prepare_order()} LIMIT ? OFFSET ?"
         size, offset = 100, 0
         while True:
             chunk = self._chunk(tail, size, offset)
@@ -296,9 +347,19 @@ class Pipeline:
 
     def _chunk(self, tail: str, *arguments: int) -> list[tuple[int, bytes, Row]]:
         """Number, key and columns of rows, all read at once so that no statement stays open."""
+        return self._read(self.selection.rows(self._selected(), tail, arguments))
+
+    def _numbered(self, numbers: list[int]) -> list[tuple[int, bytes, Row]]:
+        """The same of the documents that have these numbers."""
+        table = self.selection.tables.docs
+        sql = f"SELECT {self._selected()} FROM {table} d WHERE d.docid IN (SELECT value FROM json_each(?))"
+        return self._read(self._connection.execute(sql, (json.dumps(numbers),)))
+
+    def _selected(self) -> str:
+        return "d.docid, d.key" + "".join(f", d.{column}" for column in self._columns.values())
+
+    def _read(self, found: sqlite3.Cursor) -> list[tuple[int, bytes, Row]]:
         names = list(self._columns)
-        columns = "".join(f", d.{column}" for column in self._columns.values())
-        found = self.selection.rows(f"d.docid, d.key{columns}", tail, arguments)
         return [
             (docid, key, {name: value for name, value in zip(names, values, strict=True) if value is not None})
             for docid, key, *values in found
@@ -465,12 +526,13 @@ def _counted(rows: Iterator[Row]) -> Iterator[Row]:
 
 def shape(pipeline: Pipeline, count: int | None, protocol: int) -> tuple[Any, bool]:
     """The reply with the next `count` rows (None: all), and whether there may be more."""
-    rows: list[Row] = []
+    rows: list[Row | None] = []
     total: int | None = None
     more = True
     while count is None or len(rows) < count:
-        row = next(pipeline.rows, None)
-        if row is None:
+        try:
+            row = next(pipeline.rows)
+        except StopIteration:
             more = False
             break
         if total is None:
@@ -480,8 +542,13 @@ def shape(pipeline: Pipeline, count: int | None, protocol: int) -> tuple[Any, bo
         total = pipeline.total
     if protocol >= 3:
         total = pipeline.total
-        results = [
-            {b"extra_attributes": {name: to_reply(value) for name, value in pipeline.fields(row)}, b"values": []}
+        results: list[Any] = [
+            {
+                b"extra_attributes": None
+                if row is None
+                else {name: to_reply(value) for name, value in pipeline.fields(row)},
+                b"values": [],
+            }
             for row in rows
         ]
         reply: Any = {
@@ -492,6 +559,12 @@ def shape(pipeline: Pipeline, count: int | None, protocol: int) -> tuple[Any, bo
             b"warning": [],
         }
     else:
-        reply = [total, *([x for pair in pipeline.fields(row) for x in (pair[0], to_reply(pair[1]))] for row in rows)]
+        reply = [
+            total,
+            *(
+                None if row is None else [x for pair in pipeline.fields(row) for x in (pair[0], to_reply(pair[1]))]
+                for row in rows
+            ),
+        ]
     pipeline.total = 0
     return reply, more

@@ -244,7 +244,7 @@ class SearchEngine:
         spec = index.spec
         new = parse_fields(spec, arguments)
         Tables(spec.number).add_columns(self._connection, new)
-        index.indexer = Indexer(self._connection, spec)
+        index.indexer = Indexer(self._connection, spec, index.indexer.last)
         spec.filling = not skip
         self._save(index)
         return OK
@@ -312,7 +312,7 @@ class SearchEngine:
 
     def _info(self, arguments: Arguments, protocol: int) -> Any:
         index = self.index(arguments.take())
-        return describe(self._connection, index.spec, self.cursors, protocol)
+        return describe(self._connection, index.spec, index.indexer.last, self.cursors, protocol)
 
     def _aggregate(self, arguments: Arguments, protocol: int) -> Any:
         index = self.index(arguments.take(), request=True)

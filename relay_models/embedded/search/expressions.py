@@ -30,6 +30,11 @@ class Expression(NamedTuple):
 
     evaluate: Evaluate
     properties: tuple[bytes, ...]
+    comparisons: tuple[tuple[bytes, str], ...] | None = None
+    """The properties that are compared with literals, and the literals' kinds ("string", "number"), where that is all.
+
+    Each of these properties has been asked for with exists before. None where there is more to the expression.
+    """
 
 
 class _Symbol(NamedTuple):
@@ -116,7 +121,7 @@ class _Parser:
         evaluate = self._expression(0)
         if self._symbols[self._at].kind != "end":
             raise self._wrong()
-        return Expression(evaluate, tuple(self._properties))
+        return Expression(evaluate, tuple(self._properties), _comparisons(self._symbols))
 
     def _wrong(self) -> SearchError:
         symbol = self._symbols[self._at]
@@ -223,6 +228,29 @@ class _Parser:
             only = arguments[0]
             return lambda row: function([only(row)])
         return lambda row: function([argument(row) for argument in arguments])
+
+
+def _comparisons(symbols: list[_Symbol]) -> tuple[tuple[bytes, str], ...] | None:
+    """What `Expression.comparisons` is for: ``exists(@a) && … && (@a < 1 || @a == "b" …)``."""
+    kinds = [symbol.kind for symbol in symbols]
+    guarded: set[bytes] = set()
+    at = 0
+    while kinds[at : at + 5] == ["symbol", "(", "property", ")", "&&"] and symbols[at].text.lower() == b"exists":
+        guarded.add(symbols[at + 2].text)
+        at += 5
+    found: list[tuple[bytes, str]] = []
+    while kinds[at] != "end":
+        if kinds[at] == "property":
+            name, operator, literal = symbols[at].text, kinds[at + 1], kinds[min(at + 2, len(kinds) - 1)]
+            if name not in guarded or operator not in _NOT_CHAINED or literal not in ("string", "number"):
+                return None
+            found.append((name, literal))
+            at += 3
+        elif kinds[at] in ("(", ")", "&&", "||"):
+            at += 1
+        else:
+            return None
+    return tuple(found)
 
 
 def _exists(argument: Evaluate) -> Evaluate:

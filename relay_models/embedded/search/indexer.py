@@ -56,9 +56,9 @@ Write = Callable[[Any, _Row], None]
 
 
 class Indexer:
-    """Writes one index's rows. Made anew when the schema changes."""
+    """Writes one index's rows. Made anew when the schema changes, after the number `last` of a document."""
 
-    def __init__(self, connection: sqlite3.Connection, spec: IndexSpec) -> None:
+    def __init__(self, connection: sqlite3.Connection, spec: IndexSpec, last: int = 0) -> None:
         self._connection = connection
         self._spec = spec
         self._tables = tables = Tables(spec.number)
@@ -75,6 +75,10 @@ class Indexer:
         self._writes = [self._write(field) for field in spec.fields]
         self._hidden = [self._getter(field) for field in spec.fields if field.noindex and field.sortable]
         self._shown = [self._getter(field) for field in spec.fields if not field.noindex] if self._hidden else []
+        # No number is given twice: a cursor knows by it whether what it found is still there.
+        found = connection.execute(f"SELECT max(docid) FROM {tables.docs}").fetchone()[0]
+        self.last: int = max(last, found or 0)
+        """The greatest number of a document so far."""
         self._insert = ""
         self._used_columns: Callable[[list[Any]], tuple[Any, ...]] = tuple
         self._use_columns()
@@ -91,7 +95,7 @@ class Indexer:
         """Write the columns that are ever filled: binding the others, all NULL, would cost as much."""
         unused = {packed_column(field) for field in self._spec.fields if not field.many}
         names = [name for name in self._places if name not in unused]
-        columns = ["hash", "key", "many", "length", "top", "score", *names]
+        columns = ["docid", "hash", "key", "many", "length", "top", "score", *names]
         marks = ", ".join("?" * len(columns))
         self._insert = f"INSERT INTO {self._tables.docs} ({', '.join(columns)}) VALUES ({marks})"
         places = [self._places[name] for name in names]
@@ -148,10 +152,10 @@ class Indexer:
             | (MISSING if row.missing else 0)
         )
         top = max((word[1] for word in row.words.values()), default=0) if row.words else 0
-        values = (key_hash(key), key, many, row.length, top, score, *self._used_columns(row.columns))
-        docid = self._connection.execute(self._insert, values).lastrowid
+        self.last = docid = self.last + 1
+        values = (docid, key_hash(key), key, many, row.length, top, score, *self._used_columns(row.columns))
+        self._connection.execute(self._insert, values)
         if many:
-            assert docid is not None
             self._put_side(docid, row)
 
     def _put_side(self, docid: int, row: _Row) -> None:

@@ -15,8 +15,8 @@ __all__ = ["describe"]
 INDEX_CAPACITY = 128
 
 
-def describe(connection: sqlite3.Connection, spec: IndexSpec, cursors: Cursors, protocol: int) -> Any:
-    """The reply, in the shape of `protocol`."""
+def describe(connection: sqlite3.Connection, spec: IndexSpec, last: int, cursors: Cursors, protocol: int) -> Any:
+    """The reply, in the shape of `protocol`; `last` is the greatest number of a document."""
     tables = Tables(spec.number)
 
     def number(sql: str) -> int:
@@ -24,7 +24,6 @@ def describe(connection: sqlite3.Connection, spec: IndexSpec, cursors: Cursors, 
         return value
 
     documents = number(f"SELECT count(*) FROM {tables.docs}")
-    top = number(f"SELECT max(docid) FROM {tables.docs}")
     words = number(f"SELECT count(DISTINCT word) FROM {tables.words}")
     records = number(f"SELECT count(*) FROM {tables.words}") + documents
     size = number("SELECT count(*)") and 0.0
@@ -36,7 +35,7 @@ def describe(connection: sqlite3.Connection, spec: IndexSpec, cursors: Cursors, 
         b"index_definition": _definition(spec),
         b"attributes": [_attribute(field, protocol) for field in spec.fields],
         b"num_docs": documents,
-        b"max_doc_id": top,
+        b"max_doc_id": last,
         b"num_terms": words,
         b"num_records": records,
         b"inverted_sz_mb": size,
