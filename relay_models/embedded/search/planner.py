@@ -343,7 +343,7 @@ class Planner:
         )
 
     def _near_words(self, node: Phrase, slop: int, in_order: bool) -> list[int]:
-        words: list[Places] = []
+        words: list[Places | None] = []
 
         def postings(word: bytes, token: Token, weight: float, only: int) -> tuple[list[int], int]:
             places = self._word_places([(word, only)], token)
@@ -352,32 +352,52 @@ class Planner:
             (estimated,) = self._connection.execute(sql, (word,)).fetchone()
             return sorted(places), estimated
 
-        def where(record: Record, docid: int) -> list[int]:
+        def where(record: Record, docid: int) -> list[int] | None:
             if isinstance(record, Leaf):
-                return words[record.number][docid]
-            return sorted({place for part in record.parts for place in where(part, docid)})
+                places = words[record.number]
+                return None if places is None else places[docid]
+            return sorted({place for part in record.parts for place in where(part, docid) or ()})
 
-        return sorted(
-            docid
-            for docid, records in self.walk(node, postings)
-            if _fits([where(record, docid) for record in records.values()], slop, in_order)
-        )
+        found = []
+        for docid, records in self.walk(node, postings, lambda tag, documents: words.append(None)):
+            places = [where(record, docid) for record in records.values()]
+            if _fits([part for part in places if part is not None], slop, in_order):
+                found.append(docid)
+        return sorted(found)
 
     def is_walked(self, node: Phrase) -> bool:
-        """Whether an intersection is of nothing but words."""
+        """Whether an intersection is of nothing but words and single tags."""
 
         def words(child: Node) -> bool:
             return isinstance(child, Token) or (isinstance(child, Union) and all(map(words, child.children)))
 
-        return len(node.children) > 1 and all(map(words, node.children))
+        def tag(child: Node) -> bool:
+            return isinstance(child, Tag) and len(child.children) == 1 and isinstance(child.children[0], Token)
+
+        return (
+            len(node.children) > 1
+            and any(map(words, node.children))
+            and all(words(child) or tag(child) for child in node.children)
+        )
 
     def walk(
-        self, node: Phrase, postings: Callable[[bytes, Token, float, int], tuple[list[int], int]]
+        self,
+        node: Phrase,
+        postings: Callable[[bytes, Token, float, int], tuple[list[int], int]],
+        tagged: Callable[[Tag, list[int]], None],
     ) -> list[tuple[int, dict[int, Record]]]:
-        """The documents of an intersection of words, and what the real server knows to have found of each child."""
+        """The documents of an intersection of words, and what the real server knows to have found of each child.
+
+        `postings` gives the documents of a word, and how many there are without regard to fields; `tagged` is told
+        those of a tag. Both are called in the order of the leaves' numbers.
+        """
         count = itertools.count()
 
         def iterator(child: Node) -> Iterator | None:
+            if isinstance(child, Tag):
+                documents = sorted(self._found(child))
+                tagged(child, documents)
+                return Reader(next(count), documents, len(documents)) if documents else None
             if isinstance(child, Token):
                 weights = [child.weight, *[1.0] * len(child.expansions)]
                 forms: list[Iterator | None] = []

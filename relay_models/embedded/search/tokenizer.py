@@ -111,7 +111,7 @@ def tokens(text: bytes, stop_words: frozenset[bytes]) -> Iterator[Word]:
 
 @functools.lru_cache(maxsize=32)
 def _stemmer(language: str) -> Any:
-    return snowballstemmer.stemmer(language)
+    return snowballstemmer.stemmer(language)  # type: ignore[no-untyped-call]
 
 
 @functools.lru_cache(maxsize=65536)
