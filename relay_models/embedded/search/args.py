@@ -91,7 +91,7 @@ def parse_bound(text: bytes, *, lower: bool, sign: int = 1) -> float:
     number = parse_double(bare.lstrip(BLANKS)) if bare else 0.0
     if number is None or math.isinf(number):
         raise SearchError(f"Bad {'lower' if lower else 'upper'} range: {display(bare)}")
-    return sign * number
+    return sign * number if number == number else math.copysign(number, sign)
 
 
 class Arguments:

@@ -20,6 +20,7 @@ from relay_models.embedded.search.nodes import (
     Token,
     Union,
 )
+from relay_models.embedded.search.numbers import format_number
 from relay_models.embedded.search.schema import FieldType, IndexSpec
 
 __all__ = ["explain"]
@@ -83,7 +84,7 @@ def _flat(node: Node) -> str | None:
         high = float("inf") if node.high is None else node.high
         assert not isinstance(high, Param)
         left, right = ("<=" if node.with_low else "<"), ("<=" if node.with_high else "<")
-        return f"NUMERIC {{{low:f} {left} @{display(node.field.name)} {right} {high:f}}}"
+        return f"NUMERIC {{{_number(low)} {left} @{display(node.field.name)} {right} {_number(high)}}}"
     if isinstance(node, Everything):
         return "<WILDCARD>"
     if isinstance(node, Fuzzy):
@@ -106,3 +107,7 @@ def _attributes(node: Node) -> str:
     if node.in_order or node.slop not in (None, -1):
         parts.append(f" $inorder: {'true' if node.in_order else 'false'};")
     return " => {" + "".join(parts) + " }"
+
+
+def _number(value: float) -> str:
+    return f"{value:f}" if value == value else format_number(value).decode()

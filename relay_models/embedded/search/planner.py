@@ -6,6 +6,7 @@ words, are worked out here, from the rows of their words.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sqlite3
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.fuzzy import within_distance
+from relay_models.embedded.search.iterators import AnyOf, Iterator, Leaf, Reader, Record, intersection
 from relay_models.embedded.search.nodes import (
     ALL_FIELDS,
     Everything,
@@ -335,6 +337,8 @@ class Planner:
 
     def _near(self, node: Phrase, slop: int, in_order: bool) -> list[int]:
         """The documents where the children stand within `slop` of each other."""
+        if self.is_walked(node):
+            return self._near_words(node, slop, in_order)
         children = [self._places(child) for child in node.children]
         if all(map(_always_has_places, node.children)):
             documents = set(children[0]).intersection(*children[1:])
@@ -345,6 +349,81 @@ class Planner:
             for docid in documents
             if _fits([places[docid] for places in children if docid in places], slop, in_order)
         )
+
+    def _near_words(self, node: Phrase, slop: int, in_order: bool) -> list[int]:
+        words: list[Places | None] = []
+
+        def postings(word: bytes, token: Token, weight: float, only: int) -> tuple[list[int], int]:
+            places = self._word_places([(word, only)], token)
+            words.append(places)
+            sql = f"SELECT count(*) FROM {self._tables.words} WHERE word = ?"
+            (estimated,) = self._connection.execute(sql, (word,)).fetchone()
+            return sorted(places), estimated
+
+        def where(record: Record, docid: int) -> list[int] | None:
+            if isinstance(record, Leaf):
+                places = words[record.number]
+                return None if places is None else places[docid]
+            return sorted({place for part in record.parts for place in where(part, docid) or ()})
+
+        found = []
+        for docid, records in self.walk(node, postings, lambda tag, documents: words.append(None)):
+            places = [where(record, docid) for record in records.values()]
+            if _fits([part for part in places if part is not None], slop, in_order):
+                found.append(docid)
+        return sorted(found)
+
+    def is_walked(self, node: Phrase) -> bool:
+        """Whether an intersection is of nothing but words and single tags."""
+
+        def words(child: Node) -> bool:
+            return isinstance(child, Token) or (isinstance(child, Union) and all(map(words, child.children)))
+
+        def tag(child: Node) -> bool:
+            return isinstance(child, Tag) and len(child.children) == 1 and isinstance(child.children[0], Token)
+
+        return (
+            len(node.children) > 1
+            and any(map(words, node.children))
+            and all(words(child) or tag(child) for child in node.children)
+        )
+
+    def walk(
+        self,
+        node: Phrase,
+        postings: Callable[[bytes, Token, float, int], tuple[list[int], int]],
+        tagged: Callable[[Tag, list[int]], None],
+    ) -> list[tuple[int, dict[int, Record]]]:
+        """The documents of an intersection of words, and what the real server knows to have found of each child.
+
+        `postings` gives the documents of a word, and how many there are without regard to fields; `tagged` is told
+        those of a tag. Both are called in the order of the leaves' numbers.
+        """
+        count = itertools.count()
+
+        def iterator(child: Node) -> Iterator | None:
+            if isinstance(child, Tag):
+                documents = sorted(self._found(child))
+                tagged(child, documents)
+                return Reader(next(count), documents, len(documents)) if documents else None
+            if isinstance(child, Token):
+                weights = [child.weight, *[1.0] * len(child.expansions)]
+                forms: list[Iterator | None] = []
+                for (word, only), weight in zip(child.forms(), weights, strict=True):
+                    documents, estimated = postings(word, child, weight, only)
+                    number = next(count)
+                    forms.append(Reader(number, documents, estimated) if estimated else None)
+                return merged(forms, 1.0)
+            return merged(list(map(iterator, child.children)), child.weight)
+
+        def merged(parts: list[Iterator | None], weight: float) -> Iterator | None:
+            there = [part for part in parts if part is not None]
+            return there[0] if len(there) == 1 else AnyOf(there, weight, weight == 0) if there else None
+
+        children = list(map(iterator, node.children))
+        there = [child for child in children if child is not None]
+        in_order = node.exact or self._in_order or bool(node.in_order)
+        return intersection(there, in_order=in_order) if len(there) == len(children) else []
 
     def _found(self, node: Node) -> set[int]:
         own = Planner(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from relay_models.embedded.search.args import display
 from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.iterators import Leaf, Record
 from relay_models.embedded.search.nodes import (
     ALL_FIELDS,
     Everything,
@@ -149,17 +150,26 @@ class _Matcher:
     def _word(
         self, word: bytes, node: Node, documents: Collection[int], weight: float, only: int = ALL_FIELDS
     ) -> dict[int, _Match]:
+        found, (idf, bm25_idf), _ = self._postings(word, node, only)
+        return {
+            docid: _Match("term", weight, frequency, idf, bm25_idf, (), tuple(array("I", places)))
+            for docid, (frequency, places) in found.items()
+            if docid in documents
+        }
+
+    def _postings(
+        self, word: bytes, node: Node, only: int
+    ) -> tuple[dict[int, tuple[int, bytes]], tuple[float, float], int]:
+        """How often and where each document has a word, its weights, and how many have it in any field."""
         table = self._selection.tables.words
         rows = self._selection.connection.execute(
             f"SELECT docid, fields, frequency, places FROM {table} WHERE word = ?", (word,)
         ).fetchall()
-        idf, bm25_idf = self._idf(len(rows))
         mask = self._selection.planner.mask(node, only)
-        return {
-            docid: _Match("term", weight, frequency, idf, bm25_idf, (), tuple(array("I", places)))
-            for docid, fields, frequency, places in rows
-            if docid in documents and (mask is None or fields & mask)
+        found = {
+            docid: (frequency, places) for docid, fields, frequency, places in rows if mask is None or fields & mask
         }
+        return found, self._idf(len(rows)), len(rows)
 
     def _tag(self, node: Tag, documents: Collection[int]) -> dict[int, _Match]:
         found: list[dict[int, _Match]] = []
@@ -188,6 +198,41 @@ class _Matcher:
             tags.append(exact)
         return tags
 
+    def _walk(self, node: Phrase, documents: Collection[int]) -> dict[int, _Match] | None:
+        """The matches of an intersection of nothing but words, as the real server comes by them."""
+        planner = self._selection.planner
+        if node is not self._selection.node or not planner.is_walked(node):
+            return None
+        leaves: list[Callable[[int], _Match]] = []
+
+        def postings(word: bytes, token: Token, weight: float, only: int) -> tuple[list[int], int]:
+            found, (idf, bm25_idf), count = self._postings(word, token, only)
+
+            def leaf(docid: int) -> _Match:
+                frequency, places = found[docid]
+                return _Match("term", weight, frequency, idf, bm25_idf, (), tuple(array("I", places)))
+
+            leaves.append(leaf)
+            return sorted(found), count
+
+        def tagged(tag: Tag, found: list[int]) -> None:
+            match = _Match("term", tag.weight, 1, *self._idf(len(found)))
+            leaves.append(lambda docid: match)
+
+        def match(record: Record, docid: int) -> _Match:
+            if isinstance(record, Leaf):
+                return leaves[record.number](docid)
+            children = tuple(match(part, docid) for part in record.parts)
+            return _Match("any", record.weight, sum(child.frequency for child in children), 0, 0, children)
+
+        walked = {}
+        for docid, records in planner.walk(node, postings, tagged):
+            if docid in documents:
+                children = tuple(match(record, docid) for record in records.values())
+                frequency = sum(child.frequency for child in children)
+                walked[docid] = _Match("all", node.weight, frequency, 0, 0, children)
+        return walked
+
     @staticmethod
     def _any(found: list[dict[int, _Match]], weight: float, *, first_only: bool) -> dict[int, _Match]:
         merged: dict[int, list[_Match]] = {}
@@ -204,8 +249,11 @@ class _Matcher:
     def _phrase(self, node: Phrase, documents: Collection[int]) -> dict[int, _Match]:
         if len(node.children) == 1:
             return self.match(node.children[0], documents)
-        parts = [self.match(child, documents) for child in node.children]
         found: dict[int, _Match] = {}
+        walked = self._walk(node, documents)
+        if walked is not None:
+            return walked
+        parts = [self.match(child, documents) for child in node.children]
         for docid in documents:
             children = [part[docid] for part in parts if docid in part]
             if len(children) == len(parts):
