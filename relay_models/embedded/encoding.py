@@ -41,6 +41,7 @@ KINDS: Final[dict[type, int]] = {
     JsonDocument: JSON,
     XStream: STREAM,
 }
+_LENGTH: Final = struct.Struct(">I").pack
 _DOUBLE: Final = struct.Struct(">d")
 
 Part = tuple[Any, Any, int | None]
@@ -239,7 +240,10 @@ def _unscalar(kind: int, text: bytes) -> Any:
 
 def pack(items: Iterable[bytes]) -> bytes:
     """Several byte strings as one."""
-    return b"".join(part for item in items for part in (struct.pack(">I", len(item)), item))
+    pieces: list[bytes] = []
+    for item in items:
+        pieces += (_LENGTH(len(item)), item)
+    return b"".join(pieces)
 
 
 def unpack(packed: bytes) -> list[bytes]:

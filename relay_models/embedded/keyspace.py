@@ -40,8 +40,9 @@ CACHED_BYTES: Final = 32 * 1024 * 1024
 UNWRITTEN_KEYS: Final = 1_000
 UNWRITTEN_BYTES: Final = 16 * 1024 * 1024
 
-# A batch that changed more keys than this is better off as a transaction.
-LOGGED_KEYS: Final = 32
+# A batch that changed more keys than this is better off as a transaction. Smaller ones share one, which then writes
+# each page of an index once and not once for each batch.
+LOGGED_KEYS: Final = 1_000
 
 _INSERT: Final = "INSERT INTO keys (db, key, kind, expire, value, checksum) VALUES (?, ?, ?, ?, ?, ?)"
 _UPSERT: Final = (

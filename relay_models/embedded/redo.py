@@ -98,7 +98,7 @@ class RedoLog:
             self._start(generation)
         payload = _encode(changes)
         about = _ABOUT.pack(len(payload), zlib.crc32(payload))
-        frame = about + zlib.crc32(about).to_bytes(4, "big") + payload
+        frame = b"".join((about, zlib.crc32(about).to_bytes(4, "big"), payload))
         written = os.write(self._descriptor, frame)
         while written < len(frame):
             written += os.write(self._descriptor, frame[written:])

@@ -49,9 +49,9 @@ READING = frozenset(
 
 NEXT_DATABASE = "SELECT min(db) FROM keys WHERE db > ?"
 
-# What the redo log may hold before a transaction takes it in.
-LOG_BYTES = 4 * 1024 * 1024
-LOG_CHANGES = 1000
+# What the redo log may hold before a transaction takes it in. More would make opening a file slow that was not closed.
+LOG_BYTES = 8 * 1024 * 1024
+LOG_CHANGES = 1500
 
 
 class Databases(dict[int, TrackedDatabase]):

@@ -28,7 +28,7 @@ __all__ = ["Storage", "Sync", "create_tables"]
 Sync = Literal["process", "power"]
 
 APPLICATION_ID: Final = 0x52656C4D  # "RelM"
-FORMAT: Final = 1
+FORMAT: Final = 2
 SQLITE_HEADER: Final = b"SQLite format 3\0"
 # A file up to this size is sealed when it is closed: what is in every page of it is checked when it is opened.
 SEALED: Final = 32 * 1024 * 1024
@@ -138,6 +138,8 @@ class Storage:
         version = int.from_bytes(header[60:64], "big")
         if version > FORMAT:
             raise NewerFileError(f"{path} has format {version}; this release reads up to {FORMAT}. Upgrade to open it")
+        if version < FORMAT:
+            raise NotAnEngineFileError(f"{path} has format {version}, from before the first release; dump it with that")
         logged = os.path.exists(path + "-wal")
         shared = os.path.exists(path + "-shm")
         page = int.from_bytes(header[16:18], "big")

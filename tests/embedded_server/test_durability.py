@@ -132,7 +132,7 @@ def test_a_failing_disk_is_told_and_nothing_is_acknowledged(tmp_path: Path) -> N
     import redis
 
     with pytest.raises(redis.ConnectionError, match="could not be written"):
-        client.set("lost", "x" * 5_000_000)
+        client.set("lost", "x" * 15_000_000)
     with pytest.raises(redis.ConnectionError):
         client.get("kept")
     server.close()
