@@ -28,6 +28,7 @@ from relay_models import Run
 from relay_models.documents import KINDS, Keys
 from relay_models.embedded import EmbeddedServer
 from relay_models.export import write_parquet
+from relay_models.query import every_run
 from relay_models.records import RunRecord
 from relay_models.sync import RedisBackend
 
@@ -171,7 +172,8 @@ class Benchmark:
             self.streams.append(Stream(name, count, seconds, memory.grown))
 
     def clean(self) -> None:
-        """Drop the indexes with their documents."""
+        """Drop the indexes and their documents."""
+        self.store.delete_runs(every_run())
         for kind in KINDS:
             self.raw.execute_command("FT.DROPINDEX", Keys(self.prefix).index(kind), "DD")
 

@@ -55,7 +55,10 @@ class RunPage(Sequence["Document"]):
     @property
     def records(self) -> list[Any]:
         """The records of the rows, where they were fetched."""
-        return [row.record for row in self.rows]
+        from relay_models.backend._collector import collector_paused
+
+        with collector_paused():
+            return [row.record for row in self.rows]
 
 
 class Scan:
