@@ -300,3 +300,17 @@ async def test_errors_say_what_is_wrong_without_the_password(store: RedisBackend
         await import_native("redis://127.0.0.1", store, no_such_option=1)
     with pytest.raises(InvalidConfigurationError, match="not int"):
         await import_native(5, store)  # type: ignore[arg-type]
+
+
+async def test_a_request_that_cannot_be_read_keeps_no_run_out(source: redis.Redis, source_url: str) -> None:
+    run = made_runs(1, "a")[0].model_copy()
+    call = {"kind": "llm", "name": "x", "started_at": "2026-11-23T21:11:49Z"}
+    answered = {**call, "annotated_response": {"message": "a shelf"}}
+    value = {**json.loads(to_json(run)), "calls": [{**call, "annotated_request": {"messages": 5}}, answered]}
+    source.set(KEYS.run("a", run.id), json.dumps(value))
+    source.rpush(KEYS.run_index("a"), str(run.id))
+    async with await RedisBackend.embedded(None, "wordy:", index_text=True) as store:
+        assert (await import_native(source_url, store)).created == 1
+        assert [row.run_id for row in await store.find_runs("text ~ shelf")] == [str(run.id)]
+        await import_native(source_url, store, full=True)
+        await assert_same(source, store)
