@@ -13,6 +13,7 @@ from relay_models import RedisBackend
 from relay_models.documents import Keys
 from relay_models.errors import ConnectionFailedError, CorruptDocumentsError, InvalidConfigurationError
 from relay_models.native import ImportReport, NativeKeys, NativeSource, export_native, import_native
+from relay_models.native._async import importer
 from relay_models.native.checkpoints import Checkpoint
 from relay_models.records import RunRecord, Timestamp, to_json
 from relay_models.sync import RedisBackend as SyncBackend
@@ -343,3 +344,21 @@ async def test_an_export_leaves_out_only_what_cannot_be_written(
         listed = [entry.decode() for entry in source.lrange(out.run_index(agent_id), 0, -1)]
         assert listed == [str(run.id) for run in kept]
     assert source.get(out.artifact("accumulators", "b")) == b'{"nodes":{}}'
+
+
+async def test_a_run_stored_again_after_it_was_read_is_read_again(
+    source: redis.Redis, source_url: str, store: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importer, "IDS_PER_PAGE", 4)
+    runs = made_runs(6)
+    for run in runs:
+        store_natively(source, run)
+    changed = runs[0].model_copy(update={"again": True})
+
+    def change(report: ImportReport) -> None:
+        if report.done == 4:  # the first page has been read
+            store_natively(source, changed)
+
+    report = await import_native(source_url, store, on_progress=change)
+    assert (report.created, report.replaced) == (6, 1)
+    await assert_same(source, store)
