@@ -140,12 +140,16 @@ class CorruptDocumentError(SerializationError):
 
 
 class CorruptDocumentsError(SerializationError):
-    """Some documents of an answer cannot be read: `errors` names each by key, `good` holds the others, in order."""
+    """Some documents of an answer cannot be read: `errors` names each by key, `good` holds the others, in order.
+
+    After an export there are no others to hold: they are written, and `good` is None.
+    """
 
     def __init__(self, errors: Sequence[CorruptDocumentError], good: Any) -> None:
         shown = "; ".join(str(error) for error in errors[:3])
         more = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
-        super().__init__(f"{shown}{more} (the readable ones are in .good; on_corrupt='skip' leaves the others out)")
+        hint = "" if good is None else " (the readable ones are in .good; on_corrupt='skip' leaves the others out)"
+        super().__init__(f"{shown}{more}{hint}")
         self.errors = tuple(errors)
         self.good = good
 

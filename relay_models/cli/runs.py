@@ -173,6 +173,8 @@ def _write_export(
         raise InvalidConfigurationError("Parquet is no text: name a FILE, or send it into a pipe")
     session.open()
     runs = each_run(session, make_filter(where, agent), order, limit or None, bodies=rows is not Rows.runs)
+    if rows is Rows.calls:
+        runs = (run for run in runs if _expandable(session, run, names))
     sink: Any = sys.stdout.buffer if target == "-" else target
     table: Any = None if rows is Rows.records else rows.value
     match format:
@@ -325,6 +327,19 @@ def _readable(session: Session, run: Any) -> bool:
         session.unreadable += 1
         session.out.complain(f"run {run.run_id} of agent {run.agent_id!r}: {error}")
         return False
+
+
+def _expandable(session: Session, run: Any, columns: Sequence[str] | None) -> bool:
+    """Whether a run can be written call by call; if not, that is said. What is read for it is kept in the record."""
+    from relay_models.export import to_dicts
+
+    try:
+        to_dicts([run], rows="calls", columns=columns)
+    except SerializationError as error:
+        session.unreadable += 1
+        session.out.complain(f"run {run.run_id} of agent {run.agent_id!r}: {error}")
+        return False
+    return True
 
 
 def _record(run: Any) -> RunRecord:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
+from relay_models.errors import InvalidRecordError
 from relay_models.query.values import rounded
 from relay_models.query.words import words_of, words_text
 from relay_models.records import CostEstimate, RunRecord
-from relay_models.records.run import single_cost, sum_costs
+from relay_models.records.run import call_texts, single_cost, sum_costs
 
 __all__ = ["run_columns", "run_text", "run_words"]
 
@@ -87,15 +89,24 @@ def run_columns(record: RunRecord) -> dict[str, Any]:
 
 def run_text(record: RunRecord) -> str:
     """The words of all prompts and answers, as the index gets them."""
-    return words_text(record.texts)
+    return words_text(_texts(record))
 
 
 def run_words(record: RunRecord) -> list[str]:
     """The same as a list, for plain Python."""
     words: list[str] = []
-    for text in record.texts:
+    for text in _texts(record):
         more = words_of(text)
         if more and words:
             words.append("__")
         words.extend(more)
     return words
+
+
+def _texts(record: RunRecord) -> list[str]:
+    """The run's texts, without those of a request that is not what its type says: the run is found by the others."""
+    texts: dict[str, None] = {}
+    for call in record.calls:
+        with suppress(InvalidRecordError):
+            texts.update(dict.fromkeys(call_texts(call)))
+    return list(texts)

@@ -12,10 +12,12 @@ from .columns import RUN_COLUMNS, TableRows, Type
 
 if TYPE_CHECKING:
     from relay_models.records import CallRecord, RunRecord, Timestamp
+    from relay_models.records._base import Record
 
 __all__ = ["body", "expand"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FROM_RESPONSE = ("finish_reason", "cache_read_tokens", "cost")
 _TYPES = {column.name: column.type for column in RUN_COLUMNS}
 
 
@@ -93,10 +95,10 @@ def _value(kind: Type, stored: Any) -> Any:
 
 
 def _call(record: RunRecord, call: CallRecord, index: int, wanted: frozenset[str]) -> dict[str, Any]:
-    response = call.annotated_response
+    # Responses are text until they are touched, so only where a column needs it: that is most of the time.
+    response = None if wanted.isdisjoint(_FROM_RESPONSE) else call.annotated_response
     usage = None if response is None else response.usage
     cost = None if usage is None else usage.cost
-    request = call.annotated_request
     return {
         "agent_id": record.agent_id,
         "run_id": str(record.id),
@@ -107,16 +109,26 @@ def _call(record: RunRecord, call: CallRecord, index: int, wanted: frozenset[str
         "ended_at": None if call.ended_at is None else _instant(call.ended_at),
         "duration": call.duration,
         "model": call.model_name,
-        "finish_reason": call.finish_reason,
+        "finish_reason": None if response is None else response.finish_reason_text,
         "prompt_tokens": call.prompt_tokens,
         "output_tokens": call.output_tokens,
         "total_tokens": call.total_tokens,
-        "cache_read_tokens": call.cache_read_tokens,
+        "cache_read_tokens": None if usage is None else usage.cache_read_tokens,
         "tool_call_count": call.tool_call_count,
         "cost": None if cost is None else cost.amount,
-        "request": request.model_dump_json() if request is not None and "request" in wanted else None,
-        "response": response.model_dump_json() if response is not None and "response" in wanted else None,
+        "request": _text(call.annotated_request) if "request" in wanted else None,
+        "response": _text(call.annotated_response) if "response" in wanted else None,
     }
+
+
+def _text(part: Record | None) -> str | None:
+    """A request or response as JSON: while nobody has touched it, as it came, be it what its type says or not."""
+    from relay_models.records.deferred import deferred_text
+
+    if part is None:
+        return None
+    text = deferred_text(part)
+    return part.model_dump_json() if text is None else text.decode()
 
 
 def _instant(timestamp: Timestamp) -> datetime:

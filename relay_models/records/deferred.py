@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from relay_models.errors import InvalidRecordError
+
 from ._base import Record, from_json
 
 __all__ = ["DEFERRED", "deferred_text", "deferring"]
@@ -28,18 +30,19 @@ _lock = threading.RLock()
 _LOOKED_UP_ON_TYPES = ("__copy__", "__deepcopy__", "__eq__", "__iter__", "__replace__", "__rich_repr__", "__str__")
 
 
-def deferring(kind: type[RecordType]) -> Callable[[bytes], RecordType]:
+def deferring(kind: type[RecordType]) -> Callable[[bytes, object, str], RecordType]:
     """What makes records of the type `kind` that are read from their JSON text when they are first touched.
 
-    The text must be one JSON object; whether it is a valid `kind` shows when it is touched, as `InvalidRecordError`.
+    The text must be one JSON object; whether it is a valid `kind` shows when it is touched, as `InvalidRecordError`,
+    which names the run and the path in it that are given with the text.
     """
     cls: Any = _class_for(kind)
     new, put = object.__new__, object.__setattr__
 
-    def defer(text: bytes) -> RecordType:
+    def defer(text: bytes, run_id: object, path: str) -> RecordType:
         made: RecordType = new(cls)
         # The place of private attributes, which records have none of, until it is read.
-        put(made, "__pydantic_private__", text)
+        put(made, "__pydantic_private__", (text, run_id, path))
         return made
 
     return defer
@@ -49,8 +52,8 @@ def deferred_text(value: object) -> bytes | None:
     """The text of a record that nobody has touched yet; None for anything else."""
     if type(value) not in DEFERRED:
         return None
-    text = _get(value, "__pydantic_private__")
-    return text if isinstance(text, bytes) else None  # another thread has just read it
+    held = _get(value, "__pydantic_private__")
+    return held[0] if isinstance(held, tuple) else None  # another thread has just read it
 
 
 def _read(self: Any) -> Any:
@@ -58,7 +61,12 @@ def _read(self: Any) -> Any:
     with _lock:
         kind = DEFERRED.get(type(self))
         if kind is not None:
-            made = from_json(kind, _get(self, "__pydantic_private__"))
+            text, run_id, path = _get(self, "__pydantic_private__")
+            try:
+                made = from_json(kind, text)
+            except InvalidRecordError as error:
+                where = f"{path}.{error.path}" if error.path else path
+                raise InvalidRecordError(f"{path} of run {run_id}: {error}", where) from None
             for name in ("__dict__", "__pydantic_extra__", "__pydantic_fields_set__", "__pydantic_private__"):
                 _set(self, name, _get(made, name))
             _set(self, "__class__", kind)

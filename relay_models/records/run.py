@@ -185,19 +185,21 @@ class RunRecord(Record):
     @property
     def texts(self) -> list[str]:
         """The texts of all prompts and answers, in order, each once (a conversation repeats its beginning)."""
-        texts: dict[str, Any] = {}
-        for call in self.calls:
-            if call.annotated_request is not None:
-                texts.update(dict.fromkeys(call.annotated_request.texts))
-            if call.annotated_response is not None and (answer := call.annotated_response.text):
-                texts[answer] = None
-        return list(texts)
+        return list(dict.fromkeys(text for call in self.calls for text in call_texts(call)))
 
     def _repr_html_(self) -> str:
         """The timeline, for notebooks."""
         from relay_models.timeline import Timeline
 
         return Timeline(self)._repr_html_()
+
+
+def call_texts(call: CallRecord) -> list[str]:
+    """The texts of a call's prompt and answer."""
+    request, response = call.annotated_request, call.annotated_response
+    texts = [] if request is None else request.texts
+    answer = None if response is None else response.text
+    return [*texts, answer] if answer else texts
 
 
 def sum_costs(costs: Iterable[CostEstimate | None]) -> dict[str, float]:
@@ -248,13 +250,13 @@ def read_run(data: str | bytes, *, defer_responses: bool = False) -> RunRecord:
     read_calls = run.calls
     for place, name, text in deferred:
         record = read_calls[place]
-        record.__dict__[name] = _DEFERRED[name](text)
+        record.__dict__[name] = _DEFERRED[name](text, run.id, f"calls.{place}.{name}")
         record.__pydantic_fields_set__.add(name)
     return run
 
 
 _BRACE = ord("{")
-_DEFERRED: dict[str, Callable[[bytes], Record]] = {
+_DEFERRED: dict[str, Callable[[bytes, object, str], Record]] = {
     "annotated_request": deferring(AnnotatedLlmRequest),
     "annotated_response": deferring(AnnotatedLlmResponse),
 }

@@ -10,8 +10,10 @@ import pytest
 import redis
 
 from relay_models import RedisBackend
-from relay_models.errors import ConnectionFailedError, InvalidConfigurationError
+from relay_models.documents import Keys
+from relay_models.errors import ConnectionFailedError, CorruptDocumentsError, InvalidConfigurationError
 from relay_models.native import ImportReport, NativeKeys, NativeSource, export_native, import_native
+from relay_models.native._async import importer
 from relay_models.native.checkpoints import Checkpoint
 from relay_models.records import RunRecord, Timestamp, to_json
 from relay_models.sync import RedisBackend as SyncBackend
@@ -300,3 +302,63 @@ async def test_errors_say_what_is_wrong_without_the_password(store: RedisBackend
         await import_native("redis://127.0.0.1", store, no_such_option=1)
     with pytest.raises(InvalidConfigurationError, match="not int"):
         await import_native(5, store)  # type: ignore[arg-type]
+
+
+async def test_a_request_that_cannot_be_read_keeps_no_run_out(source: redis.Redis, source_url: str) -> None:
+    run = made_runs(1, "a")[0].model_copy()
+    call = {"kind": "llm", "name": "x", "started_at": "2026-11-23T21:11:49Z"}
+    answered = {**call, "annotated_response": {"message": "a shelf"}}
+    value = {**json.loads(to_json(run)), "calls": [{**call, "annotated_request": {"messages": 5}}, answered]}
+    source.set(KEYS.run("a", run.id), json.dumps(value))
+    source.rpush(KEYS.run_index("a"), str(run.id))
+    async with await RedisBackend.embedded(None, "wordy:", index_text=True) as store:
+        assert (await import_native(source_url, store)).created == 1
+        assert [row.run_id for row in await store.find_runs("text ~ shelf")] == [str(run.id)]
+        await import_native(source_url, store, full=True)
+        await assert_same(source, store)
+
+
+async def test_an_export_leaves_out_only_what_cannot_be_written(
+    source: redis.Redis, source_url: str, store: RedisBackend
+) -> None:
+    runs = {agent_id: made_runs(3, agent_id) for agent_id in ("a", "b")}
+    for agent_id, records in runs.items():
+        for record in records:
+            text = to_json(record)
+            if record is runs["a"][0]:
+                text = text.replace(b'"number":0', b'"number":1e999')
+            source.set(KEYS.run(agent_id, record.id), text)
+            source.rpush(KEYS.run_index(agent_id), str(record.id))
+        source.set(KEYS.artifact("accumulators", agent_id), b'{"nodes":{}}')
+    assert (await import_native(source_url, store)).created == 6
+    keys = Keys(store.key_prefix)
+    broken = [keys.run("a", runs["a"][1].id), keys.document("accumulators", "a")]
+    for key in broken:
+        await store.client.execute_command("JSON.SET", key, "$.record", json.dumps("{broken"))
+    with pytest.raises(CorruptDocumentsError) as caught:
+        await export_native(store, source_url, native_prefix="out:")
+    named = {error.key for error in caught.value.errors}
+    assert named == {key.decode() for key in (*broken, keys.run("a", runs["a"][0].id))}
+    out = NativeKeys("out:")
+    for agent_id, kept in (("a", runs["a"][2:]), ("b", runs["b"])):
+        listed = [entry.decode() for entry in source.lrange(out.run_index(agent_id), 0, -1)]
+        assert listed == [str(run.id) for run in kept]
+    assert source.get(out.artifact("accumulators", "b")) == b'{"nodes":{}}'
+
+
+async def test_a_run_stored_again_after_it_was_read_is_read_again(
+    source: redis.Redis, source_url: str, store: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importer, "IDS_PER_PAGE", 4)
+    runs = made_runs(6)
+    for run in runs:
+        store_natively(source, run)
+    changed = runs[0].model_copy(update={"again": True})
+
+    def change(report: ImportReport) -> None:
+        if report.done == 4:  # the first page has been read
+            store_natively(source, changed)
+
+    report = await import_native(source_url, store, on_progress=change)
+    assert (report.created, report.replaced) == (6, 1)
+    await assert_same(source, store)

@@ -134,7 +134,8 @@ def test_what_is_no_request_is_said_when_it_is_looked_at() -> None:
     assert "messages: Input should be a valid array" in repr(run)
     with pytest.raises(InvalidRecordError, match="messages: Input should be a valid array") as caught:
         print(run.calls[0].annotated_request.model)  # type: ignore[union-attr]
-    assert caught.value.path == "messages"
+    assert caught.value.path == "calls.0.annotated_request.messages"
+    assert str(caught.value).startswith("calls.0.annotated_request of run 01a20a40-32e8-77a0-89d5-d5001f7713b4: ")
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,16 @@ from relay_models.backend._sync.link import Command, Link
 from relay_models.backend._faults import translate
 from relay_models.backend._io_sync import sleep
 from relay_models.documents import Keys
-from relay_models.errors import ConnectionFailedError
+from relay_models.errors import (
+    ConnectionFailedError,
+    CorruptDocumentError,
+    CorruptDocumentsError,
+    InvalidRecordError,
+)
 from relay_models.native._sync.source import native_link
 from relay_models.native.layout import ARTIFACT_KINDS, DEFAULT_PREFIX, NativeKeys, glob_escape
 from relay_models.native.reports import ExportReport
-from relay_models.records import RunRecord, to_json
+from relay_models.records import to_json
 
 __all__ = ["export_native"]
 
@@ -55,25 +60,32 @@ def export_native(
 
     Raises:
         StorageError: the store or the target failed and did not come back.
-        CorruptDocumentsError: a stored document cannot be read; all runs that can be are written.
+        CorruptDocumentsError: stored documents cannot be read, or hold what cannot be written; they are named, and
+            everything else is written.
     """
     keys = NativeKeys(native_prefix)
     options = {"socket_timeout": timeout, "socket_connect_timeout": connect_timeout, **redis_options}
     # RPUSH must not be sent twice, so the link does not retry; a lost connection is dealt with here.
     link, _ = native_link(target, 0, options)
     report = ExportReport()
+    corrupt: list[CorruptDocumentError] = []
     try:
         for kind in ARTIFACT_KINDS:
             for agent_id in _artifact_agents(backend, kind):
                 if _wanted(agent_id, agents):
-                    _export_artifact(backend, link, keys, kind, agent_id, retries, report)
+                    try:
+                        _export_artifact(backend, link, keys, kind, agent_id, retries, report)
+                    except CorruptDocumentError as error:
+                        corrupt.append(error)
         if runs:
             for summary in backend.agents():
                 if _wanted(summary.agent_id, agents):
-                    _export_runs(backend, link, keys, summary.agent_id, retries, report)
+                    _export_runs(backend, link, keys, summary.agent_id, retries, report, corrupt)
     finally:
         if isinstance(target, str):
             link.close()
+    if corrupt:
+        raise CorruptDocumentsError(corrupt, None)
     return report
 
 
@@ -107,12 +119,24 @@ def _export_artifact(
 
 
 def _export_runs(
-    backend: RedisBackend, link: Link, keys: NativeKeys, agent_id: str, retries: int, report: ExportReport
+    backend: RedisBackend,
+    link: Link,
+    keys: NativeKeys,
+    agent_id: str,
+    retries: int,
+    report: ExportReport,
+    corrupt: list[CorruptDocumentError],
 ) -> None:
     listed = _listed(link, keys, agent_id, retries)
-    batch: list[RunRecord] = []
-    for record in backend.iter_runs(agent_id):
-        batch.append(record)
+    batch: list[tuple[str, bytes]] = []
+    for record in backend.iter_runs(agent_id, on_corrupt="skip", corrupt=corrupt):
+        try:
+            batch.append((str(record.id), to_json(record)))
+        except InvalidRecordError as error:
+            # A number beyond what a double holds: JSON as a text, but not as a value.
+            key = Keys(backend.key_prefix).run(agent_id, record.id)
+            corrupt.append(CorruptDocumentError(key.decode("utf-8", "backslashreplace"), str(error)))
+            continue
         if len(batch) == _RUNS_PER_BATCH:
             listed = _write(link, keys, agent_id, batch, listed, retries, report)
             batch = []
@@ -123,7 +147,7 @@ def _write(
     link: Link,
     keys: NativeKeys,
     agent_id: str,
-    batch: Sequence[RunRecord],
+    batch: Sequence[tuple[str, bytes]],
     listed: set[str],
     retries: int,
     report: ExportReport,
@@ -132,9 +156,9 @@ def _write(
     for attempt in range(retries + 1):
         if not batch:
             break
-        new = [str(record.id) for record in batch if str(record.id) not in listed]
+        new = [run_id for run_id, _ in batch if run_id not in listed]
         commands: list[Command] = [("MULTI",)]
-        commands += [("SET", keys.run(agent_id, record.id), to_json(record)) for record in batch]
+        commands += [("SET", keys.run(agent_id, run_id), text) for run_id, text in batch]
         if new:
             commands.append(("RPUSH", keys.run_index(agent_id), *new))
         commands.append(("EXEC",))

@@ -129,14 +129,13 @@ class Importer:
             again, checkpoint.bad = checkpoint.bad, []
             checkpoint.mark_bad(self._store(agent_id, again))
             self._save(agent_id, checkpoint)
-        seen: set[str] = set()
         while checkpoint.position < length or not length:
             first = checkpoint.position
             ids = self.source.run_ids(agent_id, first, first + IDS_PER_PAGE - 1)
             if not ids:
                 break
-            new = [run_id for run_id in dict.fromkeys(ids) if run_id not in seen]
-            seen.update(new)
+            # Once a page, not once altogether: a run of an earlier page may have been stored anew after it was read.
+            new = list(dict.fromkeys(ids))
             self.report.done += len(ids) - len(new)
             checkpoint.mark_bad(self._store(agent_id, new))
             checkpoint.advance(ids)
