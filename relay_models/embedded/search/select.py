@@ -34,6 +34,9 @@ class Selection:
         fields = ALL_FIELDS if request.in_fields is None else self._mask(request.in_fields)
         self.planner = Planner(connection, spec, settings, fields=fields, slop=request.slop, in_order=request.in_order)
         self.condition = self.planner.condition(self.node)
+        only = self.planner.only_one(self.node)
+        if only is not None:
+            self.condition = f"({self.condition}) AND d.docid = {only}"
         self.arguments = self.planner.arguments
 
     def _tree(self, request: Request) -> Node | None:
