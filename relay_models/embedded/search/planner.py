@@ -97,6 +97,10 @@ def _after(prefix: bytes) -> bytes | None:
     return None if not bare else bare[:-1] + bytes((bare[-1] + 1,))
 
 
+def _is_double(node: Node) -> bool:
+    return isinstance(node, Not) and isinstance(node.children[0], Not)
+
+
 def _joined(parts: list[str], operator: str) -> str:
     """The parts in one condition, in halves of halves: SQLite limits how deep, not how wide, conditions are."""
     if len(parts) <= 32:
@@ -372,6 +376,39 @@ class Planner:
             if _fits([part for part in places if part is not None], slop, in_order):
                 found.append(docid)
         return sorted(found)
+
+    def only_one(self, node: Node | None) -> int | None:
+        """The one document that an intersection may still find where the real server loses the others.
+
+        It does where it begins with what is not not something, and every document from one on is that something: the
+        inner of the two has then come to its end in looking for the first document.
+        """
+        if not isinstance(node, Phrase) or len(node.children) < 2 or not any(map(_is_double, node.children)):
+            return None
+        count, last = self._connection.execute(f"SELECT count(*), max(docid) FROM {self._tables.docs}").fetchone()
+        first = node.children[0]
+        if not (node.exact or self._in_order or node.in_order):
+            first = min(node.children, key=lambda child: self._estimate(child, count))
+        if count != last or not _is_double(first):
+            return None
+        found = sorted(self._found(first.children[0].children[0]))
+        return found[0] if found and found[-1] == last and found[0] + len(found) - 1 == last else None
+
+    def _estimate(self, node: Node, count: int) -> int:
+        """How many documents the real server expects of a node; of `count` in all."""
+        if isinstance(node, Token):
+            sql = f"SELECT count(*) FROM {self._tables.words} WHERE word = ?"
+            return sum(self._connection.execute(sql, (word,)).fetchone()[0] for word, _ in node.forms())
+        if isinstance(node, Union):
+            return sum(self._estimate(child, count) for child in node.children)
+        if isinstance(node, Phrase):
+            return min((self._estimate(child, count) for child in node.children), default=0)
+        if isinstance(node, Numeric) and node.field.many:
+            test, arguments = self._between("value", node)
+            sql = f"SELECT count(*) FROM {self._tables.numbers} WHERE field = ? AND {test}"
+            (values,) = self._connection.execute(sql, (node.field.number, *arguments)).fetchone()
+            return max(int(values), len(self._found(node)))
+        return count if isinstance(node, (Not, Optional)) else len(self._found(node))
 
     def is_walked(self, node: Phrase) -> bool:
         """Whether an intersection is of nothing but words and single tags."""

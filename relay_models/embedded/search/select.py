@@ -44,6 +44,9 @@ class Selection:
             later=self._unprepared,
         )
         self.condition = self.planner.condition(self.node)
+        only = self.planner.only_one(self.node)
+        if only is not None:
+            self.condition = f"({self.condition}) AND d.docid = {only}"
         self.arguments = self.planner.arguments
 
     def _tree(self, request: Request) -> Node | None:
