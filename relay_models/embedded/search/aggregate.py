@@ -76,6 +76,7 @@ class Pipeline:
         self._first: list[tuple[FieldSpec, bool]] = []
         # How many rows a cursor's order has; they are read when they are asked for. None: no such order.
         self._most: int | None = None
+        self._likely = 100
         self._applied: set[bytes] = set()
         self._evaluated = False
         self._arranged = False
@@ -224,7 +225,7 @@ class Pipeline:
                 self._first, self._most = fields, most
             elif fields:
                 # Nothing before can fail at a row, so rows that are not asked for need not be looked at.
-                self._first = fields
+                self._first, self._likely = fields, most
                 self._later.append(functools.partial(_first_rows, most))
             else:
                 self._later.append(functools.partial(_sorted, step.keys, most))
@@ -332,7 +333,7 @@ class Pipeline:
         if self.selection.empty:
             return
         tail = f"{self._prepare_order()} LIMIT ? OFFSET ?"
-        size, offset = 100, 0
+        size, offset = min(self._likely, 100), 0
         while True:
             chunk = self._chunk(tail, size, offset)
             for _, key, row in chunk:
