@@ -5,7 +5,7 @@
 Run documents of about 5 KB, as the store writes them, with its index. By hand means what one would write for the same
 answer without the engine: one SQLite table with the same columns, indexed for the query and told which index to take,
 with the driver's default settings and the same result taken into Python. (Left to itself SQLite takes the index of the
-range for the page, too, and sorts what it finds, which is ten times as slow at 100,000 runs: that would flatter us.)
+range for the page, too, and sorts what it finds, which is twenty times as slow at 100,000 runs: it would flatter us.)
 
 Queries are the best of several rounds. Writes go into the full file, turn and turn about with fakeredis, and count as a
 whole: checkpoints, transactions and the collector's pauses are in. The last row is what they cost when queries have
