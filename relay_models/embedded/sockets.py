@@ -158,6 +158,10 @@ class CommandRunner(ModuleCommands, ServerCommands, ClientCommands, AclCommands,
             # A command that breaks inside must cost its client one error reply, not the connection.
             logger.exception("%s failed", name)
             return SimpleError(f"ERR internal error in {name}: {type(error).__name__}: {error}")
+        except BaseException:
+            if running:
+                server.interrupted(name, reading=b"@read" in categories_of(name))
+            raise
 
     def _names_json(self, args: list[bytes]) -> bool:
         """Whether an argument names a key that holds JSON, a type that fakeredis' own commands do not expect."""

@@ -141,6 +141,7 @@ class EngineState(FakeServer):
         self.failure: str | None = None
         """Why nothing is answered any more, once that is so."""
         self.dirty = False
+        self._settling = False  # whether some of what was touched has been told to the index and some has not
         self.dbs = Databases(self)
         if storage is not None:
             number = -1
@@ -197,7 +198,7 @@ class EngineState(FakeServer):
         for database in self.dbs.all:
             if not (database.touched or database.emptied or database.exchanged):
                 continue
-            self.dirty = True
+            self.dirty = self._settling = True
             emptied, database.emptied = database.emptied, False
             touched, database.touched = database.touched, {}
             created, database.created = database.created, set()
@@ -220,6 +221,7 @@ class EngineState(FakeServer):
                     database.changed(key, change)
                 if indexed:
                     self._report(key, item, key in created)
+        self._settling = False
         return refused
 
     def _report(self, key: bytes, item: Any, new: bool) -> None:
@@ -284,6 +286,9 @@ class EngineState(FakeServer):
         except (OSError, sqlite3.Error, EmbeddedError) as error:
             self._fail(f"the file could not be written ({error}); close this server and open the file again")
             raise ServerClosedError(self.failure) from error
+        except BaseException:
+            self.interrupted("writing to the file", reading=False)
+            raise
         self.dirty = False
 
     def _commit_file(self, storage: Storage) -> None:
@@ -327,6 +332,14 @@ class EngineState(FakeServer):
         if self.connection.in_transaction:
             with contextlib.suppress(sqlite3.Error):
                 self.connection.execute("ROLLBACK")
+
+    def interrupted(self, command: str, *, reading: bool) -> None:
+        """Ctrl-C, or another exception that a signal raises, came in the middle of a command.
+
+        What a writing one has half done must not get into the file. Opened again, that has all that was acknowledged.
+        """
+        if self.storage is not None and self.failure is None and (self._settling or not reading):
+            self._fail(f"{command} was interrupted half-way; close this server and open the file again")
 
     def close(self) -> None:
         """Write what is left and let go of the file. Later commands fail."""

@@ -9,10 +9,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 
 from relay_models.embedded import EmbeddedServer
+from relay_models.embedded.keyspace import FileKeyspace
+from relay_models.embedded.search.engine import SearchEngine
+from relay_models.embedded.search.indexer import Indexer
+from relay_models.embedded.search.tables import Tables
 
 ROUNDS = int(os.environ.get("RELAY_MODELS_KILL_ROUNDS", "8"))
 
@@ -129,8 +135,6 @@ def test_a_failing_disk_is_told_and_nothing_is_acknowledged(tmp_path: Path) -> N
     client.set("kept", "1")
     pages = server._state.connection.execute("PRAGMA page_count").fetchone()[0]
     server._state.connection.execute(f"PRAGMA max_page_count = {pages + 2}")
-    import redis
-
     with pytest.raises(redis.ConnectionError, match="could not be written"):
         client.set("lost", "x" * 15_000_000)
     with pytest.raises(redis.ConnectionError):
@@ -138,3 +142,51 @@ def test_a_failing_disk_is_told_and_nothing_is_acknowledged(tmp_path: Path) -> N
     server.close()
     with EmbeddedServer(path) as again:
         assert again.client().keys() == [b"kept"]
+
+
+CREATE = ("FT.CREATE", "idx", "ON", "JSON", "PREFIX", "1", "x:", "SCHEMA", "$.a", "AS", "a", "TAG")
+
+
+def interrupt(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def write_both(client: Any) -> None:
+    client.execute_command("JSON.SET", "x:2", "$", '{"a": "b"}')
+    client.execute_command("FT.CREATE", "other", *CREATE[2:])
+
+
+@pytest.mark.parametrize("place", [(Tables, "create"), (Indexer, "put"), (FileKeyspace, "write")])
+def test_an_interrupt_in_the_middle_of_a_command_leaves_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: tuple[type, str]
+) -> None:
+    """Ctrl-C is an exception that may come anywhere; what it cuts short must not be committed by closing."""
+    path = tmp_path / "x.db"
+    with EmbeddedServer(path) as server, server.client(protocol=2) as client:
+        client.execute_command(*CREATE)
+        client.execute_command("JSON.SET", "x:1", "$", '{"a": "b"}')
+        client.set("kept", "1")
+        with monkeypatch.context() as patch:
+            patch.setattr(*place, interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                write_both(client)
+        with pytest.raises(redis.ConnectionError, match="interrupted half-way"):
+            client.get("kept")
+    with EmbeddedServer(path) as server, server.client(protocol=2) as client:
+        found = client.execute_command("FT.SEARCH", "idx", "@a:{b}", "NOCONTENT")
+        assert sorted(found[1:]) == sorted(client.keys("x:*"))
+        assert b"x:1" in found
+        assert client.execute_command("FT._LIST") == [b"idx"]
+        assert client.get("kept") == b"1"
+        write_both(client)
+
+
+def test_an_interrupt_while_reading_breaks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with EmbeddedServer(tmp_path / "x.db") as server, server.client(protocol=2) as client:
+        client.execute_command(*CREATE)
+        client.execute_command("JSON.SET", "x:1", "$", '{"a": "b"}')
+        with monkeypatch.context() as patch:
+            patch.setattr(SearchEngine, "execute", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                client.execute_command("FT.SEARCH", "idx", "*")
+        assert client.execute_command("FT.SEARCH", "idx", "*", "NOCONTENT") == [1, b"x:1"]
