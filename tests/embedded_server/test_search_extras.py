@@ -29,7 +29,10 @@ def test_words_of_a_group_find_each_other(client: Any) -> None:
     assert keys(client, "boy") == [b"d1"]
     assert client.execute_command("FT.SYNUPDATE", "words", "young", "Boy", "child", "kid") == b"OK"
     assert keys(client, "boy") == keys(client, "CHILD") == keys(client, "@t:kid") == [b"d1", b"d2"]
-    assert keys(client, "@u:child") == [b"d1"], "synonyms hold for fields without stems, too"
+    assert keys(client, "@u:child") == [], (
+        "in fields without stems a word has no other forms (8.0; 2.10 looks for synonyms)"
+    )
+    assert keys(client, "@u|t:child") == [b"d1", b"d2"]
     assert keys(client, "boy running") == [b"d2"], "stems and synonyms go together"
     assert keys(client, '"child ran"') == [], "an exact phrase is taken as it is written"
     assert keys(client, "boy", "VERBATIM") == [b"d1"]
@@ -163,7 +166,7 @@ def test_a_profile_of_an_aggregation_counts_the_rows_of_each_step(client: Any) -
         ("words SEARCH LIMITED x", "The QUERY keyword is expected"),
         ("words SEARCH QUERY", "wrong number of arguments"),
         ("words AGGREGATE QUERY x WITHCURSOR", "FT.PROFILE does not support cursor"),
-        ("absent SEARCH QUERY x", "No such index absent"),
+        ("absent SEARCH QUERY x", "absent: no such index"),
     ],
 )
 def test_refused_profiles(client: Any, command: str, message: str) -> None:

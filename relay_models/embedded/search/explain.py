@@ -49,8 +49,8 @@ def _lines(node: Node, spec: IndexSpec, depth: int) -> list[str]:
         word = (display(node.text) or '""') + weight
         if not node.expansions:
             return [f"{start}{word}\n"]
-        stems = _fields(node, spec, node.stemmed)
-        inner = [f"{pad}  {stems}{display(form)}(expanded)\n" for form in node.expansions]
+        forms = node.forms()[1:]
+        inner = [f"{pad}  {_fields(node, spec, only)}{display(form)}(expanded)\n" for form, only in forms]
         return [f"{start}UNION {{\n", f"{pad}  {_fields(node, spec)}{word}\n", *inner, f"{pad}}}\n"]
     flat = _flat(node)
     if flat is not None:

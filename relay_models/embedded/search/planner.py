@@ -164,7 +164,9 @@ class Planner:
         if isinstance(node, Token):
             if node.stemmed == ALL_FIELDS:
                 return self._words([node.text, *node.expansions], node)
-            return self._any([self._words([node.text], node), self._words(node.expansions, node, node.stemmed)])
+            forms = node.forms()
+            masks = dict.fromkeys(only for _, only in forms)
+            return self._any([self._words([word for word, its in forms if its == only], node, only) for only in masks])
         if isinstance(node, (Prefix, Pattern, Fuzzy)):
             return self._words(self.expand(node), node)
         if isinstance(node, Phrase):

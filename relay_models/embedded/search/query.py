@@ -176,8 +176,10 @@ class _Expansion:
     def _token(self, node: Token) -> None:
         if not node.text:
             return
+        if not self._stemmed(node):
+            return
         node.expansions += self._synonyms.get(node.text, ())
-        if not self._stems or not self._stemmed(node):
+        if not self._stems:
             return
         stemmed = stem(node.text, self._language)
         if stemmed is None:
