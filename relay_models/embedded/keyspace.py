@@ -108,6 +108,9 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         self._cache: OrderedDict[bytes, Item | None] = OrderedDict()
         self._sizes: dict[bytes, int] = {}
         self._cached_bytes = 0
+        # Where the cache is cut again. It is beyond the limits while what it holds has yet to be written: looking
+        # through all of it at each key would make one command over many keys slow out of proportion.
+        self._cut_at = (CACHED_KEYS, CACHED_BYTES)
         self._stored: dict[bytes, Stored] = {}
         self._absent: set[bytes] = set()  # keys looked for and not found since the last write
         self._waiting: dict[bytes, ListChange | None] = {}
@@ -165,7 +168,8 @@ class FileKeyspace(MutableMapping[bytes, Item]):
     def _keep(self, key: bytes, item: Item) -> None:
         self._cache[key] = item
         self._weigh(key, item)
-        if len(self._cache) > CACHED_KEYS or self._cached_bytes > CACHED_BYTES:
+        keys, size = self._cut_at
+        if len(self._cache) > keys or self._cached_bytes > size:
             self._evict()
 
     def _weigh(self, key: bytes, item: Item | None) -> None:
@@ -182,9 +186,11 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         """Forget what was used longest ago, except what has yet to be written."""
         for key in list(self._cache):
             if len(self._cache) <= CACHED_KEYS * 9 // 10 and self._cached_bytes <= CACHED_BYTES * 9 // 10:
-                return
+                break
             if key not in self._waiting:
                 self._forget(key)
+        keys, size = len(self._cache), self._cached_bytes
+        self._cut_at = (max(CACHED_KEYS, keys * 5 // 4), max(CACHED_BYTES, size * 5 // 4))
 
     def __contains__(self, key: object) -> bool:
         try:

@@ -96,7 +96,7 @@ class Storage:
             with _os_errors(self.path):
                 if not os.path.exists(self.path) or os.path.getsize(self.path) == 0:
                     self._create()
-                elif not os.access(self.path, os.W_OK):
+                elif not os.access(self.path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
                     raise FileUnavailableError(f"cannot open {self.path}: it may only be read, not written")
                 else:
                     self._check()

@@ -12,6 +12,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -304,11 +305,22 @@ def test_a_log_ahead_of_its_file_is_refused(tmp_path: Path, killed: dict[str, by
     refused(tmp_path / "state.db", DamagedFileError)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everything")
-def test_a_file_that_may_only_be_read_is_told(tmp_path: Path) -> None:
-    path = filled(tmp_path / "state.db", 3)
-    path.chmod(0o444)
-    assert "only be read" in str(refused(path, FileUnavailableError))
+def test_a_file_that_may_only_be_read_is_told() -> None:
+    # Not pytest's folder, which nobody but its owner may enter: root, who may write everything, becomes somebody else.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = filled(folder / "state.db", 3)
+        path.chmod(0o444)
+        folder.chmod(0o777)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(65534)
+        try:
+            error = refused(path, FileUnavailableError)
+        finally:
+            if root:
+                os.seteuid(0)
+    assert "only be read" in str(error)
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """A query's tree to an SQL condition over an index's tables.
 
-Everything that SQL can say is left to it, so that a query costs what it finds. Only phrases, which need the places of
-words, are worked out here, from the rows of their words.
+Everything that SQL can say is left to it, so that a query costs what it finds. Only phrases are worked out in Python.
 """
 
 from __future__ import annotations
@@ -10,12 +9,11 @@ import itertools
 import json
 import re
 import sqlite3
-from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.fuzzy import within_distance
-from relay_models.embedded.search.iterators import AnyOf, Iterator, Leaf, Reader, Record, intersection
+from relay_models.embedded.search.iterators import AnyOf, Iterator, Reader, Record, intersection
 from relay_models.embedded.search.nodes import (
     ALL_FIELDS,
     Everything,
@@ -33,14 +31,13 @@ from relay_models.embedded.search.nodes import (
     Token,
     Union,
 )
+from relay_models.embedded.search.phrases import Phrases
 from relay_models.embedded.search.schema import FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.settings import Settings
 from relay_models.embedded.search.tables import Tables, key_hash, value_column
 from relay_models.embedded.search.tokenizer import fold, fold_part, unescape
 
 __all__ = ["Planner", "wildcard_regex"]
-
-Places = dict[int, list[int]]
 
 NOTHING, ALL = "0", "1"
 _TEXT = FieldType.TEXT
@@ -140,9 +137,9 @@ class Planner:
         in_order: bool = False,
         later: list[FieldSpec] | None = None,
     ) -> None:
-        self._connection = connection
+        self.connection = connection
         self._spec = spec
-        self._tables = Tables(spec.number)
+        self.tables = Tables(spec.number)
         self.settings = settings
         self.fields = fields
         self._slop = slop
@@ -192,7 +189,7 @@ class Planner:
             return self._tag(node)
         if isinstance(node, Missing):
             self.arguments.append(node.field.number)
-            return f"d.docid IN (SELECT docid FROM {self._tables.missing} WHERE field = ?)"
+            return f"d.docid IN (SELECT docid FROM {self.tables.missing} WHERE field = ?)"
         if isinstance(node, Ids):
             # In one argument, since SQLite limits how many there may be.
             self.arguments.append(json.dumps([key_hash(key) for key in node.keys]))
@@ -242,8 +239,8 @@ class Planner:
             return True
         if field.type is _TEXT:
             return False
-        sql = f"SELECT EXISTS (SELECT 1 FROM {self._tables.docs} WHERE {value_column(field)} IS NOT NULL)"
-        return bool(self._connection.execute(sql).fetchone()[0])
+        sql = f"SELECT EXISTS (SELECT 1 FROM {self.tables.docs} WHERE {value_column(field)} IS NOT NULL)"
+        return bool(self.connection.execute(sql).fetchone()[0])
 
     # Text
 
@@ -257,7 +254,7 @@ class Planner:
         if not words or mask == 0:
             return NOTHING
         self.arguments += words
-        sql = f"d.docid IN (SELECT docid FROM {self._tables.words} WHERE word IN ({_marks(words)})"
+        sql = f"d.docid IN (SELECT docid FROM {self.tables.words} WHERE word IN ({_marks(words)})"
         if mask is not None:
             self.arguments.append(_signed(mask))
             sql += " AND fields & ?"
@@ -281,9 +278,9 @@ class Planner:
                 return self._vocabulary(lambda word: text in word, limit, suffixed)
             return self._vocabulary(lambda word: word.endswith(text), limit, suffixed)
         end = _after(text)
-        sql = f"SELECT DISTINCT word FROM {self._tables.words} WHERE word >= ?" + (" AND word < ?" if end else "")
+        sql = f"SELECT DISTINCT word FROM {self.tables.words} WHERE word >= ?" + (" AND word < ?" if end else "")
         arguments = (text, end, limit) if end else (text, limit)
-        return [word for (word,) in self._connection.execute(f"{sql} LIMIT ?", arguments) if _in_trie(word)]
+        return [word for (word,) in self.connection.execute(f"{sql} LIMIT ?", arguments) if _in_trie(word)]
 
     def _expand_pattern(self, node: Pattern, limit: int) -> list[bytes]:
         pattern = _without_escapes(node.text)
@@ -310,22 +307,22 @@ class Planner:
         return suffixed
 
     def _in_fields(self, word: bytes, fields: int) -> bool:
-        sql = f"SELECT 1 FROM {self._tables.words} WHERE word = ? AND fields & ? LIMIT 1"
-        return self._connection.execute(sql, (word, _signed(fields))).fetchone() is not None
+        sql = f"SELECT 1 FROM {self.tables.words} WHERE word = ? AND fields & ? LIMIT 1"
+        return self.connection.execute(sql, (word, _signed(fields))).fetchone() is not None
 
     def _vocabulary(self, fits: Callable[[bytes], object], limit: int, fields: int = 0) -> list[bytes]:
         """The words that fit, only those that stand in the fields where some are given."""
         found: list[bytes] = []
         # Hop from word to word along the primary key instead of reading all of its rows.
-        sql = f"SELECT word FROM {self._tables.words} WHERE word > ? ORDER BY word LIMIT 1"
-        row = self._connection.execute(f"SELECT min(word) FROM {self._tables.words}").fetchone()
+        sql = f"SELECT word FROM {self.tables.words} WHERE word > ? ORDER BY word LIMIT 1"
+        row = self.connection.execute(f"SELECT min(word) FROM {self.tables.words}").fetchone()
         while row is not None and row[0] is not None and len(found) < limit:
             word: bytes = row[0]
             if word and fits(word):
                 stands = self._in_fields(word, fields) if fields and word[:1] != b"+" else not fields and _in_trie(word)
                 if stands:
                     found.append(word)
-            row = self._connection.execute(sql, (word,)).fetchone()
+            row = self.connection.execute(sql, (word,)).fetchone()
         return found
 
     def _phrase(self, node: Phrase) -> str:
@@ -338,46 +335,8 @@ class Planner:
         conditions = [self.condition(child) for child in node.children] if slop < 0 and not in_order else []
         if conditions or "NOOFFSETS" in self._spec.options:
             return self._all(conditions or [self.condition(child) for child in node.children])
-        self.arguments.append("[" + ",".join(map(str, self._near(node, slop, in_order))) + "]")
+        self.arguments.append("[" + ",".join(map(str, Phrases(self).near(node, slop, in_order))) + "]")
         return "d.docid IN (SELECT value FROM json_each(?))"
-
-    def _near(self, node: Phrase, slop: int, in_order: bool) -> list[int]:
-        """The documents where the children stand within `slop` of each other."""
-        if self.is_walked(node):
-            return self._near_words(node, slop, in_order)
-        children = [self._places(child) for child in node.children]
-        if all(map(_always_has_places, node.children)):
-            documents = set(children[0]).intersection(*children[1:])
-        else:
-            documents = set.intersection(*map(self._found, node.children))
-        return sorted(
-            docid
-            for docid in documents
-            if _fits([places[docid] for places in children if docid in places], slop, in_order)
-        )
-
-    def _near_words(self, node: Phrase, slop: int, in_order: bool) -> list[int]:
-        words: list[Places | None] = []
-
-        def postings(word: bytes, token: Token, weight: float, only: int) -> tuple[list[int], int]:
-            places = self._word_places([(word, only)], token)
-            words.append(places)
-            sql = f"SELECT count(*) FROM {self._tables.words} WHERE word = ?"
-            (estimated,) = self._connection.execute(sql, (word,)).fetchone()
-            return sorted(places), estimated
-
-        def where(record: Record, docid: int) -> list[int] | None:
-            if isinstance(record, Leaf):
-                places = words[record.number]
-                return None if places is None else places[docid]
-            return sorted({place for part in record.parts for place in where(part, docid) or ()})
-
-        found = []
-        for docid, records in self.walk(node, postings, lambda tag, documents: words.append(None)):
-            places = [where(record, docid) for record in records.values()]
-            if _fits([part for part in places if part is not None], slop, in_order):
-                found.append(docid)
-        return sorted(found)
 
     def only_one(self, node: Node | None) -> int | None:
         """The one document that an intersection may still find where the real server loses the others.
@@ -387,30 +346,30 @@ class Planner:
         """
         if not isinstance(node, Phrase) or len(node.children) < 2 or not any(map(_is_double, node.children)):
             return None
-        count, last = self._connection.execute(f"SELECT count(*), max(docid) FROM {self._tables.docs}").fetchone()
+        count, last = self.connection.execute(f"SELECT count(*), max(docid) FROM {self.tables.docs}").fetchone()
         first = node.children[0]
         if not (node.exact or self._in_order or node.in_order):
             first = min(node.children, key=lambda child: self._estimate(child, count))
         if count != last or not _is_double(first):
             return None
-        found = sorted(self._found(first.children[0].children[0]))
+        found = sorted(self.found(first.children[0].children[0]))
         return found[0] if found and found[-1] == last and found[0] + len(found) - 1 == last else None
 
     def _estimate(self, node: Node, count: int) -> int:
         """How many documents the real server expects of a node; of `count` in all."""
         if isinstance(node, Token):
-            sql = f"SELECT count(*) FROM {self._tables.words} WHERE word = ?"
-            return sum(self._connection.execute(sql, (word,)).fetchone()[0] for word, _ in node.forms())
+            sql = f"SELECT count(*) FROM {self.tables.words} WHERE word = ?"
+            return sum(self.connection.execute(sql, (word,)).fetchone()[0] for word, _ in node.forms())
         if isinstance(node, Union):
             return sum(self._estimate(child, count) for child in node.children)
         if isinstance(node, Phrase):
             return min((self._estimate(child, count) for child in node.children), default=0)
         if isinstance(node, Numeric) and node.field.many:
             test, arguments = self._between("value", node)
-            sql = f"SELECT count(*) FROM {self._tables.numbers} WHERE field = ? AND {test}"
-            (values,) = self._connection.execute(sql, (node.field.number, *arguments)).fetchone()
-            return max(int(values), len(self._found(node)))
-        return count if isinstance(node, (Not, Optional)) else len(self._found(node))
+            sql = f"SELECT count(*) FROM {self.tables.numbers} WHERE field = ? AND {test}"
+            (values,) = self.connection.execute(sql, (node.field.number, *arguments)).fetchone()
+            return max(int(values), len(self.found(node)))
+        return count if isinstance(node, (Not, Optional)) else len(self.found(node))
 
     def is_walked(self, node: Phrase) -> bool:
         """Whether an intersection is of nothing but words and single tags."""
@@ -442,7 +401,7 @@ class Planner:
 
         def iterator(child: Node) -> Iterator | None:
             if isinstance(child, Tag):
-                documents = sorted(self._found(child))
+                documents = sorted(self.found(child))
                 tagged(child, documents)
                 return Reader(next(count), documents, len(documents)) if documents else None
             if isinstance(child, Token):
@@ -464,75 +423,25 @@ class Planner:
         in_order = node.exact or self._in_order or bool(node.in_order)
         return intersection(there, in_order=in_order) if len(there) == len(children) else []
 
-    def _found(self, node: Node) -> set[int]:
+    def found(self, node: Node) -> set[int]:
+        """The documents that a part of the query finds by itself."""
         own = Planner(
-            self._connection,
+            self.connection,
             self._spec,
             self.settings,
             fields=self.fields,
             slop=self._slop,
             in_order=self._in_order,
         )
-        sql = f"SELECT d.docid FROM {self._tables.docs} d WHERE {own.condition(node)}"
-        return {docid for (docid,) in self._connection.execute(sql, own.arguments)}
-
-    def _places(self, node: Node) -> Places:
-        """Where a node's words stand in each document that it finds.
-
-        Documents that it finds by something other than words are left out; those that the real server takes to have
-        words there, though they have none, have an empty list.
-        """
-        if isinstance(node, Token):
-            return self._word_places(node.forms(), node)
-        if isinstance(node, (Prefix, Pattern, Fuzzy)):
-            return self._word_places([(word, ALL_FIELDS) for word in self.expand(node)], node)
-        if isinstance(node, Optional):
-            return self._places(node.children[0])
-        if isinstance(node, Tag):
-            several = len(node.children) > 1 or len(self.tag_values(node)) > 1
-            return {docid: [] for docid in self._found(node)} if several else {}
-        if not isinstance(node, (Union, Phrase)):
-            return {}
-        found = None if isinstance(node, Union) else self._found(node)
-        merged: dict[int, set[int]] = {}
-        for child in node.children:
-            for docid, here in self._places(child).items():
-                if found is None or docid in found:
-                    merged.setdefault(docid, set()).update(here)
-        if not all(map(_always_has_places, node.children)):
-            for docid in self._mixed(node, found) - merged.keys():
-                merged[docid] = set()
-        return {docid: sorted(here) for docid, here in merged.items()}
-
-    def _mixed(self, node: Node, found: set[int] | None) -> set[int]:
-        """The documents that a node's children find by things of different kinds."""
-        kinds: dict[int, set[str]] = {}
-        for child in node.children:
-            kind = "number" if isinstance(child, Numeric) else "tag" if isinstance(child, Tag) else "nothing"
-            for docid in self._found(child):
-                kinds.setdefault(docid, set()).add(kind)
-        return {
-            docid for docid, those in kinds.items() if ("tag" in those or len(those) > 1) and docid in (found or kinds)
-        }
-
-    def _word_places(self, words: Iterable[tuple[bytes, int]], node: Node) -> Places:
-        places: Places = {}
-        for word, only in words:
-            mask = self.mask(node, only)
-            sql = f"SELECT docid, fields, places FROM {self._tables.words} WHERE word = ?"
-            for docid, fields, packed in self._connection.execute(sql, (word,)):
-                if mask is not None and not fields & mask:
-                    continue
-                here = array("I", packed).tolist()
-                places[docid] = sorted({*places[docid], *here}) if docid in places else here
-        return places
+        sql = f"SELECT d.docid FROM {self.tables.docs} d WHERE {own.condition(node)}"
+        return {docid for (docid,) in self.connection.execute(sql, own.arguments)}
 
     # Numbers and tags
 
     def _prepare(self, field: FieldSpec) -> None:
         """Make what finding by a field needs, or leave that to whoever asked for it."""
         if self._later is None:
-            self._tables.prepare(self._connection, self._spec, field)
+            self.tables.prepare(self.connection, self._spec, field)
         else:
             self._later.append(field)
 
@@ -551,7 +460,7 @@ class Planner:
             return single
         many, arguments = self._between("value", node)
         self.arguments += [field.number, *arguments]
-        return f"({single} OR d.docid IN (SELECT docid FROM {self._tables.numbers} WHERE field = ? AND {many}))"
+        return f"({single} OR d.docid IN (SELECT docid FROM {self.tables.numbers} WHERE field = ? AND {many}))"
 
     @staticmethod
     def _between(column: str, node: Numeric) -> tuple[str, list[object]]:
@@ -587,7 +496,7 @@ class Planner:
             if field.many:
                 self.arguments += [field.number, *exact]
                 parts.append(
-                    f"d.docid IN (SELECT docid FROM {self._tables.tags} WHERE field = ? AND tag IN ({_marks(exact)}))"
+                    f"d.docid IN (SELECT docid FROM {self.tables.tags} WHERE field = ? AND tag IN ({_marks(exact)}))"
                 )
         for child in node.children:
             if isinstance(child, (Prefix, Pattern)):
@@ -606,14 +515,14 @@ class Planner:
             test, arguments = self._tag_test(field, child, column)
             if test == NOTHING:
                 continue
-            sql = f"SELECT {column} FROM {self._tables.docs} WHERE {test}"
+            sql = f"SELECT {column} FROM {self.tables.docs} WHERE {test}"
             if field.many:
                 side, more = self._tag_test(field, child, "tag")
-                sql += f" UNION SELECT tag FROM {self._tables.tags} WHERE field = ? AND {side}"
+                sql += f" UNION SELECT tag FROM {self.tables.tags} WHERE field = ? AND {side}"
                 arguments = [*arguments, field.number, *more]
             limit = self.settings.numbers["MAXEXPANSIONS"]
             sql = f"SELECT DISTINCT * FROM ({sql}) ORDER BY 1 LIMIT ?"
-            found += [value for (value,) in self._connection.execute(sql, (*arguments, limit))]
+            found += [value for (value,) in self.connection.execute(sql, (*arguments, limit))]
         return found
 
     def _tag_part(self, field: FieldSpec, child: Prefix | Pattern, parts: list[str]) -> None:
@@ -625,7 +534,7 @@ class Planner:
                 return
             if side:
                 self.arguments += [field.number, *arguments]
-                parts.append(f"d.docid IN (SELECT docid FROM {self._tables.tags} WHERE field = ? AND {test})")
+                parts.append(f"d.docid IN (SELECT docid FROM {self.tables.tags} WHERE field = ? AND {test})")
             else:
                 self.arguments += arguments
                 parts.append(f"({test})")
@@ -651,53 +560,3 @@ class Planner:
         end = text.find(b"\0")
         plain = unescape(text if end < 0 else text[:end])
         return plain if field.case_sensitive else fold(plain)
-
-
-def _always_has_places(node: Node) -> bool:
-    """Whether a node finds documents by words only."""
-    if isinstance(node, (Token, Prefix, Pattern, Fuzzy)):
-        return True
-    return isinstance(node, (Union, Phrase)) and all(map(_always_has_places, node.children))
-
-
-def _fits(places: list[list[int]], slop: int, in_order: bool) -> bool:
-    """Whether one place of each list can be taken so that at most `slop` other words lie between (-1: any number).
-
-    In order, a place may be taken twice, so that the words of "again again" are found where there is one "again".
-    Out of order, it takes two lists. The rest is what the real server makes of lists without places.
-    """
-    if not places:
-        return True
-    most = slop if slop >= 0 else 1 << 31
-    if in_order:
-        return all(places) and _in_order(places, most)
-    if not all(places):
-        return any(places)
-    flat = sorted((place, number) for number, each in enumerate(places) for place in each)
-    seen: dict[int, int] = {}
-    for place, number in flat:
-        seen[number] = place
-        if len(seen) == len(places):
-            first = min(seen.values())
-            if first != place and place - first - (len(places) - 1) <= most:
-                return True
-    return False
-
-
-def _in_order(places: list[list[int]], most: int) -> bool:
-    at = [0] * len(places)
-    for first in places[0]:
-        last, span = first, 0
-        for number in range(1, len(places)):
-            here = places[number]
-            while at[number] < len(here) and here[at[number]] < last:
-                at[number] += 1
-            if at[number] == len(here):
-                return False
-            span += here[at[number]] - last - 1
-            last = here[at[number]]
-            if span > most:
-                break
-        else:
-            return True
-    return False
