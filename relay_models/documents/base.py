@@ -127,22 +127,28 @@ class Document(JsonModel, abc.ABC):
         """
         known = [name for name in names if name in cls._columns]
         places = None if len(known) == len(names) else [names.index(name) for name in known]
-        blank = {"pk": None, **dict.fromkeys(cls._columns), "record_json": None}
-        fields = frozenset(blank)
-        readers = [(name, _READ[cls._columns[name].kind]) for name in known if cls._columns[name].kind in _READ]
-        lists = [name for name, made in cls._columns.items() if made.kind is Kind.TAGS]
+        others = {"pk": None, **dict.fromkeys(name for name in cls._columns if name not in known), "record_json": None}
+        empty = [name for name in others if name in cls._columns and cls._columns[name].kind is Kind.TAGS]
+        fields = frozenset((*known, *others))
+        kinds = [cls._columns[name].kind for name in known]
+        readers = [(place, _READ[kind]) for place, kind in enumerate(kinds) if kind in _READ]
+        lists = [place for place, kind in enumerate(kinds) if kind is Kind.TAGS]
         new, write, key = cls.__new__, object.__setattr__, cls._pk
 
         def make(values: list[Any], text: str | None) -> Any:
-            data = blank.copy()
-            data.update(zip(known, values if places is None else [values[place] for place in places], strict=True))
-            for name, read in readers:
-                value = data[name]
+            if places is not None:
+                values = [values[place] for place in places]
+            for place, read in readers:
+                value = values[place]
                 if value is not None:
-                    data[name] = read(value)
-            for name in lists:
-                if data[name] is None:
-                    data[name] = []
+                    values[place] = read(value)
+            for place in lists:
+                if values[place] is None:
+                    values[place] = []
+            data = dict(zip(known, values, strict=True))
+            data.update(others)
+            for name in empty:
+                data[name] = []
             data["pk"] = key(data)
             data["record_json"] = text
             made = new(cls)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,8 @@ class RowReader:
         self.document = document
         columns = document.columns()
         self.names = document.row_columns
-        self._required = [index for index, name in enumerate(self.names) if not columns[name].nullable]
+        self._required = [name for name in self.names if not columns[name].nullable]
+        self._pick_required = operator.itemgetter(*(self.names.index(name) for name in self._required), 0)
         self._times = [name for name in columns if name not in self.names and columns[name].kind is Kind.TIME]
         self._time_paths = [f"$.{name}".encode() for name in self._times]
         self._make = document.maker((*self.names, *self._times))
@@ -70,9 +72,9 @@ class RowReader:
             raise ValueError("its row is no list of columns")
         if len(found) < width:
             found.extend([None] * (width - len(found)))
-        for index in self._required:
-            if found[index] is None:
-                raise ValueError(f"it has no {self.names[index]}")
+        required = self._pick_required(found)
+        if None in required:
+            raise ValueError(f"it has no {self._required[required.index(None)]}")
         return found
 
     def sorted_by(self, row: dict[bytes, Any], order: Order) -> dict[str, Any]:
