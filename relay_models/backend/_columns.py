@@ -7,7 +7,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from relay_models.documents import Keys, decode_artifact, encode_artifact, merge_run
-from relay_models.records import read_run
+from relay_models.records import RunRecord, from_json as record_from_json
 
 __all__ = ["column_changes"]
 
@@ -24,7 +24,7 @@ def column_changes(kind: str, keys: Keys, key: bytes, document: dict[str, Any], 
     if not isinstance(body, str):
         raise ValueError("it has no record text")
     if kind == "run":
-        encoded = merge_run(read_run(body), 0, text=text)
+        encoded = merge_run(record_from_json(RunRecord, body), 0, text=text)
     else:
         encoded = encode_artifact(kind, keys.split(kind, key), decode_artifact(kind, body), 0)
     wanted: dict[str, Any] = from_json(encoded)

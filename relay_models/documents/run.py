@@ -11,7 +11,7 @@ from redis_om import Field
 
 from relay_models.query.columns import Column, Kind
 from relay_models.query.values import datetime_of
-from relay_models.records import RunRecord, read_run, to_json
+from relay_models.records import RunRecord, from_json, to_json
 
 from .base import Document, column, document
 from .run_columns import run_columns, run_words
@@ -104,7 +104,7 @@ class Run(Document, index=True):
         Raises `InvalidRecordError` where the stored text is no run.
         """
         if self._record is None and self.record_json is not None:
-            self._record = read_run(self.record_json, defer_responses=True)
+            self._record = from_json(RunRecord, self.record_json)
         return self._record  # type: ignore[no-any-return]
 
     @classmethod

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from typing import Any
 
-from relay_models.errors import InvalidRecordError
 from relay_models.query.values import rounded
 from relay_models.query.words import words_of, words_text
-from relay_models.records import CostEstimate, RunRecord
-from relay_models.records.run import call_texts, single_cost, sum_costs
+from relay_models.records import CallRecord, CostEstimate, RunRecord
+from relay_models.records.deferred import deferred_text, view
+from relay_models.records.run import single_cost, sum_costs
+from relay_models.records.views import viewing
 
 __all__ = ["run_columns", "run_text", "run_words"]
+
+# Of a call that nobody has touched, what columns come from.
+_view = viewing(
+    CallRecord,
+    without=("started_at", "metadata_snapshot", "annotated_request", "message", "tool_calls", "api_specific"),
+)
 
 
 def run_columns(record: RunRecord) -> dict[str, Any]:
@@ -31,6 +37,8 @@ def run_columns(record: RunRecord) -> dict[str, Any]:
     costs: list[CostEstimate] = []
     # Each attribute of each call is read once: this is a good part of what storing a run costs.
     for call in calls:
+        if (text := deferred_text(call)) is not None:
+            call = _view(text)
         kind = call.kind
         if kind == "llm":
             llm += 1
@@ -49,6 +57,7 @@ def run_columns(record: RunRecord) -> dict[str, Any]:
         if (tokens := call.total_tokens) is not None:
             total = (total or 0) + tokens
         if (response := call.annotated_response) is not None:
+            response = view(response)
             if (reason := response.finish_reason_text) is not None:
                 reasons.add(reason)
             if (usage := response.usage) is not None:
@@ -89,24 +98,15 @@ def run_columns(record: RunRecord) -> dict[str, Any]:
 
 def run_text(record: RunRecord) -> str:
     """The words of all prompts and answers, as the index gets them."""
-    return words_text(_texts(record))
+    return words_text(record.texts)
 
 
 def run_words(record: RunRecord) -> list[str]:
     """The same as a list, for plain Python."""
     words: list[str] = []
-    for text in _texts(record):
+    for text in record.texts:
         more = words_of(text)
         if more and words:
             words.append("__")
         words.extend(more)
     return words
-
-
-def _texts(record: RunRecord) -> list[str]:
-    """The run's texts, without those of a request that is not what its type says: the run is found by the others."""
-    texts: dict[str, None] = {}
-    for call in record.calls:
-        with suppress(InvalidRecordError):
-            texts.update(dict.fromkeys(call_texts(call)))
-    return list(texts)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
+from relay_models.records.deferred import deferred_text, view
 
 from .columns import RUN_COLUMNS, TableRows, Type
 
@@ -95,8 +96,9 @@ def _value(kind: Type, stored: Any) -> Any:
 
 
 def _call(record: RunRecord, call: CallRecord, index: int, wanted: frozenset[str]) -> dict[str, Any]:
-    # Responses are text until they are touched, so only where a column needs it: that is most of the time.
-    response = None if wanted.isdisjoint(_FROM_RESPONSE) else call.annotated_response
+    response = call.annotated_response
+    if response is not None:
+        response = None if wanted.isdisjoint(_FROM_RESPONSE) else view(response)
     usage = None if response is None else response.usage
     cost = None if usage is None else usage.cost
     return {
@@ -123,8 +125,6 @@ def _call(record: RunRecord, call: CallRecord, index: int, wanted: frozenset[str
 
 def _text(part: Record | None) -> str | None:
     """A request or response as JSON: while nobody has touched it, as it came, be it what its type says or not."""
-    from relay_models.records.deferred import deferred_text
-
     if part is None:
         return None
     text = deferred_text(part)

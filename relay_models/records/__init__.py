@@ -28,7 +28,7 @@ from .prompt import (
     TokenizationMetadata,
     ToolSchemaHash,
 )
-from .run import CallKind, CallRecord, RunRecord, read_run
+from .run import CallKind, CallRecord, RunRecord
 from .stability import BlockStabilityScore, StabilityAnalysisResult, StabilityClass
 from .timestamp import Timestamp
 from .trie import LlmCallPrediction, PredictionMetrics, PredictionTrieNode, TrieEnvelope
@@ -76,7 +76,6 @@ __all__ = [
     "TrieEnvelope",
     "Usage",
     "from_json",
-    "read_run",
     "to_json",
     "uuid7",
 ]

@@ -133,8 +133,13 @@ class Record(BaseModel):
             refuse_non_finite(self)
         return text
 
-    def _to_json(self, exclude: set[str] | None = None) -> bytes:
-        """The record as compact UTF-8 JSON, without the fields named in `exclude`; raises `InvalidRecordError`."""
+    @classmethod
+    def _from_json(cls, data: str | bytes) -> Self:
+        """The record in a JSON text; raises pydantic's error or ours."""
+        return cast(Self, cls.__pydantic_validator__.validate_json(data))
+
+    def _to_json(self, exclude: Any = None) -> bytes:
+        """The record as compact UTF-8 JSON, without what `exclude` names as in `model_dump_json`."""
         try:
             data = self.__pydantic_serializer__.to_json(self, exclude=exclude, exclude_unset=True)
         except ValueError as error:
@@ -167,8 +172,8 @@ def from_json(kind: type[RecordType], data: str | bytes) -> RecordType:
         InvalidRecordError: it is no JSON, or a value is not what its field says; names the field's path.
     """
     try:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return cast(RecordType, kind.__pydantic_validator__.validate_json(data))
+        if isinstance(kind, type) and issubclass(kind, Record):
+            return cast(RecordType, kind._from_json(data))
         return adapter(kind).validate_json(data)
     except ValidationError as error:
         raise invalid_record(error) from None

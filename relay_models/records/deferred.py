@@ -10,19 +10,22 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
-
-from relay_models.errors import InvalidRecordError
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from ._base import Record, from_json
+from .views import viewing
 
-__all__ = ["DEFERRED", "deferred_text", "deferring"]
+__all__ = ["Deferring", "deferred_text", "view"]
 
 RecordType = TypeVar("RecordType", bound=Record)
 
-_get, _set = object.__getattribute__, object.__setattr__
-DEFERRED: dict[type, type[Record]] = {}
-"""The types of records that nobody has touched yet, and the types that they become."""
+_new, _get, _set = object.__new__, object.__getattribute__, object.__setattr__
+# Of the types of records that nobody has touched yet: the types that they become, what reads them, and what makes
+# views of their texts.
+_KINDS: dict[type, type[Record]] = {}
+_READERS: dict[type, Callable[[bytes], Record]] = {}
+_VIEWS: dict[type, Callable[[bytes], Any]] = {}
 
 # Held while one thread reads a text, so that no other replaces what the first has given out.
 _lock = threading.RLock()
@@ -30,43 +33,43 @@ _lock = threading.RLock()
 _LOOKED_UP_ON_TYPES = ("__copy__", "__deepcopy__", "__eq__", "__iter__", "__replace__", "__rich_repr__", "__str__")
 
 
-def deferring(kind: type[RecordType]) -> Callable[[bytes, object, str], RecordType]:
-    """What makes records of the type `kind` that are read from their JSON text when they are first touched.
+class Deferring(Generic[RecordType]):
+    """Makes records of the type `kind` that are read from their JSON text, by `read`, when they are first touched."""
 
-    The text must be one JSON object; whether it is a valid `kind` shows when it is touched, as `InvalidRecordError`,
-    which names the run and the path in it that are given with the text.
-    """
-    cls: Any = _class_for(kind)
-    new, put = object.__new__, object.__setattr__
+    def __init__(self, kind: type[RecordType], read: Callable[[bytes], RecordType] | None = None) -> None:
+        self._class: Any = _class_for(kind)
+        self.check = _VIEWS[self._class] = viewing(kind)
+        """Raises `msgspec.MsgspecError` or RecursionError where a text may be none of the type."""
+        _READERS[self._class] = read or partial(from_json, kind)
 
-    def defer(text: bytes, run_id: object, path: str) -> RecordType:
-        made: RecordType = new(cls)
+    def defer(self, text: bytes) -> RecordType:
+        """A record of a text that has been checked."""
+        made: RecordType = _new(self._class)
         # The place of private attributes, which records have none of, until it is read.
-        put(made, "__pydantic_private__", (text, run_id, path))
+        _set(made, "__pydantic_private__", text)
         return made
-
-    return defer
 
 
 def deferred_text(value: object) -> bytes | None:
     """The text of a record that nobody has touched yet; None for anything else."""
-    if type(value) not in DEFERRED:
+    if type(value) not in _KINDS:
         return None
     held = _get(value, "__pydantic_private__")
-    return held[0] if isinstance(held, tuple) else None  # another thread has just read it
+    return held if isinstance(held, bytes) else None  # another thread has just read it
+
+
+def view(record: RecordType) -> RecordType:
+    """What there is to see of a record without touching it: itself, or a view of the text of a deferred one."""
+    text = deferred_text(record)
+    return record if text is None else _VIEWS[type(record)](text)
 
 
 def _read(self: Any) -> Any:
     """Turn a deferred record into an ordinary one, in its place."""
     with _lock:
-        kind = DEFERRED.get(type(self))
+        kind = _KINDS.get(type(self))
         if kind is not None:
-            text, run_id, path = _get(self, "__pydantic_private__")
-            try:
-                made = from_json(kind, text)
-            except InvalidRecordError as error:
-                where = f"{path}.{error.path}" if error.path else path
-                raise InvalidRecordError(f"{path} of run {run_id}: {error}", where) from None
+            made = _READERS[type(self)](_get(self, "__pydantic_private__"))
             for name in ("__dict__", "__pydantic_extra__", "__pydantic_fields_set__", "__pydantic_private__"):
                 _set(self, name, _get(made, name))
             _set(self, "__class__", kind)
@@ -107,7 +110,7 @@ def _class_for(kind: type[Record]) -> type[Record]:
     }
     # Made by `type`, past pydantic's metaclass: the class has its base's fields and validator, not some of its own.
     made: type[Record] = type.__new__(type(kind), kind.__name__, (kind,), namespace)
-    DEFERRED[made] = kind
+    _KINDS[made] = kind
     return made
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, cast
 from uuid import UUID
 
 import msgspec
 from pydantic import Field
 
 from ._base import U32, Factories, OpenEnum, Record, from_json, refuse_non_finite, to_json, uuid7
-from .deferred import DEFERRED, deferred_text, deferring
+from .deferred import Deferring, deferred_text, view
 from .llm import AnnotatedLlmRequest, AnnotatedLlmResponse, CostEstimate
 from .plan import MetadataEnvelope
 from .timestamp import Timestamp
 
-__all__ = ["CallKind", "CallRecord", "RunRecord", "read_run"]
+__all__ = ["CallKind", "CallRecord", "RunRecord"]
 
 
 class CallKind(OpenEnum):
@@ -48,15 +48,9 @@ class CallRecord(Record):
 
     _fresh: ClassVar[Factories] = {"started_at": Timestamp.now}
 
-    def _to_json(self, exclude: set[str] | None = None) -> bytes:
-        left_out = set(exclude or ())
-        members = []
-        for name in _DEFERRED:
-            text = deferred_text(self.__dict__.get(name))
-            if text is not None and name not in left_out:
-                left_out.add(name)
-                members.append(b'"%b":%b' % (name.encode(), text))
-        return _with_members(super()._to_json(left_out or None), members)
+    def _to_json(self, exclude: Any = None) -> bytes:
+        members = _untouched_members(self) if exclude is None else {}
+        return _with_members(super()._to_json(set(members) or exclude), members)
 
     @property
     def is_finished(self) -> bool:
@@ -72,7 +66,7 @@ class CallRecord(Record):
     def finish_reason(self) -> str | None:
         """Why the model stopped, as one word; None where the response does not say."""
         response = self.annotated_response
-        return None if response is None else response.finish_reason_text
+        return None if response is None else view(response).finish_reason_text
 
     @property
     def cache_read_tokens(self) -> int | None:
@@ -100,12 +94,34 @@ class RunRecord(Record):
 
     _fresh: ClassVar[Factories] = {"id": uuid7, "calls": list, "started_at": Timestamp.now}
 
-    def _to_json(self, exclude: set[str] | None = None) -> bytes:
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """Read a run from JSON text, UTF-8 when bytes; everything in it is checked.
+
+        Requests and responses, most of its bytes, are made into objects when somebody looks at them. Raises ValueError
+        (`InvalidRecordError`, or pydantic's `ValidationError`) for what is no run.
+        """
+        if options or cls is not RunRecord:
+            return super().model_validate_json(json_data, **options)
+        return cls._from_json(bytes(json_data) if isinstance(json_data, bytearray) else json_data)
+
+    @classmethod
+    def _from_json(cls, data: str | bytes) -> Self:
+        read = _read_run(data) if cls is RunRecord else None
+        if read is None:
+            read = super()._from_json(data)
+            refuse_non_finite(read)
+        return cast(Self, read)
+
+    def _to_json(self, exclude: Any = None) -> bytes:
         calls = self.calls
-        if exclude is None and _any_deferred(calls) and all(isinstance(call, CallRecord) for call in calls):
-            array = b'"calls":[%b]' % b",".join([to_json(call) for call in calls])
-            return _with_members(super()._to_json({"calls"}), [array])
-        return super()._to_json(exclude)
+        if exclude is not None or not any(map(_has_text, calls)) or not all(isinstance(it, CallRecord) for it in calls):
+            return super()._to_json(exclude)
+        shell = self.__copy__()
+        shell.__dict__["calls"] = []
+        written = b",".join([deferred_text(call) or to_json(call) for call in calls])
+        # No text before it can hold this: there are no bare quotes in texts.
+        return super(RunRecord, shell)._to_json().replace(b'"calls":[]', b'"calls":[%b]' % written, 1)
 
     @property
     def is_finished(self) -> bool:
@@ -185,21 +201,19 @@ class RunRecord(Record):
     @property
     def texts(self) -> list[str]:
         """The texts of all prompts and answers, in order, each once (a conversation repeats its beginning)."""
-        return list(dict.fromkeys(text for call in self.calls for text in call_texts(call)))
+        texts: dict[str, None] = {}
+        for call in map(view, self.calls):
+            if (request := call.annotated_request) is not None:
+                texts.update(dict.fromkeys(view(request).texts))
+            if (response := call.annotated_response) is not None and (answer := view(response).text):
+                texts[answer] = None
+        return list(texts)
 
     def _repr_html_(self) -> str:
         """The timeline, for notebooks."""
         from relay_models.timeline import Timeline
 
         return Timeline(self)._repr_html_()
-
-
-def call_texts(call: CallRecord) -> list[str]:
-    """The texts of a call's prompt and answer."""
-    request, response = call.annotated_request, call.annotated_response
-    texts = [] if request is None else request.texts
-    answer = None if response is None else response.text
-    return [*texts, answer] if answer else texts
 
 
 def sum_costs(costs: Iterable[CostEstimate | None]) -> dict[str, float]:
@@ -218,72 +232,79 @@ def single_cost(costs: Mapping[str, float]) -> float | None:
     return next(iter(costs.values())) if len(costs) == 1 else None
 
 
-def read_run(data: str | bytes, *, defer_responses: bool = False) -> RunRecord:
-    """Read a run from JSON, whose requests stay text until somebody looks at them (see `deferred`).
+_read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_read_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_write_members = msgspec.json.Encoder().encode
+_NO_ITEMS, _NULL = msgspec.Raw(b"[]"), msgspec.Raw(b"null")
 
-    That they are JSON is checked at once; whether they are what their fields say, when they are looked at.
 
-    Args:
-        data: JSON text, UTF-8 when bytes.
-        defer_responses: keep the responses as text as well, for somebody who may not look at them.
+def _read_run(data: str | bytes) -> RunRecord | None:
+    """The run in a JSON text, its calls checked but not made (see `deferred`); None if there is anything unusual.
 
-    Raises:
-        InvalidRecordError: it is no JSON, or a value is not what its field says; names the field's path.
+    What is unusual is read whole, as is what is wrong, for pydantic tells what is wrong with it.
     """
     try:
-        if isinstance(data, bytes) and not data.isascii():
+        if isinstance(data, str):
+            data = data.encode()
+        elif not data.isascii():
             str(data, "utf-8")  # checks what the decoder skips over; giving it the str would take twice as long
+        if b"\n" in data or b"\r" in data:
+            data = msgspec.json.format(data, indent=-1)  # what is written is one line
         members = _read_members(data)
-        calls = _read_calls(members["calls"])
+        calls = [bytes(text) for text in _read_items(members["calls"])]
+        for text in calls:
+            _CALLS.check(text)
+        members["calls"] = _NO_ITEMS
+        run = RunRecord.__pydantic_validator__.validate_json(_write_members(members))
     except (ValueError, KeyError, RecursionError, msgspec.MsgspecError):
-        # Pydantic tells what is wrong with it, or reads what is only unusual: NaN, which is no JSON, or a deep nesting.
-        run = from_json(RunRecord, data)
-        refuse_non_finite(run)
-        return run
-    deferred: list[tuple[int, str, bytes]] = []
-    for place, call in enumerate(calls):
-        for name in _DEFERRED if defer_responses else _REQUESTS:
-            if name in call:
-                text = bytes(call[name])
-                if text[0] == _BRACE:
-                    del call[name]
-                    deferred.append((place, name, text))
-    run = from_json(RunRecord, _write_members({**members, "calls": calls}))
-    read_calls = run.calls
-    for place, name, text in deferred:
-        record = read_calls[place]
-        record.__dict__[name] = _DEFERRED[name](text, run.id, f"calls.{place}.{name}")
-        record.__pydantic_fields_set__.add(name)
-    return run
+        return None
+    run.__dict__["calls"] = list(map(_CALLS.defer, calls))
+    return cast(RunRecord, run)
 
 
-_BRACE = ord("{")
-_DEFERRED: dict[str, Callable[[bytes, object, str], Record]] = {
-    "annotated_request": deferring(AnnotatedLlmRequest),
-    "annotated_response": deferring(AnnotatedLlmResponse),
+def _read_call(data: bytes) -> CallRecord:
+    """The call in a text that has been checked; its request and response are not made yet."""
+    members = _read_members(data)
+    texts = {name: text for name in _PARTS if (text := bytes(members.get(name, _NULL))) != b"null"}
+    for name in texts:
+        del members[name]
+    call = from_json(CallRecord, _write_members(members))
+    for name, text in texts.items():
+        call.__dict__[name] = _PARTS[name].defer(text)
+        call.__pydantic_fields_set__.add(name)
+    return call
+
+
+_CALLS = Deferring(CallRecord, _read_call)
+_PARTS: dict[str, Deferring[Any]] = {
+    "annotated_request": Deferring(AnnotatedLlmRequest),
+    "annotated_response": Deferring(AnnotatedLlmResponse),
 }
-_REQUESTS = ("annotated_request",)
-_read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_read_calls = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
-_write_members = msgspec.json.Encoder().encode
 
 
-def _any_deferred(calls: list[CallRecord]) -> bool:
-    for call in calls:
-        values = getattr(call, "__dict__", _NOTHING)
-        if type(values.get("annotated_request")) in DEFERRED or type(values.get("annotated_response")) in DEFERRED:
-            return True
-    return False
+def _untouched_members(call: CallRecord) -> dict[str, bytes]:
+    """The parts of a call that nobody has touched yet, as JSON text."""
+    values = call.__dict__
+    return {name: text for name in _PARTS if (text := deferred_text(values.get(name))) is not None}
+
+
+def _has_text(call: object) -> bool:
+    """Whether a call, or a part of it, is still text."""
+    if deferred_text(call) is not None:
+        return True
+    values = getattr(call, "__dict__", _NOTHING)
+    return any(deferred_text(values.get(name)) is not None for name in _PARTS)
 
 
 _NOTHING: dict[str, Any] = {}
 
 
-def _with_members(record: bytes, members: list[bytes]) -> bytes:
+def _with_members(record: bytes, members: Mapping[str, bytes]) -> bytes:
     """The JSON object `record` with some members more."""
-    if not members:
+    texts = b",".join([b'"%b":%b' % (name.encode(), text) for name, text in members.items()])
+    if not texts:
         return record
-    return b"%b,%b}" % (record[:-1], b",".join(members)) if len(record) > 2 else b"{%b}" % b",".join(members)
+    return b"%b,%b}" % (record[:-1], texts) if len(record) > 2 else b"{%b}" % texts
 
 
 def _distinct(values: Iterable[str | None]) -> list[str]:

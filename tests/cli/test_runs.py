@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from relay_models.records import RunRecord, from_json, read_run
+from relay_models.records import RunRecord, from_json
 from relay_models.sync import RedisBackend
 from relay_models.timeline.text import cells
 
@@ -283,27 +283,24 @@ def test_schemas(cli: Cli, kind: str) -> None:
     assert "# " in cli("schema").out
 
 
-def test_parts_that_cannot_be_read_are_named_and_the_others_shown(cli: Cli, store: list[str], tmp_path: Path) -> None:
+def test_runs_that_cannot_be_read_are_named_and_the_others_shown(cli: Cli, store: list[str], tmp_path: Path) -> None:
     def text(number: int, **parts: Any) -> str:
         call = {"kind": "llm", "name": "x", "started_at": "2026-11-23T21:11:49Z", **parts}
         return json.dumps({**json.loads(run_line(number)), "calls": [call]})
 
-    with RedisBackend.embedded(store[1]) as backend:
-        backend.store_runs([read_run(text(1)), read_run(text(2, annotated_request={"messages": 5})), read_run(text(3))])
-        key = next(key for key in backend.client.scan_iter("*@run:*") if key.endswith(b"3"))
-        bad = text(3, annotated_response={"finish_reason": 7})
-        backend.client.execute_command("JSON.SET", key, "$.record", json.dumps(bad))
     ids = [json.loads(run_line(number))["id"] for number in (1, 2, 3)]
+    with RedisBackend.embedded(store[1]) as backend:
+        backend.store_runs([from_json(RunRecord, text(number)) for number in (1, 2, 3)])
+        key = next(key for key in backend.client.scan_iter("*@run:*") if key.endswith(b"3"))
+        bad = text(3, annotated_request={"messages": 5})
+        backend.client.execute_command("JSON.SET", key, "$.record", json.dumps(bad))
 
-    assert "1 LLM call" in cli("runs", "show", *store, ids[1]).out
-    assert cli("runs", "show", *store, ids[1], "--json").json["calls"][0]["annotated_request"] == {"messages": 5}
+    assert cli("runs", "show", *store, ids[1]).code == 0
     shown = cli("runs", "show", *store, ids[2])
     assert shown.code == 5
-    assert f"calls.0.annotated_response of run {ids[2]}" in shown.err
+    assert "calls.0.annotated_request.messages" in shown.err
     exported = cli("runs", "export", *store, "--rows", "calls")
     assert exported.code == 1
     assert [json.loads(line)["run_id"] for line in exported.out.splitlines()] == ids[:2]
-    assert f"calls.0.annotated_response of run {ids[2]}" in exported.err
-    whole = cli("runs", "export", *store, "--rows", "calls", "--columns", "run_id,request,response")
-    assert [json.loads(line)["run_id"] for line in whole.out.splitlines()] == ids
-    assert len(cli("runs", "export", *store).out.splitlines()) == 3
+    assert "calls.0.annotated_request.messages" in exported.err
+    assert len(cli("runs", "export", *store).out.splitlines()) == 2

@@ -304,18 +304,18 @@ async def test_errors_say_what_is_wrong_without_the_password(store: RedisBackend
         await import_native(5, store)  # type: ignore[arg-type]
 
 
-async def test_a_request_that_cannot_be_read_keeps_no_run_out(source: redis.Redis, source_url: str) -> None:
-    run = made_runs(1, "a")[0].model_copy()
-    call = {"kind": "llm", "name": "x", "started_at": "2026-11-23T21:11:49Z"}
-    answered = {**call, "annotated_response": {"message": "a shelf"}}
-    value = {**json.loads(to_json(run)), "calls": [{**call, "annotated_request": {"messages": 5}}, answered]}
-    source.set(KEYS.run("a", run.id), json.dumps(value))
-    source.rpush(KEYS.run_index("a"), str(run.id))
-    async with await RedisBackend.embedded(None, "wordy:", index_text=True) as store:
-        assert (await import_native(source_url, store)).created == 1
-        assert [row.run_id for row in await store.find_runs("text ~ shelf")] == [str(run.id)]
-        await import_native(source_url, store, full=True)
-        await assert_same(source, store)
+async def test_a_run_with_a_request_that_is_none_is_named(
+    source: redis.Redis, source_url: str, store: RedisBackend
+) -> None:
+    good, bad = made_runs(2, "a")
+    call = {"kind": "llm", "name": "x", "started_at": "2026-11-23T21:11:49Z", "annotated_request": {"messages": 5}}
+    source.set(KEYS.run("a", good.id), to_json(good))
+    source.set(KEYS.run("a", bad.id), json.dumps({**json.loads(to_json(bad)), "calls": [call]}))
+    source.rpush(KEYS.run_index("a"), str(good.id), str(bad.id))
+    report = await import_native(source_url, store)
+    assert report.created == 1
+    assert len(report.bad) == 1
+    assert "calls.0.annotated_request.messages" in report.bad[0].reason
 
 
 async def test_an_export_leaves_out_only_what_cannot_be_written(

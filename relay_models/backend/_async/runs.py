@@ -28,7 +28,7 @@ from relay_models.errors import (
     RelayModelsError,
 )
 from relay_models.query.replies import check_complete
-from relay_models.records import RunRecord, read_run
+from relay_models.records import RunRecord, from_json
 
 __all__ = ["Runs"]
 
@@ -151,7 +151,7 @@ class Runs(BackendBase):
         reply = await self._link.execute("JSON.GET", key, "$.record")
         try:
             text = decode_body(reply)
-            return None if text is None else read_run(text, defer_responses=True)
+            return None if text is None else from_json(RunRecord, text)
         except ValueError as error:
             raise _corrupt(key, error) from None
 
@@ -264,7 +264,7 @@ class Runs(BackendBase):
                     if isinstance(text, Exception):
                         raise text
                     if text is not None:
-                        runs.append(read_run(text, defer_responses=True))
+                        runs.append(from_json(RunRecord, text))
                 except ValueError as error:
                     corrupt.append(_corrupt(row.key, error))
         return texts
@@ -330,7 +330,7 @@ async def _until_failure(records: AnyIterable[Any], failures: list[Exception]) -
 
 
 def _record_of(held: RunRecord | bytes) -> RunRecord:
-    return read_run(held) if isinstance(held, bytes) else held
+    return from_json(RunRecord, held) if isinstance(held, bytes) else held
 
 
 def _corrupt(key: bytes, reason: Exception) -> CorruptDocumentError:

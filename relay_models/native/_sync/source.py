@@ -20,7 +20,7 @@ from relay_models.backend._io_sync import CONNECTIONS, BlockingConnectionPool, R
 from relay_models.backend._urls import parse_target, scrub, target_of_client
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 from relay_models.native.layout import DEFAULT_PREFIX, RECORD_TYPES, NativeKey, NativeKeys
-from relay_models.records import RunRecord, from_json, read_run
+from relay_models.records import RunRecord, from_json
 
 __all__ = ["NativeSource", "native_link"]
 
@@ -154,7 +154,7 @@ class NativeSource:
             for batch in self.iter_texts(agent_id, new):
                 for run_id, text in batch:
                     if text is not None:
-                        yield self.read_run(agent_id, run_id, text, defer_responses=True)
+                        yield self.read_run(agent_id, run_id, text)
 
     def list_runs(self, agent_id: str) -> list[RunRecord]:
         """What `iter_runs` gives, as a list."""
@@ -170,11 +170,11 @@ class NativeSource:
         (text,) = self.texts([key])
         return None if text is None else self.read(NativeKey(kind, agent_id), text)
 
-    def read_run(self, agent_id: str, run_id: str, text: Any, *, defer_responses: bool = False) -> RunRecord:
+    def read_run(self, agent_id: str, run_id: str, text: Any) -> RunRecord:
         """The run in a value; InvalidRecordError when it is none, or another one than its key says."""
         if isinstance(text, Exception):
             raise text
-        record = read_run(text, defer_responses=defer_responses)
+        record = from_json(RunRecord, text)
         if record.agent_id != agent_id or str(record.id) != run_id:
             try:
                 same = record.agent_id == agent_id and record.id == UUID(run_id)
