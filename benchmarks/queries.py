@@ -64,6 +64,7 @@ class Benchmark:
 
     def __init__(self, url: str | None, path: str | None, count: int, rounds: int) -> None:
         self.count, self.rounds = count, rounds
+        self.url = url
         self.prefix = f"bench-{uuid4().hex[:8]}:"
         self.server = None if url else EmbeddedServer(path)
         options: dict[str, Any] = {"protocol": 3}
@@ -72,9 +73,15 @@ class Benchmark:
         self.ways = Ways()
         self.streams: list[Stream] = []
 
+    def open(self) -> RedisBackend:
+        """The store, opened as users do."""
+        return (
+            RedisBackend.connect(self.url, self.prefix) if self.url else RedisBackend.from_client(self.raw, self.prefix)
+        )
+
     def run(self) -> None:
         """Measure everything and leave nothing behind."""
-        with RedisBackend.from_client(self.raw, self.prefix) as self.store:
+        with self.open() as self.store:
             try:
                 self.store.store_runs(runs(self.count))
                 # First, while the process has had no more memory than storing took.

@@ -179,6 +179,59 @@ def test_many_threads_share_a_backend(url: str, prefix: str) -> None:
         assert [report.created for report in reports] == [150, 150, 150]
 
 
+@pytest.mark.parametrize("most", [1, 2])
+def test_more_threads_than_connections(url: str, prefix: str, most: int) -> None:
+    """The connection that is kept at hand between two operations is none that somebody waits for."""
+    with SyncRedisBackend.connect(url, prefix, max_connections=most) as backend, ThreadPoolExecutor(8) as threads:
+        runs = [make_run("agent", number) for number in range(100)]
+        list(threads.map(backend.store_run, runs))
+        counts = list(threads.map(lambda run: (backend.load_run("agent", run.id), backend.count_runs())[1], runs))
+        assert counts == [100] * 100
+
+
+async def test_more_tasks_than_connections(url: str, prefix: str) -> None:
+    async with await RedisBackend.connect(url, prefix, max_connections=1) as backend:
+        runs = [make_run("agent", number) for number in range(100)]
+        await asyncio.gather(*map(backend.store_run, runs), backend.count_runs())
+        assert await asyncio.gather(*(backend.count_runs() for _ in runs)) == [100] * 100
+
+
+def test_a_client_that_is_lent_has_all_its_connections(url: str, prefix: str) -> None:
+    pool = redis.ConnectionPool.from_url(url, max_connections=1)
+    client = redis.Redis.from_pool(pool)
+    with SyncRedisBackend.from_client(client, prefix) as backend:
+        backend.store_run(make_run("agent"))
+        assert client.ping()
+        assert backend.count_runs() == 1
+        assert client.ping()
+    client.close()
+
+
+def test_a_connection_that_was_not_used_for_a_while_is_looked_at(
+    proxy: Proxy, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SyncRedisBackend.connect(proxy.url, prefix, retries=0) as backend:
+        backend.store_run(make_run("agent", 1))
+        monkeypatch.setattr("relay_models.backend._sync.link._FRESH", 0.0)
+        proxy.drop()
+        backend.store_run(make_run("agent", 2))
+        assert backend.count_runs() == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_parent_and_child_have_connections_of_their_own(url: str, prefix: str) -> None:
+    with SyncRedisBackend.connect(url, prefix) as backend:
+        runs = [make_run("agent", number) for number in range(100)]
+        backend.store_runs(runs)
+        child = os.fork()
+        if child == 0:
+            right = all(backend.load_run("agent", run.id) == run for run in reversed(runs))
+            os._exit(0 if right else 1)
+        assert all(backend.load_run("agent", run.id) == run for run in runs)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_two_stores_of_one_server_do_not_touch_each_other(url: str, prefix: str) -> None:
     with SyncRedisBackend.connect(url, prefix) as one, SyncRedisBackend.connect(url, prefix + "x") as two:
         one.store_run(make_run("agent", 1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections import deque
 from collections.abc import Sequence
 from types import TracebackType
@@ -17,6 +19,9 @@ from relay_models.errors import InvalidConfigurationError, StorageError
 
 __all__ = ["Command", "Conversation", "Link"]
 
+# Seconds after which a connection goes through its pool again, which looks if it is alive and renews its login.
+_FRESH = 1.0
+
 Command = Sequence[bytes | str | int]
 T = TypeVar("T")
 
@@ -26,10 +31,10 @@ class Link:
 
     Commands that may be sent twice without harm, which is all but reading on from a cursor, are retried after a lost
     connection: at most `retries` times, with pauses that double. `reconnects` counts connections that were lost and
-    regained.
+    regained. Of a pool that nobody else uses, one connection is kept at hand while fewer than `spare_below` are in use.
     """
 
-    def __init__(self, client: Any, target: Target, retries: int) -> None:
+    def __init__(self, client: Any, target: Target, retries: int, *, spare_below: int = 0) -> None:
         self.client = client
         self.target = target
         self.retries = retries
@@ -39,6 +44,10 @@ class Link:
         self._retry = make_retry(retries)
         self._loop: object = None
         self._known: WeakSet[Any] = WeakSet()
+        self._spare_below = spare_below
+        self._pid = os.getpid()
+        self._spares: list[Any] = []
+        self._taken: dict[Any, float] = {}
 
     async def execute(self, *command: bytes | str | int) -> Any:
         """The reply to one command; an error reply is raised."""
@@ -58,14 +67,14 @@ class Link:
         """The replies to several commands sent at once; an error reply is returned in its place."""
 
         async def attempt() -> list[Any]:
-            connection = await self.acquire()
+            connection = await self.acquire(checked=not again)
             try:
                 await connection.send_packed_command(connection.pack_commands(commands))
                 replies = await read_replies(connection, len(commands))
             except BaseException:
                 await self.discard(connection)
                 raise
-            await self._pool.release(connection)
+            await self.release(connection)
             return replies
 
         return await self.attempt(attempt, commands[0], again=again)
@@ -74,7 +83,7 @@ class Link:
         """Send a command that must not be sent twice; `finish` reads its reply from the connection that this gives."""
 
         async def attempt() -> Any:
-            connection = await self.acquire()
+            connection = await self.acquire(checked=True)
             try:
                 await connection.send_packed_command(connection.pack_commands((command,)))
             except BaseException:
@@ -93,7 +102,7 @@ class Link:
             except BaseException:
                 await self.discard(connection)
                 raise
-            await self._pool.release(connection)
+            await self.release(connection)
             return reply
 
         reply = await self.attempt(attempt, command, again=False)
@@ -117,8 +126,8 @@ class Link:
             raise translate(error, self.target, command) from None
         return result
 
-    async def acquire(self) -> Any:
-        """A connection of the pool."""
+    async def acquire(self, *, checked: bool = False) -> Any:
+        """A connection: the spare one, or one of the pool, which makes sure (`checked`) that it is alive."""
         loop = current_loop()
         if self._loop is None:
             self._loop = loop
@@ -127,7 +136,18 @@ class Link:
                 "this backend belongs to another event loop: connect one per loop, "
                 "or use relay_models.sync, whose backends serve any thread"
             )
+        if self._pid != os.getpid():  # after a fork these belong to the parent
+            self._pid, self._spares, self._taken = os.getpid(), [], {}
+        while self._spares:
+            try:
+                connection = self._spares.pop()
+            except IndexError:  # another thread was faster
+                break
+            if not checked and self._is_fresh(connection):
+                return connection
+            await self._give_back(connection)
         connection = await self._pool.get_connection()
+        self._taken[connection] = time.monotonic()
         if connection not in self._known:
             self._known.add(connection)
             connection.register_connect_callback(self._reconnected)
@@ -138,11 +158,26 @@ class Link:
         try:
             await shielded(connection.disconnect(nowait=True))
         finally:
-            await shielded(self._pool.release(connection))
+            await shielded(self._give_back(connection))
 
     async def release(self, connection: Any) -> None:
-        """Give back a connection whose replies have all been read."""
-        await self._pool.release(connection)
+        """Give back a connection whose replies have all been read.
+
+        One is kept at hand for a while: what the pool does between two operations costs as much as the operation
+        does here. It is never the last of the pool's, for which another thread may be waiting.
+        """
+        if not self._spares and len(self._taken) < self._spare_below and self._is_fresh(connection):
+            self._spares.append(connection)
+        else:
+            await self._give_back(connection)
+
+    def _is_fresh(self, connection: Any) -> bool:
+        """Whether the pool has looked at a connection a short time ago."""
+        return time.monotonic() - self._taken[connection] < _FRESH
+
+    async def _give_back(self, connection: Any) -> Any:
+        self._taken.pop(connection, None)
+        return await self._pool.release(connection)
 
     async def close(self) -> None:
         """Close all connections; nothing can be sent any more."""

@@ -79,7 +79,10 @@ class RedisBackend(Queries, Artifacts):
             text = scrub(str(error), target.secrets)
             raise InvalidConfigurationError(f"redis-py refuses an option: {text}") from None
         client = Redis.from_pool(pool)
-        return cls._open(client, target, keys, create_index, index_text, run_ttl, timeout, retries, index_timeout)
+        return cls._open(
+            *(client, target, keys, create_index, index_text, run_ttl, timeout, retries, index_timeout),
+            spare_below=max_connections,
+        )
 
     @classmethod
     def embedded(
@@ -103,7 +106,7 @@ class RedisBackend(Queries, Artifacts):
             raise translate(error, target) from error
         try:
             client = embedded_client(server)
-            backend = cls._open(client, target, keys, True, index_text, run_ttl, None, 0, 600.0)
+            backend = cls._open(client, target, keys, True, index_text, run_ttl, None, 0, 600.0, spare_below=2)
         except BaseException:
             server.close()
             raise
@@ -148,8 +151,9 @@ class RedisBackend(Queries, Artifacts):
         index_timeout: float,
         *,
         owns_client: bool = True,
+        spare_below: int = 0,
     ) -> RedisBackend:
-        link = Link(client, target, retries)
+        link = Link(client, target, retries, spare_below=spare_below)
         indexes = Indexes(link, keys, create=create_index, text=index_text, timeout=index_timeout)
         backend = cls(link, keys, indexes, timeout, run_ttl)
         backend._owns_client = owns_client
