@@ -144,7 +144,8 @@ class Record(BaseModel):
             data = self.__pydantic_serializer__.to_json(self, exclude=exclude, exclude_unset=True)
         except ValueError as error:
             raise _unserializable(self, error) from None
-        if b"NaN" in data or b"Infinity" in data:
+        # One byte is looked for in a fraction of the time of a word.
+        if (b"N" in data and b"NaN" in data) or (b"I" in data and b"Infinity" in data):
             refuse_non_finite(self)
         return data
 
