@@ -138,8 +138,12 @@ class Record(BaseModel):
         """The record in a JSON text; raises pydantic's error or ours."""
         return cast(Self, cls.__pydantic_validator__.validate_json(data))
 
-    def _to_json(self, exclude: Any = None) -> bytes:
-        """The record as compact UTF-8 JSON, without what `exclude` names as in `model_dump_json`."""
+    def _to_json(self) -> bytes:
+        """The record as UTF-8 JSON in one line; raises `InvalidRecordError`."""
+        return self._serialized()
+
+    def _serialized(self, exclude: set[str] | None = None) -> bytes:
+        """What pydantic writes of the record, without the fields named in `exclude`; raises `InvalidRecordError`."""
         try:
             data = self.__pydantic_serializer__.to_json(self, exclude=exclude, exclude_unset=True)
         except ValueError as error:

@@ -48,9 +48,9 @@ class CallRecord(Record):
 
     _fresh: ClassVar[Factories] = {"started_at": Timestamp.now}
 
-    def _to_json(self, exclude: Any = None) -> bytes:
-        members = _untouched_members(self) if exclude is None else {}
-        return _with_members(super()._to_json(set(members) or exclude), members)
+    def _to_json(self) -> bytes:
+        members = _untouched_members(self)
+        return _with_members(self._serialized(set(members) or None), members)
 
     @property
     def is_finished(self) -> bool:
@@ -98,7 +98,7 @@ class RunRecord(Record):
     def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
         """Read a run from JSON text, UTF-8 when bytes; everything in it is checked.
 
-        Requests and responses, most of its bytes, are made into objects when somebody looks at them. Raises ValueError
+        Its calls, most of its bytes, are made into objects when somebody looks at them. Raises ValueError
         (`InvalidRecordError`, or pydantic's `ValidationError`) for what is no run.
         """
         if options or cls is not RunRecord:
@@ -113,15 +113,16 @@ class RunRecord(Record):
             refuse_non_finite(read)
         return cast(Self, read)
 
-    def _to_json(self, exclude: Any = None) -> bytes:
+    def _to_json(self) -> bytes:
         calls = self.calls
-        if exclude is not None or not any(map(_has_text, calls)) or not all(isinstance(it, CallRecord) for it in calls):
-            return super()._to_json(exclude)
+        # Whoever appends to a list can put anything in it; what is no call is pydantic's to write or to refuse.
+        if not all(isinstance(call, CallRecord) for call in calls) or not any(map(_has_text, calls)):
+            return self._serialized()
         shell = self.__copy__()
         shell.__dict__["calls"] = []
         written = b",".join([deferred_text(call) or to_json(call) for call in calls])
         # No text before it can hold this: there are no bare quotes in texts.
-        return super(RunRecord, shell)._to_json().replace(b'"calls":[]', b'"calls":[%b]' % written, 1)
+        return shell._serialized().replace(b'"calls":[]', b'"calls":[%b]' % written, 1)
 
     @property
     def is_finished(self) -> bool:
@@ -288,15 +289,9 @@ def _untouched_members(call: CallRecord) -> dict[str, bytes]:
     return {name: text for name in _PARTS if (text := deferred_text(values.get(name))) is not None}
 
 
-def _has_text(call: object) -> bool:
+def _has_text(call: CallRecord) -> bool:
     """Whether a call, or a part of it, is still text."""
-    if deferred_text(call) is not None:
-        return True
-    values = getattr(call, "__dict__", _NOTHING)
-    return any(deferred_text(values.get(name)) is not None for name in _PARTS)
-
-
-_NOTHING: dict[str, Any] = {}
+    return deferred_text(call) is not None or bool(_untouched_members(call))
 
 
 def _with_members(record: bytes, members: Mapping[str, bytes]) -> bytes:

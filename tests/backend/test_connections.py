@@ -226,8 +226,11 @@ def test_parent_and_child_have_connections_of_their_own(url: str, prefix: str) -
         backend.store_runs(runs)
         child = os.fork()
         if child == 0:
-            right = all(backend.load_run("agent", run.id) == run for run in reversed(runs))
-            os._exit(0 if right else 1)
+            right = False
+            try:
+                right = all(backend.load_run("agent", run.id) == run for run in reversed(runs))
+            finally:
+                os._exit(0 if right else 1)
         assert all(backend.load_run("agent", run.id) == run for run in runs)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 

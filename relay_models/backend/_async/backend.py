@@ -76,10 +76,7 @@ class RedisBackend(Queries, Artifacts):
             text = scrub(str(error), target.secrets)
             raise InvalidConfigurationError(f"redis-py refuses an option: {text}") from None
         client = Redis.from_pool(pool)
-        return await cls._open(
-            *(client, target, keys, create_index, index_text, run_ttl, timeout, retries, index_timeout),
-            spare_below=max_connections,
-        )
+        return await cls._open(client, target, keys, create_index, index_text, run_ttl, timeout, retries, index_timeout)
 
     @classmethod
     async def embedded(
@@ -103,7 +100,7 @@ class RedisBackend(Queries, Artifacts):
             raise translate(error, target) from error
         try:
             client = embedded_client(server)
-            backend = await cls._open(client, target, keys, True, index_text, run_ttl, None, 0, 600.0, spare_below=2)
+            backend = await cls._open(client, target, keys, True, index_text, run_ttl, None, 0, 600.0)
         except BaseException:
             server.close()
             raise
@@ -122,7 +119,10 @@ class RedisBackend(Queries, Artifacts):
         retries: int = 5,
         index_timeout: float = 600.0,
     ) -> RedisBackend:
-        """Open a store through a redis-py client that exists; `close` leaves the client open."""
+        """Open a store through a redis-py client that exists; `close` leaves the client open.
+
+        Between two operations it has none of the client's connections, which costs a little time: `connect` keeps one.
+        """
         keys = Keys(key_prefix)
         if not isinstance(client, Redis):
             raise InvalidConfigurationError(
@@ -148,9 +148,8 @@ class RedisBackend(Queries, Artifacts):
         index_timeout: float,
         *,
         owns_client: bool = True,
-        spare_below: int = 0,
     ) -> RedisBackend:
-        link = Link(client, target, retries, spare_below=spare_below)
+        link = Link(client, target, retries, owns_pool=owns_client)
         indexes = Indexes(link, keys, create=create_index, text=index_text, timeout=index_timeout)
         backend = cls(link, keys, indexes, timeout, run_ttl)
         backend._owns_client = owns_client

@@ -31,10 +31,10 @@ class Link:
 
     Commands that may be sent twice without harm, which is all but reading on from a cursor, are retried after a lost
     connection: at most `retries` times, with pauses that double. `reconnects` counts connections that were lost and
-    regained. Of a pool that nobody else uses, one connection is kept at hand while fewer than `spare_below` are in use.
+    regained. Where the pool is its own (`owns_pool`), one connection is kept at hand between two operations.
     """
 
-    def __init__(self, client: Any, target: Target, retries: int, *, spare_below: int = 0) -> None:
+    def __init__(self, client: Any, target: Target, retries: int, *, owns_pool: bool = False) -> None:
         self.client = client
         self.target = target
         self.retries = retries
@@ -44,7 +44,8 @@ class Link:
         self._retry = make_retry(retries)
         self._loop: object = None
         self._known: WeakSet[Any] = WeakSet()
-        self._spare_below = spare_below
+        # A connection is kept only while the pool has another to give: somebody may be waiting for its last one.
+        self._spare_below = self._pool.max_connections if owns_pool else 0
         self._pid = os.getpid()
         self._spares: list[Any] = []
         self._taken: dict[Any, float] = {}
@@ -164,7 +165,7 @@ class Link:
         """Give back a connection whose replies have all been read.
 
         One is kept at hand for a while: what the pool does between two operations costs as much as the operation
-        does here. It is never the last of the pool's, for which another thread may be waiting.
+        does here.
         """
         if not self._spares and len(self._taken) < self._spare_below and self._is_fresh(connection):
             self._spares.append(connection)
@@ -173,7 +174,7 @@ class Link:
 
     def _is_fresh(self, connection: Any) -> bool:
         """Whether the pool has looked at a connection a short time ago."""
-        return time.monotonic() - self._taken[connection] < _FRESH
+        return time.monotonic() - self._taken.get(connection, float("-inf")) < _FRESH
 
     async def _give_back(self, connection: Any) -> Any:
         self._taken.pop(connection, None)
