@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
 
 from pydantic import BaseModel, PrivateAttr
@@ -13,7 +12,9 @@ from redis_om.model.model import model_registry
 
 from relay_models.errors import UnsupportedMethodError
 from relay_models.query.columns import Column, Kind
-from relay_models.query.values import datetime_of, microseconds_of
+from relay_models.query.values import microseconds_of
+
+from .making import object_maker
 
 __all__ = ["STORE_TIMES", "Document", "column", "document"]
 
@@ -116,49 +117,12 @@ class Document(JsonModel, abc.ABC):
     @classmethod
     def from_stored(cls, values: Mapping[str, Any], text: str | None = None) -> Self:
         """An object from column values as `stored_values` gives them, and the record's JSON text; not validated."""
-        names = tuple(values)
-        return cls.maker(names)([values[name] for name in names], text)  # type: ignore[no-any-return]
+        return cls.maker(values)(tuple(values.values()), text)  # type: ignore[no-any-return]
 
     @classmethod
-    def maker(cls, names: Sequence[str]) -> Callable[[list[Any], str | None], Any]:
-        """What makes objects from stored values of these columns and the record's JSON text; nothing is validated.
-
-        A page has many rows of one shape, so what can be worked out once is.
-        """
-        known = [name for name in names if name in cls._columns]
-        places = None if len(known) == len(names) else [names.index(name) for name in known]
-        others = {"pk": None, **dict.fromkeys(name for name in cls._columns if name not in known), "record_json": None}
-        empty = [name for name in others if name in cls._columns and cls._columns[name].kind is Kind.TAGS]
-        fields = frozenset((*known, *others))
-        kinds = [cls._columns[name].kind for name in known]
-        readers = [(place, _READ[kind]) for place, kind in enumerate(kinds) if kind in _READ]
-        lists = [place for place, kind in enumerate(kinds) if kind is Kind.TAGS]
-        new, write, key = cls.__new__, object.__setattr__, cls._pk
-
-        def make(values: list[Any], text: str | None) -> Any:
-            if places is not None:
-                values = [values[place] for place in places]
-            for place, read in readers:
-                value = values[place]
-                if value is not None:
-                    values[place] = read(value)
-            for place in lists:
-                if values[place] is None:
-                    values[place] = []
-            data = dict(zip(known, values, strict=True))
-            data.update(others)
-            for name in empty:
-                data[name] = []
-            data["pk"] = key(data)
-            data["record_json"] = text
-            made = new(cls)
-            write(made, "__dict__", data)
-            write(made, "__pydantic_fields_set__", set(fields))
-            write(made, "__pydantic_extra__", None)
-            write(made, "__pydantic_private__", {"_record": None})
-            return made
-
-        return make
+    def maker(cls, names: Iterable[str]) -> Callable[[Sequence[Any], str | None], Any]:
+        """`from_stored` for many: takes the values in the order of `names`."""
+        return object_maker(cls, tuple(names))
 
     def stored_values(self) -> dict[str, Any]:
         """The columns by name as they are stored, times and durations in microseconds; None where there is no value."""
@@ -280,12 +244,6 @@ class Document(JsonModel, abc.ABC):
         return str(self.pk) < str(other.pk)
 
 
-# What is not read as it is stored.
-_READ: dict[Kind, Callable[[Any], Any]] = {
-    Kind.NUMBER: float,
-    Kind.TIME: datetime_of,
-    Kind.DURATION: lambda value: timedelta(0, 0, value),
-}
 _STORED: dict[Kind, Callable[[Any], Any]] = {
     Kind.TAG: lambda value: value,
     Kind.TAGS: lambda value: list(value or ()),

@@ -6,7 +6,7 @@ from typing import Any
 
 from fakeredis.model import BaseModel
 
-from relay_models.embedded.jsontext import dumps, loads_written
+from relay_models.embedded.jsontext import dumps, loads_members, loads_written
 
 __all__ = ["JsonDocument", "merge", "remove_name"]
 
@@ -45,6 +45,10 @@ class JsonDocument(BaseModel):
     def value(self) -> Any:
         """The parsed document, not to be changed."""
         return loads_written(self._text) if self._value is _ABSENT else self._value  # type: ignore[arg-type]
+
+    def members(self, names: tuple[str, ...]) -> Any:
+        """The parsed document, of an object perhaps only the members of these names; not to be changed."""
+        return loads_members(self._text, names) if self._value is _ABSENT else self._value  # type: ignore[arg-type]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> JsonDocument:
         return JsonDocument(self.text)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypedDict
 
 import msgspec
 from pydantic_core import from_json
 
-__all__ = ["JSONTextError", "dumps", "loads", "loads_written", "normalise"]
+__all__ = ["JSONTextError", "dumps", "loads", "loads_members", "loads_written", "normalise"]
 
 MAX_DEPTH: Final = 128
 # Values up to this many members are looked through in Python, which costs less than searching a long text.
@@ -75,6 +77,20 @@ def normalise(text: bytes, *, whole: bool = False) -> tuple[Any, bytes]:
 def loads_written(text: bytes) -> Any:
     """The value of a text that `dumps` wrote, without another look at it."""
     return from_json(text, cache_strings="keys")
+
+
+def loads_members(text: bytes, names: tuple[str, ...]) -> Any:
+    """The same, but of an object perhaps only the members of these names, which costs a look at the others."""
+    try:
+        return _members(names)(text)
+    except msgspec.MsgspecError:
+        return loads_written(text)
+
+
+@functools.lru_cache(maxsize=256)
+def _members(names: tuple[str, ...]) -> Callable[[bytes], Any]:
+    found = TypedDict("found", dict.fromkeys(names, Any), total=False)  # type: ignore[misc]
+    return msgspec.json.Decoder(found).decode
 
 
 def dumps(value: Any) -> bytes:

@@ -86,6 +86,11 @@ class Documents:
         item = self._state.dbs[0].get(key)
         return None if item is None else indexable(item.value)
 
+    def members(self, key: bytes, names: tuple[str, ...]) -> Any:
+        """The JSON value at `key`, of an object perhaps only the members of these names; None when there is none."""
+        item = self._state.dbs[0].get(key)
+        return item.value.members(names) if item is not None and type(item.value) is JsonDocument else None
+
     def keys(self, prefix: bytes) -> Iterator[bytes]:
         """Every key of database 0 that starts with `prefix`."""
         return self._state.dbs[0].keys_from(prefix)

@@ -24,7 +24,7 @@ from .expression import Expression
 from .listing import value_steps
 from .metrics import Metric, Tally, find_column, parse_metric
 from .replies import check_complete, decode_cursor, decode_documents
-from .rows import RowReader
+from .rows import RowReader, row_reader
 from .scan import OnCorrupt, OnIncomplete
 from .steps import Command, Steps
 from .values import microseconds_of
@@ -246,7 +246,7 @@ def _streamed(
         columns.add(ask.time)
     reader: RowReader | _ColumnReader
     if any(column.kind is Kind.NUMBER for column in columns):
-        reader = RowReader(document, False)
+        reader = row_reader(document, False)
     else:
         reader = _ColumnReader(columns)
     at_once = False
@@ -257,7 +257,7 @@ def _streamed(
                 reader, alias, compiled, ask, limit_ms, partial, on_corrupt, before.count * 2 if at_once else 0
             )
         except OverflowError:
-            reader = RowReader(document, False)
+            reader = row_reader(document, False)
             continue
         if at_once or decode_documents((yield ["FT.INFO", alias]).reply).replaced == before.replaced:
             return groups

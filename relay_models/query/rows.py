@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import from_json
+import msgspec
 
 from relay_models.errors import CorruptDocumentError
 
@@ -17,11 +18,13 @@ from .replies import decode_values
 if TYPE_CHECKING:
     from relay_models.documents.base import Document
 
-__all__ = ["RowReader"]
+__all__ = ["RowReader", "row_reader"]
+
+_decode_row = msgspec.json.Decoder(list[Any]).decode
 
 
 class RowReader:
-    """Rows of answers as documents."""
+    """Rows of answers as documents. It holds nothing of them, so all questions about a document type share one."""
 
     def __init__(self, document: type[Document], bodies: bool) -> None:
         self.document = document
@@ -66,10 +69,13 @@ class RowReader:
 
     def _columns(self, row: dict[bytes, Any]) -> list[Any]:
         """The values of the columns that come from the record, in order."""
-        found = from_json(row.get(b"$.row") or b"")
+        try:
+            found = _decode_row(row.get(b"$.row") or b"")
+        except msgspec.MsgspecError:
+            raise ValueError("its row is no list of columns") from None
         width = len(self.names)
-        if type(found) is not list or len(found) > width:
-            raise ValueError("its row is no list of columns")
+        if len(found) > width:
+            raise ValueError("its row is a list of more than the columns")
         if len(found) < width:
             found.extend([None] * (width - len(found)))
         required = self._pick_required(found)
@@ -94,3 +100,9 @@ class RowReader:
     def corrupt(row: dict[bytes, Any], reason: object) -> CorruptDocumentError:
         """The error for a row, with the key of its document."""
         return CorruptDocumentError(row.get(b"__key", b"?").decode("utf-8", "backslashreplace"), str(reason))
+
+
+@functools.lru_cache(maxsize=32)
+def row_reader(document: type[Document], bodies: bool) -> RowReader:
+    """The reader of rows with columns, and with records where there are `bodies`."""
+    return RowReader(document, bodies)

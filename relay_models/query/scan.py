@@ -13,7 +13,7 @@ from .expression import Expression, all_of
 from .listing import value_steps
 from .places import Order, Place, by_groups
 from .replies import Rows, check_complete, decode_cursor, decode_rows, decode_values
-from .rows import RowReader
+from .rows import row_reader
 from .steps import Answer, Command, Steps
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Scan:
         self._filter = filter
         self._limit_ms = limit_ms
         self._partial = on_incomplete == "partial"
-        self._reader = RowReader(document, bodies)
+        self._reader = row_reader(document, bodies)
         self._values: dict[str, Sequence[str]] = {}
         self._place: Place | None = Place() if after is None else Place.decode(after, self.order)
         self._last: Place = self._place or Place()
@@ -107,6 +107,11 @@ class Scan:
         self._fresh = self._patient = True
         self._cursor = 0
         self._stale = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a last row, after which the walk goes on."""
+        return bool(self._last.ties)
 
     def open(self) -> Steps[None]:
         """Ask for the values that patterns are applied to, and those of a text to sort by."""
@@ -202,7 +207,7 @@ class Scan:
 
     def page(self, rows: list[Any], on_corrupt: OnCorrupt = "raise") -> RunPage:
         """`rows` as the answer to the user. Raises `CorruptDocumentsError` for documents that cannot be read."""
-        resume = self.more or (self.cut is not None and bool(self._last.ties))
+        resume = self.more or (self.cut is not None and self.begun)
         page = RunPage(
             rows,
             self._last.encode(self.order) if resume else None,
@@ -287,8 +292,8 @@ def find_steps(
     rows: list[Any] = []
     while not scan.more and scan.cut is None:
         room = None if limit is None else limit - len(rows)
-        # The row at which the page begins comes again, and one row more tells whether there is a next page.
-        command = scan.command(page_size if room is None else min(page_size, room + 2))
+        # One row more tells whether there is a next page, and the row after which this one begins comes again.
+        command = scan.command(page_size if room is None else min(page_size, room + (2 if scan.begun else 1)))
         if command is None:
             break
         scan.take((yield command))

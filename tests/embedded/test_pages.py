@@ -97,6 +97,42 @@ def test_rows_tell_what_documents_do(
     assert ([hit[b"id"] for hit in found[b"results"]] if protocol == 3 else found[1:]) == keys
 
 
+def fields_of(reply: Any, protocol: int) -> list[Any]:
+    """The rows of FT.AGGREGATE, each with its fields in order."""
+    if protocol == 3:
+        return [list(row[b"extra_attributes"].items()) for row in reply[b"results"]]
+    return [list(zip(row[::2], row[1::2], strict=True)) for row in reply[1:]]
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("order", [("@n", "ASC"), ("@n", "DESC", "@t", "ASC"), ("@t", "ASC", "@n", "DESC")])
+@pytest.mark.parametrize("query", ["*", "@t:{a | A | true}", "@n:[-1 1e16]", "@t:{a} @m:[0 inf]"])
+@pytest.mark.parametrize("most", [1, 5, 100])
+@pytest.mark.parametrize(
+    "loaded",
+    [
+        (),
+        ("@m", "@__key"),
+        ("$.m", "$.n", "AS", "also", "@t"),
+        ("$.none", "$.tags", "$.t", "@__key", "AS", "t2"),
+        ("$.tags[0]", "@n", "$..n"),
+    ],
+)
+def test_aggregations_show_what_documents_hold(
+    filled: EmbeddedServer, query: str, order: tuple[str, ...], most: int, protocol: int, loaded: tuple[str, ...]
+) -> None:
+    client = filled.client(protocol=protocol)
+    load = ("LOAD", len(loaded), *loaded) if loaded else ()
+    head = ("FT.AGGREGATE", "idx", query)
+    tail = ("SORTBY", len(order), *order, "MAX", most, *load, "DIALECT", 2)
+    page = client.execute_command(*head, *tail)
+    # What a cursor gives is made row by row.
+    by_rows, cursor = client.execute_command(*head, *tail, "WITHCURSOR", "COUNT", 1000)
+    assert cursor == 0
+    assert fields_of(page, protocol) == fields_of(by_rows, protocol)
+    assert (page[b"total_results"] if protocol == 3 else page[0]) >= len(fields_of(page, protocol))
+
+
 def test_counting_follows_writes(filled: EmbeddedServer) -> None:
     """The SQL indexes that queries make are kept in step."""
     client = filled.client()

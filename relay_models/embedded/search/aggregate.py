@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 import functools
-import heapq
-import itertools
 import json
-import math
 import sqlite3
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from relay_models.embedded.search.args import display
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.expressions import Expression, parse_expression
-from relay_models.embedded.search.functions import truth
-from relay_models.embedded.search.hashing import value_hash
+from relay_models.embedded.search.pages import MAY_BE_BOOLEAN, printed, reply_rows, whole_as_digits
 from relay_models.embedded.search.plan import Apply, Group, Load, Step
 from relay_models.embedded.search.reducers import Accumulator, Reducer, read_reducer
 from relay_models.embedded.search.request import Arrangement, Request
 from relay_models.embedded.search.schema import FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.select import Selection
 from relay_models.embedded.search.settings import Settings
-from relay_models.embedded.search.sorting import compare_rows
-from relay_models.embedded.search.tables import exact_column, sort_column
-from relay_models.embedded.search.values import Documents, Reader, Value, single, to_reply
+from relay_models.embedded.search.stages import (
+    STAGE_NAMES,
+    Row,
+    applied,
+    counted,
+    filtered,
+    first_rows,
+    identity,
+    paged,
+    products,
+    sorted_rows,
+    told_apart,
+)
+from relay_models.embedded.search.tables import exact_column, sort_column, value_column
+from relay_models.embedded.search.values import Documents, Reader, Value, to_reply
 
 __all__ = ["Pipeline", "shape"]
 
 DEFAULT_LIMIT = 10
 _CHUNK = 1000
 
-Row = dict[bytes, Value]
 Put = Callable[[bytes, Any, Row], None]
 
 
@@ -66,7 +73,7 @@ class Pipeline:
         # The properties in the order in which replies name them, and the ones that count as known.
         self._order: dict[bytes, None] = {}
         self._columns: dict[bytes, str] = {}
-        self._puts: list[Put] = []
+        self._puts: list[tuple[bytes, Put]] = []
         self._doubtful: dict[bytes, tuple[bool, Put]] = {}
         self._known: set[bytes] = set()
         self._at_root = True
@@ -86,6 +93,7 @@ class Pipeline:
             self._known.add(b"__score")
         for step in steps:
             self._add(step)
+        self._reader.narrow()
         self.rows = self._run()
 
     # Reading the plan
@@ -105,12 +113,12 @@ class Pipeline:
             self._hidden.discard(step.alias)
             self._applied.add(step.alias)
             self._evaluated = True
-            self._later.append(functools.partial(_applied, step.alias, expression.evaluate))
+            self._later.append(functools.partial(applied, step.alias, expression.evaluate))
         else:
             expression = parse_expression(step.expression)
             self._require(expression.properties)
             self._evaluated = self._evaluated or not self._cannot_fail(expression)
-            self._later.append(functools.partial(_filtered, expression.evaluate))
+            self._later.append(functools.partial(filtered, expression.evaluate))
 
     def _cannot_fail(self, expression: Expression) -> bool:
         """Whether a condition has a result for each row, whatever is in it."""
@@ -144,7 +152,7 @@ class Pipeline:
             self._hidden.add(name)
         self._columns[name] = column
         if field.many and field.type is FieldType.NUMERIC and self.request.dialect >= 3:
-            self._puts.append(self._reader.field(name, name))
+            self._puts.append((name, self._reader.field(name, name)))
         return True
 
     def _load_implicitly(self, name: bytes, hidden: bool = False, null_is_missing: bool = False) -> bool:
@@ -158,7 +166,7 @@ class Pipeline:
             self._hidden.add(name)
         if self._quick_load(name, field, null_is_missing):
             return True
-        self._puts.append(self._reader.field(name, name))
+        self._puts.append((name, self._reader.field(name, name)))
         return True
 
     def _quick_load(self, name: bytes, field: FieldSpec, null_is_missing: bool) -> bool:
@@ -177,16 +185,20 @@ class Pipeline:
             self._loads_everything = True
             if self._spec.kind == "hash":
                 self._known.update(field.name for field in self._spec.fields)
-            self._puts.append(self._reader.everything)
+            self._puts.append((b"", self._reader.everything))
             return
         for name, path in step.fields:
             self._order.setdefault(name)
             self._known.add(name)
             self._hidden.discard(name)
             self._columns.pop(name, None)
-            field = self._spec.field(path)
+            self._doubtful.pop(name, None)
+            if path == b"__key":
+                self._columns[name] = "key"
+                continue
+            field = self._spec.field(path) or self._spec.field_by_path(path)
             if field is None or not self._quick_load(name, field, False):
-                self._puts.append(self._reader.field(name, path))
+                self._puts.append((name, self._reader.field(name, path)))
 
     def _group(self, step: Group) -> None:
         for name in step.by:
@@ -226,16 +238,16 @@ class Pipeline:
             elif fields:
                 # Nothing before can fail at a row, so rows that are not asked for need not be looked at.
                 self._first, self._likely = fields, most
-                self._later.append(functools.partial(_first_rows, most))
+                self._later.append(functools.partial(first_rows, most))
             else:
-                self._later.append(functools.partial(_sorted, step.keys, most))
+                self._later.append(functools.partial(sorted_rows, step.keys, most))
             self._arranged = True
         if self.request.count_only:
-            self._later.append(_counted)
+            self._later.append(counted)
         elif step.offset or (step.limit and not step.sorted):
             self._arranged = True
             limit = step.limit if step.limited and step.limit else None
-            self._later.append(functools.partial(_paged, step.offset, limit))
+            self._later.append(functools.partial(paged, step.offset, limit))
 
     def _sort_fields(self, keys: list[tuple[bytes, bool]]) -> list[tuple[FieldSpec, bool]]:
         """The fields of the keys where SQL can sort by them: nothing has ordered the rows, and columns hold them."""
@@ -263,7 +275,7 @@ class Pipeline:
         rows = self._trace("Index", rows)
         for later in self._later:
             function = getattr(later, "func", later)
-            rows = self._trace(_STEP_NAMES[function.__name__], later(rows))
+            rows = self._trace(STAGE_NAMES[function.__name__], later(rows))
         return rows
 
     def _documents_read(self) -> Iterator[Row]:
@@ -324,8 +336,12 @@ class Pipeline:
         self.selection.combine(column)
         self.total = self.selection.count()
         self.selection.prepare_sort(self._first[0][0])
-        order = [f"d.{sort_column(field)} {'ASC NULLS LAST' if up else 'DESC'}" for field, up in self._first]
-        order.append("d.docid" if self._first[-1][1] else "d.docid DESC")
+        return self._order_by(self._first)
+
+    @staticmethod
+    def _order_by(keys: list[tuple[FieldSpec, bool]]) -> str:
+        order = [f"d.{sort_column(field)} {'ASC NULLS LAST' if up else 'DESC'}" for field, up in keys]
+        order.append("d.docid" if keys[-1][1] else "d.docid DESC")
         return f"ORDER BY {', '.join(order)}"
 
     def _ordered_read(self) -> Iterator[Row]:
@@ -362,7 +378,13 @@ class Pipeline:
     def _read(self, found: sqlite3.Cursor) -> list[tuple[int, bytes, Row]]:
         names = list(self._columns)
         return [
-            (docid, key, {name: value for name, value in zip(names, values, strict=True) if value is not None})
+            (
+                docid,
+                key,
+                {name: value for name, value in zip(names, values, strict=True) if value is not None}
+                if None in values
+                else dict(zip(names, values, strict=True)),
+            )
             for docid, key, *values in found
         ]
 
@@ -373,7 +395,7 @@ class Pipeline:
             document = self._reader.document(key)
             if document is None:
                 return False
-            for put in self._puts:
+            for _, put in self._puts:
                 put(key, document, row)
             for put in doubts:
                 put(key, document, row)
@@ -403,15 +425,15 @@ class Pipeline:
         for row in rows:
             if only is not None and type(row.get(only)) in _PLAIN:
                 value = row.get(only)
-                number = value if value and value == value else _told_apart(value)
+                number = value if value and value == value else told_apart(value)
                 group = groups.get(number)
                 if group is None:
                     group = groups[number] = ([value], [start() for start in starts])
                 for accumulator in group[1]:
                     accumulator.add(row)
                 continue
-            for values in _products([row.get(name) for name in by]):
-                number = _identity(values)
+            for values in products([row.get(name) for name in by]):
+                number = identity(values)
                 group = groups.get(number)
                 if group is None:
                     group = groups[number] = (values, [start() for start in starts])
@@ -426,107 +448,108 @@ class Pipeline:
 
     # Replies
 
-    def fields(self, row: Row) -> list[tuple[bytes, Any]]:
-        """A row as it stands in a reply: its fields in order, without those that only reducers asked for."""
-        names: Iterable[bytes] = self._order
-        if self._loads_everything and self._at_root:
-            names = dict.fromkeys((*self._order, *row))
-        return [(name, row[name]) for name in names if name in row and name not in self._hidden]
+    def page(self) -> list[dict[bytes, Any]] | None:
+        """All rows as they stand in a reply, made column by column; None where that cannot be done.
+
+        It can be where the rows are needed for nothing but the reply, SQL puts them in order, and no document went.
+        """
+        arranged = self._first and self._most is None and len(self._later) == 1
+        if not arranged or self.selection.empty or self._trace or self._loads_everything or self.request.dialect > 2:
+            return None
+        numbers = {value_column(field) for field in self._spec.fields if field.type is FieldType.NUMERIC}
+        numeric = [name for name, column in self._columns.items() if column in numbers]
+        columns = {name: f"d.{column}" for name, column in self._columns.items()}
+        columns.update({name: whole_as_digits(columns[name]) for name in numeric})
+        rows = self._arranged_rows(columns)
+        if not rows:
+            return []
+        keys, *values = zip(*rows, strict=True)
+        held: dict[bytes, Sequence[Any]] = {
+            name: printed(column) if name in numeric else column for name, column in zip(columns, values, strict=True)
+        }
+        if not self._settle_doubts(keys, held):
+            return None
+        if self._puts:
+            read: dict[bytes, list[Any]] = {name: [] for name, _ in self._puts}
+            for key in keys:
+                document = self._reader.document(key)
+                if document is None:
+                    return None
+                row: Row = {}
+                for _, put in self._puts:
+                    put(key, document, row)
+                for name, found in read.items():
+                    found.append(to_reply(row[name]) if name in row else _ABSENT)
+            held.update(read)
+        names = [name for name in self._order if name not in self._hidden]
+        made = reply_rows(names, [held[name] for name in names])
+        for name in names:
+            if _ABSENT in held[name]:
+                for fields in made:
+                    if fields[name] is _ABSENT:
+                        del fields[name]
+        return made
+
+    def _arranged_rows(self, columns: dict[bytes, str]) -> list[Any]:
+        """Key and columns of the rows, in order."""
+        tail, most = self._prepare_order(), self._likely
+        wanted = ", ".join(("d.key", *columns.values()))
+        if len(self._first) > 1 and most <= _CHUNK:
+            # Mostly the first key tells the rows apart, and SQL has an index that is in its order.
+            tail_of_one = f"{self._order_by(self._first[:1])} LIMIT ?"
+            rows = self.selection.rows(wanted, tail_of_one, (most + 1,)).fetchall()
+            place = list(columns).index(self._first[0][0].name) + 1
+            if len({row[place] for row in rows}) == len(rows):
+                return rows[:most]
+        return self.selection.rows(wanted, f"{tail} LIMIT ?", (most,)).fetchall()
+
+    def _settle_doubts(self, keys: Sequence[bytes], held: dict[bytes, Sequence[Any]]) -> bool:
+        """Replace what columns do not tell by what the documents do. False where one of them is gone."""
+        for name, column in held.items():
+            if MAY_BE_BOOLEAN.isdisjoint(column):
+                continue
+            null_is_missing, put = self._doubtful.get(name, (True, None))
+            held[name] = values = list(column)
+            for place, value in enumerate(column):
+                if value is None and null_is_missing:
+                    values[place] = _ABSENT
+                if put is None or value not in MAY_BE_BOOLEAN or values[place] is _ABSENT:
+                    continue
+                document = self._reader.document(keys[place])
+                if document is None:
+                    return False
+                row: Row = {}
+                put(keys[place], document, row)
+                values[place] = to_reply(row[name]) if name in row else _ABSENT
+        return True
+
+    def fields(self, rows: Iterable[Row | None]) -> Iterator[dict[bytes, Any] | None]:
+        """Rows as they stand in a reply: their fields in order, without those that only reducers asked for."""
+        names = [name for name in self._order if name not in self._hidden]
+        more = self._loads_everything and self._at_root
+        for row in rows:
+            if row is None:
+                yield None
+                continue
+            if more:
+                names = [name for name in dict.fromkeys((*self._order, *row)) if name not in self._hidden]
+            yield {
+                name: value if type(value) is bytes else to_reply(value)
+                for name in names
+                if (value := row.get(name, _ABSENT)) is not _ABSENT
+            }
 
 
-_STEP_NAMES = {
-    "_applied": "Projector",
-    "_filtered": "Filter",
-    "_grouped": "Grouper",
-    "_sorted": "Sorter",
-    "_first_rows": "Sorter",
-    "_paged": "Pager/Limiter",
-    "_counted": "Counter",
-}
+_ABSENT: Any = object()
 
 _PLAIN = (bytes, float, type(None))
 
 
-def _told_apart(value: Value) -> Any:
-    """The value as a part of what tells groups apart: by its sign where it is zero or no number."""
-    if type(value) is float and (not value or value != value):
-        return ("sign", value == value, math.copysign(1.0, value))
-    return value
-
-
-def _identity(values: list[Value]) -> object:
-    """What tells one group from another."""
-    parts = [_told_apart(single(value)) for value in values]
-    if any(type(part) is list for part in parts):
-        number = 0
-        for part in parts:
-            number = value_hash(part, number)
-        return (number,)
-    return parts[0] if len(parts) == 1 else tuple(parts)
-
-
-def _products(values: list[Value]) -> list[list[Value]]:
-    """Each combination of the values, lists giving one after the other."""
-    products: list[list[Value]] = [[]]
-    for value in values:
-        parts = (value or [None]) if type(value) is list else (value,)
-        products = [[*product, part] for product in products for part in parts]
-    return products
-
-
-def _applied(alias: bytes, evaluate: Callable[[Row], Value], rows: Iterator[Row]) -> Iterator[Row]:
-    for row in rows:
-        row[alias] = evaluate(row)
-        yield row
-
-
-def _filtered(evaluate: Callable[[Row], Value], rows: Iterator[Row]) -> Iterator[Row]:
-    for row in rows:
-        if truth(evaluate(row)):
-            yield row
-
-
-def _first_rows(most: int, rows: Iterator[Row]) -> Iterator[Row]:
-    """The first rows of ordered ones, all taken at once: a cursor that is read later gives what was found now."""
-    yield from list(itertools.islice(rows, most))
-
-
-def _sorted(keys: list[tuple[bytes, bool]], most: int, rows: Iterator[Row]) -> Iterator[Row]:
-    compare = compare_rows(keys)
-    ascending = keys[-1][1] if keys else True
-
-    def order(left: tuple[int, Row], right: tuple[int, Row]) -> int:
-        result = compare(left[1], right[1])
-        return result or (left[0] - right[0] if ascending else right[0] - left[0])
-
-    numbered = enumerate(rows)
-    for _, row in heapq.nsmallest(most, numbered, key=functools.cmp_to_key(order)):
-        yield row
-
-
-def _paged(offset: int, limit: int | None, rows: Iterator[Row]) -> Iterator[Row]:
-    for _ in range(offset):
-        if next(rows, None) is None:
-            return
-    if limit is None:
-        yield from rows
-        return
-    for _ in range(limit):
-        row = next(rows, None)
-        if row is None:
-            return
-        yield row
-
-
-def _counted(rows: Iterator[Row]) -> Iterator[Row]:
-    for _ in rows:
-        pass
-    return
-    yield {}
-
-
 def shape(pipeline: Pipeline, count: int | None, protocol: int) -> tuple[Any, bool]:
     """The reply with the next `count` rows (None: all), and whether there may be more."""
+    made = pipeline.page() if count is None else None
+    if made is not None:
+        return _reply(pipeline.total, made, pipeline.request, protocol), False
     rows: list[Row | None] = []
     total: int | None = None
     more = True
@@ -539,33 +562,21 @@ def shape(pipeline: Pipeline, count: int | None, protocol: int) -> tuple[Any, bo
         if total is None:
             total = pipeline.total
         rows.append(row)
-    if total is None:
+    if total is None or protocol >= 3:
         total = pipeline.total
+    reply = _reply(total, pipeline.fields(rows), pipeline.request, protocol)
+    pipeline.total = 0
+    return reply, more
+
+
+def _reply(total: int, rows: Iterable[dict[bytes, Any] | None], request: Request, protocol: int) -> Any:
     if protocol >= 3:
-        total = pipeline.total
-        results: list[Any] = [
-            {
-                b"extra_attributes": None
-                if row is None
-                else {name: to_reply(value) for name, value in pipeline.fields(row)},
-                b"values": [],
-            }
-            for row in rows
-        ]
-        reply: Any = {
+        return {
             b"attributes": [],
-            b"format": b"EXPAND" if pipeline.request.expand else b"STRING",
-            b"results": results,
+            b"format": b"EXPAND" if request.expand else b"STRING",
+            b"results": [{b"extra_attributes": fields, b"values": []} for fields in rows],
             b"total_results": total,
             b"warning": [],
         }
-    else:
-        reply = [
-            total,
-            *(
-                None if row is None else [x for pair in pipeline.fields(row) for x in (pair[0], to_reply(pair[1]))]
-                for row in rows
-            ),
-        ]
-    pipeline.total = 0
-    return reply, more
+    flat = (None if fields is None else [part for pair in fields.items() for part in pair] for fields in rows)
+    return [total, *flat]

@@ -12,13 +12,12 @@ INVALID = -math.nan
 
 def format_number(value: float) -> bytes:
     """A double as RediSearch prints it: whole numbers in full, others with 12 significant digits."""
+    if value.is_integer() and -9223372036854775808.0 <= value < 9223372036854775808.0:
+        return b"%d" % value
     if value != value:
         return b"-nan" if math.copysign(1, value) < 0 else b"nan"
     if math.isinf(value):
         return b"inf" if value > 0 else b"-inf"
-    whole = int(value)
-    if whole == value and -(1 << 63) <= whole < 1 << 63:
-        return b"%d" % whole
     return b"%.12g" % value
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from relay_models.embedded.protocol import encode_double
@@ -12,6 +12,7 @@ from relay_models.embedded.search.args import Arguments, display
 from relay_models.embedded.search.errors import SearchError, UnsupportedError
 from relay_models.embedded.search.highlight import Marker
 from relay_models.embedded.search.numbers import format_sort_key
+from relay_models.embedded.search.pages import MAY_BE_BOOLEAN, printed, reply_rows, whole_as_digits
 from relay_models.embedded.search.request import (
     Arrangement,
     Request,
@@ -32,8 +33,6 @@ from relay_models.embedded.search.values import Documents, Reader, Value, single
 __all__ = ["Search", "read_search", "search"]
 
 DEFAULT_LIMIT = 10
-_MAY_BE_BOOLEAN = frozenset((None, b"true", b"false"))
-"""Column values that do not tell what the document holds: nothing or null, a text or a boolean."""
 
 Hit = tuple[int, bytes, float]
 """(docid, key, score)"""
@@ -223,16 +222,15 @@ class Search:
             return self._quick_reply(total, keys, None)
         doubtful: set[int] = set()
         for place, held in enumerate(values):
-            if not _MAY_BE_BOOLEAN.isdisjoint(held):
-                doubtful.update(at for at, value in enumerate(held) if value in _MAY_BE_BOOLEAN)
-            # Numbers that are not whole are left, in columns of numbers only.
-            if columns[names[place]].startswith("iif") and float in map(type, held):
-                values[place] = tuple(map(to_reply, held))
+            if not MAY_BE_BOOLEAN.isdisjoint(held):
+                doubtful.update(at for at, value in enumerate(held) if value in MAY_BE_BOOLEAN)
+            if columns[names[place]].startswith("iif"):
+                values[place] = printed(held)
         if self._request.returns is None:
             names.append(b"$")
             values.append(tuple(map(self._documents.json_text, keys)))
             doubtful.update(at for at, text in enumerate(values[-1]) if text is None)
-        found: list[Any] = _row_maker(len(names))(*names, *values)
+        found: list[Any] = reply_rows(names, values)
         for at in doubtful:
             ((_, _, row),) = self._results([(0, keys[at], 0.0)])
             found[at] = None if row is None else {name: to_reply(value) for name, value in row.items()}
@@ -277,9 +275,7 @@ class Search:
                 return None
             columns[name] = f"d.{column}"
             if field.type is FieldType.NUMERIC:
-                # Whole numbers leave SQL as the digits that a reply has.
-                whole = f"CAST(d.{column} AS INTEGER)"
-                columns[name] = f"iif(d.{column} = {whole}, CAST({whole} AS BLOB), d.{column})"
+                columns[name] = whole_as_digits(columns[name])
         return columns
 
     def _sorted_by_loading(self, field: FieldSpec, ascending: bool) -> list[Hit]:
@@ -423,18 +419,6 @@ class Search:
         if value is None or type(value) is list:
             return None
         return b"#" + format_sort_key(value) if type(value) is float else b"$" + value
-
-
-@functools.lru_cache(maxsize=64)
-def _row_maker(width: int) -> Callable[..., list[Any]]:
-    """A function from `width` names and as many columns to one dictionary per row.
-
-    Python makes dictionaries whose names stand in the code in a third of the time that others take.
-    """
-    names, columns, values = ([f"{letter}{place}" for place in range(width)] for letter in "ncv")
-    pairs = ", ".join(map("{}: {}".format, names, values))
-    each = f"{values[0]} in {columns[0]}" if width == 1 else f"{', '.join(values)} in zip({', '.join(columns)})"
-    return eval(f"lambda {', '.join(names + columns)}: [{{{pairs}}} for {each}]")  # type: ignore[no-any-return]
 
 
 def expanded(value: Value) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 from relay_models.embedded.jsontext import dumps
 from relay_models.embedded.search.args import parse_hash_number
 from relay_models.embedded.search.numbers import format_number
-from relay_models.embedded.search.paths import getter
+from relay_models.embedded.search.paths import elements_name, getter, plain_name
 from relay_models.embedded.search.schema import FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.tokenizer import fold_sorted
 
@@ -26,6 +26,8 @@ class Documents(Protocol):
     """The keyspace that the indexes are over."""
 
     def load(self, key: bytes) -> tuple[Literal["json", "hash"], Any] | None: ...
+
+    def members(self, key: bytes, names: tuple[str, ...]) -> Any: ...
 
     def keys(self, prefix: bytes) -> Any: ...
 
@@ -62,8 +64,10 @@ def to_reply(value: Value) -> Any:
     kind = type(value)
     if kind is bytes or value is None:
         return value
-    if kind is float or kind is int:
+    if kind is float:
         return format_number(value)
+    if kind is int:
+        return b"%d" % value
     if kind is list:
         return [to_reply(part) for part in value]
     return dumps(value.found)
@@ -81,9 +85,19 @@ class Reader:
         self._dialect = dialect
         self._json = spec.kind == "json"
         self._seen: dict[bytes, None] = {}
+        self._paths: list[bytes] = []
+        self._members: tuple[str, ...] | None = None
+
+    def narrow(self) -> None:
+        """No more fields will be asked for: of JSON objects, read no more than the members that these need."""
+        names = [plain_name(path) or elements_name(path) for path in self._paths]
+        if self._json and None not in names:
+            self._members = tuple(sorted({name for name in names if name}))
 
     def document(self, key: bytes) -> Any:
         """The document at `key`, or None where it is gone or of another type."""
+        if self._members is not None:
+            return self._documents.members(key, self._members)
         loaded = self._documents.load(key)
         return None if loaded is None or loaded[0] != self._spec.kind else loaded[1]
 
@@ -107,6 +121,7 @@ class Reader:
     ) -> Callable[[bytes, Any, dict[bytes, Value]], None]:
         if not path.startswith(b"$"):
             return _nothing
+        self._paths.append(path)
         get = getter(path)
         if self._dialect < 3:
 
