@@ -38,14 +38,19 @@ _DELETED_AT_ONCE = 1000
 # Keys asked for at once while listing (about 100 bytes each), texts of runs fetched at once (some kilobytes each, but
 # there are runs of megabytes), and bytes sent or fetched at once.
 _KEYS_PER_PAGE, _BODIES_PER_PAGE, _BATCH_BYTES = 10_000, 250, 4_000_000
+# Microseconds that a batch may take to fill.
+_PATIENCE = 1_000_000
 
 
 @dataclass(slots=True)
 class _Batch:
     """Records on their way: `numbers` are their places in the input.
 
-    One whose JSON text is at hand is held as that text: reading the next into warm memory is half the time.
+    One whose JSON text is at hand is held as that text: reading the next into warm memory is half the time. `begun` is
+    the first of the times of storing that are written in the documents.
     """
+
+    begun: int = 0
 
     records: list[RunRecord | bytes] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
@@ -108,6 +113,8 @@ class Runs(BackendBase):
     ) -> StoreReport:
         """Store many runs: the next batch is serialised while the server works on the last.
 
+        A source that takes its time is not waited for: once a second has passed, each record is sent as it comes.
+
         Every record that can be stored is stored, whatever the others are. Refused ones (not a run, not writable as
         JSON, or refused by the server) are named in the report; with ``on_refused="raise"`` (the default)
         `RefusedRecordsError` is raised at the end, with the report in its ``report``. When the iterable itself raises,
@@ -118,6 +125,7 @@ class Runs(BackendBase):
         failures: list[Exception] = []
         batch = _Batch()
         number = -1
+        sent = self._clock.now()
         async with self._link.conversation() as talk:
             waiting: deque[_Batch] = deque()
             async for record in _until_failure(records, failures):
@@ -125,16 +133,19 @@ class Runs(BackendBase):
                 body = None
                 if isinstance(record, ReadRun):
                     record, body = record
+                now = self._clock.now()
                 try:
-                    key, document = self._encode(record, self._clock.now(), body)
+                    self._add(batch, record, number, now, body)
                 except InvalidRecordError as error:
                     report.refused.append(_refused(number, record, error))
                     continue
-                command = ("JSON.SET", key, "$", document, "NX")
-                batch.add(body or record, number, len(document), command, *self._expiry(key))
-                if batch.is_full(batch_size):
+                slow = now - sent >= _PATIENCE
+                if slow or batch.is_full(batch_size):
                     full, batch = batch, _Batch()
                     await self._exchange(talk, waiting, full, report)
+                    while slow and waiting:
+                        await self._settle(talk, waiting, report)
+                    sent = self._clock.now()
             if batch.commands:
                 await self._exchange(talk, waiting, batch, report)
             while waiting:
@@ -286,8 +297,29 @@ class Runs(BackendBase):
         """What lets a run go by itself, where this backend has a `run_ttl`."""
         return [("PEXPIRE", key, self._run_ttl_ms)] if self._run_ttl_ms else []
 
+    def _add(self, batch: _Batch, record: RunRecord, number: int, now: int, body: bytes | None) -> None:
+        """Put a run into a batch, as stored at `now`."""
+        key, document = self._encode(record, now, body)
+        batch.begun = batch.begun or now
+        command = ("JSON.SET", key, "$", document, "NX")
+        batch.add(body or record, number, len(document), command, *self._expiry(key))
+
+    def _up_to_date(self, batch: _Batch) -> _Batch:
+        """A batch that is about to be sent: as stored now, and not when it began to wait for more.
+
+        Who watches the store looks for what is new at the times of storing.
+        """
+        if batch.again or self._clock.now() - batch.begun < _PATIENCE:
+            return batch
+        stamped = _Batch()
+        for held, number in zip(batch.records, batch.numbers, strict=True):
+            body = held if isinstance(held, bytes) else None
+            self._add(stamped, _record_of(held), number, self._clock.now(), body)
+        return stamped
+
     async def _exchange(self, talk: Conversation, waiting: deque[_Batch], batch: _Batch, report: StoreReport) -> None:
         """Send a batch, and read the replies to the one before it."""
+        batch = self._up_to_date(batch)
         await talk.send(batch.commands)
         waiting.append(batch)
         while len(waiting) > 1:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -14,6 +15,7 @@ import pytest
 
 from relay_models.backend._sync.backend import RedisBackend
 from relay_models.backend._sync.protocol import StorageBackend
+from relay_models.documents import Run
 from relay_models.errors import (
     CorruptDocumentError,
     CorruptDocumentsError,
@@ -21,6 +23,7 @@ from relay_models.errors import (
     InvalidRecordError,
     RefusedRecordsError,
 )
+from relay_models.query.values import microseconds_of
 from relay_models.records import RunRecord
 from tests.backend.stores import HOSTILE, as_value, make_run
 
@@ -104,6 +107,33 @@ def test_bulk_takes_an_asynchronous_stream(backend: RedisBackend, place: Place) 
     report = other.store_runs(backend.iter_runs("agent"))
     assert report.created == 30
     assert as_value(other.list_runs("agent")) == as_value(backend.list_runs("agent"))
+
+
+def test_a_slow_source_is_not_waited_for(backend: RedisBackend) -> None:
+    """Each run is there before the next is asked for, as stored when it was sent and not when it came."""
+    first, second = make_run("agent", 1, running=True), make_run("agent", 2)
+    moments = []
+
+    def a_minute_passes() -> None:
+        now = time.monotonic_ns()
+        backend._clock.set(backend._clock.now() + 60_000_000, now, now)
+        moments.append(backend._clock.now())
+
+    def source() -> Any:
+        yield first  # at once: it may have to wait for more
+        a_minute_passes()
+        yield second
+        assert backend.count_runs() == 2
+        a_minute_passes()
+        yield make_run("agent", 1, run_id=first.id)
+        assert backend.count_runs(Run.status == "completed") == 2
+
+    report = backend.store_runs(source())
+    assert (report.created, report.replaced) == (2, 1)
+    rows = backend.find_runs(order_by="stored_at", columns=True)
+    assert [row.run_id for row in rows] == [str(first.id), str(second.id)]
+    assert [microseconds_of(row.stored_at) > moments[0] for row in rows] == [True, True]
+    assert microseconds_of(rows[0].updated_at) > moments[1] > microseconds_of(rows[1].updated_at)
 
 
 def test_the_last_of_several_texts_of_one_run_stays(backend: RedisBackend) -> None:
