@@ -65,7 +65,7 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
     if any(words in lowered for words in _NO_INDEX):
         return IndexMissingError(
             f"the search index of this store on {target.label} does not exist (any more): {text}. "
-            "Connect again with create_index=True (the default) to make it; the documents themselves are not lost"
+            "Connect with create_index=True (the default) to make it; the documents themselves are not lost"
         )
     if "timeout limit was reached" in lowered:
         return IncompleteAnswerError(f"{target.label} stopped the query at its time limit and gave no answer: {text}")

@@ -148,6 +148,24 @@ async def test_lists_that_are_kept_short_or_begun_anew_are_followed(
     await follower.close()
 
 
+async def test_a_store_that_was_emptied_is_filled_anew(
+    source: redis.Redis, source_url: str, store: RedisBackend
+) -> None:
+    follower = Follower(source_url, store)
+    for agent_id in ("a", "a", "b"):
+        store_natively(source, RunRecord(agent_id=agent_id))
+    source.set(KEYS.artifact("plan", "a"), make_plan("a", 1))
+    await follower.look()
+    await store._link.execute("FLUSHALL")
+    assert await store.count_runs() == 0
+    follower._checked_at = float("-inf")  # a minute later
+    await follower.look()
+    await follower.look()
+    assert await store.count_runs() == 3
+    await assert_same(source, store)
+    await follower.close()
+
+
 async def test_what_waiting_cannot_mend_is_raised(plain_redis: PlainRedis, store: RedisBackend) -> None:
     with plain_redis.client() as client:
         client.acl_setuser("narrow", enabled=True, passwords=["+s3cret"], commands=["+ping"])

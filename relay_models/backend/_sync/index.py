@@ -55,10 +55,20 @@ class Indexes:
         self._seen = seen
 
     def ask(self, *command: bytes | str | int) -> Any:
-        """The reply to a search command, from indexes that are known to be complete."""
+        """The reply to a search command, from indexes that are known to be complete.
+
+        Where somebody dropped them, or emptied the server, they are made anew, once.
+        """
+        made = not self._create
         while True:
             self.ready()
-            reply = self._link.execute(*command)
+            try:
+                reply = self._link.execute(*command)
+            except IndexMissingError:
+                if made:
+                    raise
+                made, self._seen = True, -1
+                continue
             if self._seen == self._link.reconnects:
                 return reply
 

@@ -38,7 +38,7 @@ class Follower:
     One look costs the source one round trip (DBSIZE, and the length and last entry of each agent's list), so little is
     spent when nothing happens. Runs are read when their list has changed, artefacts for a while after a run of their
     agent, and everything once a minute. How far it came is kept in the store: it may be stopped, killed and started
-    again, and either server may be away: nothing is lost and nothing doubled.
+    again, and either server may be away: nothing is lost and nothing doubled. A store that was emptied is filled anew.
 
     Args:
         source: URL of the deployment's Redis, a redis-py client, or a `NativeSource`.
@@ -166,6 +166,7 @@ class Follower:
     async def _follow_artifacts(self) -> None:
         now = time.monotonic()
         if now - self._checked_at >= _SCAN_AT_LEAST_EVERY:
+            await self._importer.check_store()
             await self._importer.import_artifacts(self._artifacts)
             self._checked_at = self._artifacts_at = time.monotonic()
             return

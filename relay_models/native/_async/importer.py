@@ -118,6 +118,13 @@ class Importer:
                 text = None if isinstance(reply, Exception) else reply
                 self.checkpoints[agent_id] = Checkpoint.from_json(text)
 
+    async def check_store(self) -> None:
+        """`forget`, if the store has: somebody emptied it, say. What is missing is imported anew then."""
+        known, self.checkpoints = self.checkpoints, {}
+        await self.load_checkpoints(known)
+        if any(self.checkpoints[agent_id].position < known[agent_id].position for agent_id in known):
+            self.forget()
+
     async def import_runs(self, agent_id: str, length: int) -> None:
         """Store the runs that an agent's list has gained since its checkpoint; `length` is what the list had."""
         checkpoint = self.checkpoints[agent_id]
