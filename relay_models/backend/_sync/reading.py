@@ -12,7 +12,7 @@ from typing import Any
 from relay_models.backend._sync.index import Indexes
 from relay_models.backend._sync.link import Command, Link
 from relay_models.backend._collector import collector_paused
-from relay_models.errors import ConnectionFailedError, RelayModelsError
+from relay_models.errors import ConnectionFailedError, IndexMissingError, RelayModelsError
 from relay_models.query.scan import Scan
 from relay_models.query.steps import Answer
 
@@ -24,8 +24,8 @@ _FIRST_PAGE = 100
 class Reading:
     """The pages of a scan, at most `limit` rows in all; to be closed, also where it is not read to its end.
 
-    No connection is held between two pages. Where one is lost, or a server lost the cursor, what is left is put in
-    order anew after the last row.
+    No connection is held between two pages. Where one is lost, or a server lost the cursor or its index, what is left
+    is put in order anew after the last row.
     """
 
     def __init__(self, link: Link, indexes: Indexes, scan: Scan, page_size: int, limit: int | None = None) -> None:
@@ -97,7 +97,7 @@ class Reading:
         except ConnectionFailedError:
             self.scan.lose()
         except RelayModelsError as error:
-            if "cursor" not in str(error).lower():
+            if not isinstance(error, IndexMissingError) and "cursor" not in str(error).lower():
                 raise
             self.scan.lose()
         else:

@@ -92,6 +92,16 @@ def test_a_lost_cursor_loses_no_run(
     assert len(found) == 60
 
 
+def test_a_lost_index_loses_no_run(backend: RedisBackend, runs: list[Any], place: Place) -> None:
+    whole = [row.run_id for row in backend.stream_runs(order_by="duration", page_size=9)]
+    seen = []
+    for row in backend.stream_runs(order_by="duration", page_size=9):
+        seen.append(row.run_id)
+        if len(seen) in (5, 30):
+            place.raw.execute_command("FT.DROPINDEX", f"{backend.key_prefix}@run:idx:v1")
+    assert seen == whole
+
+
 def test_no_cursor_is_left_behind(backend: RedisBackend, runs: list[Any], place: Place) -> None:
     stream = backend.stream_runs(page_size=5)
     assert (next(stream)).run_id
