@@ -87,6 +87,7 @@ class Pipeline:
         self._applied: set[bytes] = set()
         self._evaluated = False
         self._arranged = False
+        self._offset, self._limit = 0, DEFAULT_LIMIT
         self._later: list[Callable[[Iterator[Any]], Iterator[Any]]] = []
         if request.add_scores:
             self._order[b"__score"] = None
@@ -242,6 +243,8 @@ class Pipeline:
             else:
                 self._later.append(functools.partial(sorted_rows, step.keys, most))
             self._arranged = True
+        self._offset = step.offset
+        self._limit = step.limit if step.limited else DEFAULT_LIMIT
         if self.request.count_only:
             self._later.append(counted)
         elif step.offset or (step.limit and not step.sorted):
@@ -334,7 +337,8 @@ class Pipeline:
         column = sort_column(self._first[0][0])
         assert column is not None
         self.selection.combine(column)
-        self.total = self.selection.count()
+        # Where nobody asks how many there are, it is only known how many are given.
+        self.total = 0 if self.request.with_count is False else self.selection.count()
         self.selection.prepare_sort(self._first[0][0])
         return self._order_by(self._first)
 
@@ -523,6 +527,12 @@ class Pipeline:
                 values[place] = to_reply(row[name]) if name in row else _ABSENT
         return True
 
+    def window(self, total: int, given: int) -> int:
+        """How many of `total` rows are asked for, as far as that is known without counting."""
+        if self._first:
+            return given
+        return min(max(0, total - self._offset), self._limit)
+
     def fields(self, rows: Iterable[Row | None]) -> Iterator[dict[bytes, Any] | None]:
         """Rows as they stand in a reply: their fields in order, without those that only reducers asked for."""
         names = [name for name in self._order if name not in self._hidden]
@@ -547,11 +557,13 @@ _PLAIN = (bytes, float, type(None))
 
 def shape(pipeline: Pipeline, count: int | None, protocol: int) -> tuple[Any, bool]:
     """The reply with the next `count` rows (None: all), and whether there may be more."""
+    request = pipeline.request
     made = pipeline.page() if count is None else None
     if made is not None:
-        return _reply(pipeline.total, made, pipeline.request, protocol), False
+        total = len(made) if request.with_count is False else pipeline.total
+        return _reply(total, made, request, protocol), False
     rows: list[Row | None] = []
-    total: int | None = None
+    known: int | None = None
     more = True
     while count is None or len(rows) < count:
         try:
@@ -559,12 +571,13 @@ def shape(pipeline: Pipeline, count: int | None, protocol: int) -> tuple[Any, bo
         except StopIteration:
             more = False
             break
-        if total is None:
-            total = pipeline.total
+        if known is None:
+            known = pipeline.total
         rows.append(row)
-    if total is None or protocol >= 3:
-        total = pipeline.total
-    reply = _reply(total, pipeline.fields(rows), pipeline.request, protocol)
+    total = pipeline.total if known is None or protocol >= 3 else known
+    if request.with_count is False:
+        total = pipeline.window(total, len(rows))
+    reply = _reply(total, pipeline.fields(rows), request, protocol)
     pipeline.total = 0
     return reply, more
 

@@ -151,7 +151,7 @@ class Search:
         """The reply, in the shape of the protocol."""
         request = self._request
         if request.count_only:
-            return self._shape(self.selection.count(), [])
+            return self._shape(0 if request.with_count is False else self.selection.count(), [])
         limit = self._arrangement.limit if self._arrangement.limited else DEFAULT_LIMIT
         offset = self._arrangement.offset
         if self.selection.empty:
@@ -160,6 +160,11 @@ class Search:
         if page is not None:
             return page
         total, hits = self._sorted(offset, limit) if self._sort_field else self._scored(offset, limit)
+        if request.with_count is False:
+            total = min(max(0, total - offset), limit)
+            if self._protocol < 3 and self._sort_field is None and not self.selection.has_words:
+                # The first row is sent when it is found.
+                total = min(total, 1)
         return self._shape(total, self._results(hits))
 
     # Which documents
@@ -211,13 +216,20 @@ class Search:
         if field is None or column is None or columns is None:
             return None
         self.selection.combine(column)
-        total = self.selection.count()
-        if offset >= total:
-            return self._shape(total, [])
+        counted = self._request.with_count is not False
+        total = self.selection.count() if counted else 0
         # The field that the hits are sorted by comes first.
         names = sorted(columns, key=lambda name: name != field.name)
         wanted = ("d.key", *(columns[name] for name in names))
-        keys, *values = zip(*self._page(column, self._arrangement.keys[0][1], wanted, offset, limit), strict=True)
+        rows = (
+            []
+            if counted and offset >= total
+            else self._page(column, self._arrangement.keys[0][1], wanted, offset, limit)
+        )
+        total = total if counted else len(rows)
+        if not rows:
+            return self._shape(total, [])
+        keys, *values = zip(*rows, strict=True)
         if self._request.no_content:
             return self._quick_reply(total, keys, None)
         doubtful: set[int] = set()

@@ -8,7 +8,18 @@ from typing import Any
 
 from relay_models.embedded.search.args import display
 from relay_models.embedded.search.errors import SearchError
-from relay_models.embedded.search.nodes import ALL_FIELDS, Ids, Node, Numeric, Phrase, Tag, Token
+from relay_models.embedded.search.nodes import (
+    ALL_FIELDS,
+    Fuzzy,
+    Ids,
+    Node,
+    Numeric,
+    Pattern,
+    Phrase,
+    Prefix,
+    Tag,
+    Token,
+)
 from relay_models.embedded.search.planner import ALL, NOTHING, Planner
 from relay_models.embedded.search.query import read_query
 from relay_models.embedded.search.request import Request
@@ -135,6 +146,11 @@ class Selection:
             self.tables.prepare_sort(self.connection, self.spec, field)
 
     @property
+    def has_words(self) -> bool:
+        """Whether the query looks for words of texts, which give scores."""
+        return self.node is not None and _has_words(self.node)
+
+    @property
     def empty(self) -> bool:
         return self.condition == NOTHING
 
@@ -163,3 +179,9 @@ class Selection:
         where = "" if self.condition == ALL else f" WHERE {self.condition}"
         sql = f"SELECT {columns} FROM {self._from}{where} {tail}"
         return self.connection.execute(sql, (*self.arguments, *extra))
+
+
+def _has_words(node: Node) -> bool:
+    if isinstance(node, Tag):
+        return False
+    return isinstance(node, (Token, Prefix, Pattern, Fuzzy)) or any(map(_has_words, node.children))
