@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate, repeat
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -122,17 +123,28 @@ class Benchmark:
         ]
 
     def finding(self) -> None:
-        """The newest runs of an agent that took long: columns, records, and records that were read."""
+        """The newest runs of an agent that took long: columns, records, and records that were read.
+
+        A store remembers where the page of a question was, so each is also asked as one that it has not seen.
+        """
         question = (Run.agent_id == AGENT) & (Run.duration > SLOW)
+        another = accumulate(repeat(timedelta(microseconds=1)), initial=SLOW + timedelta(microseconds=1))
+
+        def new() -> Any:
+            return (Run.agent_id == AGENT) & (Run.duration > next(another))
+
         columns = self.search("$.row", "stored_at", "updated_at")
         records = self.search("$.row", "stored_at", "updated_at", "$.record")
         send, find = self.raw.execute_command, self.store.find_runs
         self.note("FT.SEARCH, columns", lambda: send(*columns), 10)
-        page = self.note("find_runs, columns", lambda: find(question, limit=LIMIT, columns=True), 10)
+        self.note("find_runs, columns", lambda: find(new(), limit=LIMIT, columns=True), 10)
+        page = self.note("find_runs, columns, asked again", lambda: find(question, limit=LIMIT, columns=True), 10)
         self.note("FT.SEARCH, records", lambda: send(*records), 10)
         self.note("FT.SEARCH, records, json.loads", lambda: loaded(send(*records)), 10)
-        self.note("find_runs", lambda: find(question, limit=LIMIT), 10)
-        read = self.note("find_runs, records read", lambda: find(question, limit=LIMIT).records, 10)
+        self.note("find_runs", lambda: find(new(), limit=LIMIT), 10)
+        self.note("find_runs, asked again", lambda: find(question, limit=LIMIT), 10)
+        self.note("find_runs, records read", lambda: find(new(), limit=LIMIT).records, 10)
+        read = find(question, limit=LIMIT).records
         assert [run.run_id for run in page] == [str(record.id) for record in read]
         self.answer = [record.id for record in read]
 
@@ -195,7 +207,9 @@ class Benchmark:
 # What is compared with what, and the most that the ratio may be.
 COMPARISONS = [
     ("find_runs, columns", "FT.SEARCH, columns", 1.5),
+    ("find_runs, columns, asked again", "FT.SEARCH, columns", 1.5),
     ("find_runs", "FT.SEARCH, records", 2.0),
+    ("find_runs, asked again", "FT.SEARCH, records", 2.0),
     ("find_runs, records read", "FT.SEARCH, records", None),
     ("find_runs, records read", "FT.SEARCH, records, json.loads", 2.0),
     ("find_runs, records read", "list_runs, filtered in Python", 0.01),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from relay_models.errors import CorruptDocumentError, CorruptDocumentsError, QueryError
 
 from .compile import compile_filter
-from .expression import Expression, all_of
+from .expression import Compare, Expression, all_of
+from .landmarks import Landmarks
 from .listing import value_steps
 from .places import Order, Place, by_groups
 from .replies import Rows, check_complete, decode_cursor, decode_rows, decode_values
@@ -19,13 +21,13 @@ from .steps import Answer, Command, Steps
 if TYPE_CHECKING:
     from relay_models.documents.base import Document
 
-__all__ = ["OnCorrupt", "OnIncomplete", "RunPage", "Scan", "check_limit", "find_steps"]
+__all__ = ["ORDERED_AT_ONCE", "OnCorrupt", "OnIncomplete", "RunPage", "Scan", "check_limit", "find_steps"]
 
 OnCorrupt = Literal["raise", "skip"]
 OnIncomplete = Literal["raise", "partial"]
 
 # A server keeps the order of so many rows (some 80 bytes each) for one cursor; then the rest is put in order anew.
-_ORDERED_AT_ONCE = 200_000
+ORDERED_AT_ONCE = 200_000
 # Milliseconds after which a server lets go of a cursor that nobody reads on from.
 _CURSOR_IDLE_MS = 60_000
 
@@ -107,6 +109,8 @@ class Scan:
         self._fresh = self._patient = True
         self._cursor = 0
         self._stale = 0
+        self._question: int | None = None
+        self._narrowed = self._in_full = False
 
     @property
     def begun(self) -> bool:
@@ -120,12 +124,21 @@ class Scan:
         if by_groups(column) and column.name not in self._values:
             self._values[column.name] = decode_values((yield ["FT.TAGVALS", self._alias, column.name]).reply)
 
-    def command(self, most: int = _ORDERED_AT_ONCE, at_once: int | None = None) -> Command | None:
-        """What asks for the next `most` rows, through a cursor if only some are wanted `at_once`; None at the end."""
+    def command(self, most: int, at_once: int | None = None, landmarks: Landmarks | None = None) -> Command | None:
+        """What asks for the next `most` rows, through a cursor if only some are wanted `at_once`; None at the end.
+
+        With `landmarks` the first page is only looked for where it was the last time: see `is_enough`.
+        """
         while self._place is not None:
-            compiled = compile_filter(
-                all_of([self._filter, *self._place.bounds(self.order, self._values)]), self._values
-            )
+            bounds = self._place.bounds(self.order, self._values)
+            self._question, self._narrowed = None, False
+            if landmarks is not None and self.order.column.ordered and self._place == Place():
+                self._question = hash((self._alias, self._filter, str(self.order), most))
+                reached = None if self._in_full else landmarks.get(self._question)
+                if reached is not None:
+                    bounds = [Compare(self.order.column, ">=" if self.order.descending else "<=", reached)]
+                    self._narrowed = True
+            compiled = compile_filter(all_of([self._filter, *bounds]), self._values)
             if not compiled.nothing:
                 break
             self._place = self._place.further(self.order)
@@ -151,6 +164,18 @@ class Scan:
         else:
             self._found = decode_rows(answer.reply)
         self.cut = check_complete(self._found.warnings, answer, self._limit_ms, self._partial)
+
+    def is_enough(self, landmarks: Landmarks) -> bool:
+        """Whether the answer is that to the whole question: not if it was narrowed and has fewer rows than it may."""
+        if self._question is None or self.cut is not None:
+            return True
+        rows, reached = self._found.rows, None
+        if len(rows) == self._most and None not in rows:
+            with suppress(CorruptDocumentError):
+                reached = self._reader.values(rows[-1] or {})[self.order.column.name]
+        landmarks.put(self._question, reached)
+        self._in_full = self._narrowed and len(rows) < self._most
+        return not self._in_full
 
     def reading_on(self, at_once: int) -> Command | None:
         """What asks the cursor for its next rows, if there are more. It must not be sent twice: each is given once."""
@@ -267,8 +292,11 @@ def find_steps(
     on_corrupt: OnCorrupt = "raise",
     on_incomplete: OnIncomplete = "raise",
     page_size: int = 1000,
+    landmarks: Landmarks | None = None,
 ) -> Steps[RunPage]:
     """A page of a `Scan`, by commands that may all be sent twice; `limit` None is for all rows.
+
+    With `landmarks`, a first page that has been asked for before is looked for where it was then.
 
     Raises:
         QueryError: a limit below 0, a column that cannot be sorted by, or a cursor of another query.
@@ -293,9 +321,11 @@ def find_steps(
     while not scan.more and scan.cut is None:
         room = None if limit is None else limit - len(rows)
         # One row more tells whether there is a next page, and the row after which this one begins comes again.
-        command = scan.command(page_size if room is None else min(page_size, room + (2 if scan.begun else 1)))
+        most = page_size if room is None else min(page_size, room + (2 if scan.begun else 1))
+        command = scan.command(most, landmarks=None if room is None else landmarks)
         if command is None:
             break
         scan.take((yield command))
-        rows += scan.rows(room)
+        if landmarks is None or scan.is_enough(landmarks):
+            rows += scan.rows(room)
     return scan.page(rows, on_corrupt)

@@ -341,6 +341,7 @@ class Queries(Runs):
                     on_corrupt=on_corrupt,
                     on_incomplete=on_incomplete,
                     page_size=_FOUND_AT_ONCE + 2,
+                    landmarks=self._landmarks,
                 )
             )
         scan = self._scan(document, expression, order_by, not columns, after, on_incomplete)

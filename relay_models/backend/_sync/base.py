@@ -16,6 +16,7 @@ from relay_models.backend._clock import StoreClock
 from relay_models.backend._replies import first_timestamp
 from relay_models.documents import Keys
 from relay_models.errors import InvalidConfigurationError, PermissionDeniedError
+from relay_models.query.landmarks import Landmarks
 from relay_models.query.steps import Answer
 
 __all__ = ["BackendBase"]
@@ -32,6 +33,7 @@ class BackendBase:
         self._indexes = indexes
         self._run_ttl_ms = _milliseconds(run_ttl)
         self._clock = StoreClock()
+        self._landmarks = Landmarks()
         self._strays = Strays(link, keys, indexes)
         # The server's own limit (500 ms unless configured) would cut answers short without an error.
         # Ours ends before the client stops listening; 0 is no limit.

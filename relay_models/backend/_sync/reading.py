@@ -13,7 +13,7 @@ from relay_models.backend._sync.index import Indexes
 from relay_models.backend._sync.link import Command, Link
 from relay_models.backend._collector import collector_paused
 from relay_models.errors import ConnectionFailedError, IndexMissingError, RelayModelsError
-from relay_models.query.scan import Scan
+from relay_models.query.scan import ORDERED_AT_ONCE, Scan
 from relay_models.query.steps import Answer
 
 __all__ = ["Reading"]
@@ -73,10 +73,10 @@ class Reading:
 
     def _command(self) -> Command | None:
         # One row more tells whether there are more, and the row at which the place is may come again.
-        room = {} if self._left is None else {"most": self._left + 2}
+        most = ORDERED_AT_ONCE if self._left is None else self._left + 2
         if self._cursors:
-            return self.scan.command(**room, at_once=self._size)
-        return self.scan.command(min(self._largest, room.get("most", self._largest)))
+            return self.scan.command(most, at_once=self._size)
+        return self.scan.command(min(self._largest, most))
 
     def _read_both(self, ahead: Command) -> list[Any]:
         """The rows of the last answer, while the server makes the next one."""

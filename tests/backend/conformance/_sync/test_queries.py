@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -118,6 +119,55 @@ def test_find_reports_corrupt_documents_by_key(backend: RedisBackend, runs: list
     page = backend.find_runs(Run.agent_id == "agent|0", limit=100, on_corrupt="skip")
     assert len(page) == 19
     assert [error.key for error in page.corrupt] == [key]
+
+
+@pytest.mark.parametrize("order", ["-started_at", "duration", "-prompt_tokens"])
+def test_a_page_that_is_asked_for_again_while_runs_come_and_go(
+    backend: RedisBackend, runs: list[Any], order: str
+) -> None:
+    """It is looked for where it was the last time; whatever has changed, it is the page that all runs give."""
+    name, descending = order.lstrip("-"), order.startswith("-")
+    rng = random.Random(order)
+    for step in range(25):
+        if step % 5 == 1:
+            backend.store_runs([make_run("agent|0", rng.randrange(60)) for _ in range(3)])
+        if step % 5 == 3:
+            for row in (backend.find_runs(order_by=order, limit=12, columns=True)).rows[rng.randrange(8) :: 2]:
+                backend.delete_run(row.agent_id, row.run_id)
+        every = sorted((backend.find_runs(limit=None, columns=True)).rows, key=lambda row: row.run_id)
+        for filter, fits in ((None, lambda row: True), ("agent = 'agent|0'", lambda row: row.agent_id == "agent|0")):
+            there = [row for row in every if fits(row) and getattr(row, name) is not None]
+            there.sort(key=lambda row: getattr(row, name), reverse=descending)
+            wanted = [row.run_id for row in (*there, *(row for row in every if fits(row) and row not in there))]
+            for limit in (3, 10, 1000):
+                page = backend.find_runs(filter, order_by=order, limit=limit, columns=True)
+                assert [row.run_id for row in page] == wanted[:limit]
+                assert (page.next is not None) == (limit < len(wanted))
+
+
+def test_a_page_that_is_asked_for_again_is_looked_for_where_it_was(
+    backend: RedisBackend, runs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works, asked = backend._link.execute, []
+
+    def noted(*command: Any) -> Any:
+        asked.append(command)
+        return works(*command)
+
+    monkeypatch.setattr(backend._link, "execute", noted)
+    first = backend.latest_run("agent|1")
+    assert first is not None
+    again = backend.latest_run("agent|1")
+    assert again is not None
+    assert again.id == first.id
+    assert [command[2].count("@started_at") for command in asked] == [0, 1]
+    backend.delete_run("agent|1", first.id)
+    last = backend.latest_run("agent|1")
+    assert last is not None
+    assert last.id == runs[37].id
+    # One of the two that were in reach is gone, so the third question is asked in full.
+    questions = [command[2] for command in asked if command[0] == "FT.AGGREGATE"]
+    assert [question.count("@started_at") for question in questions] == [0, 1, 1, 0]
 
 
 def test_a_dropped_index_is_never_an_empty_answer(backend: RedisBackend, runs: list[Any], place: Place) -> None:
