@@ -78,6 +78,8 @@ class Benchmark:
         self.raw: Any = self.server.client() if self.server else redis.Redis.from_url(url or "", **options)
         self.index = Keys(self.prefix).alias("run")
         self.ways = Ways()
+        step = timedelta(microseconds=1)
+        self.slow = accumulate(repeat(step), initial=SLOW + step)
         self.streams: list[Stream] = []
 
     def open(self) -> RedisBackend:
@@ -128,10 +130,9 @@ class Benchmark:
         A store remembers where the page of a question was, so each is also asked as one that it has not seen.
         """
         question = (Run.agent_id == AGENT) & (Run.duration > SLOW)
-        another = accumulate(repeat(timedelta(microseconds=1)), initial=SLOW + timedelta(microseconds=1))
 
         def new() -> Any:
-            return (Run.agent_id == AGENT) & (Run.duration > next(another))
+            return (Run.agent_id == AGENT) & (Run.duration > next(self.slow))
 
         columns = self.search("$.row", "stored_at", "updated_at")
         records = self.search("$.row", "stored_at", "updated_at", "$.record")
