@@ -137,14 +137,14 @@ class Benchmark:
         columns = self.search("$.row", "stored_at", "updated_at")
         records = self.search("$.row", "stored_at", "updated_at", "$.record")
         send, find = self.raw.execute_command, self.store.find_runs
-        self.note("FT.SEARCH, columns", lambda: send(*columns), 10)
-        self.note("find_runs, columns", lambda: find(new(), limit=LIMIT, columns=True), 10)
-        page = self.note("find_runs, columns, asked again", lambda: find(question, limit=LIMIT, columns=True), 10)
-        self.note("FT.SEARCH, records", lambda: send(*records), 10)
-        self.note("FT.SEARCH, records, json.loads", lambda: loaded(send(*records)), 10)
-        self.note("find_runs", lambda: find(new(), limit=LIMIT), 10)
-        self.note("find_runs, asked again", lambda: find(question, limit=LIMIT), 10)
-        self.note("find_runs, records read", lambda: find(new(), limit=LIMIT).records, 10)
+        self.note("FT.SEARCH, columns", lambda: send(*columns), 30)
+        self.note("find_runs, columns", lambda: find(new(), limit=LIMIT, columns=True), 30)
+        page = self.note("find_runs, columns, asked again", lambda: find(question, limit=LIMIT, columns=True), 30)
+        self.note("FT.SEARCH, records", lambda: send(*records), 30)
+        self.note("FT.SEARCH, records, json.loads", lambda: loaded(send(*records)), 30)
+        self.note("find_runs", lambda: find(new(), limit=LIMIT), 30)
+        self.note("find_runs, asked again", lambda: find(question, limit=LIMIT), 30)
+        self.note("find_runs, records read", lambda: find(new(), limit=LIMIT).records, 30)
         read = find(question, limit=LIMIT).records
         assert [run.run_id for run in page] == [str(record.id) for record in read]
         self.answer = [record.id for record in read]

@@ -81,6 +81,7 @@ def read_aggregate(arguments: Arguments, settings: Settings) -> tuple[Request, l
             position = arguments.position - started + 1
             raise SearchError(f"Unknown argument `{display(arguments.peek())}` at position {position} for <main>")
     request.bare = not request.add_scores
+    request.settle_count()
     return request, steps
 
 

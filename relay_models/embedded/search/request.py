@@ -98,6 +98,11 @@ class Request:
     bare: bool = False
     """Whether nothing but the documents is wanted: neither their scores, nor where in them the words stand."""
 
+    def settle_count(self) -> None:
+        """From dialect 4 on, nothing is counted that nobody asked for."""
+        if self.with_count is None and self.dialect >= 4:
+            self.with_count = False
+
 
 def check_expand(request: Request, protocol: int) -> None:
     """Raise `SearchError` where FORMAT EXPAND does not go with the protocol or the dialect."""

@@ -75,6 +75,7 @@ def read_search(arguments: Arguments, settings: Settings) -> tuple[Request, Arra
         raise SearchError("Cursor is not supported on FT.SEARCH")
     marked = request.markup.highlight or request.markup.summarize
     request.bare = arrangement.sorted and not request.with_scores and not marked
+    request.settle_count()
     return request, arrangement
 
 
