@@ -144,3 +144,26 @@ def test_counting_follows_writes(filled: EmbeddedServer) -> None:
     assert b"d:new" in [hit[b"id"] for hit in reply[b"results"]]
     client.delete("d:new")
     assert client.execute_command(*ask)[b"total_results"] == before
+
+
+@pytest.mark.parametrize(
+    ("command", "total"),
+    [
+        ("FT.SEARCH i * WITHOUTCOUNT SORTBY n LIMIT 5 3 DIALECT 2", 3),
+        ("FT.SEARCH i * SORTBY n LIMIT 38 3 DIALECT 4", 2),
+        ("FT.SEARCH i * WITHCOUNT SORTBY n LIMIT 5 3 DIALECT 4", 40),
+        ("FT.SEARCH i * WITHOUTCOUNT LIMIT 0 0 DIALECT 2", 0),
+        ("FT.SEARCH i * WITHOUTCOUNT DIALECT 2", 10),
+        ("FT.AGGREGATE i * WITHOUTCOUNT SORTBY 2 @n DESC LIMIT 2 4 DIALECT 2", 4),
+        ("FT.AGGREGATE i * SORTBY 2 @n DESC MAX 4 DIALECT 4", 4),
+        ("FT.AGGREGATE i * LOAD 1 @n GROUPBY 1 @n REDUCE COUNT 0 DIALECT 4", 14),
+        ("FT.AGGREGATE i @n:[99,100] WITHOUTCOUNT SORTBY 2 @n DESC DIALECT 2", 0),
+    ],
+)
+def test_totals_where_nothing_is_counted(command: str, total: int) -> None:
+    """As RediSearch 8.0.2 gives them."""
+    with EmbeddedServer() as server, server.client() as client:
+        client.execute_command(*"FT.CREATE i ON JSON PREFIX 1 d: SCHEMA $.n AS n NUMERIC SORTABLE".split())
+        for number in range(40):
+            client.execute_command("JSON.SET", f"d:{number:02}", "$", json.dumps({"n": number // 3}))
+        assert client.execute_command(*command.split())[b"total_results"] == total

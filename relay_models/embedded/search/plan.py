@@ -64,7 +64,9 @@ def read_aggregate(arguments: Arguments, settings: Settings) -> tuple[Request, l
             continue
         if _read_common(request, steps, arguments, settings):
             continue
-        in_query = False
+        if in_query:
+            in_query = False
+            request.settle_count()
         if word == b"GROUPBY":
             arguments.take()
             steps.append(_group(arguments))
@@ -80,8 +82,9 @@ def read_aggregate(arguments: Arguments, settings: Settings) -> tuple[Request, l
         else:
             position = arguments.position - started + 1
             raise SearchError(f"Unknown argument `{display(arguments.peek())}` at position {position} for <main>")
+    if in_query:
+        request.settle_count()
     request.bare = not request.add_scores
-    request.settle_count()
     return request, steps
 
 

@@ -99,7 +99,10 @@ class Request:
     """Whether nothing but the documents is wanted: neither their scores, nor where in them the words stand."""
 
     def settle_count(self) -> None:
-        """From dialect 4 on, nothing is counted that nobody asked for."""
+        """The options are read: in dialect 4 nothing is counted that nobody asked for.
+
+        FT.AGGREGATE's end where the first step begins: a dialect that is named later comes too late for this.
+        """
         if self.with_count is None and self.dialect >= 4:
             self.with_count = False
 

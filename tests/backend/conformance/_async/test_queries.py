@@ -118,11 +118,14 @@ async def test_find_reports_corrupt_documents_by_key(backend: RedisBackend, runs
     assert [error.key for error in page.corrupt] == [key]
 
 
+@pytest.mark.parametrize("slow", [False, True])
 @pytest.mark.parametrize("order", ["-started_at", "duration", "-prompt_tokens"])
 async def test_a_page_that_is_asked_for_again_while_runs_come_and_go(
-    backend: RedisBackend, runs: list[Any], order: str
+    backend: RedisBackend, runs: list[Any], order: str, slow: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is looked for where it was the last time; whatever has changed, it is the page that all runs give."""
+    took = backend._landmarks.took
+    monkeypatch.setattr(backend._landmarks, "took", lambda milliseconds: took(1000.0 if slow else 0.0))
     name, descending = order.lstrip("-"), order.startswith("-")
     rng = random.Random(order)
     for step in range(25):
