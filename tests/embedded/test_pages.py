@@ -163,7 +163,8 @@ def test_counting_follows_writes(filled: EmbeddedServer) -> None:
 def test_totals_where_nothing_is_counted(command: str, total: int) -> None:
     """As RediSearch 8.0.2 gives them."""
     with EmbeddedServer() as server, server.client() as client:
-        client.execute_command(*"FT.CREATE i ON JSON PREFIX 1 d: SCHEMA $.n AS n NUMERIC SORTABLE".split())
+        schema = ("$.n", "AS", "n", "NUMERIC", "SORTABLE")
+        client.execute_command("FT.CREATE", "i", "ON", "JSON", "PREFIX", 1, "d:", "SCHEMA", *schema)
         for number in range(40):
             client.execute_command("JSON.SET", f"d:{number:02}", "$", json.dumps({"n": number // 3}))
         assert client.execute_command(*command.split())[b"total_results"] == total
