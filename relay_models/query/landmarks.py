@@ -44,11 +44,14 @@ class Landmarks:
     def put(self, question: int, order: int, first: float, last: float) -> None:
         """Remember by what the first and the last row of a page are sorted."""
         with self._lock:
-            self._values.pop(question, None)
-            while len(self._values) >= _KEPT:
-                del self._values[next(iter(self._values))]
-            self._values[question] = last
-            self._guesses[order] = last + (last - first) * _PAGES
+            for known, key, value in (
+                (self._values, question, last),
+                (self._guesses, order, last + (last - first) * _PAGES),
+            ):
+                known.pop(key, None)
+                known[key] = value
+                if len(known) > _KEPT:
+                    del known[next(iter(known))]
 
     def forget(self, question: int) -> None:
         """There is no full page any more."""

@@ -109,10 +109,8 @@ class Scan:
         self._fresh = self._patient = True
         self._cursor = 0
         self._stale = 0
-        self._question: int | None = None
-        self._sorted_alike = 0
+        self._question: tuple[int, int] | None = None
         self._narrowed = self._in_full = False
-        self._elapsed_ms = 0.0
 
     @property
     def begun(self) -> bool:
@@ -135,9 +133,9 @@ class Scan:
             bounds = self._place.bounds(self.order, self._values)
             self._question, self._narrowed = None, False
             if landmarks is not None and self.order.column.ordered and self._place == Place():
-                self._sorted_alike = hash((self._alias, str(self.order), most))
-                self._question = hash((self._sorted_alike, self._filter))
-                reached = None if self._in_full else landmarks.get(self._question, self._sorted_alike)
+                order = (self._alias, str(self.order), most)
+                self._question = hash((order, self._filter)), hash(order)
+                reached = None if self._in_full else landmarks.get(*self._question)
                 if reached is not None:
                     bounds = [Compare(self.order.column, ">=" if self.order.descending else "<=", reached)]
                     self._narrowed = True
@@ -166,23 +164,25 @@ class Scan:
             self._found, self._cursor = decode_cursor(answer.reply)
         else:
             self._found = decode_rows(answer.reply)
-        self._elapsed_ms = answer.elapsed_ms
         self.cut = check_complete(self._found.warnings, answer, self._limit_ms, self._partial)
 
-    def is_enough(self, landmarks: Landmarks) -> bool:
-        """Whether the answer is that to the whole question: not if it was narrowed and has fewer rows than it may."""
+    def is_enough(self, landmarks: Landmarks, elapsed_ms: float) -> bool:
+        """Whether the answer is that to the whole question: not if it was narrowed and has fewer rows than it may.
+
+        Notes in `landmarks` where it ends, and how long it took.
+        """
         if self._question is None or self.cut is not None:
             return True
         rows = self._found.rows
         if not self._narrowed:
-            landmarks.took(self._elapsed_ms)
-        landmarks.forget(self._question)
+            landmarks.took(elapsed_ms)
+        landmarks.forget(self._question[0])
         if len(rows) == self._most and None not in rows:
             name = self.order.column.name
             with suppress(CorruptDocumentError):
                 first, last = (self._reader.values(rows[place] or {})[name] for place in (0, -1))
                 if first is not None and last is not None:
-                    landmarks.put(self._question, self._sorted_alike, first, last)
+                    landmarks.put(*self._question, first, last)
         self._in_full = self._narrowed and len(rows) < self._most
         return not self._in_full
 
@@ -334,7 +334,8 @@ def find_steps(
         command = scan.command(most, landmarks=None if room is None else landmarks)
         if command is None:
             break
-        scan.take((yield command))
-        if landmarks is None or scan.is_enough(landmarks):
+        answer = yield command
+        scan.take(answer)
+        if landmarks is None or scan.is_enough(landmarks, answer.elapsed_ms):
             rows += scan.rows(room)
     return scan.page(rows, on_corrupt)

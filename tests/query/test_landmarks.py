@@ -18,10 +18,12 @@ def test_a_question_has_the_landmark_of_its_last_page() -> None:
 
 def test_only_so_many_are_kept() -> None:
     landmarks = Landmarks()
-    for question in range(5000):
-        landmarks.put(question, 0, first=0, last=question)
+    for number in range(5000):
+        landmarks.put(number, 10_000 + number, first=0, last=number)
     assert landmarks.get(4999, 0) == 4999
-    assert sum(landmarks.get(question, 0) is not None for question in range(5000)) == 512
+    assert sum(landmarks.get(number, 0) is not None for number in range(5000)) == 512
+    landmarks.took(50.0)
+    assert sum(landmarks.get(-1, 10_000 + number) is not None for number in range(5000)) == 512
 
 
 def test_a_guess_is_some_pages_of_another_question_in_the_same_order() -> None:

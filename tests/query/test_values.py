@@ -1,14 +1,15 @@
-"""Floats as a column keeps them: what RedisJSON reads exactly."""
+"""Values as columns keep them: floats as RedisJSON reads them exactly, and instants to the microsecond."""
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import example, given, strategies as st
 
 from relay_models.documents import Run
-from relay_models.query.values import rounded
+from relay_models.query.values import datetime_of, microseconds_of, rounded
 
 AMOUNTS = st.floats(-1e20, 1e20) | st.builds(sum, st.lists(st.integers(0, 10**6).map(lambda micros: micros / 1e6)))
 
@@ -38,3 +39,14 @@ def test_a_rounded_float_is_read_as_it_is(value: float) -> None:
 def test_sums_are_found_by_what_they_mean() -> None:
     assert (Run.cost == 0.1 + 0.2).matches({"cost": rounded(0.3)})
     assert not (Run.cost > 0.1 + 0.2).matches({"cost": rounded(0.3)})
+
+
+@given(st.integers(-(2**60), 2**60) | st.integers(0, 2**32 * 10**6 + 10**6) | st.integers(2**32 * 10**6 - 10**6))
+@example(2**32 * 10**6 - 1)
+@example(2**32 * 10**6)
+@example(-1)
+def test_an_instant_is_read_to_the_microsecond(microseconds: int) -> None:
+    read = datetime_of(microseconds)
+    if datetime.min.replace(tzinfo=UTC) < read < datetime.max.replace(tzinfo=UTC):
+        assert microseconds_of(read) == microseconds
+        assert read == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)

@@ -50,12 +50,11 @@ class _Batch:
     the first of the times of storing that are written in the documents.
     """
 
-    begun: int = 0
-
     records: list[RunRecord | bytes] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     size: int = 0
+    begun: int = 0
     again: bool = False
 
     def add(self, record: RunRecord | bytes, number: int, size: int, *commands: Command) -> None:
