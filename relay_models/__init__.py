@@ -9,14 +9,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._version import __version__
+from relay_models._version import __version__
 
 if TYPE_CHECKING:
-    from .backend import AgentSummary, RedisBackend, StorageBackend, StoreReport
-    from .documents import Accumulators, Observations, Plan, Run, Stability, Trie
-    from .embedded import EmbeddedServer
-    from .errors import RelayModelsError
-    from .records import (
+    from relay_models.backend import AgentSummary, RedisBackend, StorageBackend, StoreReport
+    from relay_models.documents import Accumulators, Observations, Plan, Run, Stability, Trie
+    from relay_models.embedded import EmbeddedServer
+    from relay_models.errors import RelayModelsError
+    from relay_models.records import (
         AccumulatorState,
         AnnotatedLlmRequest,
         AnnotatedLlmResponse,

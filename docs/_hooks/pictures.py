@@ -9,8 +9,8 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
+from relay_models.pictures import Timeline
 from relay_models.records import RunRecord
-from relay_models.timeline import Timeline
 
 TIMELINE = "assets/timeline.svg"
 

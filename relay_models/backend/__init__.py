@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from relay_models.backend._async.backend import RedisBackend
 from relay_models.backend._async.protocol import StorageBackend
-from relay_models.backend._reports import AgentSummary, RefusedRecord, StoreReport
+from relay_models.backend.reports import AgentSummary, RefusedRecord, StoreReport
 
 __all__ = ["AgentSummary", "RedisBackend", "RefusedRecord", "StorageBackend", "StoreReport"]

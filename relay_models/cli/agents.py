@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .session import Session, command
+from relay_models.cli.session import Session, command
 
 if TYPE_CHECKING:
-    from .output import Output
+    from relay_models.cli.output import Output
 
 __all__ = ["register", "show_agents"]
 
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 def show_agents(out: Output, agents: Sequence[object]) -> None:
     """A table of `AgentSummary` values."""
-    from .output import Column, age_text, cell_text
+    from relay_models.cli.output import Column, age_text, cell_text
 
     now = datetime.now(UTC)
     columns = (

@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 
 from relay_models import __version__
-
-from . import agents, demo, importing, runs, schema, server
-from .session import guarded
+from relay_models.cli import agents, demo, importing, runs, schema, server
+from relay_models.cli.session import guarded
 
 __all__ = ["app", "main"]
 
@@ -50,7 +49,7 @@ def _root(
 for part in (importing, agents, runs, demo, schema, server):
     part.register(app)
 if importlib.util.find_spec("relay_models.cli.interop") is not None:
-    from . import interop
+    from relay_models.cli import interop
 
     interop.register(app)
 

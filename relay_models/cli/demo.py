@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .importing import PLURALS
-from .session import Session, command
+from relay_models.cli.importing import PLURALS
+from relay_models.cli.session import Session, command
 
 if TYPE_CHECKING:
+    from relay_models.cli.output import Output
     from relay_models.records import RunRecord
     from relay_models.sync import RedisBackend
-
-    from .output import Output
 
 __all__ = ["register"]
 
@@ -33,8 +32,8 @@ def register(app: typer.Typer) -> None:
         """
         from importlib.resources import as_file, files
 
-        from .capture import open_capture
-        from .importing import import_capture
+        from relay_models.cli.capture import open_capture
+        from relay_models.cli.importing import import_capture
 
         backend = _store(session)
         began = time.perf_counter()
@@ -61,10 +60,9 @@ def _answers(session: Session, counts: dict[str, int]) -> dict[str, Any]:
     """What the tour shows, as JSON values."""
     from dataclasses import asdict
 
+    from relay_models.cli.runs import each_run, make_filter
+    from relay_models.cli.stats import stats_rows
     from relay_models.export import to_dicts
-
-    from .runs import each_run, make_filter
-    from .stats import stats_rows
 
     backend = session.backend
     return {
@@ -77,11 +75,10 @@ def _answers(session: Session, counts: dict[str, int]) -> dict[str, Any]:
 
 
 def _tour(session: Session, counts: dict[str, int], took: float) -> None:
-    from relay_models.timeline import Timeline
-
-    from .agents import show_agents
-    from .runs import each_run, make_filter, show_runs
-    from .stats import show_stats
+    from relay_models.cli.agents import show_agents
+    from relay_models.cli.runs import each_run, make_filter, show_runs
+    from relay_models.cli.stats import show_stats
+    from relay_models.pictures import Timeline
 
     out, backend = session.out, session.backend
     kinds = ", ".join(f"{count} {PLURALS[kind]}" for kind, count in counts.items() if count)

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .session import INCOMPLETE, Session, command
+from relay_models.cli.session import INCOMPLETE, Session, command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from relay_models.cli.capture import Capture, Entry
     from relay_models.native.reports import ImportReport
     from relay_models.records import RunRecord
     from relay_models.sync import RedisBackend
-
-    from .capture import Capture, Entry
 
 __all__ = ["Imported", "import_capture", "read_run", "register", "store_artifact"]
 
@@ -88,7 +87,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _from_file(session: Session, source: str, native_prefix: str | None) -> Imported:
-    from .capture import open_capture
+    from relay_models.cli.capture import open_capture
 
     with open_capture(source, native_prefix) as capture:
         backend = session.open(must_exist=False)
@@ -230,7 +229,7 @@ def _progress(session: Session, total: int | None) -> Iterator[_Bar]:
 
 def _tell(session: Session, done: Imported) -> None:
     """Say what was imported, and name what was not."""
-    from .output import Column
+    from relay_models.cli.output import Column
 
     out = session.out
     if out.as_json:

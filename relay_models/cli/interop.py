@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .session import Session, command
+from relay_models.cli.session import Session, command
 
 if TYPE_CHECKING:
     from relay_models.native import FollowMetrics
@@ -87,7 +87,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _table(session: Session, head: str, rows: list[tuple[str, int]]) -> None:
-    from .output import Column
+    from relay_models.cli.output import Column
 
     shown = [(name, f"{count:,}") for name, count in rows if count]
     if shown:

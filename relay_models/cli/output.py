@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from relay_models.timeline.text import cells, clip_cells, duration_text, number_text, plain
+from relay_models.pictures.text import cells, clip_cells, duration_text, number_text, plain
 
 __all__ = ["Column", "Output", "age_text", "cell_text", "error_line", "json_value"]
 

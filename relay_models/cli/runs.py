@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from relay_models.cli.session import Session, command
 from relay_models.errors import InvalidConfigurationError, NotFoundError, QueryError, SerializationError
-
-from .session import Session, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from relay_models.cli.output import Column, Output
     from relay_models.errors import CorruptDocumentError
     from relay_models.records import RunRecord
-
-    from .output import Column, Output
 
 __all__ = ["each_run", "register", "show_runs"]
 
@@ -108,7 +106,7 @@ def _show(group: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """Show one run: its calls with their times, tokens and models."""
-        from relay_models.timeline import Timeline
+        from relay_models.pictures import Timeline
 
         record = find_one(session, run_id, agent)
         if save is not None:
@@ -229,7 +227,7 @@ def _stats(group: typer.Typer) -> None:
             by=groups, every=every, metrics=split_metrics(metrics), filter=make_filter(where, agent),
             order_by=order, limit=limit or None, fill=fill, tz=zone,
         )  # fmt: skip
-        from .stats import save_chart, show_stats
+        from relay_models.cli.stats import save_chart, show_stats
 
         read = list(rows)
         if save is not None:
@@ -250,7 +248,7 @@ def _watch(group: typer.Typer) -> None:
         new: Annotated[bool, typer.Option("--new", help="Not those that are stored again, with changes.")] = False,
     ) -> None:
         """Show new and changed runs as they are stored, until interrupted."""
-        from .watch import watch_runs
+        from relay_models.cli.watch import watch_runs
 
         watch_runs(
             session, make_filter(where, agent), column_names(columns), interval=interval, count=count,
@@ -269,7 +267,7 @@ def split_names(text: str | None) -> list[str] | None:
 
 def column_names(text: str | None) -> list[str] | None:
     """Columns of runs from --columns, where the shorter names of the filter language are welcome too."""
-    from relay_models.query.aliases import ALIASES
+    from relay_models.columns.aliases import ALIASES
 
     names = split_names(text)
     return None if names is None else [ALIASES.get(name, name) for name in names]
@@ -294,7 +292,7 @@ def make_filter(where: str | None, agent: str | None) -> Any:
         QueryError: the filter is blank, does not parse, or means nothing.
     """
     from relay_models.documents import Run
-    from relay_models.query.filters import as_expression
+    from relay_models.query.language.filters import as_expression
 
     parts = [] if where is None else [as_expression(where)]
     if agent is not None:
@@ -307,8 +305,8 @@ def each_run(session: Session, filter: Any, order: str, limit: int | None, *, bo
 
     Documents that cannot be read are named on standard error, and make the command end with "done in part".
     """
-    from relay_models.query.filters import as_expression
     from relay_models.query.find import RunQuery
+    from relay_models.query.language.filters import as_expression
 
     query = RunQuery(as_expression(filter), order, limit)
     corrupt: list[CorruptDocumentError] = []
@@ -411,7 +409,7 @@ def show_runs(out: Output, runs: Sequence[Any], names: Sequence[str] | None = No
 
 def listed_column(name: str, *, named: bool = False, number: bool = False) -> Column:
     """How a column of runs stands in a table; `named` says that the user asked for it by its name."""
-    from .output import Column
+    from relay_models.cli.output import Column
 
     head, right, priority, least = _LISTED.get(name, (name, number, 5, 8))
     return Column(name if named else head, right, 9 if named and priority > 6 else priority, least)
@@ -419,9 +417,8 @@ def listed_column(name: str, *, named: bool = False, number: bool = False) -> Co
 
 def listed_cell(row: dict[str, Any], name: str, *, named: bool = False) -> str:
     """A value of a run in a table."""
-    from relay_models.timeline.text import cells, clip_cells
-
-    from .output import cell_text
+    from relay_models.cli.output import cell_text
+    from relay_models.pictures.text import cells, clip_cells
 
     value = row[name]
     if name == "duration" and value is None:
@@ -434,12 +431,11 @@ def listed_cell(row: dict[str, Any], name: str, *, named: bool = False) -> str:
 
 def show_calls(out: Output, record: RunRecord) -> None:
     """A run's headline and a table of its calls."""
-    from relay_models.timeline.labels import outcome
-    from relay_models.timeline.layout import lay_out
-    from relay_models.timeline.run import facts
-    from relay_models.timeline.text import clock_text, duration_text, join_facts
-
-    from .output import Column
+    from relay_models.cli.output import Column
+    from relay_models.pictures.labels import outcome
+    from relay_models.pictures.layout import lay_out
+    from relay_models.pictures.run import facts
+    from relay_models.pictures.text import clock_text, duration_text, join_facts
 
     layout = lay_out(record, "calls")
     out.print(record.agent_id, style="bold")

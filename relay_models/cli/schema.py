@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .session import Session, command
+from relay_models.cli.session import Session, command
 
 __all__ = ["register"]
 

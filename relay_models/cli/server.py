@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .session import INCOMPLETE, Session, command
+from relay_models.cli.session import INCOMPLETE, Session, command
 
 if TYPE_CHECKING:
     import redis
 
-    from relay_models.backend._urls import Target
     from relay_models.embedded.serve import Endpoint
+    from relay_models.transport.urls import Target
 
 __all__ = ["glob_escaped", "register"]
 
@@ -122,9 +122,9 @@ def _client(session: Session, *, must_exist: bool = True) -> Iterator[redis.Redi
     """A plain client of the store's server, past the indexes: a dump may be of a store that has none yet."""
     import redis
 
-    from relay_models.backend._urls import parse_target
     from relay_models.embedded import EmbeddedServer
     from relay_models.errors import NotFoundError
+    from relay_models.transport.urls import parse_target
 
     url, path = session.where()
     if path is not None:
@@ -146,9 +146,9 @@ def _said(where: Target | str) -> Iterator[None]:
     """Turn errors of the engine and of redis-py into those of this library."""
     from redis import RedisError
 
-    from relay_models.backend._faults import translate
-    from relay_models.backend._urls import Target
     from relay_models.embedded import EmbeddedError
+    from relay_models.transport.error_mapping import translate
+    from relay_models.transport.urls import Target
 
     try:
         yield

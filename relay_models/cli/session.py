@@ -27,10 +27,9 @@ from relay_models.errors import (
 )
 
 if TYPE_CHECKING:
+    from relay_models.cli.output import Output
     from relay_models.errors import CorruptDocumentError
     from relay_models.sync import RedisBackend
-
-    from .output import Output
 
 __all__ = ["DATA", "INCOMPLETE", "NOT_FOUND", "STORE", "USAGE", "Session", "command", "exit_code", "guarded"]
 
@@ -80,7 +79,7 @@ class Session:
     @functools.cached_property
     def out(self) -> Output:
         """Where answers go."""
-        from .output import Output
+        from relay_models.cli.output import Output
 
         return Output(self.as_json)
 
@@ -236,7 +235,7 @@ def exit_code(error: RelayModelsError) -> int:
 
 def fail(message: str, code: int) -> NoReturn:
     """Say what went wrong and leave."""
-    from .output import error_line
+    from relay_models.cli.output import error_line
 
     error_line(message)
     raise typer.Exit(code)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .session import Session
+    from relay_models.cli.session import Session
 
 __all__ = ["save_chart", "show_stats", "stats_rows"]
 
@@ -17,14 +17,14 @@ NONE = "(none)"
 
 def stats_rows(rows: Iterable[Any]) -> list[dict[str, Any]]:
     """The rows as dicts, in the order of their columns."""
-    from relay_models.timeline.charts import as_mapping
+    from relay_models.pictures.charts import as_mapping
 
     return [dict(as_mapping(row)) for row in rows]
 
 
 def show_stats(session: Session, rows: Iterable[Any]) -> None:
     """Print the rows; what they are grouped by stands on the left."""
-    from .output import Column, cell_text
+    from relay_models.cli.output import Column, cell_text
 
     read = stats_rows(rows)
     if session.as_json:
@@ -84,9 +84,9 @@ def save_chart(session: Session, rows: Iterable[Any], path: str) -> None:
     """
     from pathlib import Path
 
+    from relay_models._files import replacing
     from relay_models.errors import InvalidConfigurationError
-    from relay_models.export.files import replacing
-    from relay_models.timeline import chart
+    from relay_models.pictures import chart
 
     figure = chart(rows)
     ending = Path(path).suffix.lower().removeprefix(".")

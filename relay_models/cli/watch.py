@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from .session import Session
+from relay_models.cli.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +33,8 @@ def watch_runs(
     changes: bool,
 ) -> None:
     """Print each new or changed run on a line of its own, at once."""
+    from relay_models.cli.runs import listed_cell, listed_column
     from relay_models.export import to_dicts
-
-    from .runs import listed_cell, listed_column
 
     session.open()
     out = session.out

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from .artifacts import Accumulators, Observations, Plan, Stability, Trie, artifact_columns, decode_artifact
-from .base import Document
-from .codec import encode_artifact, encode_run, merge_run
-from .keys import ARTIFACT_KINDS, KINDS, LAYOUT_VERSION, Keys, Layout, layout_of
-from .run import Run
-from .run_columns import run_columns, run_text, run_words
-from .schema import DOCUMENTS, create_index_command, index_columns
+from relay_models.documents.artifacts import (
+    Accumulators,
+    Observations,
+    Plan,
+    Stability,
+    Trie,
+    artifact_columns,
+    decode_artifact,
+)
+from relay_models.documents.base import Document
+from relay_models.documents.codec import encode_artifact, encode_run, merge_run
+from relay_models.documents.keys import ARTIFACT_KINDS, KINDS, LAYOUT_VERSION, Keys, Layout, layout_of
+from relay_models.documents.run import Run
+from relay_models.documents.run_columns import run_columns, run_text, run_words
+from relay_models.documents.schema import DOCUMENTS, create_index_command, index_columns
 
 __all__ = [
     "ARTIFACT_KINDS",

@@ -9,9 +9,10 @@ from typing import Any, cast
 from pydantic import field_validator
 from redis_om import Field
 
+from relay_models._time import datetime_of
+from relay_models.columns.column import Column, Kind
+from relay_models.documents.base import Document, column, document
 from relay_models.errors import InvalidRecordError
-from relay_models.query.columns import Column, Kind
-from relay_models.query.values import datetime_of
 from relay_models.records import (
     AccumulatorState,
     ExecutionPlan,
@@ -20,8 +21,6 @@ from relay_models.records import (
     TrieEnvelope,
     from_json,
 )
-
-from .base import Document, column, document
 
 __all__ = [
     "ARTIFACTS",

@@ -10,11 +10,10 @@ from pydantic import BaseModel, PrivateAttr
 from redis_om import Field, JsonModel
 from redis_om.model.model import model_registry
 
+from relay_models._time import microseconds_of
+from relay_models.columns.column import Column, Kind
+from relay_models.documents.making import object_maker
 from relay_models.errors import UnsupportedMethodError
-from relay_models.query.columns import Column, Kind
-from relay_models.query.values import microseconds_of
-
-from .making import object_maker
 
 __all__ = ["STORE_TIMES", "Document", "column", "document"]
 

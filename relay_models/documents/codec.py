@@ -7,14 +7,13 @@ from typing import Any
 import msgspec
 from pydantic_core import PydanticSerializationError, to_json
 
+from relay_models.columns.tags import escape_tag
+from relay_models.documents.artifacts import ARTIFACTS, artifact_columns
+from relay_models.documents.base import Document
+from relay_models.documents.run import Run
+from relay_models.documents.run_columns import run_columns, run_text
 from relay_models.errors import InvalidRecordError
-from relay_models.query.compile import escape_tag
 from relay_models.records import RunRecord, to_json as record_json
-
-from .artifacts import ARTIFACTS, artifact_columns
-from .base import Document
-from .run import Run
-from .run_columns import run_columns, run_text
 
 __all__ = ["encode_artifact", "encode_run", "merge_run"]
 

@@ -6,8 +6,8 @@ import re
 from typing import NamedTuple
 from uuid import UUID
 
+from relay_models.columns.tags import escape_tag, unescape_tag
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
-from relay_models.query.compile import escape_tag, unescape_tag
 
 __all__ = ["ARTIFACT_KINDS", "KINDS", "LAYOUT_VERSION", "Keys", "Layout", "layout_of"]
 

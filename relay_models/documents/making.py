@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from relay_models.query.columns import Kind
-from relay_models.query.values import datetime_of
+from relay_models._time import datetime_of
+from relay_models.columns.column import Kind
 
 if TYPE_CHECKING:
-    from .base import Document
+    from relay_models.documents.base import Document
 
 __all__ = ["object_maker"]
 

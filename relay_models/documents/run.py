@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import field_validator
 from redis_om import Field
 
-from relay_models.query.columns import Column, Kind
-from relay_models.query.values import datetime_of
+from relay_models._time import datetime_of
+from relay_models.columns.column import Column, Kind
+from relay_models.documents.base import Document, column, document
+from relay_models.documents.run_columns import run_columns, run_words
 from relay_models.records import RunRecord, from_json, to_json
-
-from .base import Document, column, document
-from .run_columns import run_columns, run_words
 
 if TYPE_CHECKING:
     from relay_models.query.find import RunQuery

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from relay_models.query.values import rounded
-from relay_models.query.words import words_of, words_text
+from relay_models.columns.values import rounded
+from relay_models.columns.words import words_of, words_text
 from relay_models.records import CallRecord, CostEstimate, RunRecord
 from relay_models.records.deferred import deferred_text, view
 from relay_models.records.run import single_cost, sum_costs

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from relay_models.query.columns import Column, Kind
-from relay_models.query.compile import words_column
-
-from .artifacts import ARTIFACTS
-from .base import Document
-from .keys import Keys
-from .run import Run
+from relay_models.columns.column import Column, Kind
+from relay_models.columns.tags import words_column
+from relay_models.documents.artifacts import ARTIFACTS
+from relay_models.documents.base import Document
+from relay_models.documents.keys import Keys
+from relay_models.documents.run import Run
 
 __all__ = ["DOCUMENTS", "create_index_command", "index_columns"]
 

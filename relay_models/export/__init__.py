@@ -13,8 +13,8 @@ whatever the number of runs, and appear under their name only when they are comp
 
 from __future__ import annotations
 
-from .columns import CALL_COLUMNS, RUN_COLUMNS, TableColumn, TableRows, Type
-from .tables import to_arrow, to_dicts, to_pandas, to_polars, write_csv, write_jsonl, write_parquet
+from relay_models.export.columns import CALL_COLUMNS, RUN_COLUMNS, TableColumn, TableRows, Type
+from relay_models.export.tables import to_arrow, to_dicts, to_pandas, to_polars, write_csv, write_jsonl, write_parquet
 
 __all__ = [
     "CALL_COLUMNS",

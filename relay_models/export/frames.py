@@ -7,8 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from relay_models.errors import InvalidRecordError, MissingExtraError
-
-from .columns import TableColumn, Type
+from relay_models.export.columns import TableColumn, Type
 
 if TYPE_CHECKING:
     import pandas

@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
+from relay_models.export.columns import RUN_COLUMNS, TableRows, Type
 from relay_models.records.deferred import deferred_text, view
-
-from .columns import RUN_COLUMNS, TableRows, Type
 
 if TYPE_CHECKING:
     from relay_models.records import CallRecord, RunRecord, Timestamp

@@ -17,10 +17,10 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, BinaryIO, Generic, TypeVar
 
-from .columns import TableColumn, TableRows, choose
-from .files import replacing
-from .frames import Columns, arrow_batch, arrow_schema, pandas_frame, polars_frame, require
-from .rows import body, expand
+from relay_models._files import replacing
+from relay_models.export.columns import TableColumn, TableRows, choose
+from relay_models.export.frames import Columns, arrow_batch, arrow_schema, pandas_frame, polars_frame, require
+from relay_models.export.rows import body, expand
 
 __all__ = ["ArrowSink", "CsvSink", "DictSink", "JsonLinesSink", "PandasSink", "ParquetSink", "PolarsSink", "Sink"]
 

@@ -6,8 +6,17 @@ from collections.abc import AsyncIterable, Awaitable, Iterable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
 
-from .columns import TableRows
-from .sinks import ArrowSink, CsvSink, DictSink, JsonLinesSink, PandasSink, ParquetSink, PolarsSink, Sink
+from relay_models.export.columns import TableRows
+from relay_models.export.sinks import (
+    ArrowSink,
+    CsvSink,
+    DictSink,
+    JsonLinesSink,
+    PandasSink,
+    ParquetSink,
+    PolarsSink,
+    Sink,
+)
 
 if TYPE_CHECKING:
     import pandas

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ._async.exporter import export_native
-from ._async.follower import Follower, follow_native
-from ._async.importer import import_native
-from ._async.source import NativeSource
-from .layout import NativeKey, NativeKeys
-from .reports import BadValue, ExportReport, FollowMetrics, ImportReport
+from relay_models.native._async.exporter import export_native
+from relay_models.native._async.follower import Follower, follow_native
+from relay_models.native._async.importer import import_native
+from relay_models.native._async.source import NativeSource
+from relay_models.native.layout import NativeKey, NativeKeys
+from relay_models.native.reports import BadValue, ExportReport, FollowMetrics, ImportReport
 
 __all__ = [
     "BadValue",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ._sync.exporter import export_native
-from ._sync.follower import Follower, follow_native
-from ._sync.importer import import_native
-from ._sync.source import NativeSource
+from relay_models.native._sync.exporter import export_native
+from relay_models.native._sync.follower import Follower, follow_native
+from relay_models.native._sync.importer import import_native
+from relay_models.native._sync.source import NativeSource
 
 __all__ = ["Follower", "NativeSource", "export_native", "follow_native", "import_native"]

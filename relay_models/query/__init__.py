@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .columns import Column, Kind
-from .expression import Expression, every_run
-from .filters import as_expression
+from relay_models.columns.column import Column, Kind
+from relay_models.columns.expressions import Expression, every_run
+from relay_models.query.language.filters import as_expression
 
 __all__ = ["Column", "Expression", "Kind", "as_expression", "every_run"]

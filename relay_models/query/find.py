@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
+from relay_models.columns.expressions import Everything, Expression, all_of
 from relay_models.errors import UnsupportedMethodError
-
-from .expression import Everything, Expression, all_of
-from .filters import as_expression
-from .listing import count_steps, value_steps
-from .places import Order
-from .scan import OnCorrupt, OnIncomplete, RunPage, Scan, find_steps
+from relay_models.query.language.filters import as_expression
+from relay_models.query.paging.order import Order
+from relay_models.query.paging.pager import OnCorrupt, OnIncomplete, RunPage, Scan, find_steps
+from relay_models.query.tag_values import count_steps, value_steps
 
 __all__ = [
     "OnCorrupt",

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from relay_models.columns.tags import unescape_tag
 from relay_models.errors import IncompleteAnswerError
-
-from .compile import unescape_tag
-from .steps import Answer
+from relay_models.query.steps import Answer
 
 __all__ = [
     "Documents",

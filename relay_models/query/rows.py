@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from relay_models.columns.column import Kind
 from relay_models.errors import CorruptDocumentError
-
-from .columns import Kind
-from .places import Order
-from .replies import decode_values
+from relay_models.query.paging.order import Order
+from relay_models.query.replies import decode_values
 
 if TYPE_CHECKING:
     from relay_models.documents.base import Document

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .expression import Expression, all_of
-from .values import datetime_of, microseconds_of
+from relay_models._time import datetime_of, microseconds_of
+from relay_models.columns.expressions import Expression, all_of
 
 if TYPE_CHECKING:
-    from .columns import Column
+    from relay_models.columns.column import Column
 
 __all__ = ["Watch"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ._base import OpenEnum, Record, from_json, to_json, uuid7
-from .accumulators import AccumulatorState, Centroid, NodeAccumulators, RunningStats, TDigest
-from .llm import (
+from relay_models.records._base import OpenEnum, Record, from_json, to_json, uuid7
+from relay_models.records.accumulators import AccumulatorState, Centroid, NodeAccumulators, RunningStats, TDigest
+from relay_models.records.llm import (
     AnnotatedLlmRequest,
     AnnotatedLlmResponse,
     ContentPart,
@@ -17,8 +17,8 @@ from .llm import (
     ResponseToolCall,
     Usage,
 )
-from .plan import ExecutionPlan, MetadataEnvelope, ParallelGroup, ParallelHint
-from .prompt import (
+from relay_models.records.plan import ExecutionPlan, MetadataEnvelope, ParallelGroup, ParallelHint
+from relay_models.records.prompt import (
     BlockContentType,
     PromptBlock,
     PromptIR,
@@ -28,10 +28,10 @@ from .prompt import (
     TokenizationMetadata,
     ToolSchemaHash,
 )
-from .run import CallKind, CallRecord, RunRecord
-from .stability import BlockStabilityScore, StabilityAnalysisResult, StabilityClass
-from .timestamp import Timestamp
-from .trie import LlmCallPrediction, PredictionMetrics, PredictionTrieNode, TrieEnvelope
+from relay_models.records.run import CallKind, CallRecord, RunRecord
+from relay_models.records.stability import BlockStabilityScore, StabilityAnalysisResult, StabilityClass
+from relay_models.records.timestamp import Timestamp
+from relay_models.records.trie import LlmCallPrediction, PredictionMetrics, PredictionTrieNode, TrieEnvelope
 
 __all__ = [
     "AccumulatorState",

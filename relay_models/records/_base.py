@@ -16,8 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, 
 from pydantic_core import PydanticCustomError, to_json as to_json_text
 
 from relay_models.errors import InvalidRecordError
-
-from .timestamp import Timestamp
+from relay_models.records.timestamp import Timestamp
 
 __all__ = ["Record", "from_json", "to_json", "uuid7"]
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from ._base import Record, from_json
-from .views import viewing
+from relay_models.records._base import Record, from_json
+from relay_models.records.views import viewing
 
 __all__ = ["Deferring", "deferred_text", "view"]
 

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from pydantic import Field
 
-from ._base import U32, Factories, OpenEnum, Record, uuid7
-from .timestamp import Timestamp
+from relay_models.records._base import U32, Factories, OpenEnum, Record, uuid7
+from relay_models.records.timestamp import Timestamp
 
 __all__ = [
     "BlockContentType",

@@ -10,11 +10,11 @@ from uuid import UUID
 import msgspec
 from pydantic import Field
 
-from ._base import U32, Factories, OpenEnum, Record, from_json, refuse_non_finite, to_json, uuid7
-from .deferred import Deferring, deferred_text, view
-from .llm import AnnotatedLlmRequest, AnnotatedLlmResponse, CostEstimate
-from .plan import MetadataEnvelope
-from .timestamp import Timestamp
+from relay_models.records._base import U32, Factories, OpenEnum, Record, from_json, refuse_non_finite, to_json, uuid7
+from relay_models.records.deferred import Deferring, deferred_text, view
+from relay_models.records.llm import AnnotatedLlmRequest, AnnotatedLlmResponse, CostEstimate
+from relay_models.records.plan import MetadataEnvelope
+from relay_models.records.timestamp import Timestamp
 
 __all__ = ["CallKind", "CallRecord", "RunRecord"]
 
@@ -212,7 +212,7 @@ class RunRecord(Record):
 
     def _repr_html_(self) -> str:
         """The timeline, for notebooks."""
-        from relay_models.timeline import Timeline
+        from relay_models.pictures import Timeline
 
         return Timeline(self)._repr_html_()
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ._base import U32, U64, OpenEnum, Record
+from relay_models.records._base import U32, U64, OpenEnum, Record
 
 __all__ = ["BlockStabilityScore", "StabilityAnalysisResult", "StabilityClass"]
 
@@ -59,6 +59,6 @@ class StabilityAnalysisResult(Record):
 
     def _repr_html_(self) -> str:
         """The blocks as a bar, for notebooks."""
-        from relay_models.timeline import StabilityBar
+        from relay_models.pictures import StabilityBar
 
         return StabilityBar(self)._repr_html_()

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from ._base import F64, U32, CallIndex, Factories, Record
-from .timestamp import Timestamp
+from relay_models.records._base import F64, U32, CallIndex, Factories, Record
+from relay_models.records.timestamp import Timestamp
 
 __all__ = ["LlmCallPrediction", "PredictionMetrics", "PredictionTrieNode", "TrieEnvelope"]
 
@@ -109,6 +109,6 @@ class TrieEnvelope(Record):
 
     def _repr_html_(self) -> str:
         """The tree, for notebooks."""
-        from relay_models.timeline import TrieTree
+        from relay_models.pictures import TrieTree
 
         return TrieTree(self)._repr_html_()

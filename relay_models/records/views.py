@@ -18,8 +18,8 @@ from uuid import UUID
 import msgspec
 from pydantic.fields import FieldInfo
 
-from ._base import OpenEnum, Record
-from .timestamp import Timestamp
+from relay_models.records._base import OpenEnum, Record
+from relay_models.records.timestamp import Timestamp
 
 __all__ = ["viewing"]
 

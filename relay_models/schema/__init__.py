@@ -5,12 +5,12 @@ Pure: nothing here opens a store. The documentation site and ``relay-models sche
 
 from __future__ import annotations
 
-from .columns import ColumnRow, column_rows, document_rows, index_command_text
-from .diagrams import entity_diagram, nesting_diagram
-from .fields import FieldRow, field_rows, nested
-from .json_schema import json_schema
-from .kinds import KINDS, Kind, find_kind
-from .markdown import kind_page, overview_page, types_page
+from relay_models.schema.columns import ColumnRow, column_rows, document_rows, index_command_text
+from relay_models.schema.diagrams import entity_diagram, nesting_diagram
+from relay_models.schema.fields import FieldRow, field_rows, nested
+from relay_models.schema.json_schema import json_schema
+from relay_models.schema.kinds import KINDS, Kind, find_kind
+from relay_models.schema.markdown import kind_page, overview_page, types_page
 
 __all__ = [
     "KINDS",

@@ -6,8 +6,7 @@ import inspect
 from dataclasses import dataclass
 
 from relay_models.documents import Keys, create_index_command
-
-from .kinds import Kind
+from relay_models.schema.kinds import Kind
 
 __all__ = ["ColumnRow", "column_rows", "document_rows", "document_text", "index_command_text"]
 

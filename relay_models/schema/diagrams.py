@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable
 
 from pydantic import BaseModel
 
-from .fields import field_rows, nested
+from relay_models.schema.fields import field_rows, nested
 
 __all__ = ["entity_diagram", "nesting_diagram"]
 

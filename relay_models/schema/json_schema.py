@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from .kinds import Kind
+from relay_models.schema.kinds import Kind
 
 __all__ = ["DIALECT", "json_schema"]
 

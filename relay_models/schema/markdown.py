@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel
 
-from .columns import document_rows, document_text, index_command_text
-from .diagrams import entity_diagram, nesting_diagram
-from .fields import FieldRow, field_rows, nested
-from .kinds import KINDS, Kind
+from relay_models.schema.columns import document_rows, document_text, index_command_text
+from relay_models.schema.diagrams import entity_diagram, nesting_diagram
+from relay_models.schema.fields import FieldRow, field_rows, nested
+from relay_models.schema.kinds import KINDS, Kind
 
 __all__ = ["kind_page", "overview_page", "types_page"]
 

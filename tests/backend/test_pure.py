@@ -13,12 +13,11 @@ from hypothesis import given, strategies as st
 from redis import exceptions as redis_errors
 
 from relay_models import errors
-from relay_models.backend._clock import StoreClock
-from relay_models.backend._collector import collector_paused
-from relay_models.backend._columns import column_changes
-from relay_models.backend._faults import retryable, translate
-from relay_models.backend._listing import Page, first_page, next_page, scan_command
-from relay_models.backend._replies import (
+from relay_models._gc import collector_paused
+from relay_models.backend.clock import StoreClock
+from relay_models.backend.column_changes import column_changes
+from relay_models.backend.listing import Page, first_page, next_page, scan_command
+from relay_models.backend.replies import (
     KeyRow,
     decode_agents,
     decode_body,
@@ -27,8 +26,9 @@ from relay_models.backend._replies import (
     decode_key_page,
     decode_texts,
 )
-from relay_models.backend._urls import Target
 from relay_models.documents import Keys, encode_run
+from relay_models.transport.error_mapping import retryable, translate
+from relay_models.transport.urls import Target
 from tests.backend.stores import make_run
 
 ROOT = Path(__file__).parents[2]

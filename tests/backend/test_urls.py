@@ -7,8 +7,8 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, strategies as st
 
-from relay_models.backend._urls import parse_target, scrub
 from relay_models.errors import InvalidConfigurationError
+from relay_models.transport.urls import parse_target, scrub
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from relay_models.cli.output import Column, age_text, cell_text, fit, json_value
-from relay_models.timeline.text import cells, plain
+from relay_models.pictures.text import cells, plain
 
 
 @given(

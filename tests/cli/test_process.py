@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import relay_models
-from relay_models.timeline.text import cells
+from relay_models.pictures.text import cells
 
 from .conftest import Cli
 

@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from relay_models.pictures.text import cells
 from relay_models.records import RunRecord, from_json
 from relay_models.sync import RedisBackend
-from relay_models.timeline.text import cells
 
 from .conftest import Cli
 

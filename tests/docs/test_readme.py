@@ -8,8 +8,8 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
+from relay_models.pictures import Timeline
 from relay_models.records import RunRecord
-from relay_models.timeline import Timeline
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,9 +11,9 @@ import pytest
 import relay_models
 import relay_models.export
 import relay_models.native
-import relay_models.timeline
+import relay_models.pictures
 
-MODULES = [relay_models, relay_models.export, relay_models.native, relay_models.timeline]
+MODULES = [relay_models, relay_models.export, relay_models.native, relay_models.pictures]
 NAMES = [
     (module.__name__, name) for module in MODULES for name in module.__all__ if name not in ("__version__", "TableRows")
 ]

@@ -12,6 +12,7 @@ import pytest
 from redis_om import JsonModel
 from redis_om.model.model import model_registry
 
+from relay_models.columns.column import Column
 from relay_models.documents import (
     DOCUMENTS,
     Accumulators,
@@ -30,7 +31,6 @@ from relay_models.documents import (
     run_columns,
 )
 from relay_models.errors import InvalidRecordError, UnsupportedMethodError
-from relay_models.query.columns import Column
 from relay_models.records import (
     AccumulatorState,
     AnnotatedLlmResponse,

@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from relay_models.columns.expressions import Expression
 from relay_models.documents import Run
-from relay_models.query.expression import Expression
 from relay_models.records import AnnotatedLlmRequest, AnnotatedLlmResponse, CallRecord, RunRecord, Timestamp, Usage
 
 HOSTILE = [

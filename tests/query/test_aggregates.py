@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from relay_models.columns.expressions import NOTHING, Everything, Expression
 from relay_models.documents import Run, run_columns
 from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOperatorError
-from relay_models.query.aggregate import AggregateRow, Aggregation, aggregate_steps
-from relay_models.query.expression import NOTHING, Everything, Expression
-from relay_models.query.metrics import Metric
+from relay_models.query.aggregate.metrics import Metric
+from relay_models.query.aggregate.pipeline import AggregateRow, Aggregation, aggregate_steps
 from relay_models.records import AnnotatedLlmResponse, CallRecord, RunRecord
 
 from .conftest import TIMES, Store

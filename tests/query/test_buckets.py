@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, strategies as st
 
-from relay_models.query.buckets import Buckets
-from relay_models.query.values import microseconds_of
+from relay_models._time import microseconds_of
+from relay_models.query.aggregate.buckets import Buckets
 
 HOUR = 3_600_000_000
 ZONES = [

@@ -16,11 +16,12 @@ from uuid import UUID
 import pytest
 from redis_om import Field, JsonModel
 
+from relay_models.columns.expressions import Expression
+from relay_models.columns.tags import escape_tag, unescape_tag
 from relay_models.documents import Plan, Run
 from relay_models.errors import QueryError, UnknownColumnError, UnsupportedMethodError, UnsupportedOperatorError
 from relay_models.query import as_expression
-from relay_models.query.compile import compile_filter, escape_tag, unescape_tag
-from relay_models.query.expression import Expression
+from relay_models.query.compiler import compile_filter
 from relay_models.records import CallRecord, RunRecord, Timestamp
 
 

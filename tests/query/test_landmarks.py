@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relay_models.query.landmarks import Landmarks
+from relay_models.query.paging.page_bounds import Landmarks
 
 
 def test_a_question_has_the_landmark_of_its_last_page() -> None:

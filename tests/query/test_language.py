@@ -10,12 +10,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from relay_models.columns.expressions import NOTHING, Expression
 from relay_models.documents import Run
 from relay_models.errors import FilterSyntaxError, QueryError, UnknownColumnError, UnsupportedOperatorError
 from relay_models.query import as_expression, every_run
-from relay_models.query.expression import NOTHING, Expression
-from relay_models.query.language import parse_filter
-from relay_models.query.literals import parse_span, print_span
+from relay_models.query.language.literals import parse_span, print_span
+from relay_models.query.language.parser import parse_filter
 
 from .strategies import expressions, run_lists
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from relay_models.columns.expressions import Everything, Expression
 from relay_models.documents import Run, run_columns, run_words
 from relay_models.errors import QueryError
-from relay_models.query.expression import Everything, Expression
 from relay_models.query.find import count_steps, find_steps
 from relay_models.records import CallRecord, RunRecord
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from relay_models.columns.expressions import Everything
+from relay_models.columns.tags import escape_tag
 from relay_models.documents import ARTIFACT_KINDS, DOCUMENTS, Run, encode_artifact
 from relay_models.errors import (
     CorruptDocumentsError,
@@ -15,8 +17,6 @@ from relay_models.errors import (
     QueryError,
     UnknownColumnError,
 )
-from relay_models.query.compile import escape_tag
-from relay_models.query.expression import Everything
 from relay_models.query.find import Order, RunPage, count_steps, find_steps
 from relay_models.query.steps import Answer
 from relay_models.records import ExecutionPlan, MetadataEnvelope, RunRecord

@@ -11,14 +11,14 @@ from redis.exceptions import RedisError
 
 from relay_models.backend._async.artifacts import Artifacts
 from relay_models.backend._async.index import Indexes
-from relay_models.backend._async.link import Link
 from relay_models.backend._async.queries import Queries
-from relay_models.backend._faults import translate
-from relay_models.backend._io_async import CONNECTIONS, BlockingConnectionPool, Redis, embedded_client, make_retry
-from relay_models.backend._urls import Target, parse_target, scrub, target_of_client
 from relay_models.documents import Keys
 from relay_models.embedded import EmbeddedError, EmbeddedServer
 from relay_models.errors import InvalidConfigurationError, RelayModelsError
+from relay_models.transport._async.link import Link
+from relay_models.transport._io_async import CONNECTIONS, BlockingConnectionPool, Redis, embedded_client, make_retry
+from relay_models.transport.error_mapping import translate
+from relay_models.transport.urls import Target, parse_target, scrub, target_of_client
 
 __all__ = ["RedisBackend"]
 

@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, runtime_checkable
 from uuid import UUID
 
-from relay_models.backend._io_async import AnyIterable
-from relay_models.backend._reports import AgentSummary, StoreReport
+from relay_models.backend.reports import AgentSummary, StoreReport
 from relay_models.records import (
     AccumulatorState,
     ExecutionPlan,
@@ -16,6 +15,7 @@ from relay_models.records import (
     StabilityAnalysisResult,
     TrieEnvelope,
 )
+from relay_models.transport._io_async import AnyIterable
 
 __all__ = ["StorageBackend"]
 

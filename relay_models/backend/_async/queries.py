@@ -7,13 +7,14 @@ from contextlib import aclosing
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Literal, TypeVar
 
+from relay_models._gc import collector_paused
+from relay_models._time import microseconds_of
 from relay_models.backend._async.reading import Reading
 from relay_models.backend._async.runs import Runs
-from relay_models.backend._collector import collector_paused
-from relay_models.backend._io_async import sleep
-from relay_models.backend._listing import agents_command
-from relay_models.backend._replies import decode_agents
-from relay_models.backend._reports import AgentSummary
+from relay_models.backend.listing import agents_command
+from relay_models.backend.replies import decode_agents
+from relay_models.backend.reports import AgentSummary
+from relay_models.columns.expressions import Expression
 from relay_models.documents import ARTIFACT_KINDS, DOCUMENTS, Document, Run
 from relay_models.errors import (
     ConnectionFailedError,
@@ -22,17 +23,16 @@ from relay_models.errors import (
     InvalidConfigurationError,
     QueryError,
 )
-from relay_models.query.aggregate import AggregateRow, Aggregation, aggregate_steps
-from relay_models.query.expression import Expression
-from relay_models.query.filters import as_expression
+from relay_models.query.aggregate.pipeline import AggregateRow, Aggregation, aggregate_steps
 from relay_models.query.find import RunQuery
-from relay_models.query.listing import count_steps
+from relay_models.query.language.filters import as_expression
+from relay_models.query.paging.pager import RunPage, Scan, check_limit, find_steps
 from relay_models.query.replies import check_complete
-from relay_models.query.scan import RunPage, Scan, check_limit, find_steps
 from relay_models.query.steps import Steps
-from relay_models.query.values import microseconds_of
+from relay_models.query.tag_values import count_steps
 from relay_models.query.watch import Watch
 from relay_models.records import RunRecord
+from relay_models.transport._io_async import sleep
 
 __all__ = ["Queries"]
 

@@ -6,12 +6,12 @@ import time
 from contextlib import suppress
 from typing import Any
 
+from relay_models._gc import collector_paused
 from relay_models.backend._async.index import Indexes
-from relay_models.backend._async.link import Command, Link
-from relay_models.backend._collector import collector_paused
 from relay_models.errors import ConnectionFailedError, IndexMissingError, RelayModelsError
-from relay_models.query.scan import ORDERED_AT_ONCE, Scan
+from relay_models.query.paging.pager import ORDERED_AT_ONCE, Scan
 from relay_models.query.steps import Answer
+from relay_models.transport._async.link import Command, Link
 
 __all__ = ["Reading"]
 

@@ -8,11 +8,11 @@ from typing import Any
 from pydantic_core import from_json, to_json
 from redis.exceptions import ResponseError
 
-from relay_models.backend._async.link import Command, Link
-from relay_models.backend._columns import column_changes
-from relay_models.backend._faults import translate
-from relay_models.backend._listing import scan_command
+from relay_models.backend.column_changes import column_changes
+from relay_models.backend.listing import scan_command
 from relay_models.documents import Keys
+from relay_models.transport._async.link import Command, Link
+from relay_models.transport.error_mapping import translate
 
 __all__ = ["rewrite_columns"]
 

@@ -8,14 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
+from relay_models._gc import collector_paused
 from relay_models.backend._async.base import BackendBase
-from relay_models.backend._async.link import Command, Conversation
-from relay_models.backend._collector import collector_paused
-from relay_models.backend._faults import translate
-from relay_models.backend._io_async import AnyIterable, iterate
-from relay_models.backend._listing import Page, first_page, next_page, page_command, texts_command
-from relay_models.backend._replies import KeyRow, decode_body, decode_key_page, decode_texts
-from relay_models.backend._reports import ReadRun, RefusedRecord, StoreReport, refusal_text
+from relay_models.backend.listing import Page, first_page, next_page, page_command, texts_command
+from relay_models.backend.replies import KeyRow, decode_body, decode_key_page, decode_texts
+from relay_models.backend.reports import ReadRun, RefusedRecord, StoreReport, refusal_text
 from relay_models.documents import encode_run, merge_run
 from relay_models.errors import (
     CorruptDocumentError,
@@ -29,6 +26,9 @@ from relay_models.errors import (
 )
 from relay_models.query.replies import check_complete
 from relay_models.records import RunRecord, from_json
+from relay_models.transport._async.link import Command, Conversation
+from relay_models.transport._io_async import AnyIterable, iterate
+from relay_models.transport.error_mapping import translate
 
 __all__ = ["Runs"]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from relay_models.backend._async.index import Indexes
-from relay_models.backend._async.link import Link
-from relay_models.backend._faults import translate
-from relay_models.backend._listing import indexed_command, scan_command, strays_command
-from relay_models.backend._replies import decode_ids, decode_index_info
+from relay_models.backend.listing import indexed_command, scan_command, strays_command
+from relay_models.backend.replies import decode_ids, decode_index_info
 from relay_models.documents import Keys
 from relay_models.errors import CorruptDocumentError
+from relay_models.transport._async.link import Link
+from relay_models.transport.error_mapping import translate
 
 __all__ = ["Strays"]
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from relay_models.backend._sync.base import BackendBase
-from relay_models.backend._replies import decode_body
+from relay_models.backend.replies import decode_body
 from relay_models.documents import decode_artifact, encode_artifact
 from relay_models.errors import CorruptDocumentError
 from relay_models.records import AccumulatorState, ExecutionPlan, PromptIR, StabilityAnalysisResult, TrieEnvelope

@@ -10,14 +10,14 @@ from datetime import timedelta
 from typing import Any
 
 from relay_models.backend._sync.index import Indexes
-from relay_models.backend._sync.link import Command, Link
 from relay_models.backend._sync.strays import Strays
-from relay_models.backend._clock import StoreClock
-from relay_models.backend._replies import first_timestamp
+from relay_models.backend.clock import StoreClock
+from relay_models.backend.replies import first_timestamp
 from relay_models.documents import Keys
 from relay_models.errors import InvalidConfigurationError, PermissionDeniedError
-from relay_models.query.landmarks import Landmarks
+from relay_models.query.paging.page_bounds import Landmarks
 from relay_models.query.steps import Answer
+from relay_models.transport._sync.link import Command, Link
 
 __all__ = ["BackendBase"]
 

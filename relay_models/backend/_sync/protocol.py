@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 from uuid import UUID
 
-from relay_models.backend._io_sync import AnyIterable
-from relay_models.backend._reports import AgentSummary, StoreReport
+from relay_models.backend.reports import AgentSummary, StoreReport
 from relay_models.records import (
     AccumulatorState,
     ExecutionPlan,
@@ -19,6 +18,7 @@ from relay_models.records import (
     StabilityAnalysisResult,
     TrieEnvelope,
 )
+from relay_models.transport._io_sync import AnyIterable
 
 __all__ = ["StorageBackend"]
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from relay_models.backend._async.backend import RedisBackend
-from relay_models.backend._io_async import sleep
 from relay_models.errors import (
     AuthenticationFailedError,
     ConnectionFailedError,
@@ -19,6 +18,7 @@ from relay_models.native._async.importer import Importer
 from relay_models.native._async.source import NativeSource
 from relay_models.native.layout import DEFAULT_PREFIX, NativeKey
 from relay_models.native.reports import FollowMetrics, ImportReport
+from relay_models.transport._io_async import sleep
 
 __all__ = ["Follower", "follow_native"]
 

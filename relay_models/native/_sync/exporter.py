@@ -9,9 +9,6 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from relay_models.backend._sync.backend import RedisBackend
-from relay_models.backend._sync.link import Command, Link
-from relay_models.backend._faults import translate
-from relay_models.backend._io_sync import sleep
 from relay_models.documents import Keys
 from relay_models.errors import (
     ConnectionFailedError,
@@ -23,6 +20,9 @@ from relay_models.native._sync.source import native_link
 from relay_models.native.layout import ARTIFACT_KINDS, DEFAULT_PREFIX, NativeKeys, glob_escape
 from relay_models.native.reports import ExportReport
 from relay_models.records import to_json
+from relay_models.transport._sync.link import Command, Link
+from relay_models.transport._io_sync import sleep
+from relay_models.transport.error_mapping import translate
 
 __all__ = ["export_native"]
 

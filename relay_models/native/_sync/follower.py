@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from relay_models.backend._sync.backend import RedisBackend
-from relay_models.backend._io_sync import sleep
 from relay_models.errors import (
     AuthenticationFailedError,
     ConnectionFailedError,
@@ -22,6 +21,7 @@ from relay_models.native._sync.importer import Importer
 from relay_models.native._sync.source import NativeSource
 from relay_models.native.layout import DEFAULT_PREFIX, NativeKey
 from relay_models.native.reports import FollowMetrics, ImportReport
+from relay_models.transport._io_sync import sleep
 
 __all__ = ["Follower", "follow_native"]
 

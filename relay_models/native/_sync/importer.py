@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic_core import from_json as parse_json
 
+from relay_models._gc import collector_paused
 from relay_models.backend._sync.backend import RedisBackend
-from relay_models.backend._collector import collector_paused
-from relay_models.backend._replies import decode_body
-from relay_models.backend._reports import ReadRun
+from relay_models.backend.replies import decode_body
+from relay_models.backend.reports import ReadRun
 from relay_models.documents import Keys
 from relay_models.errors import InvalidRecordError
 from relay_models.native._sync.source import IDS_PER_PAGE, NativeSource

@@ -14,13 +14,13 @@ from uuid import UUID
 from redis.connection import parse_url
 from redis.exceptions import RedisError
 
-from relay_models.backend._sync.link import Link
-from relay_models.backend._faults import translate
-from relay_models.backend._io_sync import CONNECTIONS, BlockingConnectionPool, Redis, make_retry
-from relay_models.backend._urls import parse_target, scrub, target_of_client
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 from relay_models.native.layout import DEFAULT_PREFIX, RECORD_TYPES, NativeKey, NativeKeys
 from relay_models.records import RunRecord, from_json
+from relay_models.transport._sync.link import Link
+from relay_models.transport._io_sync import CONNECTIONS, BlockingConnectionPool, Redis, make_retry
+from relay_models.transport.error_mapping import translate
+from relay_models.transport.urls import parse_target, scrub, target_of_client
 
 __all__ = ["NativeSource", "native_link"]
 

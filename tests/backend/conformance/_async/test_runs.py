@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from relay_models._time import microseconds_of
 from relay_models.backend._async.backend import RedisBackend
 from relay_models.backend._async.protocol import StorageBackend
 from relay_models.documents import Run
@@ -20,7 +21,6 @@ from relay_models.errors import (
     InvalidRecordError,
     RefusedRecordsError,
 )
-from relay_models.query.values import microseconds_of
 from relay_models.records import RunRecord
 from tests.backend.stores import HOSTILE, as_value, make_run
 

@@ -16,9 +16,9 @@ import pytest
 from redis.exceptions import ResponseError
 
 from relay_models.backend._sync.backend import RedisBackend
-from relay_models.backend._io_sync import Redis, embedded_client
 from relay_models.documents import KINDS, Keys
 from relay_models.embedded import EmbeddedServer
+from relay_models.transport._io_sync import Redis, embedded_client
 
 REAL_URL = os.environ.get("RELAY_MODELS_TEST_REDIS_URL")
 

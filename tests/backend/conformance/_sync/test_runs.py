@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 
+from relay_models._time import microseconds_of
 from relay_models.backend._sync.backend import RedisBackend
 from relay_models.backend._sync.protocol import StorageBackend
 from relay_models.documents import Run
@@ -23,7 +24,6 @@ from relay_models.errors import (
     InvalidRecordError,
     RefusedRecordsError,
 )
-from relay_models.query.values import microseconds_of
 from relay_models.records import RunRecord
 from tests.backend.stores import HOSTILE, as_value, make_run
 

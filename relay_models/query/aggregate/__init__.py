@@ -1,0 +1,1 @@
+"""Aggregates: groups, metrics and time buckets."""

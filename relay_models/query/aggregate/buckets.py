@@ -1,0 +1,153 @@
+"""Spans of time that rows are counted up by: hours, days, weeks, months of a time zone, whatever its clock does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, tzinfo
+from math import gcd
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from relay_models._time import datetime_of, microseconds_of
+from relay_models.errors import QueryError
+
+__all__ = ["Buckets", "parse_zone"]
+
+_SPAN = re.compile(r"\s*(\d*)\s*([a-zA-Zµμ]+)\s*")
+_SECOND, _DAY = 1_000_000, 86_400_000_000
+_FIXED = {
+    "ms": 1_000, "s": _SECOND, "sec": _SECOND, "second": _SECOND, "m": 60 * _SECOND, "min": 60 * _SECOND,
+    "minute": 60 * _SECOND, "h": 3600 * _SECOND, "hour": 3600 * _SECOND, "d": _DAY, "day": _DAY, "w": 7 * _DAY,
+    "week": 7 * _DAY,
+}  # fmt: skip
+_MONTHS = {"mo": 1, "month": 1, "q": 3, "quarter": 3, "y": 12, "year": 12}
+# All zones of our days differ from UTC by quarters of an hour.
+_QUARTER = 900 * _SECOND
+_NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # wall-clock time
+_MICROSECOND = timedelta(microseconds=1)
+# A Monday, on which weeks begin.
+_MONDAY = -3 * _DAY
+
+
+def parse_zone(zone: str | tzinfo | None) -> tzinfo:
+    """A time zone by its name, such as ``Europe/Berlin``; UTC for None.
+
+    Raises:
+        QueryError: there is no such zone.
+    """
+    if zone is None:
+        return UTC
+    if isinstance(zone, str):
+        if zone.upper() in ("UTC", "Z"):
+            return UTC
+        try:
+            return ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise QueryError(f"there is no time zone {zone!r}; write one such as Europe/Berlin") from None
+    if not isinstance(zone, tzinfo):
+        raise QueryError(f"a time zone is a name or a tzinfo, not {zone!r}")
+    return zone
+
+
+class Buckets:
+    """Spans of equal length on the wall clock of a zone: ``15m``, ``1h``, ``6h``, ``1d``, ``1w``, ``1mo``, ``1y``.
+
+    They begin where the wall clock shows a multiple of the length: days at midnight, weeks on Monday. Where a clock is
+    set forward or back, a day has 23 or 25 hours; an hour that comes twice is two buckets.
+
+    Raises:
+        QueryError: it is no span.
+    """
+
+    def __init__(self, every: str | timedelta, zone: str | tzinfo | None = None) -> None:
+        self.zone = parse_zone(zone)
+        self.months = 0
+        self.width = 0
+        if isinstance(every, timedelta):
+            self.width = every // _MICROSECOND
+        else:
+            match = _SPAN.fullmatch(every) if isinstance(every, str) else None
+            unit = match[2].lower() if match else ""
+            unit = unit if unit in _FIXED or unit in _MONTHS else unit.removesuffix("s")
+            count = int(match[1] or 1) if match else 0
+            if unit in _MONTHS:
+                self.months = count * _MONTHS[unit]
+            elif unit in _FIXED:
+                self.width = count * _FIXED[unit]
+        if self.months <= 0 and self.width <= 0:
+            raise QueryError(f"every is a span such as 15m, 1h, 1d, 1w, 1mo or 1y, not {every!r}")
+        self.text = every if isinstance(every, str) else str(every)
+        self._known: dict[int, int | None] = {}
+
+    @property
+    def unit(self) -> int:
+        """Microseconds of a span of UTC time that lies within one bucket (which `whole` is to check)."""
+        if self.months:
+            return _DAY if self.zone is UTC else _QUARTER
+        if self.zone is UTC:
+            return gcd(self.width, _DAY) if self.width % _DAY == 0 else self.width
+        return gcd(self.width, _QUARTER)
+
+    def start(self, microseconds: int) -> int:
+        """Where the bucket begins that an instant is in, in epoch microseconds."""
+        quarter = microseconds // _QUARTER
+        known = self._known.get(quarter, -1)
+        if known == -1:
+            first = self._start(quarter * _QUARTER)
+            known = self._known[quarter] = first if first == self._start((quarter + 1) * _QUARTER - 1) else None
+        return self._start(microseconds) if known is None else known
+
+    def whole(self, begin: int, length: int) -> bool:
+        """Whether a span lies within one bucket."""
+        return self.start(begin) == self.start(begin + length - 1)
+
+    def after(self, start: int) -> int:
+        """Where the bucket after the one that begins at `start` begins."""
+        wall = datetime_of(start).astimezone(self.zone).replace(tzinfo=None)
+        floor = self._floor(wall)
+        found = {
+            instant
+            for again in (floor, self._next(floor), self._next(self._next(floor)))
+            for instant in self._instants(again)
+        }
+        return min(
+            (instant for instant in found if instant > start and self._start(instant) == instant), default=start + _DAY
+        )
+
+    def between(self, first: int, last: int) -> Iterator[int]:
+        """All buckets from the one that begins at `first` to the one that begins at `last`."""
+        while first <= last:
+            yield first
+            first = self.after(first)
+
+    def label(self, start: int) -> datetime:
+        """A beginning as an aware datetime of the zone."""
+        return datetime_of(start).astimezone(self.zone)
+
+    def _start(self, microseconds: int) -> int:
+        if self.zone is UTC and not self.months:
+            offset = _MONDAY if self.width % (7 * _DAY) == 0 else 0
+            return (microseconds - offset) // self.width * self.width + offset
+        wall = datetime_of(microseconds).astimezone(self.zone).replace(tzinfo=None)
+        instants = self._instants(self._floor(wall))
+        return max((instant for instant in instants if instant <= microseconds), default=min(instants))
+
+    def _floor(self, wall: datetime) -> datetime:
+        if self.months:
+            number = (wall.year * 12 + wall.month - 1) // self.months * self.months
+            return datetime(max(number // 12, 1), number % 12 + 1, 1)  # noqa: DTZ001
+        offset = _MONDAY if self.width % (7 * _DAY) == 0 else 0
+        passed = (wall - _NAIVE_EPOCH) // _MICROSECOND - offset
+        return _NAIVE_EPOCH + timedelta(microseconds=passed // self.width * self.width + offset)
+
+    def _next(self, floor: datetime) -> datetime:
+        if self.months:
+            number = floor.year * 12 + floor.month - 1 + self.months
+            return datetime(number // 12, number % 12 + 1, 1)  # noqa: DTZ001
+        return floor + timedelta(microseconds=self.width)
+
+    def _instants(self, wall: datetime) -> tuple[int, int]:
+        """When the wall clock shows a time: twice when it is set back, and next to the gap when it is set forward."""
+        aware: Any = wall.replace(tzinfo=self.zone)
+        return microseconds_of(aware.replace(fold=0)), microseconds_of(aware.replace(fold=1))

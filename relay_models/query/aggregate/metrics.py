@@ -1,0 +1,195 @@
+"""Metrics of an aggregate: what they are called, and how they are computed exactly from values."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from relay_models._time import datetime_of
+from relay_models.columns.aliases import ALIASES
+from relay_models.columns.column import Column, Kind
+from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOperatorError
+
+__all__ = ["Metric", "Tally", "find_column", "parse_metric"]
+
+_METRIC = re.compile(r"\s*([A-Za-z]+[0-9.]*)\s*(?:\(\s*([A-Za-z_]*)\s*\))?\s*")
+_PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
+_SAME = {
+    "mean": "avg",
+    "average": "avg",
+    "std": "stddev",
+    "stdev": "stddev",
+    "total": "sum",
+    "count_distinct": "distinct",
+    "median": "p50",
+}
+_NAMES = "count, count(column), sum, avg, min, max, stddev, distinct, p50, p90, p95, p99 (any from p0 to p100)"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric: `how` is count, sum, avg, min, max, stddev, distinct or a percentile."""
+
+    name: str
+    how: str
+    column: Column[Any] | None = None
+    percent: float = 0.0
+
+    @property
+    def summable(self) -> bool:
+        """It follows exactly from counts, sums, minima and maxima of integers."""
+        if self.column is None:
+            return True
+        whole = self.column.ordered and self.column.kind is not Kind.NUMBER
+        return whole and self.how in ("count", "sum", "avg", "min", "max")
+
+
+def find_column(name: Any, columns: dict[str, Column[Any]], what: str) -> Column[Any]:
+    """The column that a name, a shorter name or a column means; `UnknownColumnError` where there is none."""
+    text = name.name if isinstance(name, Column) else name
+    found = columns.get(text) or columns.get(ALIASES.get(text, "")) if isinstance(text, str) else None
+    if found is None or found.kind is Kind.WORDS:
+        known = ", ".join(column.name for column in columns.values() if column.kind is not Kind.WORDS)
+        raise UnknownColumnError(f"{what}: there is no column {text!r}; there are {known}")
+    return found
+
+
+def parse_metric(text: Any, columns: dict[str, Column[Any]]) -> Metric:
+    """Read ``count``, ``avg(duration)``, ``p95(total_tokens)``, ``distinct(agent_id)``.
+
+    Raises:
+        QueryError: there is no such metric.
+        UnknownColumnError: there is no such column.
+        UnsupportedOperatorError: the column cannot be counted up that way.
+    """
+    match = _METRIC.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise QueryError(f"a metric is one of {_NAMES}, such as avg(duration), not {text!r}")
+    how = match[1].lower()
+    how = _SAME.get(how, how)
+    percentile = _PERCENTILE.fullmatch(how)
+    if not percentile and how not in ("count", "sum", "avg", "min", "max", "stddev", "distinct"):
+        raise QueryError(f"there is no metric {match[1]!r}; there are {_NAMES}")
+    if not match[2]:
+        if how != "count":
+            raise QueryError(f"{how} is of a column: {how}(duration)")
+        return Metric("count", "count")
+    column = find_column(match[2], columns, match[1])
+    allowed = "count, distinct"
+    if column.ordered:
+        allowed += (
+            ", min, max, percentiles" if column.kind is Kind.TIME else ", sum, avg, min, max, stddev, percentiles"
+        )
+    if how not in ("count", "distinct") and (
+        not column.ordered or (column.kind is Kind.TIME and how in ("sum", "avg", "stddev"))
+    ):
+        raise UnsupportedOperatorError(f"{column!r} ({column.kind}) has no {how}; it has {allowed}")
+    return Metric(f"{match[1].lower()}({column.name})", how, column, float(percentile[1]) if percentile else 0.0)
+
+
+class Tally:
+    """Values of one column in one group, and what follows from them.
+
+    Sums of integers are exact, sums of floats correctly rounded (`math.fsum`). ``stddev`` is that of a sample (n - 1),
+    None below two values. Percentiles interpolate linearly between the two nearest values, as NumPy does and as
+    ``statistics.quantiles(method="inclusive")``. None where there is no value.
+    """
+
+    __slots__ = ("count", "high", "keep", "low", "texts", "total", "values")
+
+    def __init__(self, keep: bool) -> None:
+        self.count = 0
+        self.total: int | float = 0
+        self.low: Any = None
+        self.high: Any = None
+        self.keep = keep
+        self.values: list[Any] = []
+        self.texts: set[str] = set()
+
+    def add(self, value: Any) -> None:
+        """Take in a value of a row: a number, a text or a list of texts."""
+        if value is None or value == []:
+            return
+        self.count += 1
+        if isinstance(value, str):
+            self.texts.add(value)
+        elif isinstance(value, list):
+            self.texts.update(value)
+        elif self.keep:
+            self.values.append(value)
+        else:
+            self.merge(0, value, value, value)
+
+    def merge(self, count: int, total: int | float, low: Any, high: Any) -> None:
+        """Take in what somebody else counted up."""
+        self.count += count
+        self.total += total
+        self.low = low if self.low is None or low < self.low else self.low
+        self.high = high if self.high is None or high > self.high else self.high
+
+    def result(self, metric: Metric) -> Any:
+        """The metric as a Python value: durations as timedeltas, times as datetimes."""
+        column = metric.column
+        how = metric.how
+        if how == "count":
+            return self.count
+        if how == "distinct":
+            return len(self.texts) + len(set(self.values))
+        if not self.count or column is None:
+            return None
+        found = self._number(metric)
+        if found is None:
+            return None
+        if column.kind is Kind.DURATION:
+            return timedelta(microseconds=found)
+        return datetime_of(round(found)) if column.kind is Kind.TIME else found
+
+    def _number(self, metric: Metric) -> Any:
+        how = metric.how
+        if not self.keep:
+            return {"sum": self.total, "avg": self.total / self.count, "min": self.low, "max": self.high}[how]
+        values = self.values
+        exact = all(isinstance(value, int) for value in values)
+        match how:
+            case "min":
+                return min(values)
+            case "max":
+                return max(values)
+            case "sum":
+                return sum(values) if exact else math.fsum(values)
+            case "avg":
+                return (sum(values) if exact else math.fsum(values)) / len(values)
+            case "stddev":
+                return _stddev(values, exact)
+        return _percentile(values, metric.percent)
+
+
+def _stddev(values: Sequence[Any], exact: bool) -> float | None:
+    count = len(values)
+    if count < 2:
+        return None
+    if exact:
+        squares = count * sum(value * value for value in values) - sum(values) ** 2
+        # An integer square root first: the squares may be beyond what a float holds.
+        shift = max(0, squares.bit_length() - 1000) // 2 * 2
+        root: float = math.sqrt((squares >> shift) / (count * (count - 1)))
+        return math.ldexp(root, shift // 2)
+    # Scaled by a power of two, which is exact: squares of great values are beyond what a float holds.
+    exponent = math.frexp(max(abs(value) for value in values))[1]
+    scaled = [math.ldexp(value, -exponent) for value in values]
+    mean = math.fsum(scaled) / count
+    return math.ldexp(math.sqrt(math.fsum((value - mean) ** 2 for value in scaled) / (count - 1)), exponent)
+
+
+def _percentile(values: list[Any], percent: float) -> Any:
+    values.sort()
+    place = (len(values) - 1) * percent / 100
+    below = math.floor(place)
+    low = values[below]
+    if below == place or below + 1 >= len(values):
+        return low
+    return low + (values[below + 1] - low) * (place - below)

@@ -1,0 +1,321 @@
+"""The filter language: text such as ``agent = "x" and duration > 2s`` parsed to expressions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, tzinfo
+from difflib import get_close_matches
+from functools import cache
+from typing import Any
+
+from lark import Lark, Token, Tree
+from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
+
+from relay_models.columns.aliases import ALIASES
+from relay_models.columns.column import OPERATORS, Column, Kind
+from relay_models.columns.expressions import NOTHING, Everything, Expression, all_of, any_of
+from relay_models.errors import FilterSyntaxError, QueryError, UnknownColumnError, UnsupportedOperatorError
+from relay_models.query.language.literals import LiteralReader
+
+__all__ = ["ALIASES", "parse_filter"]
+
+_GRAMMAR = r"""
+?start: either
+?either: both (_OR both)*            -> either
+?both: single (_AND single)*         -> both
+?single: _NOT single                 -> negation
+       | "(" either ")"
+       | ALL                         -> everything
+       | NONE                        -> nothing
+       | condition
+condition: name OPERATOR value                   -> compare
+         | name VERB value                       -> verb
+         | name _NOT VERB value                  -> not_verb
+         | name _IN list                         -> one_of
+         | name _NOT _IN list                    -> none_of
+         | name HAS value                        -> has
+         | name HAS (ALL | ANY | NONE) list      -> has_many
+         | name _BETWEEN value _AND value        -> between
+         | name _IS (MISSING | PRESENT)          -> state
+         | name _IS _NOT (MISSING | PRESENT)     -> not_state
+name: WORD
+value: WORD | STRING
+list: "(" [value ("," value)*] ")"
+
+OPERATOR: "!~" | "!=" | "<>" | "<=" | ">=" | "==" | "=" | "<" | ">" | "~"
+_AND.2: /and(?![^\s()"',=!<>~])/i
+_OR.2: /or(?![^\s()"',=!<>~])/i
+_NOT.2: /not(?![^\s()"',=!<>~])/i
+_IN.2: /in(?![^\s()"',=!<>~])/i
+_IS.2: /is(?![^\s()"',=!<>~])/i
+_BETWEEN.2: /between(?![^\s()"',=!<>~])/i
+HAS.2: /has(?![^\s()"',=!<>~])/i
+VERB.2: /(contains|startswith|endswith|like|matches)(?![^\s()"',=!<>~])/i
+ALL.2: /all(?![^\s()"',=!<>~])/i
+ANY.2: /any(?![^\s()"',=!<>~])/i
+NONE.2: /none(?![^\s()"',=!<>~])/i
+MISSING.2: /(missing|null|none|empty)(?![^\s()"',=!<>~])/i
+PRESENT.2: /present(?![^\s()"',=!<>~])/i
+STRING: /"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'/s
+WORD: /[^\s()"',=!<>~]+/
+%ignore /\s+/
+"""
+
+_MEANING = {
+    "WORD": "a column or a value",
+    "STRING": "a quoted text",
+    "OPERATOR": "= != < <= > >= ~ !~",
+    "VERB": "contains, startswith, endswith, matches",
+    "HAS": "has",
+    "_IN": "in",
+    "_IS": "is missing, is present",
+    "_BETWEEN": "between",
+    "_AND": "and",
+    "_OR": "or",
+    "_NOT": "not",
+    "LPAR": "(",
+    "RPAR": ")",
+    "COMMA": ",",
+    "ALL": "all",
+    "ANY": "any",
+    "NONE": "none",
+    "MISSING": "missing",
+    "PRESENT": "present",
+    "$END": "the end",
+}
+_ESCAPE = re.compile(r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_NAMED = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "b": "\b", "f": "\f"}
+
+
+@cache
+def _parser() -> Lark:
+    return Lark(_GRAMMAR, parser="lalr", lexer="contextual", propagate_positions=True, maybe_placeholders=False)
+
+
+def parse_filter(
+    text: str,
+    *,
+    columns: dict[str, Column[Any]] | None = None,
+    now: datetime | None = None,
+    tz: tzinfo | None = None,
+) -> Expression:
+    """The expression that a text of the filter language means.
+
+    Args:
+        text: such as ``agent = "x" and (model in ("gpt-4.1", "o4-mini") or tool ~ "sql*") and duration > 2s``; ``all``
+            is every document.
+        columns: those there are; `Run`'s unless given.
+        now: what relative times (``-24h``, ``today``) count from; the present unless given.
+        tz: of times and dates without a zone; UTC unless given.
+
+    Raises:
+        FilterSyntaxError: the text does not parse, or a value is not what its column takes; points at the place.
+        UnknownColumnError: there is no such column; says which is close.
+        UnsupportedOperatorError: the column has no such operator.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise FilterSyntaxError("the filter is empty; to select everything, write: all", str(text), 0)
+    if columns is None:
+        from relay_models.documents.run import Run
+
+        columns = Run.columns()
+    zone = tz or UTC
+    try:
+        tree = _parser().parse(text)
+        return _Builder(text, columns, LiteralReader((now or datetime.now(UTC)).astimezone(zone), zone)).build(tree)
+    except UnexpectedInput as error:
+        raise _syntax_error(text, error, columns) from None
+    except RecursionError:
+        raise FilterSyntaxError("the filter is nested too deeply", text, 0) from None
+
+
+class _Builder:
+    """Turns a parse tree into an expression, with the place of every mistake."""
+
+    def __init__(self, text: str, columns: dict[str, Column[Any]], literals: LiteralReader) -> None:
+        self.text = text
+        self.columns = columns
+        self.literals = literals
+
+    def build(self, tree: Any) -> Expression:
+        """The expression of a (sub)tree."""
+        children = tree.children
+        match str(tree.data):
+            case "either":
+                return any_of([self.build(child) for child in children])
+            case "both":
+                return all_of([self.build(child) for child in children])
+            case "negation":
+                return ~self.build(children[0])
+            case "everything":
+                return Everything()
+            case "nothing":
+                return NOTHING
+        token = children[0].children[0]
+        column = self.column(token)
+        try:
+            return self.condition(str(tree.data), column, children[1:])
+        except UnsupportedOperatorError as error:
+            raise UnsupportedOperatorError(f"{error}\n{_caret(self.text, token)}") from None
+        except FilterSyntaxError:
+            raise
+        except QueryError as error:
+            raise FilterSyntaxError(f"{error}\n{_caret(self.text, token)}", self.text, token.start_pos) from None
+
+    def condition(self, kind: str, column: Column[Any], rest: Sequence[Any]) -> Expression:
+        """A condition on one column."""
+        match kind:
+            case "compare":
+                return self.compare(column, str(rest[0]), rest[1])
+            case "verb" | "not_verb":
+                found = self.verb(column, str(rest[0]).lower(), rest[1])
+                return found if kind == "verb" else ~found
+            case "one_of" | "none_of":
+                found = any_of([self.compare(column, "=", value) for value in rest[0].children])
+                return found if kind == "one_of" else ~found
+            case "has":
+                return self.compare(column, "=", rest[1])
+            case "has_many":
+                if column.kind is not Kind.TAGS:
+                    raise self.unsupported(column, f"has {rest[1]}")
+                parts = [self.compare(column, "=", value) for value in rest[2].children]
+                match str(rest[1]).lower():
+                    case "all":
+                        return all_of(parts)
+                    case "any":
+                        return any_of(parts)
+                return ~any_of(parts)
+            case "between":
+                return self.compare(column, ">=", rest[0]) & self.compare(column, "<=", rest[1])
+            case _:
+                present = (str(rest[0]).lower() == "present") == (kind == "state")
+                return column.present() if present else column.missing()
+
+    def compare(self, column: Column[Any], operator: str, node: Tree[Any]) -> Expression:
+        """``column = value`` and its like."""
+        token = node.children[0]
+        if operator in ("!=", "<>", "!~"):
+            return ~self.compare(column, "~" if operator == "!~" else "=", node)
+        if column.kind in (Kind.TAG, Kind.TAGS, Kind.WORDS):
+            text = self.string(token)
+            if operator == "~" or (column.kind is Kind.WORDS and operator in ("=", "==")):
+                return column % text
+            if operator not in ("=", "=="):
+                raise self.unsupported(column, operator)
+            # What is quoted is meant as it is.
+            if column.choices and text not in column.choices and getattr(token, "type", "") != "STRING":
+                raise self.fault(
+                    token, f"{column.name} is {' or '.join(column.choices)}{_closest(text, column.choices)}"
+                )
+            return column == text
+        if operator == "~":
+            raise self.unsupported(column, operator)
+        try:
+            return self.literals.compare(column, "==" if operator == "=" else operator, self.string(token))
+        except ValueError as error:
+            raise self.fault(token, str(error)) from None
+
+    def verb(self, column: Column[Any], verb: str, node: Tree[Any]) -> Expression:
+        """``column contains value`` and its like."""
+        text = self.string(node.children[0])
+        if verb == "matches" and column.kind is not Kind.WORDS:
+            raise self.unsupported(column, verb)
+        return getattr(column, verb)(text)  # type: ignore[no-any-return]
+
+    def column(self, token: Token) -> Column[Any]:
+        """The column that a name means."""
+        name = str(token)
+        found = self.columns.get(name) or self.columns.get(ALIASES.get(name.lower(), name.lower()))
+        if found is None:
+            near = _closest(
+                name, [*self.columns, *(alias for alias, known in ALIASES.items() if known in self.columns)]
+            )
+            raise UnknownColumnError(
+                f"there is no column {name!r}{near}; there are {', '.join(self.columns)}\n{_caret(self.text, token)}"
+            )
+        return found
+
+    def string(self, token: Any) -> str:
+        """The text of a value, without its quotes."""
+        if token.type == "STRING":
+            return _ESCAPE.sub(self._escape(token), str(token)[1:-1])
+        return str(token)
+
+    def _escape(self, token: Any) -> Callable[[re.Match[str]], str]:
+        def replace(match: re.Match[str]) -> str:
+            code = match[1] or match[2]
+            if code is None:
+                return _NAMED.get(match[3], match[3])
+            if int(code, 16) > 0x10FFFF or 0xD800 <= int(code, 16) <= 0xDFFF:
+                raise self.fault(token, f"\\u{{{code}}} is no character")
+            return chr(int(code, 16))
+
+        return replace
+
+    def unsupported(self, column: Column[Any], operator: str) -> UnsupportedOperatorError:
+        return UnsupportedOperatorError(
+            f"{column.name} ({column.kind}) has no operator {operator}; it has {_OPERATORS[column.kind]}"
+        )
+
+    def fault(self, token: Any, message: str) -> FilterSyntaxError:
+        return FilterSyntaxError(f"{message}\n{_caret(self.text, token)}", self.text, token.start_pos or 0)
+
+
+_NUMERIC = "= != < <= > >=, between, in, not in, is missing, is present"
+_OPERATORS = {
+    **dict.fromkeys(OPERATORS, _NUMERIC),
+    Kind.TAG: "= != ~ !~, in, not in, contains, startswith, endswith, is missing, is present",
+    Kind.TAGS: "= != ~ !~, has, has any, has all, has none, in, not in, startswith, endswith, is missing, is present",
+    Kind.WORDS: "~ !~, matches, is missing, is present",
+}
+
+
+def _closest(word: str, known: Sequence[str]) -> str:
+    near = get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _caret(text: str, token: Any) -> str:
+    start = token.start_pos or 0
+    return _mark(text, start, max(1, len(str(token))))
+
+
+def _mark(text: str, position: int, width: int = 1) -> str:
+    """The line of a text with carets under a part of it."""
+    begin = text.rfind("\n", 0, position) + 1
+    end = text.find("\n", position)
+    line = text[begin:] if end < 0 else text[begin:end]
+    column = position - begin
+    shown = line.replace("\t", " ")
+    if len(shown) > 100:  # a long filter: the part around the fault
+        cut = max(0, column - 50)
+        shown, column = shown[cut : cut + 100], column - cut
+    return f"  {shown}\n  {' ' * column}{'^' * max(1, min(width, len(shown) - column))}"
+
+
+def _syntax_error(text: str, error: UnexpectedInput, columns: dict[str, Column[Any]]) -> FilterSyntaxError:
+    if isinstance(error, UnexpectedToken) and error.token.type != "$END":
+        position, found = error.token.start_pos or 0, str(error.token)
+        expected = set(error.accepts or error.expected)
+    elif isinstance(error, UnexpectedCharacters):
+        position = error.pos_in_stream or 0
+        found = text[position : position + 1]
+        expected = set(error.allowed or ())
+    else:
+        position, found = len(text.rstrip()), ""
+        expected = set(getattr(error, "accepts", None) or getattr(error, "expected", ()) or ())
+        if isinstance(error, UnexpectedEOF):
+            expected = set(error.expected)
+    if found in ('"', "'"):
+        message = f"this quote is never closed: end it with {found}, and write \\{found} for one inside"
+    else:
+        wanted = [meaning for name, meaning in _MEANING.items() if name in expected]
+        what = f"{found!r} is not expected here" if found else "the filter ends too soon"
+        before = text[:position].split()
+        if found in ("&", "|", "&&", "||"):
+            what += f": write {'and' if '&' in found else 'or'}"
+        elif "OPERATOR" in expected and before and found:
+            what += f"; after {before[-1]!r} comes an operator (a value with blanks is quoted)"
+        message = f"{what}; expected: {', '.join(wanted)}" if wanted else what
+    return FilterSyntaxError(f"{message}\n{_mark(text, position, len(found))}", text, position)

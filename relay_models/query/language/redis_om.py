@@ -1,0 +1,59 @@
+"""Expressions made by redis-om's own field proxies, taken as data and translated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from redis_om.model.model import Expression as OmExpression, ExpressionProxy, NegatedExpression, Operators
+
+from relay_models.columns.column import Column
+from relay_models.columns.expressions import Expression, all_of, any_of
+from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOperatorError
+
+__all__ = ["is_redis_om", "translate"]
+
+_OPERATORS: dict[Operators, Callable[[Column[Any], Any], Expression]] = {
+    Operators.EQ: lambda column, value: column == value,
+    Operators.NE: lambda column, value: column != value,
+    Operators.LT: lambda column, value: column < value,
+    Operators.LE: lambda column, value: column <= value,
+    Operators.GT: lambda column, value: column > value,
+    Operators.GE: lambda column, value: column >= value,
+    Operators.IN: lambda column, value: column.in_(value),
+    Operators.NOT_IN: lambda column, value: column.not_in(value),
+    Operators.LIKE: lambda column, value: column % value,
+    Operators.STARTSWITH: lambda column, value: column.startswith(value),
+    Operators.ENDSWITH: lambda column, value: column.endswith(value),
+    Operators.CONTAINS: lambda column, value: column.contains(value),
+}
+
+
+def is_redis_om(value: Any) -> bool:
+    """Whether redis-om made it."""
+    return isinstance(value, OmExpression | NegatedExpression)
+
+
+def translate(value: Any, columns: dict[str, Column[Any]] | None = None) -> Expression:
+    """The same condition over our columns (of `Run`, unless `columns` says otherwise), by the names of the fields."""
+    if columns is None:
+        from relay_models.documents.run import Run
+
+        columns = Run.columns()
+    if isinstance(value, NegatedExpression):
+        return ~translate(value.expression, columns)
+    if not isinstance(value, OmExpression):
+        if isinstance(value, Expression):
+            return value
+        raise QueryError(f"{value!r} is no expression")
+    if value.op in (Operators.AND, Operators.OR):
+        parts = [translate(value.left, columns), translate(value.right, columns)]
+        return all_of(parts) if value.op is Operators.AND else any_of(parts)
+    field = value.left.field if isinstance(value.left, ExpressionProxy) else value.left
+    name = getattr(field, "name", None)
+    if value.parents or not isinstance(name, str) or name not in columns:
+        raise UnknownColumnError(f"there is no column {name!r}; there are {', '.join(columns)}")
+    make = _OPERATORS.get(value.op)
+    if make is None:
+        raise UnsupportedOperatorError(f"the operator {value.op} has no meaning on {columns[name]!r}")
+    return make(columns[name], value.right)

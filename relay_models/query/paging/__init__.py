@@ -1,0 +1,1 @@
+"""Pagination: orders, keyset positions, and the pager that reads page after page."""

@@ -1,0 +1,83 @@
+"""The conversations that come before others or are short: the values of columns, and how many documents there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeGuard
+
+from relay_models.columns.column import Kind
+from relay_models.columns.expressions import Expression, Missing, Pattern, Words
+from relay_models.errors import QueryError
+from relay_models.query.compiler import Values, compile_filter, needed_values
+from relay_models.query.replies import check_complete, decode_attributes, decode_rows, decode_total, decode_values
+from relay_models.query.steps import Command, Steps
+
+__all__ = ["count_steps", "is_hexadecimal", "value_steps"]
+
+# The most values that a pattern is spelled out to in one query; the server reads so many in a fifth of a second.
+_MOST_VALUES = 100_000
+
+
+def value_steps(alias: str, expression: Expression, limit_ms: int = 0) -> Steps[Values]:
+    """Ask for the values that patterns of an expression are applied to."""
+    searched = {node.column.name for node in expression.walk() if _about_words(node)}
+    if searched:
+        # A server takes a column that its index does not have as one that nothing matches.
+        indexed = decode_attributes((yield ["FT.INFO", alias]).reply)
+        if not searched <= indexed:
+            raise QueryError(
+                f"the words of runs are not indexed here, so {', '.join(searched)} cannot be searched: "
+                "open the store with index_text=True"
+            )
+    values: dict[str, list[str]] = {}
+    for name, starts in needed_values(expression).items():
+        if not starts:
+            values[name] = decode_values((yield ["FT.TAGVALS", alias, name]).reply)
+            continue
+        # Run ids are many: only those that begin so. The texts are hexadecimal, or nothing begins so.
+        fits = " || ".join(
+            f'(@{name} >= "{start}" && @{name} < "{start}~")' for start in starts if is_hexadecimal(start)
+        )
+        if not fits:
+            values[name] = []
+            continue
+        command: Command = ["FT.AGGREGATE", alias, "*", "FILTER", fits, "GROUPBY", 1, f"@{name}"]
+        command += ["LIMIT", 0, _MOST_VALUES + 1, "TIMEOUT", limit_ms, "DIALECT", 2]
+        answer = yield command
+        found = decode_rows(answer.reply)
+        check_complete(found.warnings, answer, limit_ms, False)
+        values[name] = [row[name.encode()].decode() for row in found.present()]
+    for name, known in values.items():
+        if len(known) > _MOST_VALUES and _too_many(expression, name, known):
+            raise QueryError(f"more than {_MOST_VALUES:,} values of {name} fit the pattern: give more of it")
+    return values
+
+
+def _about_words(node: Expression) -> TypeGuard[Words | Missing]:
+    return isinstance(node, Words | Missing) and node.column.kind is Kind.WORDS
+
+
+def _too_many(expression: Expression, name: str, known: Sequence[str]) -> bool:
+    """Whether a pattern on the column fits more values than one query may name."""
+    return any(
+        sum(map(node.fits, known)) > _MOST_VALUES
+        for node in expression.walk()
+        if isinstance(node, Pattern) and node.column.name == name
+    )
+
+
+def count_steps(alias: str, filter: Expression, *, limit_ms: int = 0, partial: bool = False) -> Steps[int]:
+    """How many documents meet the filter, exactly."""
+    compiled = compile_filter(filter, (yield from value_steps(alias, filter, limit_ms)))
+    if compiled.nothing:
+        return 0
+    command: Command = ["FT.SEARCH", alias, compiled.query, "NOCONTENT", "LIMIT", 0, 0, *compiled.arguments()]
+    answer = yield [*command, "TIMEOUT", limit_ms, "DIALECT", 2]
+    total, warnings = decode_total(answer.reply)
+    check_complete(warnings, answer, limit_ms, partial, total)
+    return total
+
+
+def is_hexadecimal(text: str) -> bool:
+    """Whether a text may stand in a condition of a server as the beginning of a run id."""
+    return len(text) <= 36 and all(character in "0123456789abcdef-" for character in text)

@@ -1,0 +1,101 @@
+"""What went wrong, in our words: the errors of redis-py and of the server as `relay_models.errors`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from redis import exceptions as redis_errors
+
+from relay_models.embedded import EmbeddedError
+from relay_models.errors import (
+    AuthenticationFailedError,
+    ConnectionFailedError,
+    IncompleteAnswerError,
+    IndexMissingError,
+    InvalidConfigurationError,
+    MissingModuleError,
+    PermissionDeniedError,
+    RelayModelsError,
+    StorageError,
+    StoreTimeoutError,
+)
+from relay_models.transport.urls import Target, scrub
+
+__all__ = ["retryable", "translate"]
+
+_NO_INDEX = ("no such index", "unknown index name", "index not found")
+_LOGIN = ("WRONGPASS", "NOAUTH", "invalid password", "invalid username", "without any password configured")
+
+
+def retryable(error: Exception) -> bool:
+    """Whether another attempt may help: a lost or refused connection or a server that is loading, not a refused login.
+
+    A time limit is the caller's word on how long to wait, so it is not waited for twice.
+    """
+    return isinstance(error, redis_errors.ConnectionError) and not _is_login(error)
+
+
+def translate(error: BaseException, target: Target, command: Sequence[object] | None = None) -> RelayModelsError:
+    """The error to raise for `error`; its message never holds a password. `command` is what was sent."""
+    if isinstance(error, RelayModelsError):
+        return error
+    text = scrub(str(error), target.secrets).strip().rstrip(".") or type(error).__name__
+    name = _name(command)
+    lowered = text.lower()
+    if isinstance(error, redis_errors.NoPermissionError) or "no permissions" in lowered or text.startswith("NOPERM"):
+        return PermissionDeniedError(
+            f"{target.label} does not let this user do that: {text}. "
+            "The store needs JSON.*, FT.* and TIME on its keys; ask for the rights or use another user"
+        )
+    if _is_login(error):
+        return AuthenticationFailedError(
+            f"{target.label} refused the login: {text}. Give the user and the password in the URL: "
+            "redis://user:password@host:port"
+        )
+    if isinstance(error, redis_errors.TimeoutError):
+        return StoreTimeoutError(f"{target.label} did not answer in time: {text}. connect(timeout=…) sets the limit")
+    if isinstance(error, redis_errors.BusyLoadingError):
+        return ConnectionFailedError(f"{target.label} is still loading its data: {text}. Try again in a while")
+    if isinstance(error, redis_errors.ConnectionError):
+        return ConnectionFailedError(
+            f"no connection to {target.label}: {text}. Is the server running there, and is the URL right?"
+        )
+    if "unknown command" in lowered:
+        return _unknown_command(name, text, target)
+    if any(words in lowered for words in _NO_INDEX):
+        return IndexMissingError(
+            f"the search index of this store on {target.label} does not exist (any more): {text}. "
+            "Connect with create_index=True (the default) to make it; the documents themselves are not lost"
+        )
+    if "timeout limit was reached" in lowered:
+        return IncompleteAnswerError(f"{target.label} stopped the query at its time limit and gave no answer: {text}")
+    if isinstance(error, EmbeddedError):
+        kind = InvalidConfigurationError if isinstance(error, ValueError) else StorageError
+        return kind(f"{target.label}: {text}")
+    if isinstance(error, redis_errors.RedisError):
+        sent = f" to {name}" if name else ""
+        return StorageError(f"{target.label} answered{sent}: {text}")
+    return StorageError(f"{target.label}: {type(error).__name__}: {text}")
+
+
+def _unknown_command(name: str, text: str, target: Target) -> RelayModelsError:
+    for prefix, module in (("FT.", "search"), ("JSON.", "JSON")):
+        if name.startswith(prefix) or prefix in text.upper():
+            return MissingModuleError(
+                f"{target.label} has no {module} commands: use Redis 8 or Redis Stack, "
+                "or RedisBackend.embedded(path), which needs no server"
+            )
+    return StorageError(f"{target.label} does not know a command that the store needs: {text}")
+
+
+def _is_login(error: BaseException) -> bool:
+    if isinstance(error, redis_errors.AuthenticationError | redis_errors.AuthenticationWrongNumberOfArgsError):
+        return True
+    return isinstance(error, redis_errors.RedisError) and any(words in str(error) for words in _LOGIN)
+
+
+def _name(command: Sequence[object] | None) -> str:
+    if not command:
+        return ""
+    first = command[0]
+    return first.decode() if isinstance(first, bytes) else str(first)
