@@ -1,1 +1,1 @@
-"""What documents can be asked by: columns, the expressions made of them, and how values are stored as tags and numbers."""
+"""What documents can be asked by: columns, the expressions made of them, and how values are stored."""
