@@ -32,7 +32,7 @@ from relay_models.embedded import EmbeddedServer
 
 SERVE = """
 import sys
-from relay_models.embedded.serve import serve
+from relay_models.embedded import serve
 serve(sys.argv[1], port=0, ready=lambda endpoint: print(endpoint.url, flush=True))
 """
 ROUNDS = 5

@@ -15,7 +15,7 @@ from relay_models.cli.session import INCOMPLETE, Session, command
 if TYPE_CHECKING:
     import redis
 
-    from relay_models.embedded.serve import Endpoint
+    from relay_models.embedded import Endpoint
     from relay_models.transport.urls import Target
 
 __all__ = ["glob_escaped", "register"]
@@ -50,7 +50,7 @@ def _serve(app: typer.Typer) -> None:
         ] = None,
     ) -> None:  # fmt: skip
         """Serve an embedded store as a Redis server with JSON and search, until interrupted."""
-        from relay_models.embedded.serve import serve
+        from relay_models.embedded import serve
 
         def ready(endpoint: Endpoint) -> None:
             if session.as_json:
@@ -80,7 +80,7 @@ def _dump(app: typer.Typer) -> None:
         """Write every key of a store to a file, as a backup or to move it to another server."""
         import sys
 
-        from relay_models.embedded.transfer import dump
+        from relay_models.embedded import dump
 
         match = "*" if everything else glob_escaped(session.prefix) + "*"
         with _client(session) as client:
@@ -106,7 +106,7 @@ def _restore(app: typer.Typer) -> None:
         """Write the keys of a dump into a store."""
         import sys
 
-        from relay_models.embedded.transfer import restore
+        from relay_models.embedded import restore
 
         with _client(session, must_exist=False) as client:
             report = restore(client, sys.stdin.buffer if source == "-" else source, replace=replace)

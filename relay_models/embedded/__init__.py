@@ -16,9 +16,9 @@ if TYPE_CHECKING:
         TransferError,
         UnsafeBindError,
     )
-    from relay_models.embedded.serve import Endpoint, serving, serving_in_thread
-    from relay_models.embedded.server import EmbeddedServer
-    from relay_models.embedded.transfer import DumpReport, RestoreReport, dump, restore
+    from relay_models.embedded.persistence.transfer import DumpReport, RestoreReport, dump, restore
+    from relay_models.embedded.server.embedded_server import EmbeddedServer
+    from relay_models.embedded.server.serving import Endpoint, serve, serving, serving_in_thread
 
 __all__ = [
     "DamagedFileError",
@@ -36,15 +36,16 @@ __all__ = [
     "UnsafeBindError",
     "dump",
     "restore",
+    "serve",
     "serving",
     "serving_in_thread",
 ]
 
 # Loaded when first used: the pytest plugin lies in this package, and every pytest run of an environment imports it.
 _HOMES = {
-    "server": ("EmbeddedServer",),
-    "serve": ("Endpoint", "serving", "serving_in_thread"),
-    "transfer": ("DumpReport", "RestoreReport", "dump", "restore"),
+    "server.embedded_server": ("EmbeddedServer",),
+    "server.serving": ("Endpoint", "serve", "serving", "serving_in_thread"),
+    "persistence.transfer": ("DumpReport", "RestoreReport", "dump", "restore"),
 }
 
 

@@ -14,13 +14,13 @@ import pytest
 if TYPE_CHECKING:
     import redis
 
-    from relay_models.embedded.server import EmbeddedServer
+    from relay_models.embedded.server.embedded_server import EmbeddedServer
 
 
 @pytest.fixture
 def embedded_redis_server() -> Iterator[EmbeddedServer]:
     """An `EmbeddedServer` in memory, closed after the test."""
-    from relay_models.embedded.server import EmbeddedServer
+    from relay_models.embedded.server.embedded_server import EmbeddedServer
 
     with EmbeddedServer() as server:
         yield server
@@ -29,7 +29,7 @@ def embedded_redis_server() -> Iterator[EmbeddedServer]:
 @pytest.fixture
 def embedded_redis_file(tmp_path: Path) -> Iterator[EmbeddedServer]:
     """An `EmbeddedServer` in a file in the test's ``tmp_path``, closed after the test."""
-    from relay_models.embedded.server import EmbeddedServer
+    from relay_models.embedded.server.embedded_server import EmbeddedServer
 
     with EmbeddedServer(tmp_path / "embedded.db") as server:
         yield server
@@ -52,8 +52,8 @@ def async_embedded_redis(embedded_redis_server: EmbeddedServer) -> Any:
 @pytest.fixture
 def embedded_redis_url() -> Iterator[str]:
     """The URL of an engine served on a free loopback port by a thread: for programs that only take an address."""
-    from relay_models.embedded.serve import serving_in_thread
-    from relay_models.embedded.server import EmbeddedServer
+    from relay_models.embedded.server.embedded_server import EmbeddedServer
+    from relay_models.embedded.server.serving import serving_in_thread
 
     with EmbeddedServer() as server, serving_in_thread(server) as endpoint:
         yield endpoint.url

@@ -18,8 +18,7 @@ import redis
 from relay_models import errors
 from relay_models.backend import RedisBackend
 from relay_models.documents import KINDS, Keys
-from relay_models.embedded import EmbeddedServer
-from relay_models.embedded.serve import serving_in_thread
+from relay_models.embedded import EmbeddedServer, serving_in_thread
 from relay_models.sync import RedisBackend as SyncRedisBackend
 from tests.backend.stores import as_value, make_run
 

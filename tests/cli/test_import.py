@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from relay_models.embedded import EmbeddedServer
-from relay_models.embedded.serve import serving_in_thread
+from relay_models.embedded import EmbeddedServer, serving_in_thread
 
 from .conftest import Cli
 

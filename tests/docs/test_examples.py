@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from relay_models.embedded import EmbeddedServer
-from relay_models.embedded.serve import serving
+from relay_models.embedded import EmbeddedServer, serving
 
 from . import pages
 

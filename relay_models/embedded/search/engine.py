@@ -9,27 +9,27 @@ from typing import Any, Literal
 
 from fakeredis._helpers import OK, SimpleString
 
-from relay_models.embedded.search.aggregate import Pipeline, shape
-from relay_models.embedded.search.args import Arguments, display, parse_integer
-from relay_models.embedded.search.cursors import Cursor, Cursors
-from relay_models.embedded.search.dictionaries import Dictionaries
+from relay_models.embedded.search.aggregate.cursors import Cursor, Cursors
+from relay_models.embedded.search.aggregate.expressions import parse_expression
+from relay_models.embedded.search.aggregate.pipeline import Pipeline, shape
+from relay_models.embedded.search.arguments import Arguments, display, parse_integer
 from relay_models.embedded.search.errors import SearchError, UnsupportedError
-from relay_models.embedded.search.explain import explain
-from relay_models.embedded.search.expressions import parse_expression
-from relay_models.embedded.search.indexer import Indexer, Unfit
-from relay_models.embedded.search.info import describe
-from relay_models.embedded.search.plan import read_aggregate
-from relay_models.embedded.search.planner import wildcard_regex
-from relay_models.embedded.search.profile import Stopwatch, profile
-from relay_models.embedded.search.request import check_expand
-from relay_models.embedded.search.rule import passes
-from relay_models.embedded.search.schema import FieldType, IndexSpec, parse_fields, parse_index
-from relay_models.embedded.search.search import Search, read_search, search
-from relay_models.embedded.search.select import Selection
-from relay_models.embedded.search.settings import Settings
-from relay_models.embedded.search.tables import Tables, value_column
-from relay_models.embedded.search.tokenizer import fold
-from relay_models.embedded.search.values import Documents
+from relay_models.embedded.search.execute.planner import wildcard_regex
+from relay_models.embedded.search.execute.selection import Selection
+from relay_models.embedded.search.index.dictionaries import Dictionaries
+from relay_models.embedded.search.index.document_indexer import Indexer, Unfit
+from relay_models.embedded.search.index.documents import Documents
+from relay_models.embedded.search.index.schema import FieldType, IndexSpec, parse_fields, parse_index
+from relay_models.embedded.search.index.settings import Settings
+from relay_models.embedded.search.index.tables import Tables, value_column
+from relay_models.embedded.search.index.tokenizer import fold
+from relay_models.embedded.search.index_filter import passes
+from relay_models.embedded.search.reply.explain import explain
+from relay_models.embedded.search.reply.info import describe
+from relay_models.embedded.search.reply.profile import Stopwatch, profile
+from relay_models.embedded.search.reply.search_results import Search, read_search, search
+from relay_models.embedded.search.syntax.aggregate_steps import read_aggregate
+from relay_models.embedded.search.syntax.request import check_expand
 
 __all__ = ["SearchEngine", "SearchError"]
 

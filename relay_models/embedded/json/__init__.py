@@ -1,0 +1,1 @@
+"""JSON documents: their text and value, paths, and the JSON.* commands."""

@@ -1,0 +1,1 @@
+"""FT.AGGREGATE: the pipeline, its stages, reducers, expressions and cursors."""

@@ -1,0 +1,1 @@
+"""Finding documents: from a tree of nodes to SQL, iterators, scores and order."""

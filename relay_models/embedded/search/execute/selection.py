@@ -1,0 +1,187 @@
+"""Finding an index's documents: the SQL around a query's condition."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from typing import Any
+
+from relay_models.embedded.search.arguments import display
+from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.execute.planner import ALL, NOTHING, Planner
+from relay_models.embedded.search.index.schema import FieldSpec, FieldType, IndexSpec
+from relay_models.embedded.search.index.settings import Settings
+from relay_models.embedded.search.index.tables import Tables
+from relay_models.embedded.search.syntax.nodes import (
+    ALL_FIELDS,
+    Fuzzy,
+    Ids,
+    Node,
+    Numeric,
+    Pattern,
+    Phrase,
+    Prefix,
+    Tag,
+    Token,
+)
+from relay_models.embedded.search.syntax.request import Request
+from relay_models.embedded.search.syntax.resolution import read_query
+
+__all__ = ["Selection"]
+
+
+class Selection:
+    """The documents that a request's query finds.
+
+    `condition` is an SQL condition on the rows `d` of the documents' table, `arguments` its arguments.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, spec: IndexSpec, settings: Settings, request: Request) -> None:
+        self.connection = connection
+        self.spec = spec
+        self.tables = Tables(spec.number)
+        self._from = self._counted = f"{self.tables.docs} d"
+        self._unprepared: list[FieldSpec] = []
+        self._combined = False
+        self.node = self._tree(request)
+        fields = ALL_FIELDS if request.in_fields is None else self._mask(request.in_fields)
+        self.planner = Planner(
+            connection,
+            spec,
+            settings,
+            fields=fields,
+            slop=request.slop,
+            in_order=request.in_order,
+            later=self._unprepared,
+        )
+        self.condition = self.planner.condition(self.node)
+        only = self.planner.only_one(self.node)
+        if only is not None:
+            self.condition = f"({self.condition}) AND d.docid = {only}"
+        self.arguments = self.planner.arguments
+
+    def _tree(self, request: Request) -> Node | None:
+        return read_query(
+            request.query,
+            self.spec,
+            request.params,
+            dialect=request.dialect,
+            verbatim=request.verbatim,
+            expander=request.expander,
+            language=request.language,
+            stop_words=not request.no_stop_words,
+            ordered=request.in_order or (request.slop is not None and request.slop >= 0),
+            bare=request.bare,
+            limit=functools.partial(self._limit, request),
+        )
+
+    def _limit(self, request: Request, node: Node | None) -> Node | None:
+        """The tree with the request's filters and keys around it."""
+        extra: list[Node] = []
+        for part in request.filters:
+            field = self.spec.field(part.field)
+            if field is None or field.type is not FieldType.NUMERIC:
+                if request.dialect == 1:
+                    return None
+                if field is None:
+                    raise SearchError(f"Unknown Field '{display(part.field)}'")
+                raise SearchError(f"Field '{display(part.field)}' is not a numeric field")
+            extra.append(Numeric(field, part.low, part.high, part.with_low, part.with_high))
+        if request.in_keys is not None:
+            extra.append(Ids(request.in_keys))
+        for other in extra:
+            if isinstance(node, Phrase):
+                node.children.insert(0, other)
+            elif node is not None:
+                both = Phrase(added=True)
+                both.children = [other, node]
+                node = both
+        return node
+
+    def _mask(self, names: list[bytes]) -> int:
+        mask = 0
+        for name in names:
+            field = self.spec.field(name)
+            if field is not None and field.type is FieldType.TEXT and field.indexed:
+                mask |= 1 << field.bit
+        return mask
+
+    def combine(self, sort: str) -> None:
+        """Let a query for one tag and ranges of numbers, sorted by a column, run on one SQL index over all of these."""
+        if not isinstance(self.node, (Phrase, Tag)):
+            return
+        nodes = self.node.children if isinstance(self.node, Phrase) else [self.node]
+        tags = [node for node in nodes if isinstance(node, Tag)]
+        numbers = [node.field for node in nodes if isinstance(node, Numeric)]
+        if len(tags) != 1 or len(tags) + len(numbers) != len(nodes):
+            return
+        tag = tags[0]
+        if len(tag.children) != 1 or not isinstance(tag.children[0], Token):
+            return
+        if tag.field.many or any(field.many or field.noindex for field in numbers) or tag.field.noindex:
+            return
+        by_tag = f"v{tag.field.number}"
+        ranges = dict.fromkeys(f"v{field.number}" for field in numbers)
+        beside = [column for column in ranges if column != sort]
+        # The document's number before the columns of the other ranges: rows come out in their final order then.
+        name = self.tables.combine(self.connection, self.spec, [by_tag, sort, *(["docid", *beside] if beside else [])])
+        if name is None:
+            return
+        self._from = self._counted = f"{self.tables.docs} d INDEXED BY {name}"
+        self._combined = True
+        if ranges and sort not in ranges:
+            # Counting goes through all that the tag has in this one, and through what a range holds in another.
+            name = self.tables.combine(self.connection, self.spec, [by_tag, *ranges])
+            if name is not None:
+                self._counted = f"{self.tables.docs} d INDEXED BY {name}"
+
+    def _prepare(self) -> None:
+        """Make what the condition needs. Where one SQL index serves all of it, that is nothing."""
+        while self._unprepared and not self._combined:
+            self.tables.prepare(self.connection, self.spec, self._unprepared.pop())
+
+    def prepare_sort(self, field: FieldSpec) -> None:
+        """Make what sorting by `field` needs."""
+        if not self._combined:
+            self.tables.prepare_sort(self.connection, self.spec, field)
+
+    @property
+    def has_words(self) -> bool:
+        """Whether the query looks for words of texts, which give scores."""
+        return self.node is not None and _has_words(self.node)
+
+    @property
+    def empty(self) -> bool:
+        return self.condition == NOTHING
+
+    def count(self) -> int:
+        if self.empty:
+            return 0
+        self._prepare()
+        where = "" if self.condition == ALL else f" WHERE {self.condition}"
+        row = self.connection.execute(f"SELECT count(*) FROM {self._counted}{where}", self.arguments).fetchone()
+        number: int = row[0]
+        return number
+
+    def count_of(self, node: Node) -> int:
+        """How many documents a part of the query finds by itself."""
+        planner = Planner(self.connection, self.spec, self.planner.settings, fields=self.planner.fields)
+        condition = planner.condition(node)
+        if condition == NOTHING:
+            return 0
+        sql = f"SELECT count(*) FROM {self.tables.docs} d WHERE {condition}"
+        number: int = self.connection.execute(sql, planner.arguments).fetchone()[0]
+        return number
+
+    def rows(self, columns: str, tail: str = "", extra: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        """The columns of the rows found; `tail` orders and limits them."""
+        self._prepare()
+        where = "" if self.condition == ALL else f" WHERE {self.condition}"
+        sql = f"SELECT {columns} FROM {self._from}{where} {tail}"
+        return self.connection.execute(sql, (*self.arguments, *extra))
+
+
+def _has_words(node: Node) -> bool:
+    if isinstance(node, Tag):
+        return False
+    return isinstance(node, (Token, Prefix, Pattern, Fuzzy)) or any(map(_has_words, node.children))

@@ -1,0 +1,164 @@
+"""The SQLite tables of one index: their names, columns and SQL indexes.
+
+Each index has a row per document in `docs`, with a column for every NUMERIC and TAG field that holds the value where a
+document has exactly one, and a column for what SORTABLE text sorts by. Documents with several values at a field have
+them packed in one more column, and in the rows of `tags` and `numbers`. The words of TEXT fields are in `words`, one
+row per word and document. All strings are BLOBs, so they compare byte by byte, as the real server does.
+
+A field's SQL index and its rows in `tags` or `numbers` are made when a query first asks for that field, and kept from
+then on: writing pays for what is asked for, not for all that could be.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from array import array
+from collections.abc import Iterable
+
+from relay_models.embedded.search.index.schema import FieldSpec, FieldType, IndexSpec
+
+__all__ = ["Tables", "exact_column", "key_hash", "packed_column", "sort_column", "unpack", "value_column"]
+
+
+def key_hash(key: bytes) -> int:
+    """The number by which a document's row is found. A few documents may share one."""
+    return zlib.crc32(key)
+
+
+def value_column(field: FieldSpec) -> str | None:
+    """The column with the single value of a TAG or NUMERIC field, by which queries find it."""
+    return None if field.type is FieldType.TEXT else f"v{field.number}"
+
+
+def sort_column(field: FieldSpec) -> str | None:
+    """The column that a SORTABLE field sorts by."""
+    if not field.sortable:
+        return None
+    return f"v{field.number}" if field.type is FieldType.NUMERIC else f"s{field.number}"
+
+
+def exact_column(spec: IndexSpec, field: FieldSpec) -> str | None:
+    """The column that holds just what a document does, where it is not NULL, or None where there is none such.
+
+    Only a tag that reads ``true`` or ``false`` may have been a boolean.
+    """
+    if spec.kind != "json" or field.many or (field.noindex and not field.sortable):
+        return None
+    if field.type is FieldType.NUMERIC:
+        return f"v{field.number}"
+    if field.type is FieldType.TAG and field.case_sensitive and field.separator is None:
+        return f"s{field.number}" if field.sortable else f"v{field.number}" if field.index_empty else None
+    return None
+
+
+def packed_column(field: FieldSpec) -> str | None:
+    """The column with the several values of a TAG or NUMERIC field."""
+    return None if field.type is FieldType.TEXT else f"p{field.number}"
+
+
+def unpack(field: FieldSpec, packed: bytes) -> list[bytes] | list[float]:
+    """The values in a packed column: tags, none of which holds a NUL, or doubles."""
+    if field.type is FieldType.NUMERIC:
+        return array("d", packed).tolist()
+    return packed.split(b"\0")
+
+
+MAXIMUM_COMBINATIONS = 6
+"""So many SQL indexes over several columns are kept at most, since each makes writing dearer."""
+
+
+class Tables:
+    """The tables of the index with this number."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.docs = f"ft{number}_docs"
+        self.tags = f"ft{number}_tags"
+        self.numbers = f"ft{number}_numbers"
+        self.words = f"ft{number}_words"
+        self.missing = f"ft{number}_missing"
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return self.docs, self.tags, self.numbers, self.words, self.missing
+
+    def create(self, connection: sqlite3.Connection, spec: IndexSpec) -> None:
+        statements = [
+            # `many` says in which side tables the document has rows (1 tags, 2 numbers, 4 words, 8 missing).
+            # By a hash of the key, as an index of the keys themselves would be many times as large to keep in step.
+            f"CREATE TABLE {self.docs} (docid INTEGER PRIMARY KEY, hash INTEGER NOT NULL, key BLOB NOT NULL,"
+            " many INTEGER NOT NULL, length INTEGER NOT NULL, top INTEGER NOT NULL, score REAL NOT NULL)",
+            f"CREATE INDEX {self.docs}_hash ON {self.docs} (hash)",
+            f"CREATE TABLE {self.tags} (field INTEGER, tag BLOB, docid INTEGER, PRIMARY KEY (field, tag, docid))"
+            " WITHOUT ROWID",
+            f"CREATE INDEX {self.tags}_docid ON {self.tags} (docid)",
+            f"CREATE TABLE {self.numbers} (field INTEGER, value REAL, docid INTEGER,"
+            " PRIMARY KEY (field, value, docid)) WITHOUT ROWID",
+            f"CREATE INDEX {self.numbers}_docid ON {self.numbers} (docid)",
+            f"CREATE TABLE {self.words} (word BLOB, docid INTEGER, fields INTEGER, frequency INTEGER, places BLOB,"
+            " PRIMARY KEY (word, docid)) WITHOUT ROWID",
+            f"CREATE INDEX {self.words}_docid ON {self.words} (docid)",
+            f"CREATE TABLE {self.missing} (field INTEGER, docid INTEGER, PRIMARY KEY (field, docid)) WITHOUT ROWID",
+            f"CREATE INDEX {self.missing}_docid ON {self.missing} (docid)",
+        ]
+        for statement in statements:
+            connection.execute(statement)
+        self.add_columns(connection, spec.fields)
+
+    def add_columns(self, connection: sqlite3.Connection, fields: Iterable[FieldSpec]) -> None:
+        for field in fields:
+            value, sort = value_column(field), sort_column(field)
+            if value is not None:
+                kind = "REAL" if field.type is FieldType.NUMERIC else "BLOB"
+                connection.execute(f"ALTER TABLE {self.docs} ADD COLUMN {value} {kind}")
+                connection.execute(f"ALTER TABLE {self.docs} ADD COLUMN {packed_column(field)} BLOB")
+            if sort is not None and sort != value:
+                connection.execute(f"ALTER TABLE {self.docs} ADD COLUMN {sort} BLOB")
+
+    def save(self, connection: sqlite3.Connection, spec: IndexSpec) -> None:
+        connection.execute("UPDATE ft_indexes SET spec = ? WHERE number = ?", (spec.dump(), spec.number))
+
+    def prepare(self, connection: sqlite3.Connection, spec: IndexSpec, field: FieldSpec) -> None:
+        """Make what finding by a field needs, unless it is there."""
+        if field.ready or field.type is FieldType.TEXT:
+            return
+        value, packed = value_column(field), packed_column(field)
+        connection.execute(f"CREATE INDEX IF NOT EXISTS {self.docs}_{value} ON {self.docs} ({value})")
+        rows = connection.execute(f"SELECT docid, {packed} FROM {self.docs} WHERE {packed} IS NOT NULL").fetchall()
+        table = self.numbers if field.type is FieldType.NUMERIC else self.tags
+        connection.executemany(
+            f"INSERT OR IGNORE INTO {table} VALUES (?, ?, ?)",
+            ((field.number, part, docid) for docid, several in rows for part in unpack(field, several)),
+        )
+        field.ready = True
+        self.save(connection, spec)
+
+    def prepare_sort(self, connection: sqlite3.Connection, spec: IndexSpec, field: FieldSpec) -> None:
+        """Make what sorting by a field needs, unless it is there."""
+        column = sort_column(field)
+        if field.sort_ready or column is None:
+            return
+        connection.execute(f"CREATE INDEX IF NOT EXISTS {self.docs}_{column} ON {self.docs} ({column})")
+        field.sort_ready = True
+        self.save(connection, spec)
+
+    def combine(self, connection: sqlite3.Connection, spec: IndexSpec, columns: list[str]) -> str | None:
+        """The SQL index over these columns, made if need be; None where there are enough such indexes already."""
+        name = f"{self.docs}_{'_'.join(columns)}"
+        combination = ",".join(columns)
+        if combination not in spec.combinations:
+            if len(spec.combinations) >= MAXIMUM_COMBINATIONS:
+                return None
+            connection.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {self.docs} ({combination})")
+            spec.combinations.append(combination)
+            self.save(connection, spec)
+        return name
+
+    def drop(self, connection: sqlite3.Connection) -> None:
+        for name in self.all:
+            connection.execute(f"DROP TABLE IF EXISTS {name}")
+
+    def clear(self, connection: sqlite3.Connection) -> None:
+        for name in self.all:
+            connection.execute(f"DELETE FROM {name}")

@@ -1,0 +1,1 @@
+"""What search commands answer: results, highlighting, FT.INFO, FT.EXPLAIN, FT.PROFILE."""

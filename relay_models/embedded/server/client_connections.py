@@ -1,0 +1,92 @@
+"""redis-py connections that reach an engine in the same process without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import redis
+import redis.asyncio
+from fakeredis._clients._async import FakeBaseAsyncConnection, FakeReader, FakeWriter
+from fakeredis._clients._sync import FakeBaseConnection
+
+from relay_models.embedded.errors import ServerClosedError
+from relay_models.embedded.server.engine_socket import AsyncEngineSocket, EngineSocket
+from relay_models.embedded.server.protocol import Request
+
+__all__ = ["AsyncEngineConnection", "EngineConnection"]
+
+
+class DirectMixin:
+    """What the sync and the async connection share: commands stay lists of arguments instead of packed bytes."""
+
+    encoder: Any
+    _server: Any
+    _sock: Any
+
+    def _construct_command_packer(self, packer: Any) -> Any:
+        return self
+
+    def pack(self, *args: Any) -> list[Request]:
+        name = args[0]
+        words = name.encode().split() if isinstance(name, str) else name.split()
+        return [Request([*words, *[arg if type(arg) is bytes else self._field(arg) for arg in args[1:]]])]
+
+    def _field(self, arg: Any) -> bytes:
+        """An argument as bytes; redis-py's encoder refuses what cannot be one."""
+        encoder = self.encoder
+        if type(arg) is str:
+            return arg.encode(encoder.encoding, encoder.encoding_errors)
+        field = encoder.encode(arg)
+        return field if type(field) is bytes else bytes(field)
+
+    pack_command = pack
+
+    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[Request]:
+        return [request for command in commands for request in self.pack(*command)]
+
+    def _decode(self, response: Any) -> Any:
+        """Bytes as text, where the client asked for that."""
+        return super()._decode(response) if self.encoder.decode_responses else response  # type: ignore[misc]
+
+    def _commit(self) -> None:
+        try:
+            self._server.commit()
+        except ServerClosedError as error:
+            raise redis.ConnectionError(str(error)) from error
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}({self._server!r})"
+
+
+class EngineConnection(DirectMixin, FakeBaseConnection, redis.Connection):  # type: ignore[misc]
+    """A synchronous connection. Replies are read only after what they acknowledge has been written."""
+
+    def _connect(self) -> EngineSocket:
+        if not self._server.connected:
+            raise redis.ConnectionError(self._server.failure)
+        return EngineSocket(self._server, client_class=redis.Redis, db=self.db, client_info=self._client_info)
+
+    def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        reply = super().read_response(*args, **kwargs)
+        if self._server.dirty:
+            self._commit()
+        return reply
+
+
+class AsyncEngineConnection(DirectMixin, FakeBaseAsyncConnection, redis.asyncio.Connection):  # type: ignore[misc]
+    """An asyncio connection. Replies are read only after what they acknowledge has been written."""
+
+    async def _connect(self) -> None:
+        if not self._server.connected:
+            raise redis.ConnectionError(self._server.failure)
+        self._sock = AsyncEngineSocket(
+            self._server, self.db, client_class=redis.asyncio.Redis, client_info=self._client_info
+        )
+        self._reader = FakeReader(self._sock)
+        self._writer = FakeWriter(self._sock)
+
+    async def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        reply = await super().read_response(*args, **kwargs)
+        self._commit()
+        return reply

@@ -1,0 +1,287 @@
+"""The server's end of a connection: reads requests, runs fakeredis' commands and the engine's own, queues replies."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import queue
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+from fakeredis import _msgs as msgs
+from fakeredis._commands import COMMANDS_WITH_SUB, SUPPORTED_COMMANDS, Signature
+from fakeredis._core import CommandItem
+from fakeredis._helpers import QUEUED, NoResponse, SimpleError, SimpleString
+from fakeredis._socket import AsyncFakeSocket, FakeSocket
+from fakeredis._socket._resp import convert_to_resp2
+from fakeredis.model import XStream
+from redis.exceptions import ResponseError
+
+from relay_models.embedded.commands.acl import AclCommands
+from relay_models.embedded.commands.client import ClientCommands
+from relay_models.embedded.commands.config import ConfigCommands
+from relay_models.embedded.commands.module import ModuleCommands
+from relay_models.embedded.commands.permissions import categories_of
+from relay_models.embedded.commands.server import ServerCommands
+from relay_models.embedded.errors import EmbeddedError
+from relay_models.embedded.json.reads import JsonCommands
+from relay_models.embedded.json.value import JsonDocument
+from relay_models.embedded.registry import COMMANDS, CONTAINERS, EngineSignature, MissingKey
+from relay_models.embedded.server.protocol import PlainReply, Request, RequestReader
+from relay_models.embedded.server.state import EngineState
+
+__all__ = ["AsyncEngineSocket", "EngineSocket", "Request"]
+
+# The commands that leave a list's elements where they are but for one end, so that the rest need not be written again.
+LEFT_END = frozenset(("lpush", "lpushx", "lpop"))
+LIST_ENDS = LEFT_END | {
+    "rpush", "rpushx", "rpop", "expire", "pexpire", "expireat", "pexpireat", "persist",
+}  # fmt: skip
+
+# Commands on streams that only read. The others change entries or groups, often without fakeredis saying so.
+STREAM_READS = frozenset(("xlen", "xrange", "xrevrange", "xread", "xpending"))
+
+logger = logging.getLogger("relay_models.embedded")
+
+
+@functools.lru_cache(maxsize=1024)
+def command_name(word: bytes) -> str:
+    return word.decode("utf-8", "replace").lower()
+
+
+def split_name(fields: list[bytes]) -> tuple[str, list[bytes]]:
+    """A request's command name, of one or two words, and its arguments."""
+    name = command_name(fields[0])
+    if len(fields) > 1 and (name in COMMANDS_WITH_SUB or name in CONTAINERS):
+        return f"{name} {command_name(fields[1])}", fields[2:]
+    return name, fields[1:]
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\r", " ").replace("\n", " ")
+
+
+def unknown_command(fields: list[bytes]) -> SimpleError:
+    """The error for a command that does not exist, which shows the start of what was sent."""
+    shown = ""
+    for field in fields[1:]:
+        if len(shown) >= 128:
+            break
+        shown += f"'{field[: 128 - len(shown)].decode('utf-8', 'replace')}' "
+    name = fields[0][:128].decode("utf-8", "replace")
+    return SimpleError(_one_line(f"ERR unknown command '{name}', with args beginning with: {shown}"))
+
+
+if TYPE_CHECKING:
+    Socket = FakeSocket
+else:
+    Socket = object
+
+
+class CommandRunner(ModuleCommands, ServerCommands, ClientCommands, AclCommands, ConfigCommands, JsonCommands, Socket):
+    """What the engine changes in a fakeredis socket, sync or async: one request from its fields to its queued reply."""
+
+    _server: EngineState
+
+    def _parse_commands(self) -> Generator[None, Any, None]:
+        """Takes bytes or whole requests, and runs them in order except while a command blocks."""
+        reader = RequestReader()
+        waiting: deque[Request] = deque()
+        while True:
+            data = yield
+            if type(data) is Request:
+                waiting.append(data)
+            elif data:
+                waiting.extend(reader.feed(data))
+            while waiting and not self._paused:
+                self._process_command(waiting.popleft())
+
+    def _name_to_func(self, cmd_name: str) -> tuple[Any, Signature]:
+        signature = COMMANDS.get(cmd_name) or SUPPORTED_COMMANDS.get(cmd_name)
+        if signature is None or "redis" not in signature.server_types:
+            raise SimpleError(msgs.UNKNOWN_COMMAND_MSG.format(_one_line(cmd_name)))
+        return getattr(self, signature.func_name), signature
+
+    def _process_command(self, fields: list[bytes]) -> None:
+        if not fields:
+            return
+        result = self._answer(fields)
+        suppressed = self._reply_off or self._reply_skip
+        self._reply_skip, self._reply_skip_next = self._reply_skip_next, False
+        if not suppressed and not isinstance(result, NoResponse):
+            self.put_response(self._decode_result(result))
+
+    def _answer(self, fields: list[bytes]) -> Any:
+        """Run, queue or refuse one command; an error is returned."""
+        server = self._server
+        name, args = split_name(fields)
+        running = False
+        try:
+            if name not in COMMANDS and name not in SUPPORTED_COMMANDS:
+                raise unknown_command(fields)
+            function, signature = self._name_to_func(name)
+            if server.guarded or name == "acl setuser":
+                server.guarded = True
+                server.acl.check(self._client_info.user, self._client_info, name, args)
+            with server.lock:
+                if server.closed_sockets:
+                    self._forget_closed(server)
+                server.commands += 1
+                self._client_info["cmd"] = name if " " not in name else name.replace(" ", "|")
+                now = time.time()
+                for database in server.dbs.all:
+                    database.time = now
+                if self._queueing:
+                    signature.check_arity(args, self.version)
+                if self._queueing and self._transaction is not None and msgs.FLAG_TRANSACTION not in signature.flags:
+                    self._transaction.append((function, signature, args))
+                    return QUEUED
+                running = True
+                return self._run_command(function, signature, args, False)
+        except SimpleError as error:
+            if self._queueing and not running:
+                self._transaction_failed = True
+            if name == "exec" and error.value.startswith("ERR "):
+                error.value = "EXECABORT Transaction discarded because of: " + error.value[4:]
+                self._forget_transaction()
+                self._clear_watches()
+            return error
+        except (sqlite3.Error, EmbeddedError) as error:
+            logger.error("%s failed: %s", name, error)
+            return SimpleError(f"ERR {error}")
+        except Exception as error:
+            if isinstance(error, AttributeError | TypeError) and self._names_json(args):
+                return SimpleError(msgs.WRONGTYPE_MSG)
+            # A command that breaks inside must cost its client one error reply, not the connection.
+            logger.exception("%s failed", name)
+            return SimpleError(f"ERR internal error in {name}: {type(error).__name__}: {error}")
+        except BaseException:
+            if running:
+                server.interrupted(name, reading=b"@read" in categories_of(name))
+            raise
+
+    def _names_json(self, args: list[bytes]) -> bool:
+        """Whether an argument names a key that holds JSON, a type that fakeredis' own commands do not expect."""
+        return any(type(getattr(self._db.get(arg), "value", None)) is JsonDocument for arg in args)
+
+    def _cleanup(self, server: EngineState) -> None:
+        """Leave nothing of this connection behind: no subscription of any kind, and no channel that nobody is in."""
+        super()._cleanup(server)
+        for subscribers in (server.subscribers, server.psubscribers, server.ssubscribers):
+            for sockets in subscribers.values():
+                sockets.discard(self)
+            for channel in [channel for channel, sockets in subscribers.items() if not sockets]:
+                del subscribers[channel]
+
+    @staticmethod
+    def _forget_closed(server: EngineState) -> None:
+        while server.closed_sockets:
+            socket = server.closed_sockets.pop()()
+            if socket is not None:
+                socket._cleanup(server)
+
+    def _run_command(self, func: Any, sig: Signature, args: list[Any], from_script: bool) -> Any:
+        if from_script and self._only_reads and b"@write" in categories_of(sig.name):
+            raise SimpleError("ERR Write commands are not allowed from read-only scripts.")
+        if from_script and self._server.guarded:
+            self._server.acl.check(self._client_info.user, self._client_info, sig.name, args, b"lua")
+        if type(sig) is EngineSignature:
+            result = self._run_own(func, sig, args, from_script)
+            refused = self._server.settle()
+            return result if refused is None else refused
+        ends = sig.name in LIST_ENDS and self._server.storage is not None
+        before = self._list_length(args) if ends else None
+        result = super()._run_command(func, sig, args, from_script)
+        change = None
+        if before is not None:
+            after = self._list_length(args)
+            if after is not None:
+                change = (after - before if sig.name in LEFT_END else 0, after)
+        if self._server.storage is not None:
+            self._db.notice(args)
+            if sig.name[0] == "x" and sig.name not in STREAM_READS:
+                self._touch_streams(args)
+        refused = self._server.settle(change)
+        return result if refused is None else refused
+
+    def _run_own(self, func: Any, sig: EngineSignature, args: list[Any], from_script: bool) -> Any:
+        """Run one of the engine's own commands: what fakeredis does for one of its, without what these do not need."""
+        items: list[CommandItem] = []
+        try:
+            if from_script and msgs.FLAG_NO_SCRIPT in sig.flags:
+                raise SimpleError(msgs.COMMAND_IN_SCRIPT_MSG)
+            if self._pubsub and self._resp_version == 2 and sig.name not in self.ACCEPTED_COMMANDS_WHILE_PUBSUB:
+                raise SimpleError(msgs.BAD_COMMAND_IN_PUBSUB_MSG)
+            bound, items = sig.bind(args, self._db)
+            result = func(*bound)
+            if self._resp_version == 2 and msgs.FLAG_SKIP_CONVERT_TO_RESP2 not in sig.flags:
+                result = convert_to_resp2(result)
+        except MissingKey as missing:
+            result = missing.reply
+        except SimpleError as error:
+            result = error
+        for item in items:
+            item.writeback(remove_empty_val=msgs.FLAG_LEAVE_EMPTY_VAL not in sig.flags)
+        if items and (self._server.subscribers or self._server.psubscribers):
+            self._keyspace_notifications(items, sig.name.encode())
+        return result
+
+    def _touch_streams(self, args: list[bytes]) -> None:
+        for name in args:
+            item = self._db.get(name)
+            if item is not None and type(item.value) is XStream:
+                self._db.touched[name] = None
+
+    def _list_length(self, args: list[bytes]) -> int | None:
+        """How long the list named first is, or None where that is no list."""
+        item = self._db.get(args[0]) if args else None
+        return len(item.value) if item is not None and type(item.value) is list else None
+
+    def _decode_error(self, error: SimpleError) -> ResponseError:
+        return parse_error(error.value)
+
+    def _decode_result(self, result: Any) -> Any:
+        if type(result) is SimpleString or type(result) is PlainReply:
+            return result.value
+        if isinstance(result, dict):
+            return {self._decode_result(key): self._decode_result(value) for key, value in result.items()}
+        if type(result) is str:  # fakeredis names some fields so; on the wire there are only bytes
+            return result.encode()
+        return super()._decode_result(result)
+
+
+def parse_error(text: str) -> ResponseError:
+    """The exception that redis-py raises for an error reply."""
+    from redis._parsers import _RESP2Parser
+
+    parse: Callable[[str], ResponseError] = _RESP2Parser.parse_error
+    return parse(text)
+
+
+class EngineSocket(CommandRunner, FakeSocket):
+    """The socket behind a synchronous client."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.responses: queue.SimpleQueue[Any] | None = queue.SimpleQueue()  # type: ignore[assignment]
+
+    def sendall(self, data: Any) -> None:
+        if type(data) is Request and self._server.connected and not self._killed:
+            self._process_command(data)  # nothing ever waits here: a blocking command holds its caller up
+        else:
+            super().sendall(data)
+
+    def put_response(self, msg: Any) -> None:
+        responses = self.responses
+        if responses is not None:
+            responses.put(msg)
+            # Whoever waits clears the event before looking at the queue, so one that is set needs no setting again.
+            if not self.response_ready.is_set():
+                self.response_ready.set()
+
+
+class AsyncEngineSocket(CommandRunner, AsyncFakeSocket):
+    """The socket behind an asyncio client; it belongs to the event loop that made it."""

@@ -1,0 +1,392 @@
+"""The engine over TCP: one asyncio protocol per client, replies sent only after what they acknowledge is durable."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import redis.asyncio
+from fakeredis._helpers import NoResponse, SimpleError
+from fakeredis._socket import AsyncFakeSocket
+
+from relay_models.embedded.errors import ServerClosedError
+from relay_models.embedded.server.engine_socket import CommandRunner, split_name
+from relay_models.embedded.server.protocol import (
+    PlainReply,
+    ProtocolError,
+    PushReply,
+    Request,
+    RequestReader,
+    SetReply,
+    encode_reply,
+)
+from relay_models.embedded.server.state import EngineState
+
+__all__ = ["ClientProtocol", "TcpListener"]
+
+logger = logging.getLogger("relay_models.embedded")
+
+# Replies are handed to the system in pieces of about this size, and reading stops while the client takes none of them.
+OUTPUT_PIECE: Final = 256 * 1024
+# How long one client's requests are worked on before others have their turn, and how long its replies may be held back
+# so that more of them are made durable together.
+TURN_SECONDS: Final = 0.01
+HELD_SECONDS: Final = 0.1
+# What all clients together may have sent of requests that are not complete.
+UNFINISHED_LIMIT: Final = 2 * 1024 * 1024 * 1024
+# How much may wait for a subscriber, as Redis has it.
+PUSH_LIMIT: Final = 32 * 1024 * 1024
+MAX_CLIENTS: Final = 10_000
+
+SET_REPLIES: Final = frozenset(
+    ("smembers", "sinter", "sunion", "sdiff", "spop", "ft._list", "ft.tagvals", "ft.dictdump")
+)
+WITHOUT_LOGIN: Final = frozenset(("auth", "hello", "quit", "reset"))
+
+
+class TcpSocket(CommandRunner, AsyncFakeSocket):
+    """The server's end of one TCP connection."""
+
+    def __init__(self, state: EngineState, connection: ClientProtocol, info: dict[str, Any]) -> None:
+        super().__init__(state, 0, client_class=redis.asyncio.Redis, client_info=info)
+        self._connection = connection
+        self._waiting_task: asyncio.Task[None] | None = None
+
+    @property
+    def protocol(self) -> int:
+        return int(self._client_info.protocol_version)
+
+    def _needs_login(self) -> bool:
+        return self._server.login_required and not self._logged_in
+
+    def run(self, request: Request) -> None:
+        """Run one request and put its reply out."""
+        if self._needs_login() and split_name(request)[0] not in WITHOUT_LOGIN:
+            self._connection.put(SimpleError("NOAUTH Authentication required."))
+            return
+        self._process_command(request)
+        self._connection.trusted = not self._needs_login()
+
+    def _process_command(self, fields: list[bytes]) -> None:
+        result = self._answer(fields)
+        suppressed = self._reply_off or self._reply_skip
+        self._reply_skip, self._reply_skip_next = self._reply_skip_next, False
+        if not suppressed and not isinstance(result, NoResponse):
+            self._connection.put(result)
+
+    def _run_command(self, func: Any, sig: Any, args: list[Any], from_script: bool) -> Any:
+        result = super()._run_command(func, sig, args, from_script)
+        if sig.name in SET_REPLIES and not from_script:
+            plain = result.value if type(result) is PlainReply else result
+            if type(plain) is list:
+                return SetReply(plain)
+        return result
+
+    def _decode_result(self, result: Any) -> Any:
+        return result
+
+    def put_response(self, msg: Any) -> None:
+        """What others send to this client: published messages, and the answers to its own subscriptions."""
+        if threading.get_ident() == self._loop_thread_ident:
+            self._connection.push(msg)
+        else:
+            self._event_loop.call_soon_threadsafe(self._connection.push, msg)
+
+    def kill(self) -> None:
+        super().kill()
+        self._event_loop.call_soon_threadsafe(self._connection.close_after_replies)
+
+    # Commands that wait
+
+    def _blocking(
+        self, timeout: float | None, func: Callable[[bool], Any], shape: Callable[[Any], Any] | None = None
+    ) -> Any:
+        result = func(True)
+        if result is not None or self._in_transaction:
+            return result if shape is None else shape(result)
+        event = asyncio.Event()
+
+        def wake() -> None:
+            self._event_loop.call_soon_threadsafe(event.set)
+
+        self._db.add_change_callback(wake)
+        self._blocked = True
+        self.pause()
+        self._waiting_task = self._event_loop.create_task(self._wait(timeout, func, shape, event, wake))
+        return NoResponse()
+
+    async def _wait(
+        self,
+        timeout: float | None,
+        func: Callable[[bool], Any],
+        shape: Callable[[Any], Any] | None,
+        event: asyncio.Event,
+        wake: Callable[[], None],
+    ) -> None:
+        """Try again whenever something changed, until there is an outcome or the time is up."""
+        database, server = self._db, self._server  # the socket is without these once the client is gone
+        result: Any = None
+        try:
+            async with asyncio.timeout(timeout or None):
+                while result is None:
+                    await event.wait()
+                    event.clear()
+                    with server.lock:
+                        if self._unblock_reason is not None:
+                            self._take_unblock_reason()
+                            break
+                        result = func(False)
+        except TimeoutError:
+            pass
+        except SimpleError as error:
+            result = error
+        finally:
+            with server.lock:
+                database.remove_change_callback(wake)
+                self._blocked = False
+                self._unblock_reason = None
+            self._waiting_task = None
+        if not isinstance(result, SimpleError) and shape is not None:
+            with server.lock:
+                result = shape(result)
+        self._connection.put(result)
+        self._paused = False
+        self._connection.work()
+
+    def pause(self) -> None:
+        self._paused = True
+
+    def close(self) -> None:
+        if self._waiting_task is not None:
+            self._waiting_task.cancel()
+        super().close()
+
+
+class ClientProtocol(asyncio.Protocol):
+    """One client's connection: bytes in, requests run in order, replies out."""
+
+    def __init__(self, listener: TcpListener) -> None:
+        self._listener = listener
+        self._state = listener.state
+        self._transport: asyncio.Transport | None = None
+        self._reader = RequestReader()
+        self._requests: deque[Request] = deque()
+        self._broken: str | None = None
+        self._out: list[bytes] = []
+        self._out_size = 0
+        self._out_since = 0.0  # when the first of the replies that wait was put there
+        self._turn: asyncio.Handle | None = None
+        self._choked = False
+        self._closing = False
+        self._socket: TcpSocket | None = None
+        self.trusted = not self._state.login_required
+
+    # From asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if len(self._listener.clients) >= MAX_CLIENTS:
+            transport.write(b"-ERR max number of clients reached\r\n")
+            transport.close()
+            return
+        peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        info = {"addr": _address(peer), "laddr": _address(local), "name": "", "flags": "N", "resp": 2, "cmd": "NULL"}
+        self._socket = TcpSocket(self._state, self, info)
+        self._reader.trusted = self.trusted
+        self._listener.joined(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        self._reader.trusted = self.trusted
+        try:
+            for request in self._reader.feed(data):
+                self._requests.append(request)
+        except ProtocolError as error:
+            self._broken = str(error)
+        if self._reader.pending > OUTPUT_PIECE and self._listener.unfinished > UNFINISHED_LIMIT:
+            self._broken = "too much unfinished input"
+        self.work()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        self._choked = True
+        self._read(False)
+
+    def resume_writing(self) -> None:
+        self._choked = False
+        if not self._closing:
+            self.work()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._closing = True
+        self._listener.gone(self)
+        self._requests.clear()
+        self._out.clear()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    # Requests and replies
+
+    @property
+    def pending(self) -> int:
+        """How many bytes of an incomplete request are held."""
+        return self._reader.pending
+
+    def work(self) -> None:
+        """Run the requests that wait, as far as nothing blocks and the client takes its replies."""
+        socket = self._socket
+        if socket is None:
+            return
+        if self._turn is not None:
+            self._turn.cancel()
+        self._turn = None
+        end = time.monotonic() + TURN_SECONDS
+        while self._requests and not (socket._paused or self._choked or self._closing):
+            if time.monotonic() > end:
+                self._next_turn(socket)
+                return
+            request = self._requests.popleft()
+            socket.run(request)
+            if request[0].lower() == b"quit":
+                self.close_after_replies()
+                return
+            if self._out_size > OUTPUT_PIECE:
+                self._send()
+        self._send()
+        if self._broken is not None and not self._requests and not self._closing:
+            self.put(SimpleError(f"ERR Protocol error: {self._broken}"))
+            self.close_after_replies()
+            return
+        self._read(not (self._requests or self._choked or self._closing))
+
+    def _next_turn(self, socket: TcpSocket) -> None:
+        """Let others have theirs before the rest is done. Replies go out together as long as nobody waits for long."""
+        if time.monotonic() - self._out_since > HELD_SECONDS:
+            self._send()
+        self._read(False)
+        if self._turn is None and not self._closing:
+            self._turn = socket._event_loop.call_soon(self.work)
+
+    def put(self, reply: Any) -> None:
+        """Add a reply to what is sent next."""
+        if self._socket is None:
+            return
+        before = len(self._out)
+        if not before:
+            self._out_since = time.monotonic()
+        try:
+            encode_reply(reply, self._socket.protocol, self._out)
+        except TypeError:
+            logger.exception("a reply could not be written")
+            del self._out[before:]
+            encode_reply(SimpleError("ERR internal error: the reply could not be written"), 2, self._out)
+        self._out_size += sum(map(len, self._out[before:])) if len(self._out) - before > 1 else len(self._out[-1])
+
+    def push(self, message: Any) -> None:
+        """Send what answers no request. A client that has stopped reading is dropped before it fills the memory."""
+        if self._socket is None or self._closing or self._transport is None:
+            return
+        if self._transport.get_write_buffer_size() + self._out_size > PUSH_LIMIT:
+            logger.warning("a subscriber that does not read was disconnected")
+            self._transport.abort()
+            return
+        self.put(PushReply(message) if isinstance(message, list) else message)
+        # Often called from within a command, so sent when that is done.
+        self._socket._event_loop.call_soon(self._send)
+
+    def _send(self) -> None:
+        """Make what was done durable, then hand the replies over."""
+        if not self._out or self._transport is None:
+            return
+        try:
+            self._state.commit()
+        except ServerClosedError as error:
+            logger.error("%s", error)
+            self._out.clear()
+            self._transport.abort()
+            return
+        out, self._out, self._out_size = self._out, [], 0
+        self._transport.write(b"".join(out))
+
+    def _read(self, wanted: bool) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if wanted and not self._transport.is_reading():
+            self._transport.resume_reading()
+        elif not wanted and self._transport.is_reading():
+            self._transport.pause_reading()
+
+    def abort(self) -> None:
+        """Hang up at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close_after_replies(self) -> None:
+        """Send what there is, take nothing more, and hang up."""
+        self._send()
+        self._closing = True
+        if self._transport is not None:
+            self._transport.close()
+
+
+def _address(name: Any) -> str:
+    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name or "")
+
+
+class TcpListener:
+    """A listening engine. `start` it in a running event loop, `stop` it there."""
+
+    def __init__(self, state: EngineState) -> None:
+        self.state = state
+        self.clients: set[ClientProtocol] = set()
+        self._server: asyncio.Server | None = None
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @property
+    def unfinished(self) -> int:
+        """How many bytes of incomplete requests all clients together have sent."""
+        return sum(client.pending for client in self.clients)
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Listen; port 0 takes a free one. Gives the port."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: ClientProtocol(self), host, port, ssl=tls, backlog=512)
+        self.state.port = int(self._server.sockets[0].getsockname()[1])
+        return self.state.port
+
+    async def stop(self, seconds: float = 2.0) -> None:
+        """Take no more clients, send every reply there is, and hang up; clients that do not read are cut off."""
+        if self._server is None:
+            return
+        self._server.close()
+        for client in list(self.clients):
+            client.close_after_replies()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
+        for client in list(self.clients):
+            client.abort()
+        await self._empty.wait()
+        self._server = None
+
+    def joined(self, client: ClientProtocol) -> None:
+        self.clients.add(client)
+        self._empty.clear()
+
+    def gone(self, client: ClientProtocol) -> None:
+        self.clients.discard(client)
+        if not self.clients:
+            self._empty.set()

@@ -1,0 +1,154 @@
+"""`serve`: the engine as a Redis server of its own, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import queue
+import signal
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import NamedTuple
+
+from relay_models.embedded.errors import UnsafeBindError
+from relay_models.embedded.persistence.storage import Sync
+from relay_models.embedded.server.embedded_server import EmbeddedServer
+from relay_models.embedded.server.listener import TcpListener
+
+__all__ = ["Endpoint", "serve", "serving", "serving_in_thread"]
+
+
+class Endpoint(NamedTuple):
+    """Where a served engine listens."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """The address as a Redis URL, without the password."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"redis://{host}:{self.port}"
+
+
+def check_bind(host: str, password: str | None) -> None:
+    """Raise `UnsafeBindError` where other machines could reach the port and no password protects it."""
+    if password:
+        return
+    try:
+        addresses = {found[4][0] for found in socket.getaddrinfo(host or "0.0.0.0", None)}
+    except socket.gaierror as error:
+        raise UnsafeBindError(
+            f"cannot tell whether {host!r} is reachable from outside ({error}); give a password"
+        ) from error
+    outside = [
+        str(address) for address in addresses if not ipaddress.ip_address(str(address).split("%")[0]).is_loopback
+    ]
+    if outside:
+        raise UnsafeBindError(
+            f"{host or '0.0.0.0'} can be reached by other machines; give a password, or listen on 127.0.0.1"
+        )
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    server: EmbeddedServer, *, host: str = "127.0.0.1", port: int = 0, password: str | None = None
+) -> AsyncIterator[Endpoint]:
+    """Serve an open engine over TCP for the length of an ``async with`` block. Port 0 takes a free one.
+
+    The engine stays open afterwards. Raises `UnsafeBindError`, or OSError where the port is taken.
+    """
+    check_bind(host, password)
+    state = server._state
+    if password:
+        state.config[b"requirepass"] = password.encode()
+    listener = TcpListener(state)
+    taken = await listener.start(host, port)
+    try:
+        yield Endpoint(host, taken)
+    finally:
+        await listener.stop()
+
+
+@contextlib.contextmanager
+def serving_in_thread(
+    server: EmbeddedServer, *, host: str = "127.0.0.1", port: int = 0, password: str | None = None
+) -> Iterator[Endpoint]:
+    """As `serving`, for programs without an event loop: a thread serves for the length of the ``with`` block."""
+    ready: queue.SimpleQueue[Endpoint | BaseException] = queue.SimpleQueue()
+    stop: list[Callable[[], object]] = []
+
+    async def run() -> None:
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        stop.append(lambda: loop.call_soon_threadsafe(done.set))
+        try:
+            async with serving(server, host=host, port=port, password=password) as endpoint:
+                ready.put(endpoint)
+                await done.wait()
+        except BaseException as error:
+            ready.put(error)
+            raise
+
+    thread = threading.Thread(target=_quietly, args=(run,), name="relay-models-serve", daemon=True)
+    thread.start()
+    endpoint = ready.get()
+    if isinstance(endpoint, BaseException):
+        thread.join()
+        raise endpoint
+    try:
+        yield endpoint
+    finally:
+        stop[0]()
+        thread.join()
+
+
+def _quietly(run: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Run to the end; what goes wrong is raised where the thread was started."""
+    with contextlib.suppress(Exception):
+        asyncio.run(run())
+
+
+def serve(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 6379,
+    password: str | None = None,
+    sync: Sync = "process",
+    ready: Callable[[Endpoint], None] | None = None,
+) -> None:
+    """Serve the engine, in memory or in the file at `path`, until SIGTERM, SIGINT or SHUTDOWN.
+
+    `ready` is called once clients can connect. When told to stop, the server takes no more requests, sends the replies
+    it owes, and closes the file; what it acknowledged is in there.
+
+    Raises `UnsafeBindError`, the errors of `EmbeddedServer`, or OSError where the port is taken.
+    """
+    check_bind(host, password)
+    with EmbeddedServer(path, sync=sync) as server:
+        asyncio.run(_serve(server, host, port, password, ready))
+
+
+async def _serve(
+    server: EmbeddedServer, host: str, port: int, password: str | None, ready: Callable[[Endpoint], None] | None
+) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def ask_to_stop(*_: object) -> None:
+        loop.call_soon_threadsafe(stop.set)
+
+    server._state.on_shutdown = ask_to_stop
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, stop.set)
+        except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
+            with contextlib.suppress(ValueError):
+                signal.signal(number, ask_to_stop)
+    async with serving(server, host=host, port=port, password=password) as endpoint:
+        if ready is not None:
+            ready(endpoint)
+        await stop.wait()

@@ -1,0 +1,393 @@
+"""The state that all connections of one engine share: databases, the search index, and when changes are written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+from fakeredis import FakeServer
+from fakeredis._helpers import SimpleError
+from fakeredis.model import Hash
+
+from relay_models.embedded.commands.permissions import Users
+from relay_models.embedded.errors import DamagedFileError, EmbeddedError, FileUnavailableError, ServerClosedError
+from relay_models.embedded.json.value import JsonDocument
+from relay_models.embedded.persistence.database import FileDatabase, TrackedDatabase
+from relay_models.embedded.persistence.encoding import kind_code
+from relay_models.embedded.persistence.keyspace import FileKeyspace, begin
+from relay_models.embedded.persistence.redo_log import Change
+from relay_models.embedded.persistence.storage import Storage
+
+__all__ = ["EngineState"]
+
+_states: weakref.WeakSet[EngineState] = weakref.WeakSet()
+
+
+# The commands of the search module that change no index.
+READING = frozenset(
+    f"FT.{name}"
+    for name in (
+        "SEARCH",
+        "AGGREGATE",
+        "CURSOR",
+        "INFO",
+        "_LIST",
+        "TAGVALS",
+        "EXPLAIN",
+        "EXPLAINCLI",
+        "PROFILE",
+        "SYNDUMP",
+        "DICTDUMP",
+    )
+)
+
+NEXT_DATABASE = "SELECT min(db) FROM keys WHERE db > ?"
+
+# What the redo log may hold before a transaction takes it in. More would make opening a file slow that was not closed.
+LOG_BYTES = 8 * 1024 * 1024
+LOG_CHANGES = 1500
+
+
+class Databases(dict[int, TrackedDatabase]):
+    """The numbered databases, each made when it is first selected."""
+
+    def __init__(self, state: EngineState) -> None:
+        super().__init__()
+        self._state = state
+        self._making = threading.Lock()
+        self.all: tuple[TrackedDatabase, ...] = ()
+
+    def __missing__(self, number: int) -> TrackedDatabase:
+        with self._making:  # connections look their database up without the server's lock
+            if number not in self:
+                self[number] = self._state.new_database(number)
+                self.all = tuple(super().values())
+            return self[number]
+
+    def values(self) -> tuple[TrackedDatabase, ...]:  # type: ignore[override]
+        """All of them as they are now: another thread may be adding one."""
+        return self.all
+
+
+class Documents:
+    """What the search index may read of database 0."""
+
+    def __init__(self, state: EngineState) -> None:
+        self._state = state
+
+    def load(self, key: bytes) -> tuple[Literal["json", "hash"], Any] | None:
+        """The JSON value or the hash's fields at `key`; None when there is neither."""
+        item = self._state.dbs[0].get(key)
+        return None if item is None else indexable(item.value)
+
+    def members(self, key: bytes, names: tuple[str, ...]) -> Any:
+        """The JSON value at `key`, of an object perhaps only the members of these names; None when there is none."""
+        item = self._state.dbs[0].get(key)
+        return item.value.members(names) if item is not None and type(item.value) is JsonDocument else None
+
+    def keys(self, prefix: bytes) -> Iterator[bytes]:
+        """Every key of database 0 that starts with `prefix`."""
+        return self._state.dbs[0].keys_from(prefix)
+
+    def delete(self, key: bytes) -> bool:
+        """Delete a key of database 0. Gives whether it was there."""
+        database = self._state.dbs[0]
+        if key not in database:
+            return False
+        del database[key]
+        return True
+
+    def json_text(self, key: bytes) -> bytes | None:
+        """The JSON document at `key` as RedisJSON writes it; None when there is none."""
+        item = self._state.dbs[0].get(key)
+        return item.value.text if item is not None and type(item.value) is JsonDocument else None
+
+
+def indexable(value: Any) -> tuple[Literal["json", "hash"], Any] | None:
+    """A key's value as the search index takes it, or None for the types that are never indexed."""
+    if type(value) is JsonDocument:
+        return "json", value.value
+    if type(value) is Hash:
+        return "hash", value.getall()
+    return None
+
+
+class EngineState(FakeServer):
+    """A fakeredis server that follows its own changes.
+
+    Everything here runs under `lock`. Commands note what they touch; `settle` hands those keys to the search index,
+    and `commit` makes everything done so far durable. Connections call `commit` before they hand a reply out.
+    """
+
+    dbs: Databases  # type: ignore[assignment]
+
+    def __init__(self, storage: Storage | None) -> None:
+        super().__init__(version=(7, 4), server_type="redis")
+        self.storage = storage
+        self.started = time.time()
+        self.port: int | None = None
+        self.acl: Users = Users()
+        self.guarded = False
+        """Whether an ACL command was ever given; before that nobody is restricted, and there is nothing to check."""
+        self.on_shutdown: Callable[[], None] | None = None
+        """What SHUTDOWN does, where the engine is served."""
+        if storage is None:
+            self.connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        else:
+            self.connection = storage.connection
+        self.commands = 0
+        """How many commands were run."""
+        self.failure: str | None = None
+        """Why nothing is answered any more, once that is so."""
+        self.dirty = False
+        self._settling = False  # whether some of what was touched has been told to the index and some has not
+        self.dbs = Databases(self)
+        if storage is not None:
+            number = -1
+            # One step for each database; SELECT DISTINCT would look at every key.
+            while (number := self.connection.execute(NEXT_DATABASE, (number,)).fetchone()[0]) is not None:
+                self.dbs[number]
+        self.documents = Documents(self)
+        begin(self.connection)
+        self.engine: Any = self._new_search()
+        self._defined = False  # whether an index was made, altered or dropped since the last transaction
+        self._generation = self._logged = 0
+        if storage is None:
+            self.connection.execute("COMMIT")
+        else:
+            self._generation = storage.generation
+            if self._replay(storage):
+                self._commit_transaction(storage)
+            else:
+                self.connection.execute("COMMIT")
+        _states.add(self)
+
+    def _new_search(self) -> Any:
+        try:
+            from relay_models.embedded.search.engine import SearchEngine, SearchError
+        except ImportError:
+            return None
+        self._search_error = SearchError
+        return SearchEngine(self.connection, self.documents)
+
+    def _replay(self, storage: Storage) -> bool:
+        """Take in what a process that was killed had acknowledged, and tell whether there was anything."""
+        replayed = False
+        for batch in storage.redo.read(self._generation):
+            for change in batch:
+                database = self.dbs[change.db]
+                assert isinstance(database, FileDatabase)
+                database.replay(change)
+            self.settle()
+            replayed = True
+        return replayed
+
+    def new_database(self, number: int) -> TrackedDatabase:
+        if self.storage is None:
+            return TrackedDatabase(self.lock, number)
+        return FileDatabase(self.lock, number, FileKeyspace(self.connection, number))
+
+    def settle(self, change: tuple[int, int] | None = None) -> SimpleError | None:
+        """Report the keys touched since the last call. Called with the lock held.
+
+        `change` tells how the one key touched changed, where it is a list changed at its ends. Gives an error to answer
+        with where a key has a type that cannot be kept; that key is gone then.
+        """
+        refused: SimpleError | None = None
+        for database in self.dbs.all:
+            if not (database.touched or database.emptied or database.exchanged):
+                continue
+            self.dirty = self._settling = True
+            emptied, database.emptied = database.emptied, False
+            touched, database.touched = database.touched, {}
+            created, database.created = database.created, set()
+            indexed = database.number == 0 and self.engine is not None
+            if indexed:
+                begin(self.connection)
+                if emptied:
+                    self.engine.flushed()
+                if database.exchanged:
+                    exchanged, database.exchanged = database.exchanged, set()
+                    for key in exchanged.difference(touched):
+                        self._report(key, database.get(key), False)
+            for key in touched:
+                item = database._dict.get(key)
+                if item is not None and self.storage is not None and kind_code(item.value) is None:
+                    del database._dict[key]
+                    item = None
+                    refused = SimpleError("ERR a value of this type cannot be kept in a file; use a server in memory")
+                if item is not None:
+                    database.changed(key, change)
+                if indexed:
+                    self._report(key, item, key in created)
+        self._settling = False
+        return refused
+
+    def _report(self, key: bytes, item: Any, new: bool) -> None:
+        value = None if item is None else item.value
+        if type(value) is JsonDocument:
+            self.engine.changed(key, "json", value.value, new=new)
+            value.forget_value()
+            return
+        known = indexable(value)
+        if known is None:
+            self.engine.changed(key, None, None)
+        else:
+            self.engine.changed(key, *known, new=new)
+
+    def search(self, command: str, args: list[bytes], protocol: int) -> Any:
+        """Run one FT.* command on an index that has seen every change. Called with the lock held."""
+        if self.engine is None:
+            raise SimpleError(f"ERR unknown command '{command}'")
+        self.dbs[0].remove_expired()
+        self.settle()
+        begin(self.connection)
+        if command not in READING:  # what queries make, such as SQL indexes, may be made again
+            self.dirty = self._defined = True
+        try:
+            return self.engine.execute(command, args, protocol)
+        except self._search_error as error:
+            # As Redis sends it: on one line.
+            raise SimpleError(str(error).replace("\r", " ").replace("\n", " ")) from None
+
+    @property
+    def login_required(self) -> bool:
+        """Whether clients that come from outside have to say who they are."""
+        default = self.acl.users[b"default"]
+        return bool(self.config.get(b"requirepass")) or not (default.enabled and default.no_password)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether something was done that has yet to be committed."""
+        return self.dirty or any(database.touched or database.emptied for database in self.dbs.all)
+
+    def commit(self) -> None:
+        """Make everything done so far durable. Cheap when there is nothing to do.
+
+        Raises `ServerClosedError` where that cannot be done; the server answers nothing more then.
+        """
+        if not self.unsettled:
+            return
+        with self.lock:
+            self._commit()
+
+    def _commit(self) -> None:
+        if self.failure is not None:
+            raise ServerClosedError(self.failure)
+        if not self.unsettled:
+            return
+        try:
+            self.settle()
+            if self.storage is not None:
+                self._commit_file(self.storage)
+            elif self.connection.in_transaction:
+                self.connection.execute("COMMIT")
+        except (OSError, sqlite3.Error, EmbeddedError) as error:
+            self._fail(f"the file could not be written ({error}); close this server and open the file again")
+            raise ServerClosedError(self.failure) from error
+        except BaseException:
+            self.interrupted("writing to the file", reading=False)
+            raise
+        self.dirty = False
+
+    def _commit_file(self, storage: Storage) -> None:
+        """Make the changes durable: through the redo log where they are few, else in a transaction with its content."""
+        changes: list[Change] = []
+        for database in self.dbs.all:
+            assert isinstance(database, FileDatabase)
+            found = database.changes()
+            if found is None or self._defined:
+                self._commit_transaction(storage)
+                return
+            changes += found
+        if not changes:
+            return
+        size = sum(len(change.content or b"") for change in changes)
+        if storage.redo.size + size > LOG_BYTES or len(changes) + self._logged > LOG_CHANGES:
+            self._commit_transaction(storage)
+            return
+        storage.redo.append(self._generation, changes)
+        self._logged += len(changes)
+        for database in self.dbs.all:
+            database.committed()
+
+    def _commit_transaction(self, storage: Storage) -> None:
+        begin(self.connection)
+        for database in self.dbs.all:
+            database.write()
+        self.connection.execute("UPDATE generation SET number = ?, seal = NULL", (self._generation + 1,))
+        self.connection.execute("COMMIT")
+        self._generation += 1
+        self._logged = 0
+        self._defined = False
+        storage.redo.reset(self._generation)
+        for database in self.dbs.all:
+            database.committed()
+
+    def _fail(self, reason: str) -> None:
+        """Answer nothing from here on: memory may be ahead of the file, and nobody must see what may be lost."""
+        self.failure = reason
+        self.connected = False
+        if self.connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                self.connection.execute("ROLLBACK")
+
+    def interrupted(self, command: str, *, reading: bool) -> None:
+        """Ctrl-C, or another exception that a signal raises, came in the middle of a command.
+
+        What a writing one has half done must not get into the file. Opened again, that has all that was acknowledged.
+        """
+        if self.storage is not None and self.failure is None and (self._settling or not reading):
+            self._fail(f"{command} was interrupted half-way; close this server and open the file again")
+
+    def close(self) -> None:
+        """Write what is left and let go of the file. Later commands fail."""
+        with self.lock:
+            already = self.failure is not None
+            clean = False
+            try:
+                if not already:
+                    self._commit()
+                    if self.storage is not None:
+                        self._commit_transaction(self.storage)
+                    clean = True
+            except sqlite3.Error as error:
+                raise FileUnavailableError(f"the file could not be written ({error})") from error
+            finally:
+                if self.failure is None:
+                    self.failure = "this embedded server was closed"
+                self.connected = False
+                if self.storage is not None:
+                    storage, self.storage = self.storage, None
+                    self._close_file(storage, clean)
+                else:
+                    self.connection.close()
+
+    @staticmethod
+    def _close_file(storage: Storage, clean: bool) -> None:
+        try:
+            storage.close(clean=clean)
+        except sqlite3.DatabaseError as error:
+            raise DamagedFileError(f"{storage.path} could not be closed cleanly ({error})") from error
+        except OSError as error:
+            raise FileUnavailableError(f"{storage.path} could not be closed cleanly ({error})") from error
+
+    def abandon(self) -> None:
+        """Stop in a forked child: the file and the connection to it belong to the parent."""
+        self.failure = "this embedded server belongs to the process that opened it; open another one after a fork"
+        self.connected = False
+
+
+def _abandon_in_child() -> None:
+    for state in list(_states):
+        state.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_in_child)
