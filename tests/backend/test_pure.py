@@ -27,7 +27,7 @@ from relay_models.backend.replies import (
     decode_texts,
 )
 from relay_models.documents import Keys, encode_run
-from relay_models.transport.error_mapping import retryable, translate
+from relay_models.transport.error_mapping import is_retryable, translate
 from relay_models.transport.urls import Target
 from tests.backend.stores import make_run
 
@@ -145,11 +145,11 @@ def test_faults_never_show_a_password() -> None:
 
 
 def test_a_refused_login_and_a_time_limit_are_not_tried_again() -> None:
-    assert retryable(redis_errors.ConnectionError("gone"))
-    assert retryable(redis_errors.BusyLoadingError("loading"))
-    assert not retryable(redis_errors.AuthenticationError("WRONGPASS"))
-    assert not retryable(redis_errors.TimeoutError("slow"))
-    assert not retryable(redis_errors.ResponseError("no"))
+    assert is_retryable(redis_errors.ConnectionError("gone"))
+    assert is_retryable(redis_errors.BusyLoadingError("loading"))
+    assert not is_retryable(redis_errors.AuthenticationError("WRONGPASS"))
+    assert not is_retryable(redis_errors.TimeoutError("slow"))
+    assert not is_retryable(redis_errors.ResponseError("no"))
 
 
 def test_patterns_of_hostile_prefixes_are_escaped() -> None:

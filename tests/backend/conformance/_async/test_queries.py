@@ -148,13 +148,13 @@ async def test_a_page_that_is_asked_for_again_while_runs_come_and_go(
 async def test_a_page_that_is_asked_for_again_is_looked_for_where_it_was(
     backend: RedisBackend, runs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    works, asked = backend._link.execute, []
+    works, asked = backend.transport.execute, []
 
     async def noted(*command: Any) -> Any:
         asked.append(command)
         return await works(*command)
 
-    monkeypatch.setattr(backend._link, "execute", noted)
+    monkeypatch.setattr(backend.transport, "execute", noted)
     first = await backend.latest_run("agent|1")
     assert first is not None
     again = await backend.latest_run("agent|1")
