@@ -41,6 +41,7 @@ FACES = {
 # What documentation strings and comments say.
 WORDING = (
     ("``async with``", "``with``"),
+    ("The backend: await it, or enter it with ``with``.", "The backend, which ``with`` closes."),
     ("async with ", "with "),
     ("async for ", "for "),
     ("await ", ""),

@@ -89,17 +89,15 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
 
 @contextmanager
 def mapped_errors(target: Target) -> Iterator[None]:
-    """Raise what fails inside the block as the errors of this library.
+    """Raise what fails inside the block as the errors of this library, for code that uses the redis-py client itself.
 
     Args:
         target: which server or file the block talks to.
     """
     try:
         yield
-        return
     except (EmbeddedError, redis_errors.RedisError) as error:
-        failure = translate(error, target)
-    raise failure
+        raise translate(error, target) from None
 
 
 def _unknown_command(name: str, text: str, target: Target) -> RelayModelsError:

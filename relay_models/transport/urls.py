@@ -121,6 +121,8 @@ def target_of_client(client: Any, *, any_database: bool = False) -> Target:
 
 def _split(url: str) -> tuple[SplitResult, dict[str, Any]] | None:
     """Parse a URL, or return None if it is malformed or a password in it is not escaped."""
+    if any(character < " " for character in url):  # urlsplit leaves some of them out, also inside a password
+        return None
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018 (raises where it is no number)
@@ -128,10 +130,10 @@ def _split(url: str) -> tuple[SplitResult, dict[str, Any]] | None:
     except ValueError:
         return None
     if parts.scheme == "unix":
-        # A host there is none, so what stands before the path is a login, which ends with an @.
-        is_whole = parts.netloc in ("", "@") or parts.netloc.endswith("@")
+        # There is no host: only a login, which ends with an @, may stand before the path.
+        is_whole = not parts.netloc or parts.netloc.endswith("@")
     else:
-        # An @ behind the host means that the host is the beginning of a login with an unescaped / or ? or #.
+        # An @ after the host means that this "host" is the beginning of a login with an unescaped /, ? or #.
         is_whole = "@" not in parts.path + parts.query + parts.fragment
     return (parts, parsed) if is_whole else None
 

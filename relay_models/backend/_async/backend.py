@@ -77,7 +77,7 @@ class RedisBackend(Queries, Artifacts):
             redis_options: options of redis-py, such as ``ssl_ca_certs``, ``username`` or ``client_name``.
 
         Returns:
-            What is to be awaited, or entered with ``async with``, to get the backend.
+            The backend: await it, or enter it with ``async with``.
 
         Raises:
             InvalidConfigurationError: a URL, a prefix or an option that cannot work, a database other than 0, or
@@ -122,7 +122,7 @@ class RedisBackend(Queries, Artifacts):
             run_ttl: how long a run is kept after it was last stored, None for ever.
 
         Returns:
-            What is to be awaited, or entered with ``async with``, to get the backend.
+            The backend: await it, or enter it with ``async with``.
 
         Raises:
             InvalidConfigurationError: the file is something else, or an option cannot work.
@@ -164,7 +164,7 @@ class RedisBackend(Queries, Artifacts):
             index_timeout: maximum wait for existing documents to be indexed (seconds).
 
         Returns:
-            What is to be awaited, or entered with ``async with``, to get the backend.
+            The backend: await it, or enter it with ``async with``.
 
         Raises:
             InvalidConfigurationError: it is another kind of client, uses a database other than 0, or an option cannot

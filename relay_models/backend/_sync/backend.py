@@ -80,7 +80,7 @@ class RedisBackend(Queries, Artifacts):
             redis_options: options of redis-py, such as ``ssl_ca_certs``, ``username`` or ``client_name``.
 
         Returns:
-            What is to be awaited, or entered with ``with``, to get the backend.
+            The backend, which ``with`` closes.
 
         Raises:
             InvalidConfigurationError: a URL, a prefix or an option that cannot work, a database other than 0, or
@@ -125,7 +125,7 @@ class RedisBackend(Queries, Artifacts):
             run_ttl: how long a run is kept after it was last stored, None for ever.
 
         Returns:
-            What is to be awaited, or entered with ``with``, to get the backend.
+            The backend, which ``with`` closes.
 
         Raises:
             InvalidConfigurationError: the file is something else, or an option cannot work.
@@ -167,7 +167,7 @@ class RedisBackend(Queries, Artifacts):
             index_timeout: maximum wait for existing documents to be indexed (seconds).
 
         Returns:
-            What is to be awaited, or entered with ``with``, to get the backend.
+            The backend, which ``with`` closes.
 
         Raises:
             InvalidConfigurationError: it is another kind of client, uses a database other than 0, or an option cannot

@@ -77,8 +77,7 @@ def open_client(client: Any, *, retries: int = 5, any_database: bool = False) ->
     """
     if not isinstance(client, Redis):
         raise InvalidConfigurationError(
-            f"a client is a {Redis.__module__}.{Redis.__qualname__} here, not a "
-            f"{type(client).__module__}.{type(client).__qualname__}"
+            f"the client of a store is a {_type_name(Redis)} here, not {_type_name(type(client))}"
         )
     ConnectionOptions(retries=retries)
     target = target_of_client(client, any_database=any_database)
@@ -106,3 +105,7 @@ def open_embedded(path: str | os.PathLike[str] | None = None) -> Transport:
     except BaseException:
         server.close()
         raise
+
+
+def _type_name(kind: type) -> str:
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
