@@ -34,7 +34,7 @@ NAMES = {
 }
 # Packages whose sync names are in a module of their own.
 FACES = {
-    "relay_models.backend": "relay_models.sync",
+    "relay_models.backend": "relay_models.backend.sync",
     "relay_models.native": "relay_models.native.sync",
     "relay_models.transport": "relay_models.transport.sync",
 }

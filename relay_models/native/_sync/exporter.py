@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from relay_models.sync import RedisBackend
+from relay_models.backend.sync import RedisBackend
 from relay_models.documents import Keys
 from relay_models.errors import (
     ConnectionFailedError,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from relay_models.sync import RedisBackend
+from relay_models.backend.sync import RedisBackend
 from relay_models.errors import (
     AuthenticationFailedError,
     ConnectionFailedError,

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic_core import from_json as parse_json
 
 from relay_models._gc import collector_paused
-from relay_models.sync import RedisBackend
+from relay_models.backend.sync import RedisBackend
 from relay_models.backend.replies import decode_body
 from relay_models.backend.reports import ReadRun
 from relay_models.documents import Keys
