@@ -1,8 +1,7 @@
-"""The synchronous twins: the same names and behaviour as in `relay_models`, without ``await``."""
+"""The sync twins: the same names and behavior as in `relay_models`, without ``await``."""
 
 from __future__ import annotations
 
-from relay_models.backend._sync.backend import RedisBackend
-from relay_models.backend._sync.protocol import StorageBackend
+from relay_models.backend.sync import RedisBackend, StorageBackend
 
 __all__ = ["RedisBackend", "StorageBackend"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import io
+import re
 import sys
 import tempfile
 import tokenize
@@ -31,9 +32,16 @@ NAMES = {
     "async_client": "client",
     "AsyncExitStack": "ExitStack",
 }
+# Packages whose sync names are in a module of their own.
+FACES = {
+    "relay_models.backend": "relay_models.backend.sync",
+    "relay_models.native": "relay_models.native.sync",
+    "relay_models.transport": "relay_models.transport.sync",
+}
 # What documentation strings and comments say.
 WORDING = (
     ("``async with``", "``with``"),
+    ("The backend: await it, or enter it with ``with``.", "The backend, which ``with`` closes."),
     ("async with ", "with "),
     ("async for ", "for "),
     ("await ", ""),
@@ -67,7 +75,12 @@ def generate(source: Path) -> str:
         rule = converter.Rule(fromdir="/_async/", todir="/_sync/", additional_replacements=NAMES)
         converter.unasync_files([str(begin / name)], [rule])
         text = (end / name).read_text(encoding="utf-8")
-    return HEADER.format(source=source.relative_to(ROOT).as_posix()) + _reword(text)
+    return HEADER.format(source=source.relative_to(ROOT).as_posix()) + _reword(_face_names(text))
+
+
+def _face_names(text: str) -> str:
+    """Import from the sync face of a package where the source imports from its async one."""
+    return re.sub(r"^( *from )(\S+)( import )", lambda m: m[1] + FACES.get(m[2], m[2]) + m[3], text, flags=re.MULTILINE)
 
 
 def _reword(text: str) -> str:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import redis
 
     from relay_models.embedded import Endpoint
-    from relay_models.transport.urls import Target
 
 __all__ = ["glob_escaped", "register"]
 
@@ -50,7 +49,9 @@ def _serve(app: typer.Typer) -> None:
         ] = None,
     ) -> None:  # fmt: skip
         """Serve an embedded store as a Redis server with JSON and search, until interrupted."""
+        # lazy: start-up time of the other commands
         from relay_models.embedded import serve
+        from relay_models.transport import Target, mapped_errors
 
         def ready(endpoint: Endpoint) -> None:
             if session.as_json:
@@ -59,7 +60,7 @@ def _serve(app: typer.Typer) -> None:
                 where = "memory" if path is None else str(path)
                 session.out.line_text(f"serving {where} at {endpoint.url} (interrupt to stop)")
 
-        with _said(f"embedded:{'memory' if path is None else path}"):
+        with mapped_errors(Target.embedded(path)):
             serve(path, host=host, port=port, password=password, ready=ready)
 
 
@@ -120,40 +121,21 @@ def _restore(app: typer.Typer) -> None:
 @contextmanager
 def _client(session: Session, *, must_exist: bool = True) -> Iterator[redis.Redis[bytes]]:
     """A plain client of the store's server, past the indexes: a dump may be of a store that has none yet."""
-    import redis
-
-    from relay_models.embedded import EmbeddedServer
+    # lazy: start-up time of the other commands
     from relay_models.errors import NotFoundError
-    from relay_models.transport.urls import parse_target
+    from relay_models.transport.sync import mapped_errors, open_embedded, open_url
 
     url, path = session.where()
     if path is not None:
         if must_exist and not path.exists():
             raise NotFoundError(f"there is no store at {path}")
-        with _said(f"embedded:{path}"), EmbeddedServer(path) as server, closing(server.client()) as client:
-            yield client
-        return
-    assert url is not None
-    target = parse_target(url)
-    pool = redis.ConnectionPool(**target.options)
-    with _said(target), closing(redis.Redis(connection_pool=pool)) as client:
-        client.ping()
-        yield client
-
-
-@contextmanager
-def _said(where: Target | str) -> Iterator[None]:
-    """Turn errors of the engine and of redis-py into those of this library."""
-    from redis import RedisError
-
-    from relay_models.embedded import EmbeddedError
-    from relay_models.transport.error_mapping import translate
-    from relay_models.transport.urls import Target
-
-    try:
-        yield
-    except (EmbeddedError, RedisError) as error:
-        raise translate(error, Target(where, "embedded", {}) if isinstance(where, str) else where) from None
+        transport = open_embedded(path)
+    else:
+        assert url is not None
+        transport = open_url(url)
+    with closing(transport), mapped_errors(transport.target):
+        transport.execute("PING")
+        yield transport.client
 
 
 def glob_escaped(text: str) -> str:

@@ -10,10 +10,12 @@ from typing import Any
 
 from relay_models.recorder.builder import AgentNaming
 from relay_models.recorder.core import Queue, RecorderStats, subscribers, subscription_name
+from relay_models.transport import Backoff
 
 __all__ = ["Recorder", "record_runs"]
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+# First and longest backoff while the store is away (seconds).
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
 
 
 @asynccontextmanager
@@ -29,7 +31,7 @@ async def record_runs(
 
     ::
 
-        async with await RedisBackend.connect(url) as backend, record_runs(backend, "research-agent"):
+        async with RedisBackend.connect(url) as backend, record_runs(backend, "research-agent"):
             await my_agent()
 
     The agent is never waited for and never disturbed: its events are taken on NeMo Relay's own thread, finished runs
@@ -122,7 +124,7 @@ class Recorder:
                 loop.call_soon_threadsafe(self._ready.set)
 
     async def _write(self) -> None:
-        pause = _FIRST_PAUSE
+        backoff = Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
         while True:
             self._ready.clear()
             batch = self._queue.batch()
@@ -135,8 +137,7 @@ class Recorder:
                 report = await self._backend.store_runs(batch, on_refused="skip")
             except Exception as error:  # whatever it is, the runs are kept, and the agent goes on
                 self._queue.failed(error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                await asyncio.sleep(backoff.next())
             else:
-                pause = _FIRST_PAUSE
+                backoff.reset()
                 self._queue.done(batch, report.stored, len(report.refused))

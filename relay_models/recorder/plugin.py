@@ -45,7 +45,7 @@ class RecorderPlugin:
             elif not isinstance(value, _FIELDS[name]) or isinstance(value, bool):
                 say("error", "relay_models.type", name, f"{name} is to be {_FIELDS[name][-1].__name__}")
         if not wrong and "url" in plugin_config:
-            from relay_models.transport.urls import parse_target
+            from relay_models.transport import parse_target  # lazy: validating a path needs no redis-py
 
             try:
                 parse_target(plugin_config["url"])

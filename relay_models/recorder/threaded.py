@@ -12,10 +12,12 @@ from typing import Any
 
 from relay_models.recorder.builder import AgentNaming
 from relay_models.recorder.core import Queue, RecorderStats, log, subscribers, subscription_name
+from relay_models.transport.sync import Backoff
 
 __all__ = ["ThreadedRecorder", "record_runs_in_thread"]
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+# First and longest backoff while the store is away (seconds).
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
 
 
 @contextmanager
@@ -100,7 +102,7 @@ class ThreadedRecorder:
         self._queue.give_up()
 
     def _write(self) -> None:
-        pause = _FIRST_PAUSE
+        backoff = Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
         try:
             while True:
                 self._ready.clear()
@@ -117,12 +119,12 @@ class ThreadedRecorder:
                     report = self._backend.store_runs(batch, on_refused="skip")
                 except Exception as error:  # whatever it is, the runs are kept, and the agent goes on
                     self._queue.failed(error)
+                    pause = backoff.next()
                     if self._deadline is not None and time.monotonic() + pause > self._deadline:
                         return
                     self._ready.wait(pause) if self._deadline is None else time.sleep(pause)
-                    pause = min(pause * 2, _LONGEST_PAUSE)
                 else:
-                    pause = _FIRST_PAUSE
+                    backoff.reset()
                     self._queue.done(batch, report.stored, len(report.refused))
         except Exception:
             log.exception("the recorder has ended")

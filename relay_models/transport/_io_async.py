@@ -1,9 +1,11 @@
-"""The asynchronous half of the I/O seam: the only names in which the two generated halves differ (see `_io_sync`)."""
+"""The async half of the I/O seam: all names whose meaning differs between async and sync code (see `_io_sync`)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import Any, TypeVar
 
 import redis.asyncio.connection
@@ -13,9 +15,11 @@ import redis.backoff
 __all__ = [
     "CONNECTIONS",
     "AnyIterable",
-    "Attempt",
     "BlockingConnectionPool",
+    "Opening",
+    "Operation",
     "Redis",
+    "as_opening",
     "current_loop",
     "embedded_client",
     "iterate",
@@ -25,10 +29,11 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-Attempt = Callable[[], Awaitable[T]]
+ResourceT = TypeVar("ResourceT", bound=AbstractAsyncContextManager[Any, Any])
+Operation = Callable[[], Awaitable[T]]
 AnyIterable = Iterable[T] | AsyncIterable[T]
 
-# redis-om installs type stubs of a redis-py four major releases ago, so redis-py's own types cannot be had here.
+# redis-om installs type stubs of a redis-py four major releases ago, which hide redis-py's own types.
 _connection: Any = redis.asyncio.connection
 _retry: Any = redis.asyncio.retry
 _backoff: Any = redis.backoff
@@ -43,35 +48,84 @@ CONNECTIONS: dict[str, Any] = {
 }
 sleep = asyncio.sleep
 
-# The first pause between attempts and the longest one, in seconds; NeMo Relay's connection manager begins so, too.
-_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+# First and longest backoff (seconds); NeMo Relay's connection manager begins with the same one.
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 2.0
 
 
 def make_retry(retries: int) -> Any:
-    """redis-py's own retrying: `retries` further attempts, with pauses that double up to a limit and vary at random."""
-    return _retry.Retry(_backoff.ExponentialWithJitterBackoff(base=_PAUSE, cap=_LONGEST_PAUSE), retries)
+    """Return redis-py's retry policy: `retries` further attempts, with bounded exponential backoff and jitter."""
+    return _retry.Retry(_backoff.ExponentialWithJitterBackoff(base=_FIRST_BACKOFF, cap=_LONGEST_BACKOFF), retries)
 
 
 def current_loop() -> object:
-    """The running event loop: what connections are bound to."""
+    """Return the running event loop, to which connections are bound."""
     return asyncio.get_running_loop()
 
 
-async def shielded(awaitable: Any) -> Any:
-    """Finish a clean-up step even when the task around it is being cancelled."""
-    return await asyncio.shield(asyncio.ensure_future(awaitable))
+async def shielded(step: Callable[..., Awaitable[T]], *arguments: Any, **options: Any) -> T:
+    """Run a clean-up step, to its end even when the task around it is being cancelled."""
+    return await asyncio.shield(asyncio.ensure_future(step(*arguments, **options)))
 
 
 def embedded_client(server: Any, **options: Any) -> Any:
-    """A client of an embedded server, of this side's colour."""
+    """Return an async client of an embedded server."""
     return server.async_client(**options)
 
 
 async def iterate(items: AnyIterable[T]) -> AsyncIterator[T]:
-    """The items of an iterable of either colour."""
+    """Iterate over an iterable or an async iterable."""
     if isinstance(items, AsyncIterable):
         async for item in items:
             yield item
     else:
         for item in items:
             yield item
+
+
+class Opening(Coroutine[Any, Any, ResourceT], AbstractAsyncContextManager[ResourceT, None]):
+    """A resource that is being opened: await it to get it, or enter it with ``async with``, which also closes it.
+
+    Example:
+        ```python
+        backend = await RedisBackend.connect(url)
+
+        async with RedisBackend.connect(url) as backend:
+            ...
+        ```
+    """
+
+    def __init__(self, opened: Coroutine[Any, Any, ResourceT]) -> None:
+        self._opened = opened
+        self._resource: ResourceT | None = None
+
+    def __await__(self) -> Generator[Any, None, ResourceT]:
+        return self._opened.__await__()
+
+    # The rest of a coroutine, for asyncio.create_task and asyncio.run.
+    def send(self, value: Any) -> Any:
+        """Continue the coroutine."""
+        return self._opened.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Raise an error inside the coroutine."""
+        return self._opened.throw(*error)
+
+    def close(self) -> None:
+        """Abandon the coroutine."""
+        self._opened.close()
+
+    async def __aenter__(self) -> ResourceT:
+        self._resource = await self._opened
+        await self._resource.__aenter__()
+        return self._resource
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._resource is not None:
+            await self._resource.__aexit__(kind, error, trace)
+
+
+def as_opening(opened: Coroutine[Any, Any, ResourceT]) -> Opening[ResourceT]:
+    """Let a coroutine that opens a resource be awaited or entered."""
+    return Opening(opened)

@@ -1,10 +1,10 @@
-"""The synchronous half of the I/O seam: the only names in which the two generated halves differ (see `_io_async`)."""
+"""The sync half of the I/O seam: all names whose meaning differs between async and sync code (see `_io_async`)."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import redis.backoff
 import redis.connection
@@ -13,9 +13,11 @@ import redis.retry
 __all__ = [
     "CONNECTIONS",
     "AnyIterable",
-    "Attempt",
     "BlockingConnectionPool",
+    "Opening",
+    "Operation",
     "Redis",
+    "as_opening",
     "current_loop",
     "embedded_client",
     "iterate",
@@ -25,10 +27,12 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-Attempt = Callable[[], T]
+Operation = Callable[[], T]
 AnyIterable = Iterable
+# A sync resource is open when the function returns.
+Opening = Annotated[T, "open"]
 
-# redis-om installs type stubs of a redis-py four major releases ago, so redis-py's own types cannot be had here.
+# redis-om installs type stubs of a redis-py four major releases ago, which hide redis-py's own types.
 _connection: Any = redis.connection
 _retry: Any = redis.retry
 _backoff: Any = redis.backoff
@@ -43,30 +47,35 @@ CONNECTIONS: dict[str, Any] = {
 }
 sleep = time.sleep
 
-# The first pause between attempts and the longest one, in seconds; NeMo Relay's connection manager begins so, too.
-_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+# First and longest backoff (seconds); NeMo Relay's connection manager begins with the same one.
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 2.0
 
 
 def make_retry(retries: int) -> Any:
-    """redis-py's own retrying: `retries` further attempts, with pauses that double up to a limit and vary at random."""
-    return _retry.Retry(_backoff.ExponentialWithJitterBackoff(base=_PAUSE, cap=_LONGEST_PAUSE), retries)
+    """Return redis-py's retry policy: `retries` further attempts, with bounded exponential backoff and jitter."""
+    return _retry.Retry(_backoff.ExponentialWithJitterBackoff(base=_FIRST_BACKOFF, cap=_LONGEST_BACKOFF), retries)
 
 
 def current_loop() -> object:
-    """Nothing: blocking connections serve any thread."""
+    """Return None: blocking connections serve any thread."""
     return None
 
 
-def shielded(result: Any) -> Any:
-    """The clean-up step, which has run by now."""
-    return result
+def shielded(step: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    """Run a clean-up step."""
+    return step(*arguments, **options)
 
 
 def embedded_client(server: Any, **options: Any) -> Any:
-    """A client of an embedded server, of this side's colour."""
+    """Return a sync client of an embedded server."""
     return server.client(**options)
 
 
 def iterate(items: Iterable[T]) -> Iterable[T]:
-    """The items themselves; the asynchronous half takes two colours of iterables."""
+    """Return the items; the async half also takes async iterables."""
     return items
+
+
+def as_opening(opened: T) -> T:
+    """Return a resource, which is open already."""
+    return opened

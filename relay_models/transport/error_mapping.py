@@ -1,8 +1,9 @@
-"""What went wrong, in our words: the errors of redis-py and of the server as `relay_models.errors`."""
+"""translate: errors of redis-py, of servers and of the embedded engine as those of `relay_models.errors`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from redis import exceptions as redis_errors
 
@@ -21,22 +22,30 @@ from relay_models.errors import (
 )
 from relay_models.transport.urls import Target, scrub
 
-__all__ = ["retryable", "translate"]
+__all__ = ["is_retryable", "mapped_errors", "translate"]
 
 _NO_INDEX = ("no such index", "unknown index name", "index not found")
 _LOGIN = ("WRONGPASS", "NOAUTH", "invalid password", "invalid username", "without any password configured")
 
 
-def retryable(error: Exception) -> bool:
-    """Whether another attempt may help: a lost or refused connection or a server that is loading, not a refused login.
+def is_retryable(error: Exception) -> bool:
+    """Return whether another attempt may help: after a lost or refused connection, or while a server is loading.
 
-    A time limit is the caller's word on how long to wait, so it is not waited for twice.
+    Not after a refused login; and not after a timeout, which is how long the caller wants to wait in all.
     """
     return isinstance(error, redis_errors.ConnectionError) and not _is_login(error)
 
 
 def translate(error: BaseException, target: Target, command: Sequence[object] | None = None) -> RelayModelsError:
-    """The error to raise for `error`; its message never holds a password. `command` is what was sent."""
+    """Return the error to raise for one of redis-py, of a server or of the embedded engine.
+
+    Raise it outside the handler of `error`, whose text may quote a password and would be shown as its context.
+
+    Args:
+        error: what went wrong.
+        target: where; its secrets are removed from the message.
+        command: what was sent.
+    """
     if isinstance(error, RelayModelsError):
         return error
     text = scrub(str(error), target.secrets).strip().rstrip(".") or type(error).__name__
@@ -55,7 +64,7 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
     if isinstance(error, redis_errors.TimeoutError):
         return StoreTimeoutError(f"{target.label} did not answer in time: {text}. connect(timeout=…) sets the limit")
     if isinstance(error, redis_errors.BusyLoadingError):
-        return ConnectionFailedError(f"{target.label} is still loading its data: {text}. Try again in a while")
+        return ConnectionFailedError(f"{target.label} is still loading its data: {text}. Try again later")
     if isinstance(error, redis_errors.ConnectionError):
         return ConnectionFailedError(
             f"no connection to {target.label}: {text}. Is the server running there, and is the URL right?"
@@ -65,7 +74,7 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
     if any(words in lowered for words in _NO_INDEX):
         return IndexMissingError(
             f"the search index of this store on {target.label} does not exist (any more): {text}. "
-            "Connect with create_index=True (the default) to make it; the documents themselves are not lost"
+            "Connect with create_index=True (the default) to create it; the documents themselves are not lost"
         )
     if "timeout limit was reached" in lowered:
         return IncompleteAnswerError(f"{target.label} stopped the query at its time limit and gave no answer: {text}")
@@ -76,6 +85,19 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
         sent = f" to {name}" if name else ""
         return StorageError(f"{target.label} answered{sent}: {text}")
     return StorageError(f"{target.label}: {type(error).__name__}: {text}")
+
+
+@contextmanager
+def mapped_errors(target: Target) -> Iterator[None]:
+    """Raise what fails inside the block as the errors of this library, for code that uses the redis-py client itself.
+
+    Args:
+        target: which server or file the block talks to.
+    """
+    try:
+        yield
+    except (EmbeddedError, redis_errors.RedisError) as error:
+        raise translate(error, target) from None
 
 
 def _unknown_command(name: str, text: str, target: Target) -> RelayModelsError:

@@ -1,11 +1,12 @@
-"""URLs of stores, taken apart: what redis-py needs, a label without the password, and what must never be shown."""
+"""Target: where a store is. Parses URLs, labels them for messages, and knows which parts are secret."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from redis.connection import parse_url
 
@@ -19,69 +20,95 @@ _SECRET_OPTIONS = ("password", "ssl_password")
 
 @dataclass(frozen=True)
 class Target:
-    """Where a store is: `label` may be shown, `options` and `secrets` may not (and are left out of the repr)."""
+    """Where a store is.
+
+    Attributes:
+        label: its address without a password, for messages.
+        scheme: of the URL; "embedded" or "client" where there is none.
+        options: what redis-py needs to connect; not shown in the repr.
+        secrets: what no message may hold; not shown in the repr.
+    """
 
     label: str
     scheme: str
     options: Mapping[str, Any] = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False, default=())
 
+    @classmethod
+    def embedded(cls, path: str | os.PathLike[str] | None) -> Target:
+        """Return the target of an embedded engine, in a file or (None) in memory."""
+        return cls(f"embedded:{'memory' if path is None else os.fspath(path)}", "embedded", {})
 
-def parse_target(url: str, options: Mapping[str, Any] | None = None) -> Target:
-    """Read ``redis://``, ``rediss://`` (TLS) or ``unix://``; `options` are redis-py's and win over the URL's.
 
-    Raises `InvalidConfigurationError`, whose message never holds the password.
+def parse_target(url: str, options: Mapping[str, Any] | None = None, *, any_database: bool = False) -> Target:
+    """Parse the URL of a store.
+
+    Args:
+        url: ``redis://``, ``rediss://`` (TLS) or ``unix://`` (the path of a socket).
+        options: redis-py's options, which win over those in the URL.
+        any_database: whether databases other than 0, which have no search, are allowed; the label then names it.
+
+    Returns:
+        Where it is; the password is in `Target.options` and `Target.secrets` only.
+
+    Raises:
+        InvalidConfigurationError: the URL cannot work. Neither its message nor its context holds a password.
     """
     if not isinstance(url, str):
         raise InvalidConfigurationError(f"the URL of a store is text, not {type(url).__name__}")
     options = dict(options or {})
     secrets = _secrets(url, options)
-    try:
-        parts = urlsplit(url)
-        scheme, port = parts.scheme, parts.port
-        parsed: dict[str, Any] = dict(parse_url(url))
-    except ValueError:
-        scheme, port, parsed = url.partition("://")[0], None, {}
-        if scheme in SCHEMES:
-            raise InvalidConfigurationError(
-                f"the {scheme}:// URL cannot be read: it is {scheme}://[user:password@]host[:port], where '/', '?', "
-                "'#', '@', ':' and '%' in a user name or a password are written as %2F, %3F, %23, %40, %3A and %25"
-            ) from None
+    scheme = url.partition("://")[0] if "://" in url else ""
     if scheme not in SCHEMES:
         raise InvalidConfigurationError(
             "the URL of a store begins with redis://, rediss:// (TLS) or unix:// (a socket's path); "
             "RedisBackend.embedded(path) needs no server and no URL"
         )
-    merged = {**parsed, **options}
-    try:
-        db = int(merged.get("db") or 0)
-    except (TypeError, ValueError):
-        raise InvalidConfigurationError("the database in the URL is not a number") from None
-    if db != 0:
+    split = _split(url)
+    if split is None:
+        # Not raised where the parser fails: its error quotes a part of the URL, and would be attached as __context__.
         raise InvalidConfigurationError(
-            f"database {db} cannot be used: Redis searches database 0 only; give each store its own key_prefix instead"
+            f"the {scheme}:// URL cannot be read: it is "
+            + (
+                "unix://[user:password@]/path/of/socket"
+                if scheme == "unix"
+                else f"{scheme}://[user:password@]host[:port]"
+            )
+            + ", where '/', '?', '#', '@', ':', '[', ']' and '%' in a user name or a password are written as "
+            "%2F, %3F, %23, %40, %3A, %5B, %5D and %25"
         )
-    merged.pop("db", None)
+    parts, parsed = split
+    merged = {**parsed, **options}
+    database = _database(merged, any_database, "the URL (or an option) names")
     merged.pop("connection_class", None)
     if scheme == "unix":
         label = f"unix://{merged.get('path', '')}"
     else:
         host = str(merged.get("host", "localhost"))
         host = f"[{host}]" if ":" in host else host
-        label = f"{scheme}://{host}:{port or merged.get('port', 6379)}"
+        label = f"{scheme}://{host}:{parts.port or merged.get('port', 6379)}"
     if merged.get("username"):
         label = label.replace("://", f"://{merged['username']}@", 1)
+    if any_database:
+        merged["db"] = database
+        label += f"/{database}"
+    else:
+        merged.pop("db", None)
     return Target(scrub(label, secrets), scheme, merged, secrets)
 
 
-def target_of_client(client: Any) -> Target:
-    """The same for a client that exists already."""
+def target_of_client(client: Any, *, any_database: bool = False) -> Target:
+    """Return the target of a redis-py client.
+
+    Args:
+        client: the client.
+        any_database: whether databases other than 0 are allowed; the label then names it.
+
+    Raises:
+        InvalidConfigurationError: it uses a database that is not allowed.
+    """
     kwargs: Mapping[str, Any] = client.connection_pool.connection_kwargs
-    if kwargs.get("db") or 0:
-        raise InvalidConfigurationError(
-            f"this client uses database {kwargs['db']}: Redis searches database 0 only; "
-            "give each store its own key_prefix instead"
-        )
+    database = _database(kwargs, any_database, "this client uses")
     secrets = tuple(str(kwargs[name]) for name in _SECRET_OPTIONS if kwargs.get(name))
     if "server" in kwargs:
         label = "embedded"
@@ -89,11 +116,43 @@ def target_of_client(client: Any) -> Target:
         label = f"unix://{kwargs['path']}"
     else:
         label = f"redis://{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}"
-    return Target(label, "client", kwargs, secrets)
+    return Target(f"{label}/{database}" if any_database else label, "client", kwargs, secrets)
+
+
+def _split(url: str) -> tuple[SplitResult, dict[str, Any]] | None:
+    """Parse a URL, or return None if it is malformed or a password in it is not escaped."""
+    if any(character < " " for character in url):  # urlsplit leaves some of them out, also inside a password
+        return None
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 (raises where it is no number)
+        parsed: dict[str, Any] = dict(parse_url(url))
+    except ValueError:
+        return None
+    if parts.scheme == "unix":
+        # There is no host: only a login, which ends with an @, may stand before the path.
+        is_whole = not parts.netloc or parts.netloc.endswith("@")
+    else:
+        # An @ after the host means that this "host" is the beginning of a login with an unescaped /, ? or #.
+        is_whole = "@" not in parts.path + parts.query + parts.fragment
+    return (parts, parsed) if is_whole else None
+
+
+def _database(options: Mapping[str, Any], any_database: bool, who: str) -> int:
+    """Return the number of the database, and refuse those that cannot be used."""
+    given = str(options.get("db") or 0)
+    if not given.isdecimal():
+        raise InvalidConfigurationError(f"{who} a database that is not a number")
+    database = int(given)
+    if database and not any_database:
+        raise InvalidConfigurationError(
+            f"{who} database {database} but Redis searches database 0 only; give each store its own key_prefix instead"
+        )
+    return database
 
 
 def scrub(text: str, secrets: Iterable[str]) -> str:
-    """`text` with every secret replaced: servers and drivers may quote what they were sent."""
+    """Replace every secret in a text: servers and drivers may quote what they were sent."""
     for secret in sorted(secrets, key=len, reverse=True):
         if secret:
             text = text.replace(secret, "***")
@@ -101,9 +160,9 @@ def scrub(text: str, secrets: Iterable[str]) -> str:
 
 
 def _secrets(url: str, options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Every spelling of a password that `url` or `options` may hold."""
+    """Return every spelling of the passwords in a URL and in options."""
     found = {str(options[name]) for name in _SECRET_OPTIONS if options.get(name)}
-    # Taken from the text by hand: it must work for a URL that does not parse, too.
+    # Read from the text itself, because a URL that does not parse has secrets, too.
     rest = url.partition("://")[2]
     login, at, _ = rest.rpartition("@")
     if at:

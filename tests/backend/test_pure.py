@@ -1,4 +1,4 @@
-"""The parts of the backend that do no I/O: pages, replies of both protocols, the clock, faults, the generated twin."""
+"""The parts of the backend that do no I/O: pages, replies of both protocols, the clock, the generated twin."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
-from redis import exceptions as redis_errors
 
-from relay_models import errors
 from relay_models._gc import collector_paused
 from relay_models.backend.clock import StoreClock
 from relay_models.backend.column_changes import column_changes
@@ -27,12 +25,9 @@ from relay_models.backend.replies import (
     decode_texts,
 )
 from relay_models.documents import Keys, encode_run
-from relay_models.transport.error_mapping import retryable, translate
-from relay_models.transport.urls import Target
 from tests.backend.stores import make_run
 
 ROOT = Path(__file__).parents[2]
-HERE = Target("redis://here:6379", "redis", {}, ("hidden-word",))
 
 
 @given(st.lists(st.integers(0, 6), max_size=60), st.integers(1, 9), st.randoms())
@@ -109,47 +104,6 @@ def test_the_clock_never_gives_an_instant_twice() -> None:
     assert clock.now() > before
     clock.set(9_000_000_000_000_000, 0, 0)
     assert clock.now() >= 9_000_000_000_000_000
-
-
-FAULTS = [
-    (redis_errors.AuthenticationError("WRONGPASS invalid username-password pair"), errors.AuthenticationFailedError),
-    (redis_errors.ResponseError("NOAUTH Authentication required."), errors.AuthenticationFailedError),
-    (
-        redis_errors.NoPermissionError("User x has no permissions to run the 'get' command"),
-        errors.PermissionDeniedError,
-    ),
-    (redis_errors.TimeoutError("Timeout reading from socket"), errors.StoreTimeoutError),
-    (redis_errors.ConnectionError("Error 111 connecting to here"), errors.ConnectionFailedError),
-    (redis_errors.BusyLoadingError("Redis is loading the dataset in memory"), errors.ConnectionFailedError),
-    (redis_errors.ResponseError("unknown command 'FT.SEARCH'"), errors.MissingModuleError),
-    (redis_errors.ResponseError("unknown command `JSON.SET`, with args beginning with: "), errors.MissingModuleError),
-    (redis_errors.ResponseError("x@run: no such index"), errors.IndexMissingError),
-    (redis_errors.ResponseError("Unknown Index name"), errors.IndexMissingError),
-    (redis_errors.ResponseError("SEARCH_INDEX_NOT_FOUND Index not found: x"), errors.IndexMissingError),
-    (redis_errors.ResponseError("Timeout limit was reached"), errors.IncompleteAnswerError),
-    (redis_errors.ReadOnlyError("You can't write against a read only replica."), errors.StorageError),
-    (redis_errors.OutOfMemoryError("command not allowed when used memory > 'maxmemory'"), errors.StorageError),
-]
-
-
-@pytest.mark.parametrize(("error", "kind"), FAULTS)
-def test_faults_in_our_words(error: Exception, kind: type[Exception]) -> None:
-    translated = translate(error, HERE, ("FT.SEARCH", "x"))
-    assert type(translated) is kind
-    assert "redis://here:6379" in str(translated)
-
-
-def test_faults_never_show_a_password() -> None:
-    error = redis_errors.ResponseError("unknown command 'AUTH', with args beginning with: 'me' 'hidden-word'")
-    assert "hidden-word" not in str(translate(error, HERE))
-
-
-def test_a_refused_login_and_a_time_limit_are_not_tried_again() -> None:
-    assert retryable(redis_errors.ConnectionError("gone"))
-    assert retryable(redis_errors.BusyLoadingError("loading"))
-    assert not retryable(redis_errors.AuthenticationError("WRONGPASS"))
-    assert not retryable(redis_errors.TimeoutError("slow"))
-    assert not retryable(redis_errors.ResponseError("no"))
 
 
 def test_patterns_of_hostile_prefixes_are_escaped() -> None:

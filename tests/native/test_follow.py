@@ -156,7 +156,7 @@ async def test_a_store_that_was_emptied_is_filled_anew(
         store_natively(source, RunRecord(agent_id=agent_id))
     source.set(KEYS.artifact("plan", "a"), make_plan("a", 1))
     await follower.look()
-    await store._link.execute("FLUSHALL")
+    await store.transport.execute("FLUSHALL")
     assert await store.count_runs() == 0
     follower._checked_at = float("-inf")  # a minute later
     await follower.look()

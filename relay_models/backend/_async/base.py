@@ -1,20 +1,20 @@
-"""What the parts of the backend share: the link, the key names, the indexes and the clock."""
+"""BackendBase: what the parts of a backend share: transport, keys, indexes and clock."""
 
 from __future__ import annotations
 
 import time
-from datetime import timedelta
 from typing import Any
 
 from relay_models.backend._async.index import Indexes
 from relay_models.backend._async.strays import Strays
 from relay_models.backend.clock import StoreClock
+from relay_models.backend.options import StoreOptions
 from relay_models.backend.replies import first_timestamp
 from relay_models.documents import Keys
-from relay_models.errors import InvalidConfigurationError, PermissionDeniedError
+from relay_models.errors import PermissionDeniedError
 from relay_models.query.paging.page_bounds import Landmarks
 from relay_models.query.steps import Answer
-from relay_models.transport._async.link import Command, Link
+from relay_models.transport import Command, Transport
 
 __all__ = ["BackendBase"]
 
@@ -22,19 +22,23 @@ __all__ = ["BackendBase"]
 class BackendBase:
     """One store: a server and a key prefix."""
 
-    def __init__(
-        self, link: Link, keys: Keys, indexes: Indexes, timeout: float | None, run_ttl: timedelta | None
-    ) -> None:
-        self._link = link
-        self._keys = keys
-        self._indexes = indexes
-        self._run_ttl_ms = _milliseconds(run_ttl)
+    def __init__(self, transport: Transport, options: StoreOptions) -> None:
+        self._link = transport
+        self._keys = Keys(options.key_prefix)
+        self._indexes = Indexes(
+            transport,
+            self._keys,
+            create=options.create_index,
+            text=options.index_text,
+            timeout=options.index_timeout,
+        )
+        self._run_ttl_ms = options.run_ttl_ms
         self._clock = StoreClock()
         self._landmarks = Landmarks()
-        self._strays = Strays(link, keys, indexes)
+        self._strays = Strays(transport, self._keys, self._indexes)
         # The server's own limit (500 ms unless configured) would cut answers short without an error.
-        # Ours ends before the client stops listening; 0 is no limit.
-        self._query_ms = max(1, int(timeout * 900)) if timeout else 0
+        # Ours ends before the client stops waiting; 0 is no limit.
+        self._query_ms = max(1, int(transport.timeout * 900)) if transport.timeout else 0
 
     @property
     def key_prefix(self) -> str:
@@ -42,9 +46,19 @@ class BackendBase:
         return self._keys.prefix
 
     @property
+    def transport(self) -> Transport:
+        """The connections to the server, with this library's retries and errors."""
+        return self._link
+
+    @property
     def client(self) -> Any:
         """The redis-py client, for commands of your own."""
         return self._link.client
+
+    @property
+    def index_text(self) -> bool:
+        """Whether words of prompts and answers are indexed when this backend stores a run."""
+        return self._indexes.text
 
     async def _ask(self, command: Command, *, once: bool = False) -> Answer:
         """The answer to a search command and how long it took; `once` for one that must not be sent twice."""
@@ -60,12 +74,3 @@ class BackendBase:
         except PermissionDeniedError:
             return
         self._clock.set(first_timestamp(reply), sent, time.monotonic_ns())
-
-
-def _milliseconds(run_ttl: timedelta | None) -> int:
-    if run_ttl is None:
-        return 0
-    milliseconds = int(run_ttl / timedelta(milliseconds=1)) if isinstance(run_ttl, timedelta) else 0
-    if milliseconds < 1:
-        raise InvalidConfigurationError(f"run_ttl is a timedelta of a millisecond or more, or None, not {run_ttl!r}")
-    return milliseconds

@@ -11,13 +11,12 @@ from redis.exceptions import ResponseError
 from relay_models.backend._async.rewrite import rewrite_columns
 from relay_models.backend.replies import IndexInfo, decode_index_info
 from relay_models.documents import KINDS, Keys, create_index_command, index_columns, layout_of
-from relay_models.errors import IndexMissingError, IndexOutdatedError, StoreTimeoutError
-from relay_models.transport._async.link import Command, Link
-from relay_models.transport._io_async import sleep
-from relay_models.transport.error_mapping import translate
+from relay_models.errors import IndexMissingError, IndexOutdatedError, InvalidConfigurationError, StoreTimeoutError
+from relay_models.transport import Backoff, Command, Transport, sleep, translate
 
 __all__ = ["Indexes"]
 
+# First and longest pause between two looks at an index that is being filled (seconds).
 _FIRST_POLL, _LONGEST_POLL = 0.005, 0.25
 
 
@@ -28,13 +27,14 @@ class Indexes:
     old index, the new one, or an error, never a part.
     """
 
-    def __init__(self, link: Link, keys: Keys, *, create: bool, text: bool, timeout: float) -> None:
+    def __init__(self, link: Transport, keys: Keys, *, create: bool, text: bool | None, timeout: float) -> None:
         self._link = link
         self._keys = keys
         self._create = create
         self._timeout = timeout
         self._seen = -1
-        self.text = text
+        self._wanted_text = text
+        self.text = bool(text)
 
     async def ready(self) -> None:
         """Make sure of every index, if a connection was lost since: the server may have been restarted."""
@@ -84,7 +84,12 @@ class Indexes:
         where = self._link.target.label
         layout = layout_of(info.name)
         if layout is not None and layout.text and kind == "run":
-            # Somebody made the store keep words; what is stored from here on has them, too.
+            if self._wanted_text is False:
+                raise InvalidConfigurationError(
+                    f"the store on {where} indexes the words of prompts and answers, which index_text=False rules out: "
+                    "open it with index_text=None (the default), which does what the store does; or, to do without "
+                    f"words from now on, drop the index {info.name!r} (FT.DROPINDEX, without DD) and open it again"
+                )
             self.text = True
         current = layout_of(self._keys.index(kind, text=self.text))
         if layout is None or current is None or layout > current:
@@ -138,7 +143,7 @@ class Indexes:
 
     async def _filled(self, name: str, info: IndexInfo | None = None) -> None:
         """Wait until the documents that exist are in the index."""
-        pause, deadline = _FIRST_POLL, time.monotonic() + self._timeout
+        backoff, deadline = Backoff(_FIRST_POLL, _LONGEST_POLL), time.monotonic() + self._timeout
         while info is None or info.indexing:
             if info is not None:
                 if time.monotonic() > deadline:
@@ -146,8 +151,7 @@ class Indexes:
                         f"{self._link.target.label} has filled the index {name!r} to {info.filled:.0%} only after "
                         f"{self._timeout:g} s: connect again later, or with a larger index_timeout"
                     )
-                await sleep(pause)
-                pause = min(pause * 2, _LONGEST_POLL)
+                await sleep(backoff.next())
             info = decode_index_info(await self._link.execute("FT.INFO", name))
 
     async def _tolerate(self, commands: Sequence[Command], words: str) -> None:

@@ -15,7 +15,7 @@ from relay_models.records import (
     StabilityAnalysisResult,
     TrieEnvelope,
 )
-from relay_models.transport._io_async import AnyIterable
+from relay_models.transport import AnyIterable
 
 __all__ = ["StorageBackend"]
 

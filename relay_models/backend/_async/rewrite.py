@@ -11,15 +11,14 @@ from redis.exceptions import ResponseError
 from relay_models.backend.column_changes import column_changes
 from relay_models.backend.listing import scan_command
 from relay_models.documents import Keys
-from relay_models.transport._async.link import Command, Link
-from relay_models.transport.error_mapping import translate
+from relay_models.transport import Command, Transport, translate
 
 __all__ = ["rewrite_columns"]
 
 _AT_ONCE = 100
 
 
-async def rewrite_columns(link: Link, keys: Keys, kind: str, *, text: bool) -> None:
+async def rewrite_columns(link: Transport, keys: Keys, kind: str, *, text: bool) -> None:
     """Set the columns of every document of a kind anew from its record; what cannot be read is left as it is."""
     cursor: bytes | int = 0
     while True:
@@ -32,7 +31,7 @@ async def rewrite_columns(link: Link, keys: Keys, kind: str, *, text: bool) -> N
             return
 
 
-async def _rewrite(link: Link, keys: Keys, kind: str, some: Sequence[bytes], text: bool) -> list[bytes]:
+async def _rewrite(link: Transport, keys: Keys, kind: str, some: Sequence[bytes], text: bool) -> list[bytes]:
     """Rewrite some documents; those whose record was replaced meanwhile are given back, to be done again.
 
     Columns are set one by one inside the document: a document that was deleted meanwhile does not come back, as it

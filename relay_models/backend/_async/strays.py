@@ -7,8 +7,7 @@ from relay_models.backend.listing import indexed_command, scan_command, strays_c
 from relay_models.backend.replies import decode_ids, decode_index_info
 from relay_models.documents import Keys
 from relay_models.errors import CorruptDocumentError
-from relay_models.transport._async.link import Link
-from relay_models.transport.error_mapping import translate
+from relay_models.transport import Transport, translate
 
 __all__ = ["Strays"]
 
@@ -23,7 +22,7 @@ class Strays:
     refused, of which it only keeps count. When that count has changed, all keys are looked through once.
     """
 
-    def __init__(self, link: Link, keys: Keys, indexes: Indexes) -> None:
+    def __init__(self, link: Transport, keys: Keys, indexes: Indexes) -> None:
         self._link = link
         self._keys = keys
         self._indexes = indexes

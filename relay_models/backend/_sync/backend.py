@@ -1,27 +1,30 @@
 # ruff: noqa
 # fmt: off
 # Generated from relay_models/backend/_async/backend.py by scripts/generate_sync.py: change that, not this.
-"""`RedisBackend`: connect to a store, then use it."""
+"""RedisBackend: open a store, then use it."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
-from typing import Any
-
-from redis.exceptions import RedisError
+from typing import Any, Self
 
 from relay_models.backend._sync.artifacts import Artifacts
-from relay_models.backend._sync.index import Indexes
 from relay_models.backend._sync.queries import Queries
-from relay_models.documents import Keys
-from relay_models.embedded import EmbeddedError, EmbeddedServer
-from relay_models.errors import InvalidConfigurationError, RelayModelsError
-from relay_models.transport._sync.link import Link
-from relay_models.transport._io_sync import CONNECTIONS, BlockingConnectionPool, Redis, embedded_client, make_retry
-from relay_models.transport.error_mapping import translate
-from relay_models.transport.urls import Target, parse_target, scrub, target_of_client
+from relay_models.backend.options import StoreOptions
+from relay_models.transport.sync import (
+    ConnectionOptions,
+    Opening,
+    Transport,
+    as_opening,
+    open_client,
+    open_embedded,
+    open_url,
+    shielded,
+)
 
 __all__ = ["RedisBackend"]
 
@@ -29,12 +32,17 @@ __all__ = ["RedisBackend"]
 class RedisBackend(Queries, Artifacts):
     """A store of NeMo Relay's adaptive state in Redis, or in the embedded engine.
 
-    Made by `connect`, `embedded` or `from_client`; closed by `close` or by leaving ``with``. Backends share
+    Opened by `connect`, `embedded` or `from_client`; closed by `close` or by leaving ``with``. Backends share
     nothing: any number of them, for any URLs and prefixes, live in one process.
-    """
 
-    _server: EmbeddedServer | None = None
-    _owns_client: bool = True
+    Example:
+        ```python
+        with RedisBackend.connect("redis://localhost") as backend:
+            backend.store_run(run)
+
+        backend = RedisBackend.connect("redis://localhost")
+        ```
+    """
 
     @classmethod
     def connect(
@@ -43,7 +51,7 @@ class RedisBackend(Queries, Artifacts):
         key_prefix: str = "nemo_relay:",
         *,
         create_index: bool = True,
-        index_text: bool = False,
+        index_text: bool | None = None,
         run_ttl: timedelta | None = None,
         timeout: float | None = 30.0,
         connect_timeout: float | None = 5.0,
@@ -51,35 +59,53 @@ class RedisBackend(Queries, Artifacts):
         max_connections: int = 50,
         index_timeout: float = 600.0,
         **redis_options: Any,
-    ) -> RedisBackend:
-        """Open the store with this prefix on the server at `url`.
+    ) -> Opening[Self]:
+        """Open the store with a key prefix on the server at a URL.
 
-        `url` is ``redis://``, ``rediss://`` (TLS) or ``unix://``. The search indexes are made if they are missing
-        (unless `create_index` is False), and existing documents are in them before this returns, which takes at most
-        `index_timeout` seconds. `index_text` also indexes the words of prompts and answers; runs
-        are let go `run_ttl` after they were last stored (never by default). `timeout` and
-        `connect_timeout` are seconds, None for no limit; a lost connection is tried again `retries` times with growing
-        pauses. `redis_options` go to redis-py (``ssl_ca_certs``, ``username``, ``client_name``, …).
+        When the store is open, every existing document is in its search indexes.
 
-        Raises `InvalidConfigurationError` (URL, prefix, a database other than 0), `ConnectionFailedError`,
-        `AuthenticationFailedError`, `PermissionDeniedError`, `MissingModuleError`, `IndexMissingError`,
-        `IndexOutdatedError` or `StoreTimeoutError`. None of them shows a password.
+        Args:
+            url: ``redis://``, ``rediss://`` (TLS) or ``unix://``.
+            key_prefix: the beginning of all keys of the store.
+            create_index: whether search indexes that are missing or of an older release are created.
+            index_text: whether the words of prompts and answers are indexed: True makes the store do so (stored runs
+                are backfilled), None does what the store does already, False refuses a store that does. A backend
+                that is open while another one makes the store index words notices after its next reconnect.
+            run_ttl: how long a run is kept after it was last stored, None for ever.
+            timeout: maximum wait for a reply (seconds), None for no limit.
+            connect_timeout: maximum wait for a connection (seconds), None for no limit.
+            retries: maximum number of further attempts after a lost connection, with exponential backoff.
+            max_connections: maximum size of the connection pool.
+            index_timeout: maximum wait for existing documents to be indexed (seconds).
+            redis_options: options of redis-py, such as ``ssl_ca_certs``, ``username`` or ``client_name``.
+
+        Returns:
+            The backend, which ``with`` closes.
+
+        Raises:
+            InvalidConfigurationError: a URL, a prefix or an option that cannot work, a database other than 0, or
+                `index_text` is False and the store indexes words.
+            ConnectionFailedError: the server cannot be reached.
+            AuthenticationFailedError: the login was refused.
+            PermissionDeniedError: the user lacks a command or a key.
+            MissingModuleError: the server has no JSON or no search.
+            IndexMissingError: there is no index and `create_index` is False.
+            IndexOutdatedError: an index is of another release and may not be replaced.
+            StoreTimeoutError: no reply within `timeout`, or documents not indexed within `index_timeout`.
+
+        No error holds a password.
         """
-        keys = Keys(key_prefix)
-        target = parse_target(url, redis_options)
-        options: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": connect_timeout, "protocol": 3}
-        options.update(target.options)
-        # The link retries whole operations; a second layer below it would multiply the attempts.
-        options["retry"] = make_retry(0)
-        try:
-            kind = CONNECTIONS[target.scheme]
-            kind(**options)  # an option that does not exist is found out here, not at the first command
-            pool = BlockingConnectionPool(max_connections, timeout=None, connection_class=kind, **options)
-        except (TypeError, ValueError, RedisError) as error:
-            text = scrub(str(error), target.secrets)
-            raise InvalidConfigurationError(f"redis-py refuses an option: {text}") from None
-        client = Redis.from_pool(pool)
-        return cls._open(client, target, keys, create_index, index_text, run_ttl, timeout, retries, index_timeout)
+        options = StoreOptions(
+            key_prefix=key_prefix,
+            create_index=create_index,
+            index_text=index_text,
+            run_ttl=run_ttl,
+            index_timeout=index_timeout,
+        )
+        connection = ConnectionOptions(
+            timeout=timeout, connect_timeout=connect_timeout, retries=retries, max_connections=max_connections
+        )
+        return as_opening(cls._open(options, partial(open_url, url, connection, redis_options=redis_options)))
 
     @classmethod
     def embedded(
@@ -87,28 +113,32 @@ class RedisBackend(Queries, Artifacts):
         path: str | os.PathLike[str] | None = None,
         key_prefix: str = "nemo_relay:",
         *,
-        index_text: bool = False,
+        index_text: bool | None = None,
         run_ttl: timedelta | None = None,
-    ) -> RedisBackend:
-        """Open a store that needs no server: in the file at `path`, or in memory.
+    ) -> Opening[Self]:
+        """Open a store that needs no server.
 
-        Raises `InvalidConfigurationError` for a file that is something else, `StorageError` for one that is open in
-        another process, damaged or cannot be written.
+        Args:
+            path: the file that keeps it, None to keep it in memory.
+            key_prefix: the beginning of all keys of the store.
+            index_text: whether the words of prompts and answers are indexed; as in `connect`.
+            run_ttl: how long a run is kept after it was last stored, None for ever.
+
+        Returns:
+            The backend, which ``with`` closes.
+
+        Raises:
+            InvalidConfigurationError: the file is something else, or an option cannot work.
+            StorageError: the file is open in another process, damaged, or cannot be written.
+
+        Example:
+            ```python
+            with RedisBackend.embedded("runs.db") as backend:
+                backend.store_run(run)
+            ```
         """
-        keys = Keys(key_prefix)
-        target = Target(f"embedded:{'memory' if path is None else os.fspath(path)}", "embedded", {})
-        try:
-            server = EmbeddedServer(path)
-        except EmbeddedError as error:
-            raise translate(error, target) from error
-        try:
-            client = embedded_client(server)
-            backend = cls._open(client, target, keys, True, index_text, run_ttl, None, 0, 600.0)
-        except BaseException:
-            server.close()
-            raise
-        backend._server = server
-        return backend
+        options = StoreOptions(key_prefix=key_prefix, index_text=index_text, run_ttl=run_ttl)
+        return as_opening(cls._open(options, partial(open_embedded, path)))
 
     @classmethod
     def from_client(
@@ -117,64 +147,61 @@ class RedisBackend(Queries, Artifacts):
         key_prefix: str = "nemo_relay:",
         *,
         create_index: bool = True,
-        index_text: bool = False,
+        index_text: bool | None = None,
         run_ttl: timedelta | None = None,
         retries: int = 5,
         index_timeout: float = 600.0,
-    ) -> RedisBackend:
-        """Open a store through a redis-py client that exists; `close` leaves the client open.
+    ) -> Opening[Self]:
+        """Open a store through a redis-py client, which `close` leaves open.
 
-        Between two operations it has none of the client's connections, which costs a little time: `connect` keeps one.
+        Between two operations it holds none of the client's connections, which costs a little time: `connect` keeps
+        one.
+
+        Args:
+            client: a ``redis.Redis``.
+            key_prefix: the beginning of all keys of the store.
+            create_index: whether search indexes that are missing or of an older release are created.
+            index_text: whether the words of prompts and answers are indexed; as in `connect`.
+            run_ttl: how long a run is kept after it was last stored, None for ever.
+            retries: maximum number of further attempts after a lost connection, with exponential backoff.
+            index_timeout: maximum wait for existing documents to be indexed (seconds).
+
+        Returns:
+            The backend, which ``with`` closes.
+
+        Raises:
+            InvalidConfigurationError: it is another kind of client, uses a database other than 0, or an option cannot
+                work.
+            StorageError: as `connect` raises it.
         """
-        keys = Keys(key_prefix)
-        if not isinstance(client, Redis):
-            raise InvalidConfigurationError(
-                f"from_client takes a {Redis.__module__}.{Redis.__qualname__}, not {type(client).__qualname__}"
-            )
-        target = target_of_client(client)
-        timeout = target.options.get("socket_timeout")
-        return cls._open(
-            client, target, keys, create_index, index_text, run_ttl, timeout, retries, index_timeout, owns_client=False
+        options = StoreOptions(
+            key_prefix=key_prefix,
+            create_index=create_index,
+            index_text=index_text,
+            run_ttl=run_ttl,
+            index_timeout=index_timeout,
         )
+        return as_opening(cls._open(options, partial(open_client, client, retries=retries)))
 
     @classmethod
-    def _open(
-        cls,
-        client: Any,
-        target: Target,
-        keys: Keys,
-        create_index: bool,
-        index_text: bool,
-        run_ttl: timedelta | None,
-        timeout: float | None,
-        retries: int,
-        index_timeout: float,
-        *,
-        owns_client: bool = True,
-    ) -> RedisBackend:
-        link = Link(client, target, retries, owns_pool=owns_client)
-        indexes = Indexes(link, keys, create=create_index, text=index_text, timeout=index_timeout)
-        backend = cls(link, keys, indexes, timeout, run_ttl)
-        backend._owns_client = owns_client
+    def _open(cls, options: StoreOptions, open_transport: Callable[[], Transport]) -> Self:
+        """Open the transport, check that the server can keep a store, and complete the indexes."""
+        transport = open_transport()
         try:
+            backend = cls(transport, options)
             backend._set_clock()
-            link.execute("JSON.GET", keys.document("plan", ""), "$.pk")
-            indexes.ready()
-        except RelayModelsError:
-            backend.close()
+            transport.execute("JSON.GET", backend._keys.document("plan", ""), "$.pk")
+            backend._indexes.ready()
+        except BaseException:
+            shielded(transport.close)
             raise
         return backend
 
     def close(self) -> None:
-        """Close the connections; closing twice does nothing."""
-        if not self._link.closed:
-            self._link.closed = True
-            if self._owns_client:
-                self._link.close()
-        if self._server is not None:
-            self._server.close()
+        """Close the connections. Closing twice does nothing."""
+        self.transport.close()
 
-    def __enter__(self) -> RedisBackend:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -183,5 +210,5 @@ class RedisBackend(Queries, Artifacts):
         self.close()
 
     def __repr__(self) -> str:
-        state = " closed" if self._link.closed else ""
-        return f"<{type(self).__name__} {self._link.target.label} key_prefix={self.key_prefix!r}{state}>"
+        state = " closed" if self.transport.is_closed else ""
+        return f"<{type(self).__name__} {self.transport.target.label} key_prefix={self.key_prefix!r}{state}>"

@@ -18,7 +18,7 @@ from relay_models.records import (
     StabilityAnalysisResult,
     TrieEnvelope,
 )
-from relay_models.transport._io_sync import AnyIterable
+from relay_models.transport.sync import AnyIterable
 
 __all__ = ["StorageBackend"]
 

@@ -35,7 +35,7 @@ from relay_models.query.steps import Steps
 from relay_models.query.tag_values import count_steps
 from relay_models.query.watch import Watch
 from relay_models.records import RunRecord
-from relay_models.transport._io_sync import sleep
+from relay_models.transport.sync import sleep
 
 __all__ = ["Queries"]
 

@@ -14,7 +14,7 @@ from relay_models.backend._sync.index import Indexes
 from relay_models.errors import ConnectionFailedError, IndexMissingError, RelayModelsError
 from relay_models.query.paging.pager import ORDERED_AT_ONCE, Scan
 from relay_models.query.steps import Answer
-from relay_models.transport._sync.link import Command, Link
+from relay_models.transport.sync import Command, Transport
 
 __all__ = ["Reading"]
 
@@ -28,7 +28,7 @@ class Reading:
     is put in order anew after the last row.
     """
 
-    def __init__(self, link: Link, indexes: Indexes, scan: Scan, page_size: int, limit: int | None = None) -> None:
+    def __init__(self, link: Transport, indexes: Indexes, scan: Scan, page_size: int, limit: int | None = None) -> None:
         self.scan = scan
         self._link = link
         self._indexes = indexes

@@ -29,9 +29,7 @@ from relay_models.errors import (
 )
 from relay_models.query.replies import check_complete
 from relay_models.records import RunRecord, from_json
-from relay_models.transport._sync.link import Command, Conversation
-from relay_models.transport._io_sync import AnyIterable, iterate
-from relay_models.transport.error_mapping import translate
+from relay_models.transport.sync import AnyIterable, Command, Pipeline, iterate, translate
 
 __all__ = ["Runs"]
 
@@ -319,7 +317,7 @@ class Runs(BackendBase):
             self._add(stamped, _record_of(held), number, self._clock.now(), body)
         return stamped
 
-    def _exchange(self, talk: Conversation, waiting: deque[_Batch], batch: _Batch, report: StoreReport) -> None:
+    def _exchange(self, talk: Pipeline, waiting: deque[_Batch], batch: _Batch, report: StoreReport) -> None:
         """Send a batch, and read the replies to the one before it."""
         batch = self._up_to_date(batch)
         talk.send(batch.commands)
@@ -327,7 +325,7 @@ class Runs(BackendBase):
         while len(waiting) > 1:
             self._settle(talk, waiting, report)
 
-    def _settle(self, talk: Conversation, waiting: deque[_Batch], report: StoreReport) -> None:
+    def _settle(self, talk: Pipeline, waiting: deque[_Batch], report: StoreReport) -> None:
         """Read the replies to the oldest batch; runs that were there already are sent again as replacements."""
         batch = waiting.popleft()
         replies: list[Any] = talk.receive()

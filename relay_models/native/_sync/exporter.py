@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from relay_models.backend._sync.backend import RedisBackend
+from relay_models.backend.sync import RedisBackend
 from relay_models.documents import Keys
 from relay_models.errors import (
     ConnectionFailedError,
@@ -16,18 +16,17 @@ from relay_models.errors import (
     CorruptDocumentsError,
     InvalidRecordError,
 )
-from relay_models.native._sync.source import native_link
+from relay_models.native._sync.source import open_native
 from relay_models.native.layout import ARTIFACT_KINDS, DEFAULT_PREFIX, NativeKeys, glob_escape
 from relay_models.native.reports import ExportReport
 from relay_models.records import to_json
-from relay_models.transport._sync.link import Command, Link
-from relay_models.transport._io_sync import sleep
-from relay_models.transport.error_mapping import translate
+from relay_models.transport.sync import Backoff, Command, ConnectionOptions, Transport, sleep, translate
 
 __all__ = ["export_native"]
 
 _RUNS_PER_BATCH = 100
-_FIRST_PAUSE = 0.1
+# First and longest backoff after a lost connection (seconds).
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
 
 
 def export_native(
@@ -55,7 +54,7 @@ def export_native(
         runs: whether to write the runs, or only what was learned from them.
         timeout: seconds to wait for an answer, None for no limit.
         connect_timeout: seconds to wait for a connection.
-        retries: attempts to go on after a lost connection.
+        retries: maximum number of further attempts after a lost connection, with exponential backoff.
         redis_options: further options of redis-py for the target.
 
     Raises:
@@ -64,9 +63,8 @@ def export_native(
             everything else is written.
     """
     keys = NativeKeys(native_prefix)
-    options = {"socket_timeout": timeout, "socket_connect_timeout": connect_timeout, **redis_options}
-    # RPUSH must not be sent twice, so the link does not retry; a lost connection is dealt with here.
-    link, _ = native_link(target, 0, options)
+    options = ConnectionOptions(timeout=timeout, connect_timeout=connect_timeout, retries=retries, max_connections=10)
+    transport = open_native(target, options, redis_options)
     report = ExportReport()
     corrupt: list[CorruptDocumentError] = []
     try:
@@ -74,16 +72,15 @@ def export_native(
             for agent_id in _artifact_agents(backend, kind):
                 if _wanted(agent_id, agents):
                     try:
-                        _export_artifact(backend, link, keys, kind, agent_id, retries, report)
+                        _export_artifact(backend, transport, keys, kind, agent_id, report)
                     except CorruptDocumentError as error:
                         corrupt.append(error)
         if runs:
             for summary in backend.agents():
                 if _wanted(summary.agent_id, agents):
-                    _export_runs(backend, link, keys, summary.agent_id, retries, report, corrupt)
+                    _export_runs(backend, transport, keys, summary.agent_id, report, corrupt)
     finally:
-        if isinstance(target, str):
-            link.close()
+        transport.close()
     if corrupt:
         raise CorruptDocumentsError(corrupt, None)
     return report
@@ -96,38 +93,32 @@ def _artifact_agents(backend: RedisBackend, kind: str) -> list[str]:
     cursor: bytes | int = 0
     while True:
         pattern = glob_escape(keys.root(kind)) + b"*"
-        cursor, names = backend._link.execute("SCAN", cursor, "MATCH", pattern, "COUNT", 5000)
+        cursor, names = backend.transport.execute("SCAN", cursor, "MATCH", pattern, "COUNT", 5000)
         found.update(keys.split(kind, name) for name in names)
         if int(cursor) == 0:
             return sorted(found)
 
 
 def _export_artifact(
-    backend: RedisBackend, link: Link, keys: NativeKeys, kind: str, agent_id: str, retries: int, report: ExportReport
+    backend: RedisBackend, transport: Transport, keys: NativeKeys, kind: str, agent_id: str, report: ExportReport
 ) -> None:
     record = getattr(backend, f"load_{kind}")(agent_id)
     if record is None:
         return
     command = ("SET", keys.artifact(kind, agent_id), to_json(record))
-    for attempt in range(retries + 1):
-        try:
-            link.execute(*command)
-            break
-        except ConnectionFailedError:
-            _pause_or_raise(attempt, retries)
+    transport.execute(*command)
     report.artifacts[kind] = report.artifacts.get(kind, 0) + 1
 
 
 def _export_runs(
     backend: RedisBackend,
-    link: Link,
+    transport: Transport,
     keys: NativeKeys,
     agent_id: str,
-    retries: int,
     report: ExportReport,
     corrupt: list[CorruptDocumentError],
 ) -> None:
-    listed = _listed(link, keys, agent_id, retries)
+    listed = _listed(transport, keys, agent_id)
     batch: list[tuple[str, bytes]] = []
     for record in backend.iter_runs(agent_id, on_corrupt="skip", corrupt=corrupt):
         try:
@@ -138,24 +129,24 @@ def _export_runs(
             corrupt.append(CorruptDocumentError(key.decode("utf-8", "backslashreplace"), str(error)))
             continue
         if len(batch) == _RUNS_PER_BATCH:
-            listed = _write(link, keys, agent_id, batch, listed, retries, report)
+            listed = _write(transport, keys, agent_id, batch, listed, report)
             batch = []
-    _write(link, keys, agent_id, batch, listed, retries, report)
+    _write(transport, keys, agent_id, batch, listed, report)
 
 
 def _write(
-    link: Link,
+    transport: Transport,
     keys: NativeKeys,
     agent_id: str,
     batch: Sequence[tuple[str, bytes]],
     listed: set[str],
-    retries: int,
     report: ExportReport,
 ) -> set[str]:
-    """Write runs and append the new ones to the agent's list, in one transaction; what the list names afterwards."""
-    for attempt in range(retries + 1):
-        if not batch:
-            break
+    """Write runs and append the new ones to the agent's list, in one transaction; return what the list names then."""
+    if not batch:
+        return listed
+    backoff = Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
+    for attempt in range(transport.retries + 1):
         new = [run_id for run_id, _ in batch if run_id not in listed]
         commands: list[Command] = [("MULTI",)]
         commands += [("SET", keys.run(agent_id, run_id), text) for run_id, text in batch]
@@ -163,15 +154,18 @@ def _write(
             commands.append(("RPUSH", keys.run_index(agent_id), *new))
         commands.append(("EXEC",))
         try:
-            replies = link.pipeline(commands)
+            # RPUSH must not be sent twice.
+            replies = transport.pipeline(commands, retry=False)
         except ConnectionFailedError:
-            # Nobody knows whether it was carried out: the list does.
-            _pause_or_raise(attempt, retries)
-            listed = _listed(link, keys, agent_id, retries)
+            if attempt == transport.retries:
+                raise
+            # Whether it was carried out is unknown here: the list says.
+            sleep(backoff.next())
+            listed = _listed(transport, keys, agent_id)
             continue
         for reply in (*replies, *(replies[-1] if isinstance(replies[-1], list) else ())):
             if isinstance(reply, Exception):
-                raise translate(reply, link.target, ("SET",)) from None
+                raise translate(reply, transport.target, ("SET",)) from None
         listed |= set(new)
         report.runs += len(batch)
         report.new_runs += len(new)
@@ -179,21 +173,10 @@ def _write(
     return listed
 
 
-def _listed(link: Link, keys: NativeKeys, agent_id: str, retries: int) -> set[str]:
-    for attempt in range(retries + 1):
-        try:
-            reply = link.execute("LRANGE", keys.run_index(agent_id), 0, -1)
-            return {entry.decode("utf-8", "backslashreplace") for entry in reply}
-        except ConnectionFailedError:
-            _pause_or_raise(attempt, retries)
-    return set()
-
-
-def _pause_or_raise(attempt: int, retries: int) -> None:
-    """Wait before the next attempt, or raise the error that is being handled when this was the last one."""
-    if attempt >= retries:
-        raise  # noqa: PLE0704
-    sleep(_FIRST_PAUSE * 2**attempt)
+def _listed(transport: Transport, keys: NativeKeys, agent_id: str) -> set[str]:
+    """Return the run ids in an agent's list."""
+    reply = transport.execute("LRANGE", keys.run_index(agent_id), 0, -1)
+    return {entry.decode("utf-8", "backslashreplace") for entry in reply}
 
 
 def _wanted(agent_id: str, agents: Collection[str] | None) -> bool:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from relay_models.backend._sync.backend import RedisBackend
+from relay_models.backend.sync import RedisBackend
 from relay_models.errors import (
     AuthenticationFailedError,
     ConnectionFailedError,
@@ -21,7 +21,7 @@ from relay_models.native._sync.importer import Importer
 from relay_models.native._sync.source import NativeSource
 from relay_models.native.layout import DEFAULT_PREFIX, NativeKey
 from relay_models.native.reports import FollowMetrics, ImportReport
-from relay_models.transport._io_sync import sleep
+from relay_models.transport.sync import Backoff, sleep
 
 __all__ = ["Follower", "follow_native"]
 
@@ -29,7 +29,8 @@ __all__ = ["Follower", "follow_native"]
 _ARTIFACT_PAUSE, _ARTIFACT_WINDOW = 1.0, 10.0
 # A walk over all keys takes at most this share of the time, and happens at least this often (seconds).
 _SCAN_SHARE, _SCAN_AT_LEAST_EVERY = 0.1, 60.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+# First and longest backoff during an outage (seconds).
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
 _TELL_AT_MOST_EVERY = 1.0
 
 Observer = Callable[[FollowMetrics], None]
@@ -84,27 +85,26 @@ class Follower:
     def run(self) -> None:
         """Follow until `stop` is called or the task is cancelled.
 
-        An outage of either side is waited out, with growing pauses up to five seconds. What cannot get better by
+        An outage of either side is waited out, with exponential backoff up to five seconds. What cannot get better by
         waiting is raised while nothing has worked yet.
 
         Raises:
             StorageError: refused login, missing permission, and the like, at the first look.
         """
-        pause = _FIRST_PAUSE
+        backoff = Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
         try:
             while not self._stopped:
                 try:
                     self.look()
-                    pause = _FIRST_PAUSE
+                    backoff.reset()
                     sleep(self._poll)
                 except StorageError as error:
                     self._failed(error)
                     if self.metrics.passes == 0 and not isinstance(error, (ConnectionFailedError, TimeoutError)):
                         raise
                     if isinstance(error, (AuthenticationFailedError, PermissionDeniedError)):
-                        pause = _LONGEST_PAUSE
-                    sleep(pause)
-                    pause = min(pause * 2, _LONGEST_PAUSE)
+                        backoff.slow_down()
+                    sleep(backoff.next())
         finally:
             self.close()
 
@@ -124,7 +124,7 @@ class Follower:
             StorageError: one of the servers is away; the next look continues where this one ended.
         """
         importer, metrics, report = self._importer, self.metrics, self._importer.report
-        reconnects = (self.source.reconnects, self._backend._link.reconnects)
+        reconnects = (self.source.reconnects, self._backend.transport.reconnects)
         if reconnects != self._reconnects:
             # The server that came back may have lost its last writes.
             self._reconnects = reconnects

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic_core import from_json as parse_json
 
 from relay_models._gc import collector_paused
-from relay_models.backend._sync.backend import RedisBackend
+from relay_models.backend.sync import RedisBackend
 from relay_models.backend.replies import decode_body
 from relay_models.backend.reports import ReadRun
 from relay_models.documents import Keys
@@ -75,7 +75,7 @@ class Importer:
         self.source = source
         self.backend = backend
         self._keys = Keys(backend.key_prefix)
-        self._link = backend._link
+        self._transport = backend.transport
         self._on_progress = on_progress
         self._digests: dict[NativeKey, bytes] = {}
         self.checkpoints: dict[str, Checkpoint] = {}
@@ -116,7 +116,7 @@ class Importer:
         new = [agent_id for agent_id in agent_ids if agent_id not in self.checkpoints]
         for start in range(0, len(new), 500):
             part = new[start : start + 500]
-            replies = self._link.pipeline([("JSON.GET", self._checkpoint_key(agent)) for agent in part])
+            replies = self._transport.pipeline([("JSON.GET", self._checkpoint_key(agent)) for agent in part])
             for agent_id, reply in zip(part, replies, strict=True):
                 text = None if isinstance(reply, Exception) else reply
                 self.checkpoints[agent_id] = Checkpoint.from_json(text)
@@ -169,7 +169,7 @@ class Importer:
     def _store_artifacts(self, changed: Sequence[tuple[NativeKey, bytes, bytes]]) -> None:
         if not changed:
             return
-        replies = self._link.pipeline(
+        replies = self._transport.pipeline(
             [("JSON.GET", self._keys.document(key.kind, key.agent_id), "$.record") for key, _, _ in changed]
         )
         for (key, text, digest), reply in zip(changed, replies, strict=True):
@@ -240,7 +240,7 @@ class Importer:
             self._progress(len(batch))
 
     def _save(self, agent_id: str, checkpoint: Checkpoint) -> None:
-        self._link.execute("JSON.SET", self._checkpoint_key(agent_id), "$", checkpoint.to_json())
+        self._transport.execute("JSON.SET", self._checkpoint_key(agent_id), "$", checkpoint.to_json())
 
     def _checkpoint_key(self, agent_id: str) -> str:
         return checkpoint_key(self.backend.key_prefix, self.source.label, self.source.keys.prefix, agent_id)

@@ -5,24 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from types import SimpleNamespace
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from redis.connection import parse_url
-from redis.exceptions import RedisError
-
-from relay_models.errors import InvalidConfigurationError, InvalidRecordError
+from relay_models.errors import InvalidRecordError
 from relay_models.native.layout import DEFAULT_PREFIX, RECORD_TYPES, NativeKey, NativeKeys
 from relay_models.records import RunRecord, from_json
-from relay_models.transport._sync.link import Link
-from relay_models.transport._io_sync import CONNECTIONS, BlockingConnectionPool, Redis, make_retry
-from relay_models.transport.error_mapping import translate
-from relay_models.transport.urls import parse_target, scrub, target_of_client
+from relay_models.transport.sync import ConnectionOptions, Transport, open_client, open_url, translate
 
-__all__ = ["NativeSource", "native_link"]
+__all__ = ["NativeSource", "open_native"]
 
 # Ids per LRANGE (36 bytes each), values per MGET (some kilobytes each), keys that one SCAN step looks at.
 IDS_PER_PAGE, VALUES_PER_BATCH, KEYS_PER_SCAN = 2000, 200, 5000
@@ -36,7 +28,7 @@ class NativeSource:
         native_prefix: NeMo Relay's key prefix.
         timeout: seconds to wait for an answer, None for no limit.
         connect_timeout: seconds to wait for a connection.
-        retries: attempts to regain a lost connection, with growing pauses.
+        retries: maximum number of further attempts after a lost connection, with exponential backoff.
         redis_options: further options of redis-py.
 
     Raises:
@@ -54,14 +46,16 @@ class NativeSource:
         **redis_options: Any,
     ) -> None:
         self.keys = NativeKeys(native_prefix)
-        options = {"socket_timeout": timeout, "socket_connect_timeout": connect_timeout, **redis_options}
-        self._link, self.label = native_link(source, retries, options)
-        self._owns_client = isinstance(source, str)
+        options = ConnectionOptions(
+            timeout=timeout, connect_timeout=connect_timeout, retries=retries, max_connections=10
+        )
+        self._transport = open_native(source, options, redis_options)
+        self.label = self._transport.target.label
 
     @property
     def reconnects(self) -> int:
         """How many times a lost connection was regained."""
-        return self._link.reconnects
+        return self._transport.reconnects
 
     def scan(self) -> list[NativeKey]:
         """Every run list and artefact of the deployment, sorted: a walk over all keys, with SCAN."""
@@ -69,7 +63,7 @@ class NativeSource:
         for pattern in self.keys.patterns():
             cursor: bytes | int = 0
             while True:
-                cursor, keys = self._link.execute("SCAN", cursor, "MATCH", pattern, "COUNT", KEYS_PER_SCAN)
+                cursor, keys = self._transport.execute("SCAN", cursor, "MATCH", pattern, "COUNT", KEYS_PER_SCAN)
                 parsed = (self.keys.parse(key) for key in keys)
                 found.update(key for key in parsed if key is not None and key.kind != "run")
                 if int(cursor) == 0:
@@ -87,14 +81,14 @@ class NativeSource:
         """
         keys = [self.keys.run_index(agent_id) for agent_id in agent_ids]
         commands = [command for key in keys for command in (("LLEN", key), ("LINDEX", key, -1))]
-        total, *replies = self._link.pipeline([("DBSIZE",), *commands])
+        total, *replies = self._transport.pipeline([("DBSIZE",), *commands])
         if isinstance(total, Exception):
-            raise translate(total, self._link.target, ("DBSIZE",)) from None
+            raise translate(total, self._transport.target, ("DBSIZE",)) from None
         found: list[tuple[int, str | None] | None] = []
         for length, last in zip(replies[::2], replies[1::2], strict=True):
             if isinstance(length, Exception):
                 if not str(length).startswith("WRONGTYPE"):
-                    raise translate(length, self._link.target, ("LLEN",)) from None
+                    raise translate(length, self._transport.target, ("LLEN",)) from None
                 found.append(None)
             else:
                 text = last.decode("utf-8", "backslashreplace") if isinstance(last, bytes) else None
@@ -103,15 +97,15 @@ class NativeSource:
 
     def run_ids(self, agent_id: str, first: int = 0, last: int = -1) -> list[str]:
         """Entries of an agent's run list, first and last included, as they were stored (maybe an id twice)."""
-        reply = self._link.execute("LRANGE", self.keys.run_index(agent_id), first, last)
+        reply = self._transport.execute("LRANGE", self.keys.run_index(agent_id), first, last)
         return [entry.decode("utf-8", "backslashreplace") for entry in reply]
 
     def texts(self, keys: Sequence[bytes]) -> list[bytes | Exception | None]:
         """The values of keys, in one MGET; None for what is gone, an error for what is no string."""
-        values: list[Any] = self._link.execute("MGET", *keys) if keys else []
+        values: list[Any] = self._transport.execute("MGET", *keys) if keys else []
         gone = [index for index, value in enumerate(values) if value is None]
         if gone:
-            types = self._link.pipeline([("TYPE", keys[index]) for index in gone])
+            types = self._transport.pipeline([("TYPE", keys[index]) for index in gone])
             for index, kind in zip(gone, types, strict=True):
                 if kind not in (b"none", b"string"):
                     name = kind.decode() if isinstance(kind, bytes) else str(kind)
@@ -121,16 +115,16 @@ class NativeSource:
     def iter_texts(self, agent_id: str, run_ids: Sequence[str]) -> Iterator[list[tuple[str, Any]]]:
         """The values of runs, a batch at a time; the next batch is on its way while one is looked at."""
         batches = [run_ids[start : start + VALUES_PER_BATCH] for start in range(0, len(run_ids), VALUES_PER_BATCH)]
-        with self._link.conversation() as talk:
+        with self._transport.conversation() as pipeline:
             for number in range(-1, len(batches)):
                 if number + 1 < len(batches):
                     ahead = [self.keys.run(agent_id, run_id) for run_id in batches[number + 1]]
-                    talk.send([("MGET", *ahead)])
+                    pipeline.send([("MGET", *ahead)])
                 if number < 0:
                     continue
-                (values,) = talk.receive()
+                (values,) = pipeline.receive()
                 if isinstance(values, Exception):
-                    raise translate(values, self._link.target, ("MGET",)) from None
+                    raise translate(values, self._transport.target, ("MGET",)) from None
                 ids = batches[number]
                 if None in values:
                     gone = [index for index, value in enumerate(values) if value is None]
@@ -192,10 +186,7 @@ class NativeSource:
 
     def close(self) -> None:
         """Close the connections, unless the client was given."""
-        if not self._link.closed:
-            self._link.closed = True
-            if self._owns_client:
-                self._link.close()
+        self._transport.close()
 
     def __enter__(self) -> NativeSource:
         return self
@@ -207,33 +198,13 @@ class NativeSource:
         return f"<{type(self).__name__} {self.label} native_prefix={self.keys.prefix!r}>"
 
 
-def native_link(source: str | Any, retries: int, options: dict[str, Any]) -> tuple[Link, str]:
-    """A link to a plain Redis, any database of it, and its name without a password."""
+def open_native(source: str | Any, options: ConnectionOptions, redis_options: Mapping[str, Any]) -> Transport:
+    """Make a transport to a plain Redis, with any of its databases, from a URL or a redis-py client.
+
+    Raises:
+        InvalidConfigurationError: the URL, the client or an option cannot work.
+    """
     if isinstance(source, str):
-        target = parse_target(source, {**options, "db": 0})
-        db = int(options.get("db", parse_url(source).get("db", 0)) or 0)
         # RESP2 is what the oldest servers speak; nothing here needs more.
-        settings: dict[str, Any] = {**target.options, "db": db, "protocol": 2, "retry": make_retry(0)}
-        try:
-            kind = CONNECTIONS[target.scheme]
-            kind(**settings)  # an option that does not exist is found out here, not at the first command
-            pool = BlockingConnectionPool(10, timeout=None, connection_class=kind, **settings)
-        except (TypeError, ValueError, RedisError) as error:
-            raise InvalidConfigurationError(
-                f"redis-py refuses an option: {scrub(str(error), target.secrets)}"
-            ) from None
-        client = Redis.from_pool(pool)
-    elif isinstance(source, Redis):
-        client = source
-        settings = client.connection_pool.connection_kwargs
-        db = int(settings.get("db") or 0)
-        # A store must be in database 0; what is read here may be in any.
-        target = target_of_client(
-            SimpleNamespace(connection_pool=SimpleNamespace(connection_kwargs={**settings, "db": 0}))
-        )
-    else:
-        raise InvalidConfigurationError(
-            f"a deployment is a URL or a {Redis.__module__}.{Redis.__qualname__}, not {type(source).__qualname__}"
-        )
-    label = f"{target.label}/{db}"
-    return Link(client, replace(target, label=label), retries), label
+        return open_url(source, options, any_database=True, protocol=2, redis_options=redis_options)
+    return open_client(source, retries=options.retries, any_database=True)

@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 from relay_models.backend._async.backend import RedisBackend
 from relay_models.documents import KINDS, Keys
 from relay_models.embedded import EmbeddedServer
-from relay_models.transport._io_async import Redis, embedded_client
+from relay_models.transport import open_url
 
 REAL_URL = os.environ.get("RELAY_MODELS_TEST_REDIS_URL")
 
@@ -25,9 +25,9 @@ class Place:
 
     def __init__(self, path: Path | None, url: str | None) -> None:
         self.url = url
-        self.server = None if url else EmbeddedServer(path)
+        self.server: Any = None if url else EmbeddedServer(path)
         self.token = f"test-{uuid4().hex[:12]}:"
-        self.raw = Redis.from_url(url, protocol=3) if url else embedded_client(self.server)
+        self.raw = open_url(url).client if url else self.server.async_client()
         self._open: list[Any] = []
         self._prefixes: set[str] = set()
 
@@ -38,7 +38,7 @@ class Place:
         if self.url:
             backend = await RedisBackend.connect(self.url, prefix, **options)
         else:
-            client = embedded_client(self.server)
+            client = self.server.async_client()
             self._open.append(client)
             backend = await RedisBackend.from_client(client, prefix, **options)
         self._open.append(backend)

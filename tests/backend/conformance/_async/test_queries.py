@@ -11,7 +11,13 @@ import pytest
 
 from relay_models.backend._async.backend import RedisBackend
 from relay_models.documents import Run
-from relay_models.errors import CorruptDocumentsError, IndexMissingError, QueryError, UnknownColumnError
+from relay_models.errors import (
+    CorruptDocumentsError,
+    IndexMissingError,
+    InvalidConfigurationError,
+    QueryError,
+    UnknownColumnError,
+)
 from relay_models.records import AccumulatorState, ExecutionPlan
 from tests.backend.stores import as_value, make_run
 
@@ -148,13 +154,13 @@ async def test_a_page_that_is_asked_for_again_while_runs_come_and_go(
 async def test_a_page_that_is_asked_for_again_is_looked_for_where_it_was(
     backend: RedisBackend, runs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    works, asked = backend._link.execute, []
+    works, asked = backend.transport.execute, []
 
     async def noted(*command: Any) -> Any:
         asked.append(command)
         return await works(*command)
 
-    monkeypatch.setattr(backend._link, "execute", noted)
+    monkeypatch.setattr(backend.transport, "execute", noted)
     first = await backend.latest_run("agent|1")
     assert first is not None
     again = await backend.latest_run("agent|1")
@@ -216,11 +222,26 @@ async def test_text_is_kept_when_asked_for(place: Place) -> None:
     await backend.store_run(type(run).model_validate(value))
     await backend.store_run(make_run("agent", 2))
     assert await backend.count_runs("text ~ lighthouse") == 1
-    # Whoever opens the store later keeps the words, too.
+    assert backend.index_text
+    # A backend that leaves it open does what the store does, and says so.
     other = await place.open()
+    assert other.index_text
     value["id"] = str(make_run("agent").id)
     await other.store_run(type(run).model_validate(value))
     assert await other.count_runs("text ~ lighthouse") == 2
+    with pytest.raises(InvalidConfigurationError, match="index_text=None"):
+        await place.open(index_text=False)
+
+
+async def test_text_is_not_kept_unless_asked_for(place: Place) -> None:
+    assert not (await place.open()).index_text
+    assert not (await place.open(index_text=False)).index_text
+    backend = await place.open(index_text=True)
+    assert backend.index_text
+    await place.raw.execute_command("FT.DROPINDEX", f"{backend.key_prefix}@run:idx:v1t")
+    without = await place.open(index_text=False)
+    assert not without.index_text
+    assert await without.count_runs() == 0
 
 
 async def test_words_are_added_to_runs_that_were_stored_without(place: Place) -> None:

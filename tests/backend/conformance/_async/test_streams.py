@@ -56,7 +56,7 @@ async def test_a_lost_connection_loses_no_run(
     backend: RedisBackend, runs: list[Any], monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     whole = [row.run_id async for row in backend.stream_runs(order_by="duration", page_size=9)]
-    works: Callable[..., Any] = getattr(backend._link, failing)
+    works: Callable[..., Any] = getattr(backend.transport, failing)
     count = 0
 
     async def fails(*arguments: Any) -> Any:
@@ -68,7 +68,7 @@ async def test_a_lost_connection_loses_no_run(
             raise ConnectionFailedError("the cable is cut")
         return await works(*arguments)
 
-    monkeypatch.setattr(backend._link, failing, fails)
+    monkeypatch.setattr(backend.transport, failing, fails)
     assert [row.run_id async for row in backend.stream_runs(order_by="duration", page_size=9)] == whole
     assert [row.run_id for row in await backend.find_runs(order_by="duration", limit=None)] == whole
     assert count >= 4
@@ -77,12 +77,12 @@ async def test_a_lost_connection_loses_no_run(
 async def test_a_lost_cursor_loses_no_run(
     backend: RedisBackend, runs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    works = backend._link.begin
+    works = backend.transport.begin
 
     async def another(command: Any) -> Any:
         return await works([*command[:3], 12345, *command[4:]])
 
-    monkeypatch.setattr(backend._link, "begin", another)
+    monkeypatch.setattr(backend.transport, "begin", another)
     found = [row.run_id async for row in backend.stream_runs(order_by="started_at", page_size=9)]
     monkeypatch.undo()
     assert found == [row.run_id for row in await backend.find_runs(order_by="started_at", limit=100)]
@@ -134,7 +134,7 @@ async def test_counting_up_while_runs_are_replaced(
 ) -> None:
     monkeypatch.setattr("relay_models.query.aggregate.pipeline._AT_ONCE", 5)
     wanted = await backend.aggregate_runs(by="agent_id", metrics=["count", "p95(duration)", "distinct(models)"])
-    works = backend._link.execute_once
+    works = backend.transport.execute_once
     replaced = 0
 
     async def meanwhile(*command: Any) -> Any:
@@ -144,7 +144,7 @@ async def test_counting_up_while_runs_are_replaced(
             replaced += 7
         return await works(*command)
 
-    monkeypatch.setattr(backend._link, "execute_once", meanwhile)
+    monkeypatch.setattr(backend.transport, "execute_once", meanwhile)
     found = await backend.aggregate_runs(by="agent_id", metrics=["count", "p95(duration)", "distinct(models)"])
     assert replaced >= 30
     assert [dict(row) for row in found] == [dict(row) for row in wanted]

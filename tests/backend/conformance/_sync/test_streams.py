@@ -59,7 +59,7 @@ def test_a_lost_connection_loses_no_run(
     backend: RedisBackend, runs: list[Any], monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     whole = [row.run_id for row in backend.stream_runs(order_by="duration", page_size=9)]
-    works: Callable[..., Any] = getattr(backend._link, failing)
+    works: Callable[..., Any] = getattr(backend.transport, failing)
     count = 0
 
     def fails(*arguments: Any) -> Any:
@@ -71,7 +71,7 @@ def test_a_lost_connection_loses_no_run(
             raise ConnectionFailedError("the cable is cut")
         return works(*arguments)
 
-    monkeypatch.setattr(backend._link, failing, fails)
+    monkeypatch.setattr(backend.transport, failing, fails)
     assert [row.run_id for row in backend.stream_runs(order_by="duration", page_size=9)] == whole
     assert [row.run_id for row in backend.find_runs(order_by="duration", limit=None)] == whole
     assert count >= 4
@@ -80,12 +80,12 @@ def test_a_lost_connection_loses_no_run(
 def test_a_lost_cursor_loses_no_run(
     backend: RedisBackend, runs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    works = backend._link.begin
+    works = backend.transport.begin
 
     def another(command: Any) -> Any:
         return works([*command[:3], 12345, *command[4:]])
 
-    monkeypatch.setattr(backend._link, "begin", another)
+    monkeypatch.setattr(backend.transport, "begin", another)
     found = [row.run_id for row in backend.stream_runs(order_by="started_at", page_size=9)]
     monkeypatch.undo()
     assert found == [row.run_id for row in backend.find_runs(order_by="started_at", limit=100)]
@@ -137,7 +137,7 @@ def test_counting_up_while_runs_are_replaced(
 ) -> None:
     monkeypatch.setattr("relay_models.query.aggregate.pipeline._AT_ONCE", 5)
     wanted = backend.aggregate_runs(by="agent_id", metrics=["count", "p95(duration)", "distinct(models)"])
-    works = backend._link.execute_once
+    works = backend.transport.execute_once
     replaced = 0
 
     def meanwhile(*command: Any) -> Any:
@@ -147,7 +147,7 @@ def test_counting_up_while_runs_are_replaced(
             replaced += 7
         return works(*command)
 
-    monkeypatch.setattr(backend._link, "execute_once", meanwhile)
+    monkeypatch.setattr(backend.transport, "execute_once", meanwhile)
     found = backend.aggregate_runs(by="agent_id", metrics=["count", "p95(duration)", "distinct(models)"])
     assert replaced >= 30
     assert [dict(row) for row in found] == [dict(row) for row in wanted]

@@ -211,7 +211,7 @@ def test_a_connection_that_was_not_used_for_a_while_is_looked_at(
 ) -> None:
     with SyncRedisBackend.connect(proxy.url, prefix, retries=0) as backend:
         backend.store_run(make_run("agent", 1))
-        monkeypatch.setattr("relay_models.transport._sync.link._FRESH", 0.0)
+        monkeypatch.setattr("relay_models.transport._sync.single_server._CHECK_INTERVAL", 0.0)
         proxy.drop()
         backend.store_run(make_run("agent", 2))
         assert backend.count_runs() == 2

@@ -1,0 +1,51 @@
+"""StoreOptions: how a store is opened, whatever connection is below it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from relay_models.documents import Keys
+from relay_models.errors import InvalidConfigurationError
+
+__all__ = ["StoreOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreOptions:
+    """The options shared by `RedisBackend.connect`, `embedded` and `from_client`.
+
+    Args:
+        key_prefix: the beginning of all keys of the store.
+        create_index: whether missing and outdated indexes are created.
+        index_text: whether words of prompts and answers are indexed; None does what the store does already.
+        run_ttl: how long a run is kept after it was last stored, None for ever.
+        index_timeout: maximum wait for existing documents to be indexed (seconds).
+
+    Raises:
+        InvalidConfigurationError: an option cannot work.
+    """
+
+    key_prefix: str = "nemo_relay:"
+    create_index: bool = True
+    index_text: bool | None = None
+    run_ttl: timedelta | None = None
+    index_timeout: float = 600.0
+
+    def __post_init__(self) -> None:
+        Keys(self.key_prefix)
+        if self.index_text not in (None, True, False):
+            raise InvalidConfigurationError(f"index_text is True, False or None, not {self.index_text!r}")
+        if self.run_ttl is not None and self.run_ttl_ms < 1:
+            raise InvalidConfigurationError(
+                f"run_ttl is a timedelta of a millisecond or more, or None, not {self.run_ttl!r}"
+            )
+        if not isinstance(self.index_timeout, int | float) or not self.index_timeout >= 0:
+            raise InvalidConfigurationError(
+                f"index_timeout is a number of seconds, 0 or more, not {self.index_timeout!r}"
+            )
+
+    @property
+    def run_ttl_ms(self) -> int:
+        """How long a run is kept (milliseconds), 0 for ever."""
+        return int(self.run_ttl / timedelta(milliseconds=1)) if isinstance(self.run_ttl, timedelta) else 0

@@ -1,0 +1,45 @@
+"""ConnectionOptions: how connections are made, waited for and retried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relay_models.errors import InvalidConfigurationError
+
+__all__ = ["ConnectionOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionOptions:
+    """The options of a connection that are this library's; redis-py has further ones.
+
+    Args:
+        timeout: maximum wait for a reply (seconds), None for no limit.
+        connect_timeout: maximum wait for a connection (seconds), None for no limit.
+        retries: maximum number of further attempts after a lost connection.
+        max_connections: maximum size of the connection pool.
+
+    Raises:
+        InvalidConfigurationError: an option is out of its range.
+    """
+
+    timeout: float | None = 30.0
+    connect_timeout: float | None = 5.0
+    retries: int = 5
+    max_connections: int = 50
+
+    def __post_init__(self) -> None:
+        for name in ("timeout", "connect_timeout"):
+            seconds = getattr(self, name)
+            if seconds is not None and not (_is_number(seconds) and seconds > 0):
+                raise InvalidConfigurationError(
+                    f"{name} is a number of seconds greater than 0, or None for no limit, not {seconds!r}"
+                )
+        if not isinstance(self.retries, int) or self.retries < 0:
+            raise InvalidConfigurationError(f"retries is an integer of 0 or more, not {self.retries!r}")
+        if not isinstance(self.max_connections, int) or self.max_connections < 1:
+            raise InvalidConfigurationError(f"max_connections is an integer of 1 or more, not {self.max_connections!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
