@@ -12,10 +12,12 @@ from fakeredis._core import CommandItem
 from fakeredis._helpers import OK, SimpleError, SimpleString, casematch
 from fakeredis.model import ExpiringMembersSet, Hash
 
-from relay_models.embedded.registry import command
+from relay_models.embedded.registry import ADMIN, command
 
 __all__ = ["ClientCommands"]
 
+CONNECTION = "@connection @slow"
+SCRIPTING = "@scripting @slow"
 CLIENT_TYPES = (b"normal", b"master", b"replica", b"slave", b"pubsub")
 
 
@@ -78,22 +80,22 @@ class ClientCommands:
         self._logged_in = False
         return self.reset()  # type: ignore[attr-defined]
 
-    @command("client getredir", flags=msgs.FLAG_NO_SCRIPT)
+    @command("client getredir", flags=msgs.FLAG_NO_SCRIPT, categories=CONNECTION)
     def engine_client_getredir(self) -> int:
         return -1
 
-    @command("client trackinginfo", flags=msgs.FLAG_NO_SCRIPT)
+    @command("client trackinginfo", flags=msgs.FLAG_NO_SCRIPT, categories=CONNECTION)
     def engine_client_trackinginfo(self) -> dict[bytes, Any]:
         return {b"flags": [b"off"], b"redirect": -1, b"prefixes": []}
 
-    @command("client tracking", fixed=(bytes,), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    @command("client tracking", fixed=(bytes,), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=CONNECTION)
     def engine_client_tracking(self, mode: bytes, *args: bytes) -> SimpleString:
         if casematch(mode, b"off"):
             return OK
         # Saying yes would let a client keep values that others have changed long since.
         raise SimpleError("ERR CLIENT TRACKING is not supported by the embedded engine; use a Redis server for it")
 
-    @command("client caching", fixed=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    @command("client caching", fixed=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=CONNECTION)
     def engine_client_caching(self, mode: bytes) -> SimpleString:
         raise SimpleError(
             "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode"
@@ -102,27 +104,28 @@ class ClientCommands:
 
     # What there is nothing to tell of
 
-    @command("slowlog get", "latency latest", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    @command("slowlog get", "latency latest", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
     def engine_no_records(self, *args: bytes) -> list[Any]:
         return []
 
-    @command("latency history", fixed=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    @command("latency history", fixed=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
     def engine_latency_history(self, event: bytes) -> list[Any]:
         return []
 
-    @command("latency reset", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    @command("latency reset", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
     def engine_latency_reset(self, *events: bytes) -> int:
         return 0
 
-    @command("slowlog len", flags=msgs.FLAG_NO_SCRIPT)
+    @command("slowlog len", flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
     def engine_slowlog_length(self) -> int:
         return 0
 
-    @command("slowlog reset", "memory purge", flags=msgs.FLAG_NO_SCRIPT)
+    @command("slowlog reset", flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
+    @command("memory purge", flags=msgs.FLAG_NO_SCRIPT, categories="@keyspace @read @slow")
     def engine_nothing_kept(self) -> SimpleString:
         return OK
 
-    @command("replicaof", "slaveof", fixed=(bytes, bytes), flags=msgs.FLAG_NO_SCRIPT)
+    @command("replicaof", "slaveof", fixed=(bytes, bytes), flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
     def engine_replicaof(self, host: bytes, port: bytes) -> SimpleString:
         if casematch(host, b"no") and casematch(port, b"one"):
             return OK
@@ -130,7 +133,7 @@ class ClientCommands:
 
     # What fakeredis lacks, or does otherwise
 
-    @command("bitfield_ro", fixed=(Key(bytes),), repeat=(bytes,))
+    @command("bitfield_ro", fixed=(Key(bytes),), repeat=(bytes,), categories="@bitmap @fast @read")
     def engine_bitfield_ro(self, key: CommandItem, *args: bytes) -> Any:
         words = iter(args)
         for word in words:
@@ -146,11 +149,25 @@ class ClientCommands:
         left: list[int] = self.hpttl(key, *args)  # type: ignore[attr-defined]
         return [-(-each // 1000) if each > 0 else each for each in left]
 
-    @command("eval_ro", fixed=(bytes, Int), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    @command(
+        "eval_ro",
+        fixed=(bytes, Int),
+        repeat=(bytes,),
+        flags=msgs.FLAG_NO_SCRIPT,
+        categories=SCRIPTING,
+        key_count=1,
+    )
     def engine_eval_ro(self, script: bytes, number: int, *args: bytes) -> Any:
         return self._reading(self.eval, script, number, *args)  # type: ignore[attr-defined]
 
-    @command("evalsha_ro", fixed=(bytes, Int), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    @command(
+        "evalsha_ro",
+        fixed=(bytes, Int),
+        repeat=(bytes,),
+        flags=msgs.FLAG_NO_SCRIPT,
+        categories=SCRIPTING,
+        key_count=1,
+    )
     def engine_evalsha_ro(self, digest: bytes, number: int, *args: bytes) -> Any:
         return self._reading(self.evalsha, digest, number, *args)  # type: ignore[attr-defined]
 

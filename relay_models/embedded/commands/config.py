@@ -12,7 +12,7 @@ from typing import Any
 from fakeredis import _msgs as msgs
 from fakeredis._helpers import OK, SimpleError, SimpleString, compile_pattern
 
-from relay_models.embedded.registry import command
+from relay_models.embedded.registry import ADMIN, command
 from relay_models.embedded.search.arguments import Arguments
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.index.settings import CONFIG_NAMES
@@ -112,7 +112,7 @@ class ConfigCommands:
 
     _server: Any
 
-    @command("config get", fixed=(bytes,), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    @command("config get", fixed=(bytes,), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
     def engine_config_get(self, *patterns: bytes) -> dict[bytes, bytes]:
         known = {**FIXED, **SETTINGS, **self._server.config, b"port": b"%d" % (self._server.port or 0)}
         if self._server.engine is not None:
@@ -149,11 +149,11 @@ class ConfigCommands:
         self._server.config.update(changes)
         return OK
 
-    @command("config resetstat", flags=msgs.FLAG_NO_SCRIPT)
+    @command("config resetstat", flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
     def engine_config_resetstat(self) -> SimpleString:
         self._server.commands = 0
         return OK
 
-    @command("config rewrite", flags=msgs.FLAG_NO_SCRIPT)
+    @command("config rewrite", flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
     def engine_config_rewrite(self) -> SimpleString:
         return OK

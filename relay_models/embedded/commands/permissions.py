@@ -17,34 +17,24 @@ from fakeredis._commands import COMMANDS_WITH_SUB, SUPPORTED_COMMANDS, Key
 from fakeredis._helpers import SimpleError, compile_pattern
 from fakeredis.model import AccessControlList, get_categories, get_command_info
 
-from relay_models.embedded.commands.module import SEARCH_COMMANDS, SEARCH_WRITES
 from relay_models.embedded.registry import COMMANDS, CONTAINERS
 
 __all__ = ["CATEGORIES", "Users", "categories_of"]
 
 CATEGORIES = sorted({*get_categories(), b"search", b"json"})
 
-_ADMIN = frozenset((b"@admin", b"@slow", b"@dangerous"))
-_UNKNOWN_TO_FAKEREDIS: dict[str, frozenset[bytes]] = {
-    **dict.fromkeys(("config", "slowlog", "latency", "module", "cluster", "debug", "monitor"), _ADMIN),
-    **dict.fromkeys(("replicaof", "slaveof", "shutdown", "role", "save", "bgsave"), _ADMIN),
-    **dict.fromkeys(("object", "memory"), frozenset((b"@keyspace", b"@read", b"@slow"))),
-    "bitfield_ro": frozenset((b"@read", b"@bitmap", b"@fast")),
-    "client": frozenset((b"@slow", b"@connection")),
-    "command": frozenset((b"@slow", b"@connection")),
-    **dict.fromkeys(("eval_ro", "evalsha_ro"), frozenset((b"@scripting", b"@slow"))),
-    "quit": frozenset((b"@fast", b"@connection")),
-}
+# Commands of fakeredis that it knows no categories of.
+_UNCATEGORIZED = {"client maint_notifications": frozenset((b"@slow", b"@connection"))}
 
 # Where the number of keys stands among the arguments; the keys follow it.
 _COUNTED = {
-    **dict.fromkeys(("eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro", "blmpop", "bzmpop"), 1),
+    **dict.fromkeys(("eval", "evalsha", "fcall", "fcall_ro", "blmpop", "bzmpop"), 1),
     **dict.fromkeys(("zunion", "zinter", "zdiff", "zintercard", "sintercard", "sunioncard", "sdiffcard"), 0),
     **dict.fromkeys(("lmpop", "zmpop"), 0),
     **dict.fromkeys(("zunionstore", "zinterstore", "zdiffstore"), 1),
 }
-_ALL_BUT_LAST = frozenset(("blpop", "brpop", "bzpopmin", "bzpopmax", "json.mget"))
-_FIRST_TWO = frozenset(("blmove", "blmovem", "brpoplpush"))
+_ALL_BUT_LAST = frozenset(("blpop", "brpop", "bzpopmin", "bzpopmax"))
+_FIRST_TWO = frozenset(("blmovem", "brpoplpush"))
 _STORES = frozenset(("sort", "georadius", "georadiusbymember"))
 
 _SUBSCRIBING = frozenset(("subscribe", "ssubscribe", "psubscribe"))
@@ -60,19 +50,19 @@ def _info(name: str) -> list[Any] | None:
 
 def categories_of(name: str) -> frozenset[bytes]:
     """The categories of a command, each with its ``@``."""
-    if name in SEARCH_COMMANDS:
-        return frozenset((b"@search", b"@write" if name in SEARCH_WRITES else b"@read", b"@slow"))
+    declared = COMMANDS.get(name)
+    if declared is not None and declared.categories is not None:
+        return declared.categories
     info = _info(name)
-    if info is not None:
-        return frozenset(info[6])
-    first = name.partition(" ")[0]
-    return _UNKNOWN_TO_FAKEREDIS.get(first, frozenset((b"@json",)) if first.startswith("json.") else frozenset())
+    return _UNCATEGORIZED.get(name, frozenset()) if info is None else frozenset(info[6])
 
 
 def _keys(name: str, args: Sequence[bytes]) -> list[bytes] | None:
     """The keys that a command names, or None where it may reach any."""
-    if name in _COUNTED:
-        place = _COUNTED[name]
+    declared = COMMANDS.get(name)
+    counted = None if declared is None else declared.key_count
+    place = _COUNTED.get(name) if counted is None else counted
+    if place is not None:
         try:
             number = int(args[place])
         except (IndexError, ValueError):
@@ -93,16 +83,17 @@ def _keys(name: str, args: Sequence[bytes]) -> list[bytes] | None:
         return [*args[:1], *stored]
     if name in _ALL_BUT_LAST:
         return list(args[:-1])
-    if name in _FIRST_TWO or name == "json.set":
-        return list(args[: 1 if name == "json.set" else 2])
-    if name == "json.debug":
-        return list(args[1:2])
-    signature = COMMANDS.get(name) or SUPPORTED_COMMANDS.get(name)
+    if name in _FIRST_TWO:
+        return list(args[:2])
+    if declared is not None and declared.keys is not None:
+        first, last = declared.keys
+        return list(args[first : last + 1 if last >= 0 else len(args) + last + 1])
+    signature = declared or SUPPORTED_COMMANDS.get(name)
     kinds: Iterable[Any] = ()
     if signature is not None:
         kinds = itertools.chain(signature.fixed, itertools.cycle(signature.repeat))
     keys = [arg for arg, kind in zip(args, kinds, strict=False) if type(kind) is Key]
-    if keys or name == "sunsubscribe" or name.startswith("ft."):
+    if keys or name == "sunsubscribe":
         return keys
     # Whatever else names keys does so in a way that is not known here.
     info = _info(name)

@@ -129,7 +129,7 @@ class JsonWriteCommands:
         return JsonDocument.of(root)
 
     # The one write that must be fast takes its key as it is, without the item that others get.
-    @command("json.set", fixed=(bytes, bytes, bytes), repeat=(bytes,), flags=FLAGS)
+    @command("json.set", fixed=(bytes, bytes, bytes), repeat=(bytes,), flags=FLAGS, keys=(0, 0))
     def engine_json_set(self, key: bytes, path: bytes, text: bytes, *options: bytes) -> SimpleString | None:
         only: str | None = None
         words = iter(options)

@@ -27,7 +27,7 @@ from relay_models.embedded.json.path import JSONPath, whole_path
 from relay_models.embedded.json.text import dumps
 from relay_models.embedded.json.value import JsonDocument
 from relay_models.embedded.registry import command
-from relay_models.embedded.server.protocol import encode_double
+from relay_models.embedded.reply_types import encode_double
 
 __all__ = ["JsonCommands"]
 
@@ -87,7 +87,7 @@ class JsonCommands(JsonWriteCommands):
             answer[path.text] = found[0] if all_legacy else found
         return layout.write(answer)
 
-    @command("json.mget", fixed=(bytes,), repeat=(bytes,), flags=RAW_FLAGS)
+    @command("json.mget", fixed=(bytes,), repeat=(bytes,), flags=RAW_FLAGS, keys=(0, -2))
     def engine_json_mget(self, *args: bytes) -> list[bytes | None]:
         if len(args) < 2:
             raise arguments_error("json.mget")
@@ -229,7 +229,7 @@ class JsonCommands(JsonWriteCommands):
 
         return self._measure(key, (path,), find, nothing=_missing, unfit=_expected("array"), no_key=no_key)
 
-    @command("json.resp", fixed=(Key(),), repeat=(bytes,), flags=FLAGS)
+    @command("json.resp", fixed=(Key(),), repeat=(bytes,), flags=FLAGS, categories="@json")
     def engine_json_resp(self, key: CommandItem, *paths: bytes) -> Any:
         document = document_of(key)
         if document is None:
@@ -256,7 +256,7 @@ class JsonCommands(JsonWriteCommands):
             return value if self._resp_version == 3 else encode_double(value)
         return value.encode() if type(value) is str else value
 
-    @command("json.debug", fixed=(bytes,), repeat=(bytes,), flags=FLAGS)
+    @command("json.debug", fixed=(bytes,), repeat=(bytes,), flags=FLAGS, categories="@json", keys=(1, 1))
     def engine_json_debug(self, subcommand: bytes, *args: bytes) -> Any:
         if subcommand.lower() == b"help":
             return [b"MEMORY <key> [path] - reports memory usage", b"HELP                - this message"]

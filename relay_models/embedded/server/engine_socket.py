@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import queue
 import sqlite3
@@ -12,12 +11,13 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from fakeredis import _msgs as msgs
-from fakeredis._commands import COMMANDS_WITH_SUB, SUPPORTED_COMMANDS, Signature
+from fakeredis._commands import SUPPORTED_COMMANDS, Signature
 from fakeredis._core import CommandItem
 from fakeredis._helpers import QUEUED, NoResponse, SimpleError, SimpleString
 from fakeredis._socket import AsyncFakeSocket, FakeSocket
 from fakeredis._socket._resp import convert_to_resp2
 from fakeredis.model import XStream
+from redis._parsers import _RESP2Parser
 from redis.exceptions import ResponseError
 
 from relay_models.embedded.commands.acl import AclCommands
@@ -29,8 +29,9 @@ from relay_models.embedded.commands.server import ServerCommands
 from relay_models.embedded.errors import EmbeddedError
 from relay_models.embedded.json.reads import JsonCommands
 from relay_models.embedded.json.value import JsonDocument
-from relay_models.embedded.registry import COMMANDS, CONTAINERS, EngineSignature, MissingKey
-from relay_models.embedded.server.protocol import PlainReply, Request, RequestReader
+from relay_models.embedded.registry import COMMANDS, EngineSignature, MissingKey, split_name
+from relay_models.embedded.reply_types import PlainReply
+from relay_models.embedded.server.protocol import Request, RequestReader
 from relay_models.embedded.server.state import EngineState
 
 __all__ = ["AsyncEngineSocket", "EngineSocket", "Request"]
@@ -45,19 +46,6 @@ LIST_ENDS = LEFT_END | {
 STREAM_READS = frozenset(("xlen", "xrange", "xrevrange", "xread", "xpending"))
 
 logger = logging.getLogger("relay_models.embedded")
-
-
-@functools.lru_cache(maxsize=1024)
-def command_name(word: bytes) -> str:
-    return word.decode("utf-8", "replace").lower()
-
-
-def split_name(fields: list[bytes]) -> tuple[str, list[bytes]]:
-    """A request's command name, of one or two words, and its arguments."""
-    name = command_name(fields[0])
-    if len(fields) > 1 and (name in COMMANDS_WITH_SUB or name in CONTAINERS):
-        return f"{name} {command_name(fields[1])}", fields[2:]
-    return name, fields[1:]
 
 
 def _one_line(text: str) -> str:
@@ -255,8 +243,6 @@ class CommandRunner(ModuleCommands, ServerCommands, ClientCommands, AclCommands,
 
 def parse_error(text: str) -> ResponseError:
     """The exception that redis-py raises for an error reply."""
-    from redis._parsers import _RESP2Parser
-
     parse: Callable[[str], ResponseError] = _RESP2Parser.parse_error
     return parse(text)
 

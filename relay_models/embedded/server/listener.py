@@ -17,14 +17,13 @@ from fakeredis._helpers import NoResponse, SimpleError
 from fakeredis._socket import AsyncFakeSocket
 
 from relay_models.embedded.errors import ServerClosedError
-from relay_models.embedded.server.engine_socket import CommandRunner, split_name
+from relay_models.embedded.registry import COMMANDS, split_name
+from relay_models.embedded.reply_types import PlainReply, PushReply, SetReply
+from relay_models.embedded.server.engine_socket import CommandRunner
 from relay_models.embedded.server.protocol import (
-    PlainReply,
     ProtocolError,
-    PushReply,
     Request,
     RequestReader,
-    SetReply,
     encode_reply,
 )
 from relay_models.embedded.server.state import EngineState
@@ -45,9 +44,10 @@ UNFINISHED_LIMIT: Final = 2 * 1024 * 1024 * 1024
 PUSH_LIMIT: Final = 32 * 1024 * 1024
 MAX_CLIENTS: Final = 10_000
 
-SET_REPLIES: Final = frozenset(
-    ("smembers", "sinter", "sunion", "sdiff", "spop", "ft._list", "ft.tagvals", "ft.dictdump")
-)
+# Commands whose reply RESP3 has as a set: fakeredis' own, and those that are declared so.
+SET_REPLIES: Final = {"smembers", "sinter", "sunion", "sdiff", "spop"} | {
+    name for name, declared in COMMANDS.items() if declared.set_reply
+}
 WITHOUT_LOGIN: Final = frozenset(("auth", "hello", "quit", "reset"))
 
 

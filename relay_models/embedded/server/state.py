@@ -23,29 +23,14 @@ from relay_models.embedded.persistence.encoding import kind_code
 from relay_models.embedded.persistence.keyspace import FileKeyspace, begin
 from relay_models.embedded.persistence.redo_log import Change
 from relay_models.embedded.persistence.storage import Storage
+from relay_models.embedded.search.commands import SearchCommand
+from relay_models.embedded.search.engine import SearchEngine
+from relay_models.embedded.search.errors import SearchError
 
 __all__ = ["EngineState"]
 
 _states: weakref.WeakSet[EngineState] = weakref.WeakSet()
 
-
-# The commands of the search module that change no index.
-READING = frozenset(
-    f"FT.{name}"
-    for name in (
-        "SEARCH",
-        "AGGREGATE",
-        "CURSOR",
-        "INFO",
-        "_LIST",
-        "TAGVALS",
-        "EXPLAIN",
-        "EXPLAINCLI",
-        "PROFILE",
-        "SYNDUMP",
-        "DICTDUMP",
-    )
-)
 
 NEXT_DATABASE = "SELECT min(db) FROM keys WHERE db > ?"
 
@@ -155,7 +140,7 @@ class EngineState(FakeServer):
                 self.dbs[number]
         self.documents = Documents(self)
         begin(self.connection)
-        self.engine: Any = self._new_search()
+        self.engine = SearchEngine(self.connection, self.documents)
         self._defined = False  # whether an index was made, altered or dropped since the last transaction
         self._generation = self._logged = 0
         if storage is None:
@@ -167,14 +152,6 @@ class EngineState(FakeServer):
             else:
                 self.connection.execute("COMMIT")
         _states.add(self)
-
-    def _new_search(self) -> Any:
-        try:
-            from relay_models.embedded.search.engine import SearchEngine, SearchError
-        except ImportError:
-            return None
-        self._search_error = SearchError
-        return SearchEngine(self.connection, self.documents)
 
     def _replay(self, storage: Storage) -> bool:
         """Take in what a process that was killed had acknowledged, and tell whether there was anything."""
@@ -207,7 +184,7 @@ class EngineState(FakeServer):
             emptied, database.emptied = database.emptied, False
             touched, database.touched = database.touched, {}
             created, database.created = database.created, set()
-            indexed = database.number == 0 and self.engine is not None
+            indexed = database.number == 0
             if indexed:
                 begin(self.connection)
                 if emptied:
@@ -241,18 +218,16 @@ class EngineState(FakeServer):
         else:
             self.engine.changed(key, *known, new=new)
 
-    def search(self, command: str, args: list[bytes], protocol: int) -> Any:
-        """Run one FT.* command on an index that has seen every change. Called with the lock held."""
-        if self.engine is None:
-            raise SimpleError(f"ERR unknown command '{command}'")
+    def search(self, command: SearchCommand, args: list[bytes], protocol: int) -> Any:
+        """Run one FT.* command on indexes that have seen every change. Called with the lock held."""
         self.dbs[0].remove_expired()
         self.settle()
         begin(self.connection)
-        if command not in READING:  # what queries make, such as SQL indexes, may be made again
+        if command.writes:  # what queries create, such as SQL indexes, can be created again
             self.dirty = self._defined = True
         try:
-            return self.engine.execute(command, args, protocol)
-        except self._search_error as error:
+            return self.engine.execute(command.name, args, protocol)
+        except SearchError as error:
             # As Redis sends it: on one line.
             raise SimpleError(str(error).replace("\r", " ").replace("\n", " ")) from None
 

@@ -8,12 +8,15 @@ from typing import Any
 
 from relay_models.embedded.search.arguments import display
 from relay_models.embedded.search.errors import SearchError
-from relay_models.embedded.search.execute.planner import ALL, NOTHING, Planner
+from relay_models.embedded.search.execute.context import QueryContext
+from relay_models.embedded.search.execute.planner import ALL, NOTHING, Planner, found
+from relay_models.embedded.search.execute.walk import only_one
 from relay_models.embedded.search.index.schema import FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.index.settings import Settings
 from relay_models.embedded.search.index.tables import Tables
 from relay_models.embedded.search.syntax.nodes import (
     ALL_FIELDS,
+    DefaultVisitor,
     Fuzzy,
     Ids,
     Node,
@@ -45,20 +48,15 @@ class Selection:
         self._combined = False
         self.node = self._tree(request)
         fields = ALL_FIELDS if request.in_fields is None else self._mask(request.in_fields)
-        self.planner = Planner(
-            connection,
-            spec,
-            settings,
-            fields=fields,
-            slop=request.slop,
-            in_order=request.in_order,
-            later=self._unprepared,
+        self.context = QueryContext(
+            connection, spec, settings, fields=fields, slop=request.slop, in_order=request.in_order
         )
-        self.condition = self.planner.condition(self.node)
-        only = self.planner.only_one(self.node)
+        planner = Planner(self.context, later=self._unprepared)
+        self.condition = planner.condition(self.node)
+        only = only_one(self.context, lambda node: found(self.context, node), self.node)
         if only is not None:
             self.condition = f"({self.condition}) AND d.docid = {only}"
-        self.arguments = self.planner.arguments
+        self.arguments = planner.arguments
 
     def _tree(self, request: Request) -> Node | None:
         return read_query(
@@ -148,7 +146,7 @@ class Selection:
     @property
     def has_words(self) -> bool:
         """Whether the query looks for words of texts, which give scores."""
-        return self.node is not None and _has_words(self.node)
+        return self.node is not None and _HAS_WORDS.visit(self.node)
 
     @property
     def empty(self) -> bool:
@@ -165,7 +163,7 @@ class Selection:
 
     def count_of(self, node: Node) -> int:
         """How many documents a part of the query finds by itself."""
-        planner = Planner(self.connection, self.spec, self.planner.settings, fields=self.planner.fields)
+        planner = Planner(self.context.unordered())
         condition = planner.condition(node)
         if condition == NOTHING:
             return 0
@@ -181,7 +179,24 @@ class Selection:
         return self.connection.execute(sql, (*self.arguments, *extra))
 
 
-def _has_words(node: Node) -> bool:
-    if isinstance(node, Tag):
+class _HasWords(DefaultVisitor[bool]):
+    def visit_token(self, node: Token) -> bool:
+        return True
+
+    def visit_prefix(self, node: Prefix) -> bool:
+        return True
+
+    def visit_pattern(self, node: Pattern) -> bool:
+        return True
+
+    def visit_fuzzy(self, node: Fuzzy) -> bool:
+        return True
+
+    def visit_tag(self, node: Tag) -> bool:
         return False
-    return isinstance(node, (Token, Prefix, Pattern, Fuzzy)) or any(map(_has_words, node.children))
+
+    def visit_other(self, node: Node) -> bool:
+        return any(map(self.visit, node.children))
+
+
+_HAS_WORDS = _HasWords()

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from relay_models.embedded.reply_types import encode_double
 from relay_models.embedded.search.arguments import Arguments, display
 from relay_models.embedded.search.errors import SearchError, UnsupportedError
 from relay_models.embedded.search.execute.column_values import MAY_BE_BOOLEAN, printed, reply_rows, whole_as_digits
@@ -28,7 +29,6 @@ from relay_models.embedded.search.syntax.request import (
     read_markup,
     read_query_options,
 )
-from relay_models.embedded.server.protocol import encode_double
 
 __all__ = ["Search", "read_search", "search"]
 
