@@ -9,7 +9,7 @@ from typing import Any
 from fakeredis._helpers import OK, SimpleString
 
 from relay_models.embedded.search.aggregate.cursors import Cursor
-from relay_models.embedded.search.aggregate.pipeline import Pipeline, shape
+from relay_models.embedded.search.aggregate.pipeline import Pipeline
 from relay_models.embedded.search.arguments import Arguments, display, parse_integer
 from relay_models.embedded.search.catalog import Catalog, Index
 from relay_models.embedded.search.errors import SearchError, UnsupportedError
@@ -17,6 +17,7 @@ from relay_models.embedded.search.execute.selection import Selection
 from relay_models.embedded.search.index.schema import FieldType, parse_fields, parse_index
 from relay_models.embedded.search.index.tables import Tables, value_column
 from relay_models.embedded.search.index.tokenizer import fold
+from relay_models.embedded.search.reply.aggregate_results import shape
 from relay_models.embedded.search.reply.explain import explain
 from relay_models.embedded.search.reply.info import describe
 from relay_models.embedded.search.reply.profile import Stopwatch, profile
