@@ -25,14 +25,13 @@ from relay_models.embedded.persistence.encoding import (
     kind_code,
     members,
     part_checksum,
-    parts_of,
     restore,
-    track,
     whole,
 )
+from relay_models.embedded.persistence.parts import ListChange, Stored, delete_parts, write_list, write_members
 from relay_models.embedded.persistence.redo_log import Change
 
-__all__ = ["FileKeyspace", "ListChange", "begin"]
+__all__ = ["FileKeyspace", "begin"]
 
 CACHED_KEYS: Final = 10_000
 CACHED_BYTES: Final = 32 * 1024 * 1024
@@ -50,46 +49,6 @@ _UPSERT: Final = (
     " ON CONFLICT (db, key) DO UPDATE SET"
     " kind = excluded.kind, expire = excluded.expire, value = excluded.value, checksum = excluded.checksum"
 )
-_UPSERT_PART: Final = (
-    "INSERT INTO parts (id, part, value, expire, checksum) VALUES (?, ?, ?, ?, ?)"
-    " ON CONFLICT (id, part) DO UPDATE SET"
-    " value = excluded.value, expire = excluded.expire, checksum = excluded.checksum"
-)
-
-
-class ListChange:
-    """Which of a stored list's elements are still there, in one piece, after pushes and pops at its ends."""
-
-    __slots__ = ("first", "last", "offset")
-
-    def __init__(self, length: int) -> None:
-        self.first, self.last = 0, length
-        """The stored elements that are kept, from the first to before the last."""
-        self.offset = 0
-        """Where the kept ones begin in the list as it is now."""
-
-    def note(self, added_left: int, length: int) -> None:
-        """`added_left` elements came in at the left (negative: went), and the list is `length` long now."""
-        self.offset += added_left
-        if self.offset < 0:
-            self.first = min(self.last, self.first - self.offset)
-            self.offset = 0
-        self.last = max(self.first, min(self.last, self.first + length - self.offset))
-
-
-class Stored:
-    """What is known of a key's rows: their id, the kind, the value they were written from, where a list begins."""
-
-    __slots__ = ("expire", "id", "kind", "length", "start", "value")
-
-    def __init__(self, id: int, kind: int, value: Any, expire: float | None, start: int = 0, length: int = 0) -> None:
-        self.id = id
-        self.kind = kind
-        self.value = value
-        self.expire = expire
-        self.start = start
-        self.length = length
-
 
 # For values without parts it is enough to know that there are none.
 _BLOB: Final = {kind: Stored(0, kind, None, None) for kind in (STRING, JSON)}
@@ -411,7 +370,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
             if key not in self._absent:
                 self._delete_leftovers(key)
         elif stored.kind not in (STRING, JSON):
-            self._delete_parts(stored.id)
+            delete_parts(self._connection, stored.id)
         if stored is None or stored.kind != kind:
             self._stored[key] = _BLOB[kind]
 
@@ -427,9 +386,6 @@ class FileKeyspace(MutableMapping[bytes, Item]):
             "DELETE FROM parts WHERE id = (SELECT id FROM keys WHERE db = ? AND key = ? AND kind NOT IN (?, ?))",
             (self.number, key, STRING, JSON),
         )
-
-    def _delete_parts(self, id: int) -> None:
-        self._connection.execute("DELETE FROM parts WHERE id = ?", (id,))
 
     def _write_parted(self, key: bytes, item: Item, kind: int, change: ListChange | None) -> None:
         value = item.value
@@ -449,60 +405,9 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         assert stored is not None
         stored.expire = item.expireat
         if kind == LIST:
-            self._write_list(stored, value, change if same else None)
+            write_list(self._connection, stored, value, change if same else None)
         else:
-            self._write_members(stored, value, same)
-
-    def _write_members(self, stored: Stored, value: Any, same: bool) -> None:
-        held = members(value)
-        if not same or type(held) is not TrackedDict:
-            if same:
-                self._delete_parts(stored.id)
-            track(value)
-            names = None
-        else:
-            names, held.changed = held.changed, set()
-            if stored.kind == HASH:
-                times = value._expirations
-                if type(times) is TrackedDict:
-                    names, times.changed = names | times.changed, set()
-            if not names:
-                return
-        upserts: list[tuple[Any, ...]] = []
-        gone: list[tuple[Any, ...]] = []
-        for part in parts_of(stored.kind, value, names):
-            if len(part) == 1:
-                gone.append((stored.id, part[0]))
-            else:
-                upserts.append((stored.id, *part, part_checksum(*part)))
-        if gone:
-            self._connection.executemany("DELETE FROM parts WHERE id = ? AND part = ?", gone)
-        if upserts:
-            self._connection.executemany(_UPSERT_PART, upserts)
-
-    def _write_list(self, stored: Stored, value: list[bytes], change: ListChange | None) -> None:
-        execute, executemany = self._connection.execute, self._connection.executemany
-        insert = "INSERT INTO parts (id, part, value, checksum) VALUES (?, ?, ?, ?)"
-
-        def row(at: int, element: bytes) -> tuple[int, int, bytes, int]:
-            return stored.id, at, element, part_checksum(at, element, None)
-
-        if change is None or change.first >= change.last:
-            self._delete_parts(stored.id)
-            executemany(insert, [row(at, element) for at, element in enumerate(value)])
-            stored.start, stored.length = 0, len(value)
-            return
-        first, last = stored.start + change.first, stored.start + change.last
-        if change.first > 0:
-            execute("DELETE FROM parts WHERE id = ? AND part < ?", (stored.id, first))
-        if change.last < stored.length:
-            execute("DELETE FROM parts WHERE id = ? AND part >= ?", (stored.id, last))
-        begin = first - change.offset
-        head = [row(begin + at, value[at]) for at in range(change.offset)]
-        kept = change.offset + change.last - change.first
-        tail = [row(begin + at, value[at]) for at in range(kept, len(value))]
-        executemany(insert, head + tail)
-        stored.start, stored.length = begin, len(value)
+            write_members(self._connection, stored, value, same)
 
 
 def _damaged(key: bytes) -> DamagedFileError:
