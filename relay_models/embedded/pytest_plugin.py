@@ -1,6 +1,7 @@
 """Pytest fixtures that come with the package: a Redis with JSON and search for each test, without a server.
 
-Loaded by pytest on its own; nothing is imported before a test asks for a fixture.
+pytest loads this module in every run of an environment that has the package, so the engine is imported only when a
+test asks for a fixture.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ import pytest
 if TYPE_CHECKING:
     import redis
 
-    from relay_models.embedded.server.embedded_server import EmbeddedServer
+    from relay_models.embedded import EmbeddedServer
 
 
 @pytest.fixture
 def embedded_redis_server() -> Iterator[EmbeddedServer]:
     """An `EmbeddedServer` in memory, closed after the test."""
-    from relay_models.embedded.server.embedded_server import EmbeddedServer
+    from relay_models.embedded import EmbeddedServer  # lazy: start-up time
 
     with EmbeddedServer() as server:
         yield server
@@ -29,7 +30,7 @@ def embedded_redis_server() -> Iterator[EmbeddedServer]:
 @pytest.fixture
 def embedded_redis_file(tmp_path: Path) -> Iterator[EmbeddedServer]:
     """An `EmbeddedServer` in a file in the test's ``tmp_path``, closed after the test."""
-    from relay_models.embedded.server.embedded_server import EmbeddedServer
+    from relay_models.embedded import EmbeddedServer  # lazy: start-up time
 
     with EmbeddedServer(tmp_path / "embedded.db") as server:
         yield server
@@ -52,8 +53,7 @@ def async_embedded_redis(embedded_redis_server: EmbeddedServer) -> Any:
 @pytest.fixture
 def embedded_redis_url() -> Iterator[str]:
     """The URL of an engine served on a free loopback port by a thread: for programs that only take an address."""
-    from relay_models.embedded.server.embedded_server import EmbeddedServer
-    from relay_models.embedded.server.serving import serving_in_thread
+    from relay_models.embedded import EmbeddedServer, serving_in_thread  # lazy: start-up time
 
     with EmbeddedServer() as server, serving_in_thread(server) as endpoint:
         yield endpoint.url

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-__all__ = ["Node", "PathSyntaxError", "read_path"]
+__all__ = ["PathSyntaxError", "RuleNode", "read_path"]
 
 
 class PathSyntaxError(ValueError):
@@ -35,12 +35,12 @@ def _low(char: str) -> str:
     return chr(low) if low < 0x80 else "\ufffd"
 
 
-class Node(NamedTuple):
+class RuleNode(NamedTuple):
     """A rule that fitted: its name, the text it took, and the rules within."""
 
     rule: str
     text: str
-    children: tuple[Node, ...]
+    children: tuple[RuleNode, ...]
 
 
 # The rules in the order in which messages name them.
@@ -60,7 +60,7 @@ _SHOWN: Final = {
     "number": "'<number>'",
     "filter": "'[?(filter_expression)]'",
 }
-Found = tuple[int, tuple[Node, ...]] | None
+Found = tuple[int, tuple[RuleNode, ...]] | None
 Parse = Callable[["_State", int], Found]
 
 
@@ -95,7 +95,7 @@ def _pattern(pattern: str) -> Parse:
 
 def _sequence(*parts: Parse) -> Parse:
     def parse(state: _State, at: int) -> Found:
-        nodes: tuple[Node, ...] = ()
+        nodes: tuple[RuleNode, ...] = ()
         for number, part in enumerate(parts):
             if number:
                 at = _skip(state, at)
@@ -131,7 +131,7 @@ def _optional(part: Parse) -> Parse:
 
 def _repeated(part: Parse) -> Parse:
     def parse(state: _State, at: int) -> Found:
-        nodes: tuple[Node, ...] = ()
+        nodes: tuple[RuleNode, ...] = ()
         found = part(state, at)
         while found is not None:
             at, nodes = found[0], nodes + found[1]
@@ -149,7 +149,7 @@ def _rule(name: str, part: Parse) -> Parse:
         place = len(state.tried) if at == state.furthest else 0
         found = part(state, at)
         if found is not None:
-            return found[0], (Node(name, state.text[at : found[0]], found[1]),)
+            return found[0], (RuleNode(name, state.text[at : found[0]], found[1]),)
         if state.tried_at(at) - before == 1:
             return None  # the one rule within says more
         if at == state.furthest:
@@ -240,7 +240,7 @@ _END: Final = _rule("EOI", lambda state, at: (at, ()) if at == len(state.text) e
 _QUERY: Final = _sequence(_token("$"), _optional(_later("root")), _END)
 
 
-def read_path(text: str) -> tuple[Node, ...]:
+def read_path(text: str) -> tuple[RuleNode, ...]:
     """The elements of a path that begins with ``$``. Raises `PathSyntaxError`."""
     state = _State(text)
     found = _QUERY(state, 0)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-from relay_models.embedded.json.grammar import Node, PathSyntaxError, read_path
+from relay_models.embedded.json.grammar import PathSyntaxError, RuleNode, read_path
 
 __all__ = ["JSONPath", "Match", "PathSyntaxError", "compile_path", "whole_path"]
 
@@ -200,7 +200,7 @@ _OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
 # From what the grammar found to steps and tests.
 
 
-def _steps(nodes: tuple[Node, ...]) -> tuple[tuple[Step, ...], bool, str | None]:
+def _steps(nodes: tuple[RuleNode, ...]) -> tuple[tuple[Step, ...], bool, str | None]:
     """The steps, whether they lead to one place at most, and the last one's name where it is a plain one."""
     steps: list[Step] = []
     is_static, last_name, scanning = True, None, False
@@ -215,7 +215,7 @@ def _steps(nodes: tuple[Node, ...]) -> tuple[tuple[Step, ...], bool, str | None]
     return tuple(steps), is_static, last_name
 
 
-def _step(node: Node) -> tuple[Step, str | None, bool]:
+def _step(node: RuleNode) -> tuple[Step, str | None, bool]:
     """A step, its name if it has just one, and whether it leads to one place at most."""
     if node.rule == "literal":
         return _by_names((node.text,)), node.text, True
@@ -229,7 +229,7 @@ def _step(node: Node) -> tuple[Step, str | None, bool]:
     return (_every if node.rule == "all" else _where(_filter(node.children))), None, False
 
 
-def _range(node: Node) -> Step:
+def _range(node: RuleNode) -> Step:
     numbers = [int(child.text) for child in node.children if child.rule == "number"]
     strides = [int(child.text) for child in node.children if child.rule == "pos_number"]
     start = 0 if node.rule in ("right_range", "all_range") else numbers[0]
@@ -237,14 +237,14 @@ def _range(node: Node) -> Step:
     return _by_slice(start, stop, strides[0] if strides else 1)
 
 
-def _string(node: Node) -> str:
+def _string(node: RuleNode) -> str:
     if node.rule == "string_value":
         return node.text
     quote = '"' if node.rule == "string_value_escape_1" else "'"
     return node.text.replace("\\\\", "\\").replace("\\" + quote, quote)
 
 
-def _filter(nodes: tuple[Node, ...]) -> Test:
+def _filter(nodes: tuple[RuleNode, ...]) -> Test:
     """What holds where all of some tests hold, or all of some others."""
     groups: list[list[Test]] = [[]]
     for node in nodes:
@@ -257,7 +257,7 @@ def _filter(nodes: tuple[Node, ...]) -> Test:
     return lambda value, root: any(all(test(value, root) for test in group) for group in groups)
 
 
-def _single_filter(nodes: tuple[Node, ...]) -> Test:
+def _single_filter(nodes: tuple[RuleNode, ...]) -> Test:
     left = _operand(nodes[0])
     if len(nodes) == 1:
         return lambda value, root: bool(left(value, root))
@@ -273,7 +273,7 @@ def _single_filter(nodes: tuple[Node, ...]) -> Test:
     return test
 
 
-def _operand(node: Node) -> Operand:
+def _operand(node: RuleNode) -> Operand:
     if node.rule in ("from_current", "from_root"):
         steps = _steps(node.children[0].children)[0] if node.children else ()
         return _path_operand(steps, node.rule == "from_root")

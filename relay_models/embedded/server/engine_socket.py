@@ -27,7 +27,7 @@ from relay_models.embedded.commands.module import ModuleCommands
 from relay_models.embedded.commands.permissions import categories_of
 from relay_models.embedded.commands.server import ServerCommands
 from relay_models.embedded.errors import EmbeddedError
-from relay_models.embedded.json.reads import JsonCommands
+from relay_models.embedded.json.read_commands import JsonCommands
 from relay_models.embedded.json.value import JsonDocument
 from relay_models.embedded.registry import COMMANDS, EngineSignature, MissingKey, split_name
 from relay_models.embedded.reply_types import PlainReply

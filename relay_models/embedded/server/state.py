@@ -60,7 +60,7 @@ class Databases(dict[int, TrackedDatabase]):
         return self.all
 
 
-class Documents:
+class KeyspaceDocuments:
     """What the search index may read of database 0."""
 
     def __init__(self, state: EngineState) -> None:
@@ -138,7 +138,7 @@ class EngineState(FakeServer):
             # One step for each database; SELECT DISTINCT would look at every key.
             while (number := self.connection.execute(NEXT_DATABASE, (number,)).fetchone()[0]) is not None:
                 self.dbs[number]
-        self.documents = Documents(self)
+        self.documents = KeyspaceDocuments(self)
         begin(self.connection)
         self.engine = SearchEngine(self.connection, self.documents)
         self._defined = False  # whether an index was made, altered or dropped since the last transaction

@@ -106,10 +106,10 @@ def _scan(text: bytes) -> list[_Symbol]:
 @lru_cache(maxsize=1024)
 def parse_expression(text: bytes) -> Expression:
     """Read an expression. Raises `SearchError`."""
-    return _Parser(text).parse()
+    return _ExpressionParser(text).parse()
 
 
-class _Parser:
+class _ExpressionParser:
     def __init__(self, text: bytes) -> None:
         self._symbols = _scan(text)
         self._at = 0

@@ -26,12 +26,12 @@ from relay_models.embedded.search.aggregate.stages import (
 from relay_models.embedded.search.arguments import display
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.execute.selection import Selection
-from relay_models.embedded.search.index.documents import Documents, Reader
+from relay_models.embedded.search.index.documents import Documents, FieldReader
 from relay_models.embedded.search.index.schema import FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.index.settings import Settings
 from relay_models.embedded.search.index.tables import sort_column
 from relay_models.embedded.search.syntax.aggregate_steps import Apply, Filter, Group, Load, Step
-from relay_models.embedded.search.syntax.request import Arrangement, Request
+from relay_models.embedded.search.syntax.request import Arrangement, QueryRequest
 
 __all__ = ["Pipeline"]
 
@@ -55,7 +55,7 @@ class Pipeline:
         spec: IndexSpec,
         documents: Documents,
         settings: Settings,
-        request: Request,
+        request: QueryRequest,
         steps: list[Step],
         trace: Trace | None = None,
     ) -> None:
@@ -66,7 +66,7 @@ class Pipeline:
         self.sql_order: SqlOrder | None = None
         self.is_traced = trace is not None
         self.spec = spec
-        reader = Reader(spec, documents, request.dialect)
+        reader = FieldReader(spec, documents, request.dialect)
         self.properties = Properties(spec, reader, request.dialect)
         self.reader = RowReader(self.selection, request, reader, self.properties, self.total)
         self._applied: set[bytes] = set()

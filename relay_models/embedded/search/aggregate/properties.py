@@ -8,7 +8,7 @@ from typing import Any
 from relay_models.embedded.search.aggregate.stages import Row
 from relay_models.embedded.search.arguments import display
 from relay_models.embedded.search.errors import SearchError
-from relay_models.embedded.search.index.documents import Reader
+from relay_models.embedded.search.index.documents import FieldReader
 from relay_models.embedded.search.index.schema import FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.index.tables import exact_column, sort_column
 from relay_models.embedded.search.syntax.aggregate_steps import Load
@@ -22,7 +22,7 @@ Put = Callable[[bytes, Any, Row], None]
 class Properties:
     """The names that are known while the steps of one aggregation are read."""
 
-    def __init__(self, spec: IndexSpec, reader: Reader, dialect: int) -> None:
+    def __init__(self, spec: IndexSpec, reader: FieldReader, dialect: int) -> None:
         self._spec = spec
         self._reader = reader
         self._dialect = dialect

@@ -14,10 +14,10 @@ from relay_models.embedded.search.aggregate.stages import Row, Stage, Total
 from relay_models.embedded.search.execute.planner import ALL
 from relay_models.embedded.search.execute.scoring import scores
 from relay_models.embedded.search.execute.selection import Selection
-from relay_models.embedded.search.index.documents import Reader
+from relay_models.embedded.search.index.documents import FieldReader
 from relay_models.embedded.search.index.schema import FieldSpec
 from relay_models.embedded.search.index.tables import sort_column
-from relay_models.embedded.search.syntax.request import Request
+from relay_models.embedded.search.syntax.request import QueryRequest
 
 __all__ = ["CHUNK", "RowReader", "SqlOrder"]
 
@@ -48,7 +48,7 @@ class RowReader:
     """Reads the rows of one aggregation, counting them in `total`."""
 
     def __init__(
-        self, selection: Selection, request: Request, reader: Reader, properties: Properties, total: Total
+        self, selection: Selection, request: QueryRequest, reader: FieldReader, properties: Properties, total: Total
     ) -> None:
         self.selection = selection
         self.reader = reader

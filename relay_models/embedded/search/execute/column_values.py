@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import linecache
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,4 +40,8 @@ def _maker(width: int) -> Callable[..., list[dict[bytes, Any]]]:
     names, columns, values = ([f"{letter}{place}" for place in range(width)] for letter in "ncv")
     pairs = ", ".join(map("{}: {}".format, names, values))
     each = f"{values[0]} in {columns[0]}" if width == 1 else f"{', '.join(values)} in zip({', '.join(columns)})"
-    return eval(f"lambda {', '.join(names + columns)}: [{{{pairs}}} for {each}]")  # type: ignore[no-any-return]
+    source = f"lambda {', '.join(names + columns)}: [{{{pairs}}} for {each}]"
+    filename = f"<rows of {width} columns>"
+    # Registered, so that tracebacks and debuggers show the source.
+    linecache.cache[filename] = (len(source), None, [source], filename)
+    return eval(compile(source, filename, "eval"))  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["Leaf", "Many", "Reader", "Record", "intersection"]
+__all__ = ["Leaf", "Many", "Record", "WordReader", "intersection"]
 
 _AHEAD: Final = 1 << 62
 
@@ -33,7 +33,7 @@ class Many:
 Record = Leaf | Many
 
 
-class Reader:
+class WordReader:
     """The documents of one word. `estimated` is how many there are, those with the word in other fields included."""
 
     __slots__ = ("_documents", "_position", "estimated", "least", "number")
@@ -132,7 +132,7 @@ class AnyOf:
         return self.record() if self._instead is None else self._instead
 
 
-Iterator = Reader | AnyOf
+Iterator = WordReader | AnyOf
 
 
 def intersection(children: list[Iterator], *, in_order: bool) -> list[tuple[int, dict[int, Record]]]:

@@ -6,9 +6,9 @@ from array import array
 from collections.abc import Iterable
 
 from relay_models.embedded.search.execute.context import QueryContext
+from relay_models.embedded.search.execute.intersections import Found, is_traversed, traverse
 from relay_models.embedded.search.execute.iterators import Leaf, Record
 from relay_models.embedded.search.execute.tags import tag_values
-from relay_models.embedded.search.execute.walk import Found, is_walked, walk
 from relay_models.embedded.search.execute.words import expand
 from relay_models.embedded.search.syntax.nodes import (
     ALL_FIELDS,
@@ -47,7 +47,7 @@ class Phrases:
 
     def near(self, node: Phrase, slop: int, in_order: bool) -> list[int]:
         """The documents where the children are within `slop` words of each other (-1: any number)."""
-        if is_walked(node):
+        if is_traversed(node):
             return self._near_words(node, slop, in_order)
         children = [self._finder.visit(child) for child in node.children]
         if all(map(_POSITIONED.visit, node.children)):
@@ -78,8 +78,8 @@ class Phrases:
             return sorted({position for part in record.parts for position in where(part, docid) or ()})
 
         matching = []
-        walked = walk(context, self._found, node, postings, lambda tag, documents: words.append(None))
-        for docid, records in walked:
+        traversed = traverse(context, self._found, node, postings, lambda tag, documents: words.append(None))
+        for docid, records in traversed:
             positions = [where(record, docid) for record in records.values()]
             if _fits([part for part in positions if part is not None], slop, in_order):
                 matching.append(docid)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from relay_models.embedded.search.execute.context import QueryContext
-from relay_models.embedded.search.execute.numeric import between
 from relay_models.embedded.search.execute.phrases import Phrases
+from relay_models.embedded.search.execute.ranges import between
 from relay_models.embedded.search.execute.tags import tag_test, tag_text
 from relay_models.embedded.search.execute.words import expand, signed_mask
 from relay_models.embedded.search.index.schema import FieldSpec, FieldType

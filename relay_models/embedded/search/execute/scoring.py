@@ -13,11 +13,11 @@ from typing import assert_never
 
 from relay_models.embedded.search.arguments import display
 from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.execute.intersections import is_traversed, traverse
 from relay_models.embedded.search.execute.iterators import Leaf, Record
 from relay_models.embedded.search.execute.planner import found
 from relay_models.embedded.search.execute.selection import Selection
 from relay_models.embedded.search.execute.tags import tag_values
-from relay_models.embedded.search.execute.walk import is_walked, walk
 from relay_models.embedded.search.execute.words import expand
 from relay_models.embedded.search.index.schema import FieldSpec
 from relay_models.embedded.search.numbers import INVALID
@@ -41,7 +41,7 @@ from relay_models.embedded.search.syntax.nodes import (
     Token,
     Union,
 )
-from relay_models.embedded.search.syntax.request import Request
+from relay_models.embedded.search.syntax.request import QueryRequest
 
 __all__ = ["DEFAULT_SCORER", "scores"]
 
@@ -75,7 +75,7 @@ class _Match:
     positions: tuple[int, ...] = ()
 
 
-def scores(selection: Selection, request: Request) -> list[Hit]:
+def scores(selection: Selection, request: QueryRequest) -> list[Hit]:
     """(docid, key, score) of all documents found, by docid. Raises `SearchError` for an unknown scorer."""
     name = DEFAULT_SCORER if request.scorer is None else request.scorer
     scorer = _SCORERS.get(name)
@@ -221,9 +221,9 @@ class _Matcher(NodeVisitor[dict[int, _Match]]):
             for value in tag_values(self._context, _one_tag(node.field, part))
         ]
 
-    def _walk(self, node: Phrase) -> dict[int, _Match] | None:
+    def _traverse(self, node: Phrase) -> dict[int, _Match] | None:
         """The matches of an intersection of nothing but words, as the real server comes by them."""
-        if node is not self._root or not is_walked(node):
+        if node is not self._root or not is_traversed(node):
             return None
         leaves: list[Callable[[int], _Match]] = []
 
@@ -247,13 +247,13 @@ class _Matcher(NodeVisitor[dict[int, _Match]]):
             children = tuple(match(part, docid) for part in record.parts)
             return _Match("any", record.weight, sum(child.frequency for child in children), 0, 0, children)
 
-        walked = {}
-        for docid, records in walk(self._context, lambda part: found(self._context, part), node, postings, tagged):
+        traversed = {}
+        for docid, records in traverse(self._context, lambda part: found(self._context, part), node, postings, tagged):
             if docid in self._documents:
                 children = tuple(match(record, docid) for record in records.values())
                 frequency = sum(child.frequency for child in children)
-                walked[docid] = _Match("all", node.weight, frequency, 0, 0, children)
-        return walked
+                traversed[docid] = _Match("all", node.weight, frequency, 0, 0, children)
+        return traversed
 
     @staticmethod
     def _any(found: list[dict[int, _Match]], weight: float, *, first_only: bool) -> dict[int, _Match]:
@@ -271,9 +271,9 @@ class _Matcher(NodeVisitor[dict[int, _Match]]):
     def visit_phrase(self, node: Phrase) -> dict[int, _Match]:
         if len(node.children) == 1:
             return self.visit(node.children[0])
-        walked = self._walk(node)
-        if walked is not None:
-            return walked
+        traversed = self._traverse(node)
+        if traversed is not None:
+            return traversed
         parts = [self.visit(child) for child in node.children]
         matches: dict[int, _Match] = {}
         for docid in self._documents:

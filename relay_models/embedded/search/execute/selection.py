@@ -9,8 +9,8 @@ from typing import Any
 from relay_models.embedded.search.arguments import display
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.execute.context import QueryContext
+from relay_models.embedded.search.execute.intersections import only_one
 from relay_models.embedded.search.execute.planner import ALL, NOTHING, Planner, found
-from relay_models.embedded.search.execute.walk import only_one
 from relay_models.embedded.search.index.schema import FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.index.settings import Settings
 from relay_models.embedded.search.index.tables import Tables
@@ -27,7 +27,7 @@ from relay_models.embedded.search.syntax.nodes import (
     Tag,
     Token,
 )
-from relay_models.embedded.search.syntax.request import Request
+from relay_models.embedded.search.syntax.request import QueryRequest
 from relay_models.embedded.search.syntax.resolution import read_query
 
 __all__ = ["Selection"]
@@ -39,7 +39,9 @@ class Selection:
     `condition` is an SQL condition on the rows `d` of the documents' table, `arguments` its arguments.
     """
 
-    def __init__(self, connection: sqlite3.Connection, spec: IndexSpec, settings: Settings, request: Request) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, spec: IndexSpec, settings: Settings, request: QueryRequest
+    ) -> None:
         self.connection = connection
         self.spec = spec
         self.tables = Tables(spec.number)
@@ -58,7 +60,7 @@ class Selection:
             self.condition = f"({self.condition}) AND d.docid = {only}"
         self.arguments = planner.arguments
 
-    def _tree(self, request: Request) -> Node | None:
+    def _tree(self, request: QueryRequest) -> Node | None:
         return read_query(
             request.query,
             self.spec,
@@ -73,7 +75,7 @@ class Selection:
             limit=functools.partial(self._limit, request),
         )
 
-    def _limit(self, request: Request, node: Node | None) -> Node | None:
+    def _limit(self, request: QueryRequest, node: Node | None) -> Node | None:
         """The tree with the request's filters and keys around it."""
         extra: list[Node] = []
         for part in request.filters:

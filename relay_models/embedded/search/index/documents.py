@@ -17,7 +17,7 @@ from relay_models.embedded.search.index.schema import FieldSpec, FieldType, Inde
 from relay_models.embedded.search.index.tokenizer import fold_sorted
 from relay_models.embedded.search.numbers import format_number
 
-__all__ = ["Documents", "Multi", "Reader", "Value", "from_json", "single", "to_reply"]
+__all__ = ["Documents", "FieldReader", "Multi", "Value", "from_json", "single", "to_reply"]
 
 Value = Any
 
@@ -76,7 +76,7 @@ def to_reply(value: Value) -> Any:
 Load = Callable[[bytes, "tuple[Literal['json', 'hash'], Any] | None", dict[bytes, Value]], None]
 
 
-class Reader:
+class FieldReader:
     """Reads named fields of documents into rows."""
 
     def __init__(self, spec: IndexSpec, documents: Documents, dialect: int) -> None:

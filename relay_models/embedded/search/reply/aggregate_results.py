@@ -12,7 +12,7 @@ from relay_models.embedded.search.execute.column_values import MAY_BE_BOOLEAN, p
 from relay_models.embedded.search.index.documents import to_reply
 from relay_models.embedded.search.index.schema import FieldType
 from relay_models.embedded.search.index.tables import value_column
-from relay_models.embedded.search.syntax.request import Request
+from relay_models.embedded.search.syntax.request import QueryRequest
 
 __all__ = ["shape"]
 
@@ -58,7 +58,7 @@ def shape(pipeline: Pipeline, count: int | None, protocol: int) -> tuple[Any, bo
     return reply, more
 
 
-def _reply(total: int, rows: Iterable[Fields | None], request: Request, protocol: int) -> Any:
+def _reply(total: int, rows: Iterable[Fields | None], request: QueryRequest, protocol: int) -> Any:
     if protocol >= 3:
         return {
             b"attributes": [],

@@ -27,7 +27,7 @@ from relay_models.embedded.search.syntax.nodes import (
     Token,
     Union,
 )
-from relay_models.embedded.search.syntax.request import Markup, Request
+from relay_models.embedded.search.syntax.request import Markup, QueryRequest
 
 __all__ = ["Marker"]
 
@@ -104,7 +104,7 @@ class _WordCollector(NodeVisitor[None]):
 class Marker:
     """Marks the rows of one request's hits."""
 
-    def __init__(self, spec: IndexSpec, selection: Selection, request: Request) -> None:
+    def __init__(self, spec: IndexSpec, selection: Selection, request: QueryRequest) -> None:
         self._spec = spec
         self._markup = request.markup
         self._returned = request.returns

@@ -14,7 +14,7 @@ from relay_models.embedded.search.execute.column_values import MAY_BE_BOOLEAN, p
 from relay_models.embedded.search.execute.scoring import scores
 from relay_models.embedded.search.execute.selection import Selection
 from relay_models.embedded.search.execute.sorting import compare_rows
-from relay_models.embedded.search.index.documents import Documents, Reader, Value, single, to_reply
+from relay_models.embedded.search.index.documents import Documents, FieldReader, Value, single, to_reply
 from relay_models.embedded.search.index.schema import FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.index.settings import Settings
 from relay_models.embedded.search.index.tables import exact_column, sort_column
@@ -22,7 +22,7 @@ from relay_models.embedded.search.numbers import format_sort_key
 from relay_models.embedded.search.reply.highlight import Marker
 from relay_models.embedded.search.syntax.request import (
     Arrangement,
-    Request,
+    QueryRequest,
     check_expand,
     read_common,
     read_filter,
@@ -38,9 +38,9 @@ Hit = tuple[int, bytes, float]
 """(docid, key, score)"""
 
 
-def read_search(arguments: Arguments, settings: Settings) -> tuple[Request, Arrangement]:
+def read_search(arguments: Arguments, settings: Settings) -> tuple[QueryRequest, Arrangement]:
     """FT.SEARCH's arguments after the index's name. Raises `SearchError`."""
-    request = Request(arguments.take(), settings.numbers["DEFAULT_DIALECT"])
+    request = QueryRequest(arguments.take(), settings.numbers["DEFAULT_DIALECT"])
     arrangement = Arrangement()
     started = arguments.position
     while arguments:
@@ -101,7 +101,7 @@ class Search:
         spec: IndexSpec,
         documents: Documents,
         settings: Settings,
-        request: Request,
+        request: QueryRequest,
         arrangement: Arrangement,
         protocol: int,
     ) -> None:
@@ -118,7 +118,7 @@ class Search:
         self.selection = Selection(connection, spec, settings, request)
         self._protocol = protocol
         self._documents = documents
-        self._reader = Reader(spec, documents, request.dialect)
+        self._reader = FieldReader(spec, documents, request.dialect)
         self._sort_field = self._sorted_by()
         self._sort_values: dict[int, Value] = {}
         """Of each document what its column sorts it by, if that is asked for."""

@@ -120,10 +120,10 @@ def _content(kind: str, raw: bytes) -> bytes:
 
 def parse_query_v1(query: bytes, spec: IndexSpec, stop_words: bool = True) -> Node | None:
     """The tree of a query; None for one that finds nothing. Raises `SearchError`."""
-    return _Parser(query, spec, stop_words).parse()
+    return _LegacyParser(query, spec, stop_words).parse()
 
 
-class _Parser(SymbolReader):
+class _LegacyParser(SymbolReader):
     def __init__(self, query: bytes, spec: IndexSpec, stop_words: bool) -> None:
         skipped = spec.words_to_skip if stop_words else frozenset()
         super().__init__(

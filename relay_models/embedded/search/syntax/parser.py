@@ -59,7 +59,7 @@ _BETWEEN_WORDS = SEPARATORS.replace(b"$", b"")
 
 def parse_query(query: bytes, spec: IndexSpec, params: dict[bytes, bytes], stop_words: bool = True) -> Node | None:
     """The tree of a query; None for one that finds nothing (an empty one, stop words only). Raises `SearchError`."""
-    return _Parser(query, spec, params, stop_words).parse()
+    return _QueryParser(query, spec, params, stop_words).parse()
 
 
 def exact_phrase(text: bytes) -> Phrase:
@@ -132,7 +132,7 @@ def apply_attributes(node: Node | None, attributes: list[tuple[bytes, bytes]]) -
             raise SearchError(f"Invalid attribute {display(name)}")
 
 
-class _Parser(SymbolReader):
+class _QueryParser(SymbolReader):
     def __init__(self, query: bytes, spec: IndexSpec, params: dict[bytes, bytes], stop_words: bool) -> None:
         super().__init__(scan(query))
         self._spec = spec

@@ -17,7 +17,7 @@ from relay_models.embedded.search.errors import SearchError, UnsupportedError
 from relay_models.embedded.search.index.schema import LANGUAGES
 from relay_models.embedded.search.index.settings import Settings
 
-__all__ = ["Arrangement", "CursorOptions", "LegacyFilter", "Markup", "Request", "check_expand", "read_common"]
+__all__ = ["Arrangement", "CursorOptions", "LegacyFilter", "Markup", "QueryRequest", "check_expand", "read_common"]
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class Markup:
 
 
 @dataclass(slots=True)
-class Request:
+class QueryRequest:
     """What both commands know."""
 
     query: bytes
@@ -107,7 +107,7 @@ class Request:
             self.with_count = False
 
 
-def check_expand(request: Request, protocol: int) -> None:
+def check_expand(request: QueryRequest, protocol: int) -> None:
     """Raise `SearchError` where FORMAT EXPAND does not go with the protocol or the dialect."""
     if request.expand and protocol < 3:
         raise SearchError("EXPAND format is only supported with RESP3")
@@ -128,7 +128,7 @@ _FLAGS = {
 }
 
 
-def read_query_options(request: Request, arguments: Arguments) -> bool:
+def read_query_options(request: QueryRequest, arguments: Arguments) -> bool:
     """Read one option about what is searched for. Gives whether there was one."""
     word = arguments.peek().upper()
     if word in _FLAGS:
@@ -184,7 +184,7 @@ def _returns(arguments: Arguments) -> list[tuple[bytes, bytes]]:
     return list(fields.items())
 
 
-def read_markup(request: Request, arguments: Arguments) -> bool:
+def read_markup(request: QueryRequest, arguments: Arguments) -> bool:
     """Read HIGHLIGHT or SUMMARIZE. Gives whether there was one."""
     markup = request.markup
     if arguments.accept(b"HIGHLIGHT"):
@@ -251,7 +251,7 @@ _ANYWHERE = frozenset(
 
 
 def read_common(
-    request: Request, arrangement: Arrangement, arguments: Arguments, settings: Settings, *, search: bool
+    request: QueryRequest, arrangement: Arrangement, arguments: Arguments, settings: Settings, *, search: bool
 ) -> bool:
     """Read one option that may stand anywhere. Gives whether there was one."""
     word = arguments.peek().upper()
@@ -300,7 +300,7 @@ def read_dialect(arguments: Arguments) -> int:
     return dialect
 
 
-def read_params(request: Request, arguments: Arguments) -> dict[bytes, bytes]:
+def read_params(request: QueryRequest, arguments: Arguments) -> dict[bytes, bytes]:
     if request.params:
         raise SearchError("Multiple PARAMS are not allowed. Parameters can be defined only once")
     count = parse_integer(arguments.take()) if arguments else None
@@ -337,7 +337,9 @@ def read_cursor_options(arguments: Arguments, settings: Settings) -> CursorOptio
     return options
 
 
-def _limit(request: Request, arrangement: Arrangement, arguments: Arguments, settings: Settings, search: bool) -> None:
+def _limit(
+    request: QueryRequest, arrangement: Arrangement, arguments: Arguments, settings: Settings, search: bool
+) -> None:
     if arguments.remaining < 2:
         raise SearchError("LIMIT requires two arguments")
     offset, limit = parse_integer(arguments.take()), parse_integer(arguments.take())

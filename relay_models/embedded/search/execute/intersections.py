@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from relay_models.embedded.search.execute.context import QueryContext
-from relay_models.embedded.search.execute.iterators import AnyOf, Iterator, Reader, Record, intersection
-from relay_models.embedded.search.execute.numeric import between
+from relay_models.embedded.search.execute.iterators import AnyOf, Iterator, Record, WordReader, intersection
+from relay_models.embedded.search.execute.ranges import between
 from relay_models.embedded.search.syntax.nodes import (
     DefaultVisitor,
     Node,
@@ -21,7 +21,7 @@ from relay_models.embedded.search.syntax.nodes import (
     Union,
 )
 
-__all__ = ["Found", "is_walked", "only_one", "walk"]
+__all__ = ["Found", "is_traversed", "only_one", "traverse"]
 
 Found: TypeAlias = Callable[[Node], set[int]]
 """Gives the documents that a part of a query finds alone."""
@@ -87,7 +87,7 @@ def only_one(context: QueryContext, found: Found, node: Node | None) -> int | No
     return excluded[0] if ends_last else None
 
 
-def is_walked(node: Phrase) -> bool:
+def is_traversed(node: Phrase) -> bool:
     """Whether an intersection is of nothing but words and single tags."""
 
     def words(child: Node) -> bool:
@@ -103,7 +103,7 @@ def is_walked(node: Phrase) -> bool:
     )
 
 
-def walk(
+def traverse(
     context: QueryContext,
     found: Found,
     node: Phrase,
@@ -115,7 +115,7 @@ def walk(
     Args:
         context: The index and the request's limits.
         found: Gives the documents of a node.
-        node: The intersection, one that `is_walked`.
+        node: The intersection, one that `is_traversed`.
         postings: Gives the documents of a word, and how many there are in any field.
         tagged: Is told the documents of each tag. Both are called in the order of the leaves' numbers.
 
@@ -128,14 +128,14 @@ def walk(
         if isinstance(child, Tag):
             documents = sorted(found(child))
             tagged(child, documents)
-            return Reader(next(count), documents, len(documents)) if documents else None
+            return WordReader(next(count), documents, len(documents)) if documents else None
         if isinstance(child, Token):
             weights = [child.weight, *[1.0] * len(child.expansions)]
             forms: list[Iterator | None] = []
             for (word, only), weight in zip(child.forms(), weights, strict=True):
                 documents, estimated = postings(word, child, weight, only)
                 number = next(count)
-                forms.append(Reader(number, documents, estimated) if estimated else None)
+                forms.append(WordReader(number, documents, estimated) if estimated else None)
             return merged(forms, 1.0)
         return merged(list(map(iterator, child.children)), child.weight)
 

@@ -10,7 +10,10 @@ from fakeredis._commands import Key
 from fakeredis._core import CommandItem
 from fakeredis._helpers import SimpleError
 
-from relay_models.embedded.json.commands import (
+from relay_models.embedded.json.path import JSONPath, whole_path
+from relay_models.embedded.json.text import dumps
+from relay_models.embedded.json.value import JsonDocument
+from relay_models.embedded.json.write_commands import (
     FLAGS,
     I64_MAX,
     NO_SUCH_KEY,
@@ -23,9 +26,6 @@ from relay_models.embedded.json.commands import (
     parse_path,
     shown,
 )
-from relay_models.embedded.json.path import JSONPath, whole_path
-from relay_models.embedded.json.text import dumps
-from relay_models.embedded.json.value import JsonDocument
 from relay_models.embedded.registry import command
 from relay_models.embedded.reply_types import encode_double
 
