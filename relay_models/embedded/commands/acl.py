@@ -1,4 +1,4 @@
-"""ACL: the commands by which users are made, changed and looked at."""
+"""`AclCommands`: ACL SETUSER, GETUSER, CAT, DRYRUN and the other ACL commands."""
 
 from __future__ import annotations
 

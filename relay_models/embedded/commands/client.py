@@ -1,4 +1,4 @@
-"""What clients ask and say of connections: CLIENT, and the commands of servers with replicas, logs and statistics."""
+"""`ClientCommands`: CLIENT, and commands about replication, logs and statistics that the engine does not have."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ClientCommands:
     _pubsub: int
     _logged_in: bool
     _only_reads = False
-    """Whether the script that runs must not change anything."""
+    """Whether the script that runs is read-only."""
 
     # Connections
 
@@ -76,7 +76,7 @@ class ClientCommands:
 
     @command("reset", flags=msgs.FLAG_NO_SCRIPT + msgs.FLAG_TRANSACTION)
     def engine_reset(self) -> Any:
-        # Whoever came in with a password is a stranger again.
+        # RESET also ends the login.
         self._logged_in = False
         return self.reset()  # type: ignore[attr-defined]
 
@@ -92,7 +92,7 @@ class ClientCommands:
     def engine_client_tracking(self, mode: bytes, *args: bytes) -> SimpleString:
         if casematch(mode, b"off"):
             return OK
-        # Saying yes would let a client keep values that others have changed long since.
+        # Accepting it would let a client keep values that other clients have changed.
         raise SimpleError("ERR CLIENT TRACKING is not supported by the embedded engine; use a Redis server for it")
 
     @command("client caching", fixed=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=CONNECTION)
@@ -102,7 +102,7 @@ class ClientCommands:
             " enabled"
         )
 
-    # What there is nothing to tell of
+    # Logs and statistics, which are always empty
 
     @command("slowlog get", "latency latest", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
     def engine_no_records(self, *args: bytes) -> list[Any]:
@@ -131,7 +131,7 @@ class ClientCommands:
             return OK
         raise SimpleError("ERR replication is not supported by the embedded engine; use a Redis server for it")
 
-    # What fakeredis lacks, or does otherwise
+    # What fakeredis lacks, or does differently
 
     @command("bitfield_ro", fixed=(Key(bytes),), repeat=(bytes,), categories="@bitmap @fast @read")
     def engine_bitfield_ro(self, key: CommandItem, *args: bytes) -> Any:
@@ -145,7 +145,7 @@ class ClientCommands:
 
     @command("httl", fixed=(Key(Hash),), repeat=(bytes,))
     def engine_httl(self, key: CommandItem, *args: bytes) -> list[int]:
-        # Rounded up, as the real server does: a field that was given ten seconds has ten.
+        # Rounded up, as the real server does: a field given ten seconds has ten.
         left: list[int] = self.hpttl(key, *args)  # type: ignore[attr-defined]
         return [-(-each // 1000) if each > 0 else each for each in left]
 
@@ -180,7 +180,7 @@ class ClientCommands:
 
     @command("pfmerge", fixed=(Key(ExpiringMembersSet),), repeat=(Key(ExpiringMembersSet),))
     def engine_pfmerge(self, target: CommandItem, *sources: CommandItem) -> SimpleString:
-        # What the target holds stays in.
+        # The target's own elements count too.
         present = [item for item in (target, *sources) if item.value is not None]
         if present:
             self.sunionstore(target, *present)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The commands of the search module, and those by which clients find out what a server can do."""
+"""`ModuleCommands`: the FT.* commands, MODULE LIST and QUIT."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from relay_models.embedded.search.commands import SEARCH_COMMANDS, SearchCommand
 __all__ = ["ModuleCommands"]
 
 MODULES = ((b"search", 80002), (b"ReJSON", 80004))
-"""The modules that the engine stands in for: name and version, of the server whose answers it is held to."""
+"""The modules that the engine emulates: name and version, of the server that its replies are compared with."""
 
 
 class ModuleCommands:
@@ -35,7 +35,7 @@ class ModuleCommands:
         return PlainReply(reply) if plain else reply
 
     def _check_prefixes(self, index: tuple[bytes, ...]) -> None:
-        """Refuse a user who may not read all that an index may hold."""
+        """Refuse a user who may not read every key that an index may contain."""
         user = self._server.acl.get_user_acl(self._client_info.user)
         if user.unlimited or not index:
             return

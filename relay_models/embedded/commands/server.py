@@ -1,4 +1,4 @@
-"""The commands about the server and its keyspace that fakeredis lacks, or that must not work on every key at once."""
+"""`ServerCommands`: commands about the server and its keyspace that fakeredis lacks or does inefficiently."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ class ServerCommands:
             key.expireat = ttl / 1000 if absolute else self._db.time + ttl / 1000
         return OK
 
-    # What clients ask about the server
+    # Information about the server
 
     @command("hello", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
     def engine_hello(self, *args: bytes) -> dict[str, Any]:
@@ -236,7 +236,7 @@ class ServerCommands:
         }
 
     def _needs_login(self) -> bool:
-        """Whether this connection has yet to give the password. Those within the process never have to."""
+        """Whether this connection must log in first. Connections within the process never have to."""
         return False
 
     def _login(self, user: bytes, password: bytes) -> None:

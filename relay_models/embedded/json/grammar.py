@@ -1,6 +1,6 @@
-"""The grammar of RedisJSON's paths, read as its parser reads them, and the errors that it tells.
+"""The grammar of RedisJSON's paths, parsed as its parser does, with the same error messages.
 
-Its parser (pest) tries alternatives in order. Where none fits, it tells the furthest place that it came to and the
+Its parser (pest) tries alternatives in order. Where none matches, it reports the furthest position it reached and the
 rules that it tried there.
 """
 
@@ -14,7 +14,7 @@ __all__ = ["PathSyntaxError", "RuleNode", "read_path"]
 
 
 class PathSyntaxError(ValueError):
-    """A path that cannot be read. `position` is the offset, in bytes, where reading stopped."""
+    """A path that cannot be parsed. `position` is the offset in bytes where parsing stopped."""
 
     def __init__(self, path: str, position: int, expected: str) -> None:
         before, after = (part.decode("utf-8", "replace") for part in _cut(path, position))
@@ -36,14 +36,14 @@ def _low(char: str) -> str:
 
 
 class RuleNode(NamedTuple):
-    """A rule that fitted: its name, the text it took, and the rules within."""
+    """A rule that matched: its name, the text it consumed, and the rules within."""
 
     rule: str
     text: str
     children: tuple[RuleNode, ...]
 
 
-# The rules in the order in which messages name them.
+# The rules in the order of error messages.
 _ORDER: Final = (
     *("EOI", "literal", "string_list", "number", "decimal", "numbers_list", "numbers_range", "right_range"),
     *("all_range", "left_range", "full_range", "from_current", "from_root", "ge", "gt", "le", "lt", "eq", "ne", "re"),
@@ -65,7 +65,7 @@ Parse = Callable[["_State", int], Found]
 
 
 class _State:
-    """The text, and what was tried at the furthest place."""
+    """The text, and what was tried at the furthest position."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -142,7 +142,7 @@ def _repeated(part: Parse) -> Parse:
 
 
 def _rule(name: str, part: Parse) -> Parse:
-    """A rule that nodes are made of and messages tell."""
+    """A rule that makes nodes and is named in messages."""
 
     def parse(state: _State, at: int) -> Found:
         before = state.tried_at(at)
@@ -151,7 +151,7 @@ def _rule(name: str, part: Parse) -> Parse:
         if found is not None:
             return found[0], (RuleNode(name, state.text[at : found[0]], found[1]),)
         if state.tried_at(at) - before == 1:
-            return None  # the one rule within says more
+            return None  # the one rule within is more specific
         if at == state.furthest:
             del state.tried[place:]
         if at > state.furthest:

@@ -17,7 +17,7 @@ _UPSERT_PART: Final = (
 
 
 class ListChange:
-    """Which of a stored list's elements are still there, in one piece, after pushes and pops at its ends."""
+    """Which of a stored list's elements are left, contiguously, after pushes and pops at its ends."""
 
     __slots__ = ("first", "last", "offset")
 
@@ -25,10 +25,10 @@ class ListChange:
         self.first, self.last = 0, length
         """The stored elements that are kept, from the first to before the last."""
         self.offset = 0
-        """Where the kept ones begin in the list as it is now."""
+        """The index of the first kept one in the current list."""
 
     def note(self, added_left: int, length: int) -> None:
-        """`added_left` elements came in at the left (negative: went), and the list is `length` long now."""
+        """Record that `added_left` elements came in at the left (negative: went out); the list is `length` long now."""
         self.offset += added_left
         if self.offset < 0:
             self.first = min(self.last, self.first - self.offset)
@@ -37,7 +37,7 @@ class ListChange:
 
 
 class Stored:
-    """What is known of a key's rows: their id, the kind, the value they were written from, where a list begins."""
+    """A key's rows: their id, the kind, the value they were written from, the first part of a list."""
 
     __slots__ = ("expire", "id", "kind", "length", "start", "value")
 

@@ -21,9 +21,10 @@ from relay_models.embedded.search.reply.aggregate_results import shape
 from relay_models.embedded.search.reply.explain import explain
 from relay_models.embedded.search.reply.info import describe
 from relay_models.embedded.search.reply.profile import Stopwatch, profile
-from relay_models.embedded.search.reply.search_results import Search, read_search, search
+from relay_models.embedded.search.reply.search_results import Search, search
 from relay_models.embedded.search.syntax.aggregate_steps import read_aggregate
 from relay_models.embedded.search.syntax.request import check_expand
+from relay_models.embedded.search.syntax.search_options import read_search
 
 __all__ = ["SEARCH_COMMANDS", "SearchCommand", "search_command"]
 

@@ -15,21 +15,21 @@ MAX_INLINE: Final = 64 * 1024
 MAX_FIELDS: Final = 1024 * 1024
 MAX_BULK: Final = 512 * 1024 * 1024
 MAX_REQUEST: Final = 768 * 1024 * 1024
-# What somebody who has not logged in may make the server hold, as in Redis.
+# The limits for clients that have not logged in, as in Redis.
 MAX_FIELDS_UNKNOWN: Final = 10
 MAX_BULK_UNKNOWN: Final = 16 * 1024
-# A number's line is never longer than this, so a longer one without an end is refused rather than kept.
+# Maximum bytes of the line of a number; a longer one without an end is refused.
 MAX_NUMBER_LINE: Final = 32
 
 
-# Most fields are shorter than this. Putting together what is ready costs a third of formatting it.
+# Most fields are shorter than this (bytes). Joining prepared heads costs a third of formatting them.
 SHORT: Final = 512
 _HEADS: Final = [b"$%d" % length for length in range(SHORT)]
 _LENGTHS: Final = [head + b"\r\n" for head in _HEADS]
 
 
 class ProtocolError(ValueError):
-    """What was sent is not the Redis protocol, or is beyond the bounds. The connection cannot go on after it."""
+    """The client sent something that is not the Redis protocol, or beyond the limits. The connection must end."""
 
 
 class Request(list[bytes]):
@@ -45,7 +45,7 @@ class RequestReader:
 
     def __init__(self) -> None:
         self.trusted = True
-        """Whether the peer has logged in, or needs not; others get tight bounds."""
+        """Whether the client has logged in, or need not; others have low limits."""
         self._buffer = bytearray()
         self._position = 0
         self._fields: list[bytes] = []
@@ -154,8 +154,8 @@ class RequestReader:
 def _whole_requests(data: bytes) -> tuple[list[Request], int]:
     """The requests at the start of `data` that are whole and plain, and how many bytes they take.
 
-    Most are: their fields hold no line ends, and cutting the data at these leaves only the lengths to be compared. What
-    is anything else is left to be read with care.
+    Most are: their fields hold no line ends, and cutting the data at these leaves only the lengths to be compared.
+    Anything else is left for the full parser.
     """
     lines = data.split(b"\r\n")
     requests: list[Request] = []
@@ -183,7 +183,7 @@ _HEX: Final = frozenset(b"0123456789abcdefABCDEF")
 
 
 def split_inline(line: bytes) -> list[bytes]:
-    """Cut an inline command into its arguments, with quotes as redis-cli has them. Raises `ProtocolError`."""
+    """Cut an inline command into its arguments, with quotes as in redis-cli. Raises `ProtocolError`."""
     if not line.strip(b" \t\r\n\0\v\f"):
         return []
     if b'"' not in line and b"'" not in line:

@@ -68,10 +68,10 @@ def _is_double(node: Node) -> bool:
 
 
 def only_one(context: QueryContext, found: Found, node: Node | None) -> int | None:
-    """The one document that an intersection may still find where the real server loses the others.
+    """The only document that an intersection finds where the real server loses the others.
 
-    It does where it begins with what is not not something, and every document from one on is that something: the
-    inner of the two has then come to its end in looking for the first document.
+    It loses them where the intersection begins with a double negation, and every document from one on matches what is
+    negated: the inner negation has then reached its end while looking for the first document.
     """
     if not isinstance(node, Phrase) or len(node.children) < 2 or not any(map(_is_double, node.children)):
         return None
@@ -117,7 +117,7 @@ def traverse(
         found: Gives the documents of a node.
         node: The intersection, one that `is_traversed`.
         postings: Gives the documents of a word, and how many there are in any field.
-        tagged: Is told the documents of each tag. Both are called in the order of the leaves' numbers.
+        tagged: Receives the documents of each tag. Both are called in the order of the leaves' numbers.
 
     Returns:
         The documents, each with what the real server knows to have found of each child.

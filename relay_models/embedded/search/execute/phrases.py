@@ -202,7 +202,7 @@ class _Positioned(DefaultVisitor[bool]):
 
 
 class _Kind(DefaultVisitor[str]):
-    """What a node finds documents by, as far as that matters for mixtures."""
+    """What a node finds documents by, as far as that matters for `_mixed`."""
 
     def visit_numeric(self, node: Numeric) -> str:
         return "number"
@@ -219,10 +219,10 @@ _KIND = _Kind()
 
 
 def _fits(positions: list[list[int]], slop: int, in_order: bool) -> bool:
-    """Whether one position of each list can be taken so that at most `slop` other words lie between (-1: any number).
+    """Whether there is one position of each list with at most `slop` other words between them (-1: any number).
 
-    In order, a position may be taken twice, so that the words of "again again" are found where there is one "again".
-    Out of order, it takes two lists. The rest is what the real server makes of lists without positions.
+    In order, a position may be taken twice, so that "again again" is found where there is one "again". Out of order,
+    two lists are needed. The rest is the real server's treatment of lists without positions.
     """
     if not positions:
         return True

@@ -44,7 +44,7 @@ NOTHING, ALL = "0", "1"
 
 
 def _joined(parts: list[str], operator: str) -> str:
-    """The parts in one condition, in halves of halves: SQLite limits how deep, not how wide, conditions are."""
+    """Join the parts as a balanced tree: SQLite limits how deep conditions are."""
     if len(parts) <= 32:
         return "(" + operator.join(parts) + ")"
     middle = len(parts) // 2

@@ -1,4 +1,4 @@
-"""The scores of the documents that a query finds: BM25STD unless asked for another scorer."""
+"""`scores`: the scores of the documents that a query finds, by BM25STD or another scorer."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ Hit = tuple[int, bytes, float]
 
 @dataclass(slots=True)
 class _Document:
-    """What scorers know of a document: how many words it has, how often its most frequent one is there, its score."""
+    """A document for scorers: how many words it has, how often the most frequent one, and its own score."""
 
     length: int
     top: int
@@ -84,7 +84,7 @@ def scores(selection: Selection, request: QueryRequest) -> list[Hit]:
     execute, tables = selection.connection.execute, selection.tables
     (worded,) = execute(f"SELECT EXISTS (SELECT 1 FROM {tables.words})").fetchone()
     if not worded and not request.with_scores and not request.add_scores and name == DEFAULT_SCORER:
-        # Without words all scores are alike: nan, or 0.
+        # Without words all scores are equal: nan, or 0.
         return [(docid, key, 0.0) for docid, key in selection.rows("d.docid, d.key", "ORDER BY d.docid")]
     count, total = execute(f"SELECT count(*), sum(length) FROM {tables.docs}").fetchone()
     rows = selection.rows("d.docid, d.key, d.length, d.top, d.score", "ORDER BY d.docid").fetchall()
@@ -118,7 +118,7 @@ class _Matcher(NodeVisitor[dict[int, _Match]]):
         forms = node.forms()
         if len(forms) == 1:
             return self._word(node.text, node, node.weight)
-        # A weight is that of the word as it was written.
+        # The weight is that of the word as written.
         weights = [node.weight, *[1.0] * len(node.expansions)]
         words = [self._word(word, node, weight, only) for (word, only), weight in zip(forms, weights, strict=True)]
         return self._any(words, 1.0, first_only=False)
@@ -169,7 +169,7 @@ class _Matcher(NodeVisitor[dict[int, _Match]]):
         return {docid: plain for docid in self._documents if docid in matching}
 
     def _idf(self, documents: int) -> tuple[float, float]:
-        # The first of the two counts one document more than there are; the second is worked out in single precision.
+        # The first of the two counts one document too many; the second is computed in single precision.
         ratio = 1.0 + (self._count + 1) / (documents or 1)
         rest = _single(_single(self._count - documents + 0.5) / _single(documents + 0.5))
         return float(math.frexp(ratio)[1] - 1), math.log(_single(1.0 + rest))
@@ -222,7 +222,7 @@ class _Matcher(NodeVisitor[dict[int, _Match]]):
         ]
 
     def _traverse(self, node: Phrase) -> dict[int, _Match] | None:
-        """The matches of an intersection of nothing but words, as the real server comes by them."""
+        """The matches of an intersection of nothing but words, as the real server finds them."""
         if node is not self._root or not is_traversed(node):
             return None
         leaves: list[Callable[[int], _Match]] = []
@@ -303,7 +303,7 @@ def _positions(match: _Match) -> list[int]:
 
 
 def _distance(match: _Match) -> float:
-    """How near to each other the words stand that were found: 1 is best."""
+    """How near to each other the matching words are: 1 is best."""
     if len(match.children) <= 1:
         return 1
     total = 0

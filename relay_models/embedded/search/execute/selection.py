@@ -1,4 +1,4 @@
-"""Finding an index's documents: the SQL around a query's condition."""
+"""`Selection`: the documents of a query, and the SQL around its condition."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Selection:
         return mask
 
     def combine(self, sort: str) -> None:
-        """Let a query for one tag and ranges of numbers, sorted by a column, run on one SQL index over all of these."""
+        """Run a query for one tag and ranges of numbers, sorted by a column, on one SQL index over all of these."""
         if not isinstance(self.node, (Phrase, Tag)):
             return
         nodes = self.node.children if isinstance(self.node, Phrase) else [self.node]
@@ -130,24 +130,24 @@ class Selection:
         self._from = self._counted = f"{self.tables.docs} d INDEXED BY {name}"
         self._combined = True
         if ranges and sort not in ranges:
-            # Counting goes through all that the tag has in this one, and through what a range holds in another.
+            # With this index, counting reads all rows of the tag; with another one, only those of a range.
             name = self.tables.combine(self.connection, self.spec, [by_tag, *ranges])
             if name is not None:
                 self._counted = f"{self.tables.docs} d INDEXED BY {name}"
 
     def _prepare(self) -> None:
-        """Make what the condition needs. Where one SQL index serves all of it, that is nothing."""
+        """Create what the condition needs; nothing where one SQL index serves all of it."""
         while self._unprepared and not self._combined:
             self.tables.prepare(self.connection, self.spec, self._unprepared.pop())
 
     def prepare_sort(self, field: FieldSpec) -> None:
-        """Make what sorting by `field` needs."""
+        """Create what sorting by `field` needs."""
         if not self._combined:
             self.tables.prepare_sort(self.connection, self.spec, field)
 
     @property
     def has_words(self) -> bool:
-        """Whether the query looks for words of texts, which give scores."""
+        """Whether the query looks for words of texts, which are scored."""
         return self.node is not None and _HAS_WORDS.visit(self.node)
 
     @property
@@ -164,7 +164,7 @@ class Selection:
         return number
 
     def count_of(self, node: Node) -> int:
-        """How many documents a part of the query finds by itself."""
+        """How many documents a part of the query finds alone."""
         planner = Planner(self.context.unordered())
         condition = planner.condition(node)
         if condition == NOTHING:

@@ -29,9 +29,9 @@ def _word_regex(pattern: bytes) -> re.Pattern[str]:
 
 
 def _longest_part(pattern: bytes) -> bytes | None:
-    """The part of a pattern between its * by which words are found where their ends are kept (WITHSUFFIXTRIE).
+    """The part of a pattern between its * by which words are found in a suffix trie (WITHSUFFIXTRIE).
 
-    The real server means to pass over parts with ?, but counts them against the best part so far, wrapping around.
+    The real server means to skip parts with ?, but subtracts them from the best score so far, with overflow.
     """
     text = pattern.decode("utf-8", "replace")
     best, found = -(1 << 31), None
@@ -57,12 +57,12 @@ def _characters(text: bytes) -> list[bytes]:
 
 
 def without_escapes(pattern: bytes) -> bytes:
-    """A pattern without its backslashes, which keep no * and no ? from their meaning."""
+    """A pattern without its backslashes, which do not escape * and ?."""
     return re.sub(rb"\\(.?)", rb"\1", pattern, flags=re.DOTALL)
 
 
 def prefix_end(prefix: bytes) -> bytes | None:
-    """The first string that sorts behind all that start with `prefix`; None where there is none."""
+    """The first string that sorts after all that start with `prefix`; None where there is none."""
     bare = prefix.rstrip(b"\xff")
     return None if not bare else bare[:-1] + bytes((bare[-1] + 1,))
 
@@ -127,7 +127,7 @@ def _expand_pattern(context: QueryContext, node: Pattern, limit: int) -> list[by
 
 
 def _suffixed(context: QueryContext, node: Node) -> int:
-    """The fields WITHSUFFIXTRIE, to whose words the ends and middles of words belong where there are such fields.
+    """The fields WITHSUFFIXTRIE; where there are any, suffixes and infixes are looked for only in their words.
 
     Raises `SearchError` where the node looks in others only.
     """
@@ -152,7 +152,7 @@ def _is_expanded(context: QueryContext, word: bytes, fields: int) -> bool:
 
 
 def _vocabulary(context: QueryContext, fits: Callable[[bytes], object], limit: int, fields: int = 0) -> list[bytes]:
-    """The words that fit, only those that stand in the fields where some are given."""
+    """The words that match, in these fields where some are given."""
     found: list[bytes] = []
     # Hop from word to word along the primary key instead of reading all of its rows.
     sql = f"SELECT word FROM {context.tables.words} WHERE word > ? ORDER BY word LIMIT 1"

@@ -1,4 +1,4 @@
-"""HIGHLIGHT and SUMMARIZE: marking the words found in a text, and cutting the text down to what is around them."""
+"""`Marker`: HIGHLIGHT marks the matching words of a text, SUMMARIZE cuts it down to what is around them."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from relay_models.embedded.search.syntax.request import Markup, QueryRequest
 __all__ = ["Marker"]
 
 MAXIMUM_DISTANCE = 8
-"""So many words may lie between two found ones of one fragment."""
+"""Maximum number of words between two matching ones of one fragment."""
 AVERAGE_WORD = 6
 _BLANKS = b" \t\n\v\f\r"
 
 
 @dataclass(slots=True)
 class _Fragment:
-    """A stretch of text with found words: its bytes, and where in the text each found word is."""
+    """A part of a text with matching words: its bytes, and the positions of the words."""
 
     start: int
     end: int
@@ -231,7 +231,7 @@ def _single_blanks(text: bytes) -> bytes:
 
 
 def _head(text: bytes, markup: Markup) -> bytes:
-    """The beginning of a text in which nothing was found."""
+    """The beginning of a text without a match."""
     size = min(AVERAGE_WORD * markup.length * markup.fragments + AVERAGE_WORD, len(text))
     head = _single_blanks(text[:size])
     while len(head) > 1 and head[-1] not in SEPARATORS:

@@ -1,7 +1,7 @@
-"""FT.PROFILE: how long a query took, and what each part of it finds, in the real server's form.
+"""`profile`: the reply of FT.PROFILE, how long a query took and what each part of it finds.
 
 The engine answers a query with one SQL statement, so it has no iterators to time. The tree shown is the query's own;
-its counters are the documents that each part finds by itself.
+its counters are the documents that each part finds alone.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self._started = time.perf_counter()
         self.read = self.planned = 0.0
-        """How long after its start its arguments had been read, and its query had become SQL."""
+        """When its arguments had been parsed, and when its query had been planned, since its start."""
         self.steps: list[tuple[str, float, int]] = []
         """(name, time of it and of those before it, rows) of each step."""
 
@@ -56,7 +56,7 @@ class Stopwatch:
         return (time.perf_counter() - self._started) * 1000
 
     def trace(self, name: str, rows: Iterator[Row]) -> Iterator[Row]:
-        """Pass on the rows that a step gives, and note how many they are and how long they took."""
+        """Pass on the rows of a step, and record how many they are and how long they took."""
         self.steps.append((name, 0.0, 0))
         return self._traced(len(self.steps) - 1, name, rows)
 

@@ -1,4 +1,4 @@
-"""FT.SEARCH: its arguments, the page of documents it finds, and its reply."""
+"""`search`: FT.SEARCH, its arguments, the page of documents it finds, and its reply."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from relay_models.embedded.reply_types import encode_double
 from relay_models.embedded.search.arguments import Arguments, display
-from relay_models.embedded.search.errors import SearchError, UnsupportedError
+from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.execute.column_values import MAY_BE_BOOLEAN, printed, reply_rows, whole_as_digits
 from relay_models.embedded.search.execute.scoring import scores
 from relay_models.embedded.search.execute.selection import Selection
@@ -24,59 +24,15 @@ from relay_models.embedded.search.syntax.request import (
     Arrangement,
     QueryRequest,
     check_expand,
-    read_common,
-    read_filter,
-    read_markup,
-    read_query_options,
 )
+from relay_models.embedded.search.syntax.search_options import read_search
 
-__all__ = ["Search", "read_search", "search"]
+__all__ = ["Search", "search"]
 
 DEFAULT_LIMIT = 10
 
 Hit = tuple[int, bytes, float]
 """(docid, key, score)"""
-
-
-def read_search(arguments: Arguments, settings: Settings) -> tuple[QueryRequest, Arrangement]:
-    """FT.SEARCH's arguments after the index's name. Raises `SearchError`."""
-    request = QueryRequest(arguments.take(), settings.numbers["DEFAULT_DIALECT"])
-    arrangement = Arrangement()
-    started = arguments.position
-    while arguments:
-        if read_query_options(request, arguments) or read_common(
-            request, arrangement, arguments, settings, search=True
-        ):
-            continue
-        if read_markup(request, arguments):
-            continue
-        if arguments.accept(b"FILTER"):
-            request.filters.append(read_filter(arguments))
-        elif arguments.accept(b"GEOFILTER"):
-            raise UnsupportedError("geo queries are")
-        elif arguments.accept(b"WITHCOUNT"):
-            request.with_count = True
-        elif arguments.accept(b"WITHOUTCOUNT"):
-            request.with_count = False
-        else:
-            word = arguments.peek()
-            for name in (b"GROUPBY", b"APPLY", b"LOAD"):
-                if word.upper() == name:
-                    raise SearchError(f"{display(name)} is not supported on FT.SEARCH")
-            position = arguments.position - started + 1
-            raise SearchError(f"Unknown argument `{display(word)}` at position {position} for <main>")
-    if request.explain_score and not request.with_scores:
-        raise SearchError("EXPLAINSCORE must be accompanied with WITHSCORES")
-    if request.explain_score:
-        raise UnsupportedError("EXPLAINSCORE is")
-    if request.add_scores:
-        raise SearchError("ADDSCORES is not supported on FT.SEARCH")
-    if request.cursor is not None:
-        raise SearchError("Cursor is not supported on FT.SEARCH")
-    marked = request.markup.highlight or request.markup.summarize
-    request.bare = arrangement.sorted and not request.with_scores and not marked
-    request.settle_count()
-    return request, arrangement
 
 
 def search(
@@ -93,7 +49,7 @@ def search(
 
 
 class Search:
-    """One FT.SEARCH, planned and ready to run. Making it raises `SearchError`."""
+    """One FT.SEARCH, planned and ready to run. The constructor raises `SearchError`."""
 
     def __init__(
         self,
@@ -121,7 +77,7 @@ class Search:
         self._reader = FieldReader(spec, documents, request.dialect)
         self._sort_field = self._sorted_by()
         self._sort_values: dict[int, Value] = {}
-        """Of each document what its column sorts it by, if that is asked for."""
+        """The sort key of each document from its column, if it is asked for."""
 
     def _sorted_by(self) -> FieldSpec | None:
         if not self._arrangement.sorted:
@@ -133,7 +89,7 @@ class Search:
         return field
 
     def steps(self, found: int) -> list[tuple[str, int]]:
-        """What is done with the `found` documents, in the words of FT.PROFILE, and how many rows each step gives."""
+        """The steps after finding `found` documents, in the words of FT.PROFILE, and how many rows each gives."""
         steps = [("Index", found)]
         if self._request.count_only:
             return [*steps, ("Counter", 1)]
@@ -207,10 +163,10 @@ class Search:
         found = self.selection.rows(", ".join(wanted), f"ORDER BY {order} LIMIT ? OFFSET ?", (limit, offset))
         return found.fetchall()
 
-    # A page that the rows alone tell, which is what lists of documents mostly ask for
+    # A page from an index's columns alone, which is what lists of documents mostly need
 
     def _quick_page(self, offset: int, limit: int) -> Any:
-        """The reply, made with a look only at documents whose rows do not tell; None where that cannot be done."""
+        """The reply, reading only documents whose columns do not say everything; None where that cannot be done."""
         field = self._sort_field
         column = None if field is None else sort_column(field)
         columns = None if field is None or column is None else self._quick_columns(field)
@@ -263,7 +219,7 @@ class Search:
         return reply
 
     def _quick_columns(self, sorted_by: FieldSpec) -> dict[bytes, str] | None:
-        """The SQL for each field that is asked for, if that is all that the reply shows of the documents' insides."""
+        """The SQL for each requested field, if the reply shows nothing else of the documents' content."""
         request = self._request
         if request.with_sort_keys or request.with_scores or request.with_payloads or request.raw_ids:
             return None
@@ -311,10 +267,10 @@ class Search:
         rows.sort(key=functools.cmp_to_key(order))
         return [hit for _, hit in rows]
 
-    # What of them
+    # Their content
 
     def _results(self, hits: list[Hit]) -> list[tuple[Hit, Any, dict[bytes, Value] | None]]:
-        """Of each hit its sort key and its fields (None: the document is gone)."""
+        """The sort key and the fields of each hit (None: the document was deleted)."""
         request, reader = self._request, self._reader
         sort_put = None
         if self._sort_field is not None and (not request.no_content or request.with_sort_keys):
@@ -325,7 +281,7 @@ class Search:
         marks = None
         if request.markup.highlight or request.markup.summarize:
             marks = Marker(self._spec, self.selection, request)
-        # A whole JSON document is its text, which nobody needs to parse.
+        # A whole JSON document is its text, which need not be parsed.
         whole = puts is None and sort_put is None and not request.no_content
         text_alone = whole and self._spec.kind == "json" and request.dialect < 3
         results: list[tuple[Hit, Any, dict[bytes, Value] | None]] = []
@@ -355,7 +311,7 @@ class Search:
                     reader.everything(key, document, row)
                     field = self._sort_field
                     if field is not None and self._spec.kind == "hash" and field.name in row:
-                        # Reading all of a hash puts its text in place of what it was sorted by.
+                        # Reading all of a hash replaces the sort key with the text.
                         row[field.name] = document[field.path]
                         sort_value = sort_value if field.sortable else row[field.name]
                 else:

@@ -1,4 +1,4 @@
-"""The steps of FT.AGGREGATE, read from its arguments."""
+"""`read_aggregate`: the steps of FT.AGGREGATE, parsed from its arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dialect 1 of the query language, which has a grammar of its own: no parameters, and other precedences."""
+"""`parse_query_v1`: dialect 1 of the query language, which has its own grammar without parameters."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _PATTERNS: Final = tuple(
     )
 )
 _WITH_TEXT: Final = frozenset(("NUMBER", "MODIFIER", "ATTRIBUTE", "ARROW", "TERM", "PREFIX", "SUFFIX", "CONTAINS"))
-# The strength of a symbol against that of the rule under way: the higher one wins.
+# The precedence of a symbol compared with that of the current rule: the higher one wins.
 _STARTS: Final = {
     "TILDE": 1,
     "QUOTE": 3,
@@ -203,7 +203,7 @@ class _LegacyParser(SymbolReader):
     def _words(self) -> Node:
         """A word, or several in a row: these are one unit, for a field or a minus before them."""
         words = [_word(self._take("TERM", "NUMBER"))]
-        # A number goes on from one word, but not from several.
+        # A number continues one word, but not several.
         while self._next.kind == "TERM" or (self._next.kind == "NUMBER" and len(words) == 1):
             words.append(_word(self._take("TERM", "NUMBER")))
         if len(words) == 1:

@@ -116,7 +116,7 @@ class Fuzzy(Node):
     distance: int
     param: Param | None = None
     with_empty: bool = True
-    """Whether it finds the empty word where its own letters are few enough."""
+    """Whether it matches the empty word where it is short enough."""
 
     def accept(self, visitor: NodeVisitor[Result]) -> Result:
         return visitor.visit_fuzzy(self)
@@ -128,7 +128,7 @@ class Phrase(Node):
 
     exact: bool = False
     added: bool = False
-    """Whether it stands not in the query but around it, for the request's filters and keys."""
+    """Whether it is not in the query but around it, for the request's filters and keys."""
 
     def accept(self, visitor: NodeVisitor[Result]) -> Result:
         return visitor.visit_phrase(self)

@@ -1,4 +1,4 @@
-"""The arguments of FT.SEARCH and FT.AGGREGATE: what both take, read with the real server's complaints."""
+"""`QueryRequest`: what FT.SEARCH and FT.AGGREGATE both take, with the real server's error messages."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Markup:
 
 @dataclass(slots=True)
 class QueryRequest:
-    """What both commands know."""
+    """The options of both commands."""
 
     query: bytes
     dialect: int
@@ -96,12 +96,12 @@ class QueryRequest:
     count_only: bool = False
     with_count: bool | None = None
     bare: bool = False
-    """Whether nothing but the documents is wanted: neither their scores, nor where in them the words stand."""
+    """Whether only the documents are wanted: neither their scores, nor the positions of words."""
 
     def settle_count(self) -> None:
-        """The options are read: in dialect 4 nothing is counted that nobody asked for.
+        """Set the default of WITHCOUNT once the options are parsed: dialect 4 counts only on request.
 
-        FT.AGGREGATE's end where the first step begins: a dialect that is named later comes too late for this.
+        FT.AGGREGATE's options end where the first step begins: a DIALECT after that is too late for this.
         """
         if self.with_count is None and self.dialect >= 4:
             self.with_count = False
@@ -129,7 +129,7 @@ _FLAGS = {
 
 
 def read_query_options(request: QueryRequest, arguments: Arguments) -> bool:
-    """Read one option about what is searched for. Gives whether there was one."""
+    """Parse one option about what is searched for. Returns whether there was one."""
     word = arguments.peek().upper()
     if word in _FLAGS:
         arguments.take()
@@ -185,7 +185,7 @@ def _returns(arguments: Arguments) -> list[tuple[bytes, bytes]]:
 
 
 def read_markup(request: QueryRequest, arguments: Arguments) -> bool:
-    """Read HIGHLIGHT or SUMMARIZE. Gives whether there was one."""
+    """Parse HIGHLIGHT or SUMMARIZE. Returns whether there was one."""
     markup = request.markup
     if arguments.accept(b"HIGHLIGHT"):
         markup.highlight = True
@@ -253,7 +253,7 @@ _ANYWHERE = frozenset(
 def read_common(
     request: QueryRequest, arrangement: Arrangement, arguments: Arguments, settings: Settings, *, search: bool
 ) -> bool:
-    """Read one option that may stand anywhere. Gives whether there was one."""
+    """Parse one option that may be anywhere. Returns whether there was one."""
     word = arguments.peek().upper()
     if word not in _ANYWHERE:
         return False

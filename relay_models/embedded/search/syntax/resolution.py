@@ -1,4 +1,4 @@
-"""From a query's text to a tree that is ready to run: parameters filled in, words expanded by synonyms and stems."""
+"""`read_query`: a query's text to a tree with its parameters filled in and words expanded by synonyms and stems."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def read_query(
 ) -> Node | None:
     """The tree of a query; None for one that finds nothing. Raises `SearchError`.
 
-    `ordered` tells that the request limits how far apart words are, or their order; `bare`, that it wants neither
-    scores nor marks. `limit` puts the request's other limits (its filters and keys) around the tree.
+    `ordered`: the request limits the distance of words, or their order; `bare`: it wants neither scores nor marks.
+    `limit` puts the request's other limits (its filters and keys) around the tree.
     """
     node = parse_query_v1(text, spec, stop_words) if dialect == 1 else parse_query(text, spec, params, stop_words)
     if node is not None:
@@ -55,7 +55,7 @@ def read_query(
         return None
     check = _Check(spec, ordered, bare)
     if check.empty or check.unordered:
-        # Only then does the real server look at all.
+        # Only then does the real server check at all.
         check.visit(node)
     if not verbatim:
         _Expansion(spec, language or spec.language, expander).visit(node)
@@ -73,7 +73,7 @@ def _bound(bound: float | Param | None, params: dict[bytes, bytes]) -> float | N
         return bound
     value = _value(bound, params)
     if bound.end is not None:
-        # Nothing at all leaves the end as it was.
+        # An empty value leaves the bound unchanged.
         return parse_bound(value, lower=bound.end == "lower", sign=bound.sign) if value else 0.0
     number = parse_strictly(value.lstrip(BLANKS))
     if number is None:
@@ -94,7 +94,7 @@ class _ParameterFiller(DefaultVisitor[None]):
         value = _value(node.param, self._params)
         node.text = fold(unescape_each(value)) if node.folded else value
         node.param = None
-        # What reads as a number is not stemmed.
+        # Numbers are not stemmed.
         node.verbatim = node.verbatim or parse_strictly(value.lstrip(BLANKS)) is not None
 
     def visit_prefix(self, node: Prefix) -> None:
@@ -126,7 +126,7 @@ class _ParameterFiller(DefaultVisitor[None]):
 
 
 class _Check(DefaultVisitor[None]):
-    """Refuses ranges that hold nothing, empty words where they are not indexed, order where there is none."""
+    """Refuses empty ranges, empty words where they are not indexed, order where there is none."""
 
     def __init__(self, spec: IndexSpec, ordered: bool, bare: bool) -> None:
         self._spec = spec
@@ -134,7 +134,7 @@ class _Check(DefaultVisitor[None]):
         self.empty = any(not field.index_empty for field in spec.fields if field.type is not FieldType.NUMERIC)
         self.unordered = [field for field in spec.fields if field.unordered]
         # Once a tag was seen, these hold for all words that follow, as on the real server. There one of the two shares
-        # its bit with the request's being bare.
+        # its bit with `bare`.
         self._in_tag, self._tag_with_empty = False, bare
 
     def visit_tag(self, node: Tag) -> None:
@@ -163,7 +163,7 @@ class _Check(DefaultVisitor[None]):
 
     def _need_order(self, node: Node) -> None:
         for field in self.unordered:
-            # The real server takes a field's place in the schema for its bit in the mask.
+            # The real server takes a field's index in the schema for its bit in the mask.
             if node.fields >> field.number & 1:
                 raise SearchError(
                     f"slop/inorder are not supported for field with undefined ordering `{display(field.name)}`"
@@ -180,7 +180,7 @@ class _Check(DefaultVisitor[None]):
 
 
 def _orders(node: Phrase) -> bool:
-    """Whether a node itself says how its words are to stand."""
+    """Whether a node itself limits the order or the distance of its words."""
     return not node.added and ((node.slop is not None and node.slop >= 0) or node.in_order is not None)
 
 
@@ -226,7 +226,7 @@ class _Expansion(DefaultVisitor[None]):
             node.expansions.append(stemmed)
 
     def _stemmed(self, node: Token) -> bool:
-        """Whether any field that the word is looked for in has stems; takes note of those that have none."""
+        """Whether any field that the word is looked for in has stems; excludes those that have none."""
         if node.fields == ALL_FIELDS:
             return True
         texts = [field for field in self._spec.fields if field.type is FieldType.TEXT and field.indexed]
