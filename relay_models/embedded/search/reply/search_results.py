@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from relay_models.embedded.reply_types import encode_double
-from relay_models.embedded.search.arguments import Arguments, display
+from relay_models.embedded.search.arguments import Arguments
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.execute.column_values import MAY_BE_BOOLEAN, printed, reply_rows, whole_as_digits
-from relay_models.embedded.search.execute.scoring import scores
+from relay_models.embedded.search.execute.hits import DEFAULT_LIMIT, Hit, HitFinder
 from relay_models.embedded.search.execute.selection import Selection
-from relay_models.embedded.search.execute.sorting import compare_rows
 from relay_models.embedded.search.index.documents import Documents, FieldReader, Value, single, to_reply
 from relay_models.embedded.search.index.schema import FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.index.settings import Settings
@@ -28,11 +26,6 @@ from relay_models.embedded.search.syntax.request import (
 from relay_models.embedded.search.syntax.search_options import read_search
 
 __all__ = ["Search", "search"]
-
-DEFAULT_LIMIT = 10
-
-Hit = tuple[int, bytes, float]
-"""(docid, key, score)"""
 
 
 def search(
@@ -68,25 +61,14 @@ class Search:
             if "NOOFFSETS" in spec.options or "NOHL" in spec.options:
                 raise SearchError("Cannot use HIGHLIGHT/SUMMARIZE because NOOFSETS was specified at index level")
         self._spec = spec
-        self._settings = settings
         self._request = request
         self._arrangement = arrangement
         self.selection = Selection(connection, spec, settings, request)
         self._protocol = protocol
         self._documents = documents
         self._reader = FieldReader(spec, documents, request.dialect)
-        self._sort_field = self._sorted_by()
-        self._sort_values: dict[int, Value] = {}
-        """The sort key of each document from its column, if it is asked for."""
-
-    def _sorted_by(self) -> FieldSpec | None:
-        if not self._arrangement.sorted:
-            return None
-        name = self._arrangement.keys[0][0]
-        field = self._spec.field(name)
-        if field is None:
-            raise SearchError(f"Property `{display(name)}` not loaded nor in schema")
-        return field
+        self._finder = HitFinder(self.selection, request, arrangement, self._reader)
+        self._sort_field = self._finder.sort_field
 
     def steps(self, found: int) -> list[tuple[str, int]]:
         """The steps after finding `found` documents, in the words of FT.PROFILE, and how many rows each gives."""
@@ -116,52 +98,13 @@ class Search:
         page = self._quick_page(offset, limit)
         if page is not None:
             return page
-        total, hits = self._sorted(offset, limit) if self._sort_field else self._scored(offset, limit)
+        total, hits = self._finder.find(offset, limit)
         if request.with_count is False:
             total = min(max(0, total - offset), limit)
             if self._protocol < 3 and self._sort_field is None and not self.selection.has_words:
                 # The first row is sent when it is found.
                 total = min(total, 1)
         return self._shape(total, self._results(hits))
-
-    # Which documents
-
-    def _scored(self, offset: int, limit: int) -> tuple[int, list[Hit]]:
-        found = scores(self.selection, self._request)
-        # Python's sort is stable and the hits come by docid, so equal scores keep that order.
-        order = sorted(found, key=lambda hit: -hit[2] if hit[2] == hit[2] else 0.0)
-        return len(found), order[offset : offset + limit]
-
-    def _sorted(self, offset: int, limit: int) -> tuple[int, list[Hit]]:
-        field = self._sort_field
-        assert field is not None
-        ascending = self._arrangement.keys[0][1]
-        column = sort_column(field)
-        if column is not None:
-            self.selection.combine(column)
-        total = self.selection.count()
-        if offset >= total:
-            return total, []
-        if column is not None:
-            sorted_by = [f"d.{column}"] if self._request.with_sort_keys else []
-            rows = self._page(column, ascending, ("d.docid", "d.key", "0.0", *sorted_by), offset, limit)
-            hits: list[Hit] = [row[:3] for row in rows]
-            if sorted_by:
-                self._sort_values = {row[0]: row[-1] for row in rows}
-        else:
-            hits = self._sorted_by_loading(field, ascending)[offset : offset + limit]
-        if self._request.with_scores:
-            known = {docid: score for docid, _, score in scores(self.selection, self._request)}
-            hits = [(docid, key, known[docid]) for docid, key, _ in hits]
-        return total, hits
-
-    def _page(self, column: str, ascending: bool, wanted: Iterable[str], offset: int, limit: int) -> list[Any]:
-        """Columns of the rows of the page, in order."""
-        assert self._sort_field is not None
-        self.selection.prepare_sort(self._sort_field)
-        order = f"d.{column} ASC NULLS LAST, d.docid" if ascending else f"d.{column} DESC, d.docid DESC"
-        found = self.selection.rows(", ".join(wanted), f"ORDER BY {order} LIMIT ? OFFSET ?", (limit, offset))
-        return found.fetchall()
 
     # A page from an index's columns alone, which is what lists of documents mostly need
 
@@ -181,7 +124,7 @@ class Search:
         rows = (
             []
             if counted and offset >= total
-            else self._page(column, self._arrangement.keys[0][1], wanted, offset, limit)
+            else self._finder.page(column, self._arrangement.keys[0][1], wanted, offset, limit)
         )
         total = total if counted else len(rows)
         if not rows:
@@ -247,26 +190,6 @@ class Search:
                 columns[name] = whole_as_digits(columns[name])
         return columns
 
-    def _sorted_by_loading(self, field: FieldSpec, ascending: bool) -> list[Hit]:
-        put = self._reader.field(field.name, field.name)
-        rows: list[tuple[dict[bytes, Value], Hit]] = []
-        for docid, key in self.selection.rows("d.docid, d.key", "ORDER BY d.docid"):
-            row: dict[bytes, Value] = {}
-            document = self._reader.document(key)
-            if document is not None:
-                put(key, document, row)
-            rows.append((row, (docid, key, 0.0)))
-        compare = compare_rows([(field.name, ascending)])
-
-        def order(left: tuple[dict[bytes, Value], Hit], right: tuple[dict[bytes, Value], Hit]) -> int:
-            result = compare(left[0], right[0])
-            if result:
-                return result
-            return (left[1][0] - right[1][0]) * (1 if ascending else -1)
-
-        rows.sort(key=functools.cmp_to_key(order))
-        return [hit for _, hit in rows]
-
     # Their content
 
     def _results(self, hits: list[Hit]) -> list[tuple[Hit, Any, dict[bytes, Value] | None]]:
@@ -318,7 +241,7 @@ class Search:
                     row = self._returned(puts, key, document)
                 if marks is not None:
                     marks.mark(hit[0], row)
-            results.append((hit, self._sort_values.get(hit[0], sort_value), row))
+            results.append((hit, self._finder.sort_values.get(hit[0], sort_value), row))
         return results
 
     def _returned(self, puts: Any, key: bytes, document: Any) -> dict[bytes, Value]:
