@@ -47,7 +47,6 @@ __all__ = ["DEFAULT_SCORER", "scores"]
 
 DEFAULT_SCORER = b"BM25STD"
 _NORMALIZED = b"BM25STD.NORM"
-_TANH = b"BM25STD.TANH"
 
 Hit = tuple[int, bytes, float]
 
