@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ __all__ = [
     "serving_in_thread",
 ]
 
-# Loaded when first used: the pytest plugin lies in this package, and every pytest run of an environment imports it.
+# Where the public names are defined. They are imported when first used, because the pytest plugin is in this package
+# and every pytest run of an environment imports it.
 _HOMES = {
     "server.embedded_server": ("EmbeddedServer",),
     "server.serving": ("Endpoint", "serve", "serving", "serving_in_thread"),
@@ -52,8 +54,6 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
     home = next((module for module, names in _HOMES.items() if name in names), "errors")
     value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     globals()[name] = value

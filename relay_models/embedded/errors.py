@@ -1,16 +1,16 @@
-"""The exceptions of the embedded engine: `EmbeddedError` and its leaves, each also the builtin that fits it.
+"""The exceptions of the embedded engine: subclasses of `EmbeddedError`, each also of the builtin that fits it.
 
 ::
 
     EmbeddedError (Exception)
-    ├── ServerClosedError (ConnectionError)     the server object was closed, or its file failed under it
-    ├── FileInUseError (BlockingIOError)        another process, or this one, has the file open; `pid` says which
-    ├── NotAnEngineFileError (ValueError)       the file was written by something else
-    ├── FileUnavailableError (OSError)          the file cannot be made, read or written
-    ├── DamagedFileError (OSError)              the file was ours and can no longer be read
-    ├── NewerFileError (ValueError)             the file was written by a later release
-    ├── TransferError (ValueError)              a dump that cannot be read, or a key that cannot be moved
-    └── UnsafeBindError (PermissionError)       serving beyond loopback without a password
+    ├── ServerClosedError (ConnectionError)  the server object was closed, or its file failed
+    ├── FileInUseError (BlockingIOError)     another process, or this one, has the file open; `pid` is its number
+    ├── NotAnEngineFileError (ValueError)    the file was written by something else
+    ├── FileUnavailableError (OSError)       the file cannot be created, read or written
+    ├── DamagedFileError (OSError)           the file is one of the engine's and can no longer be read
+    ├── NewerFileError (ValueError)          the file was written by a later release
+    ├── TransferError (ValueError)           a dump that cannot be read, or a key that cannot be moved
+    └── UnsafeBindError (PermissionError)    serving beyond loopback without a password
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class EmbeddedError(Exception):
-    """The root of everything the embedded engine itself raises."""
+    """Base class of everything that the embedded engine itself raises."""
 
 
 class ServerClosedError(EmbeddedError, ConnectionError):
@@ -37,7 +37,11 @@ class ServerClosedError(EmbeddedError, ConnectionError):
 
 
 class FileInUseError(EmbeddedError, BlockingIOError):
-    """Another server has the file open. `pid` is the process that holds it, or None when it could not be read."""
+    """Another server has the file open.
+
+    Attributes:
+        pid: The process that holds the file; None where that could not be read.
+    """
 
     def __init__(self, message: str, pid: int | None) -> None:
         super().__init__(message)
@@ -45,23 +49,23 @@ class FileInUseError(EmbeddedError, BlockingIOError):
 
 
 class NotAnEngineFileError(EmbeddedError, ValueError):
-    """The file holds something else. It was left as it is."""
+    """The file was written by something else. It was left unchanged."""
 
 
 class FileUnavailableError(EmbeddedError, OSError):
-    """The file cannot be made, read or written: no such directory, no permission, a full disk."""
+    """The file cannot be created, read or written: no such directory, no permission, a full disk."""
 
 
 class DamagedFileError(EmbeddedError, OSError):
-    """The file is damaged. It was left as it is."""
+    """The file is damaged. It was left unchanged."""
 
 
 class NewerFileError(EmbeddedError, ValueError):
-    """The file was written by a later release of this library. It was left as it is."""
+    """The file was written by a later release of this library. It was left unchanged."""
 
 
 class TransferError(EmbeddedError, ValueError):
-    """A dump that is not one, is damaged or cut short, or a key that cannot be moved."""
+    """A dump is damaged, incomplete or something else, or a key cannot be moved."""
 
 
 class UnsafeBindError(EmbeddedError, PermissionError):

@@ -1,4 +1,4 @@
-"""The registry of the commands that the engine adds to fakeredis, or answers in its place.
+"""`command`: declares a command that the engine adds to fakeredis, or answers in its place, beside its handler.
 
 fakeredis keeps its commands in one dictionary for the whole process. Adding to that one would give every other
 fakeredis in the process commands that it has no methods for, so the engine's sockets look here first.
@@ -6,26 +6,52 @@ fakeredis in the process commands that it has no methods for, so the engine's so
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from fakeredis._commands import Key, Signature
+from fakeredis._commands import COMMANDS_WITH_SUB, Key, Signature
 from fakeredis._core import CommandItem
 from fakeredis._helpers import SimpleError
 from fakeredis._msgs import WRONG_ARGS_MSG6, WRONGTYPE_MSG
 
-__all__ = ["COMMANDS", "CONTAINERS", "EngineSignature", "MissingKey", "command"]
+__all__ = ["ADMIN", "COMMANDS", "CONTAINERS", "EngineSignature", "MissingKey", "command", "split_name"]
+
+ADMIN = "@admin @dangerous @slow"
+"""The categories of commands that administer a server."""
 
 
 class MissingKey(Exception):
-    """A command's key is not there, for which it has a fixed reply."""
+    """A command's key does not exist, for which the command has a fixed reply."""
 
     def __init__(self, reply: Any) -> None:
         self.reply = reply
 
 
 class EngineSignature(Signature):
-    """A signature whose complaint about the number of arguments is the one that Redis makes."""
+    """The declaration of an engine command: its arguments, its keys, its categories, and the kind of its reply.
+
+    Its error for a wrong number of arguments is the one that Redis gives.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        method: str,
+        fixed: tuple[Any, ...],
+        repeat: tuple[Any, ...],
+        flags: str,
+        *,
+        categories: str | None,
+        keys: tuple[int, int] | None,
+        key_count: int | None,
+        set_reply: bool,
+    ) -> None:
+        super().__init__(name, method, fixed, repeat, (), flags)  # type: ignore[arg-type]
+        self.categories = None if categories is None else frozenset(word.encode() for word in categories.split())
+        self.keys = keys
+        self.key_count = key_count
+        self.set_reply = set_reply
 
     def bind(self, args: Sequence[bytes], database: Any) -> tuple[list[Any], list[CommandItem]]:
         """The arguments converted, and the items of the keys among them."""
@@ -57,8 +83,8 @@ class EngineSignature(Signature):
             raise SimpleError(WRONG_ARGS_MSG6.format(self.name))
 
 
-COMMANDS: dict[str, Signature] = {}
-"""Lower-case command name (``"ft.search"``, ``"module list"``) to its signature."""
+COMMANDS: dict[str, EngineSignature] = {}
+"""Lower-case command name (``"ft.search"``, ``"module list"``) to its declaration."""
 
 CONTAINERS: set[str] = set()
 """The first words of the commands of two words."""
@@ -67,16 +93,57 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def command(
-    *names: str, fixed: Sequence[Any] = (), repeat: Sequence[Any] = (), flags: str = ""
+    *names: str,
+    fixed: Sequence[Any] = (),
+    repeat: Sequence[Any] = (),
+    flags: str = "",
+    categories: str | None = None,
+    keys: tuple[int, int] | None = None,
+    key_count: int | None = None,
+    set_reply: bool = False,
 ) -> Callable[[Method], Method]:
-    """Register a socket's method as the engine's own command, under one or more names."""
+    """Register a socket's method as the engine's own command, under one or more names.
+
+    Args:
+        names: Lower-case names, of one or two words.
+        fixed: The types of the arguments that must be given, as fakeredis takes them.
+        repeat: The types of the arguments that may follow, any number of times.
+        flags: fakeredis' flags.
+        categories: The ACL categories, each with its ``@``; None for those that fakeredis knows of the command.
+        keys: The first and the last argument that is a key, where the types do not say; -1 is the last argument.
+        key_count: Which argument is the number of the keys that follow it.
+        set_reply: Whether RESP3 has the reply as a set.
+    """
 
     def register(method: Method) -> Method:
         for name in names:
-            COMMANDS[name] = EngineSignature(name, method.__name__, tuple(fixed), tuple(repeat), (), flags)  # type: ignore[arg-type]
+            COMMANDS[name] = EngineSignature(
+                name,
+                method.__name__,
+                tuple(fixed),
+                tuple(repeat),
+                flags,
+                categories=categories,
+                keys=keys,
+                key_count=key_count,
+                set_reply=set_reply,
+            )
             first, _, rest = name.partition(" ")
             if rest:
                 CONTAINERS.add(first)
         return method
 
     return register
+
+
+@functools.lru_cache(maxsize=1024)
+def _lower(word: bytes) -> str:
+    return word.decode("utf-8", "replace").lower()
+
+
+def split_name(fields: list[bytes]) -> tuple[str, list[bytes]]:
+    """Split a request into the command's name, of one or two words, and its arguments."""
+    name = _lower(fields[0])
+    if len(fields) > 1 and (name in COMMANDS_WITH_SUB or name in CONTAINERS):
+        return f"{name} {_lower(fields[1])}", fields[2:]
+    return name, fields[1:]

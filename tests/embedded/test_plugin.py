@@ -1,4 +1,4 @@
-"""The fixtures that come with the package, in a test suite of somebody else's."""
+"""The fixtures that come with the package, in another test suite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ACL: the commands by which users are made, changed and looked at."""
+"""`AclCommands`: ACL SETUSER, GETUSER, CAT, DRYRUN and the other ACL commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fakeredis._helpers import OK, SimpleError, SimpleString
 from fakeredis.model import get_all_commands_info
 
 from relay_models.embedded.commands.permissions import CATEGORIES, Users, categories_of, refusal_text
-from relay_models.embedded.registry import COMMANDS, command
+from relay_models.embedded.registry import COMMANDS, command, split_name
 
 __all__ = ["AclCommands"]
 
@@ -103,10 +103,8 @@ class AclCommands:
         digits = (bits + 3) // 4
         return secrets.token_hex((digits + 1) // 2)[:digits].encode()
 
-    @command("acl dryrun", fixed=(bytes, bytes), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    @command("acl dryrun", fixed=(bytes, bytes), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories="")
     def engine_acl_dryrun(self, name: bytes, word: bytes, *args: bytes) -> Any:
-        from relay_models.embedded.server.engine_socket import split_name
-
         user = self._users.users.get(name)
         if user is None:
             raise SimpleError(f"ERR User '{name.decode('utf-8', 'replace')}' not found")
@@ -122,6 +120,6 @@ class AclCommands:
     def engine_acl_file(self) -> SimpleString:
         raise SimpleError(msgs.MISSING_ACLFILE_CONFIG)
 
-    @command("acl help", flags=msgs.FLAG_NO_SCRIPT)
+    @command("acl help", flags=msgs.FLAG_NO_SCRIPT, categories="")
     def engine_acl_help(self) -> list[bytes]:
         return [line.encode() for line in HELP]

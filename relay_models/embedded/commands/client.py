@@ -1,4 +1,4 @@
-"""What clients ask and say of connections: CLIENT, and the commands of servers with replicas, logs and statistics."""
+"""`ClientCommands`: CLIENT, and commands about replication, logs and statistics that the engine does not have."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from fakeredis._core import CommandItem
 from fakeredis._helpers import OK, SimpleError, SimpleString, casematch
 from fakeredis.model import ExpiringMembersSet, Hash
 
-from relay_models.embedded.registry import command
+from relay_models.embedded.registry import ADMIN, command
 
 __all__ = ["ClientCommands"]
 
+CONNECTION = "@connection @slow"
+SCRIPTING = "@scripting @slow"
 CLIENT_TYPES = (b"normal", b"master", b"replica", b"slave", b"pubsub")
 
 
@@ -28,7 +30,7 @@ class ClientCommands:
     _pubsub: int
     _logged_in: bool
     _only_reads = False
-    """Whether the script that runs must not change anything."""
+    """Whether the script that runs is read-only."""
 
     # Connections
 
@@ -74,63 +76,64 @@ class ClientCommands:
 
     @command("reset", flags=msgs.FLAG_NO_SCRIPT + msgs.FLAG_TRANSACTION)
     def engine_reset(self) -> Any:
-        # Whoever came in with a password is a stranger again.
+        # RESET also ends the login.
         self._logged_in = False
         return self.reset()  # type: ignore[attr-defined]
 
-    @command("client getredir", flags=msgs.FLAG_NO_SCRIPT)
+    @command("client getredir", flags=msgs.FLAG_NO_SCRIPT, categories=CONNECTION)
     def engine_client_getredir(self) -> int:
         return -1
 
-    @command("client trackinginfo", flags=msgs.FLAG_NO_SCRIPT)
+    @command("client trackinginfo", flags=msgs.FLAG_NO_SCRIPT, categories=CONNECTION)
     def engine_client_trackinginfo(self) -> dict[bytes, Any]:
         return {b"flags": [b"off"], b"redirect": -1, b"prefixes": []}
 
-    @command("client tracking", fixed=(bytes,), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    @command("client tracking", fixed=(bytes,), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=CONNECTION)
     def engine_client_tracking(self, mode: bytes, *args: bytes) -> SimpleString:
         if casematch(mode, b"off"):
             return OK
-        # Saying yes would let a client keep values that others have changed long since.
+        # Accepting it would let a client keep values that other clients have changed.
         raise SimpleError("ERR CLIENT TRACKING is not supported by the embedded engine; use a Redis server for it")
 
-    @command("client caching", fixed=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    @command("client caching", fixed=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=CONNECTION)
     def engine_client_caching(self, mode: bytes) -> SimpleString:
         raise SimpleError(
             "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode"
             " enabled"
         )
 
-    # What there is nothing to tell of
+    # Logs and statistics, which are always empty
 
-    @command("slowlog get", "latency latest", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    @command("slowlog get", "latency latest", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
     def engine_no_records(self, *args: bytes) -> list[Any]:
         return []
 
-    @command("latency history", fixed=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    @command("latency history", fixed=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
     def engine_latency_history(self, event: bytes) -> list[Any]:
         return []
 
-    @command("latency reset", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    @command("latency reset", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
     def engine_latency_reset(self, *events: bytes) -> int:
         return 0
 
-    @command("slowlog len", flags=msgs.FLAG_NO_SCRIPT)
+    @command("slowlog len", flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
     def engine_slowlog_length(self) -> int:
         return 0
 
-    @command("slowlog reset", "memory purge", flags=msgs.FLAG_NO_SCRIPT)
+    @command("slowlog reset", flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
+    @command("memory purge", flags=msgs.FLAG_NO_SCRIPT, categories="@keyspace @read @slow")
     def engine_nothing_kept(self) -> SimpleString:
         return OK
 
-    @command("replicaof", "slaveof", fixed=(bytes, bytes), flags=msgs.FLAG_NO_SCRIPT)
+    @command("replicaof", "slaveof", fixed=(bytes, bytes), flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
     def engine_replicaof(self, host: bytes, port: bytes) -> SimpleString:
         if casematch(host, b"no") and casematch(port, b"one"):
             return OK
         raise SimpleError("ERR replication is not supported by the embedded engine; use a Redis server for it")
 
-    # What fakeredis lacks, or does otherwise
+    # What fakeredis lacks, or does differently
 
-    @command("bitfield_ro", fixed=(Key(bytes),), repeat=(bytes,))
+    @command("bitfield_ro", fixed=(Key(bytes),), repeat=(bytes,), categories="@bitmap @fast @read")
     def engine_bitfield_ro(self, key: CommandItem, *args: bytes) -> Any:
         words = iter(args)
         for word in words:
@@ -142,15 +145,29 @@ class ClientCommands:
 
     @command("httl", fixed=(Key(Hash),), repeat=(bytes,))
     def engine_httl(self, key: CommandItem, *args: bytes) -> list[int]:
-        # Rounded up, as the real server does: a field that was given ten seconds has ten.
+        # Rounded up, as the real server does: a field given ten seconds has ten.
         left: list[int] = self.hpttl(key, *args)  # type: ignore[attr-defined]
         return [-(-each // 1000) if each > 0 else each for each in left]
 
-    @command("eval_ro", fixed=(bytes, Int), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    @command(
+        "eval_ro",
+        fixed=(bytes, Int),
+        repeat=(bytes,),
+        flags=msgs.FLAG_NO_SCRIPT,
+        categories=SCRIPTING,
+        key_count=1,
+    )
     def engine_eval_ro(self, script: bytes, number: int, *args: bytes) -> Any:
         return self._reading(self.eval, script, number, *args)  # type: ignore[attr-defined]
 
-    @command("evalsha_ro", fixed=(bytes, Int), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    @command(
+        "evalsha_ro",
+        fixed=(bytes, Int),
+        repeat=(bytes,),
+        flags=msgs.FLAG_NO_SCRIPT,
+        categories=SCRIPTING,
+        key_count=1,
+    )
     def engine_evalsha_ro(self, digest: bytes, number: int, *args: bytes) -> Any:
         return self._reading(self.evalsha, digest, number, *args)  # type: ignore[attr-defined]
 
@@ -163,7 +180,7 @@ class ClientCommands:
 
     @command("pfmerge", fixed=(Key(ExpiringMembersSet),), repeat=(Key(ExpiringMembersSet),))
     def engine_pfmerge(self, target: CommandItem, *sources: CommandItem) -> SimpleString:
-        # What the target holds stays in.
+        # The target's own elements count too.
         present = [item for item in (target, *sources) if item.value is not None]
         if present:
             self.sunionstore(target, *present)  # type: ignore[attr-defined]

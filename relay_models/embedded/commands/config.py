@@ -1,7 +1,7 @@
-"""CONFIG: the settings of a Redis server, of which only few mean anything here.
+"""`ConfigCommands`: CONFIG, with the settings of a Redis server, of which only a few have an effect here.
 
-Clients and tools ask for settings and set them as a matter of course. So all that a Redis 7.4 has are known, with its
-defaults, and values are checked as it checks them; what the engine does not do is kept and told, and nothing else.
+Clients and tools read and write settings routinely. So all settings of Redis 7.4 exist, with its defaults, and values
+are checked as it checks them. A setting without an effect is kept and returned, nothing else.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from fakeredis import _msgs as msgs
 from fakeredis._helpers import OK, SimpleError, SimpleString, compile_pattern
 
-from relay_models.embedded.registry import command
+from relay_models.embedded.registry import ADMIN, command
 from relay_models.embedded.search.arguments import Arguments
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.index.settings import CONFIG_NAMES
@@ -52,14 +52,14 @@ slave-serve-stale-data=yes; slowlog-log-slower-than=10000; slowlog-max-len=128; 
 stream-node-max-bytes=4096; stream-node-max-entries=100; tcp-keepalive=300; timeout=0; tracking-table-max-keys=1000000
 zset-max-listpack-entries=128; zset-max-listpack-value=64; zset-max-ziplist-entries=128; zset-max-ziplist-value=64
 """)
-"""What may be set, and what it is until then."""
+"""The settings that CONFIG SET can change, with their defaults."""
 
 FIXED = _read("""
 aclfile=; appenddirname=appendonlydir; appendfilename=appendonly.aof; bind=127.0.0.1; cluster-enabled=no; daemonize=no
 databases=16; dbfilename=dump.rdb; dir=; io-threads=1; logfile=; pidfile=; rdbchecksum=yes; replicaof=; slaveof=
 supervised=no; syslog-enabled=no; tcp-backlog=511; unixsocket=; unixsocketperm=0
 """)
-"""What only a server's start can set."""
+"""The settings that only the start of a server can change."""
 
 CHOICES = {
     b"appendfsync": ("everysec", "always", "no"),
@@ -80,7 +80,7 @@ _NUMBER = re.compile(rb"-?[0-9]+\Z")
 
 
 def _checked(name: bytes, value: bytes) -> bytes:
-    """A value as it is kept. Raises `ValueError` with what is wrong with it."""
+    """A value as it is kept. Raises `ValueError` with the reason where it is invalid."""
     if name in CHOICES:
         choices = CHOICES[name]
         if value.lower().decode("utf-8", "replace") not in choices:
@@ -112,7 +112,7 @@ class ConfigCommands:
 
     _server: Any
 
-    @command("config get", fixed=(bytes,), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    @command("config get", fixed=(bytes,), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
     def engine_config_get(self, *patterns: bytes) -> dict[bytes, bytes]:
         known = {**FIXED, **SETTINGS, **self._server.config, b"port": b"%d" % (self._server.port or 0)}
         if self._server.engine is not None:
@@ -149,11 +149,11 @@ class ConfigCommands:
         self._server.config.update(changes)
         return OK
 
-    @command("config resetstat", flags=msgs.FLAG_NO_SCRIPT)
+    @command("config resetstat", flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
     def engine_config_resetstat(self) -> SimpleString:
         self._server.commands = 0
         return OK
 
-    @command("config rewrite", flags=msgs.FLAG_NO_SCRIPT)
+    @command("config rewrite", flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
     def engine_config_rewrite(self) -> SimpleString:
         return OK

@@ -1,7 +1,7 @@
-"""Users and what they may do: the rules of ACL SETUSER, and whether a command is within them.
+"""`Users`: the users of an engine and their permissions, set by the rules of ACL SETUSER.
 
-fakeredis keeps such rules and lets much through that they forbid: commands of modules, what scripts call, all keys of a
-user who was given none. So the engine has its own, which refuse what they do not know to be allowed.
+fakeredis keeps such rules but lets much through that they forbid: commands of modules, commands that scripts call,
+every key for a user who was given none. So the engine has its own, which refuse what is not known to be allowed.
 """
 
 from __future__ import annotations
@@ -17,40 +17,30 @@ from fakeredis._commands import COMMANDS_WITH_SUB, SUPPORTED_COMMANDS, Key
 from fakeredis._helpers import SimpleError, compile_pattern
 from fakeredis.model import AccessControlList, get_categories, get_command_info
 
-from relay_models.embedded.commands.module import SEARCH_COMMANDS, SEARCH_WRITES
 from relay_models.embedded.registry import COMMANDS, CONTAINERS
 
 __all__ = ["CATEGORIES", "Users", "categories_of"]
 
 CATEGORIES = sorted({*get_categories(), b"search", b"json"})
 
-_ADMIN = frozenset((b"@admin", b"@slow", b"@dangerous"))
-_UNKNOWN_TO_FAKEREDIS: dict[str, frozenset[bytes]] = {
-    **dict.fromkeys(("config", "slowlog", "latency", "module", "cluster", "debug", "monitor"), _ADMIN),
-    **dict.fromkeys(("replicaof", "slaveof", "shutdown", "role", "save", "bgsave"), _ADMIN),
-    **dict.fromkeys(("object", "memory"), frozenset((b"@keyspace", b"@read", b"@slow"))),
-    "bitfield_ro": frozenset((b"@read", b"@bitmap", b"@fast")),
-    "client": frozenset((b"@slow", b"@connection")),
-    "command": frozenset((b"@slow", b"@connection")),
-    **dict.fromkeys(("eval_ro", "evalsha_ro"), frozenset((b"@scripting", b"@slow"))),
-    "quit": frozenset((b"@fast", b"@connection")),
-}
+# Commands of fakeredis that it knows no categories of.
+_UNCATEGORIZED = {"client maint_notifications": frozenset((b"@slow", b"@connection"))}
 
-# Where the number of keys stands among the arguments; the keys follow it.
+# Which argument is the number of keys; the keys follow it.
 _COUNTED = {
-    **dict.fromkeys(("eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro", "blmpop", "bzmpop"), 1),
+    **dict.fromkeys(("eval", "evalsha", "fcall", "fcall_ro", "blmpop", "bzmpop"), 1),
     **dict.fromkeys(("zunion", "zinter", "zdiff", "zintercard", "sintercard", "sunioncard", "sdiffcard"), 0),
     **dict.fromkeys(("lmpop", "zmpop"), 0),
     **dict.fromkeys(("zunionstore", "zinterstore", "zdiffstore"), 1),
 }
-_ALL_BUT_LAST = frozenset(("blpop", "brpop", "bzpopmin", "bzpopmax", "json.mget"))
-_FIRST_TWO = frozenset(("blmove", "blmovem", "brpoplpush"))
+_ALL_BUT_LAST = frozenset(("blpop", "brpop", "bzpopmin", "bzpopmax"))
+_FIRST_TWO = frozenset(("blmovem", "brpoplpush"))
 _STORES = frozenset(("sort", "georadius", "georadiusbymember"))
 
 _SUBSCRIBING = frozenset(("subscribe", "ssubscribe", "psubscribe"))
 
 ALWAYS_ALLOWED = frozenset(("auth", "hello", "quit", "reset", "client maint_notifications"))
-"""What a connection begins or ends with. The last does nothing, and redis-py sends it unasked."""
+"""What a connection begins or ends with. The last does nothing, but redis-py sends it."""
 
 
 def _info(name: str) -> list[Any] | None:
@@ -60,23 +50,23 @@ def _info(name: str) -> list[Any] | None:
 
 def categories_of(name: str) -> frozenset[bytes]:
     """The categories of a command, each with its ``@``."""
-    if name in SEARCH_COMMANDS:
-        return frozenset((b"@search", b"@write" if name in SEARCH_WRITES else b"@read", b"@slow"))
+    declared = COMMANDS.get(name)
+    if declared is not None and declared.categories is not None:
+        return declared.categories
     info = _info(name)
-    if info is not None:
-        return frozenset(info[6])
-    first = name.partition(" ")[0]
-    return _UNKNOWN_TO_FAKEREDIS.get(first, frozenset((b"@json",)) if first.startswith("json.") else frozenset())
+    return _UNCATEGORIZED.get(name, frozenset()) if info is None else frozenset(info[6])
 
 
 def _keys(name: str, args: Sequence[bytes]) -> list[bytes] | None:
     """The keys that a command names, or None where it may reach any."""
-    if name in _COUNTED:
-        place = _COUNTED[name]
+    declared = COMMANDS.get(name)
+    counted = None if declared is None else declared.key_count
+    place = _COUNTED.get(name) if counted is None else counted
+    if place is not None:
         try:
             number = int(args[place])
         except (IndexError, ValueError):
-            return []  # the command itself complains
+            return []  # the command itself reports the error
         keys = list(args[place + 1 : place + 1 + max(0, number)])
         return [args[0], *keys] if name.endswith("store") else keys
     if name in ("xread", "xreadgroup"):
@@ -93,18 +83,19 @@ def _keys(name: str, args: Sequence[bytes]) -> list[bytes] | None:
         return [*args[:1], *stored]
     if name in _ALL_BUT_LAST:
         return list(args[:-1])
-    if name in _FIRST_TWO or name == "json.set":
-        return list(args[: 1 if name == "json.set" else 2])
-    if name == "json.debug":
-        return list(args[1:2])
-    signature = COMMANDS.get(name) or SUPPORTED_COMMANDS.get(name)
+    if name in _FIRST_TWO:
+        return list(args[:2])
+    if declared is not None and declared.keys is not None:
+        first, last = declared.keys
+        return list(args[first : last + 1 if last >= 0 else len(args) + last + 1])
+    signature = declared or SUPPORTED_COMMANDS.get(name)
     kinds: Iterable[Any] = ()
     if signature is not None:
         kinds = itertools.chain(signature.fixed, itertools.cycle(signature.repeat))
     keys = [arg for arg, kind in zip(args, kinds, strict=False) if type(kind) is Key]
-    if keys or name == "sunsubscribe" or name.startswith("ft."):
+    if keys or name == "sunsubscribe":
         return keys
-    # Whatever else names keys does so in a way that is not known here.
+    # Other commands name their keys in a way that is not known here.
     info = _info(name)
     return None if info is not None and (info[3] > 0 or b"movablekeys" in info[2]) and not _channels(name, args) else []
 
@@ -121,11 +112,11 @@ class Permissions:
     def __init__(self) -> None:
         self.rules: list[bytes] = [b"-@all"]
         self.keys: dict[bytes, str] = {}
-        """What may be done (R, W, RW) with the keys that fit each pattern."""
+        """The rights (R, W, RW) for the keys that match each pattern."""
         self.channels: list[bytes] = []
 
     def add(self, rule: bytes) -> bool:
-        """Take in a rule about commands, keys or channels. Gives whether it was one; raises `ValueError` with why."""
+        """Apply a rule about commands, keys or channels. Returns whether it was one; raises `ValueError`."""
         word = rule.lower()
         word = {b"allcommands": b"+@all", b"nocommands": b"-@all"}.get(word, word)
         if word[:1] in (b"+", b"-") and len(word) > 1:
@@ -177,7 +168,7 @@ class Permissions:
         return any(set(rights) <= set(has) and fits(pattern, key) for pattern, has in self.keys.items())
 
     def reaches_all(self, prefix: bytes, rights: str) -> bool:
-        """Whether all keys that start so are within reach."""
+        """Whether all keys with these prefixes are allowed."""
         for pattern, has in self.keys.items():
             start = pattern[:-1]
             plain = pattern[-1:] == b"*" and not set(start) & set(b"*?[\\")
@@ -197,7 +188,7 @@ class Permissions:
         return [b"&" + channel for channel in self.channels]
 
     def described(self) -> dict[str, Any]:
-        """As ACL GETUSER tells of a selector."""
+        """The selector as ACL GETUSER returns it."""
         return {
             "commands": b" ".join(self.rules),
             "keys": b" ".join(self.key_rules()),
@@ -205,7 +196,7 @@ class Permissions:
         }
 
     def refusal(self, name: str, args: Sequence[bytes]) -> tuple[str, bytes] | None:
-        """What speaks against a command: ("command" | "key" | "channel", which), or None."""
+        """Why a command is refused: ("command" | "key" | "channel", which), or None."""
         if not self.runs(name):
             return "command", name.encode().replace(b" ", b"|")
         rights = "RW" if b"@write" in categories_of(name) else "R"
@@ -247,7 +238,7 @@ class User:
         return self.no_password or hashlib.sha256(password or b"").hexdigest().encode() in self.passwords
 
     def apply(self, rule: bytes) -> None:
-        """Take in one rule. Raises `ValueError` with what is wrong with it."""
+        """Apply one rule. Raises `ValueError` with the reason where it is invalid."""
         word, mark, rest = rule.lower(), rule[:1], rule[1:]
         if word in (b"on", b"off"):
             self.enabled = word == b"on"
@@ -302,7 +293,7 @@ class User:
         return [b"on" if self.enabled else b"off"] + ([b"nopass"] if self.no_password else []) + [b"sanitize-payload"]
 
     def as_map(self) -> dict[str, Any]:
-        """As ACL GETUSER tells."""
+        """The user as ACL GETUSER returns it."""
         root = self.root.described()
         selectors = [selector.described() for selector in self.selectors]
         return {"flags": self._flags(), "passwords": list(self.passwords), **root, "selectors": selectors}
@@ -332,14 +323,14 @@ class Users(AccessControlList):
         return sorted(self.users)
 
     def get_user_acl(self, username: bytes) -> User:  # type: ignore[override]
-        """The user of this name; one that may nothing where there is none."""
+        """The user of this name; one without any permission where there is none."""
         return self.users.get(username) or User()
 
     def as_rules(self) -> list[bytes]:
         return [b"user " + name + b" " + self.users[name].as_rule() for name in self.get_users()]
 
     def change(self, name: bytes, rules: Sequence[bytes]) -> None:
-        """Apply rules to a user, made if need be: all of them or none. Raises `ValueError` with the reply's text."""
+        """Apply all rules or none to a user, created if necessary. Raises `ValueError` with the reply's text."""
         user = copy.deepcopy(self.users.get(name)) or User()
         for rule in rules:
             try:

@@ -1,4 +1,4 @@
-"""The commands about the server and its keyspace that fakeredis lacks, or that must not work on every key at once."""
+"""`ServerCommands`: commands about the server and its keyspace that fakeredis lacks or does inefficiently."""
 
 from __future__ import annotations
 
@@ -27,16 +27,19 @@ from fakeredis.model import (
     get_command_info,
 )
 
-from relay_models.embedded.commands.module import MODULES, SEARCH_COMMANDS
+from relay_models.embedded.commands.module import MODULES
 from relay_models.embedded.json.value import JsonDocument
 from relay_models.embedded.persistence.database import FileDatabase
 from relay_models.embedded.persistence.encoding import dump, kind_code, load
-from relay_models.embedded.registry import command
+from relay_models.embedded.registry import ADMIN, command
+from relay_models.embedded.search.commands import SEARCH_COMMANDS
 
 __all__ = ["REDIS_VERSION", "ServerCommands"]
 
 REDIS_VERSION = "8.0.2"
 DUMP_MAGIC = b"relay-models 1\n"
+
+_SEARCH_NAMES = [name.lower().encode() for name in SEARCH_COMMANDS]
 
 CLUSTER_SUBCOMMANDS = (
     "addslots", "addslotsrange", "bumpepoch", "count-failure-reports", "countkeysinslot", "delslots", "delslotsrange",
@@ -125,7 +128,7 @@ class ServerCommands:
         database.notify_watch(newkey.key)
         return 1
 
-    @command("blmove", fixed=(bytes, bytes, SimpleString, SimpleString, Timeout))
+    @command("blmove", fixed=(bytes, bytes, SimpleString, SimpleString, Timeout), keys=(0, 1))
     def engine_blmove(self, source: bytes, target: bytes, wherefrom: bytes, whereto: bytes, timeout: float) -> Any:
         ends = [end.lower() for end in (wherefrom, whereto)]
         if not set(ends) <= {b"left", b"right"}:
@@ -139,7 +142,7 @@ class ServerCommands:
 
         return self._blocking(timeout, move)  # type: ignore[attr-defined]
 
-    @command("xsetid", fixed=(Key(XStream), bytes), repeat=(bytes,), flags=msgs.FLAG_DO_NOT_CREATE)
+    @command("xsetid", fixed=(Key(XStream), bytes), repeat=(bytes,), flags=msgs.FLAG_DO_NOT_CREATE, categories="")
     def engine_xsetid(self, key: CommandItem, last_id: bytes, *args: bytes) -> SimpleString:
         if key.value is None:
             raise SimpleError(msgs.NO_KEY_MSG)
@@ -194,7 +197,7 @@ class ServerCommands:
             key.expireat = ttl / 1000 if absolute else self._db.time + ttl / 1000
         return OK
 
-    # What clients ask about the server
+    # Information about the server
 
     @command("hello", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
     def engine_hello(self, *args: bytes) -> dict[str, Any]:
@@ -233,7 +236,7 @@ class ServerCommands:
         }
 
     def _needs_login(self) -> bool:
-        """Whether this connection has yet to give the password. Those within the process never have to."""
+        """Whether this connection must log in first. Connections within the process never have to."""
         return False
 
     def _login(self, user: bytes, password: bytes) -> None:
@@ -249,7 +252,7 @@ class ServerCommands:
         self._client_info["user"] = user.decode()
         self._logged_in = True
 
-    @command("info", repeat=(bytes,))
+    @command("info", repeat=(bytes,), categories="")
     def engine_info(self, *sections: bytes) -> bytes:
         wanted = {section.decode("utf-8", "replace").lower() for section in sections}
         with_modules = bool(wanted & {"all", "everything", "modules"})
@@ -301,7 +304,7 @@ class ServerCommands:
             ],
             "Keyspace": keyspace,
             "search_version": [("search_version", _dotted(dict(MODULES)[b"search"]))],
-            "search_index": [("search_number_of_indexes", len(server.engine.names) if server.engine else 0)],
+            "search_index": [("search_number_of_indexes", len(server.engine.names))],
         }
 
     @command("command info", repeat=(bytes,))
@@ -312,9 +315,9 @@ class ServerCommands:
     def engine_command_count(self) -> int:
         return len(self.engine_command_list())
 
-    @command("command list", repeat=(bytes,))
+    @command("command list", repeat=(bytes,), categories="@connection @slow")
     def engine_command_list(self, *args: bytes) -> list[bytes]:
-        names = [name for name in get_all_commands_info() if b" " not in name] + [n.encode() for n in SEARCH_COMMANDS]
+        names = [name for name in get_all_commands_info() if b" " not in name] + _SEARCH_NAMES
         if not args:
             return names
         if len(args) != 3 or not casematch(args[0], b"filterby"):
@@ -330,7 +333,7 @@ class ServerCommands:
             return [name for name in names if expression.match(name)]
         raise SimpleError(msgs.SYNTAX_ERROR_MSG)
 
-    @command("command docs", repeat=(bytes,))
+    @command("command docs", repeat=(bytes,), categories="@connection @slow")
     def engine_command_docs(self, *names: bytes) -> dict[bytes, Any]:
         return {}
 
@@ -338,7 +341,7 @@ class ServerCommands:
     def engine_command(self) -> list[Any]:
         return [command_info(name) for name in self.engine_command_list()]
 
-    @command("object encoding", fixed=(Key(missing_return=None),))
+    @command("object encoding", fixed=(Key(missing_return=None),), categories="@keyspace @read @slow")
     def engine_object_encoding(self, key: CommandItem) -> bytes:
         value = key.value
         if type(value) is not bytes:
@@ -348,19 +351,19 @@ class ServerCommands:
             return b"int"
         return b"embstr" if len(value) <= 44 else b"raw"
 
-    @command("object refcount", fixed=(Key(missing_return=None),))
+    @command("object refcount", fixed=(Key(missing_return=None),), categories="@keyspace @read @slow")
     def engine_object_refcount(self, key: CommandItem) -> int:
         return 1
 
-    @command("object idletime", fixed=(Key(missing_return=None),))
+    @command("object idletime", fixed=(Key(missing_return=None),), categories="@keyspace @read @slow")
     def engine_object_idletime(self, key: CommandItem) -> int:
         return 0
 
-    @command("memory usage", fixed=(Key(missing_return=None),), repeat=(bytes,))
+    @command("memory usage", fixed=(Key(missing_return=None),), repeat=(bytes,), categories="@keyspace @read @slow")
     def engine_memory_usage(self, key: CommandItem, *args: bytes) -> int:
         return 64 + len(key.key) + (len(dump(key.value)) if kind_code(key.value) is not None else 0)
 
-    @command(*(f"cluster {name}" for name in CLUSTER_SUBCOMMANDS), repeat=(bytes,))
+    @command(*(f"cluster {name}" for name in CLUSTER_SUBCOMMANDS), repeat=(bytes,), categories=ADMIN)
     def engine_no_cluster(self, *args: bytes) -> Any:
         raise SimpleError("ERR This instance has cluster support disabled")
 
@@ -376,7 +379,7 @@ class ServerCommands:
         self._login(args[0] if len(args) == 2 else b"default", args[-1])
         return OK
 
-    @command("shutdown", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    @command("shutdown", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
     def engine_shutdown(self, *args: bytes) -> SimpleString:
         stop = self._server.on_shutdown
         if stop is None:
@@ -384,11 +387,11 @@ class ServerCommands:
         stop()
         return OK
 
-    @command("role")
+    @command("role", categories=ADMIN)
     def engine_role(self) -> list[Any]:
         return [b"master", 0, []]
 
-    @command("wait", fixed=(Int, Int))
+    @command("wait", fixed=(Int, Int), categories="")
     def engine_wait(self, replicas: int, timeout: int) -> int:
         return 0
 
@@ -399,6 +402,9 @@ def _dotted(version: int) -> str:
 
 def command_info(name: bytes) -> list[Any] | None:
     """One command as COMMAND INFO describes it, or None for an unknown one."""
-    if name.decode("utf-8", "replace") in SEARCH_COMMANDS:
-        return [name, -2, [SimpleString(b"readonly")], 0, 0, 0, [b"@search"], [], [], []]
+    declared = SEARCH_COMMANDS.get(name.decode("utf-8", "replace").upper())
+    if declared is not None:
+        flag = SimpleString(b"write" if declared.writes else b"readonly")
+        categories = declared.categories.encode().split()
+        return [name, declared.arity, [flag], 0, 0, 0, categories, [], [], []]
     return get_command_info(name)

@@ -1,6 +1,6 @@
-"""The grammar of RedisJSON's paths, read as its parser reads them, and the errors that it tells.
+"""The grammar of RedisJSON's paths, parsed as its parser does, with the same error messages.
 
-Its parser (pest) tries alternatives in order. Where none fits, it tells the furthest place that it came to and the
+Its parser (pest) tries alternatives in order. Where none matches, it reports the furthest position it reached and the
 rules that it tried there.
 """
 
@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-__all__ = ["Node", "PathSyntaxError", "read_path"]
+__all__ = ["PathSyntaxError", "RuleNode", "read_path"]
 
 
 class PathSyntaxError(ValueError):
-    """A path that cannot be read. `position` is the offset, in bytes, where reading stopped."""
+    """A path that cannot be parsed. `position` is the offset in bytes where parsing stopped."""
 
     def __init__(self, path: str, position: int, expected: str) -> None:
         before, after = (part.decode("utf-8", "replace") for part in _cut(path, position))
@@ -35,15 +35,15 @@ def _low(char: str) -> str:
     return chr(low) if low < 0x80 else "\ufffd"
 
 
-class Node(NamedTuple):
-    """A rule that fitted: its name, the text it took, and the rules within."""
+class RuleNode(NamedTuple):
+    """A rule that matched: its name, the text it consumed, and the rules within."""
 
     rule: str
     text: str
-    children: tuple[Node, ...]
+    children: tuple[RuleNode, ...]
 
 
-# The rules in the order in which messages name them.
+# The rules in the order of error messages.
 _ORDER: Final = (
     *("EOI", "literal", "string_list", "number", "decimal", "numbers_list", "numbers_range", "right_range"),
     *("all_range", "left_range", "full_range", "from_current", "from_root", "ge", "gt", "le", "lt", "eq", "ne", "re"),
@@ -60,12 +60,12 @@ _SHOWN: Final = {
     "number": "'<number>'",
     "filter": "'[?(filter_expression)]'",
 }
-Found = tuple[int, tuple[Node, ...]] | None
+Found = tuple[int, tuple[RuleNode, ...]] | None
 Parse = Callable[["_State", int], Found]
 
 
 class _State:
-    """The text, and what was tried at the furthest place."""
+    """The text, and what was tried at the furthest position."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -95,7 +95,7 @@ def _pattern(pattern: str) -> Parse:
 
 def _sequence(*parts: Parse) -> Parse:
     def parse(state: _State, at: int) -> Found:
-        nodes: tuple[Node, ...] = ()
+        nodes: tuple[RuleNode, ...] = ()
         for number, part in enumerate(parts):
             if number:
                 at = _skip(state, at)
@@ -131,7 +131,7 @@ def _optional(part: Parse) -> Parse:
 
 def _repeated(part: Parse) -> Parse:
     def parse(state: _State, at: int) -> Found:
-        nodes: tuple[Node, ...] = ()
+        nodes: tuple[RuleNode, ...] = ()
         found = part(state, at)
         while found is not None:
             at, nodes = found[0], nodes + found[1]
@@ -142,16 +142,16 @@ def _repeated(part: Parse) -> Parse:
 
 
 def _rule(name: str, part: Parse) -> Parse:
-    """A rule that nodes are made of and messages tell."""
+    """A rule that makes nodes and is named in messages."""
 
     def parse(state: _State, at: int) -> Found:
         before = state.tried_at(at)
         place = len(state.tried) if at == state.furthest else 0
         found = part(state, at)
         if found is not None:
-            return found[0], (Node(name, state.text[at : found[0]], found[1]),)
+            return found[0], (RuleNode(name, state.text[at : found[0]], found[1]),)
         if state.tried_at(at) - before == 1:
-            return None  # the one rule within says more
+            return None  # the one rule within is more specific
         if at == state.furthest:
             del state.tried[place:]
         if at > state.furthest:
@@ -240,7 +240,7 @@ _END: Final = _rule("EOI", lambda state, at: (at, ()) if at == len(state.text) e
 _QUERY: Final = _sequence(_token("$"), _optional(_later("root")), _END)
 
 
-def read_path(text: str) -> tuple[Node, ...]:
+def read_path(text: str) -> tuple[RuleNode, ...]:
     """The elements of a path that begins with ``$``. Raises `PathSyntaxError`."""
     state = _State(text)
     found = _QUERY(state, 0)

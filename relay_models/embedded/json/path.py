@@ -8,13 +8,13 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-from relay_models.embedded.json.grammar import Node, PathSyntaxError, read_path
+from relay_models.embedded.json.grammar import PathSyntaxError, RuleNode, read_path
 
 __all__ = ["JSONPath", "Match", "PathSyntaxError", "compile_path", "whole_path"]
 
 
 class Match(NamedTuple):
-    """One place a path leads to: the value, and the object or array that holds it (None for the root)."""
+    """One match of a path: the value, and the object or array that contains it (None for the root)."""
 
     value: Any
     parent: Any
@@ -35,14 +35,14 @@ class JSONPath:
     ) -> None:
         self.text = text
         self.full = full
-        """The path from the root, which for a legacy path differs from what was given."""
+        """The path from the root, which for a legacy path differs from the given one."""
         self.is_static = is_static
-        """Whether every step is one name or one index, so that the path leads to one place at most."""
+        """Whether every step is one name or one index, so that there is at most one match."""
         self.steps = steps
         self.is_legacy = is_legacy
         self.is_root = not steps
         self.last_name = last_name
-        """The last step's name where it is a plain one: what JSON.SET may add to the objects before it."""
+        """The last step's name where it is a plain one, which JSON.SET may add to the objects before it."""
         self.parent_path: JSONPath | None = None
         if last_name is not None:
             self.parent_path = JSONPath(
@@ -50,24 +50,24 @@ class JSONPath:
             )
 
     def matches(self, root: Any) -> list[Match]:
-        """Every place the path leads to, in document order."""
+        """Every match of the path, in document order."""
         found = [Match(root, None, None)]
         for step in self.steps:
             found = [match for node in found for match in step(node, root)]
         return found
 
     def find(self, root: Any) -> list[Any]:
-        """Every value the path leads to, in document order."""
+        """Every value the path matches, in document order."""
         return [match.value for match in self.matches(root)]
 
 
 def compile_path(path: bytes | str) -> JSONPath:
-    """Compile a path; `PathSyntaxError` says where it cannot be read."""
+    """Compile a path. Raises `PathSyntaxError` with the position of the error."""
     return _compile(path.decode("utf-8", "surrogateescape") if isinstance(path, bytes) else path)
 
 
 def whole_path(path: bytes | str) -> tuple[bool, str]:
-    """Whether a path is a legacy one, and the path from the root; it may be one that cannot be read."""
+    """Whether a path is a legacy one, and the path from the root, which may be invalid."""
     text = path.decode("utf-8", "surrogateescape") if isinstance(path, bytes) else path
     if text.startswith("$") and (len(text) < 2 or text[1] in ".["):
         return False, text
@@ -120,7 +120,7 @@ def _by_indexes(indexes: tuple[int, ...]) -> Step:
 
 
 def _place(index: int, length: int) -> int:
-    """An index counted from the start; what lies before it is the start, what lies behind the end the end."""
+    """An index counted from the start, limited to the array."""
     return max(index + length, 0) if index < 0 else min(index, length)
 
 
@@ -197,11 +197,11 @@ _OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "gt": _ordered(operator.gt),
 }
 
-# From what the grammar found to steps and tests.
+# From the grammar's rules to steps and tests.
 
 
-def _steps(nodes: tuple[Node, ...]) -> tuple[tuple[Step, ...], bool, str | None]:
-    """The steps, whether they lead to one place at most, and the last one's name where it is a plain one."""
+def _steps(nodes: tuple[RuleNode, ...]) -> tuple[tuple[Step, ...], bool, str | None]:
+    """The steps, whether they have at most one match, and the last one's name where it is a plain one."""
     steps: list[Step] = []
     is_static, last_name, scanning = True, None, False
     for node in nodes:
@@ -215,8 +215,8 @@ def _steps(nodes: tuple[Node, ...]) -> tuple[tuple[Step, ...], bool, str | None]
     return tuple(steps), is_static, last_name
 
 
-def _step(node: Node) -> tuple[Step, str | None, bool]:
-    """A step, its name if it has just one, and whether it leads to one place at most."""
+def _step(node: RuleNode) -> tuple[Step, str | None, bool]:
+    """A step, its name if it has just one, and whether it has at most one match."""
     if node.rule == "literal":
         return _by_names((node.text,)), node.text, True
     if node.rule == "string_list":
@@ -229,7 +229,7 @@ def _step(node: Node) -> tuple[Step, str | None, bool]:
     return (_every if node.rule == "all" else _where(_filter(node.children))), None, False
 
 
-def _range(node: Node) -> Step:
+def _range(node: RuleNode) -> Step:
     numbers = [int(child.text) for child in node.children if child.rule == "number"]
     strides = [int(child.text) for child in node.children if child.rule == "pos_number"]
     start = 0 if node.rule in ("right_range", "all_range") else numbers[0]
@@ -237,15 +237,15 @@ def _range(node: Node) -> Step:
     return _by_slice(start, stop, strides[0] if strides else 1)
 
 
-def _string(node: Node) -> str:
+def _string(node: RuleNode) -> str:
     if node.rule == "string_value":
         return node.text
     quote = '"' if node.rule == "string_value_escape_1" else "'"
     return node.text.replace("\\\\", "\\").replace("\\" + quote, quote)
 
 
-def _filter(nodes: tuple[Node, ...]) -> Test:
-    """What holds where all of some tests hold, or all of some others."""
+def _filter(nodes: tuple[RuleNode, ...]) -> Test:
+    """True where all of some tests hold, or all of some others."""
     groups: list[list[Test]] = [[]]
     for node in nodes:
         if node.rule == "or":
@@ -257,7 +257,7 @@ def _filter(nodes: tuple[Node, ...]) -> Test:
     return lambda value, root: any(all(test(value, root) for test in group) for group in groups)
 
 
-def _single_filter(nodes: tuple[Node, ...]) -> Test:
+def _single_filter(nodes: tuple[RuleNode, ...]) -> Test:
     left = _operand(nodes[0])
     if len(nodes) == 1:
         return lambda value, root: bool(left(value, root))
@@ -268,12 +268,12 @@ def _single_filter(nodes: tuple[Node, ...]) -> Test:
         return any(compare(one, other) for one in left(value, root) for other in others)
 
     if nodes[1].rule == "ne":
-        # Unequal is also what leads nowhere.
+        # A path without a match is unequal too.
         return lambda value, root: not test(value, root)
     return test
 
 
-def _operand(node: Node) -> Operand:
+def _operand(node: RuleNode) -> Operand:
     if node.rule in ("from_current", "from_root"):
         steps = _steps(node.children[0].children)[0] if node.children else ()
         return _path_operand(steps, node.rule == "from_root")

@@ -1,4 +1,4 @@
-"""JSON text as RedisJSON reads and writes it: 64-bit integers, doubles beyond them, the shortest doubles, no blanks."""
+"""JSON text as RedisJSON parses and writes it: 64-bit integers, doubles beyond them, shortest doubles, no blanks."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pydantic_core import from_json
 __all__ = ["JSONTextError", "dumps", "loads", "loads_members", "loads_written", "normalise"]
 
 MAX_DEPTH: Final = 128
-# Values up to this many members are looked through in Python, which costs less than searching a long text.
+# Maximum members of a value that is checked in Python, which costs less than searching a long text.
 FEW: Final = 200
 SHALLOW: Final = 20
 I64_MIN, U64_MAX = -(1 << 63), (1 << 64) - 1
 
-# Twenty digits, or nineteen after a minus, are the only places where an integer may be beyond 64 bits. Looking for them
-# in a copy where every digit is the same byte costs a fraction of what a regular expression does. Brackets and braces
-# are one byte there, too, to count what might be nested too deep.
+# An integer beyond 64 bits has at least twenty digits, or nineteen after a minus. Searching for those in a copy where
+# every digit is the same byte costs a fraction of a regular expression. Brackets and braces are one byte there too, to
+# count what might be nested too deep.
 _MARKS: Final = bytes(
     0x30 if chr(byte) in "0123456789" else 0x5B if chr(byte) in "[{" else byte if chr(byte) == "-" else 0
     for byte in range(256)
@@ -37,7 +37,7 @@ _TRAILING: Final = re.compile(r"trailing characters at line (\d+) column (\d+)")
 
 
 class JSONTextError(ValueError):
-    """Text that is not JSON. The message is the one the server gives, with the place in the text."""
+    """Text that is not JSON. The message is the server's, with the position in the text."""
 
 
 def loads(text: bytes, *, whole: bool = False) -> Any:
@@ -75,12 +75,12 @@ def normalise(text: bytes, *, whole: bool = False) -> tuple[Any, bytes]:
 
 
 def loads_written(text: bytes) -> Any:
-    """The value of a text that `dumps` wrote, without another look at it."""
+    """The value of a text that `dumps` wrote, without any checks."""
     return from_json(text, cache_strings="keys")
 
 
 def loads_members(text: bytes, names: tuple[str, ...]) -> Any:
-    """The same, but of an object perhaps only the members of these names, which costs a look at the others."""
+    """The same, but of an object perhaps only the members of these names."""
     try:
         return _members(names)(text)
     except msgspec.MsgspecError:
@@ -99,7 +99,7 @@ def dumps(value: Any) -> bytes:
 
 
 def _up_to(text: bytes, line: int, column: int) -> bytes:
-    """The part of `text` before a place that was reported as 1-based line and column."""
+    """The part of `text` before a position given as 1-based line and column."""
     start = 0
     for _ in range(line - 1):
         start = text.index(b"\n", start) + 1
@@ -110,7 +110,7 @@ def _integer(digits: str) -> int | float:
     number = int(digits)
     if I64_MIN <= number <= U64_MAX and digits != "-0":
         return number
-    # As many digits as 64 bits hold, scaled afterwards: RedisJSON rounds twice here, so the last place may differ from
+    # As many digits as 64 bits hold, scaled afterwards: RedisJSON rounds twice here, so the last digit may differ from
     # the nearest double.
     significand, exponent = abs(number), 0
     while significand > U64_MAX:
@@ -121,7 +121,7 @@ def _integer(digits: str) -> int | float:
 
 
 def _has_negative_zero(text: bytes) -> bool:
-    """Whether there may be a number ``-0``: a look at what stands around it, which a string may imitate."""
+    """Whether there may be a number ``-0``, judged by the characters around it, which a string may imitate."""
     at = text.find(b"-0")
     while at >= 0:
         if (at == 0 or text[at - 1] in _BEFORE_NUMBER) and text[at + 2 : at + 3] not in _IN_NUMBER:
@@ -131,7 +131,7 @@ def _has_negative_zero(text: bytes) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value is small, shallow, and holds only numbers that need no closer look.
+    """Whether a value is small, shallow, and contains only numbers that need no further check.
 
     The others are integers beyond 64 bits, 0, which was perhaps -0, and doubles out of range.
     """
@@ -167,7 +167,7 @@ def _is_utf8(text: bytes) -> bool:
 
 
 def _depth(value: Any) -> int:
-    """How many arrays and objects lie within each other at most."""
+    """The maximum depth of nested arrays and objects."""
     level, depth = [value], 0
     while level := [item for item in level if type(item) in (list, dict)]:
         depth += 1

@@ -1,4 +1,4 @@
-"""A JSON document as the engine keeps it: its text, and the parsed value only while somebody needs it."""
+"""`JsonDocument`: a JSON document as its text, with the parsed value only while it is needed."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ class JsonDocument(BaseModel):
 
     @property
     def value(self) -> Any:
-        """The parsed document, not to be changed."""
+        """The parsed document. The caller must not change it."""
         return loads_written(self._text) if self._value is _ABSENT else self._value  # type: ignore[arg-type]
 
     def members(self, names: tuple[str, ...]) -> Any:
-        """The parsed document, of an object perhaps only the members of these names; not to be changed."""
+        """The parsed document, of an object perhaps only the members of these names. The caller must not change it."""
         return loads_members(self._text, names) if self._value is _ABSENT else self._value  # type: ignore[arg-type]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> JsonDocument:
         return JsonDocument(self.text)
 
     def forget_value(self) -> None:
-        """Keep the text alone from here on."""
+        """Keep only the text from now on."""
         if self._value is not _ABSENT:
             _ = self.text
             self._value = _ABSENT

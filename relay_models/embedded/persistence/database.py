@@ -1,4 +1,4 @@
-"""One numbered database that notes every key that changes, however it changes: in memory, or in the file."""
+"""`TrackedDatabase` and `FileDatabase`: numbered databases that record every change, in memory or in the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TrackedDatabase(Database):
     """A fakeredis database that collects the keys written, deleted or expired since it was last asked.
 
     A command may change a key through its item, through the mapping, or by moving it from another database; each of
-    these passes through one of the methods below. What became of a key is looked up only when the changes are taken.
+    these passes through one of the methods below. The new value of a key is looked up only when the changes are taken.
     """
 
     def __init__(self, lock: threading.Lock | None, number: int) -> None:
@@ -28,9 +28,9 @@ class TrackedDatabase(Database):
         self.touched: dict[bytes, None] = {}
         self.emptied = False
         self.created: set[bytes] = set()
-        """Those of the touched keys that are known not to have existed before."""
+        """The touched keys that are known not to have existed before."""
         self.exchanged: set[bytes] = set()
-        """Keys that may have changed by belonging to another database now. They need no writing."""
+        """Keys that may have changed because their database was swapped. They need no writing."""
 
     def notify_watch(self, key: bytes) -> None:
         self.touched[key] = None
@@ -89,7 +89,7 @@ class TrackedDatabase(Database):
                 del self._dict[key]
 
     def put(self, key: bytes, value: Any) -> None:
-        """Store a value as a command does: watchers are told, and a time to live stays."""
+        """Store a value as a command does: watchers are notified, and the TTL stays."""
         item = self.get(key)
         if item is None and key not in self.touched:
             self.created.add(key)
@@ -102,7 +102,7 @@ class TrackedDatabase(Database):
             item.value = value
 
     def remove_expired(self) -> None:
-        """Delete what has expired by now, so that nobody sees it."""
+        """Delete the keys that have expired."""
         self._remove_expired()
 
     def keys_from(self, prefix: bytes) -> Iterator[bytes]:
@@ -110,11 +110,11 @@ class TrackedDatabase(Database):
         return iter([key for key in self if key.startswith(prefix)])
 
     def count_expiring(self) -> int:
-        """How many keys have a time to live."""
+        """The number of keys with a TTL."""
         return sum(item.expireat is not None for item in self._dict.values())
 
     def changed(self, key: bytes, change: tuple[int, int] | None) -> None:
-        """Take note that `key` was written. `change` is how, where it is a list changed at its ends."""
+        """Record that `key` was written. `change` is how, where it is a list changed at its ends."""
 
     def notice(self, names: list[bytes]) -> None:
         """Touch those of the keys named in a command that changed without being reported."""
@@ -123,7 +123,7 @@ class TrackedDatabase(Database):
         """Put what changed into the open transaction, where there is a file."""
 
     def committed(self) -> None:
-        """All that changed is durable now."""
+        """Record that everything changed is durable now."""
 
     def clear(self) -> None:
         for key in [key for key in self._watches if key in self._dict]:
@@ -149,14 +149,14 @@ class TrackedDatabase(Database):
 
 
 class FileDatabase(TrackedDatabase):
-    """A database whose keys are in the file. What expires is found there too, not in a heap of every key."""
+    """A database whose keys are in the file. Expired keys are found there too, not in a heap of every key."""
 
     _dict: FileKeyspace  # type: ignore[assignment]
 
     def __init__(self, lock: threading.Lock | None, number: int, keyspace: FileKeyspace) -> None:
         super().__init__(lock, number)
         self._dict = keyspace
-        self._soonest: float | None = 0.0  # when to look for expired keys next; now, until the file has been asked
+        self._soonest: float | None = 0.0  # when to look for expired keys next; now, until the file was read
 
     def schedule_expiry(self, key: bytes, expireat: float | None) -> None:
         if expireat is not None and (self._soonest is None or expireat < self._soonest):
@@ -180,7 +180,7 @@ class FileDatabase(TrackedDatabase):
         return self._dict.count_expiring()
 
     def scan(self, after: int, count: int) -> tuple[int, list[bytes]]:
-        """Up to `count` keys behind the cursor `after`, and the next cursor: 0 at the end."""
+        """Up to `count` keys after the cursor, and the next cursor: 0 at the end."""
         self._remove_expired()
         return self._dict.scan(after, count)
 
@@ -195,14 +195,14 @@ class FileDatabase(TrackedDatabase):
         self._dict.write()
 
     def changes(self) -> list[Change] | None:
-        """What changed since the last commit, for the redo log; None where it takes a transaction."""
+        """The changes since the last commit, for the redo log; None where a transaction is needed."""
         return self._dict.changes()
 
     def committed(self) -> None:
         self._dict.committed()
 
     def replay(self, change: Change) -> None:
-        """Make a change from the redo log again."""
+        """Apply a change from the redo log."""
         self.touched[change.key] = None
         self._dict.replay(change)
         self.schedule_expiry(change.key, change.expire)

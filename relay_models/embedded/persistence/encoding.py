@@ -1,4 +1,4 @@
-"""How each type of value lies in the file: a blob for the whole, or a row for each part with only changes rewritten."""
+"""How each type of value is stored in the file: one blob, or a row for each part so that only changes are rewritten."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def kind_code(value: Any) -> int | None:
 
 
 class TrackedDict(dict[Any, Any]):
-    """A dictionary that notes which of its names changed since it was last written."""
+    """A dictionary that records which of its names changed since it was last written."""
 
     __slots__ = ("changed",)
 
@@ -108,7 +108,7 @@ def members(value: Any) -> Any:
 
 
 def track(value: Any) -> None:
-    """Have `value` note its changes from here on."""
+    """Let `value` record its changes from now on."""
     if type(value) is ZSet:
         value._bylex = TrackedDict(value._bylex)
     elif type(value) is XStream:
@@ -120,7 +120,7 @@ def track(value: Any) -> None:
 
 
 def whole(kind: int, value: Any) -> bytes:
-    """What stands in the key's own row."""
+    """The content of the key's own row."""
     if kind == STRING:
         return value  # type: ignore[no-any-return]
     if kind == JSON:
@@ -129,7 +129,7 @@ def whole(kind: int, value: Any) -> bytes:
 
 
 def parts_of(kind: int, value: Any, names: Iterable[Any] | None = None) -> Iterator[Part | tuple[Any]]:
-    """The rows of a value's members, all or those named. A name that is gone is given alone."""
+    """The rows of a value's members, all or those named. A deleted name is given alone."""
     held = members(value)
     for name in held if names is None else names:
         if name not in held:
@@ -147,7 +147,7 @@ def parts_of(kind: int, value: Any, names: Iterable[Any] | None = None) -> Itera
 
 
 def key_checksum(key: bytes, kind: int, expire: float | None, content: bytes) -> int:
-    """What stands beside a key's own row, to tell damage by."""
+    """The checksum of a key's own row."""
     about = zlib.crc32(key, kind)
     if expire is not None:
         about = zlib.crc32(_DOUBLE.pack(expire), about)
@@ -160,7 +160,7 @@ def part_checksum(part: Any, value: Any, expire: int | None) -> int:
     if type(value) is bytes:
         about = zlib.crc32(value, about)
     elif value is not None:
-        about = zlib.crc32(_DOUBLE.pack(value + 0.0), about)  # SQLite knows no negative zero
+        about = zlib.crc32(_DOUBLE.pack(value + 0.0), about)  # SQLite has no negative zero
     return about if expire is None else zlib.crc32(b"%d" % expire, about)
 
 
@@ -213,7 +213,7 @@ def dump(value: Any) -> bytes:
 
 
 def load(packed: bytes) -> Any:
-    """What `dump` was given. Raises `ValueError` where it was given something else."""
+    """The value from the output of `dump`. Raises `ValueError` for anything else."""
     try:
         code, content, *pieces = unpack(packed)
         kind = int(code)
@@ -247,7 +247,7 @@ def pack(items: Iterable[bytes]) -> bytes:
 
 
 def unpack(packed: bytes) -> list[bytes]:
-    """What `pack` was given."""
+    """The byte strings from the output of `pack`."""
     items: list[bytes] = []
     position = 0
     while position < len(packed):
@@ -262,7 +262,7 @@ def _text(value: bytes) -> str:
 
 
 def _stream_state(stream: XStream) -> bytes:
-    """Everything of a stream but its entries, as JSON with bytes as Latin-1 text."""
+    """Everything of a stream except its entries, as JSON with bytes as Latin-1 text."""
     return json.dumps(
         {
             "last": stream._last_id,

@@ -1,4 +1,4 @@
-"""A lock file beside a data file: held by one process at a time, freed by the system when that process dies."""
+"""`FileLock`: a lock file next to a data file, held by one process at a time and freed by the system when it dies."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ try:
 except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
 
-# On Windows the locked byte cannot be read by others, so it lies far behind the text.
+# On Windows other processes cannot read the locked byte, so it is far behind the text.
 _LOCKED_BYTE: Final = 1 << 30
 
 _held: weakref.WeakSet[FileLock] = weakref.WeakSet()
 
 
 class FileLock:
-    """The exclusive right to `path`. Raises `FileInUseError`, which names the process that has it."""
+    """The exclusive right to `path`. Raises `FileInUseError` with the process that has it."""
 
     def __init__(self, path: str) -> None:
         self.path = path + ".lock"
@@ -57,7 +57,7 @@ class FileLock:
             os.close(descriptor)
 
     def release(self) -> None:
-        """Give the right up and remove the lock file."""
+        """Release the right and remove the lock file."""
         if self._descriptor < 0:
             return
         with contextlib.suppress(OSError):  # the directory may have become read-only; the lock is freed all the same

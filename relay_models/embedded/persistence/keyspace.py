@@ -1,4 +1,4 @@
-"""The keys of one database in the file: read when asked for, kept in a bounded cache, written in batches."""
+"""`FileKeyspace`: the keys of one database in the file, read on demand, kept in a bounded cache, written in batches."""
 
 from __future__ import annotations
 
@@ -25,23 +25,22 @@ from relay_models.embedded.persistence.encoding import (
     kind_code,
     members,
     part_checksum,
-    parts_of,
     restore,
-    track,
     whole,
 )
+from relay_models.embedded.persistence.parts import ListChange, Stored, delete_parts, write_list, write_members
 from relay_models.embedded.persistence.redo_log import Change
 
-__all__ = ["FileKeyspace", "ListChange", "begin"]
+__all__ = ["FileKeyspace", "begin"]
 
 CACHED_KEYS: Final = 10_000
 CACHED_BYTES: Final = 32 * 1024 * 1024
-# What may wait in memory for a commit before it is written into the open transaction.
+# Maximum that waits in memory for a commit before it is written into the open transaction.
 UNWRITTEN_KEYS: Final = 1_000
 UNWRITTEN_BYTES: Final = 16 * 1024 * 1024
 
-# A batch that changed more keys than this is better off as a transaction. Smaller ones share one, which then writes
-# each page of an index once and not once for each batch.
+# A batch that changed more keys than this is a transaction. Smaller ones share one, which then writes each page of an
+# index once and not once for each batch.
 LOGGED_KEYS: Final = 1_000
 
 _INSERT: Final = "INSERT INTO keys (db, key, kind, expire, value, checksum) VALUES (?, ?, ?, ?, ?, ?)"
@@ -50,56 +49,16 @@ _UPSERT: Final = (
     " ON CONFLICT (db, key) DO UPDATE SET"
     " kind = excluded.kind, expire = excluded.expire, value = excluded.value, checksum = excluded.checksum"
 )
-_UPSERT_PART: Final = (
-    "INSERT INTO parts (id, part, value, expire, checksum) VALUES (?, ?, ?, ?, ?)"
-    " ON CONFLICT (id, part) DO UPDATE SET"
-    " value = excluded.value, expire = excluded.expire, checksum = excluded.checksum"
-)
 
-
-class ListChange:
-    """Which of a stored list's elements are still there, in one piece, after pushes and pops at its ends."""
-
-    __slots__ = ("first", "last", "offset")
-
-    def __init__(self, length: int) -> None:
-        self.first, self.last = 0, length
-        """The stored elements that are kept, from the first to before the last."""
-        self.offset = 0
-        """Where the kept ones begin in the list as it is now."""
-
-    def note(self, added_left: int, length: int) -> None:
-        """`added_left` elements came in at the left (negative: went), and the list is `length` long now."""
-        self.offset += added_left
-        if self.offset < 0:
-            self.first = min(self.last, self.first - self.offset)
-            self.offset = 0
-        self.last = max(self.first, min(self.last, self.first + length - self.offset))
-
-
-class Stored:
-    """What is known of a key's rows: their id, the kind, the value they were written from, where a list begins."""
-
-    __slots__ = ("expire", "id", "kind", "length", "start", "value")
-
-    def __init__(self, id: int, kind: int, value: Any, expire: float | None, start: int = 0, length: int = 0) -> None:
-        self.id = id
-        self.kind = kind
-        self.value = value
-        self.expire = expire
-        self.start = start
-        self.length = length
-
-
-# For values without parts it is enough to know that there are none.
+# For values without parts there is nothing more to know.
 _BLOB: Final = {kind: Stored(0, kind, None, None) for kind in (STRING, JSON)}
 
 
 class FileKeyspace(MutableMapping[bytes, Item]):
     """The mapping from key to item of database `number`.
 
-    Changed keys are `mark`ed; `write` puts them into the connection's open transaction. What has been written may leave
-    the cache and is read again when needed, so memory holds what is in use and not what there is.
+    Changed keys are `mark`ed; `write` puts them into the connection's open transaction. Written keys may leave the
+    cache and are read again when needed, so memory holds what is in use and not everything.
     """
 
     def __init__(self, connection: sqlite3.Connection, number: int) -> None:
@@ -108,8 +67,8 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         self._cache: OrderedDict[bytes, Item | None] = OrderedDict()
         self._sizes: dict[bytes, int] = {}
         self._cached_bytes = 0
-        # Where the cache is cut again. It is beyond the limits while what it holds has yet to be written: looking
-        # through all of it at each key would make one command over many keys slow out of proportion.
+        # The size at which keys are evicted again. It is beyond the limits while unwritten keys fill the cache: looking
+        # through all of them at each key would make one command over many keys far too slow.
         self._cut_at = (CACHED_KEYS, CACHED_BYTES)
         self._stored: dict[bytes, Stored] = {}
         self._absent: set[bytes] = set()  # keys looked for and not found since the last write
@@ -117,7 +76,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         self._waiting_bytes = 0
         self._count: int | None = None
         self._fresh: set[bytes] = set()  # keys changed since the last commit
-        self._beyond_log = False  # something changed that a list of keys does not tell
+        self._beyond_log = False  # something changed that is more than a list of keys
 
     # Reading
 
@@ -183,7 +142,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         self._cached_bytes -= self._sizes.pop(key, 0)
 
     def _evict(self) -> None:
-        """Forget what was used longest ago, except what has yet to be written."""
+        """Evict the least recently used keys, except unwritten ones."""
         for key in list(self._cache):
             if len(self._cache) <= CACHED_KEYS * 9 // 10 and self._cached_bytes <= CACHED_BYTES * 9 // 10:
                 break
@@ -205,7 +164,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         return self.keys_from(b"")
 
     def keys_from(self, prefix: bytes) -> Iterator[bytes]:
-        """The keys that begin with `prefix`, sorted, read in batches so that changes in between do no harm."""
+        """The keys that begin with `prefix`, sorted, read in batches so that changes in between are harmless."""
         self.write()
         after, condition = prefix, ">="
         while True:
@@ -222,7 +181,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
             after, condition = batch[-1][0], ">"
 
     def scan(self, after: int, count: int) -> tuple[int, list[bytes]]:
-        """Up to `count` keys made later than the cursor `after`, and the cursor behind them: 0 at the end."""
+        """Up to `count` keys created after the cursor, and the next cursor: 0 at the end."""
         self.write()
         rows = self._connection.execute(
             "SELECT id, key FROM keys WHERE db = ? AND id > ? ORDER BY id LIMIT ?", (self.number, after, count)
@@ -248,7 +207,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         return None if row is None else row[0]
 
     def expired(self, now: float) -> list[bytes]:
-        """Some of the keys whose time ran out before `now`."""
+        """Some of the keys that expired before `now`."""
         self.write()
         rows = self._connection.execute(
             "SELECT key FROM keys WHERE expire < ? AND db = ? LIMIT 1000", (now, self.number)
@@ -264,7 +223,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         return row[0]  # type: ignore[no-any-return]
 
     def count_expiring(self) -> int:
-        """How many keys have a time to live."""
+        """The number of keys with a TTL."""
         self.write()
         (count,) = self._connection.execute(
             "SELECT count(*) FROM keys WHERE expire IS NOT NULL AND db = ?", (self.number,)
@@ -291,7 +250,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         self._fresh.add(key)
 
     def mark(self, key: bytes, change: tuple[int, int] | None) -> None:
-        """Note that the item at `key` changed: how, where it is a list changed at its ends, else None."""
+        """Record that the item at `key` changed: how, where it is a list changed at its ends, else None."""
         self._fresh.add(key)
         stored = self._stored.get(key)
         if change is None or stored is None or stored.kind != LIST:
@@ -313,7 +272,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
             self.write()
 
     def with_changed_members(self, names: Iterable[bytes]) -> list[bytes]:
-        """Those of `names` that hold something whose members changed. fakeredis does not report every such change."""
+        """The keys of `names` whose members changed. fakeredis does not report every such change."""
         return [name for name in names if (item := self._cache.get(name)) is not None and _members_changed(item.value)]
 
     def clear(self) -> None:
@@ -329,14 +288,14 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         execute("DELETE FROM keys WHERE db = ?", (self.number,))
 
     def renumber(self, number: int) -> None:
-        """Make this the keyspace of another number. What is in the file has been written and is moved along."""
+        """Change the number of this keyspace. Everything has been written, and is moved in the file."""
         begin(self._connection)
         self._beyond_log = True
         self._connection.execute("UPDATE keys SET db = ? WHERE db = ?", (number, self.number))
         self.number = number
 
     def changes(self) -> list[Change] | None:
-        """What changed since the last commit, for the redo log; None where that is too much or cannot be told."""
+        """The changes since the last commit, for the redo log; None where they are too many or not only of keys."""
         if self._beyond_log or len(self._fresh) > LOGGED_KEYS:
             return None
         found: list[Change] = []
@@ -357,13 +316,13 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         return found
 
     def committed(self) -> None:
-        """All that changed is durable now."""
+        """Record that everything changed is durable now."""
         if self._fresh:
             self._fresh.clear()
         self._beyond_log = False
 
     def replay(self, change: Change) -> None:
-        """Make a change from the redo log again."""
+        """Apply a change from the redo log."""
         if change.content is None:
             self.pop(change.key, None)
             return
@@ -405,13 +364,13 @@ class FileKeyspace(MutableMapping[bytes, Item]):
             self._evict()
 
     def _replace_parts(self, key: bytes, kind: int) -> None:
-        """See to it that nothing of a former list or hash stays behind a key that is a plain blob now."""
+        """Delete the parts of a former list or hash from a key that is a plain blob now."""
         stored = self._stored.get(key)
         if stored is None:
             if key not in self._absent:
                 self._delete_leftovers(key)
         elif stored.kind not in (STRING, JSON):
-            self._delete_parts(stored.id)
+            delete_parts(self._connection, stored.id)
         if stored is None or stored.kind != kind:
             self._stored[key] = _BLOB[kind]
 
@@ -427,9 +386,6 @@ class FileKeyspace(MutableMapping[bytes, Item]):
             "DELETE FROM parts WHERE id = (SELECT id FROM keys WHERE db = ? AND key = ? AND kind NOT IN (?, ?))",
             (self.number, key, STRING, JSON),
         )
-
-    def _delete_parts(self, id: int) -> None:
-        self._connection.execute("DELETE FROM parts WHERE id = ?", (id,))
 
     def _write_parted(self, key: bytes, item: Item, kind: int, change: ListChange | None) -> None:
         value = item.value
@@ -449,60 +405,9 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         assert stored is not None
         stored.expire = item.expireat
         if kind == LIST:
-            self._write_list(stored, value, change if same else None)
+            write_list(self._connection, stored, value, change if same else None)
         else:
-            self._write_members(stored, value, same)
-
-    def _write_members(self, stored: Stored, value: Any, same: bool) -> None:
-        held = members(value)
-        if not same or type(held) is not TrackedDict:
-            if same:
-                self._delete_parts(stored.id)
-            track(value)
-            names = None
-        else:
-            names, held.changed = held.changed, set()
-            if stored.kind == HASH:
-                times = value._expirations
-                if type(times) is TrackedDict:
-                    names, times.changed = names | times.changed, set()
-            if not names:
-                return
-        upserts: list[tuple[Any, ...]] = []
-        gone: list[tuple[Any, ...]] = []
-        for part in parts_of(stored.kind, value, names):
-            if len(part) == 1:
-                gone.append((stored.id, part[0]))
-            else:
-                upserts.append((stored.id, *part, part_checksum(*part)))
-        if gone:
-            self._connection.executemany("DELETE FROM parts WHERE id = ? AND part = ?", gone)
-        if upserts:
-            self._connection.executemany(_UPSERT_PART, upserts)
-
-    def _write_list(self, stored: Stored, value: list[bytes], change: ListChange | None) -> None:
-        execute, executemany = self._connection.execute, self._connection.executemany
-        insert = "INSERT INTO parts (id, part, value, checksum) VALUES (?, ?, ?, ?)"
-
-        def row(at: int, element: bytes) -> tuple[int, int, bytes, int]:
-            return stored.id, at, element, part_checksum(at, element, None)
-
-        if change is None or change.first >= change.last:
-            self._delete_parts(stored.id)
-            executemany(insert, [row(at, element) for at, element in enumerate(value)])
-            stored.start, stored.length = 0, len(value)
-            return
-        first, last = stored.start + change.first, stored.start + change.last
-        if change.first > 0:
-            execute("DELETE FROM parts WHERE id = ? AND part < ?", (stored.id, first))
-        if change.last < stored.length:
-            execute("DELETE FROM parts WHERE id = ? AND part >= ?", (stored.id, last))
-        begin = first - change.offset
-        head = [row(begin + at, value[at]) for at in range(change.offset)]
-        kept = change.offset + change.last - change.first
-        tail = [row(begin + at, value[at]) for at in range(kept, len(value))]
-        executemany(insert, head + tail)
-        stored.start, stored.length = begin, len(value)
+            write_members(self._connection, stored, value, same)
 
 
 def _damaged(key: bytes) -> DamagedFileError:
@@ -518,7 +423,7 @@ def _members_changed(value: Any) -> bool:
 
 
 def _size(key: bytes, value: Any) -> int:
-    """Roughly what an item takes in memory."""
+    """Roughly the memory of an item, in bytes."""
     if type(value) is bytes:
         return 200 + len(key) + len(value)
     kind = kind_code(value)

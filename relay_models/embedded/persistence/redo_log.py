@@ -1,4 +1,4 @@
-"""The redo log: small changes made durable with one short write, until a transaction of the file takes them in.
+"""`RedoLog`: small changes made durable with one short write, until a transaction of the file includes them.
 
 A transaction of SQLite writes whole pages, of every index, for a single changed document. So small batches of changes
 are appended to this log instead, while the transaction stays open, and are committed together later. What the log holds
@@ -22,14 +22,14 @@ __all__ = ["Change", "RedoLog"]
 MAGIC: Final = b"RelMRedo"
 HEADER: Final = struct.Struct(">8sQ")
 FRAME: Final = struct.Struct(">III")
-"""Length and checksum of what follows, and a checksum of these two."""
+"""Length and checksum of the content, and a checksum of these two."""
 
 
 _ABOUT: Final = struct.Struct(">II")
 
 
 class Change(NamedTuple):
-    """What became of one key: its kind (see `encoding`), expiry and content, or no content where it is gone."""
+    """The change of one key: its kind (see `encoding`), expiry and content; no content where it was deleted."""
 
     db: int
     key: bytes
@@ -39,10 +39,10 @@ class Change(NamedTuple):
 
 
 class RedoLog:
-    """The log beside the file at `path`.
+    """The log of the file at `path`.
 
-    Every log belongs to one generation of the file, which each of its transactions ends: a log that was left behind by
-    an earlier one is recognised and ignored.
+    Every log belongs to one generation of the file, which each of its transactions ends: a log of an earlier one is
+    recognized and ignored.
     """
 
     def __init__(self, path: str, *, sync: bool) -> None:
@@ -57,7 +57,7 @@ class RedoLog:
             yield _decode(payload)
 
     def check(self, generation: int) -> None:
-        """Look the log through for damage before anything is changed. Raises `DamagedFileError`."""
+        """Check the whole log for damage before anything is changed. Raises `DamagedFileError`."""
         for _ in self._payloads(generation):
             pass
 
@@ -70,7 +70,7 @@ class RedoLog:
                 return
             magic, number = HEADER.unpack(header)
             if magic != MAGIC or number > generation:
-                # It is ahead of the file: transactions that the file had are not there any more.
+                # It is ahead of the file, which has lost transactions.
                 raise self._damaged()
             if number < generation:
                 return
@@ -83,7 +83,7 @@ class RedoLog:
                 if not whole or zlib.crc32(payload) != checksum:
                     if (frame + payload + file.read()).strip(b"\0"):
                         raise self._damaged()
-                    return  # room that the system gave the log before the power went
+                    return  # space allocated before a power failure
                 yield payload
 
     def _damaged(self) -> DamagedFileError:
@@ -93,7 +93,7 @@ class RedoLog:
         )
 
     def append(self, generation: int, changes: list[Change]) -> None:
-        """Add one batch, which is there whole or not at all after a crash."""
+        """Add one batch, which after a crash is there completely or not at all."""
         if self._descriptor < 0:
             self._start(generation)
         payload = _encode(changes)
@@ -114,14 +114,14 @@ class RedoLog:
             _sync_directory(os.path.dirname(self.path))
 
     def reset(self, generation: int) -> None:
-        """Begin the log of a new generation; a transaction has taken in what it held."""
+        """Begin the log of a new generation, after a transaction that includes its content."""
         self.size = 0
         if self._descriptor >= 0:
             os.ftruncate(self._descriptor, 0)
             os.write(self._descriptor, HEADER.pack(MAGIC, generation))
 
     def close(self, *, remove: bool) -> None:
-        """Let go of the log, and remove it where nothing in it is needed."""
+        """Close the log, and remove it where nothing in it is needed."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -153,7 +153,7 @@ def _decode(payload: bytes) -> list[Change]:
 
 
 def _sync_directory(path: str) -> None:
-    with contextlib.suppress(OSError):  # Windows cannot, and needs not
+    with contextlib.suppress(OSError):  # Windows cannot, and need not
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The SQLite file behind an engine: made, recognised, checked, locked, and opened for the chosen level of safety."""
+"""`Storage`: the SQLite file of an engine, created, recognized, checked, locked and opened."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Sync = Literal["process", "power"]
 APPLICATION_ID: Final = 0x52656C4D  # "RelM"
 FORMAT: Final = 2
 SQLITE_HEADER: Final = b"SQLite format 3\0"
-# A file up to this size is sealed when it is closed: what is in every page of it is checked when it is opened.
+# Maximum size in bytes of a file that is sealed when it is closed, so that opening it checks every page.
 SEALED: Final = 32 * 1024 * 1024
-# Without a seal, a file up to this size is looked through whole when it is opened; of a larger one samples are, for so
-# long.
+# Without a seal, a file up to this size in bytes is checked completely when it is opened; a larger one by samples, for
+# a limited time in seconds.
 CHECKED_WHOLE: Final = 8 * 1024 * 1024
 CHECK_SECONDS: Final = 0.05
 
@@ -63,8 +63,8 @@ CREATE TABLE parts (
 """
 
 
-# What reading a damaged file may end in: SQLite quotes its broken bytes in messages, rows may not be there, and what
-# describes an index may be garbled.
+# The errors of reading a damaged file: SQLite quotes its broken bytes in messages, rows may be missing, and the
+# specification of an index may be garbled.
 UNREADABLE: Final = (sqlite3.DatabaseError, ValueError, TypeError, LookupError)
 
 
@@ -72,19 +72,19 @@ UNAVAILABLE: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQL
 
 
 FREE_TO_OPEN: Final = 128 * 1024
-"""What SQLite may need on the disk to look at a file that was not closed."""
+"""The space that SQLite may need on the disk to read a file that was not closed, in bytes."""
 
 
 def create_tables(connection: sqlite3.Connection) -> None:
-    """Make the tables of the keyspace."""
+    """Create the tables of the keyspace."""
     connection.executescript(SCHEMA)
 
 
 class Storage:
     """One open file. `connection` runs without implicit transactions.
 
-    Raises `FileInUseError`, `NotAnEngineFileError`, `NewerFileError`, `DamagedFileError` or `FileUnavailableError`;
-    a file that is refused is left as it is.
+    Raises `FileInUseError`, `NotAnEngineFileError`, `NewerFileError`, `DamagedFileError` or `FileUnavailableError`; a
+    refused file is left unchanged.
     """
 
     def __init__(self, path: str, sync: Sync = "process") -> None:
@@ -97,7 +97,7 @@ class Storage:
                 if not os.path.exists(self.path) or os.path.getsize(self.path) == 0:
                     self._create()
                 elif not os.access(self.path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
-                    raise FileUnavailableError(f"cannot open {self.path}: it may only be read, not written")
+                    raise FileUnavailableError(f"cannot open {self.path}: it is read-only")
                 else:
                     self._check()
             self.connection = self._open(sync)
@@ -106,7 +106,7 @@ class Storage:
             raise
 
     def _create(self) -> None:
-        """Make the file whole under another name first, so that a half-made one is never found under its own."""
+        """Create the file under another name first, so that an incomplete file never has the final name."""
         for rest in (self.path + "-wal", self.redo.path):
             if os.path.exists(rest):
                 raise DamagedFileError(
@@ -127,12 +127,12 @@ class Storage:
             raise
 
     def _check(self) -> None:
-        """Refuse what is not ours, not of our time, or visibly broken, by reading alone."""
+        """Refuse a file of something else, of a later release, or visibly damaged, without writing to it."""
         path = self.path
         with open(path, "rb") as file:
             header = file.read(100)
         if len(header) < 100 or not header.startswith(SQLITE_HEADER):
-            raise NotAnEngineFileError(f"{path} is not a file of this engine: it is no SQLite database")
+            raise NotAnEngineFileError(f"{path} is not a file of this engine: it is not an SQLite database")
         if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
             raise NotAnEngineFileError(f"{path} is not a file of this engine: it is another program's SQLite database")
         version = int.from_bytes(header[60:64], "big")
@@ -163,7 +163,7 @@ class Storage:
                     os.unlink(path + "-shm")
 
     def _look_through(self, connection: sqlite3.Connection, *, sealed: bool) -> None:
-        """Check structure and checksums: of a small file all of them, of a large one as many as time allows."""
+        """Check structure and checksums: all of them in a small file, as many as time allows in a large one."""
         connection.execute("SELECT id, part, value, expire, checksum FROM parts LIMIT 1").fetchone()
         generation, seal = connection.execute("SELECT number, seal FROM generation").fetchone()
         self.redo.check(generation)
@@ -197,7 +197,7 @@ class Storage:
             raise self.damaged(f"the value of {key!r}")
 
     def _seal_of(self, connection: sqlite3.Connection) -> int:
-        """A checksum of the file as it is, but for what sealing it changes.
+        """A checksum of the file, except for what sealing it changes.
 
         That is the page with the seal, and in the header the counters of SQLite's transactions and its version.
         """
@@ -214,7 +214,7 @@ class Storage:
         return checksum
 
     def _seal(self) -> None:
-        """Note what is in the file, so that any damage is seen when it is next opened."""
+        """Write a checksum of the whole file, so that any damage is seen when it is next opened."""
         if self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
             return
         if os.path.getsize(self.path) <= SEALED:
@@ -229,9 +229,9 @@ class Storage:
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("PRAGMA journal_mode = WAL")
-            # Without a sync per commit the log still survives the death of the process: it is in the system's hands.
+            # Without a sync per commit the log still survives the death of the process: the system has it.
             connection.execute(f"PRAGMA synchronous = {'FULL' if sync == 'power' else 'NORMAL'}")
-            # A longer log than usual is folded into the file less often, and pages that changed again only once.
+            # A longer log than usual is written back less often, with pages that changed repeatedly only once.
             connection.execute("PRAGMA wal_autocheckpoint = 8000")
             connection.execute("PRAGMA journal_size_limit = 67108864")
             connection.execute("PRAGMA cache_size = -32768")
@@ -247,12 +247,12 @@ class Storage:
 
     @property
     def generation(self) -> int:
-        """Counts the transactions; the redo log of an earlier one is worth nothing."""
+        """The number of transactions; the redo log of an earlier one is void."""
         (number,) = self.connection.execute("SELECT number FROM generation").fetchone()
         return int(number)
 
     def close(self, *, clean: bool = True) -> None:
-        """Fold the log into the file and free the lock. Unless `clean`, what is in the redo log is still needed."""
+        """Write the log back into the file and free the lock. Unless `clean`, the redo log is still needed."""
         try:
             if clean:
                 self._seal()
@@ -262,7 +262,7 @@ class Storage:
             self._lock.release()
 
     def abandon(self) -> None:
-        """Let go in a forked child, where the parent goes on."""
+        """Release everything in a forked child; the parent continues."""
         self._lock.forget()
 
 

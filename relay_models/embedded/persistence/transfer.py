@@ -41,7 +41,12 @@ BATCH: Final = 500
 
 @dataclass(frozen=True)
 class DumpReport:
-    """What `dump` wrote: the number of keys, and those left out because of their type, each with it."""
+    """What `dump` wrote.
+
+    Attributes:
+        keys: The number of keys.
+        left_out: The keys left out because of their type, each with the type.
+    """
 
     keys: int
     left_out: list[tuple[bytes, str]] = field(default_factory=list)
@@ -49,7 +54,12 @@ class DumpReport:
 
 @dataclass(frozen=True)
 class RestoreReport:
-    """What `restore` did: the number of keys written, and of those that had expired since the dump."""
+    """What `restore` wrote.
+
+    Attributes:
+        keys: The number of keys written.
+        expired: The number of keys that had expired since the dump, and were left out.
+    """
 
     keys: int
     expired: int
@@ -65,20 +75,45 @@ def dump(
     match: str | bytes = "*",
     leave_out_unknown: bool = False,
 ) -> DumpReport:
-    """Write every key of the client's database that fits `match` to a file, a key at a time.
+    """Write every key of the client's database to a file of JSON lines.
 
-    Keys that change meanwhile are in it as they were at some moment. A type that only a module knows raises
-    `TransferError`, unless `leave_out_unknown`. A named file appears under its name only when it is whole.
+    A key that changes meanwhile is written as it was at some moment of the dump. A file given by its name appears under
+    that name only when it is complete.
+
+    Args:
+        client: A client of any Redis server, real or embedded.
+        target: The file's name, gzip-compressed if it ends in ``.gz``, or a file open for writing bytes.
+        match: Only keys that match this glob pattern.
+        leave_out_unknown: Whether keys of types that only a module knows are left out instead of being an error.
+
+    Returns:
+        What was written.
+
+    Raises:
+        TransferError: A key cannot be dumped.
+        OSError: The file cannot be written.
+        redis.RedisError: The server failed.
     """
     with _session(client) as call, _writing(target) as file:
         return _Dump(call, file).run(match, leave_out_unknown)
 
 
 def restore(client: redis.Redis, source: Target, *, replace: bool = False) -> RestoreReport:  # type: ignore[type-arg]
-    """Write the keys of a dump into the client's database.
+    """Write the keys of a dump into the client's database. Keys that have expired since are left out.
 
-    A key that exists already raises `TransferError`, unless `replace`; the keys before it have been written then. So
-    does a file that is no dump, of a later version, or damaged. Keys whose time was up are left out.
+    Args:
+        client: A client of any Redis server, real or embedded.
+        source: The dump's name, or a file open for reading bytes.
+        replace: Whether existing keys are replaced instead of being an error.
+
+    Returns:
+        What was written.
+
+    Raises:
+        TransferError: A key exists already, or the file is no dump, damaged, or of a later version. The keys before it
+            have been written.
+        OSError: The file cannot be read.
+        redis.RedisError: The server failed.
     """
     with _session(client) as call, _reading(source) as file:
         return _Restore(call, replace).run(file)
@@ -95,7 +130,7 @@ class _Call:
         return self._connection.read_response(disable_decoding=True)
 
     def many(self, commands: list[tuple[Any, ...]]) -> None:
-        """Several commands in one go. Raises the first error."""
+        """Run several commands in one batch. Raises the first error."""
         self._connection.send_packed_command(self._connection.pack_commands(commands))
         errors = []
         for command in commands:
@@ -168,7 +203,7 @@ def _bytes(value: Any) -> bytes:
 
 
 def _pairs(flat: Any) -> list[tuple[Any, Any]]:
-    """A map or a flat list or a list of pairs as pairs, whatever the protocol made of it."""
+    """Pairs from a map, a flat list or a list of pairs, whichever the protocol has."""
     if isinstance(flat, dict):
         return list(flat.items())
     if flat and isinstance(flat[0], list):
@@ -181,7 +216,7 @@ def _score(value: Any) -> str:
 
 
 class _Dump:
-    """One dump under way."""
+    """A dump in progress."""
 
     def __init__(self, call: _Call, file: IO[bytes]) -> None:
         self._call = call
@@ -346,7 +381,7 @@ def _flat(fields: Any) -> list[Any]:
 
 
 class _Restore:
-    """One restoration under way."""
+    """A restore in progress."""
 
     def __init__(self, call: _Call, replace: bool) -> None:
         self._call = call
@@ -377,7 +412,7 @@ class _Restore:
                 if isinstance(error, TransferError):
                     raise
                 raise TransferError(f"a line of the dump cannot be read: {error!r}") from error
-        raise TransferError("the dump was cut short: its last line is missing")
+        raise TransferError("the dump is incomplete: its last line is missing")
 
     @staticmethod
     def _lines(file: IO[bytes]) -> Iterator[dict[str, Any]]:
@@ -389,7 +424,7 @@ class _Restore:
                     raise TransferError(f"line {number} of the dump is not an object")
                 yield line
         except (json.JSONDecodeError, UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
-            raise TransferError(f"the dump is damaged behind line {number}: {error}") from error
+            raise TransferError(f"the dump is damaged after line {number}: {error}") from error
 
     def _line(self, line: dict[str, Any]) -> None:
         key = _bytes(line["key"])
@@ -397,7 +432,7 @@ class _Restore:
             self._finish()
             self._begin(key, line.get("expires"))
         elif key != self._current:
-            raise TransferError(f"a part of {key!r} is in the wrong place")
+            raise TransferError(f"a part of {key!r} is out of order")
         if self._skipping:
             return
         write = {
@@ -423,11 +458,11 @@ class _Restore:
         if self._replace:
             self._call("DEL", key)
         elif self._call("EXISTS", key):
-            raise TransferError(f"the key {key!r} is there already; ask for it to be replaced, or delete it first")
+            raise TransferError(f"the key {key!r} exists already; pass replace=True (--replace), or delete it first")
         self._keys += 1
 
     def _finish(self) -> None:
-        """The key's time to live is set last, so that it does not run out half-way."""
+        """The key's TTL is set last, so that it does not expire halfway."""
         if self._current is not None and not self._skipping and self._deadline is not None:
             self._call("PEXPIREAT", self._current, self._deadline)
         self._current = None

@@ -1,4 +1,4 @@
-"""Reading a command's arguments one after the other, with RediSearch's complaints."""
+"""`Arguments`: a command's arguments read one by one, with RediSearch's error messages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _INT64 = 1 << 63
 
 
 def display(value: bytes) -> str:
-    """Bytes as they stand in a message."""
+    """Bytes as text for a message."""
     return value.decode("utf-8", "replace")
 
 
@@ -59,7 +59,7 @@ def parse_double(text: bytes) -> float | None:
 
 
 def parse_strictly(text: bytes) -> float | None:
-    """A double that is neither too great nor too near to zero, or None."""
+    """A double within range, or None where it overflows or underflows."""
     number = parse_double(text)
     if number is not None and (math.isinf(number) or not number) and _DOUBLE.match(text):
         digits = text.lower().split(b"e")[0]
@@ -68,7 +68,7 @@ def parse_strictly(text: bytes) -> float | None:
 
 
 def parse_hash_number(text: bytes) -> float | None:
-    """A double as Redis reads it out of a hash: hexadecimal, too, but nothing that is too great or too near to zero."""
+    """A double as Redis reads it from a hash: hexadecimal too, but nothing that overflows or underflows."""
     if _HEXADECIMAL.match(text):
         try:
             return float.fromhex(text.decode())
@@ -81,11 +81,11 @@ def parse_hash_number(text: bytes) -> float | None:
 def parse_bound(text: bytes, *, lower: bool, sign: int = 1) -> float:
     """One end of a range of numbers, as FILTER and parameters give it. Raises `SearchError`.
 
-    Only a lower end may be the least of all numbers, only an upper one the greatest.
+    Only a lower end may be minus infinity, only an upper one infinity.
     """
     bare = text.removeprefix(b"(")
     word = bare.lower()
-    # A sign in the query turns what the text says.
+    # A sign in the query negates the text.
     if word in ((b"-inf",) if (sign == 1) == lower else (b"inf", b"+inf")):
         return -math.inf if lower else math.inf
     number = parse_double(bare.lstrip(BLANKS)) if bare else 0.0
@@ -114,13 +114,13 @@ class Arguments:
         return self.values[self.position]
 
     def take(self) -> bytes:
-        """The next argument; the caller knows that there is one."""
+        """The next argument; there must be one."""
         value = self.values[self.position]
         self.position += 1
         return value
 
     def rest(self) -> list[bytes]:
-        """All arguments that are left."""
+        """All remaining arguments."""
         rest = self.values[self.position :]
         self.position = len(self.values)
         return rest
@@ -148,7 +148,7 @@ class Arguments:
         return number
 
     def double(self, name: str) -> float:
-        """The next argument as a finite number; where there is none, it counts as one that cannot be read."""
+        """The next argument as a finite number; a missing one counts as invalid."""
         text = self.take() if self else b""
         number = parse_hash_number(text) if _HEXADECIMAL.match(text) else parse_double(text)
         if number is None or math.isinf(number):

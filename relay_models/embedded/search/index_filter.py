@@ -1,4 +1,4 @@
-"""FT.CREATE's FILTER: which of the documents under an index's prefixes it takes."""
+"""`passes`: FT.CREATE's FILTER, which documents under an index's prefixes it indexes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["passes"]
 
 
 def passes(spec: IndexSpec, key: bytes, document: Any) -> bool:
-    """Whether a document fits the index's filter. One that the filter cannot be evaluated for does not."""
+    """Whether a document passes the index's filter. One for which the filter fails does not."""
     assert spec.filter is not None
     expression = parse_expression(spec.filter)
     row: dict[bytes, Value] = {}

@@ -1,4 +1,4 @@
-"""How numbers are printed in replies."""
+"""`format_number`: numbers as replies print them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 __all__ = ["INVALID", "format_number", "format_sort_key"]
 
 INVALID = -math.nan
-"""What a processor makes of an operation that has no result, such as 0 / 0; it is printed with its sign."""
+"""The result of an undefined operation such as 0 / 0; it is printed with its sign."""
 
 
 def format_number(value: float) -> bytes:

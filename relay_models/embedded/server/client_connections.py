@@ -18,7 +18,7 @@ __all__ = ["AsyncEngineConnection", "EngineConnection"]
 
 
 class DirectMixin:
-    """What the sync and the async connection share: commands stay lists of arguments instead of packed bytes."""
+    """The common part of the sync and the async connection: commands stay lists instead of packed bytes."""
 
     encoder: Any
     _server: Any
@@ -33,7 +33,7 @@ class DirectMixin:
         return [Request([*words, *[arg if type(arg) is bytes else self._field(arg) for arg in args[1:]]])]
 
     def _field(self, arg: Any) -> bytes:
-        """An argument as bytes; redis-py's encoder refuses what cannot be one."""
+        """An argument as bytes; redis-py's encoder refuses other types."""
         encoder = self.encoder
         if type(arg) is str:
             return arg.encode(encoder.encoding, encoder.encoding_errors)
@@ -46,7 +46,7 @@ class DirectMixin:
         return [request for command in commands for request in self.pack(*command)]
 
     def _decode(self, response: Any) -> Any:
-        """Bytes as text, where the client asked for that."""
+        """Bytes as text, where the client decodes responses."""
         return super()._decode(response) if self.encoder.decode_responses else response  # type: ignore[misc]
 
     def _commit(self) -> None:

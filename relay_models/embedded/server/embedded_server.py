@@ -18,18 +18,30 @@ __all__ = ["EmbeddedServer"]
 
 
 class EmbeddedServer:
-    """A server that clients reach without a network.
+    """A Redis server with JSON and search inside this process, reached without a network.
 
-    ``EmbeddedServer()`` keeps everything in memory; ``EmbeddedServer("state.db")`` keeps it in that file, which one
-    server at a time may have open. `client` and `async_client` give as many redis-py clients as are wanted, for any
-    threads and event loops. Two servers share nothing.
+    Any number of redis-py clients, sync and async, on any threads and event loops share a server. Two servers share
+    nothing. A server is a context manager, sync and async; leaving it closes the server.
 
-    `sync` says what an acknowledged change survives: ``"process"``, the death of this process at any moment, or
-    ``"power"``, also that of the machine, at the cost of a disk write per batch of commands.
+    Args:
+        path: The file that keeps the data, which one server at a time may have open; None to keep it in memory.
+        sync: What an acknowledged change survives: ``"process"``, the death of this process at any moment;
+            ``"power"``, a power failure too, at the cost of a disk sync per batch of commands.
 
-    Raises `FileInUseError`, `NotAnEngineFileError`, `NewerFileError`, `DamagedFileError` or `FileUnavailableError`.
+    Raises:
+        FileInUseError: Another server has the file open.
+        NotAnEngineFileError: The file was written by something else.
+        NewerFileError: The file was written by a later release.
+        DamagedFileError: The file is damaged.
+        FileUnavailableError: The file cannot be created, read or written.
+        ValueError: `sync` is neither ``"process"`` nor ``"power"``.
 
-    Usable as a context manager, sync or async; leaving it closes the server.
+    Example:
+        ```python
+        with EmbeddedServer() as server:
+            client = server.client(decode_responses=True)
+            client.set("answer", "42")
+        ```
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, sync: Sync = "process") -> None:
@@ -48,21 +60,40 @@ class EmbeddedServer:
             raise
 
     def client(self, **options: Any) -> redis.Redis:  # type: ignore[type-arg]
-        """A synchronous client. `options` are redis-py's: ``db``, ``decode_responses``, ``protocol``, …"""
+        """Create a synchronous client.
+
+        Args:
+            **options: redis-py's options: ``db``, ``decode_responses``, ``protocol`` (3 unless given), …
+
+        Returns:
+            A `redis.Redis` that any threads may share.
+        """
         options.setdefault("protocol", 3)
         pool = redis.ConnectionPool(connection_class=EngineConnection, server=self._state, **options)
         client: Any = redis.Redis
         return client.from_pool(pool)  # type: ignore[no-any-return]
 
     def async_client(self, **options: Any) -> redis.asyncio.Redis:  # type: ignore[type-arg]
-        """An asyncio client, for one event loop. `options` are redis-py's: ``db``, ``decode_responses``, …"""
+        """Create an asyncio client, for one event loop.
+
+        Args:
+            **options: redis-py's options: ``db``, ``decode_responses``, ``protocol`` (3 unless given), …
+
+        Returns:
+            A `redis.asyncio.Redis`. It connects when it is first used.
+        """
         options.setdefault("protocol", 3)
         pool = AsyncConnectionPool(connection_class=AsyncEngineConnection, server=self._state, **options)
         client: Any = redis.asyncio.Redis
         return client.from_pool(pool)  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        """Write what is left and let go of the file. Clients fail from here on. Closing twice does nothing."""
+        """Write what is left and release the file. Clients fail from then on; closing twice does nothing.
+
+        Raises:
+            FileUnavailableError: The file could not be written.
+            DamagedFileError: The file could not be closed cleanly.
+        """
         self._state.close()
 
     def __enter__(self) -> EmbeddedServer:

@@ -1,8 +1,7 @@
-"""The server's end of a connection: reads requests, runs fakeredis' commands and the engine's own, queues replies."""
+"""`CommandRunner` and the sockets: run the requests of a connection and queue the replies."""
 
 from __future__ import annotations
 
-import functools
 import logging
 import queue
 import sqlite3
@@ -12,12 +11,13 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from fakeredis import _msgs as msgs
-from fakeredis._commands import COMMANDS_WITH_SUB, SUPPORTED_COMMANDS, Signature
+from fakeredis._commands import SUPPORTED_COMMANDS, Signature
 from fakeredis._core import CommandItem
 from fakeredis._helpers import QUEUED, NoResponse, SimpleError, SimpleString
 from fakeredis._socket import AsyncFakeSocket, FakeSocket
 from fakeredis._socket._resp import convert_to_resp2
 from fakeredis.model import XStream
+from redis._parsers import _RESP2Parser
 from redis.exceptions import ResponseError
 
 from relay_models.embedded.commands.acl import AclCommands
@@ -27,15 +27,16 @@ from relay_models.embedded.commands.module import ModuleCommands
 from relay_models.embedded.commands.permissions import categories_of
 from relay_models.embedded.commands.server import ServerCommands
 from relay_models.embedded.errors import EmbeddedError
-from relay_models.embedded.json.reads import JsonCommands
+from relay_models.embedded.json.read_commands import JsonCommands
 from relay_models.embedded.json.value import JsonDocument
-from relay_models.embedded.registry import COMMANDS, CONTAINERS, EngineSignature, MissingKey
-from relay_models.embedded.server.protocol import PlainReply, Request, RequestReader
+from relay_models.embedded.registry import COMMANDS, EngineSignature, MissingKey, split_name
+from relay_models.embedded.reply_types import PlainReply
+from relay_models.embedded.server.protocol import Request, RequestReader
 from relay_models.embedded.server.state import EngineState
 
 __all__ = ["AsyncEngineSocket", "EngineSocket", "Request"]
 
-# The commands that leave a list's elements where they are but for one end, so that the rest need not be written again.
+# Commands that change a list at one end only, so that the rest need not be written again.
 LEFT_END = frozenset(("lpush", "lpushx", "lpop"))
 LIST_ENDS = LEFT_END | {
     "rpush", "rpushx", "rpop", "expire", "pexpire", "expireat", "pexpireat", "persist",
@@ -47,25 +48,12 @@ STREAM_READS = frozenset(("xlen", "xrange", "xrevrange", "xread", "xpending"))
 logger = logging.getLogger("relay_models.embedded")
 
 
-@functools.lru_cache(maxsize=1024)
-def command_name(word: bytes) -> str:
-    return word.decode("utf-8", "replace").lower()
-
-
-def split_name(fields: list[bytes]) -> tuple[str, list[bytes]]:
-    """A request's command name, of one or two words, and its arguments."""
-    name = command_name(fields[0])
-    if len(fields) > 1 and (name in COMMANDS_WITH_SUB or name in CONTAINERS):
-        return f"{name} {command_name(fields[1])}", fields[2:]
-    return name, fields[1:]
-
-
 def _one_line(text: str) -> str:
     return text.replace("\r", " ").replace("\n", " ")
 
 
 def unknown_command(fields: list[bytes]) -> SimpleError:
-    """The error for a command that does not exist, which shows the start of what was sent."""
+    """The error for a command that does not exist, which shows the start of the request."""
     shown = ""
     for field in fields[1:]:
         if len(shown) >= 128:
@@ -155,7 +143,7 @@ class CommandRunner(ModuleCommands, ServerCommands, ClientCommands, AclCommands,
         except Exception as error:
             if isinstance(error, AttributeError | TypeError) and self._names_json(args):
                 return SimpleError(msgs.WRONGTYPE_MSG)
-            # A command that breaks inside must cost its client one error reply, not the connection.
+            # An internal error must cost the client one error reply, not the connection.
             logger.exception("%s failed", name)
             return SimpleError(f"ERR internal error in {name}: {type(error).__name__}: {error}")
         except BaseException:
@@ -168,7 +156,7 @@ class CommandRunner(ModuleCommands, ServerCommands, ClientCommands, AclCommands,
         return any(type(getattr(self._db.get(arg), "value", None)) is JsonDocument for arg in args)
 
     def _cleanup(self, server: EngineState) -> None:
-        """Leave nothing of this connection behind: no subscription of any kind, and no channel that nobody is in."""
+        """Remove the connection's subscriptions of every kind, and channels without subscribers."""
         super()._cleanup(server)
         for subscribers in (server.subscribers, server.psubscribers, server.ssubscribers):
             for sockets in subscribers.values():
@@ -208,7 +196,7 @@ class CommandRunner(ModuleCommands, ServerCommands, ClientCommands, AclCommands,
         return result if refused is None else refused
 
     def _run_own(self, func: Any, sig: EngineSignature, args: list[Any], from_script: bool) -> Any:
-        """Run one of the engine's own commands: what fakeredis does for one of its, without what these do not need."""
+        """Run one of the engine's own commands: what fakeredis does for its own, without the parts not needed."""
         items: list[CommandItem] = []
         try:
             if from_script and msgs.FLAG_NO_SCRIPT in sig.flags:
@@ -236,7 +224,7 @@ class CommandRunner(ModuleCommands, ServerCommands, ClientCommands, AclCommands,
                 self._db.touched[name] = None
 
     def _list_length(self, args: list[bytes]) -> int | None:
-        """How long the list named first is, or None where that is no list."""
+        """The length of the list that is the first argument, or None where it is no list."""
         item = self._db.get(args[0]) if args else None
         return len(item.value) if item is not None and type(item.value) is list else None
 
@@ -248,15 +236,13 @@ class CommandRunner(ModuleCommands, ServerCommands, ClientCommands, AclCommands,
             return result.value
         if isinstance(result, dict):
             return {self._decode_result(key): self._decode_result(value) for key, value in result.items()}
-        if type(result) is str:  # fakeredis names some fields so; on the wire there are only bytes
+        if type(result) is str:  # fakeredis has some field names as str; the protocol has only bytes
             return result.encode()
         return super()._decode_result(result)
 
 
 def parse_error(text: str) -> ResponseError:
     """The exception that redis-py raises for an error reply."""
-    from redis._parsers import _RESP2Parser
-
     parse: Callable[[str], ResponseError] = _RESP2Parser.parse_error
     return parse(text)
 
@@ -270,7 +256,7 @@ class EngineSocket(CommandRunner, FakeSocket):
 
     def sendall(self, data: Any) -> None:
         if type(data) is Request and self._server.connected and not self._killed:
-            self._process_command(data)  # nothing ever waits here: a blocking command holds its caller up
+            self._process_command(data)  # nothing ever waits here: a blocking command blocks its caller
         else:
             super().sendall(data)
 
@@ -278,7 +264,7 @@ class EngineSocket(CommandRunner, FakeSocket):
         responses = self.responses
         if responses is not None:
             responses.put(msg)
-            # Whoever waits clears the event before looking at the queue, so one that is set needs no setting again.
+            # The waiting side clears the event before it reads the queue, so a set event need not be set again.
             if not self.response_ready.is_set():
                 self.response_ready.set()
 

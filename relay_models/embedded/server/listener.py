@@ -1,4 +1,4 @@
-"""The engine over TCP: one asyncio protocol per client, replies sent only after what they acknowledge is durable."""
+"""`TcpListener`: the engine over TCP, with replies sent only after what they acknowledge is durable."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from fakeredis._helpers import NoResponse, SimpleError
 from fakeredis._socket import AsyncFakeSocket
 
 from relay_models.embedded.errors import ServerClosedError
-from relay_models.embedded.server.engine_socket import CommandRunner, split_name
+from relay_models.embedded.registry import COMMANDS, split_name
+from relay_models.embedded.reply_types import PlainReply, PushReply, SetReply
+from relay_models.embedded.server.engine_socket import CommandRunner
 from relay_models.embedded.server.protocol import (
-    PlainReply,
     ProtocolError,
-    PushReply,
     Request,
     RequestReader,
-    SetReply,
     encode_reply,
 )
 from relay_models.embedded.server.state import EngineState
@@ -33,21 +32,22 @@ __all__ = ["ClientProtocol", "TcpListener"]
 
 logger = logging.getLogger("relay_models.embedded")
 
-# Replies are handed to the system in pieces of about this size, and reading stops while the client takes none of them.
+# Replies are written in pieces of about this size (bytes); reading stops while the client takes none of them.
 OUTPUT_PIECE: Final = 256 * 1024
-# How long one client's requests are worked on before others have their turn, and how long its replies may be held back
-# so that more of them are made durable together.
+# How long one client's requests run before other clients have a turn, and how long its replies may be held back so that
+# more of them are made durable together (seconds).
 TURN_SECONDS: Final = 0.01
 HELD_SECONDS: Final = 0.1
-# What all clients together may have sent of requests that are not complete.
+# Maximum bytes of incomplete requests of all clients together.
 UNFINISHED_LIMIT: Final = 2 * 1024 * 1024 * 1024
-# How much may wait for a subscriber, as Redis has it.
+# Maximum bytes that wait for a subscriber, as in Redis.
 PUSH_LIMIT: Final = 32 * 1024 * 1024
 MAX_CLIENTS: Final = 10_000
 
-SET_REPLIES: Final = frozenset(
-    ("smembers", "sinter", "sunion", "sdiff", "spop", "ft._list", "ft.tagvals", "ft.dictdump")
-)
+# Commands whose reply RESP3 has as a set: fakeredis' own, and those that are declared so.
+SET_REPLIES: Final = {"smembers", "sinter", "sunion", "sdiff", "spop"} | {
+    name for name, declared in COMMANDS.items() if declared.set_reply
+}
 WITHOUT_LOGIN: Final = frozenset(("auth", "hello", "quit", "reset"))
 
 
@@ -67,7 +67,7 @@ class TcpSocket(CommandRunner, AsyncFakeSocket):
         return self._server.login_required and not self._logged_in
 
     def run(self, request: Request) -> None:
-        """Run one request and put its reply out."""
+        """Run one request and queue its reply."""
         if self._needs_login() and split_name(request)[0] not in WITHOUT_LOGIN:
             self._connection.put(SimpleError("NOAUTH Authentication required."))
             return
@@ -93,7 +93,7 @@ class TcpSocket(CommandRunner, AsyncFakeSocket):
         return result
 
     def put_response(self, msg: Any) -> None:
-        """What others send to this client: published messages, and the answers to its own subscriptions."""
+        """Queue a published message, or the reply to a subscription."""
         if threading.get_ident() == self._loop_thread_ident:
             self._connection.push(msg)
         else:
@@ -130,8 +130,8 @@ class TcpSocket(CommandRunner, AsyncFakeSocket):
         event: asyncio.Event,
         wake: Callable[[], None],
     ) -> None:
-        """Try again whenever something changed, until there is an outcome or the time is up."""
-        database, server = self._db, self._server  # the socket is without these once the client is gone
+        """Try again whenever something changed, until there is a result or the timeout."""
+        database, server = self._db, self._server  # the socket loses these once the client has disconnected
         result: Any = None
         try:
             async with asyncio.timeout(timeout or None):
@@ -181,7 +181,7 @@ class ClientProtocol(asyncio.Protocol):
         self._broken: str | None = None
         self._out: list[bytes] = []
         self._out_size = 0
-        self._out_since = 0.0  # when the first of the replies that wait was put there
+        self._out_since = 0.0  # when the first of the waiting replies was queued
         self._turn: asyncio.Handle | None = None
         self._choked = False
         self._closing = False
@@ -272,7 +272,7 @@ class ClientProtocol(asyncio.Protocol):
         self._read(not (self._requests or self._choked or self._closing))
 
     def _next_turn(self, socket: TcpSocket) -> None:
-        """Let others have theirs before the rest is done. Replies go out together as long as nobody waits for long."""
+        """Let other clients run before the rest. Replies are sent together as long as none waits for long."""
         if time.monotonic() - self._out_since > HELD_SECONDS:
             self._send()
         self._read(False)
@@ -280,7 +280,7 @@ class ClientProtocol(asyncio.Protocol):
             self._turn = socket._event_loop.call_soon(self.work)
 
     def put(self, reply: Any) -> None:
-        """Add a reply to what is sent next."""
+        """Queue a reply."""
         if self._socket is None:
             return
         before = len(self._out)
@@ -295,7 +295,7 @@ class ClientProtocol(asyncio.Protocol):
         self._out_size += sum(map(len, self._out[before:])) if len(self._out) - before > 1 else len(self._out[-1])
 
     def push(self, message: Any) -> None:
-        """Send what answers no request. A client that has stopped reading is dropped before it fills the memory."""
+        """Send a push message. A client that has stopped reading is disconnected before it fills the memory."""
         if self._socket is None or self._closing or self._transport is None:
             return
         if self._transport.get_write_buffer_size() + self._out_size > PUSH_LIMIT:
@@ -303,11 +303,11 @@ class ClientProtocol(asyncio.Protocol):
             self._transport.abort()
             return
         self.put(PushReply(message) if isinstance(message, list) else message)
-        # Often called from within a command, so sent when that is done.
+        # Often called from within a command, so sent after it.
         self._socket._event_loop.call_soon(self._send)
 
     def _send(self) -> None:
-        """Make what was done durable, then hand the replies over."""
+        """Make the changes durable, then send the replies."""
         if not self._out or self._transport is None:
             return
         try:
@@ -329,12 +329,12 @@ class ClientProtocol(asyncio.Protocol):
             self._transport.pause_reading()
 
     def abort(self) -> None:
-        """Hang up at once."""
+        """Disconnect at once."""
         if self._transport is not None:
             self._transport.abort()
 
     def close_after_replies(self) -> None:
-        """Send what there is, take nothing more, and hang up."""
+        """Send the queued replies, take no more requests, and disconnect."""
         self._send()
         self._closing = True
         if self._transport is not None:
@@ -346,7 +346,7 @@ def _address(name: Any) -> str:
 
 
 class TcpListener:
-    """A listening engine. `start` it in a running event loop, `stop` it there."""
+    """Listens for clients. `start` it in a running event loop, `stop` it there."""
 
     def __init__(self, state: EngineState) -> None:
         self.state = state
@@ -361,14 +361,14 @@ class TcpListener:
         return sum(client.pending for client in self.clients)
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
-        """Listen; port 0 takes a free one. Gives the port."""
+        """Listen on a port; 0 takes a free one. Returns the port."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: ClientProtocol(self), host, port, ssl=tls, backlog=512)
         self.state.port = int(self._server.sockets[0].getsockname()[1])
         return self.state.port
 
     async def stop(self, seconds: float = 2.0) -> None:
-        """Take no more clients, send every reply there is, and hang up; clients that do not read are cut off."""
+        """Take no more clients, send all replies, and disconnect; clients that do not read are disconnected."""
         if self._server is None:
             return
         self._server.close()

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any, Final
 
 from fakeredis._helpers import SimpleError, SimpleString
 
-__all__ = ["PlainReply", "ProtocolError", "PushReply", "Request", "RequestReader", "SetReply", "encode_reply"]
+from relay_models.embedded.reply_types import PlainReply, PushReply, SetReply, encode_double
+
+__all__ = ["ProtocolError", "Request", "RequestReader", "encode_reply"]
 
 MAX_INLINE: Final = 64 * 1024
 MAX_FIELDS: Final = 1024 * 1024
 MAX_BULK: Final = 512 * 1024 * 1024
 MAX_REQUEST: Final = 768 * 1024 * 1024
-# What somebody who has not logged in may make the server hold, as in Redis.
+# The limits for clients that have not logged in, as in Redis.
 MAX_FIELDS_UNKNOWN: Final = 10
 MAX_BULK_UNKNOWN: Final = 16 * 1024
-# A number's line is never longer than this, so a longer one without an end is refused rather than kept.
+# Maximum bytes of the line of a number; a longer one without an end is refused.
 MAX_NUMBER_LINE: Final = 32
 
 
-# Most fields are shorter than this. Putting together what is ready costs a third of formatting it.
+# Most fields are shorter than this (bytes). Joining prepared heads costs a third of formatting them.
 SHORT: Final = 512
 _HEADS: Final = [b"$%d" % length for length in range(SHORT)]
 _LENGTHS: Final = [head + b"\r\n" for head in _HEADS]
 
 
 class ProtocolError(ValueError):
-    """What was sent is not the Redis protocol, or is beyond the bounds. The connection cannot go on after it."""
+    """The client sent something that is not the Redis protocol, or beyond the limits. The connection must end."""
 
 
 class Request(list[bytes]):
@@ -45,7 +45,7 @@ class RequestReader:
 
     def __init__(self) -> None:
         self.trusted = True
-        """Whether the peer has logged in, or needs not; others get tight bounds."""
+        """Whether the client has logged in, or need not; others have low limits."""
         self._buffer = bytearray()
         self._position = 0
         self._fields: list[bytes] = []
@@ -154,8 +154,8 @@ class RequestReader:
 def _whole_requests(data: bytes) -> tuple[list[Request], int]:
     """The requests at the start of `data` that are whole and plain, and how many bytes they take.
 
-    Most are: their fields hold no line ends, and cutting the data at these leaves only the lengths to be compared. What
-    is anything else is left to be read with care.
+    Most are: their fields hold no line ends, and cutting the data at these leaves only the lengths to be compared.
+    Anything else is left for the full parser.
     """
     lines = data.split(b"\r\n")
     requests: list[Request] = []
@@ -183,7 +183,7 @@ _HEX: Final = frozenset(b"0123456789abcdefABCDEF")
 
 
 def split_inline(line: bytes) -> list[bytes]:
-    """Cut an inline command into its arguments, with quotes as redis-cli has them. Raises `ProtocolError`."""
+    """Cut an inline command into its arguments, with quotes as in redis-cli. Raises `ProtocolError`."""
     if not line.strip(b" \t\r\n\0\v\f"):
         return []
     if b'"' not in line and b"'" not in line:
@@ -235,23 +235,6 @@ def split_inline(line: bytes) -> list[bytes]:
         words.append(bytes(word))
 
 
-class SetReply(list[Any]):
-    """A reply that RESP3 has as a set."""
-
-
-class PlainReply:
-    """A reply of bytes, numbers, lists and maps alone, which needs no look at each of its parts."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-
-class PushReply(list[Any]):
-    """A message that answers no request: RESP3 marks it, RESP2 sends an array."""
-
-
 def encode_reply(value: Any, protocol: int, out: list[bytes]) -> None:
     """Append the pieces of one reply, which already has the shape of `protocol`, to `out`."""
     kind = type(value)
@@ -296,32 +279,6 @@ def encode_reply(value: Any, protocol: int, out: list[bytes]) -> None:
         encode_reply(value.encode(), protocol, out)
     else:
         raise TypeError(f"a reply holds a {kind.__name__}")
-
-
-def encode_double(value: float) -> bytes:
-    """A double as Redis writes it: the shortest text that reads back, whole numbers without a point.
-
-    Where others write an exponent differs: Redis does for many digits behind the point, too (``1.2345e-5``).
-    """
-    if value != value:
-        return b"nan"
-    if value in (float("inf"), float("-inf")):
-        return b"inf" if value > 0 else b"-inf"
-    if value.is_integer() and abs(value) <= 2.0**62:
-        return b"%d" % int(value) if value or math.copysign(1, value) > 0 else b"-0"
-    sign = "-" if value < 0 else ""
-    _, digit_tuple, exponent = Decimal(repr(value)).as_tuple()
-    digits = "".join(map(str, digit_tuple)).rstrip("0")
-    exponent = int(exponent) + len(digit_tuple) - len(digits)
-    scale = exponent + len(digits) - 1
-    if exponent >= 0 and scale < len(digits) + 7:
-        return f"{sign}{digits}{'0' * exponent}".encode()
-    if exponent < 0 and (exponent > -7 or abs(scale) < 4):
-        if scale < 0:
-            return f"{sign}0.{'0' * (-scale - 1)}{digits}".encode()
-        return f"{sign}{digits[: scale + 1]}.{digits[scale + 1 :]}".encode()
-    point = "." if len(digits) > 1 else ""
-    return f"{sign}{digits[0]}{point}{digits[1:]}e{'+' if scale > 0 else ''}{scale}".encode()
 
 
 def _big_number(value: int, protocol: int) -> bytes:

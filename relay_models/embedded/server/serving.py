@@ -1,4 +1,4 @@
-"""`serve`: the engine as a Redis server of its own, until it is told to stop."""
+"""`serve`, `serving` and `serving_in_thread`: the engine as a Redis server that listens on TCP."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ __all__ = ["Endpoint", "serve", "serving", "serving_in_thread"]
 
 
 class Endpoint(NamedTuple):
-    """Where a served engine listens."""
+    """The address that a served engine listens on.
+
+    Attributes:
+        host: The host that it was asked to listen on.
+        port: The port, also where a free one was chosen.
+    """
 
     host: str
     port: int
@@ -57,9 +62,20 @@ def check_bind(host: str, password: str | None) -> None:
 async def serving(
     server: EmbeddedServer, *, host: str = "127.0.0.1", port: int = 0, password: str | None = None
 ) -> AsyncIterator[Endpoint]:
-    """Serve an open engine over TCP for the length of an ``async with`` block. Port 0 takes a free one.
+    """Serve an open engine over TCP for the length of an ``async with`` block.
 
-    The engine stays open afterwards. Raises `UnsafeBindError`, or OSError where the port is taken.
+    Args:
+        server: The engine. It stays open afterwards.
+        host: The address to listen on.
+        port: The port; 0 for any free one.
+        password: The password that clients must give. Addresses that other machines can reach need one.
+
+    Yields:
+        The address.
+
+    Raises:
+        UnsafeBindError: Other machines could reach the port, and there is no password.
+        OSError: The port is taken.
     """
     check_bind(host, password)
     state = server._state
@@ -77,7 +93,27 @@ async def serving(
 def serving_in_thread(
     server: EmbeddedServer, *, host: str = "127.0.0.1", port: int = 0, password: str | None = None
 ) -> Iterator[Endpoint]:
-    """As `serving`, for programs without an event loop: a thread serves for the length of the ``with`` block."""
+    """Serve an open engine from a thread for the length of a ``with`` block, for programs without an event loop.
+
+    Args:
+        server: The engine. It stays open afterwards.
+        host: The address to listen on.
+        port: The port; 0 for any free one.
+        password: The password that clients must give. Addresses that other machines can reach need one.
+
+    Yields:
+        The address.
+
+    Raises:
+        UnsafeBindError: Other machines could reach the port, and there is no password.
+        OSError: The port is taken.
+
+    Example:
+        ```python
+        with EmbeddedServer() as server, serving_in_thread(server) as endpoint:
+            client = redis.Redis.from_url(endpoint.url)
+        ```
+    """
     ready: queue.SimpleQueue[Endpoint | BaseException] = queue.SimpleQueue()
     stop: list[Callable[[], object]] = []
 
@@ -106,7 +142,7 @@ def serving_in_thread(
 
 
 def _quietly(run: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Run to the end; what goes wrong is raised where the thread was started."""
+    """Run to the end; what fails is raised in the thread that started this one."""
     with contextlib.suppress(Exception):
         asyncio.run(run())
 
@@ -120,12 +156,23 @@ def serve(
     sync: Sync = "process",
     ready: Callable[[Endpoint], None] | None = None,
 ) -> None:
-    """Serve the engine, in memory or in the file at `path`, until SIGTERM, SIGINT or SHUTDOWN.
+    """Serve the engine until SIGTERM, SIGINT or SHUTDOWN.
 
-    `ready` is called once clients can connect. When told to stop, the server takes no more requests, sends the replies
-    it owes, and closes the file; what it acknowledged is in there.
+    When told to stop, the server takes no more requests, sends the replies it owes and closes the file; everything it
+    acknowledged is in the file.
 
-    Raises `UnsafeBindError`, the errors of `EmbeddedServer`, or OSError where the port is taken.
+    Args:
+        path: The file that keeps the data; None to keep it in memory.
+        host: The address to listen on.
+        port: The port; 0 for any free one.
+        password: The password that clients must give. Addresses that other machines can reach need one.
+        sync: What an acknowledged change survives, as in `EmbeddedServer`.
+        ready: Called with the address once clients can connect.
+
+    Raises:
+        UnsafeBindError: Other machines could reach the port, and there is no password.
+        EmbeddedError: The file cannot be opened; the subclasses are those of `EmbeddedServer`.
+        OSError: The port is taken.
     """
     check_bind(host, password)
     with EmbeddedServer(path, sync=sync) as server:

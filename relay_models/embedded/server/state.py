@@ -1,4 +1,4 @@
-"""The state that all connections of one engine share: databases, the search index, and when changes are written."""
+"""`EngineState`: what all connections of one engine share, its databases, search indexes and file."""
 
 from __future__ import annotations
 
@@ -23,39 +23,24 @@ from relay_models.embedded.persistence.encoding import kind_code
 from relay_models.embedded.persistence.keyspace import FileKeyspace, begin
 from relay_models.embedded.persistence.redo_log import Change
 from relay_models.embedded.persistence.storage import Storage
+from relay_models.embedded.search.commands import SearchCommand
+from relay_models.embedded.search.engine import SearchEngine
+from relay_models.embedded.search.errors import SearchError
 
 __all__ = ["EngineState"]
 
 _states: weakref.WeakSet[EngineState] = weakref.WeakSet()
 
 
-# The commands of the search module that change no index.
-READING = frozenset(
-    f"FT.{name}"
-    for name in (
-        "SEARCH",
-        "AGGREGATE",
-        "CURSOR",
-        "INFO",
-        "_LIST",
-        "TAGVALS",
-        "EXPLAIN",
-        "EXPLAINCLI",
-        "PROFILE",
-        "SYNDUMP",
-        "DICTDUMP",
-    )
-)
-
 NEXT_DATABASE = "SELECT min(db) FROM keys WHERE db > ?"
 
-# What the redo log may hold before a transaction takes it in. More would make opening a file slow that was not closed.
+# Maximum of the redo log before a transaction includes it. More would make opening an unclosed file slow.
 LOG_BYTES = 8 * 1024 * 1024
 LOG_CHANGES = 1500
 
 
 class Databases(dict[int, TrackedDatabase]):
-    """The numbered databases, each made when it is first selected."""
+    """The numbered databases, each created when it is first selected."""
 
     def __init__(self, state: EngineState) -> None:
         super().__init__()
@@ -75,8 +60,8 @@ class Databases(dict[int, TrackedDatabase]):
         return self.all
 
 
-class Documents:
-    """What the search index may read of database 0."""
+class KeyspaceDocuments:
+    """The documents of database 0, for the search engine."""
 
     def __init__(self, state: EngineState) -> None:
         self._state = state
@@ -96,7 +81,7 @@ class Documents:
         return self._state.dbs[0].keys_from(prefix)
 
     def delete(self, key: bytes) -> bool:
-        """Delete a key of database 0. Gives whether it was there."""
+        """Delete a key of database 0. Returns whether it existed."""
         database = self._state.dbs[0]
         if key not in database:
             return False
@@ -110,7 +95,7 @@ class Documents:
 
 
 def indexable(value: Any) -> tuple[Literal["json", "hash"], Any] | None:
-    """A key's value as the search index takes it, or None for the types that are never indexed."""
+    """A key's value for the search engine, or None for types that are never indexed."""
     if type(value) is JsonDocument:
         return "json", value.value
     if type(value) is Hash:
@@ -121,8 +106,8 @@ def indexable(value: Any) -> tuple[Literal["json", "hash"], Any] | None:
 class EngineState(FakeServer):
     """A fakeredis server that follows its own changes.
 
-    Everything here runs under `lock`. Commands note what they touch; `settle` hands those keys to the search index,
-    and `commit` makes everything done so far durable. Connections call `commit` before they hand a reply out.
+    Everything here runs under `lock`. Commands record the keys they touch; `settle` hands those keys to the search
+    index, and `commit` makes everything done so far durable. Connections call `commit` before they send a reply.
     """
 
     dbs: Databases  # type: ignore[assignment]
@@ -134,9 +119,9 @@ class EngineState(FakeServer):
         self.port: int | None = None
         self.acl: Users = Users()
         self.guarded = False
-        """Whether an ACL command was ever given; before that nobody is restricted, and there is nothing to check."""
+        """Whether ACL SETUSER was ever run; before that no user is restricted, and there is nothing to check."""
         self.on_shutdown: Callable[[], None] | None = None
-        """What SHUTDOWN does, where the engine is served."""
+        """The action of SHUTDOWN, where the engine is served."""
         if storage is None:
             self.connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
         else:
@@ -144,19 +129,19 @@ class EngineState(FakeServer):
         self.commands = 0
         """How many commands were run."""
         self.failure: str | None = None
-        """Why nothing is answered any more, once that is so."""
+        """Why the server has stopped answering, once it has."""
         self.dirty = False
-        self._settling = False  # whether some of what was touched has been told to the index and some has not
+        self._settling = False  # whether the indexes have been given only a part of the touched keys
         self.dbs = Databases(self)
         if storage is not None:
             number = -1
-            # One step for each database; SELECT DISTINCT would look at every key.
+            # One step for each database; SELECT DISTINCT would read every key.
             while (number := self.connection.execute(NEXT_DATABASE, (number,)).fetchone()[0]) is not None:
                 self.dbs[number]
-        self.documents = Documents(self)
+        self.documents = KeyspaceDocuments(self)
         begin(self.connection)
-        self.engine: Any = self._new_search()
-        self._defined = False  # whether an index was made, altered or dropped since the last transaction
+        self.engine = SearchEngine(self.connection, self.documents)
+        self._defined = False  # whether an index was created, altered or dropped since the last transaction
         self._generation = self._logged = 0
         if storage is None:
             self.connection.execute("COMMIT")
@@ -168,16 +153,8 @@ class EngineState(FakeServer):
                 self.connection.execute("COMMIT")
         _states.add(self)
 
-    def _new_search(self) -> Any:
-        try:
-            from relay_models.embedded.search.engine import SearchEngine, SearchError
-        except ImportError:
-            return None
-        self._search_error = SearchError
-        return SearchEngine(self.connection, self.documents)
-
     def _replay(self, storage: Storage) -> bool:
-        """Take in what a process that was killed had acknowledged, and tell whether there was anything."""
+        """Apply the redo log of a process that was killed. Returns whether there was anything in it."""
         replayed = False
         for batch in storage.redo.read(self._generation):
             for change in batch:
@@ -196,8 +173,8 @@ class EngineState(FakeServer):
     def settle(self, change: tuple[int, int] | None = None) -> SimpleError | None:
         """Report the keys touched since the last call. Called with the lock held.
 
-        `change` tells how the one key touched changed, where it is a list changed at its ends. Gives an error to answer
-        with where a key has a type that cannot be kept; that key is gone then.
+        `change` is how the one touched key changed, where it is a list changed at its ends. Returns the error to reply
+        with where a key has a type that cannot be stored; that key is deleted.
         """
         refused: SimpleError | None = None
         for database in self.dbs.all:
@@ -207,7 +184,7 @@ class EngineState(FakeServer):
             emptied, database.emptied = database.emptied, False
             touched, database.touched = database.touched, {}
             created, database.created = database.created, set()
-            indexed = database.number == 0 and self.engine is not None
+            indexed = database.number == 0
             if indexed:
                 begin(self.connection)
                 if emptied:
@@ -241,36 +218,34 @@ class EngineState(FakeServer):
         else:
             self.engine.changed(key, *known, new=new)
 
-    def search(self, command: str, args: list[bytes], protocol: int) -> Any:
-        """Run one FT.* command on an index that has seen every change. Called with the lock held."""
-        if self.engine is None:
-            raise SimpleError(f"ERR unknown command '{command}'")
+    def search(self, command: SearchCommand, args: list[bytes], protocol: int) -> Any:
+        """Run one FT.* command on indexes that have seen every change. Called with the lock held."""
         self.dbs[0].remove_expired()
         self.settle()
         begin(self.connection)
-        if command not in READING:  # what queries make, such as SQL indexes, may be made again
+        if command.writes:  # what queries create, such as SQL indexes, can be created again
             self.dirty = self._defined = True
         try:
-            return self.engine.execute(command, args, protocol)
-        except self._search_error as error:
-            # As Redis sends it: on one line.
+            return self.engine.execute(command.name, args, protocol)
+        except SearchError as error:
+            # On one line, as in Redis.
             raise SimpleError(str(error).replace("\r", " ").replace("\n", " ")) from None
 
     @property
     def login_required(self) -> bool:
-        """Whether clients that come from outside have to say who they are."""
+        """Whether clients from outside the process must log in."""
         default = self.acl.users[b"default"]
         return bool(self.config.get(b"requirepass")) or not (default.enabled and default.no_password)
 
     @property
     def unsettled(self) -> bool:
-        """Whether something was done that has yet to be committed."""
+        """Whether there are uncommitted changes."""
         return self.dirty or any(database.touched or database.emptied for database in self.dbs.all)
 
     def commit(self) -> None:
-        """Make everything done so far durable. Cheap when there is nothing to do.
+        """Make all changes durable. Cheap when there are none.
 
-        Raises `ServerClosedError` where that cannot be done; the server answers nothing more then.
+        Raises `ServerClosedError` where that fails; the server then stops answering.
         """
         if not self.unsettled:
             return
@@ -331,7 +306,7 @@ class EngineState(FakeServer):
             database.committed()
 
     def _fail(self, reason: str) -> None:
-        """Answer nothing from here on: memory may be ahead of the file, and nobody must see what may be lost."""
+        """Stop answering: memory may be ahead of the file, and no client must see what may be lost."""
         self.failure = reason
         self.connected = False
         if self.connection.in_transaction:
@@ -339,15 +314,15 @@ class EngineState(FakeServer):
                 self.connection.execute("ROLLBACK")
 
     def interrupted(self, command: str, *, reading: bool) -> None:
-        """Ctrl-C, or another exception that a signal raises, came in the middle of a command.
+        """Stop answering after Ctrl-C, or another exception from a signal handler, in the middle of a command.
 
-        What a writing one has half done must not get into the file. Opened again, that has all that was acknowledged.
+        The partial changes of a writing command must not get into the file, which has everything acknowledged.
         """
         if self.storage is not None and self.failure is None and (self._settling or not reading):
             self._fail(f"{command} was interrupted half-way; close this server and open the file again")
 
     def close(self) -> None:
-        """Write what is left and let go of the file. Later commands fail."""
+        """Write what is left and release the file. Later commands fail."""
         with self.lock:
             already = self.failure is not None
             clean = False

@@ -114,7 +114,7 @@ def test_a_selector_allows_more(server: EmbeddedServer, admin: Any) -> None:
     assert told["selectors"] == [{"commands": "-@all +set", "keys": "~b", "channels": ""}]
 
 
-def test_a_new_user_may_nothing_and_cannot_log_in(admin: Any, server: EmbeddedServer) -> None:
+def test_a_new_user_has_no_permissions_and_cannot_log_in(admin: Any, server: EmbeddedServer) -> None:
     admin.execute_command("ACL", "SETUSER", "new", ">pw")
     with pytest.raises(redis.AuthenticationError):
         server.client().execute_command("AUTH", "new", "pw")
@@ -162,7 +162,7 @@ def test_a_deleted_user_is_gone_with_its_connections(server: EmbeddedServer, adm
         admin.execute_command("ACL", "DELUSER", "default")
 
 
-def test_reset_makes_a_stranger_of_a_client(server: EmbeddedServer, admin: Any) -> None:
+def test_reset_ends_the_login(server: EmbeddedServer, admin: Any) -> None:
     """Else RESET would be a way from any user to the default one."""
     with serving_in_thread(server) as endpoint:
         admin.execute_command("ACL", "SETUSER", "guest", "on", ">pw", "+get", "~*")

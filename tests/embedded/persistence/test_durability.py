@@ -128,7 +128,7 @@ def test_unknown_level_is_refused(tmp_path: Path) -> None:
         EmbeddedServer(tmp_path / "state.db", sync="sometimes")  # type: ignore[arg-type]
 
 
-def test_a_failing_disk_is_told_and_nothing_is_acknowledged(tmp_path: Path) -> None:
+def test_a_failing_disk_is_reported_and_nothing_is_acknowledged(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     server = EmbeddedServer(path)
     client = server.client()

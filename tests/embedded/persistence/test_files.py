@@ -305,7 +305,7 @@ def test_a_log_ahead_of_its_file_is_refused(tmp_path: Path, killed: dict[str, by
     refused(tmp_path / "state.db", DamagedFileError)
 
 
-def test_a_file_that_may_only_be_read_is_told() -> None:
+def test_a_read_only_file_is_reported() -> None:
     # Not pytest's folder, which nobody but its owner may enter: root, who may write everything, becomes somebody else.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -333,7 +333,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     assert os.listdir(tmp_path) == []
 
 
-def test_damage_found_later_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damage_found_later_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relay_models.embedded.persistence.storage.SEALED", 0)
     path = filled(tmp_path / "state.db", 20)
     content = path.read_bytes()
@@ -347,7 +347,7 @@ def test_damage_found_later_is_told_too(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("place", ["missing/state.db", "."])
-def test_a_place_without_a_file_is_told(tmp_path: Path, place: str) -> None:
+def test_a_path_that_cannot_hold_a_file_is_reported(tmp_path: Path, place: str) -> None:
     with pytest.raises(FileUnavailableError):
         EmbeddedServer(tmp_path / place)
 

@@ -84,7 +84,7 @@ def test_every_type_there_and_back(
     there = target.client(protocol=protocol)
     assert restore(there, tmp_path / name).keys == 12
     assert state(there) == state(client)
-    with pytest.raises(TransferError, match="is there already"):
+    with pytest.raises(TransferError, match="exists already"):
         restore(there, tmp_path / name)
     assert restore(there, tmp_path / name, replace=True).keys == 12
     assert state(there) == state(client)
@@ -139,23 +139,23 @@ HEADER = b'{"format":"relay-models-dump","version":1}\n'
         (b'{"some":"json"}\n', "not a dump"),
         (b"\x00\x01", "damaged"),
         (b'{"format":"relay-models-dump","version":9}\n', "version 9"),
-        (HEADER, "cut short"),
-        (HEADER + b'{"key":"a","type":"string","value":"1"}\n', "cut short"),
+        (HEADER, "incomplete"),
+        (HEADER + b'{"key":"a","type":"string","value":"1"}\n', "incomplete"),
         (HEADER + b'{"key":"a","type":"string","val', "damaged"),
         (HEADER + b'{"key":"a","type":"string"}\n', "cannot be read"),
         (HEADER + b'{"key":5,"type":"string","value":"1"}\n', "text was expected"),
         (HEADER + b'{"key":"a","type":"alien","value":"1"}\n', "alien"),
-        (HEADER + b'{"key":"a","type":"list","value":["1"],"part":1}\n', "wrong place"),
+        (HEADER + b'{"key":"a","type":"list","value":["1"],"part":1}\n', "out of order"),
         (HEADER + b'{"end":true,"keys":3}\n', "3 keys"),
         (HEADER + b"[]\n", "not an object"),
     ],
 )
-def test_damaged_dumps_are_told(content: bytes, message: str) -> None:
+def test_damaged_dumps_are_reported(content: bytes, message: str) -> None:
     with EmbeddedServer() as server, pytest.raises(TransferError, match=message):
         restore(server.client(), io.BytesIO(content))
 
 
-def test_a_compressed_dump_cut_short_is_told(tmp_path: Path) -> None:
+def test_an_incomplete_compressed_dump_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "dump.gz"
     with EmbeddedServer() as server:
         server.client().set("a", os.urandom(5000))

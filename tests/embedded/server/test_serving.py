@@ -166,7 +166,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=range(len(BROKEN)))
-def test_broken_input_harms_nobody_else(endpoint: Endpoint, broken: bytes) -> None:
+def test_broken_input_harms_no_other_client(endpoint: Endpoint, broken: bytes) -> None:
     client = redis.Redis(port=endpoint.port)
     client.set("a", "1")
     answer = exchange(endpoint.port, b"*1\r\n$4\r\nPING\r\n", broken)
@@ -201,7 +201,7 @@ def test_unfinished_requests_hold_little_memory(served: Served) -> None:
         connection.close()
 
 
-def test_replies_that_nobody_reads_hold_little_memory(served: Served) -> None:
+def test_unread_replies_hold_little_memory(served: Served) -> None:
     client = redis.Redis(port=served.port)
     client.set("big", b"x" * 5_000_000)
     before = served.memory()

@@ -1,4 +1,4 @@
-"""Aggregations that are read in parts: FT.AGGREGATE WITHCURSOR and FT.CURSOR."""
+"""`Cursors`: aggregations that are read in parts, FT.AGGREGATE WITHCURSOR and FT.CURSOR."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Cursor", "Cursors"]
 
 @dataclass(slots=True)
 class Cursor:
-    """An open cursor: what it reads on from, how much at a time, and when (monotonic) it is given up."""
+    """An open cursor: the pipeline it reads from, the rows per read, and when (monotonic) it expires."""
 
     index: bytes
     pipeline: Pipeline
@@ -25,13 +25,13 @@ class Cursor:
 
 
 class Cursors:
-    """The open cursors of an engine, by their numbers."""
+    """The open cursors of an engine, by number."""
 
     def __init__(self) -> None:
         self._open: dict[int, Cursor] = {}
 
     def add(self, cursor: Cursor, limit: int) -> int:
-        """Keep a cursor and give it a number. Raises `SearchError` where an index has too many."""
+        """Keep a cursor and return its number. Raises `SearchError` where an index has too many."""
         self._expire()
         if sum(1 for other in self._open.values() if other.index == cursor.index) >= limit:
             raise SearchError(f"Too many cursors allocated for index `{display(cursor.index)}`")
@@ -53,7 +53,7 @@ class Cursors:
         self._open = {number: cursor for number, cursor in self._open.items() if cursor.index != name}
 
     def counts(self, index: bytes) -> tuple[int, int]:
-        """How many cursors are open at all, and how many on this index."""
+        """How many cursors are open in all, and how many on this index."""
         self._expire()
         return len(self._open), sum(1 for cursor in self._open.values() if cursor.index == index)
 

@@ -1,4 +1,4 @@
-"""APPLY and FILTER expressions: read with the real grammar's precedences, made into a function of a row."""
+"""`parse_expression`: APPLY and FILTER expressions, with the real grammar's precedences, as functions of a row."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Absent(SearchError):
 
 
 class Expression(NamedTuple):
-    """What was read: the function, and the properties it asks rows for."""
+    """A parsed expression: the function, and the properties it reads from rows."""
 
     evaluate: Evaluate
     properties: tuple[bytes, ...]
     comparisons: tuple[tuple[bytes, str], ...] | None = None
-    """The properties that are compared with literals, and the literals' kinds ("string", "number"), where that is all.
+    """The properties compared with literals, and the literals' kinds ("string", "number"), where that is everything.
 
-    Each of these properties has been asked for with exists before. None where there is more to the expression.
+    Each of these properties was tested with exists before. None where the expression contains anything else.
     """
 
 
@@ -105,11 +105,11 @@ def _scan(text: bytes) -> list[_Symbol]:
 
 @lru_cache(maxsize=1024)
 def parse_expression(text: bytes) -> Expression:
-    """Read an expression. Raises `SearchError`."""
-    return _Parser(text).parse()
+    """Parse an expression. Raises `SearchError`."""
+    return _ExpressionParser(text).parse()
 
 
-class _Parser:
+class _ExpressionParser:
     def __init__(self, text: bytes) -> None:
         self._symbols = _scan(text)
         self._at = 0
@@ -158,7 +158,7 @@ class _Parser:
             self._at += 1
             inner = self._expression(_NOT)
             if inner in self._negated:
-                # Not not gives the value itself.
+                # A double negation is the value itself.
                 return self._negated[inner]
 
             def negated(row: Row) -> Value:
@@ -231,7 +231,7 @@ class _Parser:
 
 
 def _comparisons(symbols: list[_Symbol]) -> tuple[tuple[bytes, str], ...] | None:
-    """What `Expression.comparisons` is for: ``exists(@a) && … && (@a < 1 || @a == "b" …)``."""
+    """The expressions that have `Expression.comparisons`: ``exists(@a) && … && (@a < 1 || @a == "b" …)``."""
     kinds = [symbol.kind for symbol in symbols]
     guarded: set[bytes] = set()
     at = 0
@@ -254,7 +254,7 @@ def _comparisons(symbols: list[_Symbol]) -> tuple[tuple[bytes, str], ...] | None
 
 
 def _exists(argument: Evaluate) -> Evaluate:
-    """Whether there is a value, be it null."""
+    """Whether there is a value, null included."""
 
     def exists(row: Row) -> Value:
         try:
@@ -337,7 +337,7 @@ def _operation(operator: str, left: Evaluate, right: Evaluate) -> Evaluate:
 
 
 def _comparable(left: Value, right: Value) -> tuple[Value, Value]:
-    """Two values for a comparison, in which a list counts as an empty text beside anything but a list."""
+    """Two values for a comparison, in which a list counts as an empty text compared with anything but a list."""
     left, right = single(left), single(right)
     if type(left) is list and type(right) is not list:
         return b"", right

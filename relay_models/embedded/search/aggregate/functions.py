@@ -22,7 +22,7 @@ _TYPE_NUMBERS = {float: 1, bytes: 3, type(None): 4, list: 6}
 
 
 def to_number(value: Value) -> float | None:
-    """A value as a number, or None where it is none."""
+    """A value as a number, or None."""
     value = single(value)
     if type(value) is float:
         return value
@@ -107,7 +107,7 @@ def _upper(arguments: list[Value]) -> Value:
 
 
 def _int32(number: float) -> int:
-    """A number cut to 32 bits as C cuts it: what does not fit is the least of all."""
+    """A number truncated to 32 bits as in C: one that does not fit is the minimum."""
     return int(number) if abs(number) < 1 << 31 else -1 << 31
 
 
@@ -285,7 +285,7 @@ def _geo(arguments: list[Value]) -> Value:
 
 
 FUNCTIONS: Final[dict[str, tuple[Function, int, int]]] = {
-    # name: (function, least and most arguments)
+    # name: (function, minimum and maximum of arguments)
     "log": (_math(_log), 1, 1),
     "floor": (_math(_whole(math.floor)), 1, 1),
     "abs": (_math(abs), 1, 1),

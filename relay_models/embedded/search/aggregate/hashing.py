@@ -1,4 +1,4 @@
-"""The hashes and the estimate that COUNT_DISTINCTISH is made of, so that it gives the real server's numbers."""
+"""`DistinctEstimate`: the hashes and the estimate of COUNT_DISTINCTISH, with the real server's results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BITS = 8
 
 
 def value_hash(value: Value, start: int = 0) -> int:
-    """FNV-1a over a value's bytes, going on from `start`."""
+    """FNV-1a over a value's bytes, continuing from `start`."""
     value = single(value)
     if value is None:
         return (start + 1) & _MASK

@@ -1,4 +1,4 @@
-"""The quantile estimate of the QUANTILE reducer: biased samples of a stream, as the real server takes them."""
+"""`QuantileStream`: the estimate of the QUANTILE reducer from biased samples, as the real server takes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class QuantileStream:
     def __init__(self, resolution: int = 500) -> None:
         self._resolution = resolution
         self._buffer: list[float] = []
-        # value, how many ranks it stands for, by how much it may be off
+        # value, how many ranks it represents, its maximum error
         self._samples: list[tuple[float, int, int]] = []
         self._count = 0
 
@@ -45,7 +45,7 @@ class QuantileStream:
         samples = self._samples
         if len(samples) < 2:
             return
-        # From the end to the beginning, each sample takes in the one before it where the error allows.
+        # From the end to the beginning, each sample is merged with the one before it where the error allows.
         kept: list[tuple[float, int, int]] = []
         rank = float(self._count - 1 - samples[-1][1])
         last = samples[-1]

@@ -1,4 +1,4 @@
-"""The reducers of GROUPBY: what each gathers from a group's rows, and what it makes of it."""
+"""`read_reducer`: the reducers of GROUPBY, each with an accumulator over the rows of a group."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAXIMUM_SAMPLE = 1000
 
 
 class Accumulator(Protocol):
-    """What gathers one group's rows."""
+    """Accumulates the rows of one group."""
 
     def add(self, row: dict[bytes, Value]) -> None: ...
 
@@ -39,7 +39,7 @@ class Accumulator(Protocol):
 
 @dataclass(slots=True)
 class Reducer:
-    """One REDUCE: its name, the property it reads (None: none), under what it is returned, and its accumulators."""
+    """One REDUCE: its name, the property it reads (None: none), its alias, and its accumulators."""
 
     name: str
     source: bytes | None
@@ -265,7 +265,7 @@ class _Sample:
 
 
 Resolve = Callable[[bytes], None]
-"""Makes a property available to the reducers, or raises `SearchError`."""
+"""Makes a property available to the reducers. Raises `SearchError`."""
 
 
 def read_reducer(name: bytes, arguments: Arguments, alias: bytes | None, resolve: Resolve) -> Reducer:

@@ -1,81 +1,47 @@
-"""What FT.AGGREGATE does to rows, one stage after the other, and what tells groups apart."""
+"""The stages of FT.AGGREGATE but for GROUPBY: what each does to the rows."""
 
 from __future__ import annotations
 
 import functools
 import heapq
 import itertools
-import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from relay_models.embedded.search.aggregate.functions import truth
-from relay_models.embedded.search.aggregate.hashing import value_hash
 from relay_models.embedded.search.execute.sorting import compare_rows
-from relay_models.embedded.search.index.documents import Value, single
+from relay_models.embedded.search.index.documents import Value
 
-__all__ = [
-    "STAGE_NAMES",
-    "Row",
-    "applied",
-    "counted",
-    "filtered",
-    "first_rows",
-    "identity",
-    "paged",
-    "products",
-    "sorted_rows",
-    "told_apart",
-]
+__all__ = ["Row", "Stage", "Total", "applied", "counted", "filtered", "first_rows", "paged", "sorted_rows"]
 
-Row = dict[bytes, Value]
-
-STAGE_NAMES = {
-    "applied": "Projector",
-    "filtered": "Filter",
-    "_grouped": "Grouper",
-    "sorted_rows": "Sorter",
-    "first_rows": "Sorter",
-    "paged": "Pager/Limiter",
-    "counted": "Counter",
-}
-"""What FT.PROFILE calls the functions."""
+Row: TypeAlias = dict[bytes, Value]
 
 
-def told_apart(value: Value) -> Any:
-    """The value as a part of what tells groups apart: by its sign where it is zero or no number."""
-    if type(value) is float and (not value or value != value):
-        return ("sign", value == value, math.copysign(1.0, value))
-    return value
+@dataclass(slots=True)
+class Total:
+    """How many rows there are, as the real server counts: the documents read so far, or the groups."""
+
+    number: int = 0
 
 
-def identity(values: list[Value]) -> object:
-    """What tells one group from another."""
-    parts = [told_apart(single(value)) for value in values]
-    if any(type(part) is list for part in parts):
-        number = 0
-        for part in parts:
-            number = value_hash(part, number)
-        return (number,)
-    return parts[0] if len(parts) == 1 else tuple(parts)
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of a pipeline, and what FT.PROFILE calls it."""
 
-
-def products(values: list[Value]) -> list[list[Value]]:
-    """Each combination of the values, lists giving one after the other."""
-    combined: list[list[Value]] = [[]]
-    for value in values:
-        parts = (value or [None]) if type(value) is list else (value,)
-        combined = [[*product, part] for product in combined for part in parts]
-    return combined
+    name: str
+    run: Callable[[Iterator[Any]], Iterator[Any]]
 
 
 def applied(alias: bytes, evaluate: Callable[[Row], Value], rows: Iterator[Row]) -> Iterator[Row]:
+    """APPLY: the rows with one more property."""
     for row in rows:
         row[alias] = evaluate(row)
         yield row
 
 
 def filtered(evaluate: Callable[[Row], Value], rows: Iterator[Row]) -> Iterator[Row]:
+    """FILTER: the rows for which an expression is true."""
     for row in rows:
         if truth(evaluate(row)):
             yield row
@@ -87,6 +53,7 @@ def first_rows(most: int, rows: Iterator[Row]) -> Iterator[Row]:
 
 
 def sorted_rows(keys: list[tuple[bytes, bool]], most: int, rows: Iterator[Row]) -> Iterator[Row]:
+    """SORTBY: the first rows in the order of (name, ascending) keys."""
     compare = compare_rows(keys)
     ascending = keys[-1][1] if keys else True
 
@@ -100,6 +67,7 @@ def sorted_rows(keys: list[tuple[bytes, bool]], most: int, rows: Iterator[Row]) 
 
 
 def paged(offset: int, limit: int | None, rows: Iterator[Row]) -> Iterator[Row]:
+    """LIMIT: the rows after an offset."""
     for _ in range(offset):
         if next(rows, None) is None:
             return
@@ -114,6 +82,7 @@ def paged(offset: int, limit: int | None, rows: Iterator[Row]) -> Iterator[Row]:
 
 
 def counted(rows: Iterator[Row]) -> Iterator[Row]:
+    """LIMIT 0 0: no row, though all are read."""
     for _ in rows:
         pass
     return

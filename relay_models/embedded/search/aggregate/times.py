@@ -1,4 +1,4 @@
-"""Reading times by a pattern, as C's strptime does."""
+"""`read_time`: times parsed by a pattern, as C's strptime does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TOGETHER: Final = {
     "X": "%H:%M:%S",
 }
 _NUMBERS: Final = {
-    # directive: least, most, digits
+    # directive: minimum, maximum, digits
     "d": (1, 31, 2),
     "e": (1, 31, 2),
     "H": (0, 23, 2),
@@ -50,10 +50,10 @@ _BLANKS: Final = " \t\n\v\f\r"
 
 
 def read_time(text: str, pattern: str) -> int | None:
-    """Seconds since 1970 (UTC) of a text that begins as the pattern says; None for one that does not.
+    """Seconds since 1970 (UTC) of a text that begins as the pattern says; None for any other.
 
-    What the pattern leaves out is 1899-12-31 00:00, of which a year takes the place of the year only: days and months
-    are counted on from there, so that 30 February is a day in March.
+    What the pattern leaves out is taken from 1899-12-31 00:00. Days and months are counted from there, so that 30
+    February is a day in March.
     """
     found = _Found()
     return None if _read(found, text, 0, pattern) is None else found.seconds()
@@ -92,7 +92,7 @@ def _skip(text: str, at: int) -> int:
 
 
 def _read(found: _Found, text: str, at: int, pattern: str) -> int | None:
-    """Where reading went on to; None where the text does not fit."""
+    """The position after the match; None where the text does not match."""
     place = 0
     while place < len(pattern):
         char = pattern[place]

@@ -1,4 +1,4 @@
-"""Words that differ in a few characters."""
+"""`within_distance`: whether words differ in a few characters only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["within_distance"]
 
 
 def within_distance(left: bytes, right: bytes, distance: int) -> bool:
-    """Whether `left` becomes `right` by at most `distance` insertions, deletions and replacements of characters."""
+    """Whether the edit distance (Levenshtein) of two words is at most `distance`."""
     one, other = left.decode("utf-8", "replace"), right.decode("utf-8", "replace")
     if abs(len(one) - len(other)) > distance:
         return False

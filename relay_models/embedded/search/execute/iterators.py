@@ -1,7 +1,7 @@
-"""How the real server walks through the documents that hold several words.
+"""The iterators of the real server over documents with several words.
 
-It matters for what it then knows of a document: where a word with its other forms was looked for in one document and
-the next that has any of them is found, only one of the forms counts there, though the document may have more.
+They determine which matches it knows of a document: where a word with its other forms is looked for in one document and
+found in a later one, only one of the forms counts there, though the document may have more.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["Leaf", "Many", "Reader", "Record", "intersection"]
+__all__ = ["Leaf", "Many", "Record", "WordReader", "intersection"]
 
 _AHEAD: Final = 1 << 62
 
 
 @dataclass(slots=True)
 class Leaf:
-    """That one word was found, by the reader of this number."""
+    """A match of one word, found by the reader of this number."""
 
     number: int
 
 
 @dataclass(slots=True)
 class Many:
-    """What was found of several that any may be found of."""
+    """The matches of a union."""
 
     weight: float
     parts: list[Record]
@@ -33,8 +33,8 @@ class Many:
 Record = Leaf | Many
 
 
-class Reader:
-    """The documents of one word. `estimated` is how many there are, those with the word in other fields included."""
+class WordReader:
+    """The documents of one word. `estimated` counts those with the word in other fields too."""
 
     __slots__ = ("_documents", "_position", "estimated", "least", "number")
 
@@ -48,7 +48,7 @@ class Reader:
         return self._here()
 
     def skip(self, document: int) -> tuple[int | None, bool]:
-        """Go to this document or the next; gives where it is, and whether it is what was asked for."""
+        """Go to this document or the next one. Returns the document, and whether it is the requested one."""
         self._position = bisect_left(self._documents, document, self._position + 1)
         here = self._here()
         return here, here == document
@@ -65,12 +65,12 @@ class Reader:
 
 @dataclass(slots=True)
 class AnyOf:
-    """The documents of any of several."""
+    """The documents of a union."""
 
     children: list[Iterator]
     weight: float
     quick: bool
-    """Whether the first that is found is enough."""
+    """Whether the first match is enough."""
     least: int = 0
     _last: int = 0
     _parts: list[Record] = field(default_factory=list)
@@ -128,15 +128,15 @@ class AnyOf:
         return Many(self.weight, list(self._parts))
 
     def found(self) -> Record:
-        """What the last skip came to."""
+        """The matches at the document of the last skip."""
         return self.record() if self._instead is None else self._instead
 
 
-Iterator = Reader | AnyOf
+Iterator = WordReader | AnyOf
 
 
 def intersection(children: list[Iterator], *, in_order: bool) -> list[tuple[int, dict[int, Record]]]:
-    """The documents of all, and what was found of each by its number, in the order in which they are looked for."""
+    """The documents of all children, with each child's match by its number, in the order in which they are read."""
     order = range(len(children)) if in_order else sorted(range(len(children)), key=lambda n: children[n].estimated)
     iterators = [children[number] for number in order]
     at = [0] * len(iterators)

@@ -1,16 +1,26 @@
-"""Which documents have a phrase: worked out from the places of its words, which SQL cannot compare."""
+"""`Phrases`: the documents that have a phrase, from the positions of its words, which SQL cannot compare."""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from relay_models.embedded.search.execute.context import QueryContext
+from relay_models.embedded.search.execute.intersections import Found, is_traversed, traverse
 from relay_models.embedded.search.execute.iterators import Leaf, Record
+from relay_models.embedded.search.execute.tags import tag_values
+from relay_models.embedded.search.execute.words import expand
 from relay_models.embedded.search.syntax.nodes import (
     ALL_FIELDS,
+    DefaultVisitor,
+    Everything,
     Fuzzy,
+    Ids,
+    IncompleteWord,
+    Missing,
     Node,
+    NodeVisitor,
+    Not,
     Numeric,
     Optional,
     Pattern,
@@ -21,147 +31,223 @@ from relay_models.embedded.search.syntax.nodes import (
     Union,
 )
 
-if TYPE_CHECKING:
-    from relay_models.embedded.search.execute.planner import Planner
-
 __all__ = ["Phrases"]
 
-Places = dict[int, list[int]]
+Positions = dict[int, list[int]]
+"""The positions of words in each document."""
 
 
 class Phrases:
-    """Finds the documents of one query's phrases; `planner` finds those of their parts."""
+    """Finds the documents of one query's phrases; `found` gives those of their parts."""
 
-    def __init__(self, planner: Planner) -> None:
-        self._planner = planner
+    def __init__(self, context: QueryContext, found: Found) -> None:
+        self._context = context
+        self._found = found
+        self._finder = _PositionFinder(context, found)
 
     def near(self, node: Phrase, slop: int, in_order: bool) -> list[int]:
-        """The documents where the children stand within `slop` of each other."""
-        if self._planner.is_walked(node):
+        """The documents where the children are within `slop` words of each other (-1: any number)."""
+        if is_traversed(node):
             return self._near_words(node, slop, in_order)
-        children = [self._places(child) for child in node.children]
-        if all(map(_always_has_places, node.children)):
+        children = [self._finder.visit(child) for child in node.children]
+        if all(map(_POSITIONED.visit, node.children)):
             documents = set(children[0]).intersection(*children[1:])
         else:
-            documents = set.intersection(*map(self._planner.found, node.children))
+            documents = set.intersection(*map(self._found, node.children))
         return sorted(
             docid
             for docid in documents
-            if _fits([places[docid] for places in children if docid in places], slop, in_order)
+            if _fits([positions[docid] for positions in children if docid in positions], slop, in_order)
         )
 
     def _near_words(self, node: Phrase, slop: int, in_order: bool) -> list[int]:
-        words: list[Places | None] = []
+        context = self._context
+        words: list[Positions | None] = []
 
         def postings(word: bytes, token: Token, weight: float, only: int) -> tuple[list[int], int]:
-            places = self._word_places([(word, only)], token)
-            words.append(places)
-            sql = f"SELECT count(*) FROM {self._planner.tables.words} WHERE word = ?"
-            (estimated,) = self._planner.connection.execute(sql, (word,)).fetchone()
-            return sorted(places), estimated
+            positions = self._finder.positions_of([(word, only)], token)
+            words.append(positions)
+            sql = f"SELECT count(*) FROM {context.tables.words} WHERE word = ?"
+            (estimated,) = context.connection.execute(sql, (word,)).fetchone()
+            return sorted(positions), estimated
 
         def where(record: Record, docid: int) -> list[int] | None:
             if isinstance(record, Leaf):
-                places = words[record.number]
-                return None if places is None else places[docid]
-            return sorted({place for part in record.parts for place in where(part, docid) or ()})
+                positions = words[record.number]
+                return None if positions is None else positions[docid]
+            return sorted({position for part in record.parts for position in where(part, docid) or ()})
 
-        found = []
-        for docid, records in self._planner.walk(node, postings, lambda tag, documents: words.append(None)):
-            places = [where(record, docid) for record in records.values()]
-            if _fits([part for part in places if part is not None], slop, in_order):
-                found.append(docid)
-        return sorted(found)
+        matching = []
+        traversed = traverse(context, self._found, node, postings, lambda tag, documents: words.append(None))
+        for docid, records in traversed:
+            positions = [where(record, docid) for record in records.values()]
+            if _fits([part for part in positions if part is not None], slop, in_order):
+                matching.append(docid)
+        return sorted(matching)
 
-    def _places(self, node: Node) -> Places:
-        """Where a node's words stand in each document that it finds.
 
-        Documents that it finds by something other than words are left out; those that the real server takes to have
-        words there, though they have none, have an empty list.
-        """
-        if isinstance(node, Token):
-            return self._word_places(node.forms(), node)
-        if isinstance(node, (Prefix, Pattern, Fuzzy)):
-            return self._word_places([(word, ALL_FIELDS) for word in self._planner.expand(node)], node)
-        if isinstance(node, Optional):
-            return self._places(node.children[0])
-        if isinstance(node, Tag):
-            several = len(node.children) > 1 or len(self._planner.tag_values(node)) > 1
-            return {docid: [] for docid in self._planner.found(node)} if several else {}
-        if not isinstance(node, (Union, Phrase)):
-            return {}
-        found = None if isinstance(node, Union) else self._planner.found(node)
+class _PositionFinder(NodeVisitor[Positions]):
+    """The positions of a node's words in each document that it finds.
+
+    Documents that it finds by something other than words are left out; those that the real server takes to have
+    words there, though they have none, have an empty list.
+    """
+
+    def __init__(self, context: QueryContext, found: Found) -> None:
+        self._context = context
+        self._found = found
+
+    def visit_token(self, node: Token) -> Positions:
+        return self.positions_of(node.forms(), node)
+
+    def visit_prefix(self, node: Prefix) -> Positions:
+        return self._incomplete(node)
+
+    def visit_pattern(self, node: Pattern) -> Positions:
+        return self._incomplete(node)
+
+    def visit_fuzzy(self, node: Fuzzy) -> Positions:
+        return self._incomplete(node)
+
+    def _incomplete(self, node: IncompleteWord) -> Positions:
+        return self.positions_of([(word, ALL_FIELDS) for word in expand(self._context, node)], node)
+
+    def visit_optional(self, node: Optional) -> Positions:
+        return self.visit(node.children[0])
+
+    def visit_tag(self, node: Tag) -> Positions:
+        several = len(node.children) > 1 or len(tag_values(self._context, node)) > 1
+        return {docid: [] for docid in self._found(node)} if several else {}
+
+    def visit_phrase(self, node: Phrase) -> Positions:
+        return self._merged(node, self._found(node))
+
+    def visit_union(self, node: Union) -> Positions:
+        return self._merged(node, None)
+
+    def visit_not(self, node: Not) -> Positions:
+        return {}
+
+    def visit_numeric(self, node: Numeric) -> Positions:
+        return {}
+
+    def visit_missing(self, node: Missing) -> Positions:
+        return {}
+
+    def visit_everything(self, node: Everything) -> Positions:
+        return {}
+
+    def visit_ids(self, node: Ids) -> Positions:
+        return {}
+
+    def _merged(self, node: Node, only: set[int] | None) -> Positions:
         merged: dict[int, set[int]] = {}
         for child in node.children:
-            for docid, here in self._places(child).items():
-                if found is None or docid in found:
-                    merged.setdefault(docid, set()).update(here)
-        if not all(map(_always_has_places, node.children)):
-            for docid in self._mixed(node, found) - merged.keys():
+            for docid, positions in self.visit(child).items():
+                if only is None or docid in only:
+                    merged.setdefault(docid, set()).update(positions)
+        if not all(map(_POSITIONED.visit, node.children)):
+            for docid in self._mixed(node, only) - merged.keys():
                 merged[docid] = set()
-        return {docid: sorted(here) for docid, here in merged.items()}
+        return {docid: sorted(positions) for docid, positions in merged.items()}
 
-    def _mixed(self, node: Node, found: set[int] | None) -> set[int]:
+    def _mixed(self, node: Node, only: set[int] | None) -> set[int]:
         """The documents that a node's children find by things of different kinds."""
         kinds: dict[int, set[str]] = {}
         for child in node.children:
-            kind = "number" if isinstance(child, Numeric) else "tag" if isinstance(child, Tag) else "nothing"
-            for docid in self._planner.found(child):
+            kind = _KIND.visit(child)
+            for docid in self._found(child):
                 kinds.setdefault(docid, set()).add(kind)
         return {
-            docid for docid, those in kinds.items() if ("tag" in those or len(those) > 1) and docid in (found or kinds)
+            docid for docid, those in kinds.items() if ("tag" in those or len(those) > 1) and docid in (only or kinds)
         }
 
-    def _word_places(self, words: Iterable[tuple[bytes, int]], node: Node) -> Places:
-        places: Places = {}
+    def positions_of(self, words: Iterable[tuple[bytes, int]], node: Node) -> Positions:
+        """The positions of words, each in the fields of its mask, in each document that has one of them."""
+        positions: Positions = {}
         for word, only in words:
-            mask = self._planner.mask(node, only)
-            sql = f"SELECT docid, fields, places FROM {self._planner.tables.words} WHERE word = ?"
-            for docid, fields, packed in self._planner.connection.execute(sql, (word,)):
+            mask = self._context.mask(node, only)
+            sql = f"SELECT docid, fields, places FROM {self._context.tables.words} WHERE word = ?"
+            for docid, fields, packed in self._context.connection.execute(sql, (word,)):
                 if mask is not None and not fields & mask:
                     continue
                 here = array("I", packed).tolist()
-                places[docid] = sorted({*places[docid], *here}) if docid in places else here
-        return places
+                positions[docid] = sorted({*positions[docid], *here}) if docid in positions else here
+        return positions
 
 
-def _always_has_places(node: Node) -> bool:
+class _Positioned(DefaultVisitor[bool]):
     """Whether a node finds documents by words only."""
-    if isinstance(node, (Token, Prefix, Pattern, Fuzzy)):
+
+    def visit_token(self, node: Token) -> bool:
         return True
-    return isinstance(node, (Union, Phrase)) and all(map(_always_has_places, node.children))
+
+    def visit_prefix(self, node: Prefix) -> bool:
+        return True
+
+    def visit_pattern(self, node: Pattern) -> bool:
+        return True
+
+    def visit_fuzzy(self, node: Fuzzy) -> bool:
+        return True
+
+    def visit_union(self, node: Union) -> bool:
+        return all(map(self.visit, node.children))
+
+    def visit_phrase(self, node: Phrase) -> bool:
+        return all(map(self.visit, node.children))
+
+    def visit_other(self, node: Node) -> bool:
+        return False
 
 
-def _fits(places: list[list[int]], slop: int, in_order: bool) -> bool:
-    """Whether one place of each list can be taken so that at most `slop` other words lie between (-1: any number).
+class _Kind(DefaultVisitor[str]):
+    """What a node finds documents by, as far as that matters for `_mixed`."""
 
-    In order, a place may be taken twice, so that the words of "again again" are found where there is one "again".
-    Out of order, it takes two lists. The rest is what the real server makes of lists without places.
+    def visit_numeric(self, node: Numeric) -> str:
+        return "number"
+
+    def visit_tag(self, node: Tag) -> str:
+        return "tag"
+
+    def visit_other(self, node: Node) -> str:
+        return "nothing"
+
+
+_POSITIONED = _Positioned()
+_KIND = _Kind()
+
+
+def _fits(positions: list[list[int]], slop: int, in_order: bool) -> bool:
+    """Whether there is one position of each list with at most `slop` other words between them (-1: any number).
+
+    In order, a position may be taken twice, so that "again again" is found where there is one "again". Out of order,
+    two lists are needed. The rest is the real server's treatment of lists without positions.
     """
-    if not places:
+    if not positions:
         return True
     most = slop if slop >= 0 else 1 << 31
     if in_order:
-        return all(places) and _in_order(places, most)
-    if not all(places):
-        return any(places)
-    flat = sorted((place, number) for number, each in enumerate(places) for place in each)
+        return all(positions) and _in_order(positions, most)
+    if not all(positions):
+        return any(positions)
+    flat = sorted((position, number) for number, each in enumerate(positions) for position in each)
     seen: dict[int, int] = {}
-    for place, number in flat:
-        seen[number] = place
-        if len(seen) == len(places):
+    for position, number in flat:
+        seen[number] = position
+        if len(seen) == len(positions):
             first = min(seen.values())
-            if first != place and place - first - (len(places) - 1) <= most:
+            if first != position and position - first - (len(positions) - 1) <= most:
                 return True
     return False
 
 
-def _in_order(places: list[list[int]], most: int) -> bool:
-    at = [0] * len(places)
-    for first in places[0]:
+def _in_order(positions: list[list[int]], most: int) -> bool:
+    at = [0] * len(positions)
+    for first in positions[0]:
         last, span = first, 0
-        for number in range(1, len(places)):
-            here = places[number]
+        for number in range(1, len(positions)):
+            here = positions[number]
             while at[number] < len(here) and here[at[number]] < last:
                 at[number] += 1
             if at[number] == len(here):

@@ -1,4 +1,4 @@
-"""Finding an index's documents: the SQL around a query's condition."""
+"""`Selection`: the documents of a query, and the SQL around its condition."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Any
 
 from relay_models.embedded.search.arguments import display
 from relay_models.embedded.search.errors import SearchError
-from relay_models.embedded.search.execute.planner import ALL, NOTHING, Planner
+from relay_models.embedded.search.execute.context import QueryContext
+from relay_models.embedded.search.execute.intersections import only_one
+from relay_models.embedded.search.execute.planner import ALL, NOTHING, Planner, found
 from relay_models.embedded.search.index.schema import FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.index.settings import Settings
 from relay_models.embedded.search.index.tables import Tables
 from relay_models.embedded.search.syntax.nodes import (
     ALL_FIELDS,
+    DefaultVisitor,
     Fuzzy,
     Ids,
     Node,
@@ -24,7 +27,7 @@ from relay_models.embedded.search.syntax.nodes import (
     Tag,
     Token,
 )
-from relay_models.embedded.search.syntax.request import Request
+from relay_models.embedded.search.syntax.request import QueryRequest
 from relay_models.embedded.search.syntax.resolution import read_query
 
 __all__ = ["Selection"]
@@ -36,7 +39,9 @@ class Selection:
     `condition` is an SQL condition on the rows `d` of the documents' table, `arguments` its arguments.
     """
 
-    def __init__(self, connection: sqlite3.Connection, spec: IndexSpec, settings: Settings, request: Request) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, spec: IndexSpec, settings: Settings, request: QueryRequest
+    ) -> None:
         self.connection = connection
         self.spec = spec
         self.tables = Tables(spec.number)
@@ -45,22 +50,17 @@ class Selection:
         self._combined = False
         self.node = self._tree(request)
         fields = ALL_FIELDS if request.in_fields is None else self._mask(request.in_fields)
-        self.planner = Planner(
-            connection,
-            spec,
-            settings,
-            fields=fields,
-            slop=request.slop,
-            in_order=request.in_order,
-            later=self._unprepared,
+        self.context = QueryContext(
+            connection, spec, settings, fields=fields, slop=request.slop, in_order=request.in_order
         )
-        self.condition = self.planner.condition(self.node)
-        only = self.planner.only_one(self.node)
+        planner = Planner(self.context, later=self._unprepared)
+        self.condition = planner.condition(self.node)
+        only = only_one(self.context, lambda node: found(self.context, node), self.node)
         if only is not None:
             self.condition = f"({self.condition}) AND d.docid = {only}"
-        self.arguments = self.planner.arguments
+        self.arguments = planner.arguments
 
-    def _tree(self, request: Request) -> Node | None:
+    def _tree(self, request: QueryRequest) -> Node | None:
         return read_query(
             request.query,
             self.spec,
@@ -75,7 +75,7 @@ class Selection:
             limit=functools.partial(self._limit, request),
         )
 
-    def _limit(self, request: Request, node: Node | None) -> Node | None:
+    def _limit(self, request: QueryRequest, node: Node | None) -> Node | None:
         """The tree with the request's filters and keys around it."""
         extra: list[Node] = []
         for part in request.filters:
@@ -107,7 +107,7 @@ class Selection:
         return mask
 
     def combine(self, sort: str) -> None:
-        """Let a query for one tag and ranges of numbers, sorted by a column, run on one SQL index over all of these."""
+        """Run a query for one tag and ranges of numbers, sorted by a column, on one SQL index over all of these."""
         if not isinstance(self.node, (Phrase, Tag)):
             return
         nodes = self.node.children if isinstance(self.node, Phrase) else [self.node]
@@ -130,25 +130,25 @@ class Selection:
         self._from = self._counted = f"{self.tables.docs} d INDEXED BY {name}"
         self._combined = True
         if ranges and sort not in ranges:
-            # Counting goes through all that the tag has in this one, and through what a range holds in another.
+            # With this index, counting reads all rows of the tag; with another one, only those of a range.
             name = self.tables.combine(self.connection, self.spec, [by_tag, *ranges])
             if name is not None:
                 self._counted = f"{self.tables.docs} d INDEXED BY {name}"
 
     def _prepare(self) -> None:
-        """Make what the condition needs. Where one SQL index serves all of it, that is nothing."""
+        """Create what the condition needs; nothing where one SQL index serves all of it."""
         while self._unprepared and not self._combined:
             self.tables.prepare(self.connection, self.spec, self._unprepared.pop())
 
     def prepare_sort(self, field: FieldSpec) -> None:
-        """Make what sorting by `field` needs."""
+        """Create what sorting by `field` needs."""
         if not self._combined:
             self.tables.prepare_sort(self.connection, self.spec, field)
 
     @property
     def has_words(self) -> bool:
-        """Whether the query looks for words of texts, which give scores."""
-        return self.node is not None and _has_words(self.node)
+        """Whether the query looks for words of texts, which are scored."""
+        return self.node is not None and _HAS_WORDS.visit(self.node)
 
     @property
     def empty(self) -> bool:
@@ -164,8 +164,8 @@ class Selection:
         return number
 
     def count_of(self, node: Node) -> int:
-        """How many documents a part of the query finds by itself."""
-        planner = Planner(self.connection, self.spec, self.planner.settings, fields=self.planner.fields)
+        """How many documents a part of the query finds alone."""
+        planner = Planner(self.context.unordered())
         condition = planner.condition(node)
         if condition == NOTHING:
             return 0
@@ -181,7 +181,24 @@ class Selection:
         return self.connection.execute(sql, (*self.arguments, *extra))
 
 
-def _has_words(node: Node) -> bool:
-    if isinstance(node, Tag):
+class _HasWords(DefaultVisitor[bool]):
+    def visit_token(self, node: Token) -> bool:
+        return True
+
+    def visit_prefix(self, node: Prefix) -> bool:
+        return True
+
+    def visit_pattern(self, node: Pattern) -> bool:
+        return True
+
+    def visit_fuzzy(self, node: Fuzzy) -> bool:
+        return True
+
+    def visit_tag(self, node: Tag) -> bool:
         return False
-    return isinstance(node, (Token, Prefix, Pattern, Fuzzy)) or any(map(_has_words, node.children))
+
+    def visit_other(self, node: Node) -> bool:
+        return any(map(self.visit, node.children))
+
+
+_HAS_WORDS = _HasWords()

@@ -1,4 +1,4 @@
-"""How values and rows are put in order."""
+"""`compare` and `compare_rows`: the order of values and of rows."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def _texts(left: bytes, right: bytes) -> int:
 
 
 def _refuse_mixture(left: Value, right: Value) -> None:
-    """Raise `SearchError` for a number and a text that is none."""
+    """Raise `SearchError` for a number and a text that is not one."""
     for one, other in ((left, right), (right, left)):
         if type(one) is float and type(other) is bytes and parse_double(other) is None:
             raise SearchError(f"Error converting string '{display(other)}' to number")
 
 
 def compare_rows(keys: Sequence[tuple[bytes, bool]]) -> Callable[[dict[bytes, Value], dict[bytes, Value]], int]:
-    """A comparison of rows by (name, ascending) keys; rows without a field come last, whichever way.
+    """A comparison of rows by (name, ascending) keys; rows without a field come last in both directions.
 
-    It raises `SearchError` for a number and a text that is none.
+    It raises `SearchError` for a number and a text that is not one.
     """
 
     def compare_them(left: dict[bytes, Value], right: dict[bytes, Value]) -> int:

@@ -1,4 +1,4 @@
-"""The word lists of FT.DICTADD, FT.DICTDEL and FT.DICTDUMP. No index uses them; they are kept for who asks."""
+"""`Dictionaries`: the word lists of FT.DICTADD, FT.DICTDEL and FT.DICTDUMP. No index uses them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Dictionaries"]
 
 MAXIMUM_BYTES = 512
 MAXIMUM_CHARACTERS = 256
-"""A word must stay below; longer ones are left out without a word, as on the real server."""
+"""A word must be below; longer ones are silently left out, as on the real server."""
 
 
 class Dictionaries:
@@ -21,13 +21,13 @@ class Dictionaries:
         )
 
     def add(self, name: bytes, words: list[bytes]) -> int:
-        """Add words; gives how many were new."""
+        """Add words. Returns how many were new."""
         fitting = [word for word in words if word and _fits(word)]
         sql = "INSERT OR IGNORE INTO ft_dictionaries VALUES (?, ?)"
         return sum(self._connection.execute(sql, (name, word)).rowcount for word in fitting)
 
     def delete(self, name: bytes, words: list[bytes]) -> int:
-        """Take words out; gives how many there were."""
+        """Remove words. Returns how many there were."""
         sql = "DELETE FROM ft_dictionaries WHERE name = ? AND word = ?"
         return sum(self._connection.execute(sql, (name, word)).rowcount for word in words)
 

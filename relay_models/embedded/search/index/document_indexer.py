@@ -1,4 +1,4 @@
-"""Keeping one index's tables in step with a document that was written or is gone."""
+"""`Indexer`: keeps one index's tables in step with documents that are written or deleted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TAGS, NUMBERS, WORDS, MISSING = 1, 2, 4, 8
 MAXIMUM_TAG_LENGTH = 4096
 STEM_WEIGHT = 0.2
 GREATEST_WEIGHT = 1 << 31
-"""What a stem counts against the word itself."""
+"""The weight of a stem compared with the word itself."""
 PLACES_BETWEEN_VALUES = 99
 """How far apart the words of two values of one TEXT field are (MULTI_TEXT_SLOP's default, less one)."""
 
@@ -30,13 +30,13 @@ _TEXT_ALONE = frozenset((str,))
 
 
 class Unfit(Exception):
-    """A document that the index leaves out; the text is what FT.INFO tells, of the field, too, if one is at fault."""
+    """A document that the index leaves out. FT.INFO shows the text, also for the field at fault if there is one."""
 
     field: FieldSpec | None = None
 
 
 class _Row:
-    """What is to be written for one document."""
+    """The rows to be written for one document."""
 
     __slots__ = ("columns", "language", "length", "missing", "numbers", "place", "tags", "words")
 
@@ -52,11 +52,11 @@ class _Row:
 
 
 Write = Callable[[Any, _Row], None]
-"""Puts what one field of a document holds into a row."""
+"""Puts the values of one field of a document into a row."""
 
 
 class Indexer:
-    """Writes one index's rows. Made anew when the schema changes, after the number `last` of a document."""
+    """Writes one index's rows. Recreated when the schema changes, with the last number given to a document."""
 
     def __init__(self, connection: sqlite3.Connection, spec: IndexSpec, last: int = 0) -> None:
         self._connection = connection
@@ -64,7 +64,7 @@ class Indexer:
         self._tables = tables = Tables(spec.number)
         self._stop_words = spec.words_to_skip
         self.saw_many = False
-        """Set when a field was found to hold several values for the first time: the schema is to be saved."""
+        """Set when a field has several values for the first time: the schema must be saved."""
         names: list[str] = []
         for field in spec.fields:
             for name in (value_column(field), packed_column(field), sort_column(field)):
@@ -75,7 +75,7 @@ class Indexer:
         self._writes = [self._write(field) for field in spec.fields]
         self._hidden = [self._getter(field) for field in spec.fields if field.noindex and field.sortable]
         self._shown = [self._getter(field) for field in spec.fields if not field.noindex] if self._hidden else []
-        # No number is given twice: a cursor knows by it whether what it found is still there.
+        # No number is given twice: a cursor recognizes by it a document that was replaced.
         found = connection.execute(f"SELECT max(docid) FROM {tables.docs}").fetchone()[0]
         self.last: int = max(last, found or 0)
         """The greatest number of a document so far."""
@@ -92,7 +92,7 @@ class Indexer:
         )
 
     def _use_columns(self) -> None:
-        """Write the columns that are ever filled: binding the others, all NULL, would cost as much."""
+        """Write only the columns that are ever filled: binding the others, all NULL, would cost as much."""
         unused = {packed_column(field) for field in self._spec.fields if not field.many}
         names = [name for name in self._places if name not in unused]
         columns = ["docid", "hash", "key", "many", "length", "top", "score", *names]
@@ -105,11 +105,11 @@ class Indexer:
             self._used_columns = lambda columns: tuple(columns[place] for place in places)
 
     def holds(self, key: bytes) -> bool:
-        """Whether a document is in."""
+        """Whether the index has a document."""
         return self._connection.execute(self._find, (key_hash(key), key)).fetchone() is not None
 
     def remove(self, key: bytes) -> bool:
-        """Take a document out. Gives whether it was in."""
+        """Remove a document. Returns whether there was one."""
         known = self._connection.execute(self._find, (key_hash(key), key)).fetchone()
         if known is None:
             return False
@@ -122,9 +122,9 @@ class Indexer:
         return True
 
     def put(self, key: bytes, kind: Literal["json", "hash"], document: Any, *, new: bool = False) -> None:
-        """Read a document in, in place of what was there. Raises `Unfit`, the document then being out.
+        """Index a document, replacing the previous one. Raises `Unfit`; the document is then not in the index.
 
-        Nothing was there where the key is `new`.
+        There was none before where the key is `new`.
         """
         spec = self._spec
         try:
@@ -145,7 +145,7 @@ class Indexer:
             return
         if not new:
             self.remove(key)
-        # Tags and numbers count as there even where they are not in their tables yet: those may be filled later.
+        # Tags and numbers count as present even before they are in their tables, which may be filled later.
         many = (
             (TAGS | NUMBERS if row.tags or row.numbers else 0)
             | (WORDS if row.words else 0)
@@ -180,10 +180,10 @@ class Indexer:
             many(f"INSERT INTO {tables.missing} VALUES (?, ?)", [(number, docid) for number in row.missing])
 
     def _only_hidden(self, document: Any) -> bool:
-        """Whether a document has no indexed field, but one that is only sorted by: the real server passes it over."""
+        """Whether a document has no indexed field, but one that is only sorted by: the real server ignores it."""
         return any(get(document) for get in self._hidden) and not any(get(document) for get in self._shown)
 
-    # What documents say of themselves
+    # Language and score in documents
 
     def _score(self, kind: str, document: Any) -> float:
         assert self._spec.score_field is not None
@@ -247,7 +247,7 @@ class Indexer:
         return slow
 
     def _content(self, field: FieldSpec, get: Getter, document: Any, row: _Row) -> Any:
-        """What a field holds, as it takes it: bytes, a number, a list of these; None for null or nothing."""
+        """The content of a field: bytes, a number, a list of these; None for null or nothing."""
         found = get(document)
         if not found:
             if field.index_missing:
@@ -256,7 +256,7 @@ class Indexer:
         if self._spec.kind == "hash":
             return found[0]
         if field.sortable and len(found) == 1 and found[0] == []:
-            # There is no first value to sort by, which the real server takes for a failure without a name.
+            # There is no first value to sort by, which the real server takes for an unnamed failure.
             raise Unfit("Success (not an error)")
         return _fitting_json(field, found)
 
@@ -283,7 +283,7 @@ class Indexer:
             row.columns[several] = array("d", numbers).tobytes()
             row.numbers += [(field.number, number) for number in numbers]
             if field.sortable and numbers:
-                # The first value is what sorting sees; finding it twice does no harm.
+                # The first value is used for sorting; finding it twice is harmless.
                 row.columns[value] = numbers[0]
 
         return write
@@ -297,7 +297,7 @@ class Indexer:
                 row.columns[sort] = _sort_text(field, content)
             parts = content if type(content) is list else (content,)
             if field.separator is None:
-                # An empty one, too, which queries come upon by patterns only unless INDEXEMPTY lets them ask for it.
+                # An empty one too, which queries find only by patterns unless there is INDEXEMPTY.
                 tags = [part if field.case_sensitive else fold(part) for part in map(_until_nul, parts)]
             else:
                 tags = [tag for part in parts for tag in _split_tags(field, part)]
@@ -330,7 +330,7 @@ class Indexer:
                 if number:
                     row.place += PLACES_BETWEEN_VALUES
                 if not text:
-                    # The empty word has its place even where it is not to be found.
+                    # The empty word has a position even where it is not indexed.
                     row.place += 1
                     if field.index_empty:
                         row.length += count
@@ -351,7 +351,7 @@ class Indexer:
         return write
 
     def _quick_tags(self, name: str, field: FieldSpec, several: int, slow: Write) -> Write:
-        """A case-sensitive TAG field without separator at ``$.name[*]``: several different texts, without detours."""
+        """A case-sensitive TAG field without separator at ``$.name[*]``: several different texts, the quick way."""
         number = field.number
 
         def write(document: Any, row: _Row) -> None:
@@ -371,7 +371,7 @@ class Indexer:
 
 
 def _quick_number(name: str, value: int, slow: Write) -> Write:
-    """A NUMERIC field at ``$.name``: the common case without detours."""
+    """A NUMERIC field at ``$.name``: the common case, the quick way."""
 
     def write(document: Any, row: _Row) -> None:
         if type(document) is dict:
@@ -385,7 +385,7 @@ def _quick_number(name: str, value: int, slow: Write) -> Write:
 
 
 def _quick_tag(name: str, value: int, sort: int, slow: Write) -> Write:
-    """A case-sensitive TAG field without separator at ``$.name``: the common case without detours."""
+    """A case-sensitive TAG field without separator at ``$.name``: the common case, the quick way."""
 
     def write(document: Any, row: _Row) -> None:
         if type(document) is dict:
@@ -424,7 +424,7 @@ _TEXTUAL = (FieldType.TEXT, FieldType.TAG)
 
 
 def _fitting_json(field: FieldSpec, found: list[Any]) -> Any:
-    """The values of a JSON path as the field takes them: bytes, a number, or a list of these; None for null."""
+    """The values of a JSON path for the field: bytes, a number, or a list of these; None for null."""
     kind = field.type
     if len(found) > 1:
         return _fitting_list(field, found)

@@ -1,7 +1,7 @@
-"""Values in rows of results, and reading them from documents.
+"""`FieldReader`: reads named fields of documents into the rows of results.
 
 A value is bytes, a float, None for null, a list, or `Multi` (dialect 3: a JSON path's results). A field that a document
-does not have is not in the row at all.
+does not have is not in the row.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from relay_models.embedded.search.index.schema import FieldSpec, FieldType, Inde
 from relay_models.embedded.search.index.tokenizer import fold_sorted
 from relay_models.embedded.search.numbers import format_number
 
-__all__ = ["Documents", "Multi", "Reader", "Value", "from_json", "single", "to_reply"]
+__all__ = ["Documents", "FieldReader", "Multi", "Value", "from_json", "single", "to_reply"]
 
 Value = Any
 
@@ -38,7 +38,7 @@ class Documents(Protocol):
 
 @dataclass(slots=True)
 class Multi:
-    """What a JSON path found: its first value, and all of them."""
+    """The results of a JSON path: the first value, and all of them."""
 
     first: Value
     found: list[Any]
@@ -60,7 +60,7 @@ def single(value: Value) -> Value:
 
 
 def to_reply(value: Value) -> Any:
-    """A value as it stands in a reply."""
+    """A value as it is in a reply."""
     kind = type(value)
     if kind is bytes or value is None:
         return value
@@ -76,7 +76,7 @@ def to_reply(value: Value) -> Any:
 Load = Callable[[bytes, "tuple[Literal['json', 'hash'], Any] | None", dict[bytes, Value]], None]
 
 
-class Reader:
+class FieldReader:
     """Reads named fields of documents into rows."""
 
     def __init__(self, spec: IndexSpec, documents: Documents, dialect: int) -> None:
@@ -89,13 +89,13 @@ class Reader:
         self._members: tuple[str, ...] | None = None
 
     def narrow(self) -> None:
-        """No more fields will be asked for: of JSON objects, read no more than the members that these need."""
+        """Read only the members of JSON objects that the fields so far need; there will be no more fields."""
         names = [plain_name(path) or elements_name(path) for path in self._paths]
         if self._json and None not in names:
             self._members = tuple(sorted({name for name in names if name}))
 
     def document(self, key: bytes) -> Any:
-        """The document at `key`, or None where it is gone or of another type."""
+        """The document at `key`, or None where it was deleted or has another type."""
         if self._members is not None:
             return self._documents.members(key, self._members)
         loaded = self._documents.load(key)
@@ -169,7 +169,7 @@ class Reader:
         return put
 
     def sort_value(self, field: FieldSpec) -> Callable[[bytes, Any, dict[bytes, Value]], None]:
-        """What a SORTABLE field sorts by, where that differs from what it holds (a folded text)."""
+        """The sort key of a SORTABLE field where it differs from the value (a folded text)."""
         put = self.field(field.name, field.name)
         if field.unf or not field.sortable or field.type is FieldType.NUMERIC:
             return put
@@ -185,7 +185,7 @@ class Reader:
     def everything(self, key: bytes, document: Any, row: dict[bytes, Value]) -> None:
         """All of a document: a hash's fields, a JSON document as its text under ``$``."""
         if not self._json:
-            # Rows name their fields in the order in which any row first did.
+            # Rows have their fields in the order of first appearance in any row.
             for name in row:
                 self._seen.setdefault(name)
             for name, value in document.items():

@@ -1,4 +1,4 @@
-"""Reading values out of documents by the paths of a schema."""
+"""`getter`: functions that read the values at a schema's paths from documents."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def elements_name(path: bytes) -> str | None:
 
 @lru_cache(maxsize=4096)
 def getter(path: bytes) -> Getter:
-    """A function from a JSON document to the values at `path`; paths of plain names do without JSONPath.
+    """A function from a JSON document to the values at `path`; paths of plain names need no JSONPath.
 
-    A path that cannot be read leads nowhere.
+    An invalid path has no match.
     """
     text = path.decode("utf-8", "replace")
     if not text.startswith("$"):
         return _nowhere
     if text[1:2] not in ("", ".", "["):
-        # Here, other than in JSON commands, a name may follow at once.
+        # Here, unlike in JSON commands, a name may follow the $ directly.
         text = f"$.{text[1:]}"
     if text == "$":
         return lambda document: [document]

@@ -1,4 +1,4 @@
-"""What an index is: its options and fields, read from FT.CREATE and FT.ALTER, and kept as JSON."""
+"""`IndexSpec`: the options and fields of an index, parsed from FT.CREATE and FT.ALTER, and kept as JSON."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ UNSUPPORTED_TYPES = {b"GEO": "GEO", b"GEOSHAPE": "GEOSHAPE", b"VECTOR": "VECTOR"
 
 @dataclass(slots=True)
 class Errors:
-    """How many documents could not be read in, and why the last one could not."""
+    """How many documents could not be indexed, and why the last one could not."""
 
     failures: int = 0
     message: str = ""
@@ -77,7 +77,7 @@ class Errors:
 
 @dataclass(slots=True)
 class FieldSpec:
-    """One field of an index. `number` is its place in the schema, `bit` its bit in a posting's field mask (TEXT)."""
+    """One field of an index. `number` is its index in the schema, `bit` its bit in a posting's field mask (TEXT)."""
 
     name: bytes
     path: bytes
@@ -94,14 +94,14 @@ class FieldSpec:
     nostem: bool = False
     bit: int = 0
     unordered: bool = False
-    """Whether the path leads to several places, whose texts have no order that slop and order could be asked of."""
+    """Whether the path has several matches, whose texts have no order for SLOP and INORDER."""
     # TAG; separator None: a JSON string is one tag
     separator: str | None = None
     case_sensitive: bool = False
     many: bool = False
-    """Whether some document held several values (or, for TAG, tags) here: those are in the side table."""
+    """Whether some document had several values (or, for TAG, tags) here, which are in the side table."""
     ready: bool = False
-    """Whether queries can find by this field: what that takes is made when one first does."""
+    """Whether the SQL index and side tables for finding by this field exist; the first query creates them."""
     errors: Errors = field(default_factory=Errors)
     sort_ready: bool = False
     """The same for sorting by it."""
@@ -137,9 +137,9 @@ class IndexSpec:
     """Whether any field has a name of its own (AS)."""
     fields: list[FieldSpec] = field(default_factory=list)
     combinations: list[str] = field(default_factory=list)
-    """The SQL indexes over several columns that were made for queries, by their columns: ``v0,v5,v6``."""
+    """The SQL indexes over several columns that were created for queries, by their columns: ``v0,v5,v6``."""
     filling: bool = False
-    """Whether documents that were there before are still to be read in."""
+    """Whether existing documents must still be indexed."""
     errors: Errors = field(default_factory=Errors)
 
     def field(self, name: bytes) -> FieldSpec | None:
@@ -159,7 +159,7 @@ class IndexSpec:
 
     @property
     def synonym_forms(self) -> dict[bytes, list[bytes]]:
-        """What stands for the groups of each word in the index and in queries: a word that no text can hold."""
+        """The words for the groups of each synonym, in the index and in queries: ones that no text can contain."""
         return {word: [b"~" + group for group in groups] for word, groups in self.synonyms}
 
     def add_synonyms(self, group: bytes, words: list[bytes]) -> None:
@@ -178,7 +178,7 @@ class IndexSpec:
     def dump(self) -> str:
         raw = dataclasses.asdict(self)
         if not self.synonyms:
-            del raw["synonyms"]  # so that a file without any stays readable by those who do not know of them
+            del raw["synonyms"]  # so that a file without synonyms can be read by earlier releases
         return json.dumps(raw, default=lambda value: value.decode("latin-1"))
 
     @classmethod
@@ -203,7 +203,7 @@ class IndexSpec:
 def _with_errors(raw: dict[str, Any]) -> dict[str, Any]:
     errors = raw.pop("errors", None)
     if errors is None:
-        # As a file of before has them.
+        # As a file of an earlier release has them.
         names = {"failures": "failures", "message": "last_error", "key": "last_error_key"}
         errors = {name: raw.pop(old) for name, old in names.items() if old in raw} or {"key": ""}
     raw["errors"] = _load(Errors, errors, ("key",))
@@ -279,7 +279,7 @@ def _option(spec: IndexSpec, word: bytes, arguments: Arguments) -> None:
 
 
 def parse_fields(spec: IndexSpec, arguments: Arguments) -> list[FieldSpec]:
-    """Read fields up to the end and add them to `spec`; gives the new ones. Raises `SearchError`, `spec` unchanged."""
+    """Parse the remaining fields, add them to `spec` and return them. Raises `SearchError`, with `spec` unchanged."""
     if not arguments:
         raise SearchError("Fields arguments are missing")
     fields = list(spec.fields)
@@ -345,7 +345,7 @@ def _field(spec: IndexSpec, fields: list[FieldSpec], arguments: Arguments) -> Fi
 
 
 def _leads_to_one_place(spec: IndexSpec, part: FieldSpec) -> bool:
-    """Whether a JSON path can find one value only. Raises `SearchError` for what is no path; only TEXT is looked at."""
+    """Whether a JSON path has at most one match. Raises `SearchError` for an invalid path; only TEXT is checked."""
     try:
         path = compile_path(part.path) if part.path.startswith(b"$") else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""What FT.CONFIG sets: the engine's defaults and limits, named and printed as the real server does."""
+"""`Settings`: the defaults and limits of FT.CONFIG, named and printed as the real server does."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Settings:
         return pairs
 
     def by_config_name(self) -> dict[str, str]:
-        """All settings that CONFIG GET tells, with their values."""
+        """All settings that CONFIG GET returns, with their values."""
         values = {**{name: str(number) for name, number in self.numbers.items()}, **self.words}
         return {name: values[setting] for name, setting in CONFIG_NAMES.items()}
 

@@ -1,4 +1,4 @@
-"""The words that an index leaves out unless it is told otherwise."""
+"""The default stop words, which an index leaves out."""
 
 from __future__ import annotations
 

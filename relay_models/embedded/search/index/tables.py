@@ -1,12 +1,12 @@
-"""The SQLite tables of one index: their names, columns and SQL indexes.
+"""`Tables`: the SQLite tables of one index, their columns and SQL indexes.
 
 Each index has a row per document in `docs`, with a column for every NUMERIC and TAG field that holds the value where a
 document has exactly one, and a column for what SORTABLE text sorts by. Documents with several values at a field have
 them packed in one more column, and in the rows of `tags` and `numbers`. The words of TEXT fields are in `words`, one
 row per word and document. All strings are BLOBs, so they compare byte by byte, as the real server does.
 
-A field's SQL index and its rows in `tags` or `numbers` are made when a query first asks for that field, and kept from
-then on: writing pays for what is asked for, not for all that could be.
+A field's SQL index and its rows in `tags` or `numbers` are created when a query first asks for that field, and kept
+from then on: writes pay only for what is used.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def sort_column(field: FieldSpec) -> str | None:
 
 
 def exact_column(spec: IndexSpec, field: FieldSpec) -> str | None:
-    """The column that holds just what a document does, where it is not NULL, or None where there is none such.
+    """The column whose value, where not NULL, is the document's own; None where there is none.
 
-    Only a tag that reads ``true`` or ``false`` may have been a boolean.
+    Only a tag ``true`` or ``false`` may have been a boolean.
     """
     if spec.kind != "json" or field.many or (field.noindex and not field.sortable):
         return None
@@ -65,7 +65,7 @@ def unpack(field: FieldSpec, packed: bytes) -> list[bytes] | list[float]:
 
 
 MAXIMUM_COMBINATIONS = 6
-"""So many SQL indexes over several columns are kept at most, since each makes writing dearer."""
+"""Maximum number of SQL indexes over several columns, since each slows writes down."""
 
 
 class Tables:
@@ -85,8 +85,8 @@ class Tables:
 
     def create(self, connection: sqlite3.Connection, spec: IndexSpec) -> None:
         statements = [
-            # `many` says in which side tables the document has rows (1 tags, 2 numbers, 4 words, 8 missing).
-            # By a hash of the key, as an index of the keys themselves would be many times as large to keep in step.
+            # `many`: the side tables in which the document has rows (1 tags, 2 numbers, 4 words, 8 missing). By a hash
+            # of the key, as an index of the keys would be many times as large.
             f"CREATE TABLE {self.docs} (docid INTEGER PRIMARY KEY, hash INTEGER NOT NULL, key BLOB NOT NULL,"
             " many INTEGER NOT NULL, length INTEGER NOT NULL, top INTEGER NOT NULL, score REAL NOT NULL)",
             f"CREATE INDEX {self.docs}_hash ON {self.docs} (hash)",
@@ -120,7 +120,7 @@ class Tables:
         connection.execute("UPDATE ft_indexes SET spec = ? WHERE number = ?", (spec.dump(), spec.number))
 
     def prepare(self, connection: sqlite3.Connection, spec: IndexSpec, field: FieldSpec) -> None:
-        """Make what finding by a field needs, unless it is there."""
+        """Create what finding by a field needs, unless it exists."""
         if field.ready or field.type is FieldType.TEXT:
             return
         value, packed = value_column(field), packed_column(field)
@@ -135,7 +135,7 @@ class Tables:
         self.save(connection, spec)
 
     def prepare_sort(self, connection: sqlite3.Connection, spec: IndexSpec, field: FieldSpec) -> None:
-        """Make what sorting by a field needs, unless it is there."""
+        """Create what sorting by a field needs, unless it exists."""
         column = sort_column(field)
         if field.sort_ready or column is None:
             return
@@ -144,7 +144,7 @@ class Tables:
         self.save(connection, spec)
 
     def combine(self, connection: sqlite3.Connection, spec: IndexSpec, columns: list[str]) -> str | None:
-        """The SQL index over these columns, made if need be; None where there are enough such indexes already."""
+        """The SQL index over these columns, created if necessary; None where there are too many such indexes."""
         name = f"{self.docs}_{'_'.join(columns)}"
         combination = ",".join(columns)
         if combination not in spec.combinations:

@@ -1,4 +1,4 @@
-"""Text to terms: how RediSearch cuts, folds and stems a TEXT value."""
+"""`tokens`: how RediSearch tokenizes, folds and stems a TEXT value."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 SEPARATORS = b" \t,./(){}[]:;~!@#$%^&*-=+|'`\"<>?"
-"""The characters between words, unless a backslash stands before them."""
+"""The characters between words, unless a backslash precedes them."""
 
 MINIMUM_STEM_LENGTH = 4
 
@@ -34,7 +34,7 @@ _ESCAPED = re.compile(rb"\\([!-/:-@\[-`{-~\s])")
 
 
 class Word(NamedTuple):
-    """One word of a text: its folded form, and where it stands in the text's bytes."""
+    """One word of a text: its folded form, and its position in the text's bytes."""
 
     term: bytes
     start: int
@@ -42,17 +42,17 @@ class Word(NamedTuple):
 
 
 def fold(text: bytes) -> bytes:
-    """Lower case, by Unicode; a text that would grow by it stays as it is, and so do bytes that are not UTF-8."""
+    """Lower case, by Unicode; a text that would become longer stays unchanged, as do bytes that are not UTF-8."""
     lower = fold_part(text)
     return lower if len(lower) <= len(text) else text
 
 
 def fold_part(text: bytes) -> bytes:
-    """Lower case, by Unicode, of what is looked for in words; bytes that are not UTF-8 stay."""
+    """Lower case, by Unicode, of a part of a word; bytes that are not UTF-8 stay."""
     if text.isascii():
         return text.lower()
     try:
-        # Each character for itself: the real server knows no final sigma.
+        # Character by character: the real server has no final sigma.
         return _encoded("".join(map(str.lower, text.decode())))
     except UnicodeDecodeError:
         return text.lower()
@@ -80,14 +80,14 @@ def fold_sorted(text: bytes) -> bytes:
 
 
 def unescape(text: bytes) -> bytes:
-    """Take out the backslashes before punctuation and blanks."""
+    """Remove the backslashes before punctuation and whitespace."""
     return _ESCAPED.sub(rb"\1", text) if b"\\" in text else text
 
 
 def unescape_each(text: bytes, following: bytes = b"") -> bytes:
-    """Take out every backslash before punctuation and blanks, also one before another backslash.
+    """Remove every backslash before punctuation and whitespace, also one before another backslash.
 
-    `following` is the character behind the text, which counts as one before which a backslash may stand.
+    `following` is the character after the text, which a backslash may precede.
     """
     if b"\\" not in text:
         return text
@@ -117,7 +117,7 @@ def _stemmer(language: str) -> Any:
 
 @functools.lru_cache(maxsize=65536)
 def stem(term: bytes, language: str) -> bytes | None:
-    """The stem of a folded term; None for a language without a stemmer. Texts' short words are not to be stemmed."""
+    """The stem of a folded term; None for a language without a stemmer. Short words are not stemmed."""
     try:
         stemmed: str = _stemmer(language).stemWord(term.decode())
     except (KeyError, UnicodeDecodeError):

@@ -1,10 +1,12 @@
-"""HIGHLIGHT and SUMMARIZE: marking the words found in a text, and cutting the text down to what is around them."""
+"""`Marker`: HIGHLIGHT marks the matching words of a text, SUMMARIZE cuts it down to what is around them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from relay_models.embedded.search.execute.context import QueryContext
 from relay_models.embedded.search.execute.selection import Selection
+from relay_models.embedded.search.execute.words import expand
 from relay_models.embedded.search.index.documents import Value
 from relay_models.embedded.search.index.schema import FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.index.tokenizer import MINIMUM_STEM_LENGTH, SEPARATORS, stem, tokens
@@ -14,26 +16,30 @@ from relay_models.embedded.search.syntax.nodes import (
     Ids,
     Missing,
     Node,
+    NodeVisitor,
     Not,
     Numeric,
+    Optional,
     Pattern,
+    Phrase,
     Prefix,
     Tag,
     Token,
+    Union,
 )
-from relay_models.embedded.search.syntax.request import Markup, Request
+from relay_models.embedded.search.syntax.request import Markup, QueryRequest
 
 __all__ = ["Marker"]
 
 MAXIMUM_DISTANCE = 8
-"""So many words may lie between two found ones of one fragment."""
+"""Maximum number of words between two matching ones of one fragment."""
 AVERAGE_WORD = 6
 _BLANKS = b" \t\n\v\f\r"
 
 
 @dataclass(slots=True)
 class _Fragment:
-    """A stretch of text with found words: its bytes, and where in the text each found word is."""
+    """A part of a text with matching words: its bytes, and the positions of the words."""
 
     start: int
     end: int
@@ -46,10 +52,59 @@ class _Fragment:
     terms: set[bytes] = field(default_factory=set)
 
 
+class _WordCollector(NodeVisitor[None]):
+    """Collects the words that are marked, each with the mask of the fields that it is looked for in."""
+
+    def __init__(self, context: QueryContext, words: dict[bytes, int]) -> None:
+        self._context = context
+        self._words = words
+
+    def _add(self, node: Node, words: list[bytes]) -> None:
+        for word in words:
+            self._words[word] = self._words.get(word, 0) | node.fields
+
+    def _children(self, node: Node) -> None:
+        for child in node.children:
+            self.visit(child)
+
+    def visit_token(self, node: Token) -> None:
+        self._add(node, [node.text, *node.expansions])
+
+    def visit_prefix(self, node: Prefix) -> None:
+        self._add(node, expand(self._context, node))
+
+    def visit_pattern(self, node: Pattern) -> None:
+        self._add(node, expand(self._context, node))
+
+    def visit_fuzzy(self, node: Fuzzy) -> None:
+        self._add(node, expand(self._context, node))
+
+    def visit_phrase(self, node: Phrase) -> None:
+        self._children(node)
+
+    def visit_union(self, node: Union) -> None:
+        self._children(node)
+
+    def visit_optional(self, node: Optional) -> None:
+        self._children(node)
+
+    def visit_not(self, node: Not) -> None: ...
+
+    def visit_tag(self, node: Tag) -> None: ...
+
+    def visit_numeric(self, node: Numeric) -> None: ...
+
+    def visit_missing(self, node: Missing) -> None: ...
+
+    def visit_everything(self, node: Everything) -> None: ...
+
+    def visit_ids(self, node: Ids) -> None: ...
+
+
 class Marker:
     """Marks the rows of one request's hits."""
 
-    def __init__(self, spec: IndexSpec, selection: Selection, request: Request) -> None:
+    def __init__(self, spec: IndexSpec, selection: Selection, request: QueryRequest) -> None:
         self._spec = spec
         self._markup = request.markup
         self._returned = request.returns
@@ -58,22 +113,9 @@ class Marker:
         self._synonyms = spec.synonym_forms
         self._words: dict[bytes, int] = {}
         if selection.node is not None:
-            self._collect(selection.node, selection)
+            _WordCollector(selection.context, self._words).visit(selection.node)
         documents = selection.count() or 1
         self._scores = {word: self._rarity(selection, word, documents) for word in self._words}
-
-    def _collect(self, node: Node, selection: Selection) -> None:
-        if isinstance(node, (Not, Tag, Numeric, Ids, Missing, Everything)):
-            return
-        words: list[bytes] = []
-        if isinstance(node, Token):
-            words = [node.text, *node.expansions]
-        elif isinstance(node, (Prefix, Pattern, Fuzzy)):
-            words = selection.planner.expand(node)
-        for word in words:
-            self._words[word] = self._words.get(word, 0) | node.fields
-        for child in node.children:
-            self._collect(child, selection)
 
     @staticmethod
     def _rarity(selection: Selection, word: bytes, documents: int) -> float:
@@ -189,7 +231,7 @@ def _single_blanks(text: bytes) -> bytes:
 
 
 def _head(text: bytes, markup: Markup) -> bytes:
-    """The beginning of a text in which nothing was found."""
+    """The beginning of a text without a match."""
     size = min(AVERAGE_WORD * markup.length * markup.fragments + AVERAGE_WORD, len(text))
     head = _single_blanks(text[:size])
     while len(head) > 1 and head[-1] not in SEPARATORS:

@@ -1,4 +1,4 @@
-"""FT.INFO: what there is to say of an index."""
+"""`describe`: the reply of FT.INFO."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INDEX_CAPACITY = 128
 
 
 def describe(connection: sqlite3.Connection, spec: IndexSpec, last: int, cursors: Cursors, protocol: int) -> Any:
-    """The reply, in the shape of `protocol`; `last` is the greatest number of a document."""
+    """The reply, in the shape of `protocol`; `last` is the highest number of a document."""
     tables = Tables(spec.number)
 
     def number(sql: str) -> int:

@@ -1,19 +1,18 @@
-"""FT.SEARCH: its arguments, the page of documents it finds, and its reply."""
+"""`search`: FT.SEARCH, its arguments, the page of documents it finds, and its reply."""
 
 from __future__ import annotations
 
-import functools
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from relay_models.embedded.search.arguments import Arguments, display
-from relay_models.embedded.search.errors import SearchError, UnsupportedError
+from relay_models.embedded.reply_types import encode_double
+from relay_models.embedded.search.arguments import Arguments
+from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.execute.column_values import MAY_BE_BOOLEAN, printed, reply_rows, whole_as_digits
-from relay_models.embedded.search.execute.scoring import scores
+from relay_models.embedded.search.execute.hits import DEFAULT_LIMIT, Hit, HitFinder
 from relay_models.embedded.search.execute.selection import Selection
-from relay_models.embedded.search.execute.sorting import compare_rows
-from relay_models.embedded.search.index.documents import Documents, Reader, Value, single, to_reply
+from relay_models.embedded.search.index.documents import Documents, FieldReader, Value, single, to_reply
 from relay_models.embedded.search.index.schema import FieldSpec, FieldType, IndexSpec
 from relay_models.embedded.search.index.settings import Settings
 from relay_models.embedded.search.index.tables import exact_column, sort_column
@@ -21,62 +20,12 @@ from relay_models.embedded.search.numbers import format_sort_key
 from relay_models.embedded.search.reply.highlight import Marker
 from relay_models.embedded.search.syntax.request import (
     Arrangement,
-    Request,
+    QueryRequest,
     check_expand,
-    read_common,
-    read_filter,
-    read_markup,
-    read_query_options,
 )
-from relay_models.embedded.server.protocol import encode_double
+from relay_models.embedded.search.syntax.search_options import read_search
 
-__all__ = ["Search", "read_search", "search"]
-
-DEFAULT_LIMIT = 10
-
-Hit = tuple[int, bytes, float]
-"""(docid, key, score)"""
-
-
-def read_search(arguments: Arguments, settings: Settings) -> tuple[Request, Arrangement]:
-    """FT.SEARCH's arguments after the index's name. Raises `SearchError`."""
-    request = Request(arguments.take(), settings.numbers["DEFAULT_DIALECT"])
-    arrangement = Arrangement()
-    started = arguments.position
-    while arguments:
-        if read_query_options(request, arguments) or read_common(
-            request, arrangement, arguments, settings, search=True
-        ):
-            continue
-        if read_markup(request, arguments):
-            continue
-        if arguments.accept(b"FILTER"):
-            request.filters.append(read_filter(arguments))
-        elif arguments.accept(b"GEOFILTER"):
-            raise UnsupportedError("geo queries are")
-        elif arguments.accept(b"WITHCOUNT"):
-            request.with_count = True
-        elif arguments.accept(b"WITHOUTCOUNT"):
-            request.with_count = False
-        else:
-            word = arguments.peek()
-            for name in (b"GROUPBY", b"APPLY", b"LOAD"):
-                if word.upper() == name:
-                    raise SearchError(f"{display(name)} is not supported on FT.SEARCH")
-            position = arguments.position - started + 1
-            raise SearchError(f"Unknown argument `{display(word)}` at position {position} for <main>")
-    if request.explain_score and not request.with_scores:
-        raise SearchError("EXPLAINSCORE must be accompanied with WITHSCORES")
-    if request.explain_score:
-        raise UnsupportedError("EXPLAINSCORE is")
-    if request.add_scores:
-        raise SearchError("ADDSCORES is not supported on FT.SEARCH")
-    if request.cursor is not None:
-        raise SearchError("Cursor is not supported on FT.SEARCH")
-    marked = request.markup.highlight or request.markup.summarize
-    request.bare = arrangement.sorted and not request.with_scores and not marked
-    request.settle_count()
-    return request, arrangement
+__all__ = ["Search", "search"]
 
 
 def search(
@@ -93,7 +42,7 @@ def search(
 
 
 class Search:
-    """One FT.SEARCH, planned and ready to run. Making it raises `SearchError`."""
+    """One FT.SEARCH, planned and ready to run. The constructor raises `SearchError`."""
 
     def __init__(
         self,
@@ -101,7 +50,7 @@ class Search:
         spec: IndexSpec,
         documents: Documents,
         settings: Settings,
-        request: Request,
+        request: QueryRequest,
         arrangement: Arrangement,
         protocol: int,
     ) -> None:
@@ -112,28 +61,17 @@ class Search:
             if "NOOFFSETS" in spec.options or "NOHL" in spec.options:
                 raise SearchError("Cannot use HIGHLIGHT/SUMMARIZE because NOOFSETS was specified at index level")
         self._spec = spec
-        self._settings = settings
         self._request = request
         self._arrangement = arrangement
         self.selection = Selection(connection, spec, settings, request)
         self._protocol = protocol
         self._documents = documents
-        self._reader = Reader(spec, documents, request.dialect)
-        self._sort_field = self._sorted_by()
-        self._sort_values: dict[int, Value] = {}
-        """Of each document what its column sorts it by, if that is asked for."""
-
-    def _sorted_by(self) -> FieldSpec | None:
-        if not self._arrangement.sorted:
-            return None
-        name = self._arrangement.keys[0][0]
-        field = self._spec.field(name)
-        if field is None:
-            raise SearchError(f"Property `{display(name)}` not loaded nor in schema")
-        return field
+        self._reader = FieldReader(spec, documents, request.dialect)
+        self._finder = HitFinder(self.selection, request, arrangement, self._reader)
+        self._sort_field = self._finder.sort_field
 
     def steps(self, found: int) -> list[tuple[str, int]]:
-        """What is done with the `found` documents, in the words of FT.PROFILE, and how many rows each step gives."""
+        """The steps after finding `found` documents, in the words of FT.PROFILE, and how many rows each gives."""
         steps = [("Index", found)]
         if self._request.count_only:
             return [*steps, ("Counter", 1)]
@@ -160,7 +98,7 @@ class Search:
         page = self._quick_page(offset, limit)
         if page is not None:
             return page
-        total, hits = self._sorted(offset, limit) if self._sort_field else self._scored(offset, limit)
+        total, hits = self._finder.find(offset, limit)
         if request.with_count is False:
             total = min(max(0, total - offset), limit)
             if self._protocol < 3 and self._sort_field is None and not self.selection.has_words:
@@ -168,49 +106,10 @@ class Search:
                 total = min(total, 1)
         return self._shape(total, self._results(hits))
 
-    # Which documents
-
-    def _scored(self, offset: int, limit: int) -> tuple[int, list[Hit]]:
-        found = scores(self.selection, self._request)
-        # Python's sort is stable and the hits come by docid, so equal scores keep that order.
-        order = sorted(found, key=lambda hit: -hit[2] if hit[2] == hit[2] else 0.0)
-        return len(found), order[offset : offset + limit]
-
-    def _sorted(self, offset: int, limit: int) -> tuple[int, list[Hit]]:
-        field = self._sort_field
-        assert field is not None
-        ascending = self._arrangement.keys[0][1]
-        column = sort_column(field)
-        if column is not None:
-            self.selection.combine(column)
-        total = self.selection.count()
-        if offset >= total:
-            return total, []
-        if column is not None:
-            sorted_by = [f"d.{column}"] if self._request.with_sort_keys else []
-            rows = self._page(column, ascending, ("d.docid", "d.key", "0.0", *sorted_by), offset, limit)
-            hits: list[Hit] = [row[:3] for row in rows]
-            if sorted_by:
-                self._sort_values = {row[0]: row[-1] for row in rows}
-        else:
-            hits = self._sorted_by_loading(field, ascending)[offset : offset + limit]
-        if self._request.with_scores:
-            known = {docid: score for docid, _, score in scores(self.selection, self._request)}
-            hits = [(docid, key, known[docid]) for docid, key, _ in hits]
-        return total, hits
-
-    def _page(self, column: str, ascending: bool, wanted: Iterable[str], offset: int, limit: int) -> list[Any]:
-        """Columns of the rows of the page, in order."""
-        assert self._sort_field is not None
-        self.selection.prepare_sort(self._sort_field)
-        order = f"d.{column} ASC NULLS LAST, d.docid" if ascending else f"d.{column} DESC, d.docid DESC"
-        found = self.selection.rows(", ".join(wanted), f"ORDER BY {order} LIMIT ? OFFSET ?", (limit, offset))
-        return found.fetchall()
-
-    # A page that the rows alone tell, which is what lists of documents mostly ask for
+    # A page from an index's columns alone, which is what lists of documents mostly need
 
     def _quick_page(self, offset: int, limit: int) -> Any:
-        """The reply, made with a look only at documents whose rows do not tell; None where that cannot be done."""
+        """The reply, reading only documents whose columns do not say everything; None where that cannot be done."""
         field = self._sort_field
         column = None if field is None else sort_column(field)
         columns = None if field is None or column is None else self._quick_columns(field)
@@ -225,7 +124,7 @@ class Search:
         rows = (
             []
             if counted and offset >= total
-            else self._page(column, self._arrangement.keys[0][1], wanted, offset, limit)
+            else self._finder.page(column, self._arrangement.keys[0][1], wanted, offset, limit)
         )
         total = total if counted else len(rows)
         if not rows:
@@ -263,7 +162,7 @@ class Search:
         return reply
 
     def _quick_columns(self, sorted_by: FieldSpec) -> dict[bytes, str] | None:
-        """The SQL for each field that is asked for, if that is all that the reply shows of the documents' insides."""
+        """The SQL for each requested field, if the reply shows nothing else of the documents' content."""
         request = self._request
         if request.with_sort_keys or request.with_scores or request.with_payloads or request.raw_ids:
             return None
@@ -291,30 +190,10 @@ class Search:
                 columns[name] = whole_as_digits(columns[name])
         return columns
 
-    def _sorted_by_loading(self, field: FieldSpec, ascending: bool) -> list[Hit]:
-        put = self._reader.field(field.name, field.name)
-        rows: list[tuple[dict[bytes, Value], Hit]] = []
-        for docid, key in self.selection.rows("d.docid, d.key", "ORDER BY d.docid"):
-            row: dict[bytes, Value] = {}
-            document = self._reader.document(key)
-            if document is not None:
-                put(key, document, row)
-            rows.append((row, (docid, key, 0.0)))
-        compare = compare_rows([(field.name, ascending)])
-
-        def order(left: tuple[dict[bytes, Value], Hit], right: tuple[dict[bytes, Value], Hit]) -> int:
-            result = compare(left[0], right[0])
-            if result:
-                return result
-            return (left[1][0] - right[1][0]) * (1 if ascending else -1)
-
-        rows.sort(key=functools.cmp_to_key(order))
-        return [hit for _, hit in rows]
-
-    # What of them
+    # Their content
 
     def _results(self, hits: list[Hit]) -> list[tuple[Hit, Any, dict[bytes, Value] | None]]:
-        """Of each hit its sort key and its fields (None: the document is gone)."""
+        """The sort key and the fields of each hit (None: the document was deleted)."""
         request, reader = self._request, self._reader
         sort_put = None
         if self._sort_field is not None and (not request.no_content or request.with_sort_keys):
@@ -325,7 +204,7 @@ class Search:
         marks = None
         if request.markup.highlight or request.markup.summarize:
             marks = Marker(self._spec, self.selection, request)
-        # A whole JSON document is its text, which nobody needs to parse.
+        # A whole JSON document is its text, which need not be parsed.
         whole = puts is None and sort_put is None and not request.no_content
         text_alone = whole and self._spec.kind == "json" and request.dialect < 3
         results: list[tuple[Hit, Any, dict[bytes, Value] | None]] = []
@@ -355,14 +234,14 @@ class Search:
                     reader.everything(key, document, row)
                     field = self._sort_field
                     if field is not None and self._spec.kind == "hash" and field.name in row:
-                        # Reading all of a hash puts its text in place of what it was sorted by.
+                        # Reading all of a hash replaces the sort key with the text.
                         row[field.name] = document[field.path]
                         sort_value = sort_value if field.sortable else row[field.name]
                 else:
                     row = self._returned(puts, key, document)
                 if marks is not None:
                     marks.mark(hit[0], row)
-            results.append((hit, self._sort_values.get(hit[0], sort_value), row))
+            results.append((hit, self._finder.sort_values.get(hit[0], sort_value), row))
         return results
 
     def _returned(self, puts: Any, key: bytes, document: Any) -> dict[bytes, Value]:

@@ -1,4 +1,4 @@
-"""The steps of FT.AGGREGATE, read from its arguments."""
+"""`read_aggregate`: the steps of FT.AGGREGATE, parsed from its arguments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.index.settings import Settings
 from relay_models.embedded.search.syntax.request import (
     Arrangement,
-    Request,
+    QueryRequest,
     read_common,
     read_query_options,
 )
@@ -52,9 +52,9 @@ class Filter:
 Step = Load | Group | Apply | Filter | Arrangement
 
 
-def read_aggregate(arguments: Arguments, settings: Settings) -> tuple[Request, list[Step]]:
+def read_aggregate(arguments: Arguments, settings: Settings) -> tuple[QueryRequest, list[Step]]:
     """FT.AGGREGATE's arguments after the index's name. Raises `SearchError`."""
-    request = Request(arguments.take(), settings.numbers["DEFAULT_DIALECT"])
+    request = QueryRequest(arguments.take(), settings.numbers["DEFAULT_DIALECT"])
     steps: list[Step] = []
     started = arguments.position
     in_query = True
@@ -88,7 +88,7 @@ def read_aggregate(arguments: Arguments, settings: Settings) -> tuple[Request, l
     return request, steps
 
 
-def _read_query_option(request: Request, arguments: Arguments) -> bool:
+def _read_query_option(request: QueryRequest, arguments: Arguments) -> bool:
     word = arguments.peek().upper()
     if word in (b"HIGHLIGHT", b"SUMMARIZE"):
         raise SearchError(f"{display(word)} is not supported on FT.AGGREGATE")
@@ -101,7 +101,7 @@ def _read_query_option(request: Request, arguments: Arguments) -> bool:
     return read_query_options(request, arguments)
 
 
-def _read_common(request: Request, steps: list[Step], arguments: Arguments, settings: Settings) -> bool:
+def _read_common(request: QueryRequest, steps: list[Step], arguments: Arguments, settings: Settings) -> bool:
     arrangement = steps[-1] if steps and isinstance(steps[-1], Arrangement) else Arrangement()
     found = read_common(request, arrangement, arguments, settings, search=False)
     if found and (arrangement.sorted or arrangement.limited) and (not steps or steps[-1] is not arrangement):

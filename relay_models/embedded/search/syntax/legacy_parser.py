@@ -1,4 +1,4 @@
-"""Dialect 1 of the query language, which has a grammar of its own: no parameters, and other precedences."""
+"""`parse_query_v1`: dialect 1 of the query language, which has its own grammar without parameters."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _PATTERNS: Final = tuple(
     )
 )
 _WITH_TEXT: Final = frozenset(("NUMBER", "MODIFIER", "ATTRIBUTE", "ARROW", "TERM", "PREFIX", "SUFFIX", "CONTAINS"))
-# The strength of a symbol against that of the rule under way: the higher one wins.
+# The precedence of a symbol compared with that of the current rule: the higher one wins.
 _STARTS: Final = {
     "TILDE": 1,
     "QUOTE": 3,
@@ -120,10 +120,10 @@ def _content(kind: str, raw: bytes) -> bytes:
 
 def parse_query_v1(query: bytes, spec: IndexSpec, stop_words: bool = True) -> Node | None:
     """The tree of a query; None for one that finds nothing. Raises `SearchError`."""
-    return _Parser(query, spec, stop_words).parse()
+    return _LegacyParser(query, spec, stop_words).parse()
 
 
-class _Parser(SymbolReader):
+class _LegacyParser(SymbolReader):
     def __init__(self, query: bytes, spec: IndexSpec, stop_words: bool) -> None:
         skipped = spec.words_to_skip if stop_words else frozenset()
         super().__init__(
@@ -203,7 +203,7 @@ class _Parser(SymbolReader):
     def _words(self) -> Node:
         """A word, or several in a row: these are one unit, for a field or a minus before them."""
         words = [_word(self._take("TERM", "NUMBER"))]
-        # A number goes on from one word, but not from several.
+        # A number continues one word, but not several.
         while self._next.kind == "TERM" or (self._next.kind == "NUMBER" and len(words) == 1):
             words.append(_word(self._take("TERM", "NUMBER")))
         if len(words) == 1:

@@ -1,4 +1,4 @@
-"""Cutting a dialect 2 query into symbols, byte by byte, as the real server's scanner does."""
+"""`scan`: cuts a dialect 2 query into symbols, byte by byte, as the real server's scanner does."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ END: Final = "END"
 
 
 class Symbol(NamedTuple):
-    """One symbol: its kind, the offset and text that messages tell, and its content.
+    """One symbol: its kind, the offset and text for messages, and its content.
 
-    `text` is what an error says it stands near; symbols without a text of their own keep the one before, since that is
-    what the real server tells.
+    `text` is what an error says it is near; symbols without a text keep the previous one, as on the real server.
     """
 
     kind: str
@@ -31,11 +30,11 @@ class Symbol(NamedTuple):
     number: float = 0.0
     sign: int = 1
     silent: bool = False
-    """Whether a message about this field does not tell its name: the real server takes it for no word."""
+    """Whether messages about this field leave out its name: the real server does not take it for a word."""
 
 
 class SymbolReader:
-    """A place in a query's symbols, which a parser moves on; the last one is `END`."""
+    """A position in a query's symbols, which a parser advances; the last one is `END`."""
 
     def __init__(self, symbols: Sequence[Symbol]) -> None:
         self._symbols = symbols
@@ -144,7 +143,7 @@ def scan(query: bytes) -> tuple[Symbol, ...]:
             if match is not None and match.end() - position > best:
                 kind, best, found = name, match.end() - position, match
         if found is None:
-            # An escape character that escapes nothing, say: the scanner steps over it.
+            # For example an escape character that escapes nothing: the scanner skips it.
             position += 1
             continue
         end = position + best
@@ -153,8 +152,8 @@ def scan(query: bytes) -> tuple[Symbol, ...]:
             position = end
             continue
         if kind in _COMPARISONS:
-            # These leave the text and the offset that messages tell as they were.
-            # A parameter's name takes in the character that follows it.
+            # These leave the text and the offset for messages unchanged. A parameter's name includes the character
+            # after it.
             operand = found[2] if b"$" not in found[2] else (found[2] + query[end : end + 1]).rstrip(_BLANKS + b"\0")
             field, *rest = _comparison_symbols(kind, position, found[1].rstrip(_BLANKS), operand)
             symbols += [field._replace(silent=silent), *rest]
@@ -219,7 +218,7 @@ def _symbol(kind: str, offset: int, raw: bytes, following: bytes) -> Symbol:
     if base in ("PREFIX", "SUFFIX", "CONTAINS"):
         if content[:1] == b"$" and not quoted:
             return Symbol(base, offset, content[1:], content[1:], True)
-        # What stands behind the word is looked at when its backslashes are taken out.
+        # The character after the word matters when its backslashes are removed.
         behind = following if base == "SUFFIX" and not quoted else b"*"
         return Symbol(base, offset, content, unescape_each(content, behind))
     return Symbol(kind, offset, raw, raw)

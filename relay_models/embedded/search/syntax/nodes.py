@@ -1,19 +1,23 @@
-"""The tree that a query is read into."""
+"""The tree that a query is parsed into, and `NodeVisitor`, by which everything that goes through it is written."""
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 from relay_models.embedded.search.index.schema import FieldSpec
 
 __all__ = [
     "ALL_FIELDS",
+    "DefaultVisitor",
     "Everything",
     "Fuzzy",
     "Ids",
+    "IncompleteWord",
     "Missing",
     "Node",
+    "NodeVisitor",
     "Not",
     "Numeric",
     "Optional",
@@ -22,6 +26,7 @@ __all__ = [
     "Phrase",
     "Prefix",
     "Tag",
+    "TagPart",
     "Token",
     "Union",
     "restrict",
@@ -29,10 +34,12 @@ __all__ = [
 
 ALL_FIELDS = (1 << 128) - 1
 
+Result = TypeVar("Result")
+
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A place in the query that PARAMS fills. `sign` -1 turns a number's sign; `end` is which end of a range it is."""
+    """A parameter, to be filled from PARAMS. `sign` -1 negates a number; `end` is which end of a range it is."""
 
     name: bytes
     sign: int = 1
@@ -40,7 +47,7 @@ class Param:
 
 
 @dataclass(slots=True)
-class Node:
+class Node(abc.ABC):
     """What all nodes have: the TEXT fields they look in, and the attributes given with ``=> {…}``."""
 
     fields: int = field(default=ALL_FIELDS, init=False)
@@ -49,6 +56,10 @@ class Node:
     in_order: bool | None = field(default=None, init=False)
     verbatim: bool = field(default=False, init=False)
     children: list[Node] = field(default_factory=list, init=False)
+
+    @abc.abstractmethod
+    def accept(self, visitor: NodeVisitor[Result]) -> Result:
+        """Call the visitor's method for this type of node."""
 
 
 @dataclass(slots=True)
@@ -69,6 +80,9 @@ class Token(Node):
         others = ((form, ALL_FIELDS if form[:1] == b"~" else self.stemmed) for form in self.expansions)
         return [(self.text, ALL_FIELDS), *others]
 
+    def accept(self, visitor: NodeVisitor[Result]) -> Result:
+        return visitor.visit_token(self)
+
 
 @dataclass(slots=True)
 class Prefix(Node):
@@ -79,6 +93,9 @@ class Prefix(Node):
     at_end: bool
     param: Param | None = None
 
+    def accept(self, visitor: NodeVisitor[Result]) -> Result:
+        return visitor.visit_prefix(self)
+
 
 @dataclass(slots=True)
 class Pattern(Node):
@@ -86,6 +103,9 @@ class Pattern(Node):
 
     text: bytes
     param: Param | None = None
+
+    def accept(self, visitor: NodeVisitor[Result]) -> Result:
+        return visitor.visit_pattern(self)
 
 
 @dataclass(slots=True)
@@ -96,7 +116,10 @@ class Fuzzy(Node):
     distance: int
     param: Param | None = None
     with_empty: bool = True
-    """Whether it finds the empty word where its own letters are few enough."""
+    """Whether it matches the empty word where it is short enough."""
+
+    def accept(self, visitor: NodeVisitor[Result]) -> Result:
+        return visitor.visit_fuzzy(self)
 
 
 @dataclass(slots=True)
@@ -105,22 +128,34 @@ class Phrase(Node):
 
     exact: bool = False
     added: bool = False
-    """Whether it stands not in the query but around it, for the request's filters and keys."""
+    """Whether it is not in the query but around it, for the request's filters and keys."""
+
+    def accept(self, visitor: NodeVisitor[Result]) -> Result:
+        return visitor.visit_phrase(self)
 
 
 @dataclass(slots=True)
 class Union(Node):
     """Any child."""
 
+    def accept(self, visitor: NodeVisitor[Result]) -> Result:
+        return visitor.visit_union(self)
+
 
 @dataclass(slots=True)
 class Not(Node):
     """Documents without the one child."""
 
+    def accept(self, visitor: NodeVisitor[Result]) -> Result:
+        return visitor.visit_not(self)
+
 
 @dataclass(slots=True)
 class Optional(Node):
     """All documents; those with the child score higher."""
+
+    def accept(self, visitor: NodeVisitor[Result]) -> Result:
+        return visitor.visit_optional(self)
 
 
 @dataclass(slots=True)
@@ -133,12 +168,23 @@ class Numeric(Node):
     with_low: bool = True
     with_high: bool = True
 
+    def accept(self, visitor: NodeVisitor[Result]) -> Result:
+        return visitor.visit_numeric(self)
+
 
 @dataclass(slots=True)
 class Tag(Node):
     """Documents with any of the tags that the children say."""
 
     field: FieldSpec
+
+    @property
+    def parts(self) -> list[TagPart]:
+        """The tags, whole or incomplete."""
+        return [child for child in self.children if isinstance(child, TagPart)]
+
+    def accept(self, visitor: NodeVisitor[Result]) -> Result:
+        return visitor.visit_tag(self)
 
 
 @dataclass(slots=True)
@@ -147,10 +193,16 @@ class Missing(Node):
 
     field: FieldSpec
 
+    def accept(self, visitor: NodeVisitor[Result]) -> Result:
+        return visitor.visit_missing(self)
+
 
 @dataclass(slots=True)
 class Everything(Node):
     """Every document."""
+
+    def accept(self, visitor: NodeVisitor[Result]) -> Result:
+        return visitor.visit_everything(self)
 
 
 @dataclass(slots=True)
@@ -158,6 +210,112 @@ class Ids(Node):
     """Documents with these keys."""
 
     keys: list[bytes]
+
+    def accept(self, visitor: NodeVisitor[Result]) -> Result:
+        return visitor.visit_ids(self)
+
+
+IncompleteWord: TypeAlias = Prefix | Pattern | Fuzzy
+"""What stands for several words of an index."""
+
+TagPart: TypeAlias = Token | Phrase | Prefix | Pattern
+"""What the children of a `Tag` are."""
+
+
+class NodeVisitor(abc.ABC, Generic[Result]):
+    """One method for each type of node; `visit` calls the one of a node's type.
+
+    A visitor that lacks a method cannot be instantiated, so that no type of node is forgotten.
+    """
+
+    def visit(self, node: Node) -> Result:
+        return node.accept(self)
+
+    @abc.abstractmethod
+    def visit_token(self, node: Token) -> Result: ...
+
+    @abc.abstractmethod
+    def visit_prefix(self, node: Prefix) -> Result: ...
+
+    @abc.abstractmethod
+    def visit_pattern(self, node: Pattern) -> Result: ...
+
+    @abc.abstractmethod
+    def visit_fuzzy(self, node: Fuzzy) -> Result: ...
+
+    @abc.abstractmethod
+    def visit_phrase(self, node: Phrase) -> Result: ...
+
+    @abc.abstractmethod
+    def visit_union(self, node: Union) -> Result: ...
+
+    @abc.abstractmethod
+    def visit_not(self, node: Not) -> Result: ...
+
+    @abc.abstractmethod
+    def visit_optional(self, node: Optional) -> Result: ...
+
+    @abc.abstractmethod
+    def visit_numeric(self, node: Numeric) -> Result: ...
+
+    @abc.abstractmethod
+    def visit_tag(self, node: Tag) -> Result: ...
+
+    @abc.abstractmethod
+    def visit_missing(self, node: Missing) -> Result: ...
+
+    @abc.abstractmethod
+    def visit_everything(self, node: Everything) -> Result: ...
+
+    @abc.abstractmethod
+    def visit_ids(self, node: Ids) -> Result: ...
+
+
+class DefaultVisitor(NodeVisitor[Result]):
+    """A visitor that treats all types alike but those it has a method for."""
+
+    @abc.abstractmethod
+    def visit_other(self, node: Node) -> Result:
+        """What is done with the nodes of all other types."""
+
+    def visit_token(self, node: Token) -> Result:
+        return self.visit_other(node)
+
+    def visit_prefix(self, node: Prefix) -> Result:
+        return self.visit_other(node)
+
+    def visit_pattern(self, node: Pattern) -> Result:
+        return self.visit_other(node)
+
+    def visit_fuzzy(self, node: Fuzzy) -> Result:
+        return self.visit_other(node)
+
+    def visit_phrase(self, node: Phrase) -> Result:
+        return self.visit_other(node)
+
+    def visit_union(self, node: Union) -> Result:
+        return self.visit_other(node)
+
+    def visit_not(self, node: Not) -> Result:
+        return self.visit_other(node)
+
+    def visit_optional(self, node: Optional) -> Result:
+        return self.visit_other(node)
+
+    def visit_numeric(self, node: Numeric) -> Result:
+        return self.visit_other(node)
+
+    def visit_tag(self, node: Tag) -> Result:
+        return self.visit_other(node)
+
+    def visit_missing(self, node: Missing) -> Result:
+        return self.visit_other(node)
+
+    def visit_everything(self, node: Everything) -> Result:
+        return self.visit_other(node)
+
+    def visit_ids(self, node: Ids) -> Result:
+        return self.visit_other(node)
 
 
 def restrict(node: Node, fields: int) -> None:

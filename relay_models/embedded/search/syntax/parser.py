@@ -1,4 +1,4 @@
-"""Dialects 2 and later of the query language: symbols to a tree, with the real grammar's precedences."""
+"""`parse_query`: dialects 2 and later of the query language, with the real grammar's precedences."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from relay_models.embedded.search.syntax.nodes import (
 
 __all__ = ["apply_attributes", "exact_phrase", "intersect", "parse_query", "unite"]
 
-# Whether a rule is finished or the next symbol taken in is decided by these: the higher one wins.
+# The precedences that decide whether a rule ends or takes the next symbol: the higher one wins.
 _OR, _MINUS, _AND, _ARROW, _COLON = 4, 12, 13, 14, 15
 _STARTS = {
     "ISMISSING": 5,
@@ -59,11 +59,11 @@ _BETWEEN_WORDS = SEPARATORS.replace(b"$", b"")
 
 def parse_query(query: bytes, spec: IndexSpec, params: dict[bytes, bytes], stop_words: bool = True) -> Node | None:
     """The tree of a query; None for one that finds nothing (an empty one, stop words only). Raises `SearchError`."""
-    return _Parser(query, spec, params, stop_words).parse()
+    return _QueryParser(query, spec, params, stop_words).parse()
 
 
 def exact_phrase(text: bytes) -> Phrase:
-    """The words between quotes, which must stand next to each other."""
+    """The words between quotes, which must be next to each other."""
     phrase = Phrase(exact=True)
     phrase.verbatim = True
     word, escaped = bytearray(), False
@@ -79,7 +79,7 @@ def exact_phrase(text: bytes) -> Phrase:
 
 
 def intersect(left: Node | None, right: Node | None, *, into_right: bool = True) -> Node | None:
-    """Both, in one flat phrase where that is possible; dialect 1 takes only what is on the left for that."""
+    """Both, in one flat phrase where that is possible; in dialect 1 only the left one is extended."""
     if left is None or right is None:
         return left or right
     if isinstance(left, Phrase) and not left.exact and left.fields == ALL_FIELDS:
@@ -94,7 +94,7 @@ def intersect(left: Node | None, right: Node | None, *, into_right: bool = True)
 
 
 def unite(left: Node | None, right: Node | None, *, into_right: bool = True) -> Node | None:
-    """Either, in one flat union where that is possible; dialect 1 takes only what is on the left for that."""
+    """Either, in one flat union where that is possible; in dialect 1 only the left one is extended."""
     if left is None or right is None:
         return left or right
     if isinstance(left, Union) and left.fields == ALL_FIELDS:
@@ -109,7 +109,7 @@ def unite(left: Node | None, right: Node | None, *, into_right: bool = True) -> 
 
 
 def apply_attributes(node: Node | None, attributes: list[tuple[bytes, bytes]]) -> None:
-    """Set what stands in ``=> {$name: value; …}``."""
+    """Set the attributes of ``=> {$name: value; …}``."""
     if node is None:
         return
     for name, value in attributes:
@@ -132,7 +132,7 @@ def apply_attributes(node: Node | None, attributes: list[tuple[bytes, bytes]]) -
             raise SearchError(f"Invalid attribute {display(name)}")
 
 
-class _Parser(SymbolReader):
+class _QueryParser(SymbolReader):
     def __init__(self, query: bytes, spec: IndexSpec, params: dict[bytes, bytes], stop_words: bool) -> None:
         super().__init__(scan(query))
         self._spec = spec
@@ -162,7 +162,7 @@ class _Parser(SymbolReader):
             raise UnsupportedError("vector queries are")
 
     def _expression(self, pending: int, text_only: bool) -> tuple[Node | None, bool]:
-        """Read as much as binds tighter than the `pending` rule. Gives the node, and whether it is all text."""
+        """Parse everything that binds tighter than the `pending` rule. Returns the node, and whether it is all text."""
         self._depth += 1
         if self._depth > _MAXIMUM_DEPTH:
             raise SearchError("Parser stack overflow. Try moving nested parentheses more to the left")

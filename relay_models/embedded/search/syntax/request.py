@@ -1,4 +1,4 @@
-"""The arguments of FT.SEARCH and FT.AGGREGATE: what both take, read with the real server's complaints."""
+"""`QueryRequest`: what FT.SEARCH and FT.AGGREGATE both take, with the real server's error messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from relay_models.embedded.search.errors import SearchError, UnsupportedError
 from relay_models.embedded.search.index.schema import LANGUAGES
 from relay_models.embedded.search.index.settings import Settings
 
-__all__ = ["Arrangement", "CursorOptions", "LegacyFilter", "Markup", "Request", "check_expand", "read_common"]
+__all__ = ["Arrangement", "CursorOptions", "LegacyFilter", "Markup", "QueryRequest", "check_expand", "read_common"]
 
 
 @dataclass(slots=True)
@@ -63,8 +63,8 @@ class Markup:
 
 
 @dataclass(slots=True)
-class Request:
-    """What both commands know."""
+class QueryRequest:
+    """The options of both commands."""
 
     query: bytes
     dialect: int
@@ -96,18 +96,18 @@ class Request:
     count_only: bool = False
     with_count: bool | None = None
     bare: bool = False
-    """Whether nothing but the documents is wanted: neither their scores, nor where in them the words stand."""
+    """Whether only the documents are wanted: neither their scores, nor the positions of words."""
 
     def settle_count(self) -> None:
-        """The options are read: in dialect 4 nothing is counted that nobody asked for.
+        """Set the default of WITHCOUNT once the options are parsed: dialect 4 counts only on request.
 
-        FT.AGGREGATE's end where the first step begins: a dialect that is named later comes too late for this.
+        FT.AGGREGATE's options end where the first step begins: a DIALECT after that is too late for this.
         """
         if self.with_count is None and self.dialect >= 4:
             self.with_count = False
 
 
-def check_expand(request: Request, protocol: int) -> None:
+def check_expand(request: QueryRequest, protocol: int) -> None:
     """Raise `SearchError` where FORMAT EXPAND does not go with the protocol or the dialect."""
     if request.expand and protocol < 3:
         raise SearchError("EXPAND format is only supported with RESP3")
@@ -128,8 +128,8 @@ _FLAGS = {
 }
 
 
-def read_query_options(request: Request, arguments: Arguments) -> bool:
-    """Read one option about what is searched for. Gives whether there was one."""
+def read_query_options(request: QueryRequest, arguments: Arguments) -> bool:
+    """Parse one option about what is searched for. Returns whether there was one."""
     word = arguments.peek().upper()
     if word in _FLAGS:
         arguments.take()
@@ -184,8 +184,8 @@ def _returns(arguments: Arguments) -> list[tuple[bytes, bytes]]:
     return list(fields.items())
 
 
-def read_markup(request: Request, arguments: Arguments) -> bool:
-    """Read HIGHLIGHT or SUMMARIZE. Gives whether there was one."""
+def read_markup(request: QueryRequest, arguments: Arguments) -> bool:
+    """Parse HIGHLIGHT or SUMMARIZE. Returns whether there was one."""
     markup = request.markup
     if arguments.accept(b"HIGHLIGHT"):
         markup.highlight = True
@@ -251,9 +251,9 @@ _ANYWHERE = frozenset(
 
 
 def read_common(
-    request: Request, arrangement: Arrangement, arguments: Arguments, settings: Settings, *, search: bool
+    request: QueryRequest, arrangement: Arrangement, arguments: Arguments, settings: Settings, *, search: bool
 ) -> bool:
-    """Read one option that may stand anywhere. Gives whether there was one."""
+    """Parse one option that may be anywhere. Returns whether there was one."""
     word = arguments.peek().upper()
     if word not in _ANYWHERE:
         return False
@@ -300,7 +300,7 @@ def read_dialect(arguments: Arguments) -> int:
     return dialect
 
 
-def read_params(request: Request, arguments: Arguments) -> dict[bytes, bytes]:
+def read_params(request: QueryRequest, arguments: Arguments) -> dict[bytes, bytes]:
     if request.params:
         raise SearchError("Multiple PARAMS are not allowed. Parameters can be defined only once")
     count = parse_integer(arguments.take()) if arguments else None
@@ -337,7 +337,9 @@ def read_cursor_options(arguments: Arguments, settings: Settings) -> CursorOptio
     return options
 
 
-def _limit(request: Request, arrangement: Arrangement, arguments: Arguments, settings: Settings, search: bool) -> None:
+def _limit(
+    request: QueryRequest, arrangement: Arrangement, arguments: Arguments, settings: Settings, search: bool
+) -> None:
     if arguments.remaining < 2:
         raise SearchError("LIMIT requires two arguments")
     offset, limit = parse_integer(arguments.take()), parse_integer(arguments.take())

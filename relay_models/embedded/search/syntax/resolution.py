@@ -1,4 +1,4 @@
-"""From a query's text to a tree that is ready to run: parameters filled in, words expanded by synonyms and stems."""
+"""`read_query`: a query's text to a tree with its parameters filled in and words expanded by synonyms and stems."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from relay_models.embedded.search.arguments import BLANKS, display, parse_bound,
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.index.schema import FieldType, IndexSpec
 from relay_models.embedded.search.index.tokenizer import fold, stem, unescape_each
+from relay_models.embedded.search.syntax.legacy_parser import parse_query_v1
 from relay_models.embedded.search.syntax.nodes import (
     ALL_FIELDS,
+    DefaultVisitor,
     Fuzzy,
     Node,
     Numeric,
@@ -41,27 +43,22 @@ def read_query(
 ) -> Node | None:
     """The tree of a query; None for one that finds nothing. Raises `SearchError`.
 
-    `ordered` tells that the request limits how far apart words are, or their order; `bare`, that it wants neither
-    scores nor marks. `limit` puts the request's other limits (its filters and keys) around the tree.
+    `ordered`: the request limits the distance of words, or their order; `bare`: it wants neither scores nor marks.
+    `limit` puts the request's other limits (its filters and keys) around the tree.
     """
-    if dialect == 1:
-        from relay_models.embedded.search.syntax.legacy_parser import parse_query_v1
-
-        node = parse_query_v1(text, spec, stop_words)
-    else:
-        node = parse_query(text, spec, params, stop_words)
+    node = parse_query_v1(text, spec, stop_words) if dialect == 1 else parse_query(text, spec, params, stop_words)
     if node is not None:
-        _fill(node, params)
+        _ParameterFiller(params).visit(node)
     if limit is not None:
         node = limit(node)
     if node is None:
         return None
     check = _Check(spec, ordered, bare)
     if check.empty or check.unordered:
-        # Only then does the real server look at all.
-        check.node(node)
+        # Only then does the real server check at all.
+        check.visit(node)
     if not verbatim:
-        _Expansion(spec, language or spec.language, expander).node(node)
+        _Expansion(spec, language or spec.language, expander).visit(node)
     return node
 
 
@@ -76,7 +73,7 @@ def _bound(bound: float | Param | None, params: dict[bytes, bytes]) -> float | N
         return bound
     value = _value(bound, params)
     if bound.end is not None:
-        # Nothing at all leaves the end as it was.
+        # An empty value leaves the bound unchanged.
         return parse_bound(value, lower=bound.end == "lower", sign=bound.sign) if value else 0.0
     number = parse_strictly(value.lstrip(BLANKS))
     if number is None:
@@ -84,25 +81,52 @@ def _bound(bound: float | Param | None, params: dict[bytes, bytes]) -> float | N
     return bound.sign * number
 
 
-def _fill(node: Node, params: dict[bytes, bytes], of_tag: bool = False) -> None:
-    if isinstance(node, Token) and node.param is not None:
-        value = _value(node.param, params)
+class _ParameterFiller(DefaultVisitor[None]):
+    """Fills in the parameters of a tree, in place."""
+
+    def __init__(self, params: dict[bytes, bytes], of_tag: bool = False) -> None:
+        self._params = params
+        self._of_tag = of_tag
+
+    def visit_token(self, node: Token) -> None:
+        if node.param is None:
+            return
+        value = _value(node.param, self._params)
         node.text = fold(unescape_each(value)) if node.folded else value
         node.param = None
-        # What reads as a number is not stemmed.
+        # Numbers are not stemmed.
         node.verbatim = node.verbatim or parse_strictly(value.lstrip(BLANKS)) is not None
-    elif isinstance(node, (Prefix, Pattern, Fuzzy)) and node.param is not None:
-        value = _value(node.param, params)
-        node.text = value if of_tag or isinstance(node, Pattern) else fold(unescape_each(value))
-        node.param = None
-    elif isinstance(node, Numeric):
-        node.low, node.high = _bound(node.low, params), _bound(node.high, params)
-    for child in node.children:
-        _fill(child, params, isinstance(node, Tag))
+
+    def visit_prefix(self, node: Prefix) -> None:
+        self._word(node)
+
+    def visit_pattern(self, node: Pattern) -> None:
+        if node.param is not None:
+            node.text, node.param = _value(node.param, self._params), None
+
+    def visit_fuzzy(self, node: Fuzzy) -> None:
+        self._word(node)
+
+    def _word(self, node: Prefix | Fuzzy) -> None:
+        if node.param is not None:
+            value = _value(node.param, self._params)
+            node.text, node.param = value if self._of_tag else fold(unescape_each(value)), None
+
+    def visit_numeric(self, node: Numeric) -> None:
+        node.low, node.high = _bound(node.low, self._params), _bound(node.high, self._params)
+
+    def visit_tag(self, node: Tag) -> None:
+        filler = _ParameterFiller(self._params, of_tag=True)
+        for part in node.parts:
+            filler.visit(part)
+
+    def visit_other(self, node: Node) -> None:
+        for child in node.children:
+            self.visit(child)
 
 
-class _Check:
-    """Refuses ranges that hold nothing, empty words where they are not indexed, order where there is none."""
+class _Check(DefaultVisitor[None]):
+    """Refuses empty ranges, empty words where they are not indexed, order where there is none."""
 
     def __init__(self, spec: IndexSpec, ordered: bool, bare: bool) -> None:
         self._spec = spec
@@ -110,30 +134,36 @@ class _Check:
         self.empty = any(not field.index_empty for field in spec.fields if field.type is not FieldType.NUMERIC)
         self.unordered = [field for field in spec.fields if field.unordered]
         # Once a tag was seen, these hold for all words that follow, as on the real server. There one of the two shares
-        # its bit with the request's being bare.
+        # its bit with `bare`.
         self._in_tag, self._tag_with_empty = False, bare
 
-    def node(self, node: Node) -> None:
-        if isinstance(node, Tag):
-            self._in_tag = True
-            self._tag_with_empty |= node.field.index_empty
-        elif isinstance(node, Token):
-            if self.empty and not node.text and not self._takes_empty(node):
-                raise SearchError("Use `INDEXEMPTY` in field creation in order to index and query for empty strings")
-        elif isinstance(node, Phrase):
-            if self.unordered and (self._ordered or _orders(node)):
-                self._need_order(node)
-        elif isinstance(node, Numeric):
-            low, high = node.low, node.high
-            if isinstance(low, float) and isinstance(high, float) and low > high:
-                name = display(node.field.name)
-                raise SearchError(f"Invalid numeric range (min > max): @{name}:[{low:f} {high:f}]")
+    def visit_tag(self, node: Tag) -> None:
+        self._in_tag = True
+        self._tag_with_empty |= node.field.index_empty
+        self.visit_other(node)
+
+    def visit_token(self, node: Token) -> None:
+        if self.empty and not node.text and not self._takes_empty(node):
+            raise SearchError("Use `INDEXEMPTY` in field creation in order to index and query for empty strings")
+
+    def visit_phrase(self, node: Phrase) -> None:
+        if self.unordered and (self._ordered or _orders(node)):
+            self._need_order(node)
+        self.visit_other(node)
+
+    def visit_numeric(self, node: Numeric) -> None:
+        low, high = node.low, node.high
+        if isinstance(low, float) and isinstance(high, float) and low > high:
+            name = display(node.field.name)
+            raise SearchError(f"Invalid numeric range (min > max): @{name}:[{low:f} {high:f}]")
+
+    def visit_other(self, node: Node) -> None:
         for child in node.children:
-            self.node(child)
+            self.visit(child)
 
     def _need_order(self, node: Node) -> None:
         for field in self.unordered:
-            # The real server takes a field's place in the schema for its bit in the mask.
+            # The real server takes a field's index in the schema for its bit in the mask.
             if node.fields >> field.number & 1:
                 raise SearchError(
                     f"slop/inorder are not supported for field with undefined ordering `{display(field.name)}`"
@@ -150,11 +180,11 @@ class _Check:
 
 
 def _orders(node: Phrase) -> bool:
-    """Whether a node itself says how its words are to stand."""
+    """Whether a node itself limits the order or the distance of its words."""
     return not node.added and ((node.slop is not None and node.slop >= 0) or node.in_order is not None)
 
 
-class _Expansion:
+class _Expansion(DefaultVisitor[None]):
     """Adds to each word the other forms that it is looked up by."""
 
     def __init__(self, spec: IndexSpec, language: str, expander: bytes | None) -> None:
@@ -164,14 +194,21 @@ class _Expansion:
         self._stems = everything or expander == b"SBSTEM"
         self._synonyms = spec.synonym_forms if everything or expander == b"SYNONYM" else {}
 
-    def node(self, node: Node) -> None:
-        if node.verbatim:
-            return
-        if isinstance(node, Token):
+    def visit_token(self, node: Token) -> None:
+        if not node.verbatim:
             self._token(node)
-        elif not isinstance(node, Tag) and not (isinstance(node, Phrase) and node.exact):
+
+    def visit_tag(self, node: Tag) -> None:
+        """Tags have no other forms."""
+
+    def visit_phrase(self, node: Phrase) -> None:
+        if not node.exact:
+            self.visit_other(node)
+
+    def visit_other(self, node: Node) -> None:
+        if not node.verbatim:
             for child in node.children:
-                self.node(child)
+                self.visit(child)
 
     def _token(self, node: Token) -> None:
         if not node.text:
@@ -189,7 +226,7 @@ class _Expansion:
             node.expansions.append(stemmed)
 
     def _stemmed(self, node: Token) -> bool:
-        """Whether any field that the word is looked for in has stems; takes note of those that have none."""
+        """Whether any field that the word is looked for in has stems; excludes those that have none."""
         if node.fields == ALL_FIELDS:
             return True
         texts = [field for field in self._spec.fields if field.type is FieldType.TEXT and field.indexed]

@@ -1,4 +1,4 @@
-"""The commands that read JSON, answered as RedisJSON answers them."""
+"""`JsonCommands`: the JSON.* commands that read, with RedisJSON's replies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from fakeredis._commands import Key
 from fakeredis._core import CommandItem
 from fakeredis._helpers import SimpleError
 
-from relay_models.embedded.json.commands import (
+from relay_models.embedded.json.path import JSONPath, whole_path
+from relay_models.embedded.json.text import dumps
+from relay_models.embedded.json.value import JsonDocument
+from relay_models.embedded.json.write_commands import (
     FLAGS,
     I64_MAX,
     NO_SUCH_KEY,
@@ -23,11 +26,8 @@ from relay_models.embedded.json.commands import (
     parse_path,
     shown,
 )
-from relay_models.embedded.json.path import JSONPath, whole_path
-from relay_models.embedded.json.text import dumps
-from relay_models.embedded.json.value import JsonDocument
 from relay_models.embedded.registry import command
-from relay_models.embedded.server.protocol import encode_double
+from relay_models.embedded.reply_types import encode_double
 
 __all__ = ["JsonCommands"]
 
@@ -60,7 +60,7 @@ class JsonCommands(JsonWriteCommands):
         if document is None:
             return None
         several = len(given) > 1 and not expand
-        # Of several paths those that cannot be read are passed over.
+        # Of several paths, invalid ones are ignored.
         paths = _readable(given) if several else [parse_path(path) for path in given]
         if not expand and not several and layout.is_plain and all(path.is_root for path in paths):
             legacy = not paths or paths[0].is_legacy
@@ -87,7 +87,7 @@ class JsonCommands(JsonWriteCommands):
             answer[path.text] = found[0] if all_legacy else found
         return layout.write(answer)
 
-    @command("json.mget", fixed=(bytes,), repeat=(bytes,), flags=RAW_FLAGS)
+    @command("json.mget", fixed=(bytes,), repeat=(bytes,), flags=RAW_FLAGS, keys=(0, -2))
     def engine_json_mget(self, *args: bytes) -> list[bytes | None]:
         if len(args) < 2:
             raise arguments_error("json.mget")
@@ -116,7 +116,7 @@ class JsonCommands(JsonWriteCommands):
         document = document_of(key)
         reply: Any = None
         given = paths[0] if paths else b"."
-        # A legacy path that cannot be read is one that leads nowhere.
+        # An invalid legacy path has no match.
         if document is not None and not (whole_path(given)[0] and not _readable([given])):
             path = parse_path(given)
             kinds = [kind_of(value).encode() for value in path.find(document.value)]
@@ -134,9 +134,9 @@ class JsonCommands(JsonWriteCommands):
         no_key: Callable[[bool, str], Any] | None = None,
         unreadable_is_nothing: bool = False,
     ) -> Any:
-        """One number or list for each match; for a legacy path, that of the first match or what its absence gives.
+        """One number or list for each match; for a legacy path, that of the first match, or the reply for its absence.
 
-        Some commands take a legacy path that cannot be read for one that leads nowhere.
+        For some commands an invalid legacy path has no match.
         """
         given = paths[0] if paths else b"."
         document = document_of(key)
@@ -229,7 +229,7 @@ class JsonCommands(JsonWriteCommands):
 
         return self._measure(key, (path,), find, nothing=_missing, unfit=_expected("array"), no_key=no_key)
 
-    @command("json.resp", fixed=(Key(),), repeat=(bytes,), flags=FLAGS)
+    @command("json.resp", fixed=(Key(),), repeat=(bytes,), flags=FLAGS, categories="@json")
     def engine_json_resp(self, key: CommandItem, *paths: bytes) -> Any:
         document = document_of(key)
         if document is None:
@@ -256,7 +256,7 @@ class JsonCommands(JsonWriteCommands):
             return value if self._resp_version == 3 else encode_double(value)
         return value.encode() if type(value) is str else value
 
-    @command("json.debug", fixed=(bytes,), repeat=(bytes,), flags=FLAGS)
+    @command("json.debug", fixed=(bytes,), repeat=(bytes,), flags=FLAGS, categories="@json", keys=(1, 1))
     def engine_json_debug(self, subcommand: bytes, *args: bytes) -> Any:
         if subcommand.lower() == b"help":
             return [b"MEMORY <key> [path] - reports memory usage", b"HELP                - this message"]
@@ -284,7 +284,7 @@ def _readable(paths: list[bytes]) -> list[JSONPath]:
 
 
 def _none(legacy: bool, full: str) -> Any:
-    """What there is to say of a key that does not exist."""
+    """The reply for a key that does not exist."""
     if legacy:
         return None
     raise SimpleError(NO_SUCH_KEY)
@@ -321,7 +321,7 @@ def _expanded(value: Any) -> Any:
 
 
 class _Layout:
-    """How JSON.GET was asked to lay its text out."""
+    """The format that JSON.GET was asked for."""
 
     def __init__(self) -> None:
         self.indent = ""

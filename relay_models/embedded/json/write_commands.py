@@ -1,4 +1,4 @@
-"""The commands that write JSON: answered as RedisJSON answers them, in place of fakeredis' own."""
+"""`JsonWriteCommands`: the JSON.* commands that write, with RedisJSON's replies, in place of fakeredis' own."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ class JsonWriteCommands:
     _db: Any
     _keyspace_notifications: Callable[..., None]
 
-    # Each change reads the parsed document, changes that copy, and stores it anew.
+    # Each change parses the document, changes that copy, and stores it again.
 
     def _set(self, document: JsonDocument | None, given: bytes, value: Any, only: str | None) -> JsonDocument | None:
-        """What JSON.SET makes of a document, or of its absence; None where nothing is to be set."""
+        """The document after JSON.SET; None where nothing is set."""
         if document is None:
             if only == "xx":
                 return None
@@ -128,8 +128,8 @@ class JsonWriteCommands:
             holder[path.last_name] = value
         return JsonDocument.of(root)
 
-    # The one write that must be fast takes its key as it is, without the item that others get.
-    @command("json.set", fixed=(bytes, bytes, bytes), repeat=(bytes,), flags=FLAGS)
+    # The one write that must be fast takes its key as bytes, without an item.
+    @command("json.set", fixed=(bytes, bytes, bytes), repeat=(bytes,), flags=FLAGS, keys=(0, 0))
     def engine_json_set(self, key: bytes, path: bytes, text: bytes, *options: bytes) -> SimpleString | None:
         only: str | None = None
         words = iter(options)
@@ -164,7 +164,7 @@ class JsonWriteCommands:
     @command("json.mset", fixed=(Key(), bytes, bytes), repeat=(Key(), bytes, bytes), flags=FLAGS)
     def engine_json_mset(self, *args: Any) -> SimpleString:
         triples = [(args[at], args[at + 1], args[at + 2]) for at in range(0, len(args), 3)]
-        # All or nothing: what cannot be set is found before anything is. Keys named twice see the earlier change.
+        # All or nothing: errors are found before anything is set. Keys named twice see the earlier change.
         pending: dict[bytes, CommandItem] = {}
         plans: list[tuple[CommandItem, JsonDocument]] = []
         for item, path, text in triples:
@@ -220,7 +220,7 @@ class JsonWriteCommands:
         for match in matches:
             if type(match.parent) is dict:
                 remove_name(match.parent, match.key)
-        # From the back, so that the places of the others stay true.
+        # From the back, so that the indexes of the others stay valid.
         for match in reversed(matches):
             if type(match.parent) is list:
                 del match.parent[match.key]
@@ -231,10 +231,10 @@ class JsonWriteCommands:
     def _change(
         self, key: CommandItem, path: bytes, change: Callable[[Any], tuple[Any, Any] | None], otherwise: str | None
     ) -> tuple[JSONPath, list[Any]]:
-        """Apply `change` (value -> (new value, reply), None where it does not fit) to every match.
+        """Apply `change` (value -> (new value, reply), None where the type is wrong) to every match.
 
-        Gives the replies, None for the values that did not fit. `otherwise` is the error of a legacy path that
-        led to nothing fitting, or None where that is none.
+        Returns the replies, None for values of the wrong type. `otherwise` is the error of a legacy path without a
+        match of the right type, or None where that is no error.
         """
         root = require_document(key).value
         compiled = parse_path(path)
@@ -270,7 +270,7 @@ class JsonWriteCommands:
         def change(value: Any) -> tuple[Any, Any] | None:
             if type(value) not in (int, float):
                 return None
-            # Only now is the operand looked at.
+            # The operand is checked only now.
             operand = parse_json(text, "ERR ", whole=True)
             if type(operand) not in (int, float):
                 raise SimpleError("ERR bad input number")
@@ -423,7 +423,7 @@ def _index(text: bytes) -> int:
 
 
 def _outermost(matches: list[Match]) -> list[Match]:
-    """The matches that lie within no other match, in document order."""
+    """The matches that are within no other match, in document order."""
     inside: set[int] = set()
     for match in matches:
         waiting = [match.value]
