@@ -30,6 +30,7 @@ from relay_models.embedded.json_value import JsonDocument
 from relay_models.embedded.module_commands import ModuleCommands
 from relay_models.embedded.protocol import PlainReply, Request, RequestReader
 from relay_models.embedded.registry import COMMANDS, CONTAINERS, EngineSignature, MissingKey
+from relay_models.embedded.scripting.commands import ScriptCommands
 from relay_models.embedded.server_commands import ServerCommands
 from relay_models.embedded.state import EngineState
 
@@ -81,7 +82,9 @@ else:
     Socket = object
 
 
-class CommandRunner(ModuleCommands, ServerCommands, ClientCommands, AclCommands, ConfigCommands, JsonCommands, Socket):
+class CommandRunner(
+    ScriptCommands, ModuleCommands, ServerCommands, ClientCommands, AclCommands, ConfigCommands, JsonCommands, Socket
+):
     """What the engine changes in a fakeredis socket, sync or async: one request from its fields to its queued reply."""
 
     _server: EngineState

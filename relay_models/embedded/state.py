@@ -22,6 +22,7 @@ from relay_models.embedded.errors import DamagedFileError, EmbeddedError, FileUn
 from relay_models.embedded.json_value import JsonDocument
 from relay_models.embedded.keyspace import FileKeyspace, begin
 from relay_models.embedded.redo import Change
+from relay_models.embedded.scripting.commands import Scripting
 from relay_models.embedded.storage import Storage
 
 __all__ = ["EngineState"]
@@ -133,6 +134,7 @@ class EngineState(FakeServer):
         self.started = time.time()
         self.port: int | None = None
         self.acl: Users = Users()
+        self.scripting = Scripting()
         self.guarded = False
         """Whether an ACL command was ever given; before that nobody is restricted, and there is nothing to check."""
         self.on_shutdown: Callable[[], None] | None = None
