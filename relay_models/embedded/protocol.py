@@ -9,7 +9,17 @@ from typing import Any, Final
 
 from fakeredis._helpers import SimpleError, SimpleString
 
-__all__ = ["PlainReply", "ProtocolError", "PushReply", "Request", "RequestReader", "SetReply", "encode_reply"]
+__all__ = [
+    "BigNumber",
+    "PlainReply",
+    "ProtocolError",
+    "PushReply",
+    "Request",
+    "RequestReader",
+    "SetReply",
+    "Verbatim",
+    "encode_reply",
+]
 
 MAX_INLINE: Final = 64 * 1024
 MAX_FIELDS: Final = 1024 * 1024
@@ -239,6 +249,14 @@ class SetReply(list[Any]):
     """A reply that RESP3 has as a set."""
 
 
+class BigNumber(bytes):
+    """A number of any size, in its digits, for RESP3."""
+
+
+class Verbatim(bytes):
+    """A text with three letters and a colon before it that say how to show it, for RESP3."""
+
+
 class PlainReply:
     """A reply of bytes, numbers, lists and maps alone, which needs no look at each of its parts."""
 
@@ -292,6 +310,10 @@ def encode_reply(value: Any, protocol: int, out: list[bytes]) -> None:
         out.append(b"%b%d\r\n" % (mark, len(value)))
         for item in value:
             encode_reply(item, protocol, out)
+    elif kind is BigNumber:
+        out.append(b"(%b\r\n" % value.replace(b"\r", b" ").replace(b"\n", b" "))
+    elif kind is Verbatim:
+        out.append(b"=%d\r\n%b\r\n" % (len(value), value))
     elif isinstance(value, str):
         encode_reply(value.encode(), protocol, out)
     else:

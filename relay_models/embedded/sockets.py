@@ -28,7 +28,7 @@ from relay_models.embedded.errors import EmbeddedError
 from relay_models.embedded.json_reads import JsonCommands
 from relay_models.embedded.json_value import JsonDocument
 from relay_models.embedded.module_commands import ModuleCommands
-from relay_models.embedded.protocol import PlainReply, Request, RequestReader
+from relay_models.embedded.protocol import BigNumber, PlainReply, Request, RequestReader, Verbatim
 from relay_models.embedded.registry import COMMANDS, CONTAINERS, EngineSignature, MissingKey
 from relay_models.embedded.scripting.commands import ScriptCommands
 from relay_models.embedded.server_commands import ServerCommands
@@ -249,6 +249,10 @@ class CommandRunner(
     def _decode_result(self, result: Any) -> Any:
         if type(result) is SimpleString or type(result) is PlainReply:
             return result.value
+        if type(result) is BigNumber:
+            return int(result) if result.lstrip(b"-").isdigit() else bytes(result)
+        if type(result) is Verbatim:
+            return bytes(result[4:])
         if isinstance(result, dict):
             return {self._decode_result(key): self._decode_result(value) for key, value in result.items()}
         if type(result) is str:  # fakeredis names some fields so; on the wire there are only bytes

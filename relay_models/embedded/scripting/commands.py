@@ -10,17 +10,20 @@ from typing import Any
 from fakeredis import _msgs as msgs
 from fakeredis._command_args_parsing import Int
 from fakeredis._helpers import SimpleError, SimpleString
+from fakeredis.commands_mixins._lua_functions import FUNCTION_FLAGS
+from fakeredis.model import get_command_info
 
-from relay_models.embedded.protocol import SetReply
+from relay_models.embedded.protocol import BigNumber, SetReply, Verbatim
 from relay_models.embedded.registry import command
 from relay_models.embedded.scripting.functions import Functions
-from relay_models.embedded.scripting.sandbox import BigNumber, MapReply, Outcome, Sandbox, ScriptStopped
+from relay_models.embedded.scripting.sandbox import MapReply, Outcome, Sandbox, ScriptStopped
 from relay_models.embedded.server_commands import REDIS_VERSION
 
 __all__ = ["ScriptCommands", "Scripting"]
 
 UNKNOWN_COMMAND = "ERR Unknown Redis command called from script"
 WRONG_ARITY = "ERR Wrong number of args calling Redis command from script"
+NOT_IN_SCRIPTS = "ERR This Redis command is not allowed from script"
 # Replies that RESP3 has as sets.
 SETS = frozenset(("smembers", "sinter", "sunion", "sdiff", "spop"))
 
@@ -32,6 +35,8 @@ class Scripting:
         self.caller: Any = None
         self._sandbox: Sandbox | None = None
         self._compiled: set[bytes] = set()
+        self.read_only: dict[bytes, bool] = {}
+        """Whether a script says of itself that it writes nothing."""
         self.functions = Functions(self)
 
     @property
@@ -71,10 +76,12 @@ class Scripting:
         sandbox = self.sandbox
         if digest in self._compiled:
             return
+        flags, text = script_flags(text)
         complaint = sandbox.compile(digest, text)
         if complaint is not None:
             raise SimpleError(f"ERR Error compiling script (new function): {complaint}")
         self._compiled.add(digest)
+        self.read_only[digest] = b"no-writes" in flags
 
     def flush(self) -> None:
         """Drop the compiled scripts."""
@@ -148,7 +155,7 @@ class ScriptCommands:
         def run(sandbox: Sandbox) -> Outcome:
             return sandbox.run(digest, args[:number], args[number:])
 
-        return self._run_script(run, digest.decode(), reading)
+        return self._run_script(run, digest.decode(), reading or scripting.read_only[digest])
 
     @command("script load", fixed=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
     def engine_script_load(self, script: bytes) -> bytes:
@@ -237,11 +244,14 @@ class ScriptCommands:
             signature.check_arity(args, self.version)
         except SimpleError:
             raise SimpleError(WRONG_ARITY) from None
-        if msgs.FLAG_NO_SCRIPT in signature.flags:
-            raise SimpleError(msgs.COMMAND_IN_SCRIPT_MSG)
+        info = get_command_info(name.encode())
+        if msgs.FLAG_NO_SCRIPT in signature.flags or (info is not None and b"noscript" in info[2]):
+            raise SimpleError(NOT_IN_SCRIPTS)
+        if name in ("xread", "xreadgroup") and b"BLOCK" in [arg.upper() for arg in args[:-1]]:
+            raise SimpleError(f"ERR {name} command is not allowed with BLOCK option from scripts")
         result = self._run_command(function, signature, args, True)
         if isinstance(result, SimpleError):
-            raise result
+            raise SimpleError(NOT_IN_SCRIPTS) if result.value == msgs.COMMAND_IN_SCRIPT_MSG else result
         return SetReply(result) if self._script_resp == 3 and name in SETS and type(result) is list else result
 
     def _script_allowed(self, fields: list[bytes]) -> bool:
@@ -257,6 +267,28 @@ class ScriptCommands:
         return user is not None and user.refusal(name, args) is None
 
 
+def script_flags(text: bytes) -> tuple[set[bytes], bytes]:
+    """The flags of a script's first line, ``#!lua flags=…``, and the script without it."""
+    if not text.startswith(b"#!"):
+        return set(), text
+    line, newline, _ = text.partition(b"\n")
+    if not newline:
+        raise SimpleError("ERR Invalid script shebang")
+    engine, *options = line.split()
+    if engine != b"#!lua":
+        name = engine[2:].decode("utf-8", "replace")
+        raise SimpleError(f"ERR Unexpected engine in script shebang: {name}")
+    flags: set[bytes] = set()
+    for option in options:
+        if not option.startswith(b"flags="):
+            raise SimpleError(f"ERR Unknown lua shebang option: {option.decode('utf-8', 'replace')}")
+        for flag in option[6:].split(b","):
+            if flag and flag not in FUNCTION_FLAGS:
+                raise SimpleError(f"ERR Unexpected flag in script shebang: {flag.decode('utf-8', 'replace')}")
+            flags.add(flag)
+    return flags, text[len(line) :]
+
+
 def shaped(value: Any, protocol: int, resp: int) -> Any:
     """A script's value as a reply in the client's protocol. `resp` is what the script had set."""
     if type(value) is bool:
@@ -264,12 +296,9 @@ def shaped(value: Any, protocol: int, resp: int) -> Any:
             return value if protocol == 3 else int(value)
         return 1 if value else None
     if type(value) is BigNumber:
-        try:
-            return int(value)
-        except ValueError:
-            return bytes(value)
-    if type(value) is float:
-        return value
+        return value if protocol == 3 else bytes(value)
+    if type(value) is Verbatim:
+        return value if protocol == 3 else bytes(value[4:])
     if type(value) is MapReply:
         pairs = [(shaped(key, protocol, resp), shaped(item, protocol, resp)) for key, item in value]
         if protocol == 3 and all(isinstance(key, bytes | int | float | None) for key, _ in pairs):
@@ -280,6 +309,4 @@ def shaped(value: Any, protocol: int, resp: int) -> Any:
         return SetReply(items) if protocol == 3 else items
     if type(value) is list:
         return [shaped(item, protocol, resp) for item in value]
-    if isinstance(value, SimpleError):
-        return value
     return value

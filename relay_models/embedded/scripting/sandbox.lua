@@ -1,17 +1,35 @@
 -- The world of a script. Runs once in a new interpreter, before any script, with the callbacks into Python as
 -- arguments; gives the functions that Python calls. Scripts see tables and Lua functions only, never a Python object:
 -- the callbacks stay in upvalues, and nothing here gives out `debug`, an environment, or the tables behind the views.
-local py_call, py_tick, py_arm, py_log, py_sha1, py_acl, py_resp, py_bit, py_random, constants = ...
+local py_call, py_tick, py_arm, py_log, py_sha1, py_acl, py_resp, py_bit, py_random, constants,
+  libraries, py_pack, py_unpack, py_number, py_msgpack = ...
 
-local assert, error, ipairs, pairs, select, tonumber, tostring, type =
-  assert, error, ipairs, pairs, select, tonumber, tostring, type
+local assert, ipairs, pairs, select, tonumber, tostring, type =
+  assert, ipairs, pairs, select, tonumber, tostring, type
 local getmetatable, setmetatable, rawget, rawset, rawequal, next = getmetatable, setmetatable, rawget, rawset, rawequal, next
 local raw_pcall, raw_xpcall, raw_unpack, raw_loadstring, setfenv = pcall, xpcall, unpack, loadstring, setfenv
 local raw_create, raw_resume, raw_collect = coroutine.create, coroutine.resume, collectgarbage
 local byte, format, rep, concat, floor = string.byte, string.format, string.rep, table.concat, math.floor
 local getinfo, sethook = debug.getinfo, debug.sethook
-local raw_insert, raw_sort, raw_remove = table.insert, table.sort, table.remove
+local raw_error = error
 local null = newproxy()
+
+-- Whether the script that runs has one line.
+local one_line
+
+-- Lua's error, but for functions of ours that end one of the script's and take its place on the stack: the line is
+-- known all the same where there is but one.
+local function error(value, level)
+  if level and level > 0 and type(value) == "string" then
+    local info = getinfo(level + 1, "Sl")
+    if info and info.currentline > 0 and info.source ~= "=[C]" then
+      value = info.short_src .. ":" .. info.currentline .. ": " .. value
+    elseif one_line and info and info.what == "tail" then
+      value = "user_script:1: " .. value
+    end
+  end
+  raw_error(value, 0)
+end
 
 -- Instructions between two looks at the clock and at SCRIPT KILL: about a millisecond.
 local COUNT = 100000
@@ -66,14 +84,14 @@ end
 
 local function check_table(value, name)
   if type(value) ~= "table" then
-    arg_error(1, name, "table", value == nil and "no value" or type(value))
+    error("bad argument #1 to '" .. name .. "' (table expected, got " .. type(value) .. ")", 3)
   end
 end
 
 local world, env
 
 local base = {
-  _VERSION = _VERSION, assert = assert, error = error, ipairs = ipairs, rawequal = rawequal, select = select,
+  _VERSION = _VERSION, assert = assert, error = raw_error, ipairs = ipairs, rawequal = rawequal, select = select,
   tonumber = tonumber, tostring = tostring, type = type,
 }
 
@@ -372,15 +390,19 @@ end
 
 local redis = {}
 
--- Where the script is, of the functions that run; nil where none of them is the user's.
+-- Where the script is, of the functions that run. A call of ours that ends a function of the script's takes its place
+-- on the stack; which line that was is known for a script of one line alone, and nil is given for others.
 local function position()
   local level = 2
   while true do
     local info = getinfo(level, "Sl")
     if info == nil then
+      if one_line then
+        return "@user_script", 1
+      end
       return nil
     end
-    if info.source == "@user_script" or info.source == "@user_function" then
+    if info.currentline > 0 and info.source ~= "=[C]" then
       return info.source, info.currentline
     end
     level = level + 1
@@ -502,7 +524,7 @@ end
 
 function redis.acl_check_cmd(...)
   if select("#", ...) == 0 then
-    problem(true, "ERR Please specify at least one argument for this redis.acl_check_cmd() call")
+    problem(true, "ERR Please specify at least one argument for this redis lib call")
   end
   for place = 1, select("#", ...) do
     local kind = type((select(place, ...)))
@@ -625,8 +647,8 @@ local function write(value, out, depth)
     end
     field = rawget(value, "verbatim_string")
     if type(field) == "table" and type(rawget(field, "string")) == "string" and type(rawget(field, "format")) == "string" then
-      field = rawget(field, "string")
-      out[#out + 1] = "$" .. #field .. "\n"
+      field = rawget(field, "format"):sub(1, 3) .. ":" .. rawget(field, "string")
+      out[#out + 1] = "=" .. #field .. "\n"
       out[#out + 1] = field
       return
     end
@@ -652,6 +674,10 @@ end
 
 -- An uncaught error as a table that says where it came from.
 local function handler(err)
+  if stopped ~= nil then
+    sethook()
+    return stopped
+  end
   if type(err) ~= "table" then
     err = { err = "ERR " .. ((type(err) == "string" or type(err) == "number") and err or type(err)) }
   end
@@ -666,7 +692,8 @@ end
 -- Everything a script can reach.
 
 local cjson, cmsgpack, struct = {}, {}, {}
-cjson.null = null
+local reset_json =
+  libraries(cjson, cmsgpack, struct, null, error, caught, stop_unless, behind, py_pack, py_unpack, py_number, py_msgpack)
 
 world = setmetatable({}, { __index = missing })
 for name, value in pairs(base) do
@@ -815,7 +842,7 @@ redis.register_function = registering
 
 -- What Python calls
 
-local scripts, callbacks = {}, {}
+local scripts, single, callbacks = {}, {}, {}
 
 local function finished(ok, value)
   sethook()
@@ -834,11 +861,19 @@ local function finished(ok, value)
   return 1, type(text) == "string" and text or "ERR unknown error", source, line
 end
 
-local function protected(run)
+-- Run a script within its bounds; where told so, write down what it gives, within them too.
+local function protected(run, writing)
   stopped = nil
+  reset_json()
   py_arm()
   sethook(hook, "", COUNT)
-  return finished(raw_xpcall(run, handler))
+  local ok, value = raw_xpcall(run, handler)
+  if ok and writing then
+    ok, value = raw_xpcall(function()
+      return written(value)
+    end, handler)
+  end
+  return finished(ok, value)
 end
 
 local entry = {}
@@ -850,18 +885,18 @@ function entry.compile(digest, text)
     return err
   end
   scripts[digest] = chunk
+  single[digest] = not text:find("\n", 1, true)
 end
 
 function entry.forget(digest)
-  scripts[digest] = nil
+  scripts[digest], single[digest] = nil, nil
 end
 
 function entry.run(digest, keys, argv)
   local chunk = scripts[digest]
+  one_line = single[digest]
   world.KEYS, world.ARGV = keys, argv
-  return protected(function()
-    return written(chunk())
-  end)
+  return protected(chunk, true)
 end
 
 -- Run a library's code. Gives its status, then a table of its functions' descriptions, or an error.
@@ -870,7 +905,7 @@ function entry.load(library, text)
   if chunk == nil then
     return 3, err
   end
-  world.KEYS, world.ARGV = nil, nil
+  world.KEYS, world.ARGV, one_line = nil, nil, nil
   registered = {}
   env_meta.__index, behind[env] = library_world, library_world
   local status, value, source, line = protected(function()
@@ -897,7 +932,7 @@ end
 
 function entry.fcall(library, name, keys, argv)
   local callback = callbacks[library][name]
-  world.KEYS, world.ARGV = nil, nil
+  world.KEYS, world.ARGV, one_line = nil, nil, nil
   return protected(function()
     return written(callback(keys, argv))
   end)

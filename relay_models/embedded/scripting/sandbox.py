@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import logging
 import math
+import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -19,7 +20,14 @@ from typing import Any, Final, NamedTuple
 import lupa
 from fakeredis._helpers import SimpleError, SimpleString
 
-from relay_models.embedded.protocol import PlainReply, SetReply, encode_double
+from relay_models.embedded.protocol import BigNumber, PlainReply, SetReply, Verbatim, encode_double
+from relay_models.embedded.scripting.binary import (
+    pack_number,
+    struct_pack,
+    struct_size,
+    struct_unpack,
+    unpack_messages,
+)
 from relay_models.embedded.scripting.bits import bit_operation
 
 __all__ = ["Outcome", "Sandbox", "ScriptStopped"]
@@ -28,6 +36,7 @@ with lupa.allow_lua_module_loading():
     _lua: Any = importlib.import_module("lupa.lua51")
 
 SOURCE: Final = Path(__file__).with_name("sandbox.lua")
+LIBRARIES: Final = Path(__file__).with_name("libraries.lua")
 
 # What a script may allocate, in bytes, beside its keys and arguments.
 MEMORY: Final = 256 * 1024 * 1024
@@ -87,8 +96,9 @@ class Sandbox:
     ) -> None:
         self._call, self._allowed, self._set_resp, self._resp, self._tick = call, allowed, set_resp, resp, tick
         self._interruption: BaseException | None = None
+        self._stopped: bytes | None = None
         self._limit = 0
-        self._seed = 0
+        self._seed = secrets.randbits(48)
         self._lua = _lua.LuaRuntime(
             encoding=None,
             attribute_filter=_no_attributes,
@@ -112,10 +122,14 @@ class Sandbox:
             self._guard(lambda resp: self._set_resp(int(resp))),
             self._guard(lambda name, *numbers: bit_operation(name.decode(), numbers)),
             self._random,
+            self._lua.table_from(constants),
+            self._lua.compile(LIBRARIES.read_bytes(), name="=[C]"),
+            self._guard(struct_pack),
+            self._spread(self._on_struct),
+            self._guard(pack_number),
+            self._spread(self._on_messages),
         )
-        self._entry, self._null = self._lua.execute(
-            SOURCE.read_bytes(), *callbacks, self._lua.table_from(constants), name="=[C]"
-        )
+        self._entry, self._null = self._lua.execute(SOURCE.read_bytes(), *callbacks, name="=[C]")
         self._compile, self._run = self._entry[b"compile"], self._entry[b"run"]
 
     # What scripts call. Nothing is ever raised into Lua: an exception would be an object in the script's hands.
@@ -142,6 +156,27 @@ class Sandbox:
 
         return callback
 
+    def _spread(self, function: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
+        """As `_guard`, for a function that gives several values."""
+        guarded = self._guard(function)
+
+        def callback(*args: Any) -> tuple[Any, ...]:
+            ok, value = guarded(*args)
+            return (ok, *value) if type(value) is tuple else (ok, value)
+
+        return callback
+
+    def _on_struct(self, fmt: bytes, data: bytes | None = None, start: float = 1) -> tuple[Any, ...]:
+        if data is None:
+            return (struct_size(fmt),)
+        values = struct_unpack(fmt, data, start)
+        return self._lua.table_from(dict(enumerate(values, 1))), len(values)
+
+    def _on_messages(self, data: bytes, limit: float, offset: float) -> tuple[Any, ...]:
+        values, after = unpack_messages(data, limit, offset)
+        numbered = {place: value for place, value in enumerate(values, 1) if value is not None}
+        return self._lua.table_from(numbered, recursive=True), len(values), after
+
     def _arm(self) -> None:
         self._limit = int(self._lua.get_memory_used()) + MEMORY
         self._lua.set_max_memory(self._limit)
@@ -152,7 +187,8 @@ class Sandbox:
         except BaseException as error:
             self._interruption = error
             reason = "ERR interrupted"
-        return None if reason is None else reason.encode()
+        self._stopped = None if reason is None else reason.encode()
+        return self._stopped
 
     def _on_call(self, *args: Any) -> Any:
         return self._to_lua(self._call(command_fields(args)), self._resp())
@@ -160,12 +196,13 @@ class Sandbox:
     def _on_log(self, level: float, text: bytes) -> None:
         logger.log(LOG_LEVELS[int(level)], "script: %s", text.decode("utf-8", "replace"))
 
-    def _random(self, seed: float | None = None) -> float:
-        """The next number of drand48, or its start from a seed: the same for a script whenever it runs, as in Redis."""
+    def _random(self, seed: float | None = None) -> float | None:
+        """The next number of drand48, which scripts of Redis have; or its start from a seed."""
         if seed is not None:
             self._seed = ((int(seed) if math.isfinite(seed) else 0) & 0xFFFFFFFF) << 16 | 0x330E
+            return None
         self._seed = (self._seed * 0x5DEECE66D + 0xB) & (2**48 - 1)
-        return (self._seed >> 17) / 2**31
+        return (self._seed >> 17) % (2**31 - 1) / (2**31 - 1)
 
     # Replies for Lua, and values from it
 
@@ -251,13 +288,12 @@ class Sandbox:
         return self._lua.table_from(dict(enumerate(values, 1)))
 
     def _start(self, function: Any, *args: Any) -> tuple[Any, ...]:
-        self._interruption = None
-        self._random(0)
+        self._interruption, self._stopped = None, None
         self._lua.set_max_memory(0)
         try:
             results = function(*args)
         except _lua.LuaError as error:
-            results = (1, f"ERR {error}".encode())
+            results = (1, f"ERR {error}".encode()) if self._stopped is None else (2, self._stopped)
         finally:
             self._lua.set_max_memory(0)
         interruption, self._interruption = self._interruption, None
@@ -319,12 +355,14 @@ def _read(text: bytes, start: int) -> tuple[Any, int]:
     if mark in b"tf":
         return mark == ord("t"), end
     size = int(head)
-    if mark in b"$+-(":
+    if mark in b"$+-(=":
         body, end = text[end : end + size], end + size
         if mark == ord("+"):
             return SimpleString(body), end
         if mark == ord("-"):
             return SimpleError(body.decode("utf-8", "replace")), end
+        if mark == ord("="):
+            return Verbatim(body), end
         return BigNumber(body) if mark == ord("(") else body, end
     items: list[Any] = []
     for _ in range(2 * size if mark == ord("%") else size):
@@ -333,10 +371,6 @@ def _read(text: bytes, start: int) -> tuple[Any, int]:
     if mark == ord("%"):
         return MapReply(zip(items[::2], items[1::2], strict=True)), end
     return SetReply(items) if mark == ord("~") else items, end
-
-
-class BigNumber(bytes):
-    """A number of any size, in its digits."""
 
 
 class MapReply(list[tuple[Any, Any]]):
