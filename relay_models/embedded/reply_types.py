@@ -6,11 +6,19 @@ import math
 from decimal import Decimal
 from typing import Any
 
-__all__ = ["PlainReply", "PushReply", "SetReply", "encode_double"]
+__all__ = ["BigNumber", "PlainReply", "PushReply", "SetReply", "Verbatim", "encode_double"]
 
 
 class SetReply(list[Any]):
     """A reply that RESP3 has as a set."""
+
+
+class BigNumber(bytes):
+    """A number of any size, in its digits, for RESP3."""
+
+
+class Verbatim(bytes):
+    """A text with three letters and a colon before it that say how to show it, for RESP3."""
 
 
 class PlainReply:

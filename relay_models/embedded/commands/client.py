@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from fakeredis import _msgs as msgs
@@ -17,7 +16,6 @@ from relay_models.embedded.registry import ADMIN, command
 __all__ = ["ClientCommands"]
 
 CONNECTION = "@connection @slow"
-SCRIPTING = "@scripting @slow"
 CLIENT_TYPES = (b"normal", b"master", b"replica", b"slave", b"pubsub")
 
 
@@ -29,8 +27,6 @@ class ClientCommands:
     _db_num: int
     _pubsub: int
     _logged_in: bool
-    _only_reads = False
-    """Whether the script that runs is read-only."""
 
     # Connections
 
@@ -148,35 +144,6 @@ class ClientCommands:
         # Rounded up, as the real server does: a field given ten seconds has ten.
         left: list[int] = self.hpttl(key, *args)  # type: ignore[attr-defined]
         return [-(-each // 1000) if each > 0 else each for each in left]
-
-    @command(
-        "eval_ro",
-        fixed=(bytes, Int),
-        repeat=(bytes,),
-        flags=msgs.FLAG_NO_SCRIPT,
-        categories=SCRIPTING,
-        key_count=1,
-    )
-    def engine_eval_ro(self, script: bytes, number: int, *args: bytes) -> Any:
-        return self._reading(self.eval, script, number, *args)  # type: ignore[attr-defined]
-
-    @command(
-        "evalsha_ro",
-        fixed=(bytes, Int),
-        repeat=(bytes,),
-        flags=msgs.FLAG_NO_SCRIPT,
-        categories=SCRIPTING,
-        key_count=1,
-    )
-    def engine_evalsha_ro(self, digest: bytes, number: int, *args: bytes) -> Any:
-        return self._reading(self.evalsha, digest, number, *args)  # type: ignore[attr-defined]
-
-    def _reading(self, run: Callable[..., Any], *args: Any) -> Any:
-        self._only_reads = True
-        try:
-            return run(*args)
-        finally:
-            self._only_reads = False
 
     @command("pfmerge", fixed=(Key(ExpiringMembersSet),), repeat=(Key(ExpiringMembersSet),))
     def engine_pfmerge(self, target: CommandItem, *sources: CommandItem) -> SimpleString:

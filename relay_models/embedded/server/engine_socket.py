@@ -30,7 +30,8 @@ from relay_models.embedded.errors import EmbeddedError
 from relay_models.embedded.json.read_commands import JsonCommands
 from relay_models.embedded.json.value import JsonDocument
 from relay_models.embedded.registry import COMMANDS, EngineSignature, MissingKey, split_name
-from relay_models.embedded.reply_types import PlainReply
+from relay_models.embedded.reply_types import BigNumber, PlainReply, Verbatim
+from relay_models.embedded.scripting.commands import ScriptCommands
 from relay_models.embedded.server.protocol import Request, RequestReader
 from relay_models.embedded.server.state import EngineState
 
@@ -69,7 +70,9 @@ else:
     Socket = object
 
 
-class CommandRunner(ModuleCommands, ServerCommands, ClientCommands, AclCommands, ConfigCommands, JsonCommands, Socket):
+class CommandRunner(
+    ScriptCommands, ModuleCommands, ServerCommands, ClientCommands, AclCommands, ConfigCommands, JsonCommands, Socket
+):
     """What the engine changes in a fakeredis socket, sync or async: one request from its fields to its queued reply."""
 
     _server: EngineState
@@ -234,6 +237,10 @@ class CommandRunner(ModuleCommands, ServerCommands, ClientCommands, AclCommands,
     def _decode_result(self, result: Any) -> Any:
         if type(result) is SimpleString or type(result) is PlainReply:
             return result.value
+        if type(result) is BigNumber:
+            return int(result) if result.lstrip(b"-").isdigit() else bytes(result)
+        if type(result) is Verbatim:
+            return bytes(result[4:])
         if isinstance(result, dict):
             return {self._decode_result(key): self._decode_result(value) for key, value in result.items()}
         if type(result) is str:  # fakeredis has some field names as str; the protocol has only bytes

@@ -48,6 +48,10 @@ MAX_CLIENTS: Final = 10_000
 SET_REPLIES: Final = {"smembers", "sinter", "sunion", "sdiff", "spop"} | {
     name for name, declared in COMMANDS.items() if declared.set_reply
 }
+# What only a browser sends, in the lines of a request that a page made it send.
+HTTP_WORDS: Final = frozenset((b"post", b"host:"))
+# How often such requests are put into the log, in seconds.
+HTTP_LOG_SECONDS: Final = 60.0
 WITHOUT_LOGIN: Final = frozenset(("auth", "hello", "quit", "reset"))
 
 
@@ -258,8 +262,12 @@ class ClientProtocol(asyncio.Protocol):
                 self._next_turn(socket)
                 return
             request = self._requests.popleft()
+            word = request[0].lower()
+            if word in HTTP_WORDS:
+                self._refuse_http(socket)
+                return
             socket.run(request)
-            if request[0].lower() == b"quit":
+            if word == b"quit":
                 self.close_after_replies()
                 return
             if self._out_size > OUTPUT_PIECE:
@@ -270,6 +278,19 @@ class ClientProtocol(asyncio.Protocol):
             self.close_after_replies()
             return
         self._read(not (self._requests or self._choked or self._closing))
+
+    def _refuse_http(self, socket: TcpSocket) -> None:
+        """Hang up, as Redis does: the body of the request would be read as commands that a web page chose."""
+        now = time.monotonic()
+        if now - self._listener.http_logged > HTTP_LOG_SECONDS:
+            self._listener.http_logged = now
+            logger.warning(
+                "An HTTP request came from %s: perhaps a web page attacks this server. The connection was closed.",
+                socket._client_info["addr"],
+            )
+        self._requests.clear()
+        self._closing = True
+        self.abort()
 
     def _next_turn(self, socket: TcpSocket) -> None:
         """Let other clients run before the rest. Replies are sent together as long as none waits for long."""
@@ -352,6 +373,8 @@ class TcpListener:
         self.state = state
         self.clients: set[ClientProtocol] = set()
         self._server: asyncio.Server | None = None
+        self.http_logged = -HTTP_LOG_SECONDS
+        """When an HTTP request was last put into the log."""
         self._empty = asyncio.Event()
         self._empty.set()
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from fakeredis._helpers import SimpleError, SimpleString
 
-from relay_models.embedded.reply_types import PlainReply, PushReply, SetReply, encode_double
+from relay_models.embedded.reply_types import BigNumber, PlainReply, PushReply, SetReply, Verbatim, encode_double
 
 __all__ = ["ProtocolError", "Request", "RequestReader", "encode_reply"]
 
@@ -275,6 +275,10 @@ def encode_reply(value: Any, protocol: int, out: list[bytes]) -> None:
         out.append(b"%b%d\r\n" % (mark, len(value)))
         for item in value:
             encode_reply(item, protocol, out)
+    elif kind is BigNumber:
+        out.append(b"(%b\r\n" % value.replace(b"\r", b" ").replace(b"\n", b" "))
+    elif kind is Verbatim:
+        out.append(b"=%d\r\n%b\r\n" % (len(value), value))
     elif isinstance(value, str):
         encode_reply(value.encode(), protocol, out)
     else:

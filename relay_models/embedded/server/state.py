@@ -23,6 +23,7 @@ from relay_models.embedded.persistence.encoding import kind_code
 from relay_models.embedded.persistence.keyspace import FileKeyspace, begin
 from relay_models.embedded.persistence.redo_log import Change
 from relay_models.embedded.persistence.storage import Storage
+from relay_models.embedded.scripting.commands import Scripting
 from relay_models.embedded.search.commands import SearchCommand
 from relay_models.embedded.search.engine import SearchEngine
 from relay_models.embedded.search.errors import SearchError
@@ -118,6 +119,7 @@ class EngineState(FakeServer):
         self.started = time.time()
         self.port: int | None = None
         self.acl: Users = Users()
+        self.scripting = Scripting()
         self.guarded = False
         """Whether ACL SETUSER was ever run; before that no user is restricted, and there is nothing to check."""
         self.on_shutdown: Callable[[], None] | None = None

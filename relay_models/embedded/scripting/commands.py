@@ -1,0 +1,320 @@
+"""EVAL, EVALSHA, FCALL and what goes with them, in the sandbox instead of fakeredis' interpreter."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from fakeredis import _msgs as msgs
+from fakeredis._command_args_parsing import Int
+from fakeredis._helpers import SimpleError, SimpleString
+from fakeredis.commands_mixins._lua_functions import FUNCTION_FLAGS
+from fakeredis.model import get_command_info
+
+from relay_models.embedded.commands.server import REDIS_VERSION
+from relay_models.embedded.registry import command, split_name
+from relay_models.embedded.reply_types import BigNumber, SetReply, Verbatim
+from relay_models.embedded.scripting.functions import Functions
+from relay_models.embedded.scripting.sandbox import MapReply, Outcome, Sandbox, ScriptStopped
+
+__all__ = ["ScriptCommands", "Scripting"]
+
+SCRIPTING = "@scripting @slow"
+
+UNKNOWN_COMMAND = "ERR Unknown Redis command called from script"
+WRONG_ARITY = "ERR Wrong number of args calling Redis command from script"
+NOT_IN_SCRIPTS = "ERR This Redis command is not allowed from script"
+# Replies that RESP3 has as sets.
+SETS = frozenset(("smembers", "sinter", "sunion", "sdiff", "spop"))
+
+
+class Scripting:
+    """The scripts of one server: their interpreter, and which client's script runs in it."""
+
+    def __init__(self) -> None:
+        self.caller: Any = None
+        self._sandbox: Sandbox | None = None
+        self._compiled: set[bytes] = set()
+        self.read_only: dict[bytes, bool] = {}
+        """Whether a script says of itself that it writes nothing."""
+        self.functions = Functions(self)
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """The interpreter, made when the first script comes."""
+        if self._sandbox is None:
+            self._compiled = set()
+            self._sandbox = Sandbox(
+                call=self._call,
+                allowed=self._allowed,
+                set_resp=self._set_resp,
+                resp=self._resp,
+                tick=self._tick,
+                version=REDIS_VERSION,
+            )
+            self.functions.reload(self._sandbox)
+        return self._sandbox
+
+    def _call(self, fields: list[bytes]) -> Any:
+        return self.caller._script_call(fields)
+
+    def _allowed(self, fields: list[bytes]) -> bool:
+        allowed: bool = self.caller._script_allowed(fields)
+        return allowed
+
+    def _set_resp(self, resp: int) -> None:
+        self.caller._script_resp = resp
+
+    def _resp(self) -> int:
+        return self.caller._script_resp or 2
+
+    def _tick(self) -> str | None:
+        return None
+
+    def prepare(self, digest: bytes, text: bytes) -> None:
+        """Compile a script unless it is. Raises `SimpleError` with the parser's complaint."""
+        sandbox = self.sandbox
+        if digest in self._compiled:
+            return
+        flags, text = script_flags(text)
+        complaint = sandbox.compile(digest, text)
+        if complaint is not None:
+            raise SimpleError(f"ERR Error compiling script (new function): {complaint}")
+        self._compiled.add(digest)
+        self.read_only[digest] = b"no-writes" in flags
+
+    def flush(self) -> None:
+        """Drop the compiled scripts."""
+        if self._sandbox is not None:
+            for digest in self._compiled:
+                self._sandbox.forget(digest)
+        self._compiled = set()
+
+    @contextmanager
+    def running(self, caller: Any) -> Iterator[Sandbox]:
+        """The interpreter, for a script of the client `caller`. One that was stopped midway is not used again."""
+        sandbox = self.sandbox
+        self.caller = caller
+        try:
+            yield sandbox
+        except BaseException:
+            self._sandbox = None
+            raise
+        finally:
+            self.caller = None
+        if sandbox.worn:
+            self._sandbox = None
+
+
+class ScriptCommands:
+    """Mixed into the engine's sockets."""
+
+    _server: Any
+    _client_info: Any
+    _script_resp: int | None
+    _in_transaction: bool
+    _fieldsets: Any
+    _name_to_func: Callable[[str], Any]
+    _run_command: Callable[..., Any]
+    version: Any
+    _only_reads = False
+    """Whether the script that runs must not change anything."""
+
+    @command("eval", fixed=(bytes, Int), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=SCRIPTING, key_count=1)
+    def engine_eval(self, script: bytes, number: int, *args: bytes) -> Any:
+        return self._evaluate(script, number, args, reading=False)
+
+    @command(
+        "eval_ro", fixed=(bytes, Int), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=SCRIPTING, key_count=1
+    )
+    def engine_eval_ro(self, script: bytes, number: int, *args: bytes) -> Any:
+        return self._evaluate(script, number, args, reading=True)
+
+    @command(
+        "evalsha", fixed=(bytes, Int), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=SCRIPTING, key_count=1
+    )
+    def engine_evalsha(self, digest: bytes, number: int, *args: bytes) -> Any:
+        return self._evaluate(self._script_of(digest), number, args, reading=False)
+
+    @command(
+        "evalsha_ro", fixed=(bytes, Int), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=SCRIPTING, key_count=1
+    )
+    def engine_evalsha_ro(self, digest: bytes, number: int, *args: bytes) -> Any:
+        return self._evaluate(self._script_of(digest), number, args, reading=True)
+
+    def _script_of(self, digest: bytes) -> bytes:
+        script: bytes | None = self._server.script_cache.get(digest.lower())
+        if script is None:
+            raise SimpleError(msgs.NO_MATCHING_SCRIPT_MSG)
+        return script
+
+    def _evaluate(self, script: bytes, number: int, args: Sequence[bytes], *, reading: bool) -> Any:
+        if number > len(args):
+            raise SimpleError(msgs.TOO_MANY_KEYS_MSG)
+        if number < 0:
+            raise SimpleError(msgs.NEGATIVE_KEYS_MSG)
+        scripting: Scripting = self._server.scripting
+        digest = hashlib.sha1(script).hexdigest().encode()
+        scripting.prepare(digest, script)
+        self._server.script_cache[digest] = script
+
+        def run(sandbox: Sandbox) -> Outcome:
+            return sandbox.run(digest, args[:number], args[number:])
+
+        return self._run_script(run, digest.decode(), reading or scripting.read_only[digest])
+
+    @command("script load", fixed=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    def engine_script_load(self, script: bytes) -> bytes:
+        digest = hashlib.sha1(script).hexdigest().encode()
+        self._server.scripting.prepare(digest, script)
+        self._server.script_cache[digest] = script
+        return digest
+
+    @command("script exists", fixed=(bytes,), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    def engine_script_exists(self, *digests: bytes) -> list[int]:
+        return [int(digest.lower() in self._server.script_cache) for digest in digests]
+
+    @command("script flush", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
+    def engine_script_flush(self, *args: bytes) -> SimpleString:
+        if len(args) > 1 or (args and args[0].lower() not in (b"sync", b"async")):
+            raise SimpleError("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
+        self._server.script_cache = {}
+        self._server.scripting.flush()
+        return SimpleString(b"OK")
+
+    def _functions(self) -> Functions:
+        """What fakeredis' FUNCTION commands work on."""
+        functions: Functions = self._server.scripting.functions
+        return functions
+
+    @command(
+        "fcall", fixed=(bytes, bytes), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=SCRIPTING, key_count=1
+    )
+    def engine_fcall(self, name: bytes, number: bytes, *args: bytes) -> Any:
+        return self._call_function(name, number, args, reading=False)
+
+    @command(
+        "fcall_ro", fixed=(bytes, bytes), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=SCRIPTING, key_count=1
+    )
+    def engine_fcall_ro(self, name: bytes, number: bytes, *args: bytes) -> Any:
+        return self._call_function(name, number, args, reading=True)
+
+    def _call_function(self, name: bytes, number: bytes, args: Sequence[bytes], *, reading: bool) -> Any:
+        found = self._functions().library_of(name)
+        if found is None:
+            raise SimpleError(msgs.FUNCTION_NOT_FOUND_MSG)
+        count = Int.decode(number, decode_error=msgs.FUNCTION_BAD_NUMKEYS_MSG)
+        if count > len(args):
+            raise SimpleError(msgs.TOO_MANY_KEYS_MSG)
+        if count < 0:
+            raise SimpleError(msgs.NEGATIVE_KEYS_MSG)
+        library, function = found
+        only_reads = b"no-writes" in function.flags
+        if reading and not only_reads:
+            raise SimpleError(msgs.FUNCTION_WRITE_FLAG_RO_MSG)
+
+        def run(sandbox: Sandbox) -> Outcome:
+            return sandbox.fcall(library, name, args[:count], args[count:])
+
+        return self._run_script(run, name.decode("utf-8", "replace"), only_reads)
+
+    def _run_script(self, run: Callable[[Sandbox], Outcome], name: str, reading: bool) -> Any:
+        """Run a script as this client, and give its value in the client's protocol."""
+        before = self._only_reads, self._in_transaction, self._fieldsets
+        # A script starts with RESP2 whatever the client speaks, blocks on nothing, and has fieldsets of its own.
+        self._only_reads, self._script_resp, self._in_transaction, self._fieldsets = reading, 2, True, {}
+        try:
+            with self._server.scripting.running(self) as sandbox:
+                outcome = run(sandbox)
+            resp = self._script_resp
+        except ScriptStopped as stopped:
+            raise SimpleError(str(stopped)) from None
+        finally:
+            self._script_resp = None
+            self._only_reads, self._in_transaction, self._fieldsets = before
+        if outcome.error is not None:
+            text = outcome.error
+            if outcome.source is not None:
+                text = f"{text} script: {name}, on {outcome.source}:{outcome.line}."
+            raise SimpleError(text)
+        return shaped(outcome.value, self._client_info.protocol_version, resp or 2)
+
+    def _script_call(self, fields: list[bytes]) -> Any:
+        """Run a command that the running script calls."""
+        name, args = split_name(fields)
+        try:
+            function, signature = self._name_to_func(name)
+        except SimpleError:
+            raise SimpleError(UNKNOWN_COMMAND) from None
+        if function is None:
+            raise SimpleError(UNKNOWN_COMMAND)
+        try:
+            signature.check_arity(args, self.version)
+        except SimpleError:
+            raise SimpleError(WRONG_ARITY) from None
+        info = get_command_info(name.encode())
+        if msgs.FLAG_NO_SCRIPT in signature.flags or (info is not None and b"noscript" in info[2]):
+            raise SimpleError(NOT_IN_SCRIPTS)
+        if name in ("xread", "xreadgroup") and b"BLOCK" in [arg.upper() for arg in args[:-1]]:
+            raise SimpleError(f"ERR {name} command is not allowed with BLOCK option from scripts")
+        result = self._run_command(function, signature, args, True)
+        if isinstance(result, SimpleError):
+            raise SimpleError(NOT_IN_SCRIPTS) if result.value == msgs.COMMAND_IN_SCRIPT_MSG else result
+        return SetReply(result) if self._script_resp == 3 and name in SETS and type(result) is list else result
+
+    def _script_allowed(self, fields: list[bytes]) -> bool:
+        """Whether this client's user may run a command."""
+        name, args = split_name(fields)
+        try:
+            self._name_to_func(name)
+        except SimpleError:
+            raise SimpleError("ERR Invalid command passed to redis.acl_check_cmd()") from None
+        user = self._server.acl.users.get(self._client_info.user)
+        return user is not None and user.refusal(name, args) is None
+
+
+def script_flags(text: bytes) -> tuple[set[bytes], bytes]:
+    """The flags of a script's first line, ``#!lua flags=…``, and the script without it."""
+    if not text.startswith(b"#!"):
+        return set(), text
+    line, newline, _ = text.partition(b"\n")
+    if not newline:
+        raise SimpleError("ERR Invalid script shebang")
+    engine, *options = line.split()
+    if engine != b"#!lua":
+        name = engine[2:].decode("utf-8", "replace")
+        raise SimpleError(f"ERR Unexpected engine in script shebang: {name}")
+    flags: set[bytes] = set()
+    for option in options:
+        if not option.startswith(b"flags="):
+            raise SimpleError(f"ERR Unknown lua shebang option: {option.decode('utf-8', 'replace')}")
+        for flag in option[6:].split(b","):
+            if flag and flag not in FUNCTION_FLAGS:
+                raise SimpleError(f"ERR Unexpected flag in script shebang: {flag.decode('utf-8', 'replace')}")
+            flags.add(flag)
+    return flags, text[len(line) :]
+
+
+def shaped(value: Any, protocol: int, resp: int) -> Any:
+    """A script's value as a reply in the client's protocol. `resp` is what the script had set."""
+    if type(value) is bool:
+        if resp == 3:
+            return value if protocol == 3 else int(value)
+        return 1 if value else None
+    if type(value) is BigNumber:
+        return value if protocol == 3 else bytes(value)
+    if type(value) is Verbatim:
+        return value if protocol == 3 else bytes(value[4:])
+    if type(value) is MapReply:
+        pairs = [(shaped(key, protocol, resp), shaped(item, protocol, resp)) for key, item in value]
+        if protocol == 3 and all(isinstance(key, bytes | int | float | None) for key, _ in pairs):
+            return dict(pairs)
+        return [each for pair in pairs for each in pair]
+    if isinstance(value, SetReply):
+        items = [shaped(item, protocol, resp) for item in value]
+        return SetReply(items) if protocol == 3 else items
+    if type(value) is list:
+        return [shaped(item, protocol, resp) for item in value]
+    return value
