@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from relay_models.records._base import OpenEnum, Record, from_json, to_json, uuid7
+from relay_models.records.record import OpenEnum, Record, from_json, to_json, uuid7
 from relay_models.records.accumulators import AccumulatorState, Centroid, NodeAccumulators, RunningStats, TDigest
+from relay_models.records.call import CallKind, CallRecord
 from relay_models.records.llm import (
     AnnotatedLlmRequest,
     AnnotatedLlmResponse,
@@ -28,7 +29,7 @@ from relay_models.records.prompt import (
     TokenizationMetadata,
     ToolSchemaHash,
 )
-from relay_models.records.run import CallKind, CallRecord, RunRecord
+from relay_models.records.run import RunRecord
 from relay_models.records.stability import BlockStabilityScore, StabilityAnalysisResult, StabilityClass
 from relay_models.records.timestamp import Timestamp
 from relay_models.records.trie import LlmCallPrediction, PredictionMetrics, PredictionTrieNode, TrieEnvelope

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from relay_models.records._base import F64, U64, CallIndex, Factories, Record
+from relay_models.records.record import F64, U64, CallIndex, Factories, Record
 from relay_models.records.trie import PredictionMetrics
 
 __all__ = ["AccumulatorState", "Centroid", "NodeAccumulators", "RunningStats", "TDigest"]

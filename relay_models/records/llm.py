@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from relay_models.records._base import F64, U64, Factories, OpenEnum, Record
+from relay_models.records.record import F64, U64, Factories, OpenEnum, Record
 
 __all__ = [
     "AnnotatedLlmRequest",

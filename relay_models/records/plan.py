@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from relay_models.records._base import Bool, Factories, Record, uuid7
+from relay_models.records.record import Bool, Factories, Record, uuid7
 
 __all__ = ["ExecutionPlan", "MetadataEnvelope", "ParallelGroup", "ParallelHint"]
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from relay_models.records._base import U32, Factories, OpenEnum, Record, uuid7
+from relay_models.records.record import U32, Factories, OpenEnum, Record, uuid7
 from relay_models.records.timestamp import Timestamp
 
 __all__ = [

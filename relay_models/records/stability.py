@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from relay_models.records._base import U32, U64, OpenEnum, Record
+from relay_models.records.record import U32, U64, OpenEnum, Record
 
 __all__ = ["BlockStabilityScore", "StabilityAnalysisResult", "StabilityClass"]
 
@@ -56,9 +56,3 @@ class StabilityAnalysisResult(Record):
     def score_of(self, span_id: str) -> BlockStabilityScore | None:
         """The score of one block."""
         return next((score for score in self.scores if score.span_id == span_id), None)
-
-    def _repr_html_(self) -> str:
-        """The blocks as a bar, for notebooks."""
-        from relay_models.pictures import StabilityBar
-
-        return StabilityBar(self)._repr_html_()

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from relay_models.records._base import F64, U32, CallIndex, Factories, Record
+from relay_models.records.record import F64, U32, CallIndex, Factories, Record
 from relay_models.records.timestamp import Timestamp
 
 __all__ = ["LlmCallPrediction", "PredictionMetrics", "PredictionTrieNode", "TrieEnvelope"]
@@ -106,9 +106,3 @@ class TrieEnvelope(Record):
             path, node = waiting.pop()
             yield path, node
             waiting += [((*path, name), node.children[name]) for name in sorted(node.children, reverse=True)]
-
-    def _repr_html_(self) -> str:
-        """The tree, for notebooks."""
-        from relay_models.pictures import TrieTree
-
-        return TrieTree(self)._repr_html_()

@@ -18,19 +18,23 @@ from uuid import UUID
 import msgspec
 from pydantic.fields import FieldInfo
 
-from relay_models.records._base import OpenEnum, Record
+from relay_models.records.record import OpenEnum, Record
 from relay_models.records.timestamp import Timestamp
 
 __all__ = ["viewing"]
 
 
 def viewing(kind: type[Record], *, without: Collection[str] = ()) -> Callable[[bytes], Any]:
-    """What makes a view of the JSON text of a `kind`; it raises `msgspec.MsgspecError` or RecursionError.
+    """Make a function that reads a JSON array of records of a type as views of them.
 
-    Fields named in `without`, at any level, are neither read nor checked. Such a view is for text that is known to be
-    a `kind`.
+    Args:
+        kind: The type of record.
+        without: Fields, of any level, that are neither read nor checked: for text that is known to be valid.
+
+    Returns:
+        The function; it raises `msgspec.MsgspecError` or RecursionError where the text may hold anything else.
     """
-    return msgspec.json.Decoder(_Views(without).view(kind)).decode
+    return msgspec.json.Decoder(list[_Views(without).view(kind)]).decode  # type: ignore[misc]
 
 
 class _Views:

@@ -12,8 +12,19 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
-from pydantic_core import PydanticCustomError, to_json as to_json_text
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    model_serializer,
+)
+from pydantic_core import PydanticCustomError, SchemaSerializer, to_json as to_json_text
 
 from relay_models.errors import InvalidRecordError
 from relay_models.records.timestamp import Timestamp
@@ -64,9 +75,10 @@ class OpenEnum(StrEnum):
 class Record(BaseModel):
     """The base of all wire values.
 
-    Unknown fields are kept at every level (`model_extra`, or as attributes). A dump holds the fields that were read or
-    set and no others, so what was absent stays absent and what was null stays null. In Python, giving or assigning
-    None to an optional field means that it is absent, as NeMo Relay writes it.
+    Unknown fields are kept at every level (in `model_extra`, and as attributes). A dump holds the fields that were
+    read or set and no others, wherever the record stands: alone, in a list, or in another model. So what was absent
+    stays absent and what was null stays null. In Python, giving or assigning None to an optional field means that it
+    is absent, as NeMo Relay writes it.
     """
 
     model_config = ConfigDict(
@@ -81,6 +93,10 @@ class Record(BaseModel):
     _fresh: ClassVar[Factories] = {}
     # Fields that are written as null when they are None.
     _nullable: ClassVar[frozenset[str]] = frozenset()
+    # Whether objects of the class may keep a field as text, so that they must be asked before they are serialized.
+    _is_lazy: ClassVar[bool] = False
+    # Serializes the fields that are set; made of the class's schema when it is first needed.
+    _serializer: ClassVar[SchemaSerializer | None] = None
 
     def __init__(self, /, **data: Any) -> None:
         cls = type(self)
@@ -95,62 +111,136 @@ class Record(BaseModel):
                 values[name] = make()
         self.__pydantic_validator__.validate_python(values, self_instance=self)
 
-    # Validation of JSON fills the instance by itself; without this mark pydantic would call __init__ for each one.
+    # Validation of JSON fills the instance; without this mark pydantic would call __init__ for each one.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        cls._serializer = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if value is None and name in type(self).__pydantic_fields__ and name not in type(self)._nullable:
             self.__pydantic_fields_set__.discard(name)
 
+    @model_serializer(mode="wrap")
+    def serialize_set_fields(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo):  # type: ignore[no-untyped-def]  # noqa: ANN201
+        """Serialize the fields that are set, whatever `exclude_unset` is; pydantic calls this.
+
+        It has no return type, so that the JSON Schema of a dump is that of the fields.
+        """
+        if not isinstance(self, Record):  # pydantic tries the members of a union, and warns of what is no record
+            return handler(self)
+        return self.model_dump(**{name: getattr(info, name) for name in _OPTIONS})
+
+    @classmethod
+    def _set_fields_serializer(cls) -> SchemaSerializer:
+        """The serializer without `serialize_set_fields`, which would be called for every record within the record."""
+        if cls._serializer is None:
+            cls._serializer = SchemaSerializer(_without_wrappers(cls.__pydantic_core_schema__, cls), _use_prebuilt=False)
+        return cls._serializer
+
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """A copy, with some fields set anew; unlike pydantic's own they are validated, and None means absent."""
+        """Copy the record; unlike pydantic's own method, new values are validated, and None means absent.
+
+        Args:
+            update: New values of fields.
+            deep: Also copy what the record holds.
+
+        Returns:
+            The copy.
+
+        Raises:
+            ValidationError: A new value is not what its field holds.
+        """
         copied = super().model_copy(deep=deep)
         for name, value in (update or {}).items():
             setattr(copied, name, value)
         return copied
 
     def model_dump(self, **options: Any) -> dict[str, Any]:
-        """The record as a dict, without the optional fields that are absent (`exclude_unset=False` shows them)."""
-        options.setdefault("exclude_unset", True)
-        return super().model_dump(**options)
+        """Convert the record to a dict that holds the fields that are set.
+
+        Args:
+            **options: What pydantic's own method takes, such as `mode`, `include` and `exclude`; `exclude_unset` is
+                always true.
+
+        Returns:
+            The dict; with ``mode="json"`` the JSON value that the record was read from.
+
+        Example:
+            ```python
+            RunRecord(agent_id="planner").model_dump(include={"agent_id"})  # {"agent_id": "planner"}
+            ```
+        """
+        self._complete()
+        options["exclude_unset"] = True
+        return cast(dict[str, Any], self._set_fields_serializer().to_python(self, **options))
 
     def model_dump_json(self, **options: Any) -> str:
-        """The record as JSON text, the same JSON value that it was read from.
+        """Write the record as JSON text: the same JSON value that it was read from.
+
+        Args:
+            **options: What pydantic's own method takes, such as `indent`, `include` and `exclude`; `exclude_unset` is
+                always true.
+
+        Returns:
+            JSON, in one line unless `indent` is given.
 
         Raises:
-            InvalidRecordError: a value in it cannot be written as JSON, such as NaN; names the field's path.
+            InvalidRecordError: A value in it cannot be written as JSON, such as NaN; names the field's path.
         """
-        if not options:
-            return self._to_json().decode()
-        options.setdefault("exclude_unset", True)
-        try:
-            text = super().model_dump_json(**options)
-        except ValueError as error:
-            raise _unserializable(self, error) from None
-        if "NaN" in text or "Infinity" in text:
-            refuse_non_finite(self)
-        return text
-
-    @classmethod
-    def _from_json(cls, data: str | bytes) -> Self:
-        """The record in a JSON text; raises pydantic's error or ours."""
-        return cast(Self, cls.__pydantic_validator__.validate_json(data))
+        return (self._serialize(options) if options else self._to_json()).decode()
 
     def _to_json(self) -> bytes:
         """The record as UTF-8 JSON in one line; raises `InvalidRecordError`."""
-        return self._serialized()
+        return self._serialize({})
 
-    def _serialized(self, exclude: set[str] | None = None) -> bytes:
-        """What pydantic writes of the record, without the fields named in `exclude`; raises `InvalidRecordError`."""
+    def _serialize(self, options: dict[str, Any]) -> bytes:
+        self._complete()
+        options["exclude_unset"] = True
         try:
-            data = self.__pydantic_serializer__.to_json(self, exclude=exclude, exclude_unset=True)
+            data = self._set_fields_serializer().to_json(self, **options)
         except ValueError as error:
             raise _unserializable(self, error) from None
         # One byte is looked for in a fraction of the time of a word.
         if (b"N" in data and b"NaN" in data) or (b"I" in data and b"Infinity" in data):
             refuse_non_finite(self)
         return data
+
+    def _complete(self) -> None:
+        """Parse what is kept as text, before pydantic looks at the values of the object."""
+
+    @classmethod
+    def _from_json(cls, data: str | bytes) -> Self:
+        """The record in a JSON text; raises pydantic's error or ours."""
+        return cast(Self, cls.__pydantic_validator__.validate_json(data))
+
+
+# What `serialize_set_fields` hands on; pydantic 2.11 knows fewer.
+_OPTIONS = [
+    name
+    for name in (
+        *("mode", "include", "exclude", "context", "by_alias", "exclude_defaults", "exclude_none", "round_trip"),
+        *("serialize_as_any", "exclude_computed_fields", "polymorphic_serialization"),
+    )
+    if hasattr(SerializationInfo, name)
+]
+
+
+def _without_wrappers(schema: Any, root: type[Record]) -> Any:
+    """A core schema in which records are serialized by pydantic alone, but those that may be lazy."""
+    if isinstance(schema, list):
+        return [_without_wrappers(item, root) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    copied = {name: _without_wrappers(item, root) for name, item in schema.items()}
+    if schema.get("type") == "model" and "serialization" in schema:
+        is_ours = schema["serialization"].get("function") is Record.serialize_set_fields
+        if is_ours and (schema["cls"] is root or not schema["cls"]._is_lazy):
+            del copied["serialization"]
+    return copied
 
 
 RecordType = TypeVar("RecordType")
@@ -214,17 +304,17 @@ def invalid_record(error: ValidationError) -> InvalidRecordError:
     return InvalidRecordError(f"this is no valid {error.title}: {'; '.join(lines)}", path)
 
 
-def refuse_non_finite(record: BaseModel) -> None:
+def refuse_non_finite(record: Record) -> None:
     """Raise InvalidRecordError when a number of the record is NaN or infinite; texts may hold those words."""
-    for path, value in _leaves(record.model_dump(exclude_unset=True), ()):
+    for path, value in _leaves(record.model_dump(), ()):
         if isinstance(value, float) and not math.isfinite(value):
             where = ".".join(path)
             raise InvalidRecordError(f"{type(record).__name__}.{where} is {value}, which JSON cannot hold", where)
 
 
-def _unserializable(record: BaseModel, error: ValueError) -> InvalidRecordError:
+def _unserializable(record: Record, error: ValueError) -> InvalidRecordError:
     """The error for an object that is no JSON value, or for text with a lone surrogate, with its path."""
-    for path, value in _leaves(record.model_dump(exclude_unset=True), ()):
+    for path, value in _leaves(record.model_dump(), ()):
         if isinstance(value, Timestamp):
             continue
         try:
