@@ -6,8 +6,10 @@ from relay_models.records.record import OpenEnum, Record, from_json, to_json, uu
 from relay_models.records.accumulators import AccumulatorState, Centroid, NodeAccumulators, RunningStats, TDigest
 from relay_models.records.call import CallKind, CallRecord
 from relay_models.records.llm import (
+    AgentHints,
     AnnotatedLlmRequest,
     AnnotatedLlmResponse,
+    CacheWriteTokens,
     ContentPart,
     CostEstimate,
     CostSource,
@@ -15,9 +17,12 @@ from relay_models.records.llm import (
     GenerationParams,
     Message,
     MessageRole,
+    NvExt,
     ResponseToolCall,
+    UnknownFinishReason,
     Usage,
 )
+from relay_models.records.loose import LooseRecord
 from relay_models.records.plan import ExecutionPlan, MetadataEnvelope, ParallelGroup, ParallelHint
 from relay_models.records.prompt import (
     BlockContentType,
@@ -36,10 +41,12 @@ from relay_models.records.trie import LlmCallPrediction, PredictionMetrics, Pred
 
 __all__ = [
     "AccumulatorState",
+    "AgentHints",
     "AnnotatedLlmRequest",
     "AnnotatedLlmResponse",
     "BlockContentType",
     "BlockStabilityScore",
+    "CacheWriteTokens",
     "CallKind",
     "CallRecord",
     "Centroid",
@@ -50,10 +57,12 @@ __all__ = [
     "FinishReason",
     "GenerationParams",
     "LlmCallPrediction",
+    "LooseRecord",
     "Message",
     "MessageRole",
     "MetadataEnvelope",
     "NodeAccumulators",
+    "NvExt",
     "OpenEnum",
     "ParallelGroup",
     "ParallelHint",
@@ -75,6 +84,7 @@ __all__ = [
     "TokenizationMetadata",
     "ToolSchemaHash",
     "TrieEnvelope",
+    "UnknownFinishReason",
     "Usage",
     "from_json",
     "to_json",

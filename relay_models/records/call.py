@@ -8,6 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from relay_models.records.llm import AnnotatedLlmRequest, AnnotatedLlmResponse, CostEstimate
+from relay_models.records.loose import Loose, unknown_shapes
 from relay_models.records.plan import MetadataEnvelope
 from relay_models.records.record import U32, Factories, OpenEnum, Record
 from relay_models.records.timestamp import Timestamp
@@ -37,8 +38,8 @@ class CallRecord(Record):
     total_tokens: U32 | None = Field(default=None, description="Tokens of both, where the provider told.")
     model_name: str | None = Field(default=None, description="Model that answered, where the response could be read.")
     tool_call_count: U32 | None = Field(default=None, description="Tool calls that the model asked for.")
-    annotated_request: AnnotatedLlmRequest | None = Field(default=None, description="Request, where it could be read.")
-    annotated_response: AnnotatedLlmResponse | None = Field(
+    annotated_request: Loose[AnnotatedLlmRequest] | None = Field(default=None, description="Request, where it could be read.")
+    annotated_response: Loose[AnnotatedLlmResponse] | None = Field(
         default=None, description="Response, where it could be read."
     )
 
@@ -71,3 +72,11 @@ class CallRecord(Record):
         """What the call cost, where it is known."""
         response = self.annotated_response
         return None if response is None or response.usage is None else response.usage.cost
+
+    @property
+    def not_understood(self) -> list[str]:
+        """Paths of the values in request and response that are not what their field says; they are kept as they came.
+
+        An example is ``annotated_response.usage.total_tokens``.
+        """
+        return [".".join(path) for path in unknown_shapes(self)]

@@ -33,6 +33,7 @@ __all__ = ["Record", "from_json", "to_json", "uuid7"]
 
 Factories = Mapping[str, Callable[[], Any]]
 U32 = Annotated[int, Field(strict=True, ge=0, le=2**32 - 1)]
+I64 = Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
 U64 = Annotated[int, Field(strict=True, ge=0, le=2**64 - 1)]
 F64 = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Bool = Annotated[bool, Field(strict=True)]
@@ -229,12 +230,18 @@ _OPTIONS = [
 ]
 
 
+# Mark in the metadata of a union: its first member serializes all of its values.
+FIRST_SERIALIZES = "relay_models_first_serializes"
+
+
 def _without_wrappers(schema: Any, root: type[Record]) -> Any:
-    """A core schema in which records are serialized by pydantic alone, but those that may be lazy."""
+    """A core schema by which pydantic alone serializes records, except for those that may be lazy."""
     if isinstance(schema, list):
         return [_without_wrappers(item, root) for item in schema]
     if not isinstance(schema, dict):
         return schema
+    if FIRST_SERIALIZES in schema.get("metadata", ()):
+        return _without_wrappers(schema["choices"][0], root)
     copied = {name: _without_wrappers(item, root) for name, item in schema.items()}
     if schema.get("type") == "model" and "serialization" in schema:
         is_ours = schema["serialization"].get("function") is Record.serialize_set_fields

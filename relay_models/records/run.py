@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr
 
 from relay_models.records.call import CallRecord
 from relay_models.records.llm import CostEstimate
+from relay_models.records.loose import unknown_shapes
 from relay_models.records.record import Factories, Record, from_json, refuse_non_finite, uuid7
 from relay_models.records.timestamp import Timestamp
 from relay_models.records.views import viewing
@@ -189,6 +190,15 @@ class RunRecord(Record):
     def texts(self) -> list[str]:
         """The texts of all prompts and answers, in order, each once (a conversation repeats its beginning)."""
         return call_texts(self.calls)
+
+    @property
+    def not_understood(self) -> list[str]:
+        """Paths of the values in requests and responses that are not what their field says; they are kept as they came.
+
+        An example is ``calls.2.annotated_response.usage.total_tokens``.
+        """
+        # A call that is kept as text has been checked: there is nothing of the kind in it.
+        return [] if calls_text(self) else [".".join(("calls", *path)) for path in unknown_shapes(self.calls)]
 
 
 def sum_costs(costs: Iterable[CostEstimate | None]) -> dict[str, float]:
