@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from relay_models.records.record import OpenEnum, Record, from_json, to_json, uuid7
 from relay_models.records.accumulators import AccumulatorState, Centroid, NodeAccumulators, RunningStats, TDigest
 from relay_models.records.call import CallKind, CallRecord
 from relay_models.records.llm import (
@@ -34,6 +33,7 @@ from relay_models.records.prompt import (
     TokenizationMetadata,
     ToolSchemaHash,
 )
+from relay_models.records.record import OpenEnum, Record, from_json, to_json, uuid7
 from relay_models.records.run import RunRecord
 from relay_models.records.stability import BlockStabilityScore, StabilityAnalysisResult, StabilityClass
 from relay_models.records.timestamp import Timestamp

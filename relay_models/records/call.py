@@ -38,7 +38,9 @@ class CallRecord(Record):
     total_tokens: U32 | None = Field(default=None, description="Tokens of both, where the provider told.")
     model_name: str | None = Field(default=None, description="Model that answered, where the response could be read.")
     tool_call_count: U32 | None = Field(default=None, description="Tool calls that the model asked for.")
-    annotated_request: Loose[AnnotatedLlmRequest] | None = Field(default=None, description="Request, where it could be read.")
+    annotated_request: Loose[AnnotatedLlmRequest] | None = Field(
+        default=None, description="Request, where it could be read."
+    )
     annotated_response: Loose[AnnotatedLlmResponse] | None = Field(
         default=None, description="Response, where it could be read."
     )

@@ -230,7 +230,9 @@ class AnnotatedLlmResponse(LooseRecord):
     id: str | None = Field(default=None, description="Provider's identifier of the response.")
     model: str | None = Field(default=None, description="Model that answered.")
     message: Content | None = Field(default=None, description="Answer: text, or a list of parts.")
-    tool_calls: list[Loose[ResponseToolCall]] | None = Field(default=None, description="Tool calls that the model asked for.")
+    tool_calls: list[Loose[ResponseToolCall]] | None = Field(
+        default=None, description="Tool calls that the model asked for."
+    )
     finish_reason: FinishReason | UnknownFinishReason | None = Field(
         default=None,
         description='Why the model stopped: complete, length, tool_use, content_filter, or {"unknown": text}.',

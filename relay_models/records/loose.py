@@ -49,8 +49,14 @@ class _Loose:
         schema = handler(source)
         again = core_schema.no_info_wrap_validator_function(_read_understood, schema)
         # The function is called for what the schema refuses only: giving it a value costs more than reading the value.
-        metadata = {FIRST_SERIALIZES: True}
-        return core_schema.union_schema([schema, again], mode="left_to_right", metadata=metadata)
+        return core_schema.union_schema(
+            [schema, again],
+            mode="left_to_right",
+            metadata={FIRST_SERIALIZES: True},
+            # Or pydantic would list the errors of both, and what was looked for behind the path of each.
+            custom_error_type="loose_record",
+            custom_error_message="Input should be an object, with the fields that the type requires",
+        )
 
 
 Loose = Annotated[RecordType, _Loose()]

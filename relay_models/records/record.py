@@ -24,7 +24,13 @@ from pydantic import (
     WithJsonSchema,
     model_serializer,
 )
-from pydantic_core import PydanticCustomError, SchemaSerializer, to_json as to_json_text
+from pydantic_core import (
+    CoreConfig,
+    PydanticCustomError,
+    SchemaSerializer,
+    from_json as parse_json,
+    to_json as to_json_text,
+)
 
 from relay_models.errors import InvalidRecordError
 from relay_models.records.timestamp import Timestamp
@@ -126,20 +132,27 @@ class Record(BaseModel):
             self.__pydantic_fields_set__.discard(name)
 
     @model_serializer(mode="wrap")
-    def serialize_set_fields(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    def serialize_set_fields(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo):  # type: ignore[no-untyped-def]
         """Serialize the fields that are set, whatever `exclude_unset` is; pydantic calls this.
 
         It has no return type, so that the JSON Schema of a dump is that of the fields.
         """
         if not isinstance(self, Record):  # pydantic tries the members of a union, and warns of what is no record
             return handler(self)
-        return self.model_dump(**{name: getattr(info, name) for name in _OPTIONS})
+        options = {name: getattr(info, name) for name in _OPTIONS}
+        if not info.mode_is_json():
+            return self.model_dump(mode=info.mode, **options)
+        return parse_json(self._serialize(options))  # refuses what JSON cannot hold
 
-    @classmethod
-    def _set_fields_serializer(cls) -> SchemaSerializer:
-        """The serializer without `serialize_set_fields`, which would be called for every record within the record."""
+    def _prepared(self) -> SchemaSerializer:
+        """Parse what is kept as text; the serializer that calls `serialize_set_fields` for no record inside."""
+        self._complete()
+        cls = type(self)
         if cls._serializer is None:
-            cls._serializer = SchemaSerializer(_without_wrappers(cls.__pydantic_core_schema__, cls), _use_prebuilt=False)
+            schema = _without_wrappers(cls.__pydantic_core_schema__, cls)
+            config = {name: value for name, value in cls.model_config.items() if name in CoreConfig.__annotations__}
+            # With prebuilt serializers, pydantic would take those of the nested records' classes, with the function.
+            cls._serializer = SchemaSerializer(schema, cast(CoreConfig, config), _use_prebuilt=False)
         return cls._serializer
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
@@ -175,9 +188,7 @@ class Record(BaseModel):
             RunRecord(agent_id="planner").model_dump(include={"agent_id"})  # {"agent_id": "planner"}
             ```
         """
-        self._complete()
-        options["exclude_unset"] = True
-        return cast(dict[str, Any], self._set_fields_serializer().to_python(self, **options))
+        return cast(dict[str, Any], self._prepared().to_python(self, **_options(options)))
 
     def model_dump_json(self, **options: Any) -> str:
         """Write the record as JSON text: the same JSON value that it was read from.
@@ -199,10 +210,8 @@ class Record(BaseModel):
         return self._serialize({})
 
     def _serialize(self, options: dict[str, Any]) -> bytes:
-        self._complete()
-        options["exclude_unset"] = True
         try:
-            data = self._set_fields_serializer().to_json(self, **options)
+            data = self._prepared().to_json(self, **_options(options))
         except ValueError as error:
             raise _unserializable(self, error) from None
         # One byte is looked for in a fraction of the time of a word.
@@ -219,15 +228,20 @@ class Record(BaseModel):
         return cast(Self, cls.__pydantic_validator__.validate_json(data))
 
 
-# What `serialize_set_fields` hands on; pydantic 2.11 knows fewer.
-_OPTIONS = [
-    name
-    for name in (
-        *("mode", "include", "exclude", "context", "by_alias", "exclude_defaults", "exclude_none", "round_trip"),
-        *("serialize_as_any", "exclude_computed_fields", "polymorphic_serialization"),
-    )
-    if hasattr(SerializationInfo, name)
-]
+# What `serialize_set_fields` hands on.
+_OPTIONS = (
+    *("include", "exclude", "context", "by_alias", "exclude_defaults", "exclude_none", "exclude_computed_fields"),
+    *("round_trip", "serialize_as_any", "polymorphic_serialization"),
+)
+
+
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    """The options of a dump for the serializer that a record chooses."""
+    options = {**given, "exclude_unset": True}
+    if options.pop("serialize_as_any", False):
+        # That would look for the serializer of the record again, without end. Subclasses inside are what it is for.
+        options["polymorphic_serialization"] = True
+    return options
 
 
 # Mark in the metadata of a union: its first member serializes all of its values.

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, cast
 from uuid import UUID
 
 import msgspec
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
 from relay_models.records.call import CallRecord
 from relay_models.records.llm import CostEstimate
@@ -21,6 +21,36 @@ __all__ = ["RunRecord"]
 
 call_views = viewing(CallRecord)
 """Makes views of the calls in a JSON text, all of them checked."""
+
+
+class _CallsText:
+    """The value of `RunRecord.calls` until the calls are used: their JSON text, which has been checked."""
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+    def calls(self) -> list[CallRecord]:
+        """Parse the calls; threads that do it at the same time get the same list."""
+        return cast(list[CallRecord], self.__dict__.setdefault("parsed", from_json(list[CallRecord], self.text)))
+
+
+class _LazyCalls:
+    """The attribute `RunRecord.calls`, which parses the calls when it is first read."""
+
+    def __get__(self, record: RunRecord | None, owner: type) -> Any:
+        if record is None:
+            raise AttributeError("calls")  # as any field of a pydantic class
+        record._complete()
+        try:
+            return record.__dict__["calls"]
+        except KeyError:
+            raise AttributeError(f"{owner.__name__!r} object has no attribute 'calls'") from None
+
+    def __set__(self, record: RunRecord, value: Any) -> None:
+        record.__dict__["calls"] = value
+
+    def __delete__(self, record: RunRecord) -> None:
+        del record.__dict__["calls"]
 
 
 class RunRecord(Record):
@@ -36,8 +66,6 @@ class RunRecord(Record):
 
     _fresh: ClassVar[Factories] = {"id": uuid7, "calls": list, "started_at": Timestamp.now}
 
-    # JSON text of the calls while they are kept as text; then `calls` is not among the values of the object.
-    _calls_text: bytes | None = PrivateAttr(default=None)
     _is_lazy: ClassVar[bool] = True
 
     @classmethod
@@ -54,36 +82,27 @@ class RunRecord(Record):
         if text is None:
             return super()._to_json()
         shell = super().__copy__()
-        values = {**dict.fromkeys(type(self).__pydantic_fields__), **shell.__dict__, "calls": []}
-        shell.__dict__.clear()
-        shell.__dict__.update(values)
+        shell.__dict__["calls"] = []
         # No text before it can hold this: there are no bare quotes in texts.
         return super(RunRecord, shell)._to_json().replace(b'"calls":[]', b'"calls":' + text, 1)
 
+    # Each way in which Python or pydantic sees the values of the object, other than by attribute.
+
     def _complete(self) -> None:
-        """Parse the calls if they are kept as text; threads that do it at the same time get the same list."""
-        text = calls_text(self)
-        if text is not None:
-            self.__dict__.setdefault("calls", from_json(list[CallRecord], text))
-            self._calls_text = None
-
-    # Below is each way in which Python or pydantic sees the values of the object other than by name.
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "calls":
-            self._complete()
-            if name in self.__dict__:
-                return self.__dict__[name]
-        return super().__getattr__(name)  # type: ignore[misc]  # pydantic hides it from type checkers
+        values = self.__dict__
+        kept = values.get("calls")
+        if isinstance(kept, _CallsText):
+            values["calls"] = kept.calls()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name != "_calls_text":
-            self._complete()  # pydantic replaces all values by validated ones
+        self._complete()  # pydantic copies all values
         super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
         self._complete()
         super().__delattr__(name)
+
+    __hash__ = None  # type: ignore[assignment]  # as of every record
 
     def __eq__(self, other: object) -> bool:
         self._complete()
@@ -201,6 +220,10 @@ class RunRecord(Record):
         return [] if calls_text(self) else [".".join(("calls", *path)) for path in unknown_shapes(self.calls)]
 
 
+# A class attribute named as a field would be its default, so it is set when pydantic has made the class.
+setattr(RunRecord, "calls", _LazyCalls())  # noqa: B010
+
+
 def sum_costs(costs: Iterable[CostEstimate | None]) -> dict[str, float]:
     """Sums by currency of the costs that are known."""
     sums: dict[str, float] = {}
@@ -230,7 +253,8 @@ def call_texts(calls: Iterable[CallRecord]) -> list[str]:
 
 def calls_text(record: RunRecord) -> bytes | None:
     """The JSON text of the calls of a record that keeps them as text, else None."""
-    return None if "calls" in record.__dict__ else record._calls_text
+    kept = record.__dict__.get("calls")
+    return kept.text if isinstance(kept, _CallsText) else None
 
 
 _NO_CALLS = msgspec.Raw(b"[]")
@@ -257,8 +281,7 @@ def _read_lazily(data: str | bytes) -> RunRecord | None:
         run = RunRecord.__pydantic_validator__.validate_json(_write_members(members))
     except (ValueError, KeyError, RecursionError, msgspec.MsgspecError):
         return None
-    del run.__dict__["calls"]
-    run._calls_text = text
+    run.__dict__["calls"] = _CallsText(text)
     return cast(RunRecord, run)
 
 
