@@ -84,4 +84,4 @@ def unknown_shapes(value: Any) -> Iterator[tuple[str, ...]]:
         fields = type(value).__pydantic_fields__
         yield from ((name,) for name in value.__pydantic_extra__ or () if name in fields)
         for name in fields:
-            yield from ((name, *path) for path in unknown_shapes(getattr(value, name)))
+            yield from ((name, *path) for path in unknown_shapes(getattr(value, name, None)))
