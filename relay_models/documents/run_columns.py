@@ -1,4 +1,4 @@
-"""The columns of a run, computed from its record in one place."""
+"""`run_columns`: the columns of a run, computed from its record."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _column_views = viewing(
 def run_columns(record: RunRecord) -> dict[str, Any]:
     """What a run's columns hold, by name, as stored: times and durations in microseconds.
 
-    A column without a value is left out: the end of a running run, tokens that no call tells, no models.
+    A column without a value is left out: the end of a running run, tokens that no call reports, no models.
     """
     started = record.started_at.nanoseconds
     text = calls_text(record)

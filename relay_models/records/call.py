@@ -33,9 +33,13 @@ class CallRecord(Record):
         default=None, description="When the call ended (RFC 3339, up to nanoseconds); absent while it runs."
     )
     metadata_snapshot: MetadataEnvelope | None = Field(default=None, description="Metadata at the time of the call.")
-    output_tokens: U32 | None = Field(default=None, description="Tokens of the output, where the provider told.")
-    prompt_tokens: U32 | None = Field(default=None, description="Tokens of the prompt, where the provider told.")
-    total_tokens: U32 | None = Field(default=None, description="Tokens of both, where the provider told.")
+    output_tokens: U32 | None = Field(
+        default=None, description="Tokens of the output, where the provider reports them."
+    )
+    prompt_tokens: U32 | None = Field(
+        default=None, description="Tokens of the prompt, where the provider reports them."
+    )
+    total_tokens: U32 | None = Field(default=None, description="Tokens of both, where reported.")
     model_name: str | None = Field(default=None, description="Model that answered, where the response could be read.")
     tool_call_count: U32 | None = Field(default=None, description="Tool calls that the model asked for.")
     annotated_request: Loose[AnnotatedLlmRequest] | None = Field(
@@ -65,7 +69,7 @@ class CallRecord(Record):
 
     @property
     def cache_read_tokens(self) -> int | None:
-        """Prompt tokens that came from a cache, where the provider told."""
+        """Prompt tokens that came from a cache, where the provider reports them."""
         response = self.annotated_response
         return None if response is None or response.usage is None else response.usage.cache_read_tokens
 

@@ -60,7 +60,7 @@ class CostSource(OpenEnum):
 
 
 class ContentPart(LooseRecord):
-    """One part of a message's content; the keys beside `type` depend on it and are kept as they came."""
+    """One part of a message's content; the other keys depend on its `type` and are kept as they came."""
 
     type: str = Field(
         description="Kind of the part: text, image_url, image, audio, file, refusal, tool_use, tool_result, "
@@ -99,7 +99,7 @@ class GenerationParams(LooseRecord):
 
 
 class AgentHints(LooseRecord):
-    """What NeMo Relay tells an inference server about the calls that are to be expected, as it injects it."""
+    """Hints that NeMo Relay injects into a request: what an inference server can expect of the agent."""
 
     iat: U64 | None = Field(default=None, description="Expected time to the next call, in milliseconds.")
     latency_sensitivity: F64 | None = Field(default=None, description="How much latency matters, a score.")
@@ -116,7 +116,7 @@ class NvExt(LooseRecord):
 
 
 class AnnotatedLlmRequest(LooseRecord):
-    """A request to a model in NeMo Relay's common form; keys of providers are kept flat beside the named ones."""
+    """A request to a model in NeMo Relay's common form; keys of providers are kept as they came."""
 
     messages: list[Loose[Message]] = Field(default_factory=list, description="Messages of the conversation, in order.")
     instructions: Content | None = Field(default=None, description="System instructions given apart from the messages.")
@@ -131,7 +131,7 @@ class AnnotatedLlmRequest(LooseRecord):
     truncation: Any = Field(default=None, description="Provider's truncation setting, as given.")
     reasoning: Any = Field(default=None, description="Provider's reasoning setting, as given.")
     include: Any = Field(default=None, description="Extra output that was asked for, as given.")
-    user: str | None = Field(default=None, description="End user, as told to the provider.")
+    user: str | None = Field(default=None, description="End user, as given to the provider.")
     metadata: Any = Field(default=None, description="Metadata for the provider, as given.")
     service_tier: str | None = Field(default=None, description="Service tier that was asked for.")
     parallel_tool_calls: bool | None = Field(
@@ -213,7 +213,7 @@ class Usage(LooseRecord):
 
     @property
     def cache_write_total(self) -> int | None:
-        """Prompt tokens that were written to a cache, of all durations; None where the provider did not tell."""
+        """Prompt tokens that were written to a cache, of all durations; None where the provider does not report it."""
         written = self.cache_write_tokens
         return sum(each.count for each in written) if isinstance(written, list) else written
 
@@ -225,7 +225,7 @@ class UnknownFinishReason(LooseRecord):
 
 
 class AnnotatedLlmResponse(LooseRecord):
-    """A model's response in NeMo Relay's common form; keys of providers are kept flat beside the named ones."""
+    """A model's response in NeMo Relay's common form; keys of providers are kept as they came."""
 
     id: str | None = Field(default=None, description="Provider's identifier of the response.")
     model: str | None = Field(default=None, description="Model that answered.")

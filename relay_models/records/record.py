@@ -1,4 +1,4 @@
-"""What all records share: unknown fields kept, absent told from null, and JSON in and out with clear errors."""
+"""`Record`: the base of all wire values. It keeps unknown fields, and distinguishes absent fields from null."""
 
 from __future__ import annotations
 
@@ -61,7 +61,12 @@ CallIndex = Annotated[
 class OpenEnum(StrEnum):
     """An enumeration that a later release of NeMo Relay may extend: an unknown word becomes a member of its own.
 
-    Such a member equals its text, is written as it came, and `is_known` is false; it is not listed by iteration.
+    Such a member equals its text, is written as it came, and has `is_known` false. Iteration does not list it.
+
+    Example:
+        ```python
+        CallKind("guardrail").is_known  # False
+        ```
     """
 
     @classmethod
@@ -80,7 +85,7 @@ class OpenEnum(StrEnum):
 
 
 class Record(BaseModel):
-    """The base of all wire values.
+    """Base of all wire values.
 
     Unknown fields are kept at every level (in `model_extra`, and as attributes). A dump holds the fields that were
     read or set and no others, wherever the record stands: alone, in a list, or in another model. So what was absent
@@ -277,14 +282,24 @@ def adapter(kind: type[RecordType]) -> TypeAdapter[RecordType]:
 
 
 def from_json(kind: type[RecordType], data: str | bytes) -> RecordType:
-    """Read a record, or a list of them, from JSON.
+    """Read a record, or a list of them, from JSON, and check all of it.
+
+    The calls of a `RunRecord` are checked, but kept as text until they are used: most readers of runs never use them.
 
     Args:
-        kind: a record type such as `RunRecord`, or a generic such as ``list[PromptIR]``.
+        kind: Type of the record, such as `RunRecord`, or a generic such as ``list[PromptIR]``.
         data: JSON text, UTF-8 when bytes.
 
+    Returns:
+        The record.
+
     Raises:
-        InvalidRecordError: it is no JSON, or a value is not what its field says; names the field's path.
+        InvalidRecordError: It is no JSON, or a value is not what its field says; names the field's path.
+
+    Example:
+        ```python
+        run = from_json(RunRecord, redis.get(key))
+        ```
     """
     try:
         if isinstance(kind, type) and issubclass(kind, Record):
@@ -295,10 +310,21 @@ def from_json(kind: type[RecordType], data: str | bytes) -> RecordType:
 
 
 def to_json(record: Record | Iterable[Record]) -> bytes:
-    """A record, or several as a JSON array, as compact UTF-8 JSON.
+    """Write a record, or several as a JSON array, as UTF-8 JSON in one line.
+
+    Args:
+        record: The record or the records.
+
+    Returns:
+        The JSON text: the same JSON value that the record was read from.
 
     Raises:
-        InvalidRecordError: a value in it cannot be written as JSON; names the field's path.
+        InvalidRecordError: A value in it cannot be written as JSON; names the field's path.
+
+    Example:
+        ```python
+        redis.set(key, to_json(run))
+        ```
     """
     if isinstance(record, Record):
         return record._to_json()
@@ -362,9 +388,12 @@ _last_uuid = 0
 
 
 def uuid7() -> UUID:
-    """A new UUIDv7 (RFC 9562): 48 bits of milliseconds, then a counter seeded at random and random bits.
+    """Make a UUIDv7 (RFC 9562): 48 bits of milliseconds, then a counter with a random start, and random bits.
 
-    Within a process each is greater than the one before, also when the clock stands still or goes back.
+    Within a process each is greater than the one before, even if the clock stands still or goes back.
+
+    Returns:
+        The UUID.
     """
     global _last_uuid
     with _uuid_lock:

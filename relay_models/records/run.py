@@ -20,7 +20,7 @@ from relay_models.records.views import viewing
 __all__ = ["RunRecord"]
 
 call_views = viewing(CallRecord)
-"""Makes views of the calls in a JSON text, all of them checked."""
+"""Reads the JSON text of calls as views of them, and checks all of it."""
 
 
 class _CallsText:
@@ -54,7 +54,17 @@ class _LazyCalls:
 
 
 class RunRecord(Record):
-    """One run of an agent: a scope of type Agent, with the calls under it in the order in which they started."""
+    """One run of an agent: a scope of type Agent, with the calls under it in the order in which they started.
+
+    A run that `from_json` reads keeps its calls as JSON text, which has been checked, until they are used. Nothing
+    but time and memory depends on it: every use of such a run gives what it gives of one that was read at once.
+
+    Example:
+        ```python
+        run = RunRecord(agent_id="planner")
+        run.calls.append(CallRecord(kind="tool", name="search"))
+        ```
+    """
 
     id: UUID = Field(default=..., description="Identifier of the run; a new UUIDv7 when made in Python.")
     agent_id: str = Field(description="Agent that ran; any text.")
@@ -86,7 +96,7 @@ class RunRecord(Record):
         # No text before it can hold this: there are no bare quotes in texts.
         return super(RunRecord, shell)._to_json().replace(b'"calls":[]', b'"calls":' + text, 1)
 
-    # Each way in which Python or pydantic sees the values of the object, other than by attribute.
+    # Python and pydantic see the values of the object by attribute, and in each of the following ways.
 
     def _complete(self) -> None:
         values = self.__dict__
@@ -177,22 +187,22 @@ class RunRecord(Record):
 
     @property
     def prompt_tokens(self) -> int:
-        """Sum of the calls' prompt tokens, as far as providers told them."""
+        """Sum of the calls' prompt tokens, as far as providers reported them."""
         return sum(call.prompt_tokens or 0 for call in self.calls)
 
     @property
     def output_tokens(self) -> int:
-        """Sum of the calls' output tokens, as far as providers told them."""
+        """Sum of the calls' output tokens, as far as providers reported them."""
         return sum(call.output_tokens or 0 for call in self.calls)
 
     @property
     def total_tokens(self) -> int:
-        """Sum of the calls' total tokens, as far as providers told them."""
+        """Sum of the calls' total tokens, as far as providers reported them."""
         return sum(call.total_tokens or 0 for call in self.calls)
 
     @property
     def cache_read_tokens(self) -> int:
-        """Sum of the calls' prompt tokens that came from a cache, as far as providers told them."""
+        """Sum of the calls' prompt tokens that came from a cache, as far as providers reported them."""
         return sum(call.cache_read_tokens or 0 for call in self.calls)
 
     @property

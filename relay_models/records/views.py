@@ -1,8 +1,9 @@
-"""Views: what JSON text says, checked against a record type and read, without making the record.
+"""Views: JSON text of records, checked and read by msgspec without making records.
 
-A view has the fields and the properties of its record type, times as `datetime`. Making one is an order of magnitude
-less work than making the record, but what a record keeps beside its fields it does not have. A view is stricter than
-its record type in rare things (times in other offsets than Z, whole numbers from 2^63 on), and never more lenient.
+This is for what is done with every run that is imported, listed or stored: checking that its calls are calls, and
+computing its columns. A view has the fields and the properties of its record type, with times as `datetime`. Making one
+takes a tenth of the time of making the record, but a view has none of the unknown fields. A view is stricter than its
+record type in rare things (times in other offsets than Z, whole numbers from 2^63 on), and never more lenient.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ TEXT = json.dumps(RUN)
 
 
 WHOLE = TypeAdapter(RunRecord)
-"""Reads everything at once, as pydantic does by itself."""
+"""Reads everything at once, as pydantic does."""
 
 
 def lazy(text: str | bytes = TEXT) -> RunRecord:
