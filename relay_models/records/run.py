@@ -75,7 +75,6 @@ class RunRecord(Record):
     )
 
     _fresh: ClassVar[Factories] = {"id": uuid7, "calls": list, "started_at": Timestamp.now}
-
     _is_lazy: ClassVar[bool] = True
 
     @classmethod
@@ -288,11 +287,13 @@ def _read_lazily(data: str | bytes) -> RunRecord | None:
         text = bytes(members["calls"])
         call_views(text)
         members["calls"] = _NO_CALLS
-        run = RunRecord.__pydantic_validator__.validate_json(_write_members(members))
+        run = cast(RunRecord, RunRecord.__pydantic_validator__.validate_json(_write_members(members)))
+        if run.model_extra:
+            refuse_non_finite(run)
     except (ValueError, KeyError, RecursionError, msgspec.MsgspecError):
         return None
     run.__dict__["calls"] = _CallsText(text)
-    return cast(RunRecord, run)
+    return run
 
 
 def _distinct(values: Iterable[str | None]) -> list[str]:

@@ -345,6 +345,7 @@ def test_nesting_that_only_text_can_have() -> None:
             "calls.0.started_at",
         ),
         (TEXT.replace('"a": 1', '"a": NaN'), "calls.0.annotated_request.zzz.a"),
+        (TEXT.replace('"later": [1]', '"later": [1e999]'), "later.0"),
         (TEXT.replace('"a": 1', '"a": "\\ud800"'), ""),
         (TEXT.encode().replace(b'"a": 1', b'"a": "\xff"'), ""),
         ("[]", ""),
