@@ -1,4 +1,4 @@
-"""The columns of a run, computed from its record in one place."""
+"""`run_columns`: the columns of a run, computed from its record."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Any
 from relay_models.columns.values import rounded
 from relay_models.columns.words import words_of, words_text
 from relay_models.records import CallRecord, CostEstimate, RunRecord
-from relay_models.records.deferred import deferred_text, view
-from relay_models.records.run import single_cost, sum_costs
+from relay_models.records.run import call_texts, call_views, calls_text, single_cost, sum_costs
 from relay_models.records.views import viewing
 
 __all__ = ["run_columns", "run_text", "run_words"]
 
-# Of a call that nobody has touched, what columns come from.
-_view = viewing(
+# Reads of calls that are kept as text what columns come from.
+_column_views = viewing(
     CallRecord,
     without=("started_at", "metadata_snapshot", "annotated_request", "message", "tool_calls", "api_specific"),
 )
@@ -24,10 +23,11 @@ _view = viewing(
 def run_columns(record: RunRecord) -> dict[str, Any]:
     """What a run's columns hold, by name, as stored: times and durations in microseconds.
 
-    A column without a value is left out: the end of a running run, tokens that no call tells, no models.
+    A column without a value is left out: the end of a running run, tokens that no call reports, no models.
     """
     started = record.started_at.nanoseconds
-    calls = record.calls
+    text = calls_text(record)
+    calls = record.calls if text is None else _column_views(text)
     llm = tool = unfinished = 0
     prompt = output = total = cached = None
     providers: set[str] = set()
@@ -37,8 +37,6 @@ def run_columns(record: RunRecord) -> dict[str, Any]:
     costs: list[CostEstimate] = []
     # Each attribute of each call is read once: this is a good part of what storing a run costs.
     for call in calls:
-        if (text := deferred_text(call)) is not None:
-            call = _view(text)
         kind = call.kind
         if kind == "llm":
             llm += 1
@@ -57,7 +55,6 @@ def run_columns(record: RunRecord) -> dict[str, Any]:
         if (tokens := call.total_tokens) is not None:
             total = (total or 0) + tokens
         if (response := call.annotated_response) is not None:
-            response = view(response)
             if (reason := response.finish_reason_text) is not None:
                 reasons.add(reason)
             if (usage := response.usage) is not None:
@@ -98,15 +95,20 @@ def run_columns(record: RunRecord) -> dict[str, Any]:
 
 def run_text(record: RunRecord) -> str:
     """The words of all prompts and answers, as the index gets them."""
-    return words_text(record.texts)
+    return words_text(_texts(record))
 
 
 def run_words(record: RunRecord) -> list[str]:
     """The same as a list, for plain Python."""
     words: list[str] = []
-    for text in record.texts:
+    for text in _texts(record):
         more = words_of(text)
         if more and words:
             words.append("__")
         words.extend(more)
     return words
+
+
+def _texts(record: RunRecord) -> list[str]:
+    text = calls_text(record)
+    return record.texts if text is None else call_texts(call_views(text))

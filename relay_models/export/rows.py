@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 from relay_models.export.columns import RUN_COLUMNS, TableRows, Type
-from relay_models.records.deferred import deferred_text, view
 
 if TYPE_CHECKING:
-    from relay_models.records import CallRecord, RunRecord, Timestamp
-    from relay_models.records._base import Record
+    from relay_models.records import CallRecord, Record, RunRecord, Timestamp
 
 __all__ = ["body", "expand"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FROM_RESPONSE = ("finish_reason", "cache_read_tokens", "cost")
 _TYPES = {column.name: column.type for column in RUN_COLUMNS}
 
 
@@ -96,8 +93,6 @@ def _value(kind: Type, stored: Any) -> Any:
 
 def _call(record: RunRecord, call: CallRecord, index: int, wanted: frozenset[str]) -> dict[str, Any]:
     response = call.annotated_response
-    if response is not None:
-        response = None if wanted.isdisjoint(_FROM_RESPONSE) else view(response)
     usage = None if response is None else response.usage
     cost = None if usage is None else usage.cost
     return {
@@ -123,11 +118,8 @@ def _call(record: RunRecord, call: CallRecord, index: int, wanted: frozenset[str
 
 
 def _text(part: Record | None) -> str | None:
-    """A request or response as JSON: while nobody has touched it, as it came, be it what its type says or not."""
-    if part is None:
-        return None
-    text = deferred_text(part)
-    return part.model_dump_json() if text is None else text.decode()
+    """A request or response as JSON."""
+    return None if part is None else part.model_dump_json()
 
 
 def _instant(timestamp: Timestamp) -> datetime:
