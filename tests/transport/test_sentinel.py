@@ -147,14 +147,16 @@ async def test_what_too_few_replicas_have_is_named(setup: SentinelSetup) -> None
 
 async def test_a_client_of_redis_pys_sentinel(setup: SentinelSetup) -> None:
     addresses = [("127.0.0.1", port) for port in setup.sentinel_ports]
-    client = redis.asyncio.sentinel.Sentinel(addresses).master_for(SERVICE)
+    watchers = redis.asyncio.sentinel.Sentinel(addresses)
+    client = watchers.master_for(SERVICE)
     transport = open_client(client, SAFE)
     assert transport.target.label == setup.url
     assert await transport.execute("INCR", "a") == 1
     assert f"primary 127.0.0.1:{setup.primary()}" in transport.target.label
     await transport.close()
     assert await client.incr("a") == 2
-    await client.aclose()
+    for each in (client, *watchers.sentinels):
+        await each.aclose()
 
     blocking = redis.sentinel.Sentinel(addresses).master_for(SERVICE)
     other = sync.open_client(blocking, SAFE)

@@ -148,6 +148,9 @@ class SentinelTransport(SingleServerTransport):
             for listener in listeners.values():
                 await listener.disconnect()
             await self._pool.disconnect()
+            if self._owns_client:
+                for sentinel in self.client.connection_pool.sentinel_manager.sentinels:
+                    await sentinel.aclose()
 
     async def _take(self) -> Any:
         pool = self._pool
@@ -207,8 +210,7 @@ class SentinelTransport(SingleServerTransport):
             try:
                 while await has_message(listener):
                     *_, channel, text = await listener.read_response(disable_decoding=True)
-                    # "name old-ip old-port new-ip new-port" of a switch, "master name ip port", or "slave address ip port
-                    # @ name ip port".
+                    # "name old-ip old-port new-ip new-port", "master name ip port" or "slave id ip port @ name ip port".
                     if self.target.service.encode() in text.split(b" "):
                         self._is_doubtful = True
                         self._is_failing_over |= channel.startswith((b"+failover", b"+promoted"))

@@ -151,6 +151,9 @@ class SentinelTransport(SingleServerTransport):
             for listener in listeners.values():
                 listener.disconnect()
             self._pool.disconnect()
+            if self._owns_client:
+                for sentinel in self.client.connection_pool.sentinel_manager.sentinels:
+                    sentinel.close()
 
     def _take(self) -> Any:
         pool = self._pool
@@ -210,8 +213,7 @@ class SentinelTransport(SingleServerTransport):
             try:
                 while has_message(listener):
                     *_, channel, text = listener.read_response(disable_decoding=True)
-                    # "name old-ip old-port new-ip new-port" of a switch, "master name ip port", or "slave address ip port
-                    # @ name ip port".
+                    # "name old-ip old-port new-ip new-port", "master name ip port" or "slave id ip port @ name ip port".
                     if self.target.service.encode() in text.split(b" "):
                         self._is_doubtful = True
                         self._is_failing_over |= channel.startswith((b"+failover", b"+promoted"))
