@@ -213,7 +213,7 @@ class SentinelTransport(SingleServerTransport):
             try:
                 while has_message(listener):
                     *_, channel, text = listener.read_response(disable_decoding=True)
-                    # "name old-ip old-port new-ip new-port", "master name ip port" or "slave id ip port @ name ip port".
+                    # "name old-ip old-port new-ip new-port", "master name ip port" or "slave … @ name ip port".
                     if self.target.service.encode() in text.split(b" "):
                         self._is_doubtful = True
                         self._is_failing_over |= channel.startswith((b"+failover", b"+promoted"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -81,6 +81,12 @@ class SingleServerTransport:
         self._cached: list[Any] = []
         # When each connection in use (or cached) left the pool, on the monotonic clock.
         self._acquired_at: dict[Any, float] = {}
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """redis-py's options of a connection."""
+        settings: Mapping[str, Any] = self._pool.connection_kwargs
+        return settings
 
     def execute(self, *command: bytes | str | int) -> Any:
         """Send one command and return its reply; see `Transport.execute`."""
