@@ -134,6 +134,7 @@ class ClusterSetup:
         self.primaries.append(port)
         self.replicas[port] = []
         wait_until(lambda: all(self.is_known_by(each, len(self.ports)) for each in self.ports))
+        wait_until(self.is_ready)
         return port
 
     def id_of(self, port: int) -> str:

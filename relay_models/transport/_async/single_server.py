@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError, RedisError, ResponseError
 
 from relay_models.errors import InvalidConfigurationError, StorageError
 from relay_models.transport._async.interface import Command
@@ -189,11 +189,18 @@ class SingleServerTransport:
         if not self._waits_for(commands):
             return await _read_replies(connection, len(commands))
         *replies, acknowledged = await _read_replies(connection, len(commands) + 1)
+        written = [
+            command
+            for command, reply in zip(commands, replies, strict=True)
+            if is_write(command) and not isinstance(reply, Exception)
+        ]
         deadline = time.monotonic() + self._replica_timeout
-        while not isinstance(acknowledged, int) or acknowledged < self._replicas:
+        while written and (isinstance(acknowledged, Exception) or acknowledged < self._replicas):
+            if isinstance(acknowledged, Exception):
+                raise RedisConnectionError(f"the server is no primary any more: {acknowledged}")
             left = deadline - time.monotonic()
-            if isinstance(acknowledged, Exception) or not is_last or left <= 0:
-                raise NotReplicated(acknowledged, self._replicas, [key_of(each) for each in commands if is_write(each)])
+            if not is_last or left <= 0:
+                raise NotReplicated(acknowledged, self._replicas, [key_of(each) for each in written])
             await self._check_current(connection)
             wait = ("WAIT", self._replicas, max(1, int(min(_WAIT_SLICE, left) * 1000)))
             await connection.send_packed_command(connection.pack_commands((wait,)))
