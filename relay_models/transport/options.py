@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from relay_models.errors import InvalidConfigurationError
 
@@ -22,7 +21,6 @@ class ConnectionOptions:
         max_connections: maximum size of the connection pool (of each server, where there are several).
         replicas: how many replicas must have a write before it is acknowledged; 0 does not wait for them.
         replica_timeout: maximum wait for the replicas (seconds).
-        read_from: which servers answer reads, "primary" or "replica" (where sentinels name one).
         address_remap: for clusters behind NAT: maps the (host, port) that a node announces to the one to connect to.
 
     Raises:
@@ -35,7 +33,6 @@ class ConnectionOptions:
     max_connections: int = 50
     replicas: int = 0
     replica_timeout: float = 5.0
-    read_from: Literal["primary", "replica"] = "primary"
     address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None
 
     def __post_init__(self) -> None:
@@ -55,8 +52,6 @@ class ConnectionOptions:
             raise InvalidConfigurationError(
                 f"replica_timeout is a number of seconds greater than 0, not {self.replica_timeout!r}"
             )
-        if self.read_from not in ("primary", "replica"):
-            raise InvalidConfigurationError(f"read_from is 'primary' or 'replica', not {self.read_from!r}")
 
 
 def _is_number(value: object) -> bool:

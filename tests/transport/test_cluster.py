@@ -194,7 +194,7 @@ async def test_lists_keep_their_order_while_slots_move_and_a_primary_is_added(se
 
 @pytest.mark.parametrize("how", ["promote", "kill"])
 async def test_a_lost_primary_loses_nothing_that_its_replica_had_to_have(setup: ClusterSetup, how: str) -> None:
-    transport = open_url(setup.url, ConnectionOptions(timeout=10, replicas=1))
+    transport = open_url(setup.url, ConnectionOptions(timeout=10, replicas=1, replica_timeout=1))
     acknowledged: list[int] = []
     stop = asyncio.Event()
 

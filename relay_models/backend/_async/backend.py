@@ -16,6 +16,7 @@ from relay_models.transport import (
     ConnectionOptions,
     Opening,
     Transport,
+    as_cluster,
     as_opening,
     open_client,
     open_embedded,
@@ -55,6 +56,9 @@ class RedisBackend(Queries, Artifacts):
         retries: int = 5,
         max_connections: int = 50,
         index_timeout: float = 600.0,
+        replicas: int = 0,
+        replica_timeout: float = 5.0,
+        address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
         **redis_options: Any,
     ) -> Opening[Self]:
         """Open the store with a key prefix on the server at a URL.
@@ -62,7 +66,8 @@ class RedisBackend(Queries, Artifacts):
         When the store is open, every existing document is in its search indexes.
 
         Args:
-            url: ``redis://``, ``rediss://`` (TLS) or ``unix://``.
+            url: ``redis://``, ``rediss://`` (TLS), ``unix://``, ``redis+sentinel://host:26379,host:26379/service`` or
+                ``redis+cluster://host:6379,host:6379`` (``rediss+…`` with TLS). A node of a cluster is recognized.
             key_prefix: the beginning of all keys of the store.
             create_index: whether search indexes that are missing or of an older release are created.
             index_text: whether the words of prompts and answers are indexed: True makes the store do so (stored runs
@@ -74,7 +79,11 @@ class RedisBackend(Queries, Artifacts):
             retries: maximum number of further attempts after a lost connection, with exponential backoff.
             max_connections: maximum size of the connection pool.
             index_timeout: maximum wait for existing documents to be indexed (seconds).
-            redis_options: options of redis-py, such as ``ssl_ca_certs``, ``username`` or ``client_name``.
+            replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
+            replica_timeout: maximum wait for the replicas (seconds).
+            address_remap: for a cluster behind NAT: maps the (host, port) that a node announces to the one to use.
+            redis_options: options of redis-py, such as ``ssl_ca_certs``, ``username`` or ``client_name``; for sentinels
+                also ``sentinel_username`` and ``sentinel_password``.
 
         Returns:
             The backend: await it, or enter it with ``async with``.
@@ -100,9 +109,16 @@ class RedisBackend(Queries, Artifacts):
             index_timeout=index_timeout,
         )
         connection = ConnectionOptions(
-            timeout=timeout, connect_timeout=connect_timeout, retries=retries, max_connections=max_connections
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+            retries=retries,
+            max_connections=max_connections,
+            replicas=replicas,
+            replica_timeout=replica_timeout,
+            address_remap=address_remap,
         )
-        return as_opening(cls._open(options, partial(open_url, url, connection, redis_options=redis_options)))
+        opening = partial(open_url, url, connection, redis_options=redis_options)
+        return as_opening(cls._open(options, opening, connection))
 
     @classmethod
     def embedded(
@@ -148,6 +164,8 @@ class RedisBackend(Queries, Artifacts):
         run_ttl: timedelta | None = None,
         retries: int = 5,
         index_timeout: float = 600.0,
+        replicas: int = 0,
+        replica_timeout: float = 5.0,
     ) -> Opening[Self]:
         """Open a store through a redis-py client, which `close` leaves open.
 
@@ -155,13 +173,17 @@ class RedisBackend(Queries, Artifacts):
         one.
 
         Args:
-            client: a ``redis.asyncio.Redis``.
+            client: a ``redis.asyncio.Redis``, also one that ``Sentinel.master_for`` gave, or a
+                ``redis.asyncio.RedisCluster``. For the last two connections of the store's own are made, by the
+                client's settings.
             key_prefix: the beginning of all keys of the store.
             create_index: whether search indexes that are missing or of an older release are created.
             index_text: whether the words of prompts and answers are indexed; as in `connect`.
             run_ttl: how long a run is kept after it was last stored, None for ever.
             retries: maximum number of further attempts after a lost connection, with exponential backoff.
             index_timeout: maximum wait for existing documents to be indexed (seconds).
+            replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
+            replica_timeout: maximum wait for the replicas (seconds).
 
         Returns:
             The backend: await it, or enter it with ``async with``.
@@ -178,13 +200,20 @@ class RedisBackend(Queries, Artifacts):
             run_ttl=run_ttl,
             index_timeout=index_timeout,
         )
-        return as_opening(cls._open(options, partial(open_client, client, retries=retries)))
+        connection = ConnectionOptions(retries=retries, replicas=replicas, replica_timeout=replica_timeout)
+        return as_opening(cls._open(options, partial(open_client, client, connection), connection))
 
     @classmethod
-    async def _open(cls, options: StoreOptions, open_transport: Callable[[], Transport]) -> Self:
+    async def _open(
+        cls,
+        options: StoreOptions,
+        open_transport: Callable[[], Transport],
+        connection: ConnectionOptions | None = None,
+    ) -> Self:
         """Open the transport, check that the server can keep a store, and complete the indexes."""
         transport = open_transport()
         try:
+            transport = await as_cluster(transport, connection)
             backend = cls(transport, options)
             await backend._set_clock()
             await transport.execute("JSON.GET", backend._keys.document("plan", ""), "$.pk")

@@ -40,7 +40,7 @@ from relay_models.transport.cluster_errors import (
     timed_out,
 )
 from relay_models.transport.command_table import is_search, key_of, name_of
-from relay_models.transport.error_mapping import is_retryable, translate
+from relay_models.transport.error_mapping import NotReplicated, is_retryable, translate
 from relay_models.transport.topology import Topology, slot_of
 from relay_models.transport.urls import Address, Target
 
@@ -618,6 +618,8 @@ class ClusterTransport:
     def _may_retry(self, error: Exception, failures: int, elapsed: float, retry: bool) -> bool:
         if not retry or not self.retries:
             return False
+        if isinstance(error, NotReplicated):
+            return elapsed < self._replica_timeout
         passing = is_retryable(error) or (isinstance(error, ResponseError) and is_passing(error))
         return passing and (failures <= self.retries or elapsed < _FAILOVER_SECONDS)
 
