@@ -1,8 +1,8 @@
 """SimulatedCluster: a Redis Cluster with a search coordinator, made of faces over one embedded engine, with its traps.
 
-Each node listens on a port, owns slots, and sends other keys elsewhere by MOVED. All of them keep their documents in one
-engine, so the answers to searches are those of a coordinator that merges without a fault. What goes wrong on real
-clusters is switched on by methods: an answer that lacks a dead shard is made from a copy without that shard's documents.
+Each node listens on a port, owns slots, and sends other keys elsewhere by MOVED. All of them keep their documents in
+one engine, so the answers to searches are those of a coordinator that merges without a fault. What goes wrong on real
+clusters is switched on by methods: an answer that lacks a dead shard is made from a copy without its documents.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ class SimulatedCluster:
         self.partial_answers = 0
         self.hangs = False
         self.searches = 0
+        self.definitions: list[list[bytes]] = []
         self.nodes = [
             SimulatedNode(number + 1, set(range(number * _SLOTS // primaries, (number + 1) * _SLOTS // primaries)))
             for number in range(primaries)
@@ -149,6 +150,12 @@ class SimulatedCluster:
         """Let a shard lack an index (all of them by default), as one does that was restarted empty."""
         node.lacks.add(index.encode())
 
+    def is_stuck(self) -> bool:
+        """Whether a search is not answered now."""
+        return any(node.is_paused and node.slots for node in self.nodes) or (
+            self.hangs and any(node.is_dead for node in self.nodes)
+        )
+
     def owner(self, key: bytes) -> SimulatedNode | None:
         """The owner of a key."""
         slot = redis.crc.key_slot(key)  # type: ignore[attr-defined]
@@ -188,8 +195,6 @@ class SimulatedCluster:
                     target.execute_command(*command)
         return copy
 
-    definitions: list[list[bytes]] = []
-
     def describe(self, myself: SimulatedNode) -> str:
         """The reply to CLUSTER NODES."""
         lines = []
@@ -228,7 +233,7 @@ class _Session:
         try:
             while True:
                 command = await self._command()
-                while self._node.is_paused:
+                while self._node.is_paused:  # noqa: ASYNC110 (set by another thread)
                     await asyncio.sleep(0.01)
                 self._writer.write(await self._answer(command))
                 await self._writer.drain()
@@ -302,7 +307,7 @@ class _Session:
             for each in shards:
                 if each.lacks & {b"*", command[1]}:
                     return b"-No such index " + command[1] + b"\r\n"
-        while any(each.is_paused for each in shards) or (cluster.hangs and any(each.is_dead for each in cluster.nodes)):
+        while cluster.is_stuck():  # noqa: ASYNC110 (set by another thread)
             await asyncio.sleep(0.01)
         if any(each.is_dead for each in shards):
             if not cluster.partial_answers:

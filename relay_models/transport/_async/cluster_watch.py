@@ -63,6 +63,7 @@ class ClusterWatch:
         self._lock = Lock()
         self._connections: dict[Address, Any] = {}
         self._rounds = 0
+        self._has_checked = False
         self._changed_at = float("-inf")
         self.state: ClusterState | None = None
 
@@ -82,9 +83,9 @@ class ClusterWatch:
             before = self.state
             view = await self._any_view(address)
             generation = 1 if before is None else before.generation
-            if before is None or view.topology != before.topology:
+            if before is not None and view.topology != before.topology:
                 generation += 1
-                self._changed_at = time.monotonic() if before is not None else self._changed_at
+                self._changed_at = time.monotonic()
             self.state = ClusterState(generation, view.topology, "not checked yet", view.failed)
             return self.state
 
@@ -118,7 +119,8 @@ class ClusterWatch:
         """Ask all primaries at once."""
         addresses = {self._remap(primary.address): primary.label for primary in before.topology.primaries}
         problems: list[str] = []
-        is_new = before.generation > 1
+        is_new = self._has_checked
+        self._has_checked = True
         generation = before.generation
         views: list[NodeView] = []
         unread: list[Address] = []
@@ -165,7 +167,6 @@ class ClusterWatch:
             problems.append("some slots have no owner")
         if topology != before.topology:
             generation += 1
-            is_new = True
         if generation != before.generation and is_new:
             self._changed_at = time.monotonic()
         if time.monotonic() - self._changed_at < _SETTLING_SECONDS:
