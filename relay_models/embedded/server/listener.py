@@ -16,7 +16,7 @@ import redis.asyncio
 from fakeredis._helpers import NoResponse, SimpleError
 from fakeredis._socket import AsyncFakeSocket
 
-from relay_models.embedded.errors import ServerClosedError
+from relay_models.embedded.errors import EmbeddedError, FileUnavailableError
 from relay_models.embedded.registry import COMMANDS, split_name
 from relay_models.embedded.reply_types import PlainReply, PushReply, SetReply
 from relay_models.embedded.server.engine_socket import CommandRunner
@@ -333,11 +333,20 @@ class ClientProtocol(asyncio.Protocol):
             return
         try:
             self._state.commit()
-        except ServerClosedError as error:
+            if self._socket is not None and self._socket.undone:
+                raise FileUnavailableError("the change could not be written, and nothing of it was kept")
+        except EmbeddedError as error:
+            # Which of the commands before it were kept is not known, so the connection ends with the error.
             logger.error("%s", error)
             self._out.clear()
-            self._transport.abort()
+            self.put(SimpleError(f"ERR {error}"))
+            self._closing = True
+            self._transport.write(b"".join(self._out))
+            self._out.clear()
+            self._transport.close()
             return
+        if self._socket is not None:
+            self._socket.unsent = False
         out, self._out, self._out_size = self._out, [], 0
         self._transport.write(b"".join(out))
 
