@@ -43,6 +43,7 @@ def open_output(path: str | os.PathLike[str], *, mode: int = 0o666) -> Iterator[
         OSError: The file cannot be written; `filename` is `path`.
     """
     name = os.fspath(path)
+    opened: _Named | None
     with _naming(name):
         descriptor = _descriptor(name)
         if descriptor is not None:

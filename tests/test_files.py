@@ -56,10 +56,14 @@ def test_the_old_content_stays_until_the_end_and_after_an_error(tmp_path: Path) 
     target = tmp_path / "file"
     target.write_bytes(b"old")
 
-    with pytest.raises(ValueError, match="half way"), open_output(target) as file:
-        file.write(b"new")
-        assert target.read_bytes() == b"old"
-        raise ValueError("half way")
+    def fail() -> None:
+        with open_output(target) as file:
+            file.write(b"new")
+            assert target.read_bytes() == b"old"
+            raise ValueError("half way")
+
+    with pytest.raises(ValueError, match="half way"):
+        fail()
 
     assert target.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
@@ -97,9 +101,13 @@ def test_a_hard_link_keeps_its_content_after_an_error(tmp_path: Path) -> None:
     first.write_bytes(b"old")
     (tmp_path / "second").hardlink_to(first)
 
-    with pytest.raises(ValueError, match="half way"), open_output(first) as file:
-        file.write(b"new")
-        raise ValueError("half way")
+    def fail() -> None:
+        with open_output(first) as file:
+            file.write(b"new")
+            raise ValueError("half way")
+
+    with pytest.raises(ValueError, match="half way"):
+        fail()
 
     assert first.read_bytes() == b"old"
 
@@ -127,7 +135,12 @@ def test_a_device_stays_a_device() -> None:
     assert os.stat(os.devnull).st_ino == before.st_ino
 
 
-SCRIPT = "import sys; from relay_models._files import open_output\nwith open_output(sys.argv[1]) as f: f.write(b'new\\n')"
+SCRIPT = """
+import sys
+from relay_models._files import open_output
+with open_output(sys.argv[1]) as file:
+    file.write(b"new\\n")
+"""
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="there is no /dev/fd")

@@ -127,7 +127,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     from relay_models.export import CALL_COLUMNS, RUN_COLUMNS
 
     for name, columns in (("runs", RUN_COLUMNS), ("calls", CALL_COLUMNS)):
-        rows = [f"| `{column.name}` | {column.type.value} | {_cell(_prose(column.about))} |" for column in columns]
+        rows = [f"| `{column.name}` | {column.kind.value} | {_cell(_prose(column.about))} |" for column in columns]
         table = "\n".join(["| Column | Holds | Meaning |", "|---|---|---|", *rows])
         markdown = markdown.replace(f"<!-- columns: {name} -->", table)
     return markdown

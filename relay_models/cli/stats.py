@@ -84,7 +84,7 @@ def save_chart(session: Session, rows: Iterable[Any], path: str) -> None:
     """
     from pathlib import Path
 
-    from relay_models._files import replacing
+    from relay_models._files import open_output
     from relay_models.errors import InvalidConfigurationError
     from relay_models.pictures import chart
 
@@ -97,7 +97,7 @@ def save_chart(session: Session, rows: Iterable[Any], path: str) -> None:
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with replacing(path) as file:
+        with open_output(path) as file:
             figure.savefig(file, format=ending)
     finally:
         logger.setLevel(before)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
+from relay_models._files import open_output
 from relay_models.errors import InvalidConfigurationError
 from relay_models.pictures.svg import STYLE
 
@@ -89,9 +90,7 @@ class Picture(ABC):
                 raise InvalidConfigurationError(
                     f"a picture is saved as .svg, .html or .txt, not as {other or 'nothing'!r}"
                 )
-        from relay_models._files import replacing
-
-        with replacing(target) as file:
+        with open_output(target) as file:
             file.write(content.encode())
         return target
 

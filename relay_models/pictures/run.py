@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
+from relay_models.documents import record_of
 from relay_models.pictures import run_svg, run_text
 from relay_models.pictures.labels import outcome, sum_tokens
 from relay_models.pictures.layout import BarState, Layout, Rows, lay_out
@@ -29,9 +30,7 @@ class Timeline(Picture):
     """
 
     def __init__(self, run: RunRecord | Run, *, rows: Rows = "auto") -> None:
-        from relay_models.export.rows import body
-
-        self.run: RunRecord = body(run)
+        self.run: RunRecord = record_of(run)
         self.layout: Layout = lay_out(self.run, rows)
 
     @property
