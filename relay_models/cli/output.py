@@ -110,7 +110,7 @@ class Output:
         """A remark on standard error, out of the way of what is piped on."""
         self.notes.print(Text(text, style="bright_black"), soft_wrap=True)
 
-    def complain(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         """A warning on standard error."""
         self.notes.print(Text(plain(text), style="yellow"), soft_wrap=True)
 

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from relay_models._glob import glob_escape
 from relay_models.errors import InvalidConfigurationError
 from relay_models.records import (
     AccumulatorState,
@@ -126,10 +127,3 @@ class NativeKeys:
 
     def __repr__(self) -> str:
         return f"NativeKeys({self.prefix!r})"
-
-
-def glob_escape(text: bytes) -> bytes:
-    """Text for a SCAN pattern in which no character is special."""
-    for special in (b"\\", b"*", b"?", b"["):
-        text = text.replace(special, b"\\" + special)
-    return text

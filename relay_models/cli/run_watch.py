@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from relay_models.cli.session import Session
+from relay_models.cli.run_tables import listed_cell, listed_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from relay_models.cli.session import Session
     from relay_models.errors import CorruptDocumentError
 
 __all__ = ["watch_runs"]
@@ -33,7 +34,6 @@ def watch_runs(
     changes: bool,
 ) -> None:
     """Print each new or changed run on a line of its own, at once."""
-    from relay_models.cli.runs import listed_cell, listed_column
     from relay_models.export import to_dicts
 
     session.open()
@@ -49,7 +49,7 @@ def watch_runs(
         heads = [listed_column(name, named=bool(names)) for name in columns]
         show = out.rolling(heads, [SIZES.get(name, 20) for name in columns])
     for shown, run in enumerate(runs, 1):
-        session.complain_of(corrupt)
+        session.report_unreadable(corrupt)
         (row,) = to_dicts([run], columns=names if show is None else [*columns, "status"])
         if show is None:
             out.line(row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relay_models.cli.session import INCOMPLETE, Session, command
+from relay_models._glob import glob_escape
+from relay_models.cli.command import command
+from relay_models.cli.exit_codes import INCOMPLETE
+from relay_models.cli.passwords import PasswordSource
+from relay_models.cli.session import Session, check_file
+from relay_models.errors import InvalidConfigurationError
 
 if TYPE_CHECKING:
     import redis
@@ -18,7 +23,7 @@ if TYPE_CHECKING:
     from relay_models.embedded import Endpoint
     from relay_models.transport.urls import Target
 
-__all__ = ["glob_escaped", "register"]
+__all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
@@ -35,19 +40,27 @@ def _serve(app: typer.Typer) -> None:
         path: Annotated[
             Path | None,
             typer.Option(
-                metavar="FILE", show_default=False, dir_okay=False, envvar="RELAY_MODELS_PATH", show_envvar=False,
-                help="Keep everything in this file, else in memory. [RELAY_MODELS_PATH]",
+                metavar="FILE", show_default=False, envvar="RELAY_MODELS_PATH", show_envvar=False,
+                help="Store everything in this file, else in memory. [RELAY_MODELS_PATH]",
             ),
         ] = None,
         host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-        port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="0 takes a free one.")] = 6379,
+        port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="0 for any free port.")] = 6379,
         password: Annotated[
             str | None,
             typer.Option(
-                envvar="RELAY_MODELS_PASSWORD", show_envvar=False, show_default=False, metavar="TEXT",
-                help="What clients have to log in with; better set as RELAY_MODELS_PASSWORD.",
+                show_default=False, metavar="TEXT",
+                help="The password that clients must give. Visible in the process list: prefer one of the next two, or "
+                "RELAY_MODELS_PASSWORD.",
             ),
         ] = None,
+        password_file: Annotated[
+            Path | None,
+            typer.Option(
+                metavar="FILE", show_default=False, help="Read the password from the first line of this file."
+            ),
+        ] = None,
+        ask_password: Annotated[bool, typer.Option("--ask-password", help="Prompt for the password.")] = False,
     ) -> None:  # fmt: skip
         """Serve an embedded store as a Redis server with JSON and search, until interrupted."""
         from relay_models.embedded import serve
@@ -59,8 +72,28 @@ def _serve(app: typer.Typer) -> None:
                 where = "memory" if path is None else str(path)
                 session.out.line_text(f"serving {where} at {endpoint.url} (interrupt to stop)")
 
-        with _said(f"embedded:{'memory' if path is None else path}"):
-            serve(path, host=host, port=port, password=password, ready=ready)
+        source = PasswordSource("RELAY_MODELS_PASSWORD", password_file, ask_password)
+        if password is None:
+            password = source.read()
+        elif source.is_explicit:
+            raise InvalidConfigurationError("give one password: --password, --password-file or --ask-password")
+        else:
+            session.out.warn(
+                "the password in --password is visible to all users of this machine in the process list; use "
+                "--ask-password, --password-file or RELAY_MODELS_PASSWORD"
+            )
+        if path is not None:
+            check_file(path)
+        with _mapped_errors(f"embedded:{'memory' if path is None else path}"):
+            try:
+                serve(path, host=host, port=port, password=password, ready=ready)
+            except OSError as error:
+                # asyncio says which address it could not bind only in its message.
+                if error.filename is None:
+                    if error.errno is not None and error.errno > 0:
+                        error.strerror = os.strerror(error.errno)
+                    error.filename = f"{host}:{port}"
+                raise
 
 
 def _dump(app: typer.Typer) -> None:
@@ -82,11 +115,11 @@ def _dump(app: typer.Typer) -> None:
 
         from relay_models.embedded import dump
 
-        match = "*" if everything else glob_escaped(session.prefix) + "*"
+        match = "*" if everything else glob_escape(session.prefix) + "*"
         with _client(session) as client:
             report = dump(client, sys.stdout.buffer if target == "-" else target, match=match, leave_out_unknown=True)
         for key, kind in report.left_out:
-            session.out.complain(f"left out: {key.decode('utf-8', 'backslashreplace')} has the type {kind}")
+            session.out.warn(f"left out: {key.decode('utf-8', 'backslashreplace')} has the type {kind}")
         if session.as_json and target != "-":
             left_out = [key.decode("utf-8", "backslashreplace") for key, _ in report.left_out]
             session.out.object({"keys": report.keys, "left_out": left_out})
@@ -119,7 +152,7 @@ def _restore(app: typer.Typer) -> None:
 
 @contextmanager
 def _client(session: Session, *, must_exist: bool = True) -> Iterator[redis.Redis[bytes]]:
-    """A plain client of the store's server, past the indexes: a dump may be of a store that has none yet."""
+    """Open a plain client of the store's server, without its indexes: a store to be dumped may have none yet."""
     import redis
 
     from relay_models.embedded import EmbeddedServer
@@ -128,22 +161,23 @@ def _client(session: Session, *, must_exist: bool = True) -> Iterator[redis.Redi
 
     url, path = session.where()
     if path is not None:
+        check_file(path)
         if must_exist and not path.exists():
             raise NotFoundError(f"there is no store at {path}")
-        with _said(f"embedded:{path}"), EmbeddedServer(path) as server, closing(server.client()) as client:
+        with _mapped_errors(f"embedded:{path}"), EmbeddedServer(path) as server, closing(server.client()) as client:
             yield client
         return
     assert url is not None
-    target = parse_target(url)
+    target = parse_target(url, session.redis_options(url))
     pool = redis.ConnectionPool(**target.options)
-    with _said(target), closing(redis.Redis(connection_pool=pool)) as client:
+    with _mapped_errors(target), closing(redis.Redis(connection_pool=pool)) as client:
         client.ping()
         yield client
 
 
 @contextmanager
-def _said(where: Target | str) -> Iterator[None]:
-    """Turn errors of the engine and of redis-py into those of this library."""
+def _mapped_errors(where: Target | str) -> Iterator[None]:
+    """Map errors of the engine and of redis-py to those of this library."""
     from redis import RedisError
 
     from relay_models.embedded import EmbeddedError
@@ -154,8 +188,3 @@ def _said(where: Target | str) -> Iterator[None]:
         yield
     except (EmbeddedError, RedisError) as error:
         raise translate(error, Target(where, "embedded", {}) if isinstance(where, str) else where) from None
-
-
-def glob_escaped(text: str) -> str:
-    """The text as a pattern of Redis that matches itself only."""
-    return re.sub(r"([*?\[\]\\^-])", r"\\\1", text)

@@ -1,4 +1,4 @@
-"""`relay-models demo`: a captured deployment in an embedded store, asked about; no server needed."""
+"""`relay-models demo`: import a captured deployment into an embedded store and query it; no server needed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from relay_models.cli.importing import PLURALS
-from relay_models.cli.session import Session, command
+from relay_models.cli.command import command
+from relay_models.cli.import_capture import PLURALS
+from relay_models.cli.session import Session
 
 if TYPE_CHECKING:
     from relay_models.cli.output import Output
@@ -26,14 +27,14 @@ def register(app: typer.Typer) -> None:
 
     @command(app, "demo")
     def demo(session: Session) -> None:
-        """See what it does: a small real capture, imported into an embedded store and queried.
+        """Try it: import a small real capture into an embedded store and query it.
 
-        It is in memory and gone afterwards, unless --path or --url says to keep it.
+        The store is in memory and gone afterwards, unless --path or --url names one to keep.
         """
         from importlib.resources import as_file, files
 
         from relay_models.cli.capture import open_capture
-        from relay_models.cli.importing import import_capture
+        from relay_models.cli.import_capture import import_capture
 
         backend = _store(session)
         began = time.perf_counter()
@@ -60,8 +61,8 @@ def _answers(session: Session, counts: dict[str, int]) -> dict[str, Any]:
     """What the tour shows, as JSON values."""
     from dataclasses import asdict
 
-    from relay_models.cli.runs import each_run, make_filter
-    from relay_models.cli.stats import stats_rows
+    from relay_models.cli.aggregate_tables import stats_rows
+    from relay_models.cli.run_selection import each_run, make_filter
     from relay_models.export import to_dicts
 
     backend = session.backend
@@ -75,9 +76,10 @@ def _answers(session: Session, counts: dict[str, int]) -> dict[str, Any]:
 
 
 def _tour(session: Session, counts: dict[str, int], took: float) -> None:
-    from relay_models.cli.agents import show_agents
-    from relay_models.cli.runs import each_run, make_filter, show_runs
-    from relay_models.cli.stats import show_stats
+    from relay_models.cli.aggregate_tables import show_stats
+    from relay_models.cli.commands.agents import show_agents
+    from relay_models.cli.run_selection import each_run, make_filter
+    from relay_models.cli.run_tables import show_runs
     from relay_models.pictures import Timeline
 
     out, backend = session.out, session.backend
