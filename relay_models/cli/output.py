@@ -111,8 +111,8 @@ class Output:
         self.notes.print(Text(text, style="bright_black"), soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        """A warning on standard error."""
-        self.notes.print(Text(plain(text), style="yellow"), soft_wrap=True)
+        """Print a warning on standard error."""
+        self.notes.print(Text.assemble(("warning: ", "bold yellow"), plain(text)), soft_wrap=True)
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]], *, hint: bool = True) -> None:
         """Rows under heads, cut to the width; columns that do not fit are left out and named."""

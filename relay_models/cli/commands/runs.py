@@ -31,7 +31,7 @@ Where = Annotated[
         "-w",
         metavar="FILTER",
         show_default=False,
-        help="A filter, such as: model = gpt-4.1 and duration > 2s",
+        help="Such as: model = gpt-4.1 and duration > 2s",
     ),
 ]
 Agent = Annotated[
@@ -158,7 +158,7 @@ def _export(group: typer.Typer) -> None:
             typer.Option(
                 "--mode",
                 metavar="OCTAL",
-                help="Permissions of a new file; runs hold prompts, so only yours by default.",
+                help="Permissions of a new file. Runs hold prompts.",
             ),
         ] = "600",
     ) -> None:
@@ -241,7 +241,7 @@ def _stats(group: typer.Typer) -> None:
                 "-o",
                 metavar="COLUMN",
                 show_default=False,
-                help="Sort by a column of the result; - in front for descending.",
+                help="Sort by a column of the result.",
             ),
         ] = None,
         limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Maximum number of rows; 0 for all.")] = 0,
@@ -252,7 +252,7 @@ def _stats(group: typer.Typer) -> None:
                 "--tz",
                 metavar="ZONE",
                 show_default=False,
-                help="The time zone of days and hours, such as Europe/Berlin. [UTC]",
+                help="Time zone, such as Europe/Berlin. [UTC]",
             ),
         ] = None,
         save: Annotated[
@@ -283,9 +283,7 @@ def _watch(group: typer.Typer) -> None:
         columns: Columns = None,
         interval: Annotated[float, typer.Option(min=0.05, help="Seconds between polls.")] = 1.0,
         count: Annotated[int, typer.Option("--count", "-n", min=0, help="Stop after this many runs; 0 for never.")] = 0,
-        since_start: Annotated[
-            bool, typer.Option("--all", help="Start with the runs that are already stored.")
-        ] = False,
+        since_start: Annotated[bool, typer.Option("--all", help="Start with the runs already stored.")] = False,
         new: Annotated[bool, typer.Option("--new", help="Only new runs, not those stored again with changes.")] = False,
     ) -> None:
         """Show new and changed runs as they are stored, until interrupted."""

@@ -1,15 +1,18 @@
-"""`relay-models serve`, `dump` and `restore`: the embedded engine as a server, and every key to and from a file."""
+"""`relay-models serve`, `dump` and `restore`: the embedded engine as a server, and all keys to and from a file."""
 
 from __future__ import annotations
 
+import gzip
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
 
 import typer
 
+from relay_models._files import PRIVATE, open_output
 from relay_models._glob import glob_escape
 from relay_models.cli.command import command
 from relay_models.cli.exit_codes import INCOMPLETE
@@ -88,10 +91,9 @@ def _serve(app: typer.Typer) -> None:
             try:
                 serve(path, host=host, port=port, password=password, ready=ready)
             except OSError as error:
-                # asyncio says which address it could not bind only in its message.
-                if error.filename is None:
-                    if error.errno is not None and error.errno > 0:
-                        error.strerror = os.strerror(error.errno)
+                # asyncio names the address that it could not bind only in its message.
+                if error.filename is None and error.errno is not None:
+                    error.strerror = os.strerror(error.errno) if error.errno > 0 else error.strerror
                     error.filename = f"{host}:{port}"
                 raise
 
@@ -107,17 +109,15 @@ def _dump(app: typer.Typer) -> None:
             ),
         ],
         everything: Annotated[
-            bool, typer.Option("--all", help="Every key of the server, not only those with the prefix.")
+            bool, typer.Option("--all", help="All keys of the server, not only those with the prefix.")
         ] = False,
     ) -> None:
-        """Write every key of a store to a file, as a backup or to move it to another server."""
-        import sys
-
+        """Write all keys of a store to a file, as a backup or to move them to another server."""
         from relay_models.embedded import dump
 
         match = "*" if everything else glob_escape(session.prefix) + "*"
-        with _client(session) as client:
-            report = dump(client, sys.stdout.buffer if target == "-" else target, match=match, leave_out_unknown=True)
+        with _client(session) as client, _dump_target(target) as file:
+            report = dump(client, file, match=match, leave_out_unknown=True)
         for key, kind in report.left_out:
             session.out.warn(f"left out: {key.decode('utf-8', 'backslashreplace')} has the type {kind}")
         if session.as_json and target != "-":
@@ -133,12 +133,10 @@ def _restore(app: typer.Typer) -> None:
     @command(app, "restore")
     def restore(
         session: Session,
-        source: Annotated[str, typer.Argument(metavar="FILE", show_default=False, help="What dump wrote.")],
-        replace: Annotated[bool, typer.Option(help="Replace keys that are there already.")] = False,
+        source: Annotated[str, typer.Argument(metavar="FILE", show_default=False, help="A file that dump wrote.")],
+        replace: Annotated[bool, typer.Option(help="Replace existing keys.")] = False,
     ) -> None:
         """Write the keys of a dump into a store."""
-        import sys
-
         from relay_models.embedded import restore
 
         with _client(session, must_exist=False) as client:
@@ -148,6 +146,20 @@ def _restore(app: typer.Typer) -> None:
         else:
             gone = f", {report.expired:,} had expired" if report.expired else ""
             session.out.print(f"wrote {report.keys:,} keys{gone}")
+
+
+@contextmanager
+def _dump_target(target: str) -> Iterator[BinaryIO]:
+    """Open what a dump is written to. Dumps hold prompts, so a new file is readable by its owner only."""
+    if target == "-":
+        yield sys.stdout.buffer
+        return
+    with open_output(target, mode=PRIVATE) as file:
+        if not target.endswith(".gz"):
+            yield file
+            return
+        with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
+            yield cast(BinaryIO, packed)
 
 
 @contextmanager
