@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from relay_models.cli.passwords import has_password
-from relay_models.embedded import EmbeddedServer
 
 from .conftest import Cli
 
@@ -18,8 +21,16 @@ PASSWORD = "s3cret/word"
 @pytest.fixture
 def server() -> Iterator[str]:
     """The URL, without the password, of an embedded store that is served with one."""
-    with EmbeddedServer() as engine, engine.serve(port=0, password=PASSWORD) as endpoint:
-        yield endpoint.url
+    process = subprocess.Popen(
+        [sys.executable, "-m", "relay_models.cli", "serve", "--port", "0", "--json"],
+        stdout=subprocess.PIPE, env={**os.environ, "RELAY_MODELS_PASSWORD": PASSWORD},
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())["url"]
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
 
 
 @pytest.fixture
