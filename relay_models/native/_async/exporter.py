@@ -1,4 +1,4 @@
-"""Warm start: a store's runs and artefacts written back as the native keys that NeMo Relay loads."""
+"""`export_native`: write a store's runs and artifacts as native keys, for a warm start of NeMo Relay."""
 
 from __future__ import annotations
 
@@ -42,24 +42,27 @@ async def export_native(
 ) -> ExportReport:
     """Write a store's state as native keys, so that a NeMo Relay process starts with what another one learned.
 
-    Artefacts replace those of the target. Runs that the target's lists do not name are appended in the store's order,
-    the others get the store's content in their place; doing it again changes nothing.
+    Artifacts replace those of the target. Runs that are not in the target's lists are appended in the store's order;
+    the others get the store's content and keep their position. Exporting again changes nothing.
 
     Args:
-        backend: the store.
+        backend: The store.
         target: URL of the Redis that NeMo Relay will use (any database), or a redis-py client.
-        native_prefix: the key prefix that NeMo Relay will be configured with.
-        agents: only these agents, with the profiles derived from them (``agent::model=…``); all when None.
-        runs: whether to write the runs, or only what was learned from them.
-        timeout: seconds to wait for an answer, None for no limit.
-        connect_timeout: seconds to wait for a connection.
-        retries: attempts to go on after a lost connection.
-        redis_options: further options of redis-py for the target.
+        native_prefix: The key prefix that NeMo Relay will be configured with.
+        agents: Only these agents, with the profiles derived from them (``agent::model=…``); None for all.
+        runs: Whether to write the runs, or only what was learned from them.
+        timeout: How long to wait for a reply (seconds); None for no limit.
+        connect_timeout: How long to wait for a connection (seconds).
+        retries: Maximum number of attempts after a lost connection.
+        redis_options: Other options of redis-py for the target.
+
+    Returns:
+        Counts of what was written.
 
     Raises:
-        StorageError: the store or the target failed and did not come back.
-        CorruptDocumentsError: stored documents cannot be read, or hold what cannot be written; they are named, and
-            everything else is written.
+        StorageError: The store or the target failed and did not recover.
+        CorruptDocumentsError: Stored documents cannot be read, or cannot be written as native values. They are named,
+            and everything else is written.
     """
     keys = NativeKeys(native_prefix)
     options = {"socket_timeout": timeout, "socket_connect_timeout": connect_timeout, **redis_options}
@@ -88,7 +91,7 @@ async def export_native(
 
 
 async def _artifact_agents(backend: RedisBackend, kind: str) -> list[str]:
-    """Whose artefacts of a kind the store has, sorted."""
+    """Return the agents that have an artifact of this kind, sorted."""
     keys = Keys(backend.key_prefix)
     found: set[str] = set()
     cursor: bytes | int = 0
@@ -150,7 +153,7 @@ async def _write(
     retries: int,
     report: ExportReport,
 ) -> set[str]:
-    """Write runs and append the new ones to the agent's list, in one transaction; what the list names afterwards."""
+    """Write runs and append the new ones to the agent's list, in one transaction; return the list's new content."""
     for attempt in range(retries + 1):
         if not batch:
             break
@@ -188,7 +191,7 @@ async def _listed(link: Link, keys: NativeKeys, agent_id: str, retries: int) -> 
 
 
 async def _pause_or_raise(attempt: int, retries: int) -> None:
-    """Wait before the next attempt, or raise the error that is being handled when this was the last one."""
+    """Wait before the next attempt, or re-raise the current error after the last one."""
     if attempt >= retries:
         raise  # noqa: PLE0704
     await sleep(_FIRST_PAUSE * 2**attempt)

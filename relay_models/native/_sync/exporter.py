@@ -1,15 +1,15 @@
 # ruff: noqa
 # fmt: off
 # Generated from relay_models/native/_async/exporter.py by scripts/generate_sync.py: change that, not this.
-"""Warm start: a store's runs and artefacts written back as the native keys that NeMo Relay loads."""
+"""`export_native`: write a store's runs and artifacts as native keys, for a warm start of NeMo Relay."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from relay_models.backend._sync.backend import RedisBackend
 from relay_models._glob import glob_escape
+from relay_models.backend._sync.backend import RedisBackend
 from relay_models.documents import Keys
 from relay_models.errors import (
     ConnectionFailedError,
@@ -45,24 +45,27 @@ def export_native(
 ) -> ExportReport:
     """Write a store's state as native keys, so that a NeMo Relay process starts with what another one learned.
 
-    Artefacts replace those of the target. Runs that the target's lists do not name are appended in the store's order,
-    the others get the store's content in their place; doing it again changes nothing.
+    Artifacts replace those of the target. Runs that are not in the target's lists are appended in the store's order;
+    the others get the store's content and keep their position. Exporting again changes nothing.
 
     Args:
-        backend: the store.
+        backend: The store.
         target: URL of the Redis that NeMo Relay will use (any database), or a redis-py client.
-        native_prefix: the key prefix that NeMo Relay will be configured with.
-        agents: only these agents, with the profiles derived from them (``agent::model=…``); all when None.
-        runs: whether to write the runs, or only what was learned from them.
-        timeout: seconds to wait for an answer, None for no limit.
-        connect_timeout: seconds to wait for a connection.
-        retries: attempts to go on after a lost connection.
-        redis_options: further options of redis-py for the target.
+        native_prefix: The key prefix that NeMo Relay will be configured with.
+        agents: Only these agents, with the profiles derived from them (``agent::model=…``); None for all.
+        runs: Whether to write the runs, or only what was learned from them.
+        timeout: How long to wait for a reply (seconds); None for no limit.
+        connect_timeout: How long to wait for a connection (seconds).
+        retries: Maximum number of attempts after a lost connection.
+        redis_options: Other options of redis-py for the target.
+
+    Returns:
+        Counts of what was written.
 
     Raises:
-        StorageError: the store or the target failed and did not come back.
-        CorruptDocumentsError: stored documents cannot be read, or hold what cannot be written; they are named, and
-            everything else is written.
+        StorageError: The store or the target failed and did not recover.
+        CorruptDocumentsError: Stored documents cannot be read, or cannot be written as native values. They are named,
+            and everything else is written.
     """
     keys = NativeKeys(native_prefix)
     options = {"socket_timeout": timeout, "socket_connect_timeout": connect_timeout, **redis_options}
@@ -91,7 +94,7 @@ def export_native(
 
 
 def _artifact_agents(backend: RedisBackend, kind: str) -> list[str]:
-    """Whose artefacts of a kind the store has, sorted."""
+    """Return the agents that have an artifact of this kind, sorted."""
     keys = Keys(backend.key_prefix)
     found: set[str] = set()
     cursor: bytes | int = 0
@@ -153,7 +156,7 @@ def _write(
     retries: int,
     report: ExportReport,
 ) -> set[str]:
-    """Write runs and append the new ones to the agent's list, in one transaction; what the list names afterwards."""
+    """Write runs and append the new ones to the agent's list, in one transaction; return the list's new content."""
     for attempt in range(retries + 1):
         if not batch:
             break
@@ -191,7 +194,7 @@ def _listed(link: Link, keys: NativeKeys, agent_id: str, retries: int) -> set[st
 
 
 def _pause_or_raise(attempt: int, retries: int) -> None:
-    """Wait before the next attempt, or raise the error that is being handled when this was the last one."""
+    """Wait before the next attempt, or re-raise the current error after the last one."""
     if attempt >= retries:
         raise  # noqa: PLE0704
     sleep(_FIRST_PAUSE * 2**attempt)
