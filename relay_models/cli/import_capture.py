@@ -1,4 +1,4 @@
-"""`import_capture`: store what a capture holds."""
+"""`import_capture`: store the content of a capture."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ PLURALS = {
 
 @dataclass
 class Imported:
-    """What an import did."""
+    """The result of an import."""
 
     source: str
     native_prefix: str
     counts: dict[str, int] = field(default_factory=dict)
     """Values stored, by kind."""
     replaced: int = 0
-    """Runs that were in the store already."""
+    """Runs that were already in the store."""
     bad: list[dict[str, str | int | None]] = field(default_factory=list)
-    """What could not be imported: its line or its key, and the reason."""
+    """Values that could not be imported: their line or key, and the reason."""
     more: dict[str, int] = field(default_factory=dict)
-    """Other counts worth telling."""
+    """Other counts."""
 
 
 def import_capture(
     backend: RedisBackend, capture: Capture, source: str, seen: Callable[[int], None] = lambda count: None
 ) -> Imported:
-    """Store all of a capture. `seen` is told how many values were read since it was last called."""
+    """Store all values of a capture; `seen` is called with the number of values read since the last call."""
     stored: Counter[str] = Counter()
     for entry in capture.entries(capture.artifacts, seen):
         try:
@@ -50,7 +50,7 @@ def import_capture(
         except ValueError as error:
             capture.refuse(entry.line, entry.key or None, str(error))
 
-    # Where each run comes from, for those that the server refuses.
+    # The line of each run, to report those that the server refuses.
     lines: list[int] = []
 
     def runs() -> Iterator[RunRecord]:
@@ -79,10 +79,10 @@ def import_capture(
 
 
 def read_run(entry: Entry) -> RunRecord:
-    """The run of an entry.
+    """Decode the run of an entry.
 
     Raises:
-        ValueError: it is no run record, or not the one that its key names.
+        ValueError: It is not a run record, or not the one that its key names.
     """
     from relay_models.records import RunRecord, from_json
 
@@ -93,10 +93,10 @@ def read_run(entry: Entry) -> RunRecord:
 
 
 def store_artifact(backend: RedisBackend, entry: Entry) -> None:
-    """Store what is not a run.
+    """Store an artifact.
 
     Raises:
-        ValueError: the text is not a record of its kind, or not of the agent that its key names.
+        ValueError: The text is not a record of its kind, or not of the agent that its key names.
     """
     from relay_models.native.layout import RECORD_TYPES
     from relay_models.records import from_json

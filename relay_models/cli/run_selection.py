@@ -1,4 +1,4 @@
-"""Which runs, columns and metrics a command line asks for: filters, ids, names."""
+"""Select runs, columns and metrics by the options of a command: filters, ids, names."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ __all__ = [
 
 
 def split_names(text: str | None) -> list[str] | None:
-    """Names from a comma-separated option."""
+    """Split a comma-separated option into names."""
     if text is None:
         return None
     if names := [name.strip() for name in text.split(",") if name.strip()]:
         return names
-    raise InvalidConfigurationError("a list of column names is wanted, such as agent_id,duration")
+    raise InvalidConfigurationError("expected a list of column names, such as agent_id,duration")
 
 
 def column_names(text: str | None) -> list[str] | None:
-    """Columns of runs from --columns, where the shorter names of the filter language are welcome too."""
+    """Return the columns of runs that --columns names, also by the short names of the filter language."""
     from relay_models.columns.aliases import ALIASES
 
     names = split_names(text)
@@ -42,7 +42,7 @@ def column_names(text: str | None) -> list[str] | None:
 
 
 def split_metrics(text: str) -> list[str]:
-    """Metrics from a comma-separated option; commas within brackets belong to a metric."""
+    """Split a comma-separated option into metrics; commas in parentheses belong to a metric."""
     parts, depth, start = [], 0, 0
     for position, character in enumerate(text):
         depth += (character == "(") - (character == ")")
@@ -54,10 +54,10 @@ def split_metrics(text: str) -> list[str]:
 
 
 def make_filter(where: str | None, agent: str | None) -> Any:
-    """The expression for --where and --agent; None for all runs.
+    """Return the expression for --where and --agent; None for all runs.
 
     Raises:
-        QueryError: the filter is blank, does not parse, or means nothing.
+        QueryError: The filter is blank, does not parse, or is invalid.
     """
     from relay_models.documents import Run
     from relay_models.query.language.filters import as_expression
@@ -69,9 +69,9 @@ def make_filter(where: str | None, agent: str | None) -> Any:
 
 
 def each_run(session: Session, filter: Any, order: str, limit: int | None, *, bodies: bool = False) -> Iterator[Any]:
-    """The runs that a filter finds, page after page: `Run` rows, or with `bodies` ones that have their record.
+    """Yield the runs that match a filter, with `bodies` including their records.
 
-    Documents that cannot be read are named on standard error, and make the command end with "done in part".
+    Unreadable documents are reported on standard error, and make the command end with `INCOMPLETE`.
     """
     from relay_models.query.find import RunQuery
     from relay_models.query.language.filters import as_expression
@@ -86,7 +86,7 @@ def each_run(session: Session, filter: Any, order: str, limit: int | None, *, bo
 
 
 def _readable(session: Session, run: Any) -> bool:
-    """Whether the record of a row can be read; if not, that is said."""
+    """Whether the record of a run can be read; if not, a warning is printed."""
     try:
         return run.record is not None
     except SerializationError as error:
@@ -96,7 +96,7 @@ def _readable(session: Session, run: Any) -> bool:
 
 
 def has_readable_calls(session: Session, run: Any, columns: Sequence[str] | None) -> bool:
-    """Whether a run can be written call by call; if not, that is said. What is read for it is kept in the record."""
+    """Whether a run's calls can be exported; if not, a warning is printed."""
     from relay_models.export import to_dicts
 
     try:
@@ -114,11 +114,11 @@ def _record(run: Any) -> RunRecord:
 
 
 def find_one(session: Session, wanted: str, agent: str | None) -> RunRecord:
-    """The run with this id, or the only one whose id begins so, or the latest.
+    """Return the run with this id, the only one whose id has this prefix, or the latest.
 
     Raises:
-        NotFoundError: there is none.
-        QueryError: several begin so.
+        NotFoundError: There is none.
+        QueryError: Several ids have this prefix.
     """
     from relay_models.documents import Run
 
@@ -129,7 +129,7 @@ def find_one(session: Session, wanted: str, agent: str | None) -> RunRecord:
         for run in page:
             return _record(run)
         raise NotFoundError("no runs are stored" if agent is None else f"agent {agent!r} has no runs")
-    run_id = wanted.strip().rstrip("….").lower()  # as a table that had to cut it shows it
+    run_id = wanted.strip().rstrip("….").lower()  # as a table shows it when it cuts it
     matches = Run.run_id == run_id if len(run_id) == 36 else Run.run_id.startswith(run_id)
     found: list[Any] = list(
         backend.find_runs(matches if of_agent is None else matches & of_agent, limit=3, columns=False)

@@ -1,4 +1,4 @@
-"""Runs and their calls as tables."""
+"""`show_runs` and `show_calls`: print runs and their calls as tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`relay-models runs watch`: new and changed runs as they are stored."""
+"""`watch_runs`: print new and changed runs as they are stored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["watch_runs"]
 
 COLUMNS = ["started_at", "agent_id", "run_id", "duration", "llm_calls", "tool_calls", "total_tokens", "models"]
-# What is usual; of what is longer, the end is cut.
+# Usual widths; longer values are cut.
 SIZES = {
     "started_at": 19, "agent_id": 24, "run_id": 36, "duration": 8, "llm_calls": 3, "tool_calls": 5, "total_tokens": 8,
     "models": 24,
@@ -33,7 +33,7 @@ def watch_runs(
     from_start: bool,
     changes: bool,
 ) -> None:
-    """Print each new or changed run on a line of its own, at once."""
+    """Print each new or changed run on its own line, immediately."""
     from relay_models.export import to_dicts
 
     session.open()

@@ -66,7 +66,7 @@ async def export_native(
     """
     keys = NativeKeys(native_prefix)
     options = {"socket_timeout": timeout, "socket_connect_timeout": connect_timeout, **redis_options}
-    # RPUSH must not be sent twice, so the link does not retry; a lost connection is dealt with here.
+    # RPUSH must not be sent twice, so the connection does not retry; a lost connection is handled here.
     link, _ = native_link(target, 0, options)
     report = ExportReport()
     corrupt: list[CorruptDocumentError] = []
@@ -134,7 +134,7 @@ async def _export_runs(
         try:
             batch.append((str(record.id), to_json(record)))
         except InvalidRecordError as error:
-            # A number beyond what a double holds: JSON as a text, but not as a value.
+            # A number beyond the range of a double: valid as JSON text, but not as a value.
             key = Keys(backend.key_prefix).run(agent_id, record.id)
             corrupt.append(CorruptDocumentError(key.decode("utf-8", "backslashreplace"), str(error)))
             continue
@@ -166,7 +166,7 @@ async def _write(
         try:
             replies = await link.pipeline(commands)
         except ConnectionFailedError:
-            # Nobody knows whether it was carried out: the list does.
+            # It is unknown whether the transaction was executed; the list shows it.
             await _pause_or_raise(attempt, retries)
             listed = await _listed(link, keys, agent_id, retries)
             continue
@@ -198,5 +198,5 @@ async def _pause_or_raise(attempt: int, retries: int) -> None:
 
 
 def _wanted(agent_id: str, agents: Collection[str] | None) -> bool:
-    # The key of a profile is made from its agent's id: "agent::model=…::seed=…".
+    # A profile key is derived from its agent's id: "agent::model=…::seed=…".
     return agents is None or agent_id in agents or any(agent_id.startswith(f"{agent}::model=") for agent in agents)

@@ -136,7 +136,7 @@ class Follower:
         for agent_id, end in zip(self._agents, ends, strict=True):
             checkpoint = importer.checkpoints[agent_id]
             length, last = end or (0, None)
-            # A list that somebody keeps short grows without getting longer.
+            # A list that another client trims can gain entries without getting longer.
             if length != checkpoint.position or [last] != checkpoint.anchor[-1:]:
                 if not length:
                     continue
@@ -178,7 +178,7 @@ class Follower:
         keys = [key for key in self._artifacts if key.agent_id in self._busy_until or key.agent_id.startswith(roots)]
         await self._importer.import_artifacts(keys)
         self._artifacts_at = time.monotonic()
-        # Only after a look that came later than the window is an agent at rest.
+        # An agent is idle only after a poll later than the window.
         self._busy_until = {agent_id: until for agent_id, until in self._busy_until.items() if until > now}
 
     def _progress(self, report: ImportReport) -> None:

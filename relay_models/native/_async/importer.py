@@ -22,7 +22,7 @@ from relay_models.native.reports import ImportReport
 
 __all__ = ["Importer", "import_native"]
 
-# Artefacts read at once; accumulators and observations can be large.
+# Artifacts per read; accumulators and observations can be large.
 _ARTIFACTS_PER_BATCH = 25
 
 Progress = Callable[[ImportReport], None]
@@ -138,7 +138,7 @@ class Importer:
             ids = await self.source.run_ids(agent_id, first, first + IDS_PER_PAGE - 1)
             if not ids:
                 break
-            # Once a page, not once altogether: a run of an earlier page may have been stored anew after it was read.
+            # Once per page, not once in total: a run of an earlier page may have been stored again after it was read.
             new = list(dict.fromkeys(ids))
             self.report.done += len(ids) - len(new)
             checkpoint.mark_bad(await self._store(agent_id, new))
@@ -181,7 +181,7 @@ class Importer:
                     self.report.artifacts[key.kind] = self.report.artifacts.get(key.kind, 0) + 1
             except InvalidRecordError as error:
                 self.report.refuse(self.source.keys.of(key), str(error))
-            # What cannot be read is named once by a follower, and looked at again when it has changed.
+            # A follower reports an unreadable value once, and reads it again when it has changed.
             self._digests[key] = digest
 
     async def _put(self, key: NativeKey, record: Any) -> None:

@@ -21,7 +21,7 @@ from relay_models.transport.urls import parse_target, scrub, target_of_client
 
 __all__ = ["NativeSource", "native_link"]
 
-# Ids per LRANGE (36 bytes each), values per MGET (some kilobytes each), keys that one SCAN step looks at.
+# Ids per LRANGE (36 bytes each), values per MGET (some kilobytes each), COUNT of SCAN.
 IDS_PER_PAGE, VALUES_PER_BATCH, KEYS_PER_SCAN = 2000, 200, 5000
 
 
@@ -209,11 +209,11 @@ def native_link(source: str | Any, retries: int, options: dict[str, Any]) -> tup
     if isinstance(source, str):
         target = parse_target(source, {**options, "db": 0})
         db = int(options.get("db", parse_url(source).get("db", 0)) or 0)
-        # RESP2 is what the oldest servers speak; nothing here needs more.
+        # RESP2, which the oldest servers support.
         settings: dict[str, Any] = {**target.options, "db": db, "protocol": 2, "retry": make_retry(0)}
         try:
             kind = CONNECTIONS[target.scheme]
-            kind(**settings)  # an option that does not exist is found out here, not at the first command
+            kind(**settings)  # detects an unknown option now, not at the first command
             pool = BlockingConnectionPool(10, timeout=None, connection_class=kind, **settings)
         except (TypeError, ValueError, RedisError) as error:
             raise InvalidConfigurationError(
@@ -224,7 +224,7 @@ def native_link(source: str | Any, retries: int, options: dict[str, Any]) -> tup
         client = source
         settings = client.connection_pool.connection_kwargs
         db = int(settings.get("db") or 0)
-        # A store must be in database 0; what is read here may be in any.
+        # A store must be in database 0; a deployment may be in any.
         target = target_of_client(
             SimpleNamespace(connection_pool=SimpleNamespace(connection_kwargs={**settings, "db": 0}))
         )
