@@ -17,14 +17,14 @@ NONE = "(none)"
 
 def stats_rows(rows: Iterable[Any]) -> list[dict[str, Any]]:
     """Return the rows as dicts, in the order of their columns."""
-    from relay_models.pictures.charts import as_mapping
+    from relay_models.pictures.charts import as_mapping  # lazy: start-up time
 
     return [dict(as_mapping(row)) for row in rows]
 
 
 def show_stats(session: Session, rows: Iterable[Any]) -> None:
     """Print the rows; the columns they are grouped by are on the left."""
-    from relay_models.cli.output import Column, cell_text
+    from relay_models.cli.output import Column, cell_text  # lazy: start-up time
 
     read = stats_rows(rows)
     if session.as_json:
@@ -82,11 +82,11 @@ def save_chart(session: Session, rows: Iterable[Any], path: str) -> None:
         InvalidConfigurationError: matplotlib cannot write files with this extension.
         MissingExtraError: matplotlib is not installed.
     """
-    from pathlib import Path
+    from pathlib import Path  # lazy: start-up time
 
-    from relay_models._files import open_output
-    from relay_models.errors import InvalidConfigurationError
-    from relay_models.pictures import chart
+    from relay_models._files import open_output  # lazy: start-up time
+    from relay_models.errors import InvalidConfigurationError  # lazy: start-up time
+    from relay_models.pictures import chart  # lazy: start-up time
 
     figure = chart(rows)
     ending = Path(path).suffix.lower().removeprefix(".")

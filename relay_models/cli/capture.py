@@ -357,7 +357,7 @@ def split_key(key: str, prefix: str) -> NativeKey:
     Raises:
         ValueError: It is not a key of NeMo Relay with this prefix.
     """
-    from relay_models.native.layout import NativeKeys
+    from relay_models.native.layout import NativeKeys  # lazy: start-up time
 
     if not key.startswith(prefix):
         raise ValueError(f"the key does not begin with {prefix!r}; use --native-prefix for another prefix")

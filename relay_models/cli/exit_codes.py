@@ -89,7 +89,7 @@ def exit_code(error: RelayModelsError) -> int:
 
 def fail(message: str, code: int) -> NoReturn:
     """Print an error and end the command."""
-    from relay_models.cli.output import error_line
+    from relay_models.cli.output import error_line  # lazy: start-up time
 
     error_line(message)
     raise typer.Exit(code)

@@ -84,7 +84,7 @@ def read_run(entry: Entry) -> RunRecord:
     Raises:
         ValueError: It is not a run record, or not the one that its key names.
     """
-    from relay_models.records import RunRecord, from_json
+    from relay_models.records import RunRecord, from_json  # lazy: start-up time
 
     record = from_json(RunRecord, entry.text)
     if entry.key and (record.agent_id, str(record.id)) != (entry.agent_id, str(entry.run_id).lower()):
@@ -98,8 +98,8 @@ def store_artifact(backend: RedisBackend, entry: Entry) -> None:
     Raises:
         ValueError: The text is not a record of its kind, or not of the agent that its key names.
     """
-    from relay_models.native.layout import RECORD_TYPES
-    from relay_models.records import from_json
+    from relay_models.native.layout import RECORD_TYPES  # lazy: start-up time
+    from relay_models.records import from_json  # lazy: start-up time
 
     record = from_json(RECORD_TYPES[entry.kind], entry.text)
     if entry.kind == "plan":

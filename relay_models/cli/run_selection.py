@@ -35,7 +35,7 @@ def split_names(text: str | None) -> list[str] | None:
 
 def column_names(text: str | None) -> list[str] | None:
     """Return the columns of runs that --columns names, also by the short names of the filter language."""
-    from relay_models.columns.aliases import ALIASES
+    from relay_models.columns.aliases import ALIASES  # lazy: start-up time
 
     names = split_names(text)
     return None if names is None else [ALIASES.get(name, name) for name in names]
@@ -59,8 +59,8 @@ def make_filter(where: str | None, agent: str | None) -> Any:
     Raises:
         QueryError: The filter is blank, does not parse, or is invalid.
     """
-    from relay_models.documents import Run
-    from relay_models.query.language.filters import as_expression
+    from relay_models.documents import Run  # lazy: start-up time
+    from relay_models.query.language.filters import as_expression  # lazy: start-up time
 
     parts = [] if where is None else [as_expression(where)]
     if agent is not None:
@@ -73,8 +73,8 @@ def each_run(session: Session, filter: Any, order: str, limit: int | None, *, bo
 
     Unreadable documents are reported on standard error, and make the command end with `INCOMPLETE`.
     """
-    from relay_models.query.find import RunQuery
-    from relay_models.query.language.filters import as_expression
+    from relay_models.query.find import RunQuery  # lazy: start-up time
+    from relay_models.query.language.filters import as_expression  # lazy: start-up time
 
     query = RunQuery(as_expression(filter), order, limit)
     corrupt: list[CorruptDocumentError] = []
@@ -97,7 +97,7 @@ def _readable(session: Session, run: Any) -> bool:
 
 def has_readable_calls(session: Session, run: Any, columns: Sequence[str] | None) -> bool:
     """Whether a run's calls can be exported; if not, a warning is printed."""
-    from relay_models.export import to_dicts
+    from relay_models.export import to_dicts  # lazy: start-up time
 
     try:
         to_dicts([run], rows="calls", columns=columns)
@@ -120,7 +120,7 @@ def find_one(session: Session, wanted: str, agent: str | None) -> RunRecord:
         NotFoundError: There is none.
         QueryError: Several ids have this prefix.
     """
-    from relay_models.documents import Run
+    from relay_models.documents import Run  # lazy: start-up time
 
     backend = session.open()
     of_agent = None if agent is None else Run.agent_id == agent

@@ -31,7 +31,7 @@ _USUAL = ["run_id", "agent_id", "started_at", "duration", "llm_calls", "tool_cal
 
 def show_runs(out: Output, runs: Sequence[Any], names: Sequence[str] | None = None) -> None:
     """Print a table of `Run` values."""
-    from relay_models.export import to_dicts
+    from relay_models.export import to_dicts  # lazy: start-up time
 
     rows = to_dicts(runs, columns=[*(names or _USUAL), "status"])
     shown = list(names or _USUAL)
@@ -44,7 +44,7 @@ def show_runs(out: Output, runs: Sequence[Any], names: Sequence[str] | None = No
 
 def listed_column(name: str, *, named: bool = False, number: bool = False) -> Column:
     """Return how a column of runs is shown; `named` if the user asked for it by name."""
-    from relay_models.cli.output import Column
+    from relay_models.cli.output import Column  # lazy: start-up time
 
     head, right, priority, least = _LISTED.get(name, (name, number, 5, 8))
     return Column(name if named else head, right, 9 if named and priority > 6 else priority, least)
@@ -52,8 +52,8 @@ def listed_column(name: str, *, named: bool = False, number: bool = False) -> Co
 
 def listed_cell(row: dict[str, Any], name: str, *, named: bool = False) -> str:
     """Return a value of a run as the text of a cell."""
-    from relay_models.cli.output import cell_text
-    from relay_models.pictures.text import cells, clip_cells
+    from relay_models.cli.output import cell_text  # lazy: start-up time
+    from relay_models.pictures.text import cells, clip_cells  # lazy: start-up time
 
     value = row[name]
     if name == "duration" and value is None:
@@ -66,11 +66,11 @@ def listed_cell(row: dict[str, Any], name: str, *, named: bool = False) -> str:
 
 def show_calls(out: Output, record: RunRecord) -> None:
     """Print a run's headline and a table of its calls."""
-    from relay_models.cli.output import Column
-    from relay_models.pictures.labels import outcome
-    from relay_models.pictures.layout import lay_out
-    from relay_models.pictures.run import facts
-    from relay_models.pictures.text import clock_text, duration_text, join_facts, plain
+    from relay_models.cli.output import Column  # lazy: start-up time
+    from relay_models.pictures.labels import outcome  # lazy: start-up time
+    from relay_models.pictures.layout import lay_out  # lazy: start-up time
+    from relay_models.pictures.run import facts  # lazy: start-up time
+    from relay_models.pictures.text import clock_text, duration_text, join_facts, plain  # lazy: start-up time
 
     layout = lay_out(record, "calls")
     out.print(plain(record.agent_id), style="bold")

@@ -34,7 +34,7 @@ def watch_runs(
     changes: bool,
 ) -> None:
     """Print each new or changed run on its own line, immediately."""
-    from relay_models.export import to_dicts
+    from relay_models.export import to_dicts  # lazy: start-up time
 
     session.open()
     out = session.out

@@ -53,7 +53,7 @@ class Session:
     @functools.cached_property
     def out(self) -> Output:
         """The command's output."""
-        from relay_models.cli.output import Output
+        from relay_models.cli.output import Output  # lazy: start-up time
 
         return Output(self.as_json)
 
@@ -105,7 +105,7 @@ class Session:
             IsADirectoryError: The path is a directory.
         """
         if self._backend is None:
-            from relay_models.sync import RedisBackend
+            from relay_models.sync import RedisBackend  # lazy: start-up time
 
             url, path = self.where()
             if path is not None:
@@ -128,7 +128,7 @@ class Session:
 
     def memory(self) -> RedisBackend:
         """Open a store in memory, which is gone when the command ends."""
-        from relay_models.sync import RedisBackend
+        from relay_models.sync import RedisBackend  # lazy: start-up time
 
         self._backend = RedisBackend.embedded(None, self.prefix)
         self.is_in_memory = True

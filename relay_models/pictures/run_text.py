@@ -108,7 +108,7 @@ def _braces(layout: Layout, glyphs: _Glyphs) -> list[str]:
 
 
 def _columns(labels: list[RowLabel], glyphs: _Glyphs, width: int) -> list[tuple[int, bool, list[tuple[str, str]]]]:
-    """Return (width, right-aligned, (text, style) of each row) of the columns that fit in 60% of the width."""
+    """Return (width, right-aligned, (text, style) of each row) of the columns that fit in half of the width."""
     told = [
         (True, [(label.duration, "") for label in labels], 10),
         (True, [(label.tokens, "") for label in labels], 16),

@@ -45,7 +45,7 @@ class RecorderPlugin:
             elif not isinstance(value, _FIELDS[name]) or isinstance(value, bool):
                 say("error", "relay_models.type", name, f"{name} must be {_FIELDS[name][-1].__name__}")
         if not wrong and "url" in plugin_config:
-            from relay_models.transport.urls import parse_target
+            from relay_models.transport.urls import parse_target  # lazy: start-up time
 
             try:
                 parse_target(plugin_config["url"])
@@ -67,7 +67,7 @@ class RecorderPlugin:
         prefix = config.pop("key_prefix", "nemo_relay:")
 
         def connect() -> Any:
-            from relay_models.sync import RedisBackend
+            from relay_models.sync import RedisBackend  # lazy: start-up time
 
             return RedisBackend.connect(url, prefix) if url is not None else RedisBackend.embedded(path, prefix)
 
@@ -90,7 +90,7 @@ def register_plugin() -> None:
         MissingExtraError: nemo_relay is not installed.
     """
     try:
-        from nemo_relay import plugin
+        from nemo_relay import plugin  # lazy: optional package
     except ImportError as error:
         raise MissingExtraError("recording needs NeMo Relay: pip install nemo-relay") from error
     if PLUGIN_KIND not in plugin.list_kinds():
@@ -110,6 +110,6 @@ def component(**config: Any) -> Any:
         MissingExtraError: nemo_relay is not installed.
     """
     register_plugin()
-    from nemo_relay import plugin
+    from nemo_relay import plugin  # lazy: optional package
 
     return plugin.ComponentSpec(PLUGIN_KIND, config=config)

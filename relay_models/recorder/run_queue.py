@@ -132,7 +132,7 @@ def subscribers() -> Any:
         MissingExtraError: nemo_relay is not installed.
     """
     try:
-        from nemo_relay import subscribers as module
+        from nemo_relay import subscribers as module  # lazy: optional package
     except ImportError as error:
         raise MissingExtraError("recording needs NeMo Relay: pip install nemo-relay") from error
     return module

@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 def show_agents(out: Output, agents: Sequence[object]) -> None:
     """A table of `AgentSummary` values."""
-    from relay_models.cli.output import Column, age_text, cell_text
+    from relay_models.cli.output import Column, age_text, cell_text  # lazy: start-up time
 
     now = datetime.now(UTC)
     columns = (

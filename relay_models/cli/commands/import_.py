@@ -66,7 +66,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _from_file(session: Session, source: str, native_prefix: str | None) -> Imported:
-    from relay_models.cli.capture import open_capture
+    from relay_models.cli.capture import open_capture  # lazy: start-up time
 
     with open_capture(source, native_prefix) as capture:
         backend = session.open(must_exist=False)
@@ -75,8 +75,8 @@ def _from_file(session: Session, source: str, native_prefix: str | None) -> Impo
 
 
 def _from_url(session: Session, url: str, native_prefix: str | None, full: bool, options: dict[str, Any]) -> Imported:
-    from relay_models.native.layout import DEFAULT_PREFIX
-    from relay_models.native.sync import import_native
+    from relay_models.native.layout import DEFAULT_PREFIX  # lazy: start-up time
+    from relay_models.native.sync import import_native  # lazy: start-up time
 
     prefix = DEFAULT_PREFIX if native_prefix is None else native_prefix
     backend = session.open(must_exist=False)
@@ -113,6 +113,7 @@ def _progress(session: Session, total: int | None) -> Iterator[_Bar]:
     if session.as_json or not notes.is_terminal or (total is not None and total < 50):
         yield _Bar()
         return
+    # lazy: start-up time
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = TextColumn("importing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -136,7 +137,7 @@ def _progress(session: Session, total: int | None) -> Iterator[_Bar]:
 
 def _report(session: Session, done: Imported) -> None:
     """Print what was imported, and what was not and why."""
-    from relay_models.cli.output import Column
+    from relay_models.cli.output import Column  # lazy: start-up time
 
     out = session.out
     if out.as_json:

@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
         It can be stopped, killed and restarted, and either server may be down for a while: nothing is lost or stored
         twice. Nothing is written to the deployment.
         """
-        from relay_models.native.sync import Follower
+        from relay_models.native.sync import Follower  # lazy: start-up time
 
         follower = Follower(
             source,
@@ -83,7 +83,7 @@ def register(app: typer.Typer) -> None:
 
         What was learned replaces what the target has; runs are added to it. Running it again changes nothing.
         """
-        from relay_models.native.sync import export_native
+        from relay_models.native.sync import export_native  # lazy: start-up time
 
         options = native_options(session.out, target, "TARGET", native_password_file, ask_native_password)
         report = export_native(session.open(), target, native_prefix=native_prefix, agents=agent, runs=runs, **options)
@@ -95,7 +95,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _table(session: Session, head: str, rows: list[tuple[str, int]]) -> None:
-    from relay_models.cli.output import Column
+    from relay_models.cli.output import Column  # lazy: start-up time
 
     shown = [(name, f"{count:,}") for name, count in rows if count]
     if shown:

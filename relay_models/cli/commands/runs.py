@@ -81,7 +81,7 @@ def _list(group: typer.Typer) -> None:
         columns: Columns = None,
     ) -> None:
         """List runs, the newest first."""
-        from relay_models.export import to_dicts
+        from relay_models.export import to_dicts  # lazy: start-up time
 
         names = column_names(columns)
         session.open()
@@ -115,7 +115,7 @@ def _show(group: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """Show one run: its calls with their times, tokens and models."""
-        from relay_models.pictures import Timeline
+        from relay_models.pictures import Timeline  # lazy: start-up time
 
         record = find_one(session, run_id, agent)
         if save is not None:
@@ -172,9 +172,9 @@ def _write_export(
     names: list[str] | None, format: Format | None, rows: Rows | None, keep_formulas: bool,
     mode: str,
 ) -> None:  # fmt: skip
-    import sys
+    import sys  # lazy: start-up time
 
-    from relay_models.export import write_csv, write_jsonl, write_parquet
+    from relay_models.export import write_csv, write_jsonl, write_parquet  # lazy: start-up time
 
     if format is None:
         ending = target.rpartition(".")[2].lower()
@@ -266,7 +266,7 @@ def _stats(group: typer.Typer) -> None:
             by=groups, every=every, metrics=split_metrics(metrics), filter=make_filter(where, agent),
             order_by=order, limit=limit or None, fill=fill, tz=zone,
         )  # fmt: skip
-        from relay_models.cli.aggregate_tables import save_chart, show_stats
+        from relay_models.cli.aggregate_tables import save_chart, show_stats  # lazy: start-up time
 
         read = list(rows)
         if save is not None:
@@ -287,7 +287,7 @@ def _watch(group: typer.Typer) -> None:
         new: Annotated[bool, typer.Option("--new", help="Only new runs, not those stored again with changes.")] = False,
     ) -> None:
         """Show new and changed runs as they are stored, until interrupted."""
-        from relay_models.cli.run_watch import watch_runs
+        from relay_models.cli.run_watch import watch_runs  # lazy: start-up time
 
         watch_runs(
             session, make_filter(where, agent), column_names(columns), interval=interval, count=count,

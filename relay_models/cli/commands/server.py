@@ -66,7 +66,7 @@ def _serve(app: typer.Typer) -> None:
         ask_password: Annotated[bool, typer.Option("--ask-password", help="Prompt for the password.")] = False,
     ) -> None:  # fmt: skip
         """Serve an embedded store as a Redis server with JSON and search, until interrupted."""
-        from relay_models.embedded import serve
+        from relay_models.embedded import serve  # lazy: start-up time
 
         def ready(endpoint: Endpoint) -> None:
             if session.as_json:
@@ -113,7 +113,7 @@ def _dump(app: typer.Typer) -> None:
         ] = False,
     ) -> None:
         """Write all keys of a store to a file, as a backup or to move them to another server."""
-        from relay_models.embedded import dump
+        from relay_models.embedded import dump  # lazy: start-up time
 
         match = "*" if everything else glob_escape(session.prefix) + "*"
         with _client(session) as client, _dump_target(target) as file:
@@ -137,7 +137,7 @@ def _restore(app: typer.Typer) -> None:
         replace: Annotated[bool, typer.Option(help="Replace existing keys.")] = False,
     ) -> None:
         """Write the keys of a dump into a store."""
-        from relay_models.embedded import restore
+        from relay_models.embedded import restore  # lazy: start-up time
 
         with _client(session, must_exist=False) as client:
             report = restore(client, sys.stdin.buffer if source == "-" else source, replace=replace)
@@ -165,11 +165,11 @@ def _dump_target(target: str) -> Iterator[BinaryIO]:
 @contextmanager
 def _client(session: Session, *, must_exist: bool = True) -> Iterator[redis.Redis[bytes]]:
     """Open a plain client of the store's server, without its indexes: a store to be dumped may have none yet."""
-    import redis
+    import redis  # lazy: start-up time
 
-    from relay_models.embedded import EmbeddedServer
-    from relay_models.errors import NotFoundError
-    from relay_models.transport.urls import parse_target
+    from relay_models.embedded import EmbeddedServer  # lazy: start-up time
+    from relay_models.errors import NotFoundError  # lazy: start-up time
+    from relay_models.transport.urls import parse_target  # lazy: start-up time
 
     url, path = session.where()
     if path is not None:
@@ -190,11 +190,11 @@ def _client(session: Session, *, must_exist: bool = True) -> Iterator[redis.Redi
 @contextmanager
 def _mapped_errors(where: Target | str) -> Iterator[None]:
     """Map errors of the engine and of redis-py to those of this library."""
-    from redis import RedisError
+    from redis import RedisError  # lazy: start-up time
 
-    from relay_models.embedded import EmbeddedError
-    from relay_models.transport.error_mapping import translate
-    from relay_models.transport.urls import Target
+    from relay_models.embedded import EmbeddedError  # lazy: start-up time
+    from relay_models.transport.error_mapping import translate  # lazy: start-up time
+    from relay_models.transport.urls import Target  # lazy: start-up time
 
     try:
         yield
