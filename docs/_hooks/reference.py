@@ -1,4 +1,4 @@
-"""Reference pages made from the code at build time: the exceptions, the commands, the changelog."""
+"""Generate reference pages from the code: the exceptions, the commands, the changelog."""
 
 from __future__ import annotations
 
@@ -32,14 +32,13 @@ def exceptions_page() -> str:
     lines = [
         "---",
         "title: Exceptions",
-        "description: The exception tree, the builtin that each leaf also is, and when it is raised",
+        "description: The exception tree, the builtin base of each class, and when it is raised",
         "---",
         "# Exceptions",
         "",
-        "Everything that this library raises on purpose is a `RelayModelsError`, and also the builtin exception that",
-        "fits, so that `except ConnectionError` or `except ValueError` in code that knows nothing of this library does",
-        "the right thing.",
-        "What to do about each is in the guide on errors.",
+        "Every error that a caller can cause is a `RelayModelsError`, and also a subclass of the matching builtin, so",
+        "that `except ConnectionError` or `except ValueError` works in code that knows nothing of this library.",
+        "The guide on errors says what to do about each.",
         "",
         "```text",
         drawing,
@@ -84,7 +83,7 @@ def commands_page() -> str:
         "---",
         "# Command line",
         "",
-        "`python -m relay_models.cli` is the same command, where the script is not on the path.",
+        "`python -m relay_models.cli` is the same command, if the script is not on your PATH.",
         "",
     ]
     lines += _command(root, ["relay-models"], 2)
@@ -127,7 +126,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     from relay_models.export import CALL_COLUMNS, RUN_COLUMNS
 
     for name, columns in (("runs", RUN_COLUMNS), ("calls", CALL_COLUMNS)):
-        rows = [f"| `{column.name}` | {column.type.value} | {_cell(_prose(column.about))} |" for column in columns]
+        rows = [f"| `{column.name}` | {column.kind.value} | {_cell(_prose(column.about))} |" for column in columns]
         table = "\n".join(["| Column | Holds | Meaning |", "|---|---|---|", *rows])
         markdown = markdown.replace(f"<!-- columns: {name} -->", table)
     return markdown

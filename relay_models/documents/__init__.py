@@ -14,7 +14,7 @@ from relay_models.documents.artifacts import (
 from relay_models.documents.base import Document
 from relay_models.documents.codec import encode_artifact, encode_run, merge_run
 from relay_models.documents.keys import ARTIFACT_KINDS, KINDS, LAYOUT_VERSION, Keys, Layout, layout_of
-from relay_models.documents.run import Run
+from relay_models.documents.run import Run, record_of
 from relay_models.documents.run_columns import run_columns, run_text, run_words
 from relay_models.documents.schema import DOCUMENTS, create_index_command, index_columns
 
@@ -40,6 +40,7 @@ __all__ = [
     "index_columns",
     "layout_of",
     "merge_run",
+    "record_of",
     "run_columns",
     "run_text",
     "run_words",

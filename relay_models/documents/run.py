@@ -13,12 +13,13 @@ from relay_models._time import datetime_of
 from relay_models.columns.column import Column, Kind
 from relay_models.documents.base import Document, column, document
 from relay_models.documents.run_columns import run_columns, run_words
+from relay_models.errors import InvalidConfigurationError
 from relay_models.records import RunRecord, from_json, to_json
 
 if TYPE_CHECKING:
     from relay_models.query.find import RunQuery
 
-__all__ = ["Run"]
+__all__ = ["Run", "record_of"]
 
 _SUM = "Sum over the calls that tell it (RunRecord.calls[].{}); none where no call does."
 
@@ -136,3 +137,28 @@ class Run(Document, index=True):
     @classmethod
     def _span(cls, value: Any) -> Any:
         return timedelta(microseconds=value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def record_of(item: RunRecord | Run) -> RunRecord:
+    """Return the record of a record or of a `Run`.
+
+    Args:
+        item: A record, or a `Run` that was read with its record.
+
+    Returns:
+        The record itself, or the one of the `Run`.
+
+    Raises:
+        InvalidConfigurationError: `item` is neither, or a `Run` that was read with its columns only.
+    """
+    if isinstance(item, RunRecord):
+        return item
+    if not isinstance(item, Run):
+        raise InvalidConfigurationError(f"expected a RunRecord or a Run, not {type(item).__name__}")
+    record = item.record
+    if record is None:
+        raise InvalidConfigurationError(
+            f"run {item.run_id} was read with its columns only, but its record is needed: "
+            "pass runs with their records, as find_runs(…) without columns=True or iter_runs(…) return them"
+        )
+    return record

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
+from relay_models._glob import glob_escape
 from relay_models.errors import InvalidConfigurationError
 from relay_models.native import NativeKey, NativeKeys
-from relay_models.native.layout import ARTIFACT_KINDS, glob_escape
+from relay_models.native.layout import ARTIFACT_KINDS
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
     ["", "a:b::c", "runs:", "runs_index:x", "agent::model=gpt::seed=1::system=sha256:ab", "a b|{c}*?[x]\\", "数据"]

@@ -26,7 +26,7 @@ from relay_models.errors import (
     InvalidConfigurationError,
     QueryError,
 )
-from relay_models.query.aggregate.pipeline import AggregateRow, Aggregation, aggregate_steps
+from relay_models.query.aggregate.pipeline import AggregateRows, Aggregation, aggregate_steps
 from relay_models.query.find import RunQuery
 from relay_models.query.language.filters import as_expression
 from relay_models.query.paging.pager import RunPage, Scan, check_limit, find_steps
@@ -206,7 +206,7 @@ class Queries(Runs):
         limit: int | None = None,
         on_corrupt: OnCorrupt = "raise",
         on_incomplete: OnIncomplete = "raise",
-    ) -> list[AggregateRow]:
+    ) -> AggregateRows:
         """Count up the runs that meet a filter, by columns, by spans of time, or both.
 
         Args:

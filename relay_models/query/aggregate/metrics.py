@@ -47,6 +47,16 @@ class Metric:
         whole = self.column.ordered and self.column.kind is not Kind.NUMBER
         return whole and self.how in ("count", "sum", "avg", "min", "max")
 
+    @property
+    def kind(self) -> Kind:
+        """What its values are."""
+        if self.column is None or self.how in ("count", "distinct"):
+            return Kind.COUNT
+        if self.column.kind is Kind.COUNT and self.how not in ("sum", "min", "max"):
+            return Kind.NUMBER
+        kind: Kind = self.column.kind
+        return kind
+
 
 def find_column(name: Any, columns: dict[str, Column[Any]], what: str) -> Column[Any]:
     """The column that a name, a shorter name or a column means; `UnknownColumnError` where there is none."""

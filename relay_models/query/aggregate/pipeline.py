@@ -32,7 +32,7 @@ from relay_models.query.tag_values import value_steps
 if TYPE_CHECKING:
     from relay_models.documents.base import Document
 
-__all__ = ["AggregateRow", "Aggregation", "aggregate_steps"]
+__all__ = ["AggregateRow", "AggregateRows", "Aggregation", "aggregate_steps"]
 
 _AT_ONCE = 5000
 BUCKET = "bucket"
@@ -68,6 +68,21 @@ class AggregateRow(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"AggregateRow({', '.join(f'{name}={value!r}' for name, value in self._values.items())})"
+
+
+class AggregateRows(list[AggregateRow]):
+    """The rows of an aggregate. They know their columns, also where there is no row.
+
+    Args:
+        rows: The rows.
+        kinds: What each column holds, by name, in the order of the columns.
+    """
+
+    __slots__ = ("kinds",)
+
+    def __init__(self, rows: Iterable[AggregateRow] = (), kinds: Mapping[str, Kind] | None = None) -> None:
+        super().__init__(rows)
+        self.kinds: dict[str, Kind] = dict(kinds or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +148,13 @@ class Aggregation:
             raise QueryError(f"limit is a number of rows from 0 on, or None for all, not {limit!r}")
         return cls(groups, read, buckets, time_column, order, descending, limit, bool(fill), bounds, tuple(names))
 
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """What each column of the rows holds, by name. A row has one value of a column of several texts."""
+        found = {BUCKET: Kind.TIME} if self.buckets else {}
+        found |= {column.name: Kind.TAG if column.kind is Kind.TAGS else column.kind for column in self.groups}
+        return found | {metric.name: metric.kind for metric in self.metrics}
+
 
 def aggregate_steps(
     document: type[Document],
@@ -143,7 +165,7 @@ def aggregate_steps(
     limit_ms: int = 0,
     on_corrupt: OnCorrupt = "raise",
     on_incomplete: OnIncomplete = "raise",
-) -> Steps[list[AggregateRow]]:
+) -> Steps[AggregateRows]:
     """Count up, with the same exact numbers from every server.
 
     Counts, sums, averages, minima and maxima of integer columns (durations and times included) are counted up by the
@@ -408,7 +430,7 @@ class _Groups:
                 tallies = self.found[key] = _Tallies(self.columns)
             yield tallies
 
-    def rows(self) -> list[AggregateRow]:
+    def rows(self) -> AggregateRows:
         """The rows, sorted and cut."""
         ask = self.ask
         if not self.found and not ask.groups and ask.buckets is None:
@@ -424,7 +446,7 @@ class _Groups:
             known = [row for row in rows if row[name] is not None]
             known.sort(key=lambda row: row[name], reverse=ask.descending)
             rows = known + [row for row in rows if row[name] is None]
-        return rows if ask.limit is None else rows[: ask.limit]
+        return AggregateRows(rows if ask.limit is None else rows[: ask.limit], ask.kinds)
 
     def _fill(self, buckets: Buckets) -> None:
         starts = [key[0] for key in self.found if key[0] is not None]

@@ -1,4 +1,4 @@
-"""`relay-models demo`: a captured deployment in an embedded store, asked about; no server needed."""
+"""`relay-models demo`: import a captured deployment into an embedded store and query it; no server needed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from relay_models.cli.importing import PLURALS
-from relay_models.cli.session import Session, command
+from relay_models.cli.command import command
+from relay_models.cli.import_capture import PLURALS
+from relay_models.cli.session import Session
 
 if TYPE_CHECKING:
     from relay_models.cli.output import Output
@@ -26,14 +27,14 @@ def register(app: typer.Typer) -> None:
 
     @command(app, "demo")
     def demo(session: Session) -> None:
-        """See what it does: a small real capture, imported into an embedded store and queried.
+        """Try it: import a small real capture into an embedded store and query it.
 
-        It is in memory and gone afterwards, unless --path or --url says to keep it.
+        The store is in memory and gone afterwards, unless --path or --url names one to keep.
         """
-        from importlib.resources import as_file, files
+        from importlib.resources import as_file, files  # lazy: start-up time
 
-        from relay_models.cli.capture import open_capture
-        from relay_models.cli.importing import import_capture
+        from relay_models.cli.capture import open_capture  # lazy: start-up time
+        from relay_models.cli.import_capture import import_capture  # lazy: start-up time
 
         backend = _store(session)
         began = time.perf_counter()
@@ -47,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _store(session: Session) -> RedisBackend:
-    from relay_models.errors import InvalidConfigurationError
+    from relay_models.errors import InvalidConfigurationError  # lazy: start-up time
 
     try:
         session.where()
@@ -58,11 +59,11 @@ def _store(session: Session) -> RedisBackend:
 
 def _answers(session: Session, counts: dict[str, int]) -> dict[str, Any]:
     """What the tour shows, as JSON values."""
-    from dataclasses import asdict
+    from dataclasses import asdict  # lazy: start-up time
 
-    from relay_models.cli.runs import each_run, make_filter
-    from relay_models.cli.stats import stats_rows
-    from relay_models.export import to_dicts
+    from relay_models.cli.aggregate_tables import stats_rows  # lazy: start-up time
+    from relay_models.cli.run_selection import each_run, make_filter  # lazy: start-up time
+    from relay_models.export import to_dicts  # lazy: start-up time
 
     backend = session.backend
     return {
@@ -75,10 +76,11 @@ def _answers(session: Session, counts: dict[str, int]) -> dict[str, Any]:
 
 
 def _tour(session: Session, counts: dict[str, int], took: float) -> None:
-    from relay_models.cli.agents import show_agents
-    from relay_models.cli.runs import each_run, make_filter, show_runs
-    from relay_models.cli.stats import show_stats
-    from relay_models.pictures import Timeline
+    from relay_models.cli.aggregate_tables import show_stats  # lazy: start-up time
+    from relay_models.cli.commands.agents import show_agents  # lazy: start-up time
+    from relay_models.cli.run_selection import each_run, make_filter  # lazy: start-up time
+    from relay_models.cli.run_tables import show_runs  # lazy: start-up time
+    from relay_models.pictures import Timeline  # lazy: start-up time
 
     out, backend = session.out, session.backend
     kinds = ", ".join(f"{count} {PLURALS[kind]}" for kind, count in counts.items() if count)
@@ -101,7 +103,7 @@ def _tour(session: Session, counts: dict[str, int], took: float) -> None:
 
 
 def _head(out: Output, title: str, told: str) -> None:
-    from rich.text import Text
+    from rich.text import Text  # lazy: start-up time
 
     out.print("")
     out.console.print(Text.assemble((title, "bold"), "  ", (f"$ {told}", "bright_black")), soft_wrap=True)

@@ -1,21 +1,22 @@
-"""`relay-models runs watch`: new and changed runs as they are stored."""
+"""`watch_runs`: print new and changed runs as they are stored."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from relay_models.cli.session import Session
+from relay_models.cli.run_tables import listed_cell, listed_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from relay_models.cli.session import Session
     from relay_models.errors import CorruptDocumentError
 
 __all__ = ["watch_runs"]
 
 COLUMNS = ["started_at", "agent_id", "run_id", "duration", "llm_calls", "tool_calls", "total_tokens", "models"]
-# What is usual; of what is longer, the end is cut.
+# Usual widths; longer values are cut.
 SIZES = {
     "started_at": 19, "agent_id": 24, "run_id": 36, "duration": 8, "llm_calls": 3, "tool_calls": 5, "total_tokens": 8,
     "models": 24,
@@ -32,9 +33,8 @@ def watch_runs(
     from_start: bool,
     changes: bool,
 ) -> None:
-    """Print each new or changed run on a line of its own, at once."""
-    from relay_models.cli.runs import listed_cell, listed_column
-    from relay_models.export import to_dicts
+    """Print each new or changed run on its own line, immediately."""
+    from relay_models.export import to_dicts  # lazy: start-up time
 
     session.open()
     out = session.out
@@ -49,7 +49,7 @@ def watch_runs(
         heads = [listed_column(name, named=bool(names)) for name in columns]
         show = out.rolling(heads, [SIZES.get(name, 20) for name in columns])
     for shown, run in enumerate(runs, 1):
-        session.complain_of(corrupt)
+        session.report_unreadable(corrupt)
         (row,) = to_dicts([run], columns=names if show is None else [*columns, "status"])
         if show is None:
             out.line(row)

@@ -1,4 +1,4 @@
-"""`relay-models follow` and `export`: a store beside a live NeMo Relay deployment."""
+"""`relay-models follow` and `export`: exchange state with a live NeMo Relay deployment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relay_models.cli.session import Session, command
+from relay_models.cli.command import command
+from relay_models.cli.passwords import NativePasswordFile, PromptForNativePassword, native_options
+from relay_models.cli.session import Session
 
 if TYPE_CHECKING:
     from relay_models.native import FollowMetrics
@@ -38,23 +40,26 @@ def register(app: typer.Typer) -> None:
         session: Session,
         source: Source,
         native_prefix: NativePrefix = DEFAULT_NATIVE_PREFIX,
-        poll: Annotated[float, typer.Option(min=0.01, help="Seconds between two looks.")] = 0.2,
+        poll: Annotated[float, typer.Option(min=0.01, help="Seconds between polls.")] = 0.2,
+        native_password_file: NativePasswordFile = None,
+        ask_native_password: PromptForNativePassword = False,
     ) -> None:
         """Keep the store up to date with a live NeMo Relay deployment, until interrupted.
 
-        It may be stopped, killed and started again, and either server may be away: nothing is lost and nothing is
-        doubled. Nothing is written to the deployment.
+        It can be stopped, killed and restarted, and either server may be down for a while: nothing is lost or stored
+        twice. Nothing is written to the deployment.
         """
-        from relay_models.native.sync import Follower
+        from relay_models.native.sync import Follower  # lazy: start-up time
 
         follower = Follower(
             source,
             session.open(must_exist=False),
             native_prefix=native_prefix,
             poll=poll,
-            on_pass=_narrator(session),
+            on_pass=_progress_printer(session),
+            **native_options(session.out, source, "SOURCE", native_password_file, ask_native_password),
         )
-        with _ended_by_signals(follower.stop):
+        with _stopped_by_signals(follower.stop):
             follower.run()
 
     @command(app, "export")
@@ -68,17 +73,20 @@ def register(app: typer.Typer) -> None:
         ],
         native_prefix: NativePrefix = DEFAULT_NATIVE_PREFIX,
         agent: Annotated[
-            list[str] | None, typer.Option(metavar="AGENT", help="Only this agent; may be given several times.")
+            list[str] | None, typer.Option(metavar="AGENT", help="Only this agent; can be repeated.")
         ] = None,
-        runs: Annotated[bool, typer.Option(help="Write the runs, too, not only what was learned.")] = True,
+        runs: Annotated[bool, typer.Option(help="Write the runs as well, not only what was learned.")] = True,
+        native_password_file: NativePasswordFile = None,
+        ask_native_password: PromptForNativePassword = False,
     ) -> None:
         """Write the store's state as native keys, so that a new NeMo Relay process starts with what was learned.
 
-        What was learned replaces what the target has; runs are added to it. Doing it again changes nothing.
+        What was learned replaces what the target has; runs are added to it. Running it again changes nothing.
         """
-        from relay_models.native.sync import export_native
+        from relay_models.native.sync import export_native  # lazy: start-up time
 
-        report = export_native(session.open(), target, native_prefix=native_prefix, agents=agent, runs=runs)
+        options = native_options(session.out, target, "TARGET", native_password_file, ask_native_password)
+        report = export_native(session.open(), target, native_prefix=native_prefix, agents=agent, runs=runs, **options)
         if session.as_json:
             session.out.object({"runs": report.runs, "new_runs": report.new_runs, "artifacts": report.artifacts})
             return
@@ -87,21 +95,21 @@ def register(app: typer.Typer) -> None:
 
 
 def _table(session: Session, head: str, rows: list[tuple[str, int]]) -> None:
-    from relay_models.cli.output import Column
+    from relay_models.cli.output import Column  # lazy: start-up time
 
     shown = [(name, f"{count:,}") for name, count in rows if count]
     if shown:
         session.out.table([Column(head, priority=9), Column("", right=True, priority=9, least=1)], shown)
     else:
-        session.out.print(f"nothing was {head}: all is up to date")
+        session.out.print(f"nothing {head}: everything is up to date")
 
 
-def _narrator(session: Session) -> Callable[[FollowMetrics], None]:
-    """Says what a follower does, a line for each look that found something or failed."""
+def _progress_printer(session: Session) -> Callable[[FollowMetrics], None]:
+    """Return a callback that prints a line for each poll that found something or failed."""
     out = session.out
     last = (0, 0, 0, 0)
 
-    def tell(metrics: FollowMetrics) -> None:
+    def report(metrics: FollowMetrics) -> None:
         nonlocal last
         now = (metrics.runs, metrics.artifacts, metrics.bad, metrics.errors)
         if now == last:
@@ -115,18 +123,18 @@ def _narrator(session: Session) -> Callable[[FollowMetrics], None]:
                 | ({"error": metrics.last_error} if errors else {})
             )
         elif errors:
-            out.complain(f"waiting: {metrics.last_error}")
+            out.warn(f"waiting: {metrics.last_error}")
         else:
             lag_text = "" if metrics.lag_seconds is None or not runs else f", {metrics.lag_seconds:.2f} s behind"
             unreadable = f", {bad} unreadable" if bad else ""
-            out.print(f"+{runs} runs, +{artifacts} artefacts{unreadable}{lag_text}")
+            out.print(f"+{runs} runs, +{artifacts} artifacts{unreadable}{lag_text}")
 
-    return tell
+    return report
 
 
 @contextmanager
-def _ended_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and the first Ctrl-C end the look that is going on; a second Ctrl-C ends at once."""
+def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Stop after the current poll at SIGTERM and at the first Ctrl-C; a second Ctrl-C ends at once."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         stop()

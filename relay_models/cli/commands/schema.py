@@ -1,4 +1,4 @@
-"""`relay-models schema`: what is stored, as JSON Schema or as Markdown."""
+"""`relay-models schema`: describe what is stored, as JSON Schema or Markdown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from relay_models.cli.session import Session, command
+from relay_models.cli.command import command
+from relay_models.cli.session import Session
 
 __all__ = ["register"]
 
@@ -35,10 +36,10 @@ def register(app: typer.Typer) -> None:
             typer.Option("--format", "-f", show_default=False, help="json-schema, or markdown (the default)."),
         ] = None,
     ) -> None:
-        """What is stored: fields, columns, keys. Needs no store."""
-        from relay_models.schema.json_schema import json_schema
-        from relay_models.schema.kinds import KINDS, find_kind
-        from relay_models.schema.markdown import kind_page, overview_page
+        """Describe what is stored: fields, columns, keys. Needs no store."""
+        from relay_models.schema.json_schema import json_schema  # lazy: start-up time
+        from relay_models.schema.kinds import KINDS, find_kind  # lazy: start-up time
+        from relay_models.schema.markdown import kind_page, overview_page  # lazy: start-up time
 
         as_json = session.as_json if format is None else format is SchemaFormat.json_schema
         if as_json:

@@ -1,4 +1,4 @@
-"""`record_runs`: a recorder whose writer is a task of the running event loop."""
+"""`Recorder` and `record_runs`: record runs with a task of the running event loop."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from relay_models.recorder.builder import AgentNaming
-from relay_models.recorder.core import Queue, RecorderStats, subscribers, subscription_name
+from relay_models.recorder.run_builder import AgentNaming
+from relay_models.recorder.run_queue import Queue, RecorderStats, subscribers, subscription_name
 from relay_models.transport import Backoff
 
 __all__ = ["Recorder", "record_runs"]
@@ -29,25 +29,30 @@ async def record_runs(
 ) -> AsyncIterator[Recorder]:
     """Store every run of this process's agents while the block runs.
 
-    ::
-
-        async with RedisBackend.connect(url) as backend, record_runs(backend, "research-agent"):
-            await my_agent()
-
-    The agent is never waited for and never disturbed: its events are taken on NeMo Relay's own thread, finished runs
-    are stored in batches by a task, and kept while the store is away. At the end everything that has happened is
-    stored, which takes at most `flush_timeout` seconds when the store is away.
+    Recording never blocks or disturbs the agent: events are received on NeMo Relay's own thread, and a task stores
+    finished runs in batches and buffers them while the store is down. When the block ends, everything that happened
+    is stored, which takes at most `flush_timeout` seconds if the store is down.
 
     Args:
-        backend: the store, a `RedisBackend` or another `StorageBackend`, of the running event loop.
-        agent_id: the agent of all runs, as in NeMo Relay's adaptive configuration; or a function that makes one of
-            the name of a run's Agent scope; None takes that name itself.
-        max_waiting: finished runs to hold while the store is away; beyond it the oldest are dropped, and counted.
-        max_calls: calls of open runs to hold; beyond it the oldest open run is given up, and counted.
-        flush_timeout: seconds.
+        backend: The store: a `RedisBackend` or another `StorageBackend`, of the running event loop.
+        agent_id: The agent of all runs, as in NeMo Relay's adaptive configuration, or a function that derives it from
+            the name of a run's Agent scope. None uses that name.
+        max_waiting: Maximum number of finished runs to buffer while the store is down. Beyond it the oldest are dropped
+            and counted.
+        max_calls: Maximum number of calls of open runs to hold. Beyond it the oldest open run is dropped and counted.
+        flush_timeout: How long to wait for the store at the end (seconds).
+
+    Yields:
+        The running recorder.
 
     Raises:
         MissingExtraError: nemo_relay is not installed.
+
+    Example:
+        ```python
+        async with await RedisBackend.connect(url) as backend, record_runs(backend, "research-agent"):
+            await my_agent()
+        ```
     """
     recorder = Recorder(backend, agent_id, max_waiting=max_waiting, max_calls=max_calls, flush_timeout=flush_timeout)
     await recorder.start()
@@ -58,7 +63,17 @@ async def record_runs(
 
 
 class Recorder:
-    """A running recorder; see `record_runs`, which makes, starts and closes one."""
+    """Records runs with a task of the event loop; `record_runs` creates, starts and closes one.
+
+    Args:
+        backend: The store: a `RedisBackend` or another `StorageBackend`, of the running event loop.
+        agent_id: The agent of all runs, as in NeMo Relay's adaptive configuration, or a function that derives it from
+            the name of a run's Agent scope. None uses that name.
+        max_waiting: Maximum number of finished runs to buffer while the store is down. Beyond it the oldest are dropped
+            and counted.
+        max_calls: Maximum number of calls of open runs to hold. Beyond it the oldest open run is dropped and counted.
+        flush_timeout: How long to wait for the store at the end (seconds).
+    """
 
     def __init__(
         self,
@@ -81,17 +96,17 @@ class Recorder:
 
     @property
     def stats(self) -> RecorderStats:
-        """What it has done so far."""
+        """Counts so far."""
         return self._queue.stats()
 
     async def start(self) -> None:
-        """Subscribe to events and begin to store."""
+        """Subscribe to events and start storing."""
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._write(), name=self._name)
         self._subscribers.register(self._name, self._queue.take)
 
     async def flush(self) -> None:
-        """Wait until everything that has happened so far is stored, or `flush_timeout` is over."""
+        """Wait until everything so far is stored, or until `flush_timeout` has passed."""
         await self._subscribers.flush_async()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._flush_timeout):
@@ -100,7 +115,7 @@ class Recorder:
                     await asyncio.sleep(0.01)
 
     async def close(self) -> None:
-        """Store what is left and end. Closing twice does nothing."""
+        """Store what is left and stop. Closing twice does nothing."""
         task, self._task = self._task, None
         if task is None:
             return
@@ -135,7 +150,7 @@ class Recorder:
                 continue
             try:
                 report = await self._backend.store_runs(batch, on_refused="skip")
-            except Exception as error:  # whatever it is, the runs are kept, and the agent goes on
+            except Exception as error:  # the runs stay buffered, and the agent continues
                 self._queue.failed(error)
                 await asyncio.sleep(backoff.next())
             else:

@@ -1,4 +1,4 @@
-"""`relay-models agents`: who is in the store."""
+"""`relay-models agents`: list the agents in a store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from relay_models.cli.session import Session, command
+from relay_models.cli.command import command
+from relay_models.cli.session import Session
 
 if TYPE_CHECKING:
     from relay_models.cli.output import Output
@@ -22,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
     @command(app, "agents")
     def agents(session: Session) -> None:
-        """The agents that have runs: how many, how many still running, and when the newest began."""
+        """List the agents: how many runs each has, how many are running, and when the last one started."""
         found = session.open().agents()
         if session.as_json:
             session.out.array(asdict(agent) for agent in found)
@@ -34,14 +35,14 @@ def register(app: typer.Typer) -> None:
 
 def show_agents(out: Output, agents: Sequence[object]) -> None:
     """A table of `AgentSummary` values."""
-    from relay_models.cli.output import Column, age_text, cell_text
+    from relay_models.cli.output import Column, age_text, cell_text  # lazy: start-up time
 
     now = datetime.now(UTC)
     columns = (
         Column("agent", priority=9, least=12),
         Column("runs", right=True, priority=8, least=1),
         Column("running", right=True, priority=5, least=1),
-        Column("last run began", priority=6, least=19),
+        Column("last run started", priority=6, least=19),
         Column("", priority=3, least=4, style="bright_black"),
     )
     rows = []

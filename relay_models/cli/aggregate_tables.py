@@ -1,4 +1,4 @@
-"""Aggregates as tables and as JSON."""
+"""`show_stats`: print aggregates as tables or JSON, and save them as charts."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ NONE = "(none)"
 
 
 def stats_rows(rows: Iterable[Any]) -> list[dict[str, Any]]:
-    """The rows as dicts, in the order of their columns."""
-    from relay_models.pictures.charts import as_mapping
+    """Return the rows as dicts, in the order of their columns."""
+    from relay_models.pictures.charts import as_mapping  # lazy: start-up time
 
     return [dict(as_mapping(row)) for row in rows]
 
 
 def show_stats(session: Session, rows: Iterable[Any]) -> None:
-    """Print the rows; what they are grouped by stands on the left."""
-    from relay_models.cli.output import Column, cell_text
+    """Print the rows; the columns they are grouped by are on the left."""
+    from relay_models.cli.output import Column, cell_text  # lazy: start-up time
 
     read = stats_rows(rows)
     if session.as_json:
@@ -37,7 +37,7 @@ def show_stats(session: Session, rows: Iterable[Any]) -> None:
     right = {name: _numeric([row.get(name) for row in read]) for name in names}
     buckets = bucket_texts([row[names[0]] for row in read]) if isinstance(read[0][names[0]], datetime) else {}
     columns = [
-        # A bucket that is cut tells nothing.
+        # A bucket is never cut.
         Column(name, right[name], priority=5 if right[name] else 8, least=6 if right[name] else 10)
         if name != names[0] or not buckets
         else Column(name, priority=9, least=40)
@@ -54,7 +54,7 @@ def show_stats(session: Session, rows: Iterable[Any]) -> None:
 
 
 def bucket_texts(moments: Sequence[datetime | None]) -> dict[datetime, str]:
-    """When buckets begin, all as short as they can be: days without times, minutes without seconds."""
+    """Format the starts of buckets, all equally short: days without times, minutes without seconds."""
     known = [moment for moment in moments if moment is not None]
     texts = {moment: bucket_text(moment) for moment in known}
     for length, tail in ((16, ":00"), (10, " 00:00")):
@@ -67,7 +67,7 @@ def bucket_texts(moments: Sequence[datetime | None]) -> dict[datetime, str]:
 
 
 def bucket_text(moment: datetime) -> str:
-    """When a bucket begins, in its own time zone, as fine as it has to be."""
+    """Format the start of a bucket in its time zone, with as much precision as needed."""
     text = moment.strftime("%Y-%m-%d %H:%M:%S")
     if moment.microsecond:
         text += f".{moment.microsecond:06}".rstrip("0")
@@ -76,28 +76,28 @@ def bucket_text(moment: datetime) -> str:
 
 
 def save_chart(session: Session, rows: Iterable[Any], path: str) -> None:
-    """Draw the rows into a file.
+    """Save a chart of the rows.
 
     Raises:
-        InvalidConfigurationError: matplotlib writes no files with such an ending.
+        InvalidConfigurationError: matplotlib cannot write files with this extension.
         MissingExtraError: matplotlib is not installed.
     """
-    from pathlib import Path
+    from pathlib import Path  # lazy: start-up time
 
-    from relay_models._files import replacing
-    from relay_models.errors import InvalidConfigurationError
-    from relay_models.pictures import chart
+    from relay_models._files import open_output  # lazy: start-up time
+    from relay_models.errors import InvalidConfigurationError  # lazy: start-up time
+    from relay_models.pictures import chart  # lazy: start-up time
 
     figure = chart(rows)
     ending = Path(path).suffix.lower().removeprefix(".")
     if ending not in figure.canvas.get_supported_filetypes():
         raise InvalidConfigurationError(f"a chart is saved as .svg, .png or .pdf, not as {ending or 'nothing'!r}")
-    # A font that has but one weight is good enough, and nothing to talk about.
+    # Fonts with a single weight are good enough; do not warn about them.
     logger = logging.getLogger("matplotlib.font_manager")
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with replacing(path) as file:
+        with open_output(path) as file:
             figure.savefig(file, format=ending)
     finally:
         logger.setLevel(before)

@@ -1,4 +1,4 @@
-"""`record_runs_in_thread`: a recorder whose writer is a thread, for applications without an event loop of their own."""
+"""`ThreadedRecorder` and `record_runs_in_thread`: record runs with a thread, for applications without an event loop."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from relay_models.recorder.builder import AgentNaming
-from relay_models.recorder.core import Queue, RecorderStats, log, subscribers, subscription_name
+from relay_models.recorder.run_builder import AgentNaming
+from relay_models.recorder.run_queue import Queue, RecorderStats, log, subscribers, subscription_name
 from relay_models.transport.sync import Backoff
 
 __all__ = ["ThreadedRecorder", "record_runs_in_thread"]
@@ -29,10 +29,20 @@ def record_runs_in_thread(
     max_calls: int = 100_000,
     flush_timeout: float = 10.0,
 ) -> Iterator[ThreadedRecorder]:
-    """Store every run of this process's agents while the block runs, from a thread.
+    """Store every run of this process's agents while the block runs, with a thread.
 
-    The same as `relay_models.recorder.record_runs`, for a backend of `relay_models.sync`, or for a function without
-    arguments that opens one (then it is opened by the thread, as often as it takes, and closed at the end).
+    The same as `relay_models.recorder.record_runs`, without an event loop.
+
+    Args:
+        backend: A backend of `relay_models.sync`, or a function without arguments that opens one. The thread calls the
+            function, retries it until it succeeds, and closes the backend at the end.
+        agent_id: As for `record_runs`.
+        max_waiting: As for `record_runs`.
+        max_calls: As for `record_runs`.
+        flush_timeout: As for `record_runs` (seconds).
+
+    Yields:
+        The running recorder.
 
     Raises:
         MissingExtraError: nemo_relay is not installed.
@@ -48,7 +58,7 @@ def record_runs_in_thread(
 
 
 class ThreadedRecorder:
-    """A running recorder with a thread of its own; see `record_runs_in_thread`."""
+    """Records runs with a thread; `record_runs_in_thread` creates one and documents the arguments."""
 
     def __init__(
         self,
@@ -71,12 +81,12 @@ class ThreadedRecorder:
 
     @property
     def stats(self) -> RecorderStats:
-        """What it has done so far."""
+        """Counts so far."""
         return self._queue.stats()
 
     @property
     def subscriber(self) -> Callable[[Any], None]:
-        """What takes the events, for who subscribes it by other means than `start`."""
+        """The function that receives events, to subscribe it by other means than `start`."""
         return self._queue.take
 
     def start(self, *, subscribe: bool = True) -> None:

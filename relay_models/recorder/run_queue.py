@@ -1,4 +1,4 @@
-"""What both colours of the recorder share: the subscription, the bounded queue of finished runs, the counts."""
+"""`Queue`: the bounded queue of finished runs and its counts, shared by the async and the threaded recorder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay_models.errors import MissingExtraError
-from relay_models.recorder.builder import AgentNaming, RunBuilder, ScopeEvent
+from relay_models.recorder.run_builder import AgentNaming, RunBuilder, ScopeEvent
 from relay_models.records import RunRecord, uuid7
 
 __all__ = ["Queue", "RecorderStats", "subscribers"]
@@ -18,35 +18,36 @@ __all__ = ["Queue", "RecorderStats", "subscribers"]
 log = logging.getLogger("relay_models.recorder")
 
 BATCH = 200
+"""Runs per bulk store."""
 
 
 @dataclass(slots=True)
 class RecorderStats:
-    """What a recorder has done so far."""
+    """Counts of a recorder."""
 
     stored: int = 0
-    """Runs in the store."""
+    """Runs stored."""
     dropped: int = 0
-    """Runs that were lost: too many waited, too much was open at once, or the store was away at the end."""
+    """Runs that were lost: too many were buffered, too many calls were open, or the store was down at the end."""
     refused: int = 0
-    """Runs that the store would not take."""
+    """Runs that the store refused."""
     failed_attempts: int = 0
-    """Times that a batch could not be stored and was kept for another attempt."""
+    """Failed attempts to store a batch; the batch is retried."""
     last_error: str | None = None
     waiting: int = 0
-    """Runs that are finished and not stored yet."""
+    """Finished runs that are not stored yet."""
     open: int = 0
-    """Runs that have begun and not ended."""
+    """Runs that have started and not ended."""
 
 
 class Queue:
-    """Takes events on NeMo Relay's thread, holds finished runs, and never waits for anybody.
+    """Receives events on NeMo Relay's thread and buffers finished runs, without ever blocking.
 
     Args:
-        agent_id: as `RunBuilder` takes it.
-        max_waiting: finished runs to hold while the store is away; beyond it the oldest is dropped, and counted.
-        max_calls: calls of open runs to hold.
-        wake: called, on any thread, when there is something to store.
+        agent_id: As for `RunBuilder`.
+        max_waiting: Maximum number of finished runs to buffer. Beyond it the oldest is dropped and counted.
+        max_calls: Maximum number of calls of open runs to hold.
+        wake: Called, on any thread, when there is something to store.
     """
 
     def __init__(self, agent_id: AgentNaming, *, max_waiting: int, max_calls: int, wake: Callable[[], None]) -> None:
@@ -60,7 +61,7 @@ class Queue:
         self.closed = False
 
     def take(self, event: ScopeEvent) -> None:
-        """The subscriber: nothing that goes wrong here reaches the agent."""
+        """Receive an event; no error reaches the agent."""
         if self.closed:
             return
         try:
@@ -78,42 +79,42 @@ class Queue:
             log.exception("a run could not be recorded")
 
     def batch(self) -> list[RunRecord]:
-        """The oldest finished runs, which stay in the queue until `done`."""
+        """Return the oldest finished runs, which stay in the queue until `done`."""
         with self._lock:
             return [self._finished[index] for index in range(min(BATCH, len(self._finished)))]
 
     def done(self, batch: list[RunRecord], stored: int, refused: int) -> None:
-        """A batch has been dealt with."""
+        """Remove a stored batch."""
         ids = {id(run) for run in batch}
         with self._lock:
-            # The oldest may have been dropped meanwhile, and then been stored all the same.
+            # The oldest may have been dropped in the meantime although it was stored.
             while self._finished and id(self._finished[0]) in ids:
                 self._finished.popleft()
             self._stats.stored += stored
             self._stats.refused += refused
 
     def failed(self, error: Exception) -> None:
-        """A batch could not be stored; it stays."""
+        """Count a failed attempt; the batch stays in the queue."""
         with self._lock:
             first = self._stats.last_error is None
             self._stats.failed_attempts += 1
             self._stats.last_error = str(error)
         if first:
-            log.warning("runs cannot be stored at the moment and are kept: %s", error)
+            log.warning("runs cannot be stored and are buffered: %s", error)
 
     def give_up(self) -> int:
-        """Drop what is left; how much that was."""
+        """Drop what is left, and return how many runs that was."""
         with self._lock:
             self.closed = True
             left = len(self._finished)
             self._finished.clear()
             self._lost += left
         if left:
-            log.warning("%d runs were dropped: the store was away until the end", left)
+            log.warning("%d runs were dropped: the store was still down at the end", left)
         return left
 
     def stats(self) -> RecorderStats:
-        """The counts as they are now."""
+        """Return a copy of the current counts."""
         with self._lock:
             stats = self._stats
             stats.dropped = self._lost + self._builder.given_up
@@ -125,18 +126,18 @@ class Queue:
 
 
 def subscribers() -> Any:
-    """The module of nemo_relay with which events are subscribed to.
+    """Return nemo_relay's module for event subscriptions.
 
     Raises:
         MissingExtraError: nemo_relay is not installed.
     """
     try:
-        from nemo_relay import subscribers as module
+        from nemo_relay import subscribers as module  # lazy: optional package
     except ImportError as error:
         raise MissingExtraError("recording needs NeMo Relay: pip install nemo-relay") from error
     return module
 
 
 def subscription_name() -> str:
-    """A name that no other subscriber has."""
+    """Return a unique name for a subscriber."""
     return f"relay_models.recorder.{uuid7()}"

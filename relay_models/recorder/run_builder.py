@@ -1,4 +1,4 @@
-"""From NeMo Relay's events to run records, by the rules of its own adaptive telemetry. No I/O."""
+"""`RunBuilder`: build run records from NeMo Relay's events, by the rules of its adaptive telemetry. No I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _U32 = 0xFFFF_FFFF
 
 
 class ScopeEvent(Protocol):
-    """What is looked at in an event of `nemo_relay`: a scope, LLM call or tool call that starts or ends."""
+    """What is used of an event of `nemo_relay`: a scope, LLM call or tool call that starts or ends."""
 
     @property
     def kind(self) -> str: ...
@@ -34,7 +34,7 @@ class ScopeEvent(Protocol):
     def category_profile(self) -> dict[str, Any] | None: ...
 
 
-# An agent id for all runs, or what makes one from the name of the run's scope.
+# An agent id for all runs, or a function that derives it from the name of the run's scope.
 AgentNaming = str | Callable[[str], str] | None
 
 
@@ -47,16 +47,16 @@ class _OpenRun:
 
 
 class RunBuilder:
-    """Runs that are open, and their calls.
+    """Builds runs from events, and holds the open ones.
 
-    A scope of type Agent opens a run and its end closes it. LLM and tool calls under it are its calls in the order in
-    which they start; those under a nested Agent scope belong to that one's run; those outside of any are left out.
-    The end of a call goes to the newest open call of that name. What an LLM call's response tells about tokens, model
-    and tool calls is there when a codec has read it.
+    A scope of type Agent opens a run, and its end closes it. LLM and tool calls under it are its calls, in the order in
+    which they start; calls under a nested Agent scope belong to that scope's run; calls outside of any scope are
+    ignored. The end of a call is assigned to the newest open call of that name. Tokens, model and tool calls of an LLM
+    response are known if a codec has decoded it.
 
     Args:
-        agent_id: the agent of all runs; or a function of the Agent scope's name; None takes that name.
-        max_calls: calls of open runs to hold; beyond it the oldest open run is given up.
+        agent_id: The agent of all runs, or a function that derives it from the Agent scope's name; None uses that name.
+        max_calls: Maximum number of calls of open runs to hold. Beyond it the oldest open run is dropped.
     """
 
     def __init__(self, agent_id: AgentNaming = None, *, max_calls: int = 100_000) -> None:
@@ -66,18 +66,24 @@ class RunBuilder:
         self._roots: dict[str, str] = {}
         self._calls = 0
         self.given_up = 0
-        """Runs that were left out because too much was open at once."""
+        """Runs that were dropped because too many calls were open."""
 
     @property
     def open_runs(self) -> int:
-        """Runs that have begun and not ended."""
+        """Number of runs that have started and not ended."""
         return len(self._runs)
 
     def process(self, event: ScopeEvent) -> RunRecord | None:
-        """Take an event in; the run that it ends, if it ends one.
+        """Process an event.
+
+        Args:
+            event: The event.
+
+        Returns:
+            The run that the event ends; None if it ends none.
 
         Raises:
-            ValueError: the run cannot be made into a record.
+            ValueError: The run is not a valid record.
         """
         if event.kind != "scope":
             return None
@@ -123,7 +129,7 @@ class RunBuilder:
         self._forget(uuid)
         self._roots[uuid] = uuid
         self._runs[uuid] = _OpenRun(agent_id, _time(event))
-        # An empty run holds little, but endless ones that never end would hold all of it.
+        # Runs without calls use little memory each, but any number of them may never end.
         if len(self._runs) > self._max_calls:
             self._give_up_oldest()
 
@@ -157,7 +163,7 @@ class RunBuilder:
 
 
 def _time(event: ScopeEvent) -> str:
-    """The event's time as records have it: UTC is written Z."""
+    """Return the event's time as records write it: Z for UTC."""
     text = event.timestamp
     return f"{text[:-6]}Z" if text.endswith("+00:00") else text
 
