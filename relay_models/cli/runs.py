@@ -267,10 +267,14 @@ def split_names(text: str | None) -> list[str] | None:
 
 def column_names(text: str | None) -> list[str] | None:
     """Columns of runs from --columns, where the shorter names of the filter language are welcome too."""
-    from relay_models.columns.aliases import ALIASES
+    from relay_models.columns.info import find_column
+    from relay_models.documents import Run
 
     names = split_names(text)
-    return None if names is None else [ALIASES.get(name, name) for name in names]
+    if names is None:
+        return None
+    columns = Run.columns()
+    return [column.name if (column := find_column(columns, name)) else name for name in names]
 
 
 def split_metrics(text: str) -> list[str]:
@@ -294,10 +298,11 @@ def make_filter(where: str | None, agent: str | None) -> Any:
     from relay_models.documents import Run
     from relay_models.query.language.filters import as_expression
 
-    parts = [] if where is None else [as_expression(where)]
+    columns = Run.columns()
+    parts = [] if where is None else [as_expression(where, columns)]
     if agent is not None:
         parts.append(Run.agent_id == agent)
-    return as_expression(parts) if parts else None
+    return as_expression(parts, columns) if parts else None
 
 
 def each_run(session: Session, filter: Any, order: str, limit: int | None, *, bodies: bool = False) -> Iterator[Any]:
@@ -305,10 +310,9 @@ def each_run(session: Session, filter: Any, order: str, limit: int | None, *, bo
 
     Documents that cannot be read are named on standard error, and make the command end with "done in part".
     """
-    from relay_models.query.find import RunQuery
-    from relay_models.query.language.filters import as_expression
+    from relay_models.documents import Find, Run
 
-    query = RunQuery(as_expression(filter), order, limit)
+    query = Find(Run, () if filter is None else (filter,), order, limit)
     corrupt: list[CorruptDocumentError] = []
     for run in session.backend.stream_runs(query, columns=not bodies, on_corrupt="skip", corrupt=corrupt):
         session.complain_of(corrupt)

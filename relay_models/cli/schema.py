@@ -36,8 +36,8 @@ def register(app: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """What is stored: fields, columns, keys. Needs no store."""
+        from relay_models.documents import KINDS, find_kind
         from relay_models.schema.json_schema import json_schema
-        from relay_models.schema.kinds import KINDS, find_kind
         from relay_models.schema.markdown import kind_page, overview_page
 
         as_json = session.as_json if format is None else format is SchemaFormat.json_schema

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from relay_models._glob import escape_glob
 from relay_models.cli.session import INCOMPLETE, Session, command
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from relay_models.embedded import Endpoint
     from relay_models.transport.urls import Target
 
-__all__ = ["glob_escaped", "register"]
+__all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
@@ -82,7 +82,7 @@ def _dump(app: typer.Typer) -> None:
 
         from relay_models.embedded import dump
 
-        match = "*" if everything else glob_escaped(session.prefix) + "*"
+        match = "*" if everything else escape_glob(session.prefix) + "*"
         with _client(session) as client:
             report = dump(client, sys.stdout.buffer if target == "-" else target, match=match, leave_out_unknown=True)
         for key, kind in report.left_out:
@@ -154,8 +154,3 @@ def _said(where: Target | str) -> Iterator[None]:
         yield
     except (EmbeddedError, RedisError) as error:
         raise translate(error, Target(where, "embedded", {}) if isinstance(where, str) else where) from None
-
-
-def glob_escaped(text: str) -> str:
-    """The text as a pattern of Redis that matches itself only."""
-    return re.sub(r"([*?\[\]\\^-])", r"\\\1", text)

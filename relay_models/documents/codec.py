@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 from pydantic_core import PydanticSerializationError, to_json
 
+from relay_models.columns.column import Origin
 from relay_models.columns.tags import escape_tag
-from relay_models.documents.artifacts import ARTIFACTS, artifact_columns
 from relay_models.documents.base import Document
+from relay_models.documents.kinds import KINDS, checked_record
 from relay_models.documents.run import Run
-from relay_models.documents.run_columns import run_columns, run_text
 from relay_models.errors import InvalidRecordError
 from relay_models.records import RunRecord, to_json as record_json
 
@@ -21,7 +21,7 @@ __all__ = ["encode_artifact", "encode_run", "merge_run"]
 _GREATEST = 2**64 - 1
 # Most of a document is the text of its record, which this encoder quotes in half the time of pydantic's.
 _encode = msgspec.json.Encoder().encode
-_ABSENT = {name: None for name, column in Run.columns().items() if column.nullable and name != "stored_at"}
+_ABSENT = {name: None for name, column in Run.columns().items() if column.nullable and column.origin is Origin.RECORD}
 
 
 def encode_run(record: RunRecord, now_us: int, *, text: bool = False, body: bytes | None = None) -> bytes:
@@ -52,30 +52,31 @@ def merge_run(record: RunRecord, now_us: int, *, text: bool = False) -> bytes:
 
 
 def encode_artifact(kind: str, agent_id: str, record: Any, now_us: int) -> bytes:
-    """The JSON document of an artefact stored at `now_us`.
+    """The JSON document of an artifact stored at `now_us`.
 
     Raises:
         InvalidRecordError: the record is not of the kind's type, or cannot be written as JSON.
     """
-    columns = artifact_columns(kind, agent_id, record)
-    row = _row(ARTIFACTS[kind], columns)
+    checked_record(kind, record)
+    if not isinstance(agent_id, str):
+        raise InvalidRecordError(f"an agent id is text, not {type(agent_id).__name__}", "agent_id")
+    document_type = KINDS[kind].document
+    columns = document_type.column_values(record, agent_id=agent_id)
+    row = _row(document_type, columns)
     document = {"pk": agent_id, **_escaped(columns, row), "updated_at": now_us, "row": row}
     return _dump({**document, "record": record_json(record).decode()})
 
 
 def _run(record: RunRecord, text: bool, body: bytes | None = None) -> dict[str, Any]:
-    if not isinstance(record, RunRecord):
-        raise InvalidRecordError(f"a run is stored as a RunRecord, not {type(record).__name__}")
+    checked_record("run", record)
     if body is None:
         body = record_json(record)
-    columns = run_columns(record)
+    columns = Run.column_values(record)
     row = _row(Run, columns)
     pk = f"{record.agent_id}:{columns['run_id']}"
     document: dict[str, Any] = {"pk": pk, **_escaped(columns, row), "row": row}
     if text:
-        words = run_text(record)
-        if words:
-            document["text"] = words
+        document.update(Run.indexed_words(record))
     document["record"] = body.decode()
     return document
 

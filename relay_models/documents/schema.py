@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from relay_models.columns.column import Column, Kind
 from relay_models.columns.tags import words_column
-from relay_models.documents.artifacts import ARTIFACTS
-from relay_models.documents.base import Document
 from relay_models.documents.keys import Keys
-from relay_models.documents.run import Run
+from relay_models.documents.kinds import KINDS
 
-__all__ = ["DOCUMENTS", "create_index_command", "index_columns"]
-
-DOCUMENTS: dict[str, type[Document]] = {"run": Run, **ARTIFACTS}
+__all__ = ["create_index_command", "index_columns"]
 
 
 def index_columns(kind: str, *, text: bool = False) -> frozenset[str]:
@@ -25,7 +21,7 @@ def index_columns(kind: str, *, text: bool = False) -> frozenset[str]:
 def create_index_command(kind: str, keys: Keys, *, text: bool = False) -> list[str | bytes | int]:
     """FT.CREATE for the index of a kind, as a list of arguments.
 
-    Texts are tags without a separator, told apart by case and kept when empty, so each is found exactly; numbers are
+    Texts are tags without a separator, case-sensitive and kept when empty, so each is found exactly; numbers are
     sortable. `text` adds the column of words, without stemming and stop words: words are cut when they are stored.
     """
     schema: list[str | bytes | int] = []
@@ -45,9 +41,8 @@ def create_index_command(kind: str, keys: Keys, *, text: bool = False) -> list[s
             ]
             continue
         schema += [column.path, "AS", column.name, *_TYPES[column.kind]]
-        # A text may be absent: the index must know it to be asked. Numbers tell it by their range. The last two are
-        # always there, but for documents that something else wrote: those can be asked for and reported.
-        if column.kind is Kind.TAGS or column.name in ("agent_id", "stored_at"):
+        # Where a text may be absent, the index must keep that to be asked for it; numbers show it by their range.
+        if column.kind is Kind.TAGS or (column.kind is Kind.TAG and column.nullable) or column.name in _REPORTED:
             schema.append("INDEXMISSING")
         if column.kind is Kind.TAG:
             schema += ["SORTABLE", "UNF"]
@@ -58,6 +53,9 @@ def create_index_command(kind: str, keys: Keys, *, text: bool = False) -> list[s
         *("STOPWORDS", 0, "SCHEMA", *schema),
     ]
 
+
+# Columns that every document of ours has: what lacks them was written by something else.
+_REPORTED = ("agent_id", "stored_at")
 
 _TYPES: dict[Kind, tuple[str, ...]] = {
     Kind.TAG: ("TAG", "CASESENSITIVE", "INDEXEMPTY"),
@@ -70,4 +68,4 @@ _TYPES: dict[Kind, tuple[str, ...]] = {
 
 
 def _indexed(kind: str, text: bool) -> list[Column[object]]:
-    return [column for column in DOCUMENTS[kind].columns().values() if text or column.kind is not Kind.WORDS]
+    return [column for column in KINDS[kind].document.columns().values() if text or column.kind is not Kind.WORDS]

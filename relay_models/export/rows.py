@@ -59,11 +59,11 @@ def body(item: Any) -> RunRecord:
 
 
 def _run(item: Any, names: Sequence[str]) -> dict[str, Any]:
-    from relay_models.documents.run_columns import run_columns
+    from relay_models.documents import Run
     from relay_models.records import RunRecord
 
     if isinstance(item, RunRecord):
-        stored = run_columns(item)
+        stored = Run.column_values(item)
         return {name: _value(_TYPES[name], stored.get(name)) for name in names}
     if not _is_row(item):
         raise _stranger(item)

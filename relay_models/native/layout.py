@@ -6,45 +6,19 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from relay_models._glob import escape_glob
+from relay_models.documents.kinds import ARTIFACT_KINDS, KINDS
 from relay_models.errors import InvalidConfigurationError
-from relay_models.records import (
-    AccumulatorState,
-    ExecutionPlan,
-    PromptIR,
-    RunRecord,
-    StabilityAnalysisResult,
-    TrieEnvelope,
-)
 
 __all__ = ["ARTIFACT_KINDS", "DEFAULT_PREFIX", "RECORD_TYPES", "NativeKey", "NativeKeys"]
 
 DEFAULT_PREFIX = "nemo_relay:"
 
-_SEGMENTS = MappingProxyType(
-    {
-        "run": "runs",
-        "run_index": "runs_index",
-        "plan": "plan",
-        "trie": "trie",
-        "accumulators": "accumulators",
-        "observations": "acg_observations",
-        "stability": "acg_stability",
-    }
-)
+_SEGMENTS = MappingProxyType({"run_index": "runs_index", **{name: kind.native_segment for name, kind in KINDS.items()}})
 _KINDS = {segment: kind for kind, segment in _SEGMENTS.items()}
 
 # What the value of a key of each kind is. A run index is a list of run ids instead.
-RECORD_TYPES: MappingProxyType[str, Any] = MappingProxyType(
-    {
-        "run": RunRecord,
-        "plan": ExecutionPlan,
-        "trie": TrieEnvelope,
-        "accumulators": AccumulatorState,
-        "observations": list[PromptIR],
-        "stability": StabilityAnalysisResult,
-    }
-)
-ARTIFACT_KINDS = ("plan", "trie", "accumulators", "observations", "stability")
+RECORD_TYPES: MappingProxyType[str, Any] = MappingProxyType({name: kind.shape for name, kind in KINDS.items()})
 
 _RUN_ID_LENGTH = 36
 
@@ -121,15 +95,8 @@ class NativeKeys:
 
     def patterns(self) -> tuple[bytes, ...]:
         """SCAN patterns that together match every key but those of single runs."""
-        prefix = glob_escape(self._encoded)
+        prefix = escape_glob(self._encoded)
         return prefix + b"runs_index:*", prefix + b"[apt]*"
 
     def __repr__(self) -> str:
         return f"NativeKeys({self.prefix!r})"
-
-
-def glob_escape(text: bytes) -> bytes:
-    """Text for a SCAN pattern in which no character is special."""
-    for special in (b"\\", b"*", b"?", b"["):
-        text = text.replace(special, b"\\" + special)
-    return text

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeGuard
 
-from relay_models.columns.column import Kind
 from relay_models.columns.expressions import Expression, Missing, Pattern, Words
+from relay_models.columns.kind import Kind
 from relay_models.errors import QueryError
 from relay_models.query.compiler import Values, compile_filter, needed_values
 from relay_models.query.replies import check_complete, decode_attributes, decode_rows, decode_total, decode_values

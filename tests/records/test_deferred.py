@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from relay_models.documents.run_columns import run_columns
+from relay_models.documents import Run
 from relay_models.errors import InvalidRecordError
 from relay_models.records import (
     AnnotatedLlmRequest,
@@ -86,7 +86,7 @@ def test_reads_and_writes_what_a_whole_reading_does(value: Any) -> None:
 def test_has_the_columns_and_texts_of_a_whole_reading(value: Any) -> None:
     text = json.dumps(value)
     whole = WHOLE.validate_json(text)
-    assert run_columns(from_json(RunRecord, text)) == run_columns(whole)
+    assert Run.column_values(from_json(RunRecord, text)) == Run.column_values(whole)
     assert from_json(RunRecord, text).texts == whole.texts
 
 
@@ -95,7 +95,7 @@ def test_every_run_of_the_capture(capture: list[dict[str, Any]]) -> None:
         if line["key"].startswith("nemo_relay:runs:"):
             run, whole = from_json(RunRecord, line["value"]), WHOLE.validate_json(line["value"])
             assert all(deferred_text(each) is not None for each in run.calls)
-            assert run_columns(run) == run_columns(whole)
+            assert Run.column_values(run) == Run.column_values(whole)
             assert run.texts == whole.texts
             assert to_json(run) == line["value"].encode()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from relay_models._glob import escape_glob
 from relay_models.backend._sync.backend import RedisBackend
 from relay_models.documents import Keys
 from relay_models.errors import (
@@ -17,7 +18,7 @@ from relay_models.errors import (
     InvalidRecordError,
 )
 from relay_models.native._sync.source import native_link
-from relay_models.native.layout import ARTIFACT_KINDS, DEFAULT_PREFIX, NativeKeys, glob_escape
+from relay_models.native.layout import ARTIFACT_KINDS, DEFAULT_PREFIX, NativeKeys
 from relay_models.native.reports import ExportReport
 from relay_models.records import to_json
 from relay_models.transport._sync.link import Command, Link
@@ -95,7 +96,7 @@ def _artifact_agents(backend: RedisBackend, kind: str) -> list[str]:
     found: set[str] = set()
     cursor: bytes | int = 0
     while True:
-        pattern = glob_escape(keys.root(kind)) + b"*"
+        pattern = escape_glob(keys.root(kind)) + b"*"
         cursor, names = backend._link.execute("SCAN", cursor, "MATCH", pattern, "COUNT", 5000)
         found.update(keys.split(kind, name) for name in names)
         if int(cursor) == 0:

@@ -1,18 +1,17 @@
-"""The columns of a run, computed from its record in one place."""
+"""`RunSummary`: what the columns of a run hold, computed from its record in one pass over the calls."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import dataclass
 
-from relay_models.columns.values import rounded
-from relay_models.columns.words import words_of, words_text
+from relay_models.columns.types import rounded
 from relay_models.records import CallRecord, CostEstimate, RunRecord
 from relay_models.records.deferred import deferred_text, view
 from relay_models.records.run import single_cost, sum_costs
 from relay_models.records.views import viewing
 
-__all__ = ["run_columns", "run_text", "run_words"]
+__all__ = ["RunSummary", "summarize"]
 
 # Of a call that nobody has touched, what columns come from.
 _view = viewing(
@@ -21,11 +20,36 @@ _view = viewing(
 )
 
 
-def run_columns(record: RunRecord) -> dict[str, Any]:
-    """What a run's columns hold, by name, as stored: times and durations in microseconds.
+@dataclass(slots=True)
+class RunSummary:
+    """The values of a run's columns as they are stored, by column name; None where there is none.
 
-    A column without a value is left out: the end of a running run, tokens that no call tells, no models.
+    Times and durations are in microseconds.
     """
+
+    agent_id: str
+    run_id: str
+    status: str
+    started_at: int
+    ended_at: int | None
+    duration: int | None
+    calls: int
+    llm_calls: int
+    tool_calls: int
+    unfinished_calls: int
+    providers: list[str] | None
+    models: list[str] | None
+    tools: list[str] | None
+    finish_reasons: list[str] | None
+    prompt_tokens: int | None
+    output_tokens: int | None
+    total_tokens: int | None
+    cache_read_tokens: int | None
+    cost: float | None
+
+
+def summarize(record: RunRecord) -> RunSummary:
+    """The summary of a record."""
     started = record.started_at.nanoseconds
     calls = record.calls
     llm = tool = unfinished = 0
@@ -65,48 +89,26 @@ def run_columns(record: RunRecord) -> dict[str, Any]:
                     cached = (cached or 0) + tokens
                 if (cost := usage.cost) is not None:
                     costs.append(cost)
-    columns: dict[str, Any] = {
-        "agent_id": record.agent_id,
-        "run_id": str(record.id),
-        "status": "running" if record.ended_at is None else "completed",
-        "started_at": started // 1000,
-    }
-    if record.ended_at is not None:
-        ended = record.ended_at.nanoseconds
-        columns["ended_at"] = ended // 1000
-        columns["duration"] = (ended - started) // 1000
-    columns["calls"] = len(calls)
-    columns["llm_calls"] = llm
-    columns["tool_calls"] = tool
-    columns["unfinished_calls"] = unfinished
-    for name, texts in (("providers", providers), ("models", models), ("tools", tools), ("finish_reasons", reasons)):
-        if texts:
-            columns[name] = sorted(texts)
-    for name, number in (
-        ("prompt_tokens", prompt),
-        ("output_tokens", output),
-        ("total_tokens", total),
-        ("cache_read_tokens", cached),
-    ):
-        if number is not None:
-            columns[name] = number
     known = single_cost(sum_costs(costs))
-    if known is not None and math.isfinite(known):
-        columns["cost"] = rounded(known)
-    return columns
-
-
-def run_text(record: RunRecord) -> str:
-    """The words of all prompts and answers, as the index gets them."""
-    return words_text(record.texts)
-
-
-def run_words(record: RunRecord) -> list[str]:
-    """The same as a list, for plain Python."""
-    words: list[str] = []
-    for text in record.texts:
-        more = words_of(text)
-        if more and words:
-            words.append("__")
-        words.extend(more)
-    return words
+    ended = None if record.ended_at is None else record.ended_at.nanoseconds
+    return RunSummary(
+        record.agent_id,
+        str(record.id),
+        "running" if ended is None else "completed",
+        started // 1000,
+        None if ended is None else ended // 1000,
+        None if ended is None else (ended - started) // 1000,
+        len(calls),
+        llm,
+        tool,
+        unfinished,
+        sorted(providers) or None,
+        sorted(models) or None,
+        sorted(tools) or None,
+        sorted(reasons) or None,
+        prompt,
+        output,
+        total,
+        cached,
+        rounded(known) if known is not None and math.isfinite(known) else None,
+    )
