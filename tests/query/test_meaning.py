@@ -45,7 +45,7 @@ def found(store: Store, expression: Expression) -> list[str]:
 @given(st.data())
 def test_expressions_print_to_text_that_parses_to_them(data: st.DataObject) -> None:
     expression = data.draw(expressions(data.draw(run_lists(2))))
-    assert parse_filter(str(expression)) == expression
+    assert parse_filter(str(expression), Run.columns()) == expression
 
 
 @unhurried

@@ -33,7 +33,7 @@ def test_any_text_is_an_expression_or_a_clear_error(text: str) -> None:
         found = parse_filter(text, COLUMNS)
     except QueryError:
         return
-    assert parse_filter(str(found)) == found
+    assert parse_filter(str(found), COLUMNS) == found
 
 
 @pytest.mark.parametrize(
