@@ -58,7 +58,7 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration]) -> None:
     columns: dict[str, Column[Any]] = {}
     changed = False
     for field_name, field in cls.__pydantic_fields__.items():
-        is_column = COLUMN in field.metadata
+        is_column = field_name in cls._annotated
         inherited = getattr(cls, "_columns", {}).get(field_name)
         if field_name in declared:
             if not is_column:
@@ -119,6 +119,7 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     Positions are part of the stored layout: columns are only ever added at the end.
     """
     _columns: ClassVar[dict[str, Column[Any]]] = {}
+    _annotated: ClassVar[frozenset[str]] = frozenset()
     _summarized: ClassVar[tuple[str, ...]] = ()
     _read_summary: ClassVar[Callable[[Any], tuple[Any, ...]]]
     _computed: ClassVar[tuple[Column[Any], ...]] = ()
@@ -127,6 +128,13 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     if not TYPE_CHECKING:
         # redis-om's would ask the server, at once, which modules it has.
         __init__ = BaseModel.__init__
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        """Remember which fields are annotated as columns: redis-om drops the metadata of fields without a value."""
+        super().__pydantic_init_subclass__(**options)
+        fields = cls.__pydantic_fields__
+        cls._annotated = frozenset(name for name, field in fields.items() if COLUMN in field.metadata)
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Take redis-om's check of its own schema away: our columns are declared and indexed by us."""
