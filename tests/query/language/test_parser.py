@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,6 +16,7 @@ from relay_models.columns.expressions import NOTHING, Expression
 from relay_models.documents import Run
 from relay_models.errors import FilterSyntaxError, QueryError, UnknownColumnError, UnsupportedOperatorError
 from relay_models.query import as_expression, every_run
+from relay_models.query.compiler import compile_filter
 from relay_models.query.language.parser import parse_filter
 
 COLUMNS = Run.columns()
@@ -135,3 +137,53 @@ def test_deep_nesting_is_an_error_or_parsed() -> None:
     deep = "(" * 20_000 + "agent = x" + ")" * 20_000
     with contextlib.suppress(FilterSyntaxError):
         assert parse_filter(deep, COLUMNS) == (Run.agent_id == "x")
+
+
+@pytest.mark.parametrize(
+    "literal",
+    ["0.30000000000000004", "0.1234567890123456789", "1e-300", "12345678901234567", "3"],
+)
+@pytest.mark.parametrize("sign", ["=", "!=", "<", "<=", ">", ">="])
+def test_numbers_mean_the_same_in_text_and_in_python(sign: str, literal: str) -> None:
+    method = {"=": "__eq__", "!=": "__ne__", "<": "__lt__", "<=": "__le__", ">": "__gt__", ">=": "__ge__"}[sign]
+    value = int(literal) if literal.isdigit() else float(literal)
+    for column in (Run.cost, Run.total_tokens):
+        expression = getattr(column, method)(value)
+        assert parse_filter(f"{column.name} {sign} {literal}", COLUMNS) == expression
+        assert parse_filter(str(expression), COLUMNS) == expression
+    stored = Run.columns()["cost"].type.store(float(value))
+    assert parse_filter(f"cost = {literal}", COLUMNS).matches({"cost": stored})
+
+
+def test_contains_is_a_part_and_has_is_one_of_several() -> None:
+    row = {"tools": ["sql_query", "search"], "agent_id": "sql-agent"}
+    for text, true in (
+        ("tool contains sql", True), ("tool has sql", False), ("tool has sql_query", True), ("tool = sql", False),
+        ("tool not contains sql", False), ("tool not has sql", True), ("agent contains sql", True),
+        ("tools has any (sql, search)", True), ("tools has all (sql, search)", False),
+        ("tools has none (sql, searches)", True),
+    ):  # fmt: skip
+        assert parse_filter(text, COLUMNS).matches(row) is true, text
+    assert Run.tools.contains("sql").matches(row)
+    assert not Run.tools.has("sql").matches(row)
+
+
+def test_long_lists_are_read_in_linear_time() -> None:
+    def seconds(count: int) -> float:
+        text = f"agent in ({', '.join(f'agent-{number}' for number in range(count))})"
+        began = time.perf_counter()
+        compiled = compile_filter(parse_filter(text, COLUMNS))
+        assert compiled.query.count("@agent_id") == 1
+        return time.perf_counter() - began
+
+    parse_filter("all", COLUMNS)
+    assert seconds(80_000) < 20 * seconds(10_000)
+
+
+@pytest.mark.parametrize(
+    "text", ["model in (a b)", "model in (a,,b)", "model in (a", "model in (a, ))", 'model in ("a)']
+)
+def test_mistakes_in_lists_are_pointed_at(text: str) -> None:
+    with pytest.raises(FilterSyntaxError) as caught:
+        parse_filter(text, COLUMNS)
+    assert (caught.value.position or 0) > len("model in (") - 1
