@@ -15,8 +15,8 @@ def escape_glob(text: AnyStr) -> AnyStr:
     """Escape a text for a Redis pattern (SCAN, KEYS, PSUBSCRIBE), so that no character in it is special."""
     special = b"\\*?[" if isinstance(text, bytes) else "\\*?["
     backslash = special[:1]
-    for place in range(len(special)):
-        character = special[place : place + 1]
+    for index in range(len(special)):
+        character = special[index : index + 1]
         text = text.replace(character, backslash + character)
     return text
 
@@ -85,11 +85,11 @@ class _Piece:
             return text.find(self._literal, start, end)
         # Shift-and: bit n of the state says that the characters up to n match the text up to here.
         if not self._masks:
-            anything = sum(1 << place for place, wanted in enumerate(self._characters) if wanted is _ANY)
+            anything = sum(1 << index for index, wanted in enumerate(self._characters) if wanted is _ANY)
             self._masks = {_ANY: anything}
-            for place, wanted in enumerate(self._characters):
+            for index, wanted in enumerate(self._characters):
                 if wanted is not _ANY:
-                    self._masks[wanted] = self._masks.get(wanted, anything) | 1 << place
+                    self._masks[wanted] = self._masks.get(wanted, anything) | 1 << index
         masks, anything, full = self._masks, self._masks[_ANY], 1 << (self.length - 1)
         state = 0
         for position in range(start, end):

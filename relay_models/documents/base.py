@@ -49,7 +49,7 @@ class DocumentMeta(ModelMeta):
 
 
 def _install_columns(cls: Any, declared: Mapping[str, Declaration]) -> None:
-    """Put the columns in the place of redis-om's proxies, and work out once what is needed of them.
+    """Replace redis-om's proxies by the columns, and work out once what is needed of them.
 
     Raises:
         InvalidConfigurationError: a field is annotated as a column and not declared as one, or the other way round,

@@ -1,4 +1,4 @@
-"""Records as the JSON documents that are stored: columns, times of storing, and the record as JSON text."""
+"""`encode_run`: records as the JSON documents that are stored: columns, times of storing, the record as JSON text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from relay_models.documents.run import Run
 from relay_models.errors import InvalidRecordError
 from relay_models.records import RunRecord, to_json as record_json
 
-__all__ = ["encode_artifact", "encode_run", "merge_run"]
+__all__ = ["encode_artifact", "encode_columns", "encode_run", "merge_run"]
 
 # RedisJSON keeps integers up to this one; a greater sum becomes the nearest double, as the index has it anyway.
 _GREATEST = 2**64 - 1
@@ -61,20 +61,30 @@ def encode_artifact(kind: str, agent_id: str, record: Any, now_us: int) -> bytes
     if not isinstance(agent_id, str):
         raise InvalidRecordError(f"an agent id is text, not {type(agent_id).__name__}", "agent_id")
     document_type = KINDS[kind].document
-    columns = document_type.column_values(record, agent_id=agent_id)
-    row = _row(document_type, columns)
-    document = {"pk": agent_id, **_escaped(columns, row), "updated_at": now_us, "row": row}
-    return _dump({**document, "record": record_json(record).decode()})
+    columns = encode_columns(document_type, document_type.column_values(record, agent_id=agent_id))
+    return _dump({"pk": agent_id, **columns, "updated_at": now_us, "record": record_json(record).decode()})
+
+
+def encode_columns(document: type[Document], values: dict[str, Any]) -> dict[str, Any]:
+    """The members of a stored document that its columns are: each as the index reads it, and all of them as ``row``.
+
+    Args:
+        document: the document class.
+        values: what its `column_values` gave; changed in place.
+
+    Raises:
+        InvalidRecordError: a value cannot be written as JSON.
+    """
+    row = _row(document, values)
+    return {**_escaped(values, row), "row": row}
 
 
 def _run(record: RunRecord, text: bool, body: bytes | None = None) -> dict[str, Any]:
     checked_record("run", record)
     if body is None:
         body = record_json(record)
-    columns = Run.column_values(record)
-    row = _row(Run, columns)
-    pk = f"{record.agent_id}:{columns['run_id']}"
-    document: dict[str, Any] = {"pk": pk, **_escaped(columns, row), "row": row}
+    columns = encode_columns(Run, Run.column_values(record))
+    document: dict[str, Any] = {"pk": f"{record.agent_id}:{columns['run_id']}", **columns}
     if text:
         document.update(Run.indexed_words(record))
     document["record"] = body.decode()

@@ -21,7 +21,7 @@ _INDEX = re.compile(r":idx:v([0-9]{1,6})(t?)\Z")
 
 
 class Layout(NamedTuple):
-    """What an index holds; a greater one takes the place of a lesser one."""
+    """What an index holds; a greater one replaces a lesser one."""
 
     version: int
     text: bool
@@ -82,7 +82,7 @@ class Keys:
         return b"%s%s:%s" % (self._roots["run"], _encode(agent_id), text.encode())
 
     def document(self, kind: str, agent_id: str) -> bytes:
-        """The key of an agent's artefact."""
+        """The key of an agent's artifact."""
         return self._roots[kind] + _encode(agent_id)
 
     def root(self, kind: str) -> bytes:

@@ -13,7 +13,7 @@ from relay_models.records.views import viewing
 
 __all__ = ["RunSummary", "summarize"]
 
-# Of a call that nobody has touched, what columns come from.
+# What columns come from, of a call that is still text.
 _view = viewing(
     CallRecord,
     without=("started_at", "metadata_snapshot", "annotated_request", "message", "tool_calls", "api_specific"),

@@ -14,7 +14,7 @@ from relay_models.query.steps import Command, Steps
 
 __all__ = ["count_steps", "is_hexadecimal", "value_steps"]
 
-# The most values that a pattern is spelled out to in one query; the server reads so many in a fifth of a second.
+# Maximum number of values that fit a pattern in one query; a server parses that many in a fifth of a second.
 _MOST_VALUES = 100_000
 
 

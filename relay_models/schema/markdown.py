@@ -18,7 +18,7 @@ __all__ = ["kind_page", "overview_page", "types_page"]
 _COLUMNS = (
     "What queries filter, sort and group by. All are computed from the record when it is stored. In the index, "
     "times and durations are whole microseconds; in Python they are `datetime` and `timedelta`. A `TAG` is an exact "
-    "text, told apart by case."
+    "text, case-sensitive."
 )
 _RECORD = (
     "kept as JSON text in the field `record`, exactly as it came. "
