@@ -17,8 +17,8 @@ from relay_models.records import RunRecord, to_json as record_json
 
 __all__ = ["encode_artifact", "encode_columns", "encode_run", "merge_run"]
 
-# RedisJSON keeps integers up to this one; a greater sum becomes the nearest double, as the index has it anyway.
-_GREATEST = 2**64 - 1
+# Integers that RedisJSON keeps; others become the nearest double, as the index has them anyway.
+_LEAST, _GREATEST = -(2**63), 2**64 - 1
 # Most of a document is the text of its record, which this encoder quotes in half the time of pydantic's.
 _encode = msgspec.json.Encoder().encode
 _ABSENT = {name: None for name, column in Run.columns().items() if column.nullable and column.origin is Origin.RECORD}
@@ -111,7 +111,7 @@ def _escaped(columns: dict[str, Any], row: str) -> dict[str, Any]:
             elif isinstance(value, list):
                 columns[name] = [escape_tag(text) for text in value]
     for name, value in columns.items():
-        if type(value) is int and value > _GREATEST:
+        if type(value) is int and not _LEAST <= value <= _GREATEST:
             columns[name] = float(value)
     return columns
 

@@ -150,4 +150,4 @@ def checked_record(kind: str, record: Any) -> None:
     known = KINDS[kind]
     if not known.is_record(record):
         wanted = f"list of {known.record.__name__}" if known.is_list else known.record.__name__
-        raise InvalidRecordError(f"a {kind} is stored as a {wanted}, not {type(record).__name__}")
+        raise InvalidRecordError(f"{kind}: the record is a {wanted}, not a {type(record).__name__}")

@@ -27,10 +27,9 @@ def create_index_command(kind: str, keys: Keys, *, text: bool = False) -> list[s
         keys: names of the store's keys and indexes.
         text: with the columns of running text.
     """
-    return [
-        *("FT.CREATE", keys.index(kind, text=text), "ON", "JSON", "PREFIX", 1, keys.root(kind)),
-        *("STOPWORDS", 0, "SCHEMA", *index_fields(KINDS[kind].document, text=text)),
-    ]
+    command: list[str | bytes | int] = ["FT.CREATE", keys.index(kind, text=text), "ON", "JSON"]
+    command += ["PREFIX", 1, keys.root(kind), "STOPWORDS", 0, "SCHEMA"]
+    return [*command, *index_fields(KINDS[kind].document, text=text)]
 
 
 def index_fields(document: type[Document], *, text: bool = False) -> list[str]:
