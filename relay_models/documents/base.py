@@ -84,11 +84,25 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration]) -> None:
     summarized = tuple(
         name for name in cls.row_columns if columns[name].value is None and columns[name].origin is Origin.RECORD
     )
+    _check_summary(cls, summarized)
     cls._summarized = summarized
     cls._read_summary = staticmethod(_reader(summarized))
     cls._computed = tuple(columns[name] for name in cls.row_columns if columns[name].value is not None)
     if changed:
         cls.model_rebuild(force=True)
+
+
+def _check_summary(cls: Any, names: tuple[str, ...]) -> None:
+    """Refuse columns without a `value` that the summary has no attribute for."""
+    source = cls.record_type if cls.summary_type is None else cls.summary_type
+    if not isinstance(source, type):
+        return
+    for name in names:
+        if not hasattr(source, name) and name not in getattr(source, "__pydantic_fields__", {}):
+            raise InvalidConfigurationError(
+                f"{cls.__name__}.{name} has no value: {source.__name__} has no such attribute; say what it is computed "
+                "from, as in column(lambda record: …)"
+            )
 
 
 def _reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
@@ -113,6 +127,8 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     """Name of the document type, as in keys."""
     record_type: ClassVar[Any] = None
     """Type of the record: a model, or a list of one."""
+    summary_type: ClassVar[type | None] = None
+    """Type of what `summarize` makes; None where that is the record."""
     row_columns: ClassVar[tuple[str, ...]] = ()
     """Names of the columns whose values ``row`` holds as a JSON array, by their positions in it.
 

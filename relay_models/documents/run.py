@@ -27,6 +27,7 @@ class Run(Document):
 
     kind: ClassVar[str] = "run"
     record_type: ClassVar[Any] = RunRecord
+    summary_type: ClassVar[type | None] = RunSummary
 
     agent_id: Column[str] = column("The agent that ran (RunRecord.agent_id).", aliases=("agent",), heading="agent")
     run_id: Column[str] = column(

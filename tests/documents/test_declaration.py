@@ -147,6 +147,11 @@ def test_mistakes_are_errors_when_the_class_is_made() -> None:
         class Odd(Run):
             raw: Column[bytes] = column("Bytes.")
 
+    with pytest.raises(InvalidConfigurationError, match=r"Idle\.tenant has no value: RunSummary"):
+
+        class Idle(Run):
+            tenant: Column[str | None] = column("Whose.")
+
 
 def test_columns_are_found_by_their_short_names() -> None:
     columns = Run.columns()
