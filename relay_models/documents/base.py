@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
-from pydantic import BaseModel, PrivateAttr, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationInfo, field_validator
 from redis_om import JsonModel
 from redis_om.model.model import ModelMeta
 
@@ -88,7 +88,7 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration]) -> None:
     cls._summarized = summarized
     cls._read_summary = staticmethod(_reader(summarized))
     cls._computed = tuple(columns[name] for name in cls.row_columns if columns[name].value is not None)
-    if changed:
+    if changed and not cls.model_config.get("defer_build"):
         cls.model_rebuild(force=True)
 
 
@@ -118,6 +118,9 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     redis-om's own ways to read and write lose data (nanoseconds, keys, big integers) and go to one global server: they
     raise `UnsupportedMethodError`, which names the method of the backend that does it right.
     """
+
+    # The validator is built when it is first used: reading rows does without.
+    model_config = ConfigDict(defer_build=True)
 
     class Meta:
         database = _NoServer()
