@@ -69,10 +69,10 @@ def parse_duration(text: str) -> int | float:
         return 0 if rest == "0" else sign * inf
     total: int | float = 0
     position = 0
-    for match in _PART.finditer(rest):
+    while match := _PART.match(rest, position):
         unit = match[2].lower()
         unit = _LONG_UNITS.get(unit, unit)
-        if match.start() != position or unit not in DURATION_UNITS:
+        if unit not in DURATION_UNITS:
             break
         number = match[1]
         total += int(number) * DURATION_UNITS[unit] if number.isdecimal() else float(number) * DURATION_UNITS[unit]
