@@ -14,14 +14,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from redis_om import Field, JsonModel
 
 from relay_models.columns.expressions import Expression
 from relay_models.columns.tags import escape_tag, unescape_tag
-from relay_models.documents import Plan, Run
-from relay_models.errors import QueryError, UnknownColumnError, UnsupportedMethodError, UnsupportedOperatorError
-from relay_models.query import as_expression
-from relay_models.query.compiler import compile_filter
+from relay_models.documents import Run
+from relay_models.errors import QueryError, UnsupportedOperatorError
 from relay_models.records import CallRecord, RunRecord, Timestamp
 
 
@@ -93,6 +90,13 @@ def test_what_a_column_does_not_take(make: Callable[[], Any], words: str) -> Non
         make()
 
 
+def test_what_an_expression_is_matched_against() -> None:
+    with pytest.raises(QueryError, match=r"Run\.of\(record\)"):
+        (Run.agent_id == "red").matches(RECORD)  # type: ignore[arg-type]
+    with pytest.raises(QueryError, match="was not fetched"):
+        Run.text.matches("x").matches(Run.from_stored(Run.column_values(RECORD)))
+
+
 def test_expressions_are_not_true_or_false() -> None:
     with pytest.raises(QueryError, match="parentheses"):
         bool(Run.calls > 1)
@@ -102,73 +106,10 @@ def test_expressions_are_not_true_or_false() -> None:
         (Run.calls == 1) & True
 
 
-class Mirror(JsonModel, index=True):
-    """A user's own redis-om model with the same names."""
-
-    agent_id: str = Field(index=True)
-    duration: int = Field(index=True)
-    mine: str = Field(index=True)
-
-
-def test_expressions_of_redis_om_are_taken_as_data() -> None:
-    made = (Mirror.agent_id == "a|b") & ~(Mirror.duration > 5) | (Mirror.agent_id << ["x", "y"])
-    assert as_expression(made, Run.columns()) == (Run.agent_id == "a|b") & ~(Run.duration > 5) | Run.agent_id.in_(
-        ["x", "y"]
-    )
-    assert as_expression(Mirror.agent_id % "a*", Run.columns()) == Run.agent_id.like("a*")
-    both = as_expression([Run.calls > 1, Mirror.agent_id == "a"], Run.columns())
-    assert both == (Run.calls > 1) & (Run.agent_id == "a")
-    with pytest.raises(UnknownColumnError, match="agent_id"):
-        as_expression(Mirror.mine == "x", Run.columns())
-    with pytest.raises(QueryError, match=r"in a list"):
-        (Run.calls > 1) & (Mirror.agent_id == "a")
-    with pytest.raises(QueryError, match="with our columns"):
-        (Run.calls > 1) | (Mirror.agent_id == "a")
-    with pytest.raises(QueryError, match=r"in a list"):
-        as_expression((Mirror.agent_id == "a") & (Run.calls > 1), Run.columns())
-
-
-def test_expressions_of_another_document_are_refused() -> None:
-    with pytest.raises(UnknownColumnError, match="duration"):
-        as_expression(Run.duration > 5, Plan.columns())
-    assert as_expression(Plan.groups > 5, Plan.columns()) == (Plan.groups > 5)
-
-
-def test_queries_are_values() -> None:
-    query = Run.find(Run.agent_id == "a|b", "duration > 2s").order_by("-duration").limit(3)
-    assert query.document is Run
-    assert (query.order, query.count) == ("-duration", 3)
-    meant = (Run.agent_id == "a|b") & (Run.duration > timedelta(seconds=2))
-    assert as_expression(query, Run.columns()) == meant
-    assert as_expression(query.find("calls > 1"), Run.columns()) == meant & (Run.calls > 1)
-    assert str(query) == 'filter: (agent_id = "a|b") and (duration > 2s)\norder:  -duration\nlimit:  3'
-    assert Plan.find().order_by(Plan.groups).order == "groups"
-    with pytest.raises(UnsupportedMethodError, match="find_runs"):
-        list(query)
-
-
 @pytest.mark.parametrize("text", ["", "\0", "\u2400", "\u24000", "\0\u2400\0", "\u2400\u2400\0", "a"])
 def test_tags_are_escaped_and_read_back(text: str) -> None:
     assert unescape_tag(escape_tag(text)) == text
     assert "\0" not in escape_tag(text)
-
-
-def test_many_alternatives_are_one_clause() -> None:
-    compiled = compile_filter(Run.agent_id.in_([f"a{number}" for number in range(1000)]) & (Run.calls > 1))
-    assert compiled.query.count("@agent_id") == 1
-    assert len(compiled.params) == 2000
-
-
-def test_deep_trees_compile() -> None:
-    expression: Expression = Run.calls > 0
-    for number in range(50):
-        expression = ~((expression & (Run.calls != number)) | (Run.agent_id == "x"))
-    assert compile_filter(expression).query
-    assert expression.matches(Run.of(RECORD)) in (True, False)
-    for number in range(2000):
-        expression = ~((expression & (Run.calls != number)) | (Run.agent_id == "x"))
-    with pytest.raises(QueryError, match="nested"):
-        compile_filter(expression)
 
 
 USERS_CODE = """
