@@ -15,7 +15,7 @@ class Kind(StrEnum):
     TAGS = "texts"
     """A set of exact texts, sorted; empty where there are none."""
     COUNT = "count"
-    """An integer."""
+    """An integer; compared as the nearest double."""
     NUMBER = "number"
     """A float, kept to 15 significant digits."""
     TIME = "time"

@@ -161,6 +161,12 @@ def _store_date(value: date) -> int:
     return microseconds_of(datetime.combine(value, time(), UTC))
 
 
+def _store_integer(value: int) -> int:
+    if not -(2**63) <= value < 2**64:
+        raise ValueError(f"{value} is beyond the integers that are stored, which are from -2^63 to 2^64 - 1")
+    return int(value)
+
+
 def _store_decimal(value: Decimal | float) -> int | float:
     if isinstance(value, Decimal):
         if not value.is_finite():
@@ -175,7 +181,7 @@ def _store_decimal(value: Decimal | float) -> int | float:
 _SCALARS: dict[type, tuple[Kind, Callable[[Any], Any], Callable[[Any], Any] | None]] = {
     bool: (Kind.TAG, lambda value: "true" if value else "false", lambda stored: stored == "true"),
     UUID: (Kind.TAG, str, UUID),
-    int: (Kind.COUNT, int, None),
+    int: (Kind.COUNT, _store_integer, None),
     float: (Kind.NUMBER, rounded, float),
     Decimal: (Kind.NUMBER, _store_decimal, lambda stored: Decimal(repr(stored))),
     datetime: (Kind.TIME, _store_time, datetime_of),

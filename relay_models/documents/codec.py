@@ -80,7 +80,8 @@ def encode_columns(document: type[Document], values: dict[str, Any]) -> dict[str
 
 
 def _run(record: RunRecord, text: bool, body: bytes | None = None) -> dict[str, Any]:
-    checked_record("run", record)
+    if not isinstance(record, RunRecord):
+        checked_record("run", record)
     if body is None:
         body = record_json(record)
     columns = encode_columns(Run, Run.column_values(record))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from relay_models.columns.types import rounded
 from relay_models.records import CallRecord, CostEstimate, RunRecord
@@ -20,8 +20,7 @@ _view = viewing(
 )
 
 
-@dataclass(slots=True)
-class RunSummary:
+class RunSummary(NamedTuple):
     """The values of a run's columns as they are stored, by column name; None where there is none.
 
     Times and durations are in microseconds.

@@ -71,7 +71,7 @@ VALUES: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (UUID, st.uuids()),
     (Mood, st.sampled_from(Mood)),
     (Stars, st.sampled_from(Stars)),
-    (int, st.integers()),
+    (int, st.integers(-(2**63), 2**64 - 1)),
     (Decimal, st.decimals(-(10**9), 10**9, places=4)),
     (datetime, st.datetimes(timezones=st.just(UTC))),
     (date, st.dates()),
@@ -95,6 +95,8 @@ def test_a_value_is_read_as_it_was_stored(data: st.DataObject) -> None:
 def test_what_cannot_be_kept_exactly_is_refused() -> None:
     with pytest.raises(ValueError, match="digits"):
         column_type(Decimal).store(Decimal("0.1234567890123456789"))
+    with pytest.raises(ValueError, match="beyond"):
+        column_type(int).store(2**64)
     with pytest.raises(ValueError, match="number"):
         column_type(Decimal).store(Decimal("NaN"))
     with pytest.raises(ValueError, match="time zone"):
