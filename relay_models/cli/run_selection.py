@@ -35,10 +35,15 @@ def split_names(text: str | None) -> list[str] | None:
 
 def column_names(text: str | None) -> list[str] | None:
     """Return the columns of runs that --columns names, also by the short names of the filter language."""
-    from relay_models.columns.aliases import ALIASES  # lazy: start-up time
+    # lazy: start-up time
+    from relay_models.columns.info import find_column
+    from relay_models.documents import Run
 
     names = split_names(text)
-    return None if names is None else [ALIASES.get(name, name) for name in names]
+    if names is None:
+        return None
+    columns = Run.columns()
+    return [column.name if (column := find_column(columns, name)) else name for name in names]
 
 
 def split_metrics(text: str) -> list[str]:
@@ -62,10 +67,11 @@ def make_filter(where: str | None, agent: str | None) -> Any:
     from relay_models.documents import Run  # lazy: start-up time
     from relay_models.query.language.filters import as_expression  # lazy: start-up time
 
-    parts = [] if where is None else [as_expression(where)]
+    columns = Run.columns()
+    parts = [] if where is None else [as_expression(where, columns)]
     if agent is not None:
         parts.append(Run.agent_id == agent)
-    return as_expression(parts) if parts else None
+    return as_expression(parts, columns) if parts else None
 
 
 def each_run(session: Session, filter: Any, order: str, limit: int | None, *, bodies: bool = False) -> Iterator[Any]:
@@ -73,10 +79,9 @@ def each_run(session: Session, filter: Any, order: str, limit: int | None, *, bo
 
     Unreadable documents are reported on standard error, and make the command end with `INCOMPLETE`.
     """
-    from relay_models.query.find import RunQuery  # lazy: start-up time
-    from relay_models.query.language.filters import as_expression  # lazy: start-up time
+    from relay_models.documents import Find, Run  # lazy: start-up time
 
-    query = RunQuery(as_expression(filter), order, limit)
+    query = Find(Run, () if filter is None else (filter,), order, limit)
     corrupt: list[CorruptDocumentError] = []
     for run in session.backend.stream_runs(query, columns=not bodies, on_corrupt="skip", corrupt=corrupt):
         session.report_unreadable(corrupt)

@@ -9,7 +9,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from relay_models.columns.column import Kind
-from relay_models.documents import Run, record_of, run_columns
+from relay_models.documents import Run, record_of
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 from relay_models.export.columns import CALL_COLUMNS, RUN_COLUMNS, TableColumn, TableRows, select_columns
 from relay_models.query.aggregate.pipeline import AggregateRow, AggregateRows
@@ -49,7 +49,7 @@ class _RunTable(Table):
 
     def rows(self, item: Any) -> Iterator[dict[str, Any]]:
         if isinstance(item, RunRecord):
-            stored = run_columns(item)
+            stored = Run.column_values(item)
             yield {name: _value(_RUN_KINDS[name], stored.get(name)) for name in self.names}
         elif isinstance(item, Run):
             yield {name: getattr(item, name) for name in self.names}

@@ -6,46 +6,19 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from relay_models._glob import glob_escape
+from relay_models._glob import escape_glob
+from relay_models.documents.kinds import ARTIFACT_KINDS, KINDS
 from relay_models.errors import InvalidConfigurationError
-from relay_models.records import (
-    AccumulatorState,
-    ExecutionPlan,
-    PromptIR,
-    RunRecord,
-    StabilityAnalysisResult,
-    TrieEnvelope,
-)
 
 __all__ = ["ARTIFACT_KINDS", "DEFAULT_PREFIX", "RECORD_TYPES", "NativeKey", "NativeKeys"]
 
 DEFAULT_PREFIX = "nemo_relay:"
 
-_SEGMENTS = MappingProxyType(
-    {
-        "run": "runs",
-        "run_index": "runs_index",
-        "plan": "plan",
-        "trie": "trie",
-        "accumulators": "accumulators",
-        "observations": "acg_observations",
-        "stability": "acg_stability",
-    }
-)
+_SEGMENTS = MappingProxyType({"run_index": "runs_index", **{name: kind.native_segment for name, kind in KINDS.items()}})
 _KINDS = {segment: kind for kind, segment in _SEGMENTS.items()}
 
 # The type of each kind's value. The value of a run index is a list of run ids.
-RECORD_TYPES: MappingProxyType[str, Any] = MappingProxyType(
-    {
-        "run": RunRecord,
-        "plan": ExecutionPlan,
-        "trie": TrieEnvelope,
-        "accumulators": AccumulatorState,
-        "observations": list[PromptIR],
-        "stability": StabilityAnalysisResult,
-    }
-)
-ARTIFACT_KINDS = ("plan", "trie", "accumulators", "observations", "stability")
+RECORD_TYPES: MappingProxyType[str, Any] = MappingProxyType({name: kind.shape for name, kind in KINDS.items()})
 
 _RUN_ID_LENGTH = 36
 
@@ -128,7 +101,7 @@ class NativeKeys:
 
     def patterns(self) -> tuple[bytes, ...]:
         """Return SCAN patterns that together match all keys except those of single runs."""
-        prefix = glob_escape(self._encoded)
+        prefix = escape_glob(self._encoded)
         return prefix + b"runs_index:*", prefix + b"[apt]*"
 
     def __repr__(self) -> str:

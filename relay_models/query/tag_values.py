@@ -1,21 +1,23 @@
-"""The conversations that come before others or are short: the values of columns, and how many documents there are."""
+"""`value_steps`: the values that patterns are applied to; `count_steps`: how many documents meet a filter."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TypeGuard
 
-from relay_models.columns.column import Kind
 from relay_models.columns.expressions import Expression, Missing, Pattern, Words
+from relay_models.columns.kind import Kind
 from relay_models.errors import QueryError
 from relay_models.query.compiler import Values, compile_filter, needed_values
-from relay_models.query.replies import check_complete, decode_attributes, decode_rows, decode_total, decode_values
+from relay_models.query.replies import check_complete, decode_attributes, decode_cursor, decode_total, decode_values
 from relay_models.query.steps import Command, Steps
 
 __all__ = ["count_steps", "is_hexadecimal", "value_steps"]
 
-# The most values that a pattern is spelled out to in one query; the server reads so many in a fifth of a second.
+# Maximum number of values that fit a pattern in one query; a server parses that many in a fifth of a second.
 _MOST_VALUES = 100_000
+# Values per read of a cursor.
+_AT_ONCE = 5_000
 
 
 def value_steps(alias: str, expression: Expression, limit_ms: int = 0) -> Steps[Values]:
@@ -34,23 +36,35 @@ def value_steps(alias: str, expression: Expression, limit_ms: int = 0) -> Steps[
         if not starts:
             values[name] = decode_values((yield ["FT.TAGVALS", alias, name]).reply)
             continue
-        # Run ids are many: only those that begin so. The texts are hexadecimal, or nothing begins so.
+        # There are as many UUIDs as documents: only those that begin so. What is not hexadecimal, none begins with.
         fits = " || ".join(
             f'(@{name} >= "{start}" && @{name} < "{start}~")' for start in starts if is_hexadecimal(start)
         )
         if not fits:
             values[name] = []
             continue
-        command: Command = ["FT.AGGREGATE", alias, "*", "FILTER", fits, "GROUPBY", 1, f"@{name}"]
-        command += ["LIMIT", 0, _MOST_VALUES + 1, "TIMEOUT", limit_ms, "DIALECT", 2]
-        answer = yield command
-        found = decode_rows(answer.reply)
-        check_complete(found.warnings, answer, limit_ms, False)
-        values[name] = [row[name.encode()].decode() for row in found.present()]
+        values[name] = yield from _grouped_values(alias, name, fits, limit_ms)
     for name, known in values.items():
         if len(known) > _MOST_VALUES and _too_many(expression, name, known):
             raise QueryError(f"more than {_MOST_VALUES:,} values of {name} fit the pattern: give more of it")
     return values
+
+
+def _grouped_values(alias: str, name: str, condition: str, limit_ms: int) -> Steps[list[str]]:
+    """The values of a column that meet a condition of the server, by a cursor: servers limit what LIMIT may ask for."""
+    command: Command = ["FT.AGGREGATE", alias, "*", "FILTER", condition, "GROUPBY", 1, f"@{name}"]
+    answer = yield [*command, "WITHCURSOR", "COUNT", _AT_ONCE, "TIMEOUT", limit_ms, "DIALECT", 2]
+    values: list[str] = []
+    while True:
+        found, cursor = decode_cursor(answer.reply)
+        check_complete(found.warnings, answer, limit_ms, False)
+        values += [row[name.encode()].decode() for row in found.present()]
+        if not cursor:
+            return values
+        if len(values) > _MOST_VALUES:
+            yield ["FT.CURSOR", "DEL", alias, cursor]
+            return values
+        answer = yield ["FT.CURSOR", "READ", alias, cursor, "COUNT", _AT_ONCE]
 
 
 def _about_words(node: Expression) -> TypeGuard[Words | Missing]:

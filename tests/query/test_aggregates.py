@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from relay_models.columns.expressions import NOTHING, Everything, Expression
-from relay_models.documents import Run, run_columns
+from relay_models.documents import Run
 from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOperatorError
 from relay_models.query.aggregate.metrics import Metric
 from relay_models.query.aggregate.pipeline import AggregateRow, Aggregation, aggregate_steps
@@ -92,7 +92,7 @@ def grouped(rows: list[dict[str, Any]], ask: Aggregation) -> dict[tuple[Any, ...
 def test_numbers_are_those_of_plain_python(store: Store, data: st.DataObject) -> None:
     records = data.draw(run_lists(7), label="runs")
     store.hold(records)
-    rows = [run_columns(record) for record in records]
+    rows = [Run.column_values(record) for record in records]
     for _ in range(4):
         by = data.draw(st.lists(st.sampled_from(["agent_id", "models", "tools", "status", "calls"]), max_size=2))
         on_server = data.draw(st.booleans())

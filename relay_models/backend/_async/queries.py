@@ -15,7 +15,7 @@ from relay_models.backend.listing import agents_command
 from relay_models.backend.replies import decode_agents
 from relay_models.backend.reports import AgentSummary
 from relay_models.columns.expressions import Expression
-from relay_models.documents import ARTIFACT_KINDS, DOCUMENTS, Document, Run
+from relay_models.documents import ARTIFACT_KINDS, DOCUMENTS, Document, Find, Run
 from relay_models.errors import (
     ConnectionFailedError,
     CorruptDocumentError,
@@ -24,7 +24,6 @@ from relay_models.errors import (
     QueryError,
 )
 from relay_models.query.aggregate.pipeline import AggregateRows, Aggregation, aggregate_steps
-from relay_models.query.find import RunQuery
 from relay_models.query.language.filters import as_expression
 from relay_models.query.paging.pager import RunPage, Scan, check_limit, find_steps
 from relay_models.query.replies import check_complete
@@ -72,7 +71,7 @@ class Queries(Runs):
         ``on_corrupt="skip"``) with the readable rows in ``good``, `IncompleteAnswerError` (unless
         ``on_incomplete="partial"``) where the server stopped at its time limit.
         """
-        if isinstance(filter, RunQuery):
+        if isinstance(filter, Find):
             order_by = filter.order if order_by is None else order_by
             limit = limit if filter.count is None else filter.count
         return await self._find(
@@ -103,10 +102,11 @@ class Queries(Runs):
         ``on_corrupt="raise"`` they are raised as `CorruptDocumentsError` after the last row.
         """
         limit = None
-        if isinstance(filter, RunQuery):
+        if isinstance(filter, Find):
             order_by = filter.order if order_by is None else order_by
             limit = filter.count
-        scan = self._scan(Run, as_expression(filter), "-started_at" if order_by is None else order_by, not columns)
+        expression = as_expression(filter, Run.columns())
+        scan = self._scan(Run, expression, "-started_at" if order_by is None else order_by, not columns)
         reading = await self._reading(scan, page_size, limit)
         unreadable: list[CorruptDocumentError] = [] if corrupt is None else corrupt
         try:
@@ -159,7 +159,7 @@ class Queries(Runs):
             raise QueryError(f"since is an aware datetime or a timedelta, not {since!r}") from None
         if isinstance(since, timedelta):
             start = now - microseconds_of(since)
-        watch = Watch(as_expression(filter), Run.updated_at if changes else Run.stored_at, now, start)
+        watch = Watch(as_expression(filter, Run.columns()), Run.updated_at if changes else Run.stored_at, now, start)
         return self._watch(watch, columns, interval, corrupt)
 
     async def _watch(
@@ -186,7 +186,7 @@ class Queries(Runs):
 
     async def count_runs(self, filter: Any = None) -> int:
         """How many runs meet a filter, exactly."""
-        alias, expression = self._keys.alias("run"), as_expression(filter)
+        alias, expression = self._keys.alias("run"), as_expression(filter, Run.columns())
         return await self._converse(lambda: count_steps(alias, expression, limit_ms=self._query_ms))
 
     async def aggregate_runs(
@@ -232,7 +232,7 @@ class Queries(Runs):
             order_by=order_by,
             limit=limit,
         )
-        expression = as_expression(filter)
+        expression = as_expression(filter, Run.columns())
         return await self._converse(
             lambda: aggregate_steps(
                 Run,
@@ -301,7 +301,7 @@ class Queries(Runs):
                 deleted += await self._delete_keys([row.key for row in rows])
             strays = await self._strays.of_agent(which)
             return deleted + await self._delete_keys([error.key.encode() for error in strays])
-        scan = self._scan(Run, as_expression(which), "stored_at", bodies=False)
+        scan = self._scan(Run, as_expression(which, Run.columns()), "stored_at", bodies=False)
         reading = await self._reading(scan, _DELETED_AT_ONCE)
         try:
             found: list[Any] | None = []

@@ -37,8 +37,8 @@ def register(app: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """Describe what is stored: fields, columns, keys. Needs no store."""
+        from relay_models.documents import KINDS, find_kind  # lazy: start-up time
         from relay_models.schema.json_schema import json_schema  # lazy: start-up time
-        from relay_models.schema.kinds import KINDS, find_kind  # lazy: start-up time
         from relay_models.schema.markdown import kind_page, overview_page  # lazy: start-up time
 
         as_json = session.as_json if format is None else format is SchemaFormat.json_schema

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
 import typer
 
 from relay_models._files import PRIVATE, open_output
-from relay_models._glob import glob_escape
+from relay_models._glob import escape_glob
 from relay_models.cli.command import command
 from relay_models.cli.exit_codes import INCOMPLETE
 from relay_models.cli.passwords import PasswordSource
@@ -116,7 +116,7 @@ def _dump(app: typer.Typer) -> None:
         """Write all keys of a store to a file, as a backup or to move them to another server."""
         from relay_models.embedded import dump  # lazy: start-up time
 
-        match = "*" if everything else glob_escape(session.prefix) + "*"
+        match = "*" if everything else escape_glob(session.prefix) + "*"
         with _client(session) as client, _dump_target(target) as file:
             report = dump(client, file, match=match, leave_out_unknown=True)
         for key, kind in report.left_out:

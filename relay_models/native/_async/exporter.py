@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from relay_models._glob import glob_escape
+from relay_models._glob import escape_glob
 from relay_models.backend import RedisBackend
 from relay_models.documents import Keys
 from relay_models.errors import (
@@ -93,7 +93,7 @@ async def _artifact_agents(backend: RedisBackend, kind: str) -> list[str]:
     found: set[str] = set()
     cursor: bytes | int = 0
     while True:
-        pattern = glob_escape(keys.root(kind)) + b"*"
+        pattern = escape_glob(keys.root(kind)) + b"*"
         cursor, names = await backend.transport.execute("SCAN", cursor, "MATCH", pattern, "COUNT", 5000)
         found.update(keys.split(kind, name) for name in names)
         if int(cursor) == 0:

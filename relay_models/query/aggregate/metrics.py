@@ -10,8 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from relay_models._time import datetime_of
-from relay_models.columns.aliases import ALIASES
-from relay_models.columns.column import Column, Kind
+from relay_models.columns.column import Column, Kind, find_column as column_named
 from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOperatorError
 
 __all__ = ["Metric", "Tally", "find_column", "parse_metric"]
@@ -61,7 +60,7 @@ class Metric:
 def find_column(name: Any, columns: dict[str, Column[Any]], what: str) -> Column[Any]:
     """The column that a name, a shorter name or a column means; `UnknownColumnError` where there is none."""
     text = name.name if isinstance(name, Column) else name
-    found = columns.get(text) or columns.get(ALIASES.get(text, "")) if isinstance(text, str) else None
+    found = column_named(columns, text) if isinstance(text, str) else None
     if found is None or found.kind is Kind.WORDS:
         known = ", ".join(column.name for column in columns.values() if column.kind is not Kind.WORDS)
         raise UnknownColumnError(f"{what}: there is no column {text!r}; there are {known}")

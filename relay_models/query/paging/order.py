@@ -12,8 +12,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from relay_models.columns.aliases import ALIASES
-from relay_models.columns.column import Column, Kind
+from relay_models.columns.column import Column, Kind, find_column
 from relay_models.columns.expressions import Compare, Equal, Expression, Missing, any_of, as_double
 from relay_models.columns.tags import escape_tag
 from relay_models.errors import QueryError, UnknownColumnError
@@ -48,7 +47,7 @@ class Order:
         if len(words) == 2 and words[1].lower() in ("asc", "desc"):
             descending = descending != (words.pop().lower() == "desc")
         short = " ".join(words)
-        column = columns.get(short) or columns.get(ALIASES.get(short.lower(), ""))
+        column = find_column(columns, short)
         sortable = [known.name for known in columns.values() if known.ordered or known.kind is Kind.TAG]
         if column is None:
             raise UnknownColumnError(f"order_by: there is no column {name!r}; rows are sorted by {', '.join(sortable)}")
@@ -154,4 +153,4 @@ class Place:
 
 def by_groups(column: Column[Any]) -> bool:
     """Rows are sorted by a text that several may share, with characters that no condition of a server can hold."""
-    return column.kind is Kind.TAG and column.name != "run_id"
+    return column.kind is Kind.TAG and not column.is_uuid

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 
 from relay_models._time import datetime_of, microseconds_of
-from relay_models.columns.values import rounded
+from relay_models.columns.types import rounded
 from relay_models.documents import Run
 
 AMOUNTS = st.floats(-1e20, 1e20) | st.builds(sum, st.lists(st.integers(0, 10**6).map(lambda micros: micros / 1e6)))
