@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from relay_models.cli.output import Column, Output
-    from relay_models.errors import CorruptDocumentError
     from relay_models.records import RunRecord
 
 __all__ = ["each_run", "register", "show_runs"]
@@ -305,16 +304,17 @@ def each_run(session: Session, filter: Any, order: str, limit: int | None, *, bo
 
     Documents that cannot be read are named on standard error, and make the command end with "done in part".
     """
-    from relay_models.query.find import RunQuery
+    from relay_models.documents import Run
+    from relay_models.query.find import Query
     from relay_models.query.language.filters import as_expression
 
-    query = RunQuery(as_expression(filter), order, limit)
-    corrupt: list[CorruptDocumentError] = []
-    for run in session.backend.stream_runs(query, columns=not bodies, on_corrupt="skip", corrupt=corrupt):
-        session.complain_of(corrupt)
+    query = Query(Run, as_expression(filter), order, limit)
+    runs = session.backend.stream_runs(query, columns=not bodies, on_corrupt="skip")
+    for run in runs:
+        session.complain_of(runs.corrupt)
         if not bodies or _readable(session, run):
             yield run
-    session.complain_of(corrupt)
+    session.complain_of(runs.corrupt)
 
 
 def _readable(session: Session, run: Any) -> bool:

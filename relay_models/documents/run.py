@@ -16,7 +16,7 @@ from relay_models.documents.run_columns import run_columns, run_words
 from relay_models.records import RunRecord, from_json, to_json
 
 if TYPE_CHECKING:
-    from relay_models.query.find import RunQuery
+    from relay_models.query.find import Query
 
 __all__ = ["Run"]
 
@@ -107,15 +107,15 @@ class Run(Document, index=True):
         return self._record  # type: ignore[no-any-return]
 
     @classmethod
-    def find(cls, *expressions: Any) -> RunQuery:  # type: ignore[override]  # run by a backend, not by redis-om
+    def find(cls, *expressions: Any) -> Query[Run]:  # type: ignore[override]  # run by a backend, not by redis-om
         """A query for the runs that meet all `expressions`; every run without any. It is run by a backend::
 
         query = Run.find(Run.agent_id == "planner", Run.duration > timedelta(seconds=2))
         page = await backend.find_runs(query)
         """
-        from relay_models.query.find import RunQuery
+        from relay_models.query.find import Query
 
-        return RunQuery.of(expressions)
+        return Query.of(cls, expressions)
 
     def words(self) -> list[str] | None:
         """The words that a text match looks at; None where the record was not read."""

@@ -40,10 +40,10 @@ def everything(backend: RedisBackend) -> None:
         ExecutionPlan(agent_id="a", parallel_groups=[], metadata_template=MetadataEnvelope(agent_id="a"))
     )
     assert backend.load_plan("a") is not None
-    assert len(backend.find_artifacts("plan")) == 1
+    assert len(backend.plans.find()) == 1
     assert backend.delete_plan("a")
     assert backend.delete_run("a", runs[0].id)
-    assert backend.delete_runs("a") == 2
+    assert backend.delete_runs("agent = a") == 2
 
 
 def clear(admin: redis.Redis, prefix: str) -> None:

@@ -134,7 +134,7 @@ def test_queries_print_what_is_sent() -> None:
     assert "FT.AGGREGATE" in text
     assert "@agent_id:{$p0}" in text
     assert "PARAMS 2 p0 a|b" in text
-    assert "no run" in str(Run.find(Run.agent_id.in_([])))
+    assert "no document" in str(Run.find(Run.agent_id.in_([])))
 
 
 def test_queries_need_a_backend() -> None:

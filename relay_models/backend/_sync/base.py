@@ -1,47 +1,73 @@
 # ruff: noqa
 # fmt: off
 # Generated from relay_models/backend/_async/base.py by scripts/generate_sync.py: change that, not this.
-"""What the parts of the backend share: the link, the key names, the indexes and the clock."""
+"""`BackendBase`: what the parts of the backend share."""
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from typing import Any
 
+from relay_models.backend._sync.collection import Collection
 from relay_models.backend._sync.index import Indexes
-from relay_models.backend._sync.strays import Strays
-from relay_models.backend.clock import StoreClock
-from relay_models.backend.replies import first_timestamp
-from relay_models.documents import Keys
-from relay_models.errors import InvalidConfigurationError, PermissionDeniedError
-from relay_models.query.paging.page_bounds import Landmarks
-from relay_models.query.steps import Answer
-from relay_models.transport._sync.link import Command, Link
+from relay_models.backend._sync.store import Store
+from relay_models.backend._sync.unindexed import UnindexedDocuments
+from relay_models.documents import Accumulators, Keys, Observations, Plan, Run, Stability, Trie
+from relay_models.errors import InvalidConfigurationError
+from relay_models.transport._sync.link import Link
 
 __all__ = ["BackendBase"]
 
 
 class BackendBase:
-    """One store: a server and a key prefix."""
+    """One store, and a collection for each type of its documents.
+
+    Attributes:
+        runs: the runs.
+        plans: the execution plans, one per agent.
+        tries: the prediction tries, one per agent.
+        accumulators: the running statistics, one per agent.
+        observations: the prompt observations, one per agent or profile key.
+        stability: the stability results, one per agent or profile key.
+    """
+
+    runs: Collection[Run]
+    plans: Collection[Plan]
+    tries: Collection[Trie]
+    accumulators: Collection[Accumulators]
+    observations: Collection[Observations]
+    stability: Collection[Stability]
 
     def __init__(
-        self, link: Link, keys: Keys, indexes: Indexes, timeout: float | None, run_ttl: timedelta | None
+        self,
+        link: Link,
+        keys: Keys,
+        indexes: Indexes,
+        timeout: float | None,
+        run_ttl: timedelta | None,
+        *,
+        cache_page_bounds: bool = True,
     ) -> None:
         self._link = link
         self._keys = keys
         self._indexes = indexes
         self._run_ttl_ms = _milliseconds(run_ttl)
-        self._clock = StoreClock()
-        self._landmarks = Landmarks()
-        self._strays = Strays(link, keys, indexes)
         # The server's own limit (500 ms unless configured) would cut answers short without an error.
         # Ours ends before the client stops listening; 0 is no limit.
-        self._query_ms = max(1, int(timeout * 900)) if timeout else 0
+        limit_ms = max(1, int(timeout * 900)) if timeout else 0
+        self._store = Store(link, keys, indexes, limit_ms, cache_page_bounds=cache_page_bounds)
+        self._clock = self._store.clock
+        self._unindexed = UnindexedDocuments(self._store)
+        self.runs = Collection(self._store, Run)
+        self.plans = Collection(self._store, Plan)
+        self.tries = Collection(self._store, Trie)
+        self.accumulators = Collection(self._store, Accumulators)
+        self.observations = Collection(self._store, Observations)
+        self.stability = Collection(self._store, Stability)
 
     @property
     def key_prefix(self) -> str:
-        """The prefix that sets this store's keys apart."""
+        """The prefix that separates this store's keys from others."""
         return self._keys.prefix
 
     @property
@@ -49,20 +75,8 @@ class BackendBase:
         """The redis-py client, for commands of your own."""
         return self._link.client
 
-    def _ask(self, command: Command, *, once: bool = False) -> Answer:
-        """The answer to a search command and how long it took; `once` for one that must not be sent twice."""
-        began = time.monotonic()
-        reply = (self._link.execute_once if once else self._indexes.ask)(*command)
-        return Answer(reply, (time.monotonic() - began) * 1000)
-
     def _set_clock(self) -> None:
-        """Read the server's clock once; a user who may not is served by the local one."""
-        sent = time.monotonic_ns()
-        try:
-            reply = self._link.execute("TIME")
-        except PermissionDeniedError:
-            return
-        self._clock.set(first_timestamp(reply), sent, time.monotonic_ns())
+        self._store.set_clock()
 
 
 def _milliseconds(run_ttl: timedelta | None) -> int:

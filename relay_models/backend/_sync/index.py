@@ -12,9 +12,9 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from relay_models.backend._sync.rewrite import rewrite_columns
-from relay_models.backend.replies import IndexInfo, decode_index_info
 from relay_models.documents import KINDS, Keys, create_index_command, index_columns, layout_of
 from relay_models.errors import IndexMissingError, IndexOutdatedError, StoreTimeoutError
+from relay_models.query.replies import IndexInfo, decode_index_info
 from relay_models.transport._sync.link import Command, Link
 from relay_models.transport._io_sync import sleep
 from relay_models.transport.error_mapping import translate

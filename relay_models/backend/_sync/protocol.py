@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 from uuid import UUID
 
-from relay_models.backend.reports import AgentSummary, StoreReport
+from relay_models.backend.reports import StoreReport
+from relay_models.query.agents import AgentSummary
 from relay_models.records import (
     AccumulatorState,
     ExecutionPlan,

@@ -126,7 +126,8 @@ async def _export_runs(
 ) -> None:
     listed = await _listed(link, keys, agent_id, retries)
     batch: list[tuple[str, bytes]] = []
-    async for record in backend.iter_runs(agent_id, on_corrupt="skip", corrupt=corrupt):
+    runs = backend.iter_runs(agent_id, on_corrupt="skip")
+    async for record in runs:
         try:
             batch.append((str(record.id), to_json(record)))
         except InvalidRecordError as error:
@@ -137,6 +138,7 @@ async def _export_runs(
         if len(batch) == _RUNS_PER_BATCH:
             listed = await _write(link, keys, agent_id, batch, listed, retries, report)
             batch = []
+    corrupt += runs.corrupt
     await _write(link, keys, agent_id, batch, listed, retries, report)
 
 

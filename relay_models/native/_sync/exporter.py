@@ -129,7 +129,8 @@ def _export_runs(
 ) -> None:
     listed = _listed(link, keys, agent_id, retries)
     batch: list[tuple[str, bytes]] = []
-    for record in backend.iter_runs(agent_id, on_corrupt="skip", corrupt=corrupt):
+    runs = backend.iter_runs(agent_id, on_corrupt="skip")
+    for record in runs:
         try:
             batch.append((str(record.id), to_json(record)))
         except InvalidRecordError as error:
@@ -140,6 +141,7 @@ def _export_runs(
         if len(batch) == _RUNS_PER_BATCH:
             listed = _write(link, keys, agent_id, batch, listed, retries, report)
             batch = []
+    corrupt += runs.corrupt
     _write(link, keys, agent_id, batch, listed, retries, report)
 
 

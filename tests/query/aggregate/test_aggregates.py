@@ -14,12 +14,13 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from relay_models.columns.expressions import NOTHING, Everything, Expression
 from relay_models.documents import Run, run_columns
 from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOperatorError
+from relay_models.query.aggregate.groups import AggregateRow
 from relay_models.query.aggregate.metrics import Metric
-from relay_models.query.aggregate.pipeline import AggregateRow, Aggregation, aggregate_steps
+from relay_models.query.aggregate.pipeline import aggregate_steps
+from relay_models.query.aggregate.request import Aggregation
 from relay_models.records import AnnotatedLlmResponse, CallRecord, RunRecord
-
-from .conftest import TIMES, Store
-from .strategies import run_lists
+from tests.query.conftest import TIMES, Store
+from tests.query.strategies import run_lists
 
 COLUMNS = Run.columns()
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
