@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+from relay_models._gc import collector_paused
 from relay_models._time import microseconds_of
 from relay_models.backend._async.reading import PageReader
 from relay_models.backend._async.store import Store
@@ -123,8 +124,9 @@ class Collection(Generic[D]):
         reader = await self._reader(pager, _ROWS_PER_QUERY, limit)
         rows: list[D] = []
         try:
-            while (more := await reader.page()) is not None:
-                rows += more
+            with collector_paused():
+                while (more := await reader.page()) is not None:
+                    rows += more
         finally:
             await reader.close()
         return pager.page(rows, on_corrupt)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
+from relay_models._gc import collector_paused
 from relay_models.backend._async.base import BackendBase
 from relay_models.backend._async.streams import RowStream
 from relay_models.backend.reports import ReadRun, RefusedRecord, StoreReport, refusal_text
@@ -160,8 +161,9 @@ class Runs(BackendBase):
         runs: list[RunRecord] = []
         corrupt: list[CorruptDocumentError] = []
         async with aclosing(self._record_pages(agent_id, corrupt)) as pages:
-            async for page in pages:
-                runs += page
+            with collector_paused():
+                async for page in pages:
+                    runs += page
         if corrupt and on_corrupt == "raise":
             raise CorruptDocumentsError(corrupt, runs)
         return runs

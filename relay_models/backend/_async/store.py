@@ -75,7 +75,7 @@ class Store:
                             raise
                         break
                     except RelayModelsError as error:
-                        if not self.result_limit.refused(error):
+                        if not await self.asks_for_less(error):
                             raise
                         break
                     with collector_paused():
@@ -84,19 +84,20 @@ class Store:
                 result: T = end.value
                 return result
 
-    async def read_result_limit(self) -> None:
-        """Learn what size of results the server accepts, where it says so; otherwise a refused query tells."""
-        if self.result_limit.is_known:
-            return
+    async def asks_for_less(self, error: RelayModelsError) -> bool:
+        """Whether an error says that a query asked for more rows than the server gives, and fewer can be asked for."""
+        known = self.result_limit.refused(error)
+        if known is not None:
+            return known
         for command in LIMIT_COMMANDS:
             try:
                 if self.result_limit.read(await self.link.execute(*command)):
-                    return
+                    return True
             except ConnectionFailedError:
                 raise
             except RelayModelsError:
                 continue
-        self.result_limit.is_known = True
+        return self.result_limit.halve()
 
     async def delete_keys(self, keys: Sequence[bytes]) -> int:
         """Delete keys, one per command: on a cluster they live in different places."""

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+from relay_models._gc import collector_paused
 from relay_models._time import microseconds_of
 from relay_models.backend._sync.reading import PageReader
 from relay_models.backend._sync.store import Store
@@ -126,8 +127,9 @@ class Collection(Generic[D]):
         reader = self._reader(pager, _ROWS_PER_QUERY, limit)
         rows: list[D] = []
         try:
-            while (more := reader.page()) is not None:
-                rows += more
+            with collector_paused():
+                while (more := reader.page()) is not None:
+                    rows += more
         finally:
             reader.close()
         return pager.page(rows, on_corrupt)

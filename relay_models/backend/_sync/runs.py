@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
+from relay_models._gc import collector_paused
 from relay_models.backend._sync.base import BackendBase
 from relay_models.backend._sync.streams import RowStream
 from relay_models.backend.reports import ReadRun, RefusedRecord, StoreReport, refusal_text
@@ -163,8 +164,9 @@ class Runs(BackendBase):
         runs: list[RunRecord] = []
         corrupt: list[CorruptDocumentError] = []
         with closing(self._record_pages(agent_id, corrupt)) as pages:
-            for page in pages:
-                runs += page
+            with collector_paused():
+                for page in pages:
+                    runs += page
         if corrupt and on_corrupt == "raise":
             raise CorruptDocumentsError(corrupt, runs)
         return runs
