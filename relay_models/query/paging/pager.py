@@ -340,7 +340,7 @@ def find_steps(
     limit_ms: int = 0,
     on_corrupt: OnCorrupt = "raise",
     on_incomplete: OnIncomplete = "raise",
-    page_size: int = 1000,
+    page_size: int = 400,
     result_limit: ResultLimit | None = None,
     bounds: PageBounds | None = None,
 ) -> Steps[Page[D]]:

@@ -224,3 +224,42 @@ def test_sums_beyond_what_a_double_holds(store: Store) -> None:
 def test_what_cannot_be_counted_up(options: dict[str, Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         Aggregation.parse(COLUMNS, **options)
+
+
+@pytest.mark.parametrize("tz", [None, "America/New_York", "Pacific/Kiritimati"])
+@pytest.mark.parametrize("every", ["1h", "1d", "1w", "1mo", "1y"])
+def test_times_at_the_ends_of_the_calendar(store: Store, every: str, tz: str | None) -> None:
+    moments = ["0001-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"]
+    store.hold([RunRecord(agent_id="a", started_at=moment) for moment in moments])
+    for metrics in (["count"], ["count", "p50(calls)", "stddev(cost)"]):
+        rows = count_up(store, every=every, tz=tz, metrics=metrics)
+        assert [row["count"] for row in rows] == [1, 1, 1]
+        assert [row["count"] for row in count_up(store, every=every, tz=tz, order_by="-bucket")] == [1, 1, 1]
+    if every == "1h":
+        with pytest.raises(QueryError, match=r"about \d+,\d+,\d+ rows.*max_buckets=100,000"):
+            count_up(store, every=every, tz=tz, fill=True)
+
+
+def test_the_hour_that_comes_twice_is_in_order(store: Store) -> None:
+    moments = ["2026-10-24T23:30:00Z", "2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", "2026-10-25T03:30:00Z"]
+    store.hold([RunRecord(agent_id="a", started_at=moment) for moment in reversed(moments)])
+    options: dict[str, Any] = {"every": "1h", "tz": "Europe/Berlin"}
+    hours = ["01:00+02:00", "02:00+02:00", "02:00+01:00", "03:00+01:00", "04:00+01:00"]
+    for order, fill, wanted in (
+        (None, False, [*hours[:3], hours[4]]),
+        ("bucket", True, hours),
+        ("-bucket", False, [hours[4], *hours[2::-1]]),
+        ("-bucket", True, hours[::-1]),
+    ):
+        rows = count_up(store, order_by=order, fill=fill, **options)
+        assert [f"{row['bucket']:%H:%M}{row['bucket'].isoformat()[-6:]}" for row in rows] == wanted
+
+
+def test_a_fill_of_millions_of_rows_is_refused(store: Store) -> None:
+    store.hold([RunRecord(agent_id="a", started_at="2026-01-01T00:00:00Z")])
+    years = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
+    with pytest.raises(QueryError, match=r"about 1,767,225,601 rows.*max_buckets=100,000"):
+        count_up(store, every="1s", fill=years)
+    with pytest.raises(QueryError, match="max_buckets=50"):
+        count_up(store, every="1y", fill=years, max_buckets=50)
+    assert len(count_up(store, every="1y", fill=years, max_buckets=60)) == 57
