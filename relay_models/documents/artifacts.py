@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import field_validator
 from redis_om import Field
@@ -79,6 +79,11 @@ class Plan(Artifact, index=True):
     updated_at: Column[datetime | None] = _updated()
     record_json: str | None = _record()
 
+    if TYPE_CHECKING:
+
+        @property
+        def record(self) -> ExecutionPlan | None: ...
+
 
 @document("trie")
 class Trie(Artifact, index=True):
@@ -91,6 +96,11 @@ class Trie(Artifact, index=True):
     updated_at: Column[datetime | None] = _updated()
     record_json: str | None = _record()
 
+    if TYPE_CHECKING:
+
+        @property
+        def record(self) -> TrieEnvelope | None: ...
+
 
 @document("accumulators")
 class Accumulators(Artifact, index=True):
@@ -100,6 +110,11 @@ class Accumulators(Artifact, index=True):
     nodes: Column[int] = column(Kind.COUNT, "Nodes that have statistics (AccumulatorState.nodes).", unit="nodes")
     updated_at: Column[datetime | None] = _updated()
     record_json: str | None = _record()
+
+    if TYPE_CHECKING:
+
+        @property
+        def record(self) -> AccumulatorState | None: ...
 
 
 @document("observations")
@@ -113,6 +128,11 @@ class Observations(Artifact, index=True):
     )
     updated_at: Column[datetime | None] = _updated()
     record_json: str | None = _record()
+
+    if TYPE_CHECKING:
+
+        @property
+        def record(self) -> list[PromptIR] | None: ...
 
 
 @document("stability")
@@ -131,6 +151,11 @@ class Stability(Artifact, index=True):
     )
     updated_at: Column[datetime | None] = _updated()
     record_json: str | None = _record()
+
+    if TYPE_CHECKING:
+
+        @property
+        def record(self) -> StabilityAnalysisResult | None: ...
 
 
 ARTIFACTS: dict[str, type[Artifact]] = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
 
 from relay_models.columns.column import Column
 from relay_models.errors import QueryError
@@ -11,10 +12,14 @@ from relay_models.query.aggregate.buckets import Buckets
 from relay_models.query.aggregate.metrics import Tally
 from relay_models.query.aggregate.request import BUCKET, Aggregation
 
-__all__ = ["AggregateRow", "GroupTally", "Groups"]
+__all__ = ["AggregateRow", "AggregateValue", "GroupTally", "Groups"]
 
 
-class AggregateRow(Mapping[str, Any]):
+AggregateValue: TypeAlias = str | int | float | datetime | timedelta | None
+"""A bucket, a group or a metric."""
+
+
+class AggregateRow(Mapping[str, AggregateValue]):
     """A row of an aggregate, a mapping: the bucket (where there is one), the groups, the metrics, in this order.
 
     A bucket is the aware datetime at which it begins. A group is a value of its column, None for runs without one.
@@ -23,10 +28,10 @@ class AggregateRow(Mapping[str, Any]):
 
     __slots__ = ("_values",)
 
-    def __init__(self, values: dict[str, Any]) -> None:
+    def __init__(self, values: dict[str, AggregateValue]) -> None:
         self._values = values
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> AggregateValue:
         try:
             return self._values[name]
         except KeyError:
@@ -38,7 +43,7 @@ class AggregateRow(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._values)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, AggregateValue]:
         """The row as a dict."""
         return dict(self._values)
 
@@ -96,7 +101,7 @@ class Groups:
             name = ask.order_by
             known = [each for each in rows if each[1][name] is not None]
             # By instant: the wall clock shows an hour twice when it is set back.
-            known.sort(key=lambda each: each[0][0] if name == BUCKET else each[1][name], reverse=ask.descending)
+            known.sort(key=lambda each: _order_key(name, *each), reverse=ask.descending)
             rows = known + [each for each in rows if each[1][name] is None]
         return [row for _, row in (rows if ask.limit is None else rows[: ask.limit])]
 
@@ -127,6 +132,10 @@ class Groups:
         for metric in self.ask.metrics:
             values[metric.name] = tallies.count if metric.column is None else tallies.of(metric.column).result(metric)
         return AggregateRow(values)
+
+
+def _order_key(name: str, key: tuple[Any, ...], row: AggregateRow) -> Any:
+    return key[0] if name == BUCKET else row[name]
 
 
 def _sort_key(value: Any) -> tuple[bool, Any]:
