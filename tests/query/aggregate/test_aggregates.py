@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from relay_models.columns.expressions import NOTHING, Everything, Expression
 from relay_models.documents import Run, run_columns
-from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOperatorError
+from relay_models.errors import QueryError, StorageError, UnknownColumnError, UnsupportedOperatorError
 from relay_models.query.aggregate.groups import AggregateRow
 from relay_models.query.aggregate.metrics import Metric
 from relay_models.query.aggregate.pipeline import aggregate_steps
 from relay_models.query.aggregate.request import Aggregation
+from relay_models.query.limits import ResultLimit
 from relay_models.records import AnnotatedLlmResponse, CallRecord, RunRecord
 from tests.query.conftest import TIMES, Store
 from tests.query.strategies import run_lists
@@ -27,10 +28,17 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NUMERIC = ["duration", "calls", "prompt_tokens", "total_tokens", "cache_read_tokens", "cost", "started_at"]
 
 
+def limited() -> ResultLimit:
+    """A limit that every server has; `Store.drive` would take a refusal as an error."""
+    limit = ResultLimit()
+    limit.refused(StorageError("LIMIT exceeds maximum of 400"))
+    return limit
+
+
 def count_up(store: Store, filter: Expression | None = None, **options: Any) -> list[AggregateRow]:
     ask = Aggregation.parse(COLUMNS, **options)
     rows: list[AggregateRow] = store.drive(
-        aggregate_steps(Run, store.alias, Everything() if filter is None else filter, ask)
+        aggregate_steps(Run, store.alias, Everything() if filter is None else filter, ask, limit=limited())
     )
     return rows
 
@@ -109,7 +117,7 @@ def test_numbers_are_those_of_plain_python(store: Store, data: st.DataObject) ->
         zone = data.draw(st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns"]))
         ask = Aggregation.parse(COLUMNS, by=by, every=every, metrics=metrics, tz=zone)
         got = {}
-        for row in store.drive(aggregate_steps(Run, store.alias, Everything(), ask)):
+        for row in store.drive(aggregate_steps(Run, store.alias, Everything(), ask, limit=limited())):
             got[(row.get("bucket"), *(row[column.name] for column in ask.groups))] = row
         expected = grouped(rows, ask)
         assert got.keys() == expected.keys()
