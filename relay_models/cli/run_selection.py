@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from relay_models.cli.session import Session
-    from relay_models.errors import CorruptDocumentError
     from relay_models.records import RunRecord
 
 __all__ = [
@@ -82,12 +81,12 @@ def each_run(session: Session, filter: Any, order: str, limit: int | None, *, bo
     from relay_models.documents import Find, Run  # lazy: start-up time
 
     query = Find(Run, () if filter is None else (filter,), order, limit)
-    corrupt: list[CorruptDocumentError] = []
-    for run in session.backend.stream_runs(query, columns=not bodies, on_corrupt="skip", corrupt=corrupt):
-        session.report_unreadable(corrupt)
+    runs = session.backend.stream_runs(query, columns=not bodies, on_corrupt="skip")
+    for run in runs:
+        session.report_unreadable(runs.corrupt)
         if not bodies or _readable(session, run):
             yield run
-    session.report_unreadable(corrupt)
+    session.report_unreadable(runs.corrupt)
 
 
 def _readable(session: Session, run: Any) -> bool:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relay_models.cli.session import Session
-    from relay_models.errors import CorruptDocumentError
 
 __all__ = ["watch_runs"]
 
@@ -39,17 +38,14 @@ def watch_runs(
     session.open()
     out = session.out
     columns = list(names) if names else COLUMNS
-    corrupt: list[CorruptDocumentError] = []
     since = datetime.fromtimestamp(0, UTC) if from_start else None
-    runs = session.backend.watch_runs(
-        filter, since=since, changes=changes, columns=True, interval=interval, corrupt=corrupt
-    )
+    runs = session.backend.watch_runs(filter, since=since, changes=changes, columns=True, interval=interval)
     show = None
     if not out.as_json:
         heads = [listed_column(name, named=bool(names)) for name in columns]
         show = out.rolling(heads, [SIZES.get(name, 20) for name in columns])
     for shown, run in enumerate(runs, 1):
-        session.report_unreadable(corrupt)
+        session.report_unreadable(runs.corrupt)
         (row,) = to_dicts([run], columns=names if show is None else [*columns, "status"])
         if show is None:
             out.line(row)

@@ -12,7 +12,7 @@ from relay_models.columns.column import Kind
 from relay_models.documents import Run, record_of
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 from relay_models.export.columns import CALL_COLUMNS, RUN_COLUMNS, TableColumn, TableRows, select_columns
-from relay_models.query.aggregate.pipeline import AggregateRow, AggregateRows
+from relay_models.query.aggregate.groups import AggregateRow, AggregateRows
 from relay_models.records import RunRecord
 
 if TYPE_CHECKING:

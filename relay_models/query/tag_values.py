@@ -1,4 +1,4 @@
-"""`value_steps`: the values that patterns are applied to; `count_steps`: how many documents meet a filter."""
+"""`value_steps` and `count_steps`: the values of columns, and how many documents match."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import TypeGuard
 from relay_models.columns.expressions import Expression, Missing, Pattern, Words
 from relay_models.columns.kind import Kind
 from relay_models.errors import QueryError
-from relay_models.query.compiler import Values, compile_filter, needed_values
-from relay_models.query.replies import check_complete, decode_attributes, decode_cursor, decode_total, decode_values
+from relay_models.query.compiler import CompiledFilter, Values, compile_filter, needed_values
+from relay_models.query.paging.cursor import cursor_steps
+from relay_models.query.replies import check_complete, decode_index_info, decode_total, decode_values
 from relay_models.query.steps import Command, Steps
 
 __all__ = ["count_steps", "is_hexadecimal", "value_steps"]
 
 # Maximum number of values that fit a pattern in one query; a server parses that many in a fifth of a second.
 _MOST_VALUES = 100_000
-# Values per read of a cursor.
-_AT_ONCE = 5_000
 
 
 def value_steps(alias: str, expression: Expression, limit_ms: int = 0) -> Steps[Values]:
@@ -25,7 +24,7 @@ def value_steps(alias: str, expression: Expression, limit_ms: int = 0) -> Steps[
     searched = {node.column.name for node in expression.walk() if _about_words(node)}
     if searched:
         # A server takes a column that its index does not have as one that nothing matches.
-        indexed = decode_attributes((yield ["FT.INFO", alias]).reply)
+        indexed = decode_index_info((yield ["FT.INFO", alias]).reply).columns
         if not searched <= indexed:
             raise QueryError(
                 f"the words of runs are not indexed here, so {', '.join(searched)} cannot be searched: "
@@ -43,28 +42,13 @@ def value_steps(alias: str, expression: Expression, limit_ms: int = 0) -> Steps[
         if not fits:
             values[name] = []
             continue
-        values[name] = yield from _grouped_values(alias, name, fits, limit_ms)
+        command: Command = ["FT.AGGREGATE", alias, "*", "FILTER", fits, "GROUPBY", 1, f"@{name}"]
+        rows = yield from cursor_steps(command, CompiledFilter("*"), limit_ms)
+        values[name] = [row[name.encode()].decode() for row in rows]
     for name, known in values.items():
         if len(known) > _MOST_VALUES and _too_many(expression, name, known):
             raise QueryError(f"more than {_MOST_VALUES:,} values of {name} fit the pattern: give more of it")
     return values
-
-
-def _grouped_values(alias: str, name: str, condition: str, limit_ms: int) -> Steps[list[str]]:
-    """The values of a column that meet a condition of the server, by a cursor: servers limit what LIMIT may ask for."""
-    command: Command = ["FT.AGGREGATE", alias, "*", "FILTER", condition, "GROUPBY", 1, f"@{name}"]
-    answer = yield [*command, "WITHCURSOR", "COUNT", _AT_ONCE, "TIMEOUT", limit_ms, "DIALECT", 2]
-    values: list[str] = []
-    while True:
-        found, cursor = decode_cursor(answer.reply)
-        check_complete(found.warnings, answer, limit_ms, False)
-        values += [row[name.encode()].decode() for row in found.present()]
-        if not cursor:
-            return values
-        if len(values) > _MOST_VALUES:
-            yield ["FT.CURSOR", "DEL", alias, cursor]
-            return values
-        answer = yield ["FT.CURSOR", "READ", alias, cursor, "COUNT", _AT_ONCE]
 
 
 def _about_words(node: Expression) -> TypeGuard[Words | Missing]:

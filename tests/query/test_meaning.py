@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from relay_models.columns.expressions import Everything, Expression
 from relay_models.documents import Run
 from relay_models.errors import QueryError
-from relay_models.query.find import count_steps, find_steps
 from relay_models.query.language.parser import parse_filter
+from relay_models.query.paging.pager import find_steps
+from relay_models.query.tag_values import count_steps
 from relay_models.records import CallRecord, RunRecord
 
 from .conftest import STORED, TIMES, Store

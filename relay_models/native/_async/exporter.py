@@ -121,7 +121,8 @@ async def _export_runs(
 ) -> None:
     listed = await _listed(transport, keys, agent_id)
     batch: list[tuple[str, bytes]] = []
-    async for record in backend.iter_runs(agent_id, on_corrupt="skip", corrupt=corrupt):
+    runs = backend.iter_runs(agent_id, on_corrupt="skip")
+    async for record in runs:
         try:
             batch.append((str(record.id), to_json(record)))
         except InvalidRecordError as error:
@@ -132,6 +133,7 @@ async def _export_runs(
         if len(batch) == _RUNS_PER_BATCH:
             listed = await _write(transport, keys, agent_id, batch, listed, report)
             batch = []
+    corrupt += runs.corrupt
     await _write(transport, keys, agent_id, batch, listed, report)
 
 

@@ -11,7 +11,6 @@ from pydantic_core import from_json as parse_json
 
 from relay_models._gc import collector_paused
 from relay_models.backend import RedisBackend
-from relay_models.backend.replies import decode_body
 from relay_models.backend.reports import ReadRun
 from relay_models.documents import Keys
 from relay_models.errors import InvalidRecordError
@@ -19,6 +18,7 @@ from relay_models.native._async.source import IDS_PER_PAGE, NativeSource
 from relay_models.native.checkpoints import Checkpoint, checkpoint_key
 from relay_models.native.layout import DEFAULT_PREFIX, NativeKey
 from relay_models.native.reports import ImportReport
+from relay_models.query.replies import decode_body
 
 __all__ = ["Importer", "import_native"]
 

@@ -124,7 +124,8 @@ def _export_runs(
 ) -> None:
     listed = _listed(transport, keys, agent_id)
     batch: list[tuple[str, bytes]] = []
-    for record in backend.iter_runs(agent_id, on_corrupt="skip", corrupt=corrupt):
+    runs = backend.iter_runs(agent_id, on_corrupt="skip")
+    for record in runs:
         try:
             batch.append((str(record.id), to_json(record)))
         except InvalidRecordError as error:
@@ -135,6 +136,7 @@ def _export_runs(
         if len(batch) == _RUNS_PER_BATCH:
             listed = _write(transport, keys, agent_id, batch, listed, report)
             batch = []
+    corrupt += runs.corrupt
     _write(transport, keys, agent_id, batch, listed, report)
 
 

@@ -14,7 +14,6 @@ from pydantic_core import from_json as parse_json
 
 from relay_models._gc import collector_paused
 from relay_models.backend.sync import RedisBackend
-from relay_models.backend.replies import decode_body
 from relay_models.backend.reports import ReadRun
 from relay_models.documents import Keys
 from relay_models.errors import InvalidRecordError
@@ -22,6 +21,7 @@ from relay_models.native._sync.source import IDS_PER_PAGE, NativeSource
 from relay_models.native.checkpoints import Checkpoint, checkpoint_key
 from relay_models.native.layout import DEFAULT_PREFIX, NativeKey
 from relay_models.native.reports import ImportReport
+from relay_models.query.replies import decode_body
 
 __all__ = ["Importer", "import_native"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+import statistics
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -73,7 +73,7 @@ def parse_metric(text: Any, columns: dict[str, Column[Any]]) -> Metric:
     Raises:
         QueryError: there is no such metric.
         UnknownColumnError: there is no such column.
-        UnsupportedOperatorError: the column cannot be counted up that way.
+        UnsupportedOperatorError: the column has no such metric.
     """
     match = _METRIC.fullmatch(text) if isinstance(text, str) else None
     if match is None:
@@ -134,7 +134,7 @@ class Tally:
             self.merge(0, value, value, value)
 
     def merge(self, count: int, total: int | float, low: Any, high: Any) -> None:
-        """Take in what somebody else counted up."""
+        """Add what the server computed."""
         self.count += count
         self.total += total
         self.low = low if self.low is None or low < self.low else self.low
@@ -173,25 +173,9 @@ class Tally:
             case "avg":
                 return (sum(values) if exact else math.fsum(values)) / len(values)
             case "stddev":
-                return _stddev(values, exact)
+                # Exact: of fractions, rounded once.
+                return statistics.stdev(values) if len(values) > 1 else None
         return _percentile(values, metric.percent)
-
-
-def _stddev(values: Sequence[Any], exact: bool) -> float | None:
-    count = len(values)
-    if count < 2:
-        return None
-    if exact:
-        squares = count * sum(value * value for value in values) - sum(values) ** 2
-        # An integer square root first: the squares may be beyond what a float holds.
-        shift = max(0, squares.bit_length() - 1000) // 2 * 2
-        root: float = math.sqrt((squares >> shift) / (count * (count - 1)))
-        return math.ldexp(root, shift // 2)
-    # Scaled by a power of two, which is exact: squares of great values are beyond what a float holds.
-    exponent = math.frexp(max(abs(value) for value in values))[1]
-    scaled = [math.ldexp(value, -exponent) for value in values]
-    mean = math.fsum(scaled) / count
-    return math.ldexp(math.sqrt(math.fsum((value - mean) ** 2 for value in scaled) / (count - 1)), exponent)
 
 
 def _percentile(values: list[Any], percent: float) -> Any:

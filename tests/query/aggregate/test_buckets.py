@@ -68,3 +68,23 @@ def test_weeks_begin_on_monday_and_months_on_the_first() -> None:
         == "2026-10-01T00:00:00+09:00"
     )
     assert Buckets(timedelta(hours=6)).start(instant) == at(2026, 11, 25, 12)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("span", [*SPANS, "400y", "36500d"])
+@pytest.mark.parametrize("instant", [at(1, 1, 1), at(9999, 12, 31), at(9999, 12, 31) + 24 * HOUR - 1])
+def test_the_ends_of_the_calendar(zone: str, span: str, instant: int) -> None:
+    buckets = Buckets(span, zone)
+    start = buckets.start(instant)
+    after = buckets.after(start)
+    assert start <= instant < after
+    assert buckets.start(start) == start
+    assert list(buckets.between(start, after)) == [start, after]
+    assert buckets.label(start).tzinfo is buckets.zone
+
+
+def test_months_are_those_of_the_calendar() -> None:
+    buckets = Buckets("1mo", "UTC")
+    starts = list(buckets.between(buckets.start(at(1, 1, 1)), buckets.start(at(9999, 12, 1))))
+    labels = [buckets.label(start) for start in starts]
+    assert labels == [datetime(year, month, 1, tzinfo=UTC) for year in range(1, 10_000) for month in range(1, 13)]

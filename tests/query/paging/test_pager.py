@@ -17,13 +17,15 @@ from relay_models.errors import (
     QueryError,
     UnknownColumnError,
 )
-from relay_models.query.find import Order, RunPage, count_steps, find_steps
+from relay_models.query.paging.order import Order
+from relay_models.query.paging.page import Page
+from relay_models.query.paging.pager import find_steps
 from relay_models.query.steps import Answer
+from relay_models.query.tag_values import count_steps
 from relay_models.records import ExecutionPlan, MetadataEnvelope, RunRecord
-
-from .conftest import TIMES, Store
-from .strategies import expressions, run_lists, texts
-from .test_meaning import stored
+from tests.query.conftest import TIMES, Store
+from tests.query.strategies import expressions, run_lists, texts
+from tests.query.test_meaning import stored
 
 unhurried = settings(
     max_examples=15 * TIMES,
@@ -91,7 +93,7 @@ def test_many_runs_of_one_instant(store: Store) -> None:
     store.hold(records)
     for order in ("started_at", "-calls", "agent_id", "status", "cost"):
         seen: list[str] = []
-        page = RunPage([], next=None)
+        page = Page([], next=None)
         while True:
             page = store.drive(find_steps(Run, store.alias, Everything(), order_by=order, limit=7, after=page.next))
             seen += [run.run_id for run in page]
@@ -130,7 +132,7 @@ def test_corrupt_documents_do_not_hide_others(store: Store) -> None:
 
 @unhurried
 @given(st.data())
-def test_artefacts_by_agent(store: Store, data: st.DataObject) -> None:
+def test_artifacts_by_agent(store: Store, data: st.DataObject) -> None:
     agents = data.draw(st.lists(texts, max_size=6, unique=True))
     keys = []
     for place, agent in enumerate(agents):
@@ -228,6 +230,6 @@ def test_an_answer_cut_short_is_noticed(reply: Any, elapsed: float, whole: bool)
         next(steps)
         with pytest.raises(StopIteration) as stop:
             steps.send(Answer(reply, elapsed))
-        if isinstance(stop.value.value, RunPage):
+        if isinstance(stop.value.value, Page):
             assert stop.value.value.complete is whole
             assert bool(stop.value.value.warnings) is not whole

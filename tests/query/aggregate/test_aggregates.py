@@ -13,23 +13,32 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from relay_models.columns.expressions import NOTHING, Everything, Expression
 from relay_models.documents import Run
-from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOperatorError
+from relay_models.errors import QueryError, StorageError, UnknownColumnError, UnsupportedOperatorError
+from relay_models.query.aggregate.groups import AggregateRow
 from relay_models.query.aggregate.metrics import Metric
-from relay_models.query.aggregate.pipeline import AggregateRow, Aggregation, aggregate_steps
+from relay_models.query.aggregate.pipeline import aggregate_steps
+from relay_models.query.aggregate.request import Aggregation
+from relay_models.query.limits import ResultLimit
 from relay_models.records import AnnotatedLlmResponse, CallRecord, RunRecord
-
-from .conftest import TIMES, Store
-from .strategies import run_lists
+from tests.query.conftest import TIMES, Store
+from tests.query.strategies import run_lists
 
 COLUMNS = Run.columns()
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NUMERIC = ["duration", "calls", "prompt_tokens", "total_tokens", "cache_read_tokens", "cost", "started_at"]
 
 
+def limited() -> ResultLimit:
+    """A limit that every server has; `Store.drive` would take a refusal as an error."""
+    limit = ResultLimit()
+    limit.refused(StorageError("LIMIT exceeds maximum of 400"))
+    return limit
+
+
 def count_up(store: Store, filter: Expression | None = None, **options: Any) -> list[AggregateRow]:
     ask = Aggregation.parse(COLUMNS, **options)
     rows: list[AggregateRow] = store.drive(
-        aggregate_steps(Run, store.alias, Everything() if filter is None else filter, ask)
+        aggregate_steps(Run, store.alias, Everything() if filter is None else filter, ask, limit=limited())
     )
     return rows
 
@@ -108,7 +117,7 @@ def test_numbers_are_those_of_plain_python(store: Store, data: st.DataObject) ->
         zone = data.draw(st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns"]))
         ask = Aggregation.parse(COLUMNS, by=by, every=every, metrics=metrics, tz=zone)
         got = {}
-        for row in store.drive(aggregate_steps(Run, store.alias, Everything(), ask)):
+        for row in store.drive(aggregate_steps(Run, store.alias, Everything(), ask, limit=limited())):
             got[(row.get("bucket"), *(row[column.name] for column in ask.groups))] = row
         expected = grouped(rows, ask)
         assert got.keys() == expected.keys()
@@ -223,3 +232,42 @@ def test_sums_beyond_what_a_double_holds(store: Store) -> None:
 def test_what_cannot_be_counted_up(options: dict[str, Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         Aggregation.parse(COLUMNS, **options)
+
+
+@pytest.mark.parametrize("tz", [None, "America/New_York", "Pacific/Kiritimati"])
+@pytest.mark.parametrize("every", ["1h", "1d", "1w", "1mo", "1y"])
+def test_times_at_the_ends_of_the_calendar(store: Store, every: str, tz: str | None) -> None:
+    moments = ["0001-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"]
+    store.hold([RunRecord(agent_id="a", started_at=moment) for moment in moments])
+    for metrics in (["count"], ["count", "p50(calls)", "stddev(cost)"]):
+        rows = count_up(store, every=every, tz=tz, metrics=metrics)
+        assert [row["count"] for row in rows] == [1, 1, 1]
+        assert [row["count"] for row in count_up(store, every=every, tz=tz, order_by="-bucket")] == [1, 1, 1]
+    if every == "1h":
+        with pytest.raises(QueryError, match=r"about \d+,\d+,\d+ rows.*max_buckets=100,000"):
+            count_up(store, every=every, tz=tz, fill=True)
+
+
+def test_the_hour_that_comes_twice_is_in_order(store: Store) -> None:
+    moments = ["2026-10-24T23:30:00Z", "2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", "2026-10-25T03:30:00Z"]
+    store.hold([RunRecord(agent_id="a", started_at=moment) for moment in reversed(moments)])
+    options: dict[str, Any] = {"every": "1h", "tz": "Europe/Berlin"}
+    hours = ["01:00+02:00", "02:00+02:00", "02:00+01:00", "03:00+01:00", "04:00+01:00"]
+    for order, fill, wanted in (
+        (None, False, [*hours[:3], hours[4]]),
+        ("bucket", True, hours),
+        ("-bucket", False, [hours[4], *hours[2::-1]]),
+        ("-bucket", True, hours[::-1]),
+    ):
+        rows = count_up(store, order_by=order, fill=fill, **options)
+        assert [f"{row['bucket']:%H:%M}{row['bucket'].isoformat()[-6:]}" for row in rows] == wanted
+
+
+def test_a_fill_of_millions_of_rows_is_refused(store: Store) -> None:
+    store.hold([RunRecord(agent_id="a", started_at="2026-01-01T00:00:00Z")])
+    years = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
+    with pytest.raises(QueryError, match=r"about 1,767,225,601 rows.*max_buckets=100,000"):
+        count_up(store, every="1s", fill=years)
+    with pytest.raises(QueryError, match="max_buckets=50"):
+        count_up(store, every="1y", fill=years, max_buckets=50)
+    assert len(count_up(store, every="1y", fill=years, max_buckets=60)) == 57
