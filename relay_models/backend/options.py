@@ -21,6 +21,7 @@ class StoreOptions:
         index_text: whether words of prompts and answers are indexed; None does what the store does already.
         run_ttl: how long a run is kept after it was last stored, None for ever.
         index_timeout: maximum wait for existing documents to be indexed (seconds).
+        cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one.
 
     Raises:
         InvalidConfigurationError: an option cannot work.
@@ -31,6 +32,7 @@ class StoreOptions:
     index_text: bool | None = None
     run_ttl: timedelta | None = None
     index_timeout: float = 600.0
+    cache_page_bounds: bool = True
 
     def __post_init__(self) -> None:
         Keys(self.key_prefix)

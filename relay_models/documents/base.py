@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
-from pydantic import BaseModel, PrivateAttr
-from redis_om import Field, JsonModel
-from redis_om.model.model import model_registry
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationInfo, field_validator
+from redis_om import JsonModel
+from redis_om.model.model import ModelMeta
 
-from relay_models._time import microseconds_of
-from relay_models.columns.column import Column, Kind
+from relay_models.columns.column import COLUMN, Column, Origin
+from relay_models.columns.kind import Kind
+from relay_models.columns.words import words_text
+from relay_models.documents.declaration import Declaration, apply_default, column
+from relay_models.documents.find import Find
 from relay_models.documents.making import object_maker
-from relay_models.errors import UnsupportedMethodError
+from relay_models.errors import InvalidConfigurationError, InvalidRecordError, UnsupportedMethodError
+from relay_models.records import from_json
 
-__all__ = ["STORE_TIMES", "Document", "column", "document"]
-
-STORE_TIMES = ("stored_at", "updated_at")
-"""Columns that the store fills in, not the record."""
-
-DocumentType = TypeVar("DocumentType", bound="type[Document]")
+__all__ = ["Document", "column"]
 
 
 class _NoServer:
@@ -34,56 +34,84 @@ class _NoServer:
         )
 
 
-def column(kind: Kind, about: str, *, unit: str = "", choices: tuple[str, ...] = (), **options: Any) -> Any:
-    """A field that is a column of the index; see `Column` for what the arguments mean."""
-    return Field(
-        index=True,
-        case_sensitive=kind in (Kind.TAG, Kind.TAGS),
-        sortable=kind not in (Kind.TAGS, Kind.WORDS),
-        full_text_search=kind is Kind.WORDS,
-        description=about,
-        json_schema_extra={
-            "kind": kind.value,
-            **({"unit": unit} if unit else {}),
-            **({"choices": list(choices)} if choices else {}),
-        },
-        **options,
-    )
+class DocumentMeta(ModelMeta):
+    """Makes fields and columns of a document class's declarations.
 
+    redis-om's ``index=True`` is not used: its proxies stand for its own columns, and its Migrator would make an index.
+    """
 
-def document(kind: str) -> Callable[[DocumentType], DocumentType]:
-    """Class decorator: makes a model the document type of a kind, with our columns in place of redis-om's proxies."""
-
-    def decorate(cls: DocumentType) -> DocumentType:
-        columns: dict[str, Column[Any]] = {}
-        for name, field in cls.__pydantic_fields__.items():
-            extra = field.json_schema_extra
-            if not isinstance(extra, dict) or "kind" not in extra:
-                continue
-            made: Column[Any] = Column(
-                name,
-                Kind(str(extra["kind"])),
-                field.description or "",
-                unit=str(extra.get("unit", "")),
-                nullable=not field.is_required(),
-                choices=tuple(map(str, extra.get("choices", ()))),  # type: ignore[arg-type]
-                document=cls.__name__,
-            )
-            columns[name] = made
-            setattr(cls, name, made)
-        cls.kind = kind
-        cls._columns = columns
-        cls.row_columns = tuple(
-            name for name, made in columns.items() if made.kind is not Kind.WORDS and name not in STORE_TIMES
-        )
-        # redis-om's Migrator makes an index for each class in its registry; ours are made by the backend.
-        model_registry.pop(f"{cls.__module__}.{cls.__qualname__}", None)
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> Any:
+        declared = {field: it for field, it in namespace.items() if isinstance(it, Declaration)}
+        namespace.update({field: declaration.field() for field, declaration in declared.items()})
+        cls = super().__new__(mcs, name, bases, namespace, **options)  # type: ignore[no-untyped-call]
+        _install_columns(cls, declared)
         return cls
 
-    return decorate
+
+def _install_columns(cls: Any, declared: Mapping[str, Declaration]) -> None:
+    """Replace redis-om's proxies by the columns, and work out once what is needed of them.
+
+    Raises:
+        InvalidConfigurationError: a field is annotated as a column and not declared as one, or the other way round,
+            or no index has values of its type.
+    """
+    columns: dict[str, Column[Any]] = {}
+    changed = False
+    for field_name, field in cls.__pydantic_fields__.items():
+        is_column = field_name in cls._annotated
+        inherited = getattr(cls, "_columns", {}).get(field_name)
+        if field_name in declared:
+            if not is_column:
+                raise InvalidConfigurationError(
+                    f"{cls.__name__}.{field_name} is declared by column(…): annotate it as Column[…]"
+                )
+            made = declared[field_name].column(cls.__name__, field_name, field.annotation)
+            changed = apply_default(field, made) or changed
+        elif inherited is not None:
+            made = inherited.copy_for(cls.__name__)
+        elif is_column:
+            raise InvalidConfigurationError(
+                f"{cls.__name__}.{field_name} is annotated as Column[…]: declare it by = column(…)"
+            )
+        else:
+            continue
+        columns[field_name] = made
+        setattr(cls, field_name, made)
+    cls._columns = columns
+    cls.row_columns = tuple(
+        name for name, made in columns.items() if made.origin is not Origin.STORE and made.kind is not Kind.WORDS
+    )
+    summarized = tuple(
+        name for name in cls.row_columns if columns[name].value is None and columns[name].origin is Origin.RECORD
+    )
+    _check_summary(cls, summarized)
+    cls._summarized = summarized
+    cls._read_summary = staticmethod(_reader(summarized))
+    cls._computed = tuple(columns[name] for name in cls.row_columns if columns[name].value is not None)
+    if changed and not cls.model_config.get("defer_build"):
+        cls.model_rebuild(force=True)
 
 
-class Document(JsonModel, abc.ABC):
+def _check_summary(cls: Any, names: tuple[str, ...]) -> None:
+    """Refuse columns without a `value` that the summary has no attribute for."""
+    source = cls.record_type if cls.summary_type is None else cls.summary_type
+    if not isinstance(source, type):
+        return
+    for name in names:
+        if not hasattr(source, name) and name not in getattr(source, "__pydantic_fields__", {}):
+            raise InvalidConfigurationError(
+                f"{cls.__name__}.{name} has no value: {source.__name__} has no such attribute; say what it is computed "
+                "from, as in column(lambda record: …)"
+            )
+
+
+def _reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) == 1:
+        return lambda summary: (getattr(summary, names[0]),)
+    return attrgetter(*names) if names else lambda summary: ()
+
+
+class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     """What all document types share.
 
     On the class, a column makes expressions (``Run.duration > timedelta(seconds=2)``); on an object it is the value.
@@ -91,19 +119,41 @@ class Document(JsonModel, abc.ABC):
     raise `UnsupportedMethodError`, which names the method of the backend that does it right.
     """
 
+    # The validator is built when it is first used: reading rows does without.
+    model_config = ConfigDict(defer_build=True)
+
     class Meta:
         database = _NoServer()
         global_key_prefix = ""
 
     kind: ClassVar[str] = ""
-    _columns: ClassVar[dict[str, Column[Any]]] = {}
+    """Name of the document type, as in keys."""
+    record_type: ClassVar[Any] = None
+    """Type of the record: a model, or a list of one."""
+    summary_type: ClassVar[type | None] = None
+    """Type of what `summarize` makes; None where that is the record."""
     row_columns: ClassVar[tuple[str, ...]] = ()
-    """Names of the columns whose values ``row`` holds as a JSON array, in this order: all that come from the record."""
+    """Names of the columns whose values ``row`` holds as a JSON array, by their positions in it.
+
+    Positions are part of the stored layout: columns are only ever added at the end.
+    """
+    _columns: ClassVar[dict[str, Column[Any]]] = {}
+    _annotated: ClassVar[frozenset[str]] = frozenset()
+    _summarized: ClassVar[tuple[str, ...]] = ()
+    _read_summary: ClassVar[Callable[[Any], tuple[Any, ...]]]
+    _computed: ClassVar[tuple[Column[Any], ...]] = ()
     _record: Any = PrivateAttr(None)
 
     if not TYPE_CHECKING:
         # redis-om's would ask the server, at once, which modules it has.
         __init__ = BaseModel.__init__
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        """Remember which fields are annotated as columns: redis-om drops the metadata of fields without a value."""
+        super().__pydantic_init_subclass__(**options)
+        fields = cls.__pydantic_fields__
+        cls._annotated = frozenset(name for name, field in fields.items() if COLUMN in field.metadata)
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Take redis-om's check of its own schema away: our columns are declared and indexed by us."""
@@ -112,6 +162,63 @@ class Document(JsonModel, abc.ABC):
     def columns(cls) -> dict[str, Column[Any]]:
         """The columns by name, in order."""
         return dict(cls._columns)
+
+    @classmethod
+    def summarize(cls, record: Any) -> Any:
+        """What columns without a `value` of their own are attributes of, made once per record.
+
+        The attributes are values as they are stored; None where there is none.
+        """
+        return record
+
+    @classmethod
+    def column_values(cls, record: Any, **given: Any) -> dict[str, Any]:
+        """What the columns hold, by name, as stored; a column without a value is left out.
+
+        Args:
+            record: the record.
+            given: the values of the columns that do not come from the record.
+
+        Raises:
+            InvalidRecordError: a value cannot be computed or stored; names the column.
+        """
+        read = cls._read_summary(cls.summarize(record))
+        values = {name: value for name, value in zip(cls._summarized, read, strict=True) if value is not None}
+        for made in cls._computed:
+            assert made.value is not None
+            try:
+                value = made.value(record)
+                if value is not None and (stored := made.type.store(value)) != []:
+                    values[made.name] = stored
+            except Exception as error:
+                raise InvalidRecordError(f"{made!r} has no value for this record: {error}", made.name) from error
+        return given | values if given else values
+
+    @classmethod
+    def indexed_words(cls, record: Any) -> dict[str, str]:
+        """The words of the columns of running text as the index gets them, by name; empty texts are left out."""
+        found: dict[str, str] = {}
+        for name, made in cls._columns.items():
+            if made.kind is Kind.WORDS and made.value is not None:
+                texts = made.value(record) or ()
+                if words := words_text([texts] if isinstance(texts, str) else texts):
+                    found[name] = words
+        return found
+
+    @classmethod
+    def find(cls, *filters: Any) -> Find[Self]:  # type: ignore[override]  # run by a backend, not by redis-om
+        """A query for the documents that meet all `filters`; every document without any.
+
+        Args:
+            filters: expressions, or text of the filter language.
+
+        Example:
+            ```python
+            query = Run.find(Run.agent_id == "planner", Run.duration > timedelta(seconds=2))
+            page = await backend.find_runs(query)
+            ```
+        """
+        return Find(cls, filters)
 
     @classmethod
     def from_stored(cls, values: Mapping[str, Any], text: str | None = None) -> Self:
@@ -123,17 +230,37 @@ class Document(JsonModel, abc.ABC):
         """`from_stored` for many: takes the values in the order of `names`."""
         return object_maker(cls, tuple(names))
 
+    @property
+    def record(self) -> Any:
+        """The record, parsed when first asked for; None where only columns were read.
+
+        Raises:
+            InvalidRecordError: the stored text is not such a record.
+        """
+        text = self.__dict__.get("record_json")
+        if self._record is None and text is not None:
+            self._record = from_json(self.record_type, text)
+        return self._record
+
     def stored_values(self) -> dict[str, Any]:
         """The columns by name as they are stored, times and durations in microseconds; None where there is no value."""
-        return {
-            name: _STORED[made.kind](getattr(self, name))
-            for name, made in self._columns.items()
-            if made.kind is not Kind.WORDS
-        }
+        values: dict[str, Any] = {}
+        for name, made in self._columns.items():
+            if made.kind is not Kind.WORDS:
+                value = getattr(self, name)
+                if value is None and made.type.empty is not None:
+                    value = ()
+                values[name] = None if value is None else made.type.store(value)
+        return values
 
-    def words(self) -> list[str] | None:
-        """The words that a text match looks at; None where there are none to look at."""
-        return None
+    def matched_values(self, names: Collection[str]) -> dict[str, Any]:
+        """`stored_values`, with the words of running text where `names` has such a column and the record was read."""
+        values = self.stored_values()
+        wanted = [name for name in names if name in self._columns and self._columns[name].kind is Kind.WORDS]
+        if wanted and self.record is not None:
+            words = self.indexed_words(self.record)
+            values.update({name: words.get(name, "").split() for name in wanted})
+        return values
 
     def to_dict(self) -> dict[str, Any]:
         """The columns by name, as Python values."""
@@ -143,6 +270,17 @@ class Document(JsonModel, abc.ABC):
         """Name the object after what it is about; redis-om would draw lots."""
         super().model_post_init(context)
         self.__dict__["pk"] = self._pk(self.__dict__)
+
+    @field_validator("*", mode="before", check_fields=False)
+    @classmethod
+    def _as_stored(cls, value: Any, info: ValidationInfo) -> Any:
+        """Take times and durations as they are stored, too."""
+        made = cls._columns.get(info.field_name or "")
+        if made is None or made.kind not in (Kind.TIME, Kind.DURATION):
+            return value
+        if type(value) is int and made.type.load is not None:
+            return made.type.load(value)
+        return getattr(value, "datetime", value)
 
     @classmethod
     def _pk(cls, data: Mapping[str, Any]) -> str:
@@ -241,13 +379,3 @@ class Document(JsonModel, abc.ABC):
         if not isinstance(other, type(self)):
             return NotImplemented
         return str(self.pk) < str(other.pk)
-
-
-_STORED: dict[Kind, Callable[[Any], Any]] = {
-    Kind.TAG: lambda value: value,
-    Kind.TAGS: lambda value: list(value or ()),
-    Kind.COUNT: lambda value: value,
-    Kind.NUMBER: lambda value: value,
-    Kind.TIME: lambda value: None if value is None else microseconds_of(value),
-    Kind.DURATION: lambda value: None if value is None else microseconds_of(value),
-}

@@ -1,4 +1,4 @@
-"""Records as the JSON documents that are stored: columns, times of storing, and the record as JSON text."""
+"""`encode_run`: records as the JSON documents that are stored: columns, times of storing, the record as JSON text."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Any
 import msgspec
 from pydantic_core import PydanticSerializationError, to_json
 
+from relay_models.columns.column import Origin
 from relay_models.columns.tags import escape_tag
-from relay_models.documents.artifacts import ARTIFACTS, artifact_columns
 from relay_models.documents.base import Document
+from relay_models.documents.kinds import KINDS, checked_record
 from relay_models.documents.run import Run
-from relay_models.documents.run_columns import run_columns, run_text
 from relay_models.errors import InvalidRecordError
 from relay_models.records import RunRecord, to_json as record_json
 
-__all__ = ["encode_artifact", "encode_run", "merge_run"]
+__all__ = ["encode_artifact", "encode_columns", "encode_run", "merge_run"]
 
-# RedisJSON keeps integers up to this one; a greater sum becomes the nearest double, as the index has it anyway.
-_GREATEST = 2**64 - 1
+# Integers that RedisJSON keeps; others become the nearest double, as the index has them anyway.
+_LEAST, _GREATEST = -(2**63), 2**64 - 1
 # Most of a document is the text of its record, which this encoder quotes in half the time of pydantic's.
 _encode = msgspec.json.Encoder().encode
-_ABSENT = {name: None for name, column in Run.columns().items() if column.nullable and name != "stored_at"}
+_ABSENT = {name: None for name, column in Run.columns().items() if column.nullable and column.origin is Origin.RECORD}
 
 
 def encode_run(record: RunRecord, now_us: int, *, text: bool = False, body: bytes | None = None) -> bytes:
@@ -52,30 +52,42 @@ def merge_run(record: RunRecord, now_us: int, *, text: bool = False) -> bytes:
 
 
 def encode_artifact(kind: str, agent_id: str, record: Any, now_us: int) -> bytes:
-    """The JSON document of an artefact stored at `now_us`.
+    """The JSON document of an artifact stored at `now_us`.
 
     Raises:
         InvalidRecordError: the record is not of the kind's type, or cannot be written as JSON.
     """
-    columns = artifact_columns(kind, agent_id, record)
-    row = _row(ARTIFACTS[kind], columns)
-    document = {"pk": agent_id, **_escaped(columns, row), "updated_at": now_us, "row": row}
-    return _dump({**document, "record": record_json(record).decode()})
+    checked_record(kind, record)
+    if not isinstance(agent_id, str):
+        raise InvalidRecordError(f"an agent id is text, not {type(agent_id).__name__}", "agent_id")
+    document_type = KINDS[kind].document
+    columns = encode_columns(document_type, document_type.column_values(record, agent_id=agent_id))
+    return _dump({"pk": agent_id, **columns, "updated_at": now_us, "record": record_json(record).decode()})
+
+
+def encode_columns(document: type[Document], values: dict[str, Any]) -> dict[str, Any]:
+    """The members of a stored document that its columns are: each as the index reads it, and all of them as ``row``.
+
+    Args:
+        document: the document class.
+        values: what its `column_values` gave; changed in place.
+
+    Raises:
+        InvalidRecordError: a value cannot be written as JSON.
+    """
+    row = _row(document, values)
+    return {**_escaped(values, row), "row": row}
 
 
 def _run(record: RunRecord, text: bool, body: bytes | None = None) -> dict[str, Any]:
     if not isinstance(record, RunRecord):
-        raise InvalidRecordError(f"a run is stored as a RunRecord, not {type(record).__name__}")
+        checked_record("run", record)
     if body is None:
         body = record_json(record)
-    columns = run_columns(record)
-    row = _row(Run, columns)
-    pk = f"{record.agent_id}:{columns['run_id']}"
-    document: dict[str, Any] = {"pk": pk, **_escaped(columns, row), "row": row}
+    columns = encode_columns(Run, Run.column_values(record))
+    document: dict[str, Any] = {"pk": f"{record.agent_id}:{columns['run_id']}", **columns}
     if text:
-        words = run_text(record)
-        if words:
-            document["text"] = words
+        document.update(Run.indexed_words(record))
     document["record"] = body.decode()
     return document
 
@@ -100,7 +112,7 @@ def _escaped(columns: dict[str, Any], row: str) -> dict[str, Any]:
             elif isinstance(value, list):
                 columns[name] = [escape_tag(text) for text in value]
     for name, value in columns.items():
-        if type(value) is int and value > _GREATEST:
+        if type(value) is int and not _LEAST <= value <= _GREATEST:
             columns[name] = float(value)
     return columns
 

@@ -1,4 +1,4 @@
-"""Key and index names of a store, made from its prefix and taken apart again."""
+"""`Keys`: key and index names of a store, made from its prefix and parsed again."""
 
 from __future__ import annotations
 
@@ -7,23 +7,21 @@ from typing import NamedTuple
 from uuid import UUID
 
 from relay_models.columns.tags import escape_tag, unescape_tag
+from relay_models.documents.kinds import KINDS
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 
-__all__ = ["ARTIFACT_KINDS", "KINDS", "LAYOUT_VERSION", "Keys", "Layout", "layout_of"]
-
-ARTIFACT_KINDS = ("plan", "trie", "accumulators", "observations", "stability")
-KINDS = ("run", *ARTIFACT_KINDS)
+__all__ = ["LAYOUT_VERSION", "Keys", "Layout", "layout_of"]
 
 LAYOUT_VERSION = 1
 """Raised whenever the columns of an index change; a store made by an older release gets a new index."""
 
-_MARKERS = tuple(f"@{kind}:" for kind in KINDS)
+_MARKERS = tuple(kind.segment for kind in KINDS.values())
 _RUN_ID_LENGTH = 36
 _INDEX = re.compile(r":idx:v([0-9]{1,6})(t?)\Z")
 
 
 class Layout(NamedTuple):
-    """What an index holds; a greater one takes the place of a lesser one."""
+    """What an index holds; a greater one replaces a lesser one."""
 
     version: int
     text: bool
@@ -70,7 +68,7 @@ class Keys:
                     f"{prefix.partition(marker)[0]!r}; choose one without"
                 )
         self.prefix = prefix
-        self._roots = {kind: encoded + f"@{kind}:".encode() for kind in KINDS}
+        self._roots = {name: encoded + kind.segment.encode() for name, kind in KINDS.items()}
 
     def run(self, agent_id: str, run_id: UUID | str) -> bytes:
         """The key of a run. A run id that is no UUID raises `InvalidRecordError`."""
@@ -84,7 +82,7 @@ class Keys:
         return b"%s%s:%s" % (self._roots["run"], _encode(agent_id), text.encode())
 
     def document(self, kind: str, agent_id: str) -> bytes:
-        """The key of an agent's artefact."""
+        """The key of an agent's artifact."""
         return self._roots[kind] + _encode(agent_id)
 
     def root(self, kind: str) -> bytes:
@@ -107,7 +105,7 @@ class Keys:
         return unescape_tag(rest[: -_RUN_ID_LENGTH - 1]), rest[-_RUN_ID_LENGTH:]
 
     def split(self, kind: str, key: bytes) -> str:
-        """The agent id in an artefact's key; ValueError for another key."""
+        """The agent id in an artifact's key; ValueError for another key."""
         return unescape_tag(self._rest(kind, key))
 
     def _rest(self, kind: str, key: bytes) -> str:

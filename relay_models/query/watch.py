@@ -61,7 +61,7 @@ class Watch:
         if at < self._looked - _KEPT:
             # Only a watch that begins there looks so far back, and only once.
             return True
-        key = (row.agent_id, row.run_id)
+        key = (row.agent_id, getattr(row, "run_id", ""))
         if self._given.get(key) == at:
             return False
         self._given[key] = at

@@ -9,14 +9,13 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from relay_models.backend._async.rewrite import rewrite_columns
-from relay_models.backend.replies import IndexInfo, decode_index_info
 from relay_models.documents import KINDS, Keys, create_index_command, index_columns, layout_of
 from relay_models.errors import IndexMissingError, IndexOutdatedError, InvalidConfigurationError, StoreTimeoutError
+from relay_models.query.replies import IndexInfo, decode_index_info
 from relay_models.transport import Backoff, Command, Transport, sleep, translate
 
 __all__ = ["Indexes"]
 
-# First and longest pause between two looks at an index that is being filled (seconds).
 _FIRST_POLL, _LONGEST_POLL = 0.005, 0.25
 
 
@@ -27,8 +26,8 @@ class Indexes:
     old index, the new one, or an error, never a part.
     """
 
-    def __init__(self, link: Transport, keys: Keys, *, create: bool, text: bool | None, timeout: float) -> None:
-        self._link = link
+    def __init__(self, transport: Transport, keys: Keys, *, create: bool, text: bool | None, timeout: float) -> None:
+        self._transport = transport
         self._keys = keys
         self._create = create
         self._timeout = timeout
@@ -38,10 +37,10 @@ class Indexes:
 
     async def ready(self) -> None:
         """Make sure of every index, if a connection was lost since: the server may have been restarted."""
-        if self._seen == self._link.reconnects:
+        if self._seen == self._transport.reconnects:
             return
-        seen = self._link.reconnects
-        replies = await self._link.pipeline([("FT.INFO", self._keys.alias(kind)) for kind in KINDS])
+        seen = self._transport.reconnects
+        replies = await self._transport.pipeline([("FT.INFO", self._keys.alias(kind)) for kind in KINDS])
         found = {kind: self._info(reply) for kind, reply in zip(KINDS, replies, strict=True)}
         outdated = [kind for kind, info in found.items() if self._is_outdated(kind, info)]
         if outdated:
@@ -54,24 +53,24 @@ class Indexes:
     async def ask(self, *command: bytes | str | int) -> Any:
         """The reply to a search command, from indexes that are known to be complete.
 
-        Where somebody dropped them, or emptied the server, they are made anew, once.
+        Where they were dropped, or the server was emptied, they are rebuilt, once.
         """
         made = not self._create
         while True:
             await self.ready()
             try:
-                reply = await self._link.execute(*command)
+                reply = await self._transport.execute(*command)
             except IndexMissingError:
                 if made:
                     raise
                 made, self._seen = True, -1
                 continue
-            if self._seen == self._link.reconnects:
+            if self._seen == self._transport.reconnects:
                 return reply
 
     def _info(self, reply: Any) -> IndexInfo | None:
         if isinstance(reply, Exception):
-            error = translate(reply, self._link.target, ("FT.INFO",))
+            error = translate(reply, self._transport.target, ("FT.INFO",))
             if isinstance(error, IndexMissingError):
                 return None
             raise error from None
@@ -81,7 +80,7 @@ class Indexes:
         """Whether an index has to be made; raises where this release must not touch what is there."""
         if info is None:
             return True
-        where = self._link.target.label
+        where = self._transport.target.label
         layout = layout_of(info.name)
         if layout is not None and layout.text and kind == "run":
             if self._wanted_text is False:
@@ -120,16 +119,16 @@ class Indexes:
         for kind, name in names.items():
             old = found[kind]
             if old is not None or (kind == "run" and self.text):
-                await rewrite_columns(self._link, self._keys, kind, text=self.text)
+                await rewrite_columns(self._transport, self._keys, kind, text=self.text)
             await self._filled(name)
-            await self._link.execute("FT.ALIASUPDATE", self._keys.alias(kind), name)
+            await self._transport.execute("FT.ALIASUPDATE", self._keys.alias(kind), name)
             if old is not None:
                 # The name is put together again: the server's reply has line breaks written as \n.
                 dropped = self._keys.alias(kind) + old.name[old.name.rindex(":idx:v") :]
                 await self._tolerate([("FT.DROPINDEX", dropped)], "index")
 
     def _may_not_make(self, kind: str, old: IndexInfo | None) -> Exception:
-        where = self._link.target.label
+        where = self._transport.target.label
         if old is None:
             return IndexMissingError(
                 f"{where} has no search index {self._keys.alias(kind)!r} and create_index is False: "
@@ -148,16 +147,16 @@ class Indexes:
             if info is not None:
                 if time.monotonic() > deadline:
                     raise StoreTimeoutError(
-                        f"{self._link.target.label} has filled the index {name!r} to {info.filled:.0%} only after "
+                        f"{self._transport.target.label} has filled the index {name!r} to {info.filled:.0%} only after "
                         f"{self._timeout:g} s: connect again later, or with a larger index_timeout"
                     )
                 await sleep(backoff.next())
-            info = decode_index_info(await self._link.execute("FT.INFO", name))
+            info = decode_index_info(await self._transport.execute("FT.INFO", name))
 
     async def _tolerate(self, commands: Sequence[Command], words: str) -> None:
         """Run commands that another process may have run just before."""
-        for command, reply in zip(commands, await self._link.pipeline(commands), strict=True):
+        for command, reply in zip(commands, await self._transport.pipeline(commands), strict=True):
             if isinstance(reply, ResponseError) and words in str(reply).lower():
                 continue
             if isinstance(reply, Exception):
-                raise translate(reply, self._link.target, command) from None
+                raise translate(reply, self._transport.target, command) from None

@@ -58,6 +58,7 @@ class RedisBackend(Queries, Artifacts):
         retries: int = 5,
         max_connections: int = 50,
         index_timeout: float = 600.0,
+        cache_page_bounds: bool = True,
         **redis_options: Any,
     ) -> Opening[Self]:
         """Open the store with a key prefix on the server at a URL.
@@ -77,6 +78,8 @@ class RedisBackend(Queries, Artifacts):
             retries: maximum number of further attempts after a lost connection, with exponential backoff.
             max_connections: maximum size of the connection pool.
             index_timeout: maximum wait for existing documents to be indexed (seconds).
+            cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
+                pages are the same either way.
             redis_options: options of redis-py, such as ``ssl_ca_certs``, ``username`` or ``client_name``.
 
         Returns:
@@ -101,6 +104,7 @@ class RedisBackend(Queries, Artifacts):
             index_text=index_text,
             run_ttl=run_ttl,
             index_timeout=index_timeout,
+            cache_page_bounds=cache_page_bounds,
         )
         connection = ConnectionOptions(
             timeout=timeout, connect_timeout=connect_timeout, retries=retries, max_connections=max_connections
@@ -115,6 +119,7 @@ class RedisBackend(Queries, Artifacts):
         *,
         index_text: bool | None = None,
         run_ttl: timedelta | None = None,
+        cache_page_bounds: bool = True,
     ) -> Opening[Self]:
         """Open a store that needs no server.
 
@@ -123,6 +128,8 @@ class RedisBackend(Queries, Artifacts):
             key_prefix: the beginning of all keys of the store.
             index_text: whether the words of prompts and answers are indexed; as in `connect`.
             run_ttl: how long a run is kept after it was last stored, None for ever.
+            cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
+                pages are the same either way.
 
         Returns:
             The backend, which ``with`` closes.
@@ -137,7 +144,9 @@ class RedisBackend(Queries, Artifacts):
                 backend.store_run(run)
             ```
         """
-        options = StoreOptions(key_prefix=key_prefix, index_text=index_text, run_ttl=run_ttl)
+        options = StoreOptions(
+            key_prefix=key_prefix, index_text=index_text, run_ttl=run_ttl, cache_page_bounds=cache_page_bounds
+        )
         return as_opening(cls._open(options, partial(open_embedded, path)))
 
     @classmethod
@@ -151,6 +160,7 @@ class RedisBackend(Queries, Artifacts):
         run_ttl: timedelta | None = None,
         retries: int = 5,
         index_timeout: float = 600.0,
+        cache_page_bounds: bool = True,
     ) -> Opening[Self]:
         """Open a store through a redis-py client, which `close` leaves open.
 
@@ -165,6 +175,8 @@ class RedisBackend(Queries, Artifacts):
             run_ttl: how long a run is kept after it was last stored, None for ever.
             retries: maximum number of further attempts after a lost connection, with exponential backoff.
             index_timeout: maximum wait for existing documents to be indexed (seconds).
+            cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
+                pages are the same either way.
 
         Returns:
             The backend, which ``with`` closes.
@@ -180,6 +192,7 @@ class RedisBackend(Queries, Artifacts):
             index_text=index_text,
             run_ttl=run_ttl,
             index_timeout=index_timeout,
+            cache_page_bounds=cache_page_bounds,
         )
         return as_opening(cls._open(options, partial(open_client, client, retries=retries)))
 

@@ -12,7 +12,7 @@ from pydantic_core import from_json, to_json
 from redis.exceptions import ResponseError
 
 from relay_models.backend.column_changes import column_changes
-from relay_models.backend.listing import scan_command
+from relay_models.backend.scan import scan_command
 from relay_models.documents import Keys
 from relay_models.transport.sync import Command, Transport, translate
 

@@ -306,7 +306,7 @@ def test_a_log_ahead_of_its_file_is_refused(tmp_path: Path, killed: dict[str, by
 
 
 def test_a_read_only_file_is_reported() -> None:
-    # Not pytest's folder, which nobody but its owner may enter: root, who may write everything, becomes somebody else.
+    # Not pytest's folder, which only its owner may enter; root, who may write everything, becomes another user.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = filled(folder / "state.db", 3)
@@ -320,7 +320,7 @@ def test_a_read_only_file_is_reported() -> None:
         finally:
             if root:
                 os.seteuid(0)
-    assert "only be read" in str(error)
+    assert "read-only" in str(error)
 
 
 def test_damage_found_later_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
