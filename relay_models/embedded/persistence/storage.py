@@ -355,7 +355,10 @@ class Storage:
         checksum = None
         if in_place and os.path.getsize(self.path) <= SEALED:
             checksum = checksum_of(self.path, connection)
-        connection.execute("UPDATE generation SET seal = ?, home = NULL, time = ?", (checksum, time))
+        connection.execute(
+            "UPDATE generation SET seal = ?, base = number, home = NULL, time = ?",
+            (checksum, time),
+        )
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self, *, clean: bool) -> None:
