@@ -31,7 +31,7 @@ FRAME: Final = struct.Struct(">III")
 """Length and checksum of the content, and a checksum of these two."""
 
 
-_FLAGS: Final = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_FLAGS: Final = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 _ABOUT: Final = struct.Struct(">II")
@@ -92,9 +92,11 @@ class RedoLog:
 
     def _payloads(self, generation: int, token: int) -> Iterator[bytes]:
         self.size = 0
-        if not os.path.exists(self.path):
+        self.open()
+        if self._descriptor < 0:
             return
-        with open(self.path, "rb") as file:
+        with open(os.dup(self._descriptor), "rb") as file:
+            file.seek(0)
             self.outdated = file.read(8) == OLD_MAGIC
             file.seek(0)
             layout = OLD_HEADER if self.outdated else HEADER
@@ -132,6 +134,12 @@ class RedoLog:
     def _damaged(self) -> DamagedFileError:
         return DamagedFileError(f"{self._name} is damaged, or ahead of its file; {_ADVICE}")
 
+    def open(self) -> None:
+        """Open the log, where there is one, so that it is this one whatever is done to its name."""
+        if self._descriptor < 0:
+            with contextlib.suppress(FileNotFoundError):
+                self._descriptor = os.open(self.path, _FLAGS)
+
     def begin(self, generation: int, token: int) -> None:
         """Create the log, or begin it again, without batches."""
         if self._descriptor < 0:
@@ -146,8 +154,6 @@ class RedoLog:
         if not self.size:
             self.begin(generation, token)
             return
-        if self._descriptor < 0:
-            self._descriptor = os.open(self.path, _FLAGS)
         self._cut(self.size)
 
     def append(self, changes: list[Change], time: int) -> None:

@@ -119,6 +119,7 @@ class Storage:
         self._wal: tuple[int, int] | None = None
         self._log_ready = False
         self._inherited = False
+        self.redo = RedoLog(self.path, self.name, sync=sync == "power")
         with self._os_errors():
             self._refuse_unusable()
             self._lock = FileLock(self.path, self.name)
@@ -133,12 +134,17 @@ class Storage:
                 self.redo.mode = stat.S_IMODE(os.stat(self.path).st_mode)
             self.connection = self._open(sync)
         except BaseException:
+            self.redo.close(remove=False)
             self._lock.release()
             raise
         try:
+            with contextlib.suppress(OSError):
+                wal = os.stat(self.path + "-wal")
+                self._wal = (wal.st_dev, wal.st_ino)
             self.reread()
         except BaseException:
             self.connection.close()
+            self.redo.close(remove=False)
             self._lock.release()
             raise
 
@@ -155,7 +161,6 @@ class Storage:
 
     def _find_logs(self) -> None:
         """Take the name of the file beside which the logs are, where a process that was killed used a hard link."""
-        self.redo = RedoLog(self.path, self.name, sync=self._sync == "power")
         if not os.path.exists(self.path) or os.path.getsize(self.path) == 0:
             return
         self._lock.lock_data(self.path)
@@ -282,13 +287,11 @@ class Storage:
         self._log_ready = False
         self.redo.begin(self.stamp.number, self.stamp.token)
         self._log_ready = True
-        status = os.stat(self.path + "-wal")
-        self._wal = (status.st_dev, status.st_ino)
         if not self.marked:
             self.connection.execute(f"PRAGMA synchronous = {'FULL' if self._sync == 'power' else 'OFF'}")
             self.marked = self._checkpoint("PASSIVE")
             self.connection.execute(f"PRAGMA synchronous = {'FULL' if self._sync == 'power' else 'NORMAL'}")
-        elif status.st_size > LONG_WAL:
+        elif _size(self.path + "-wal") > LONG_WAL:
             self._checkpoint("RESTART")
 
     def log(self, changes: list[Change], time: int) -> None:
@@ -367,12 +370,13 @@ class Storage:
             return
         wal, log = self.path + "-wal", self.redo.status
         unmoved = _is(self.path, self._lock.file)
+        void = self.stamp.home is None and not self.redo.size  # such as a process leaves that was killed while closing
         mine = log is not None and _is(self.redo.path, (log.st_dev, log.st_ino))
         try:
             self.connection.close()
         finally:
             try:
-                self.redo.close(remove=clean and (mine or (unmoved and log is None)))
+                self.redo.close(remove=(clean or void) and mine)
                 # SQLite leaves the -wal of a file that was moved; beside another file it would be taken for its own.
                 if clean and not unmoved and _is(wal, self._wal):
                     os.unlink(wal)
@@ -399,6 +403,13 @@ class Storage:
             raise
         except (OSError, sqlite3.OperationalError) as error:
             raise FileUnavailableError(f"cannot open {self.name}: {self.reason(error)}") from error
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def _is(path: str, file: tuple[int, int] | None) -> bool:

@@ -12,6 +12,9 @@ from typing import Any
 import redis
 import redis.asyncio
 from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from relay_models.embedded.errors import FileUnavailableError
 from relay_models.embedded.persistence.file_checks import is_unavailable
@@ -85,6 +88,8 @@ class EmbeddedServer:
             A `redis.Redis` that any threads may share.
         """
         options.setdefault("protocol", 3)
+        # Another attempt helps after CLIENT KILL, and at once; a pause before it never does without a network.
+        options.setdefault("retry", Retry(NoBackoff(), 1))
         pool = redis.ConnectionPool(connection_class=EngineConnection, server=self._state, **options)
         client: Any = redis.Redis
         return client.from_pool(pool)  # type: ignore[no-any-return]
@@ -99,6 +104,7 @@ class EmbeddedServer:
             A `redis.asyncio.Redis`. It connects when it is first used.
         """
         options.setdefault("protocol", 3)
+        options.setdefault("retry", AsyncRetry(NoBackoff(), 1))
         pool = AsyncConnectionPool(connection_class=AsyncEngineConnection, server=self._state, **options)
         client: Any = redis.asyncio.Redis
         return client.from_pool(pool)  # type: ignore[no-any-return]
