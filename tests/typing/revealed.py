@@ -58,9 +58,9 @@ async def collections(backend: RedisBackend) -> None:
     reveal_type(await backend.stability.aggregate(metrics="count"))  # list[AggregateRow]
     reveal_type(await backend.stability.delete("all"))  # int
     query = Run.find(Run.agent_id == "a").order_by("-duration").limit(3)
-    reveal_type(query)  # Query[Run]
-    reveal_type(await query.all(backend))  # Page[Run]
-    reveal_type(await query.count_all(backend))  # int
+    reveal_type(query)  # Find[Run]
+    reveal_type(await backend.runs.find(query))  # Page[Run]
+    reveal_type(await backend.runs.count(query))  # int
     storage: StorageBackend = backend
     reveal_type(await storage.list_runs("a"))  # list[RunRecord]
 
