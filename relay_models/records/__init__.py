@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from relay_models.records._base import OpenEnum, Record, from_json, to_json, uuid7
 from relay_models.records.accumulators import AccumulatorState, Centroid, NodeAccumulators, RunningStats, TDigest
+from relay_models.records.extensions import (
+    CallExtensions,
+    CutMark,
+    ErrorInfo,
+    RunExtensions,
+    Status,
+    strip_extensions,
+)
 from relay_models.records.llm import (
     AnnotatedLlmRequest,
     AnnotatedLlmResponse,
@@ -39,12 +47,15 @@ __all__ = [
     "AnnotatedLlmResponse",
     "BlockContentType",
     "BlockStabilityScore",
+    "CallExtensions",
     "CallKind",
     "CallRecord",
     "Centroid",
     "ContentPart",
     "CostEstimate",
     "CostSource",
+    "CutMark",
+    "ErrorInfo",
     "ExecutionPlan",
     "FinishReason",
     "GenerationParams",
@@ -64,11 +75,13 @@ __all__ = [
     "ProvenanceLabel",
     "Record",
     "ResponseToolCall",
+    "RunExtensions",
     "RunRecord",
     "RunningStats",
     "SensitivityLabel",
     "StabilityAnalysisResult",
     "StabilityClass",
+    "Status",
     "TDigest",
     "Timestamp",
     "TokenizationMetadata",
@@ -76,6 +89,7 @@ __all__ = [
     "TrieEnvelope",
     "Usage",
     "from_json",
+    "strip_extensions",
     "to_json",
     "uuid7",
 ]

@@ -10,8 +10,9 @@ from uuid import UUID
 import msgspec
 from pydantic import Field
 
-from relay_models.records._base import U32, Factories, OpenEnum, Record, from_json, refuse_non_finite, to_json, uuid7
+from relay_models.records._base import U32, Factories, OpenEnum, from_json, refuse_non_finite, to_json, uuid7
 from relay_models.records.deferred import Deferring, deferred_text, view
+from relay_models.records.extensions import CallExtensions, Extended, RunExtensions
 from relay_models.records.llm import AnnotatedLlmRequest, AnnotatedLlmResponse, CostEstimate
 from relay_models.records.plan import MetadataEnvelope
 from relay_models.records.timestamp import Timestamp
@@ -26,7 +27,7 @@ class CallKind(OpenEnum):
     TOOL = "tool"
 
 
-class CallRecord(Record):
+class CallRecord(Extended):
     """One LLM or tool call of a run."""
 
     kind: CallKind = Field(description="What was called: llm or tool.")
@@ -45,8 +46,18 @@ class CallRecord(Record):
     annotated_response: AnnotatedLlmResponse | None = Field(
         default=None, description="Response, where it could be read."
     )
+    relay_models: CallExtensions | None = Field(default=None, description="Extensions, in Python also as `ext`.")
 
     _fresh: ClassVar[Factories] = {"started_at": Timestamp.now}
+
+    @property
+    def ext(self) -> CallExtensions | None:
+        """What is known of the call beyond NeMo Relay's record: failure, input and output, parent."""
+        return self.relay_models
+
+    @ext.setter
+    def ext(self, value: CallExtensions | None) -> None:
+        self.relay_models = value
 
     def _to_json(self) -> bytes:
         members = _untouched_members(self)
@@ -81,7 +92,7 @@ class CallRecord(Record):
         return None if response is None or response.usage is None else response.usage.cost
 
 
-class RunRecord(Record):
+class RunRecord(Extended):
     """One run of an agent: a scope of type Agent, with the calls under it in the order in which they started."""
 
     id: UUID = Field(default=..., description="Identifier of the run; a new UUIDv7 when made in Python.")
@@ -92,7 +103,18 @@ class RunRecord(Record):
         default=None, description="When the run ended (RFC 3339, up to nanoseconds); absent while it runs."
     )
 
+    relay_models: RunExtensions | None = Field(default=None, description="Extensions, in Python also as `ext`.")
+
     _fresh: ClassVar[Factories] = {"id": uuid7, "calls": list, "started_at": Timestamp.now}
+
+    @property
+    def ext(self) -> RunExtensions | None:
+        """What is known of the run beyond NeMo Relay's record: failure, parent, session, user."""
+        return self.relay_models
+
+    @ext.setter
+    def ext(self, value: RunExtensions | None) -> None:
+        self.relay_models = value
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
