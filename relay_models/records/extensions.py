@@ -133,9 +133,8 @@ def strip_extensions(run: RunRecord) -> RunRecord:
     Example:
         ``backend.store_run(strip_extensions(run))``
     """
-    calls = [
-        call if call.relay_models is None else call.model_copy(update={EXTENSIONS_KEY: None}) for call in run.calls
-    ]
+    bare: dict[str, Any] = {EXTENSIONS_KEY: None}
+    calls = [call if call.relay_models is None else call.model_copy(update=bare) for call in run.calls]
     if run.relay_models is None and all(new is old for new, old in zip(calls, run.calls, strict=True)):
         return run.model_copy()
     return run.model_copy(update={**bare, "calls": calls})
