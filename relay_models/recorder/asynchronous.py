@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from relay_models.recorder.builder import AgentNaming
 from relay_models.recorder.core import Queue, RecorderStats, subscribers, subscription_name
+from relay_models.trajectories.builder import AgentNaming
 
 __all__ = ["Recorder", "record_runs"]
 

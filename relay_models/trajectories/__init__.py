@@ -1,0 +1,1 @@
+"""Runs as files: NeMo Relay's events, trajectories (ATIF) and OpenTelemetry spans, in and out."""
