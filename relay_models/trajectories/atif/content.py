@@ -21,7 +21,6 @@ __all__ = [
     "record_content",
     "text_or_none",
     "timestamp",
-    "unsigned",
     "without",
 ]
 
@@ -115,11 +114,6 @@ def timestamp(value: Any) -> Timestamp | None:
 def text_or_none(value: Any) -> str | None:
     """A text that is not empty, or None."""
     return value if isinstance(value, str) and value else None
-
-
-def unsigned(value: Any, bits: int = 64) -> int | None:
-    """A whole number of so many bits, or None."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**bits else None
 
 
 def known(value: Mapping[str, Any]) -> dict[str, Any]:

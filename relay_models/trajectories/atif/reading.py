@@ -22,11 +22,11 @@ from relay_models.trajectories.atif.content import (
     record_content,
     text_or_none,
     timestamp,
-    unsigned,
     without,
 )
 from relay_models.trajectories.atof import AtofReader
 from relay_models.trajectories.ids import as_uuid, derived_id
+from relay_models.trajectories.usage import inclusive_usage, unsigned
 
 __all__ = ["runs_from_atif"]
 
@@ -125,6 +125,7 @@ class _Reading:
         self._before: list[dict[str, Any]] = []
         self._group = 0
         self._time: Timestamp | None = None
+        self._next: Timestamp | None = None
         self.calls_by_subagent: dict[str, int] = {}
         self.document_session = session = text_or_none(document.get("session_id"))
         if parent is not None:
@@ -157,6 +158,7 @@ class _Reading:
                 raise ValueError(f"steps.{number} is no object")
             if step.get("source") not in ("system", "user", "agent"):
                 raise ValueError(f"steps.{number}.source is {step.get('source')!r}, not system, user or agent")
+            self._next = timestamp(mapping(self._steps[number]).get("timestamp")) if number < len(self._steps) else None
             self._step(step)
         times = [timestamp(step.get("timestamp")) for step in self._steps]
         times += [timestamp(call.get(name)) for call in self.calls for name in ("started_at", "ended_at")]
@@ -254,7 +256,9 @@ class _Reading:
         leftover = without(step, "step_id", "message", "extra") | ({"extra": extra} if extra else {})
         self._before.append(leftover)
 
-    def _times(self, own: Mapping[str, Any], invocation: Any, step: Mapping[str, Any]) -> dict[str, Any]:
+    def _times(
+        self, own: Mapping[str, Any], invocation: Any, step: Mapping[str, Any], is_tool: bool = False
+    ) -> dict[str, Any]:
         """Start and end of a call: exact, of an invocation, or derived from the steps' times."""
         if (started := timestamp(own.get("started_at"))) is not None:
             ended = timestamp(own.get("ended_at"))
@@ -267,8 +271,11 @@ class _Reading:
         at = timestamp(step.get("timestamp")) or self._time
         if at is None:
             return {EXTENSIONS_KEY: {"times_estimated": True}}
-        before = self._time if self._time is not None and self._time <= at else at
-        return {"started_at": before.text, "ended_at": at.text, EXTENSIONS_KEY: {"times_estimated": True}}
+        if is_tool:  # from the step's time to the next one's
+            started, ended = at, self._next if self._next is not None and self._next >= at else at
+        else:  # the model was at work since the step before
+            started, ended = self._time if self._time is not None and self._time <= at else at, at
+        return {"started_at": started.text, "ended_at": ended.text, EXTENSIONS_KEY: {"times_estimated": True}}
 
     def _llm(self, step: Mapping[str, Any], extra: Mapping[str, Any], own: Mapping[str, Any], tools: Any) -> None:
         exact = own.get("call")
@@ -378,7 +385,7 @@ class _Reading:
             ):
                 self.calls.append(dict(exact))
                 continue
-            times = self._times(tool_own, invocation, step)
+            times = self._times(tool_own, invocation, step, is_tool=True)
             extensions = {**_outcome(found, invocation), "tool_call_id": identifier or None}
             extensions |= {"input": tool.get("arguments"), **times.pop(EXTENSIONS_KEY, {})}
             leftover = known(
@@ -410,31 +417,22 @@ class _Reading:
 
 
 def _usage(metrics: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
-    """Usage as a record has it, and the reasoning tokens. Both formats' figures here include cached tokens."""
+    """Usage as a record has it, and the reasoning tokens."""
     extra = mapping(metrics.get("extra"))
-    prompt, output = unsigned(metrics.get("prompt_tokens")), unsigned(metrics.get("completion_tokens"))
-    cached, written = unsigned(metrics.get("cached_tokens")), unsigned(extra.get("cache_creation_input_tokens"))
-    within = (cached or 0) + (written or 0)
-    if prompt is not None and prompt < within:
-        prompt += within  # against the format's rule, as Anthropic counts
-    total = unsigned(extra.get("total_tokens"))
-    if total is None and prompt is not None and output is not None:
-        total = prompt + output
     cost = metrics.get("cost_usd")
     amount = float(cost) if isinstance(cost, (int, float)) and not isinstance(cost, bool) else None
-    usage = {
-        "prompt_tokens": prompt,
-        "completion_tokens": output,
-        "total_tokens": total,
-        "cache_read_tokens": cached,
-        "cache_write_tokens": written,
-        "uncached_input_tokens": None if prompt is None or not within else prompt - within,
-        "cost": None if amount is None else {"total": amount, "currency": "USD", "source": "provider_reported"},
-    }
+    usage = inclusive_usage(
+        metrics.get("prompt_tokens"),
+        metrics.get("completion_tokens"),
+        total=extra.get("total_tokens"),
+        read=metrics.get("cached_tokens"),
+        written=extra.get("cache_creation_input_tokens"),
+        cost=None if amount is None else {"total": amount, "currency": "USD", "source": "provider_reported"},
+    )
     reasoning = unsigned(extra.get("reasoning_tokens"))
     if reasoning is None:
         reasoning = unsigned(mapping(extra.get("completion_tokens_details")).get("reasoning_tokens"))
-    return known(usage), reasoning
+    return usage, reasoning
 
 
 def _other_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
