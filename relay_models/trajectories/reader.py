@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,6 +16,7 @@ from relay_models.trajectories.builder import AgentNaming
 from relay_models.trajectories.ids import as_uuid
 from relay_models.trajectories.lines import MAX_LINE_BYTES, Line, Source, read_lines, source_name
 from relay_models.trajectories.otlp.reading import SpanReader
+from relay_models.trajectories.problems import describe
 from relay_models.trajectories.recognize import Format, ReadResult, decode_json, recognize
 
 __all__ = ["RunReader", "read_runs", "recognize_source"]
@@ -69,23 +71,15 @@ def recognize_source(source: Source) -> Format | None:
     Raises:
         OSError: the file cannot be opened or read.
     """
-    head: list[Line] = []
-    for line in read_lines(source):
-        head.append(line)
-        value = _decoded(line)
-        if (found := recognize(value)) is not None:
-            return found
-        if len(head) > _LOOK_AHEAD:
-            break
-    text = b"\n".join(line.data for line in head)
-    for mark, found in (
-        (b'"resourceSpans"', Format.OTLP),
-        (b'"ATIF-v', Format.ATIF),
-        (b'"steps"', Format.ATIF),
-        (b'"atof_version"', Format.ATOF),
-        (b'"agent_id"', Format.RUNS),
-    ):
-        if mark in text:
+    lines = read_lines(source)
+    head, whole = _look_ahead(lines)
+    if whole:
+        try:
+            return recognize(decode_json(b"\n".join(line.data for line in (*head, *lines))))
+        except ValueError:
+            pass
+    for line in (*head, *islice(lines, _LOOK_AHEAD)):
+        if (found := recognize(_decoded(line))) is not None:
             return found
     return None
 
@@ -172,8 +166,7 @@ class RunReader:
             for run in self._runs(kind, value, data):
                 yield self._read(run, kind)
         except ValidationError as error:
-            detail = error.errors(include_url=False)[0]
-            yield self._failed(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}", kind)
+            yield self._failed(describe(error), kind)
         except (ValueError, RecursionError) as error:
             yield self._failed(str(error) or "it is nested too deeply", kind)
 
@@ -216,6 +209,11 @@ class RunReader:
             try:
                 value, end = decoder.raw_decode(text, position)
             except json.JSONDecodeError as error:
+                if position == 0 and any(recognize(_decoded(Line(*piece))) for piece in pieces):
+                    # Not a document, but lines of which the first is damaged.
+                    for number, piece in pieces:
+                        yield from self.line(Line(number, piece))
+                    return
                 self._line = pieces[min(error.lineno, len(pieces)) - 1][0]
                 cut = "the file ends within a document: " if error.pos >= len(text) else ""
                 yield self._failed(f"{cut}it is no JSON: {error.msg}")
@@ -245,23 +243,18 @@ def _look_ahead(lines: Iterator[Line]) -> tuple[list[Line], bool]:
         head.append(line)
         if isinstance(_decoded(line), (dict, list)):
             # A complete value: one of several lines, unless it is an inner part of a document.
-            return head, len(head) > 1 and recognize(_decoded(line)) is None and _opens(head[0])
-        if len(head) == 1 and not _opens(line):
+            return head, len(head) > 1 and recognize(_decoded(line)) is None
+        if not _opens(head[0]):
             return head, False
         if len(head) >= _LOOK_AHEAD:
             break
-    return head, len(head) > 1 and _opens(head[0]) and head[0].data.rstrip() in _openings(head[0])
+    return head, len(head) > 1
 
 
 def _opens(line: Line) -> bool:
-    """Whether a document that spans lines may begin so."""
-    return line.data[:1] in (b"{", b"[") and len(line.data) < 4096
-
-
-def _openings(line: Line) -> tuple[bytes, ...]:
-    """How pretty-printed documents begin: a bracket alone, or with the first member."""
+    """Whether a document that spans lines begins so: with a bracket, and with no more than its first member."""
     data = line.data
-    return (data,) if data in (b"{", b"[", b"[{", b"{ [") or data.endswith((b"{", b"[", b",")) else ()
+    return data[:1] in (b"{", b"[") and data.endswith((b"{", b"[", b",")) and len(data) < 4096
 
 
 def _decoded(line: Line) -> Any:

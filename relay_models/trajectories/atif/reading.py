@@ -9,7 +9,6 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from relay_models.records import RunRecord, Timestamp
-from relay_models.records._base import invalid_record
 from relay_models.records.extensions import EXTENSIONS_KEY
 from relay_models.trajectories.atif.content import (
     ATIF_KEY,
@@ -26,6 +25,7 @@ from relay_models.trajectories.atif.content import (
 )
 from relay_models.trajectories.atof import AtofReader
 from relay_models.trajectories.ids import as_uuid, derived_id
+from relay_models.trajectories.problems import describe
 from relay_models.trajectories.usage import inclusive_usage, unsigned
 
 __all__ = ["runs_from_atif"]
@@ -194,7 +194,7 @@ class _Reading:
         try:
             return RunRecord.model_validate(value)
         except ValidationError as error_found:
-            raise invalid_record(error_found) from None
+            raise ValueError(describe(error_found)) from None
 
     def _other_time(self) -> Timestamp:
         """The time of a document without any: its parent's, that of its UUIDv7, or 1970, the same each time."""

@@ -13,11 +13,11 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from relay_models.records import RunRecord, Timestamp
-from relay_models.records._base import invalid_record
 from relay_models.records.extensions import EXTENSIONS_KEY
 from relay_models.trajectories.ids import as_uuid, derived_id
 from relay_models.trajectories.otlp.attributes import OWN_SERVICE, decode_attributes, first_of, unflatten
 from relay_models.trajectories.otlp.conventions import llm_call, role_of, tool_call
+from relay_models.trajectories.problems import describe
 
 __all__ = ["Span", "SpanReader", "parse_spans", "runs_from_spans"]
 
@@ -246,7 +246,7 @@ class _RunsOfTrace:
         try:
             return RunRecord.model_validate(value)
         except ValidationError as error_found:
-            return str(invalid_record(error_found))
+            return f"the run of trace {(agent or calls[0]).trace_id} is not valid: {describe(error_found)}"
 
     def _family(self, agent: Span) -> dict[str, Any]:
         """The run's parent, the call that started it, and its root."""
