@@ -254,7 +254,7 @@ class _Reading:
         self._messages.append({"role": role, "content": content})
         extra = without(step.get("extra"), OWN_KEY)
         leftover = without(step, "step_id", "message", "extra") | ({"extra": extra} if extra else {})
-        self._before.append(leftover)
+        self._before.append({**leftover, "at": self._group})
 
     def _times(
         self, own: Mapping[str, Any], invocation: Any, step: Mapping[str, Any], is_tool: bool = False
@@ -330,7 +330,7 @@ class _Reading:
                     *("metrics", "extra"),
                 )
                 or None,
-                "before": self._before if any(self._before) else None,
+                "before": self._before or None,
                 "metrics": _other_metrics(metrics) or None,
                 "extra": without(extra, OWN_KEY, "error", "llm_request", "llm_response") or None,
             }
@@ -405,7 +405,8 @@ class _Reading:
             self._add(call, extensions, tool_own, leftover)
         for result in unmatched:
             self._messages.append({"role": "user", "content": record_content(result.get("content"))})
-            self._before.append({"observation": without(result, "content", "source_call_id")})
+            kept = without(result, "content", "source_call_id")
+            self._before.append({"observation": kept, "at": self._group + 1})
 
     def _add(
         self, call: dict[str, Any], extensions: dict[str, Any], own: Mapping[str, Any], leftover: dict[str, Any]

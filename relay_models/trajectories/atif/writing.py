@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -69,6 +69,8 @@ class _Writing:
         self._children = [child for child in children.get(run.id, ()) if child.id not in above]
         self._subagents = [_Writing(child, children, above | {child.id}, exact) for child in self._children]
         self._steps: list[dict[str, Any]] = []
+        self._messages = deque(self._read_messages())
+        self._last: dict[str, Any] | None = None  # the newest step that holds calls
         self._seen: Counter[tuple[str, str]] = Counter()
         self.totals = TokenCounts()
         self.cost: float | None = None
@@ -95,7 +97,7 @@ class _Writing:
         }
         if self._exact and ATIF_KEY not in self._metadata:
             own = {"run": without(self._value, "calls")}
-        extra = {**mapping(leftover.get("extra")), "error": extensions.get("error"), OWN_KEY: known(own)}
+        extra = {**mapping(leftover.get("extra")), **known({"error": extensions.get("error"), OWN_KEY: known(own)})}
         metrics = {
             "total_prompt_tokens": self.totals.input_tokens,
             "total_completion_tokens": self.totals.output_tokens,
@@ -114,7 +116,7 @@ class _Writing:
                 "notes": leftover.get("notes"),
                 "final_metrics": known(metrics),
                 "continued_trajectory_ref": leftover.get("continued_trajectory_ref"),
-                "extra": known(extra),
+                "extra": extra,
                 "subagent_trajectories": subagents or None,
             }
         )
@@ -130,14 +132,33 @@ class _Writing:
             first = self._run.calls[group[0]]
             while links and links[0]._run.started_at < first.started_at:
                 self._steps.append(links.pop(0)._link())
+            number = _atif(self._value["calls"][group[0]]).get("group")
+            if number is not None:
+                self._write_messages(number)
             self._step(group, by_call)
         self._steps += [inner._link() for inner in links]
-        for item in self._leftover.get("trailing") or ():
-            self._message_step(mapping(mapping(item).get("message")), mapping(mapping(item).get("step")))
+        self._write_messages(None)
         if not self._steps:
             at = self._run.started_at.text
             extra = {OWN_KEY: {"empty": True}}
             self._steps.append({"timestamp": at, "source": "agent", "message": "", "llm_call_count": 0, "extra": extra})
+
+    def _read_messages(self) -> Iterator[tuple[int, Mapping[str, Any], Mapping[str, Any]]]:
+        """The messages that were read from steps: the step before which each was, and what was kept of its own."""
+        for call in self._value["calls"]:
+            messages = mapping(call.get("annotated_request")).get("messages") or ()
+            kept = [mapping(item) for item in _atif(call).get("before") or ()]
+            for message, leftover in zip(messages, kept, strict=False):
+                yield leftover.get("at") or 0, mapping(message), leftover
+        for item in self._leftover.get("trailing") or ():
+            leftover = mapping(mapping(item).get("step"))
+            yield leftover.get("at") or 0, mapping(mapping(item).get("message")), leftover
+
+    def _write_messages(self, group: int | None) -> None:
+        """Steps for the messages up to a step that was read; for all that are left if there is none."""
+        while self._messages and (group is None or self._messages[0][0] <= group):
+            _, message, leftover = self._messages.popleft()
+            self._message_step(message, leftover)
 
     def _link(self) -> dict[str, Any]:
         """The step of the parent that says where this sub-agent ran, as NeMo Relay writes it."""
@@ -193,10 +214,11 @@ class _Writing:
         if results:
             step["observation"] = {"results": results}
         self._steps.append(step)
+        self._last = step
 
     def _llm_step(self, call: CallRecord, value: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         leftover = _atif(value)
-        self._request_steps(value, leftover)
+        self._request_steps(value)
         extensions = value.get(EXTENSIONS_KEY) or {}
         response = mapping(value.get("annotated_response"))
         content = response.get("message")
@@ -206,13 +228,8 @@ class _Writing:
         if self._exact and ATIF_KEY not in _metadata(value):
             own = {"call": value}
             extensions = {"error": extensions.get("error")}
-        extra = {
-            **mapping(leftover.get("extra")),
-            "error": extensions.get("error"),
-            "llm_request": extensions.get("input"),
-            "llm_response": extensions.get("output"),
-            OWN_KEY: own,
-        }
+        told = {"llm_request": extensions.get("input"), "llm_response": extensions.get("output")}
+        extra = dict(mapping(leftover.get("extra"))) | known({"error": extensions.get("error"), **told, OWN_KEY: own})
         kept = mapping(leftover.get("step"))
         step = known(
             {
@@ -224,7 +241,7 @@ class _Writing:
                 "metrics": self._metrics(call, mapping(leftover.get("metrics"))) or None,
                 "llm_call_count": None if ATIF_KEY in _metadata(value) else 1,
                 **kept,
-                "extra": known(extra),
+                "extra": extra,
             }
         )
         asked = [
@@ -246,12 +263,13 @@ class _Writing:
             self.cost = (self.cost or 0.0) + amount
         told = None if call.annotated_response is None else call.annotated_response.usage
         total = call.total_tokens if told is None or told.total_tokens is None else told.total_tokens
-        extra = {
-            **mapping(leftover.get("extra")),
+        is_whole = tokens.input_tokens is not None and tokens.output_tokens is not None
+        own = {
             "reasoning_tokens": tokens.reasoning_tokens,
             "cache_creation_input_tokens": tokens.cache_write_tokens,
-            "total_tokens": None if total == tokens.total_tokens else total,
+            "total_tokens": None if is_whole and total == tokens.total_tokens else total,
         }
+        extra = {**mapping(leftover.get("extra")), **known(own)}
         if cost is not None and amount is not None and not in_dollars:
             extra["cost"] = {"amount": amount, "currency": cost.currency}
         metrics = {
@@ -260,19 +278,16 @@ class _Writing:
             "completion_tokens": tokens.output_tokens,
             "cached_tokens": tokens.cached_input_tokens,
             "cost_usd": amount if in_dollars else None,
-            "extra": known(extra) or None,
+            "extra": extra or None,
         }
         return known(metrics)
 
-    def _request_steps(self, value: dict[str, Any], leftover: Mapping[str, Any]) -> None:
+    def _request_steps(self, value: dict[str, Any]) -> None:
         """Steps for the messages of a request that are new."""
         request = mapping(value.get("annotated_request"))
         messages = [message for message in request.get("messages") or () if isinstance(message, Mapping)]
         if ATIF_KEY in _metadata(value):
-            before = leftover.get("before") or [{}] * len(messages)
-            for message, kept in zip(messages, before, strict=False):
-                self._message_step(message, mapping(kept))
-            return
+            return  # they are written as they were read
         if (instructions := request.get("instructions")) is not None:
             messages.insert(0, {"role": "system", "content": instructions})
         here: Counter[tuple[str, str]] = Counter()
@@ -290,8 +305,8 @@ class _Writing:
         content = message.get("content")
         if "observation" in kept and "source" not in kept:
             result = {"content": atif_content(content), **mapping(kept["observation"])}
-            if self._steps and self._steps[-1]["source"] == "agent":
-                self._steps[-1].setdefault("observation", {"results": []})["results"].append(result)
+            if self._last is not None:
+                self._last.setdefault("observation", {"results": []})["results"].append(result)
                 return
         extra = dict(mapping(kept.get("extra")))
         if not is_representable(content):
@@ -299,7 +314,7 @@ class _Writing:
         step = {
             "source": _SOURCES.get(str(message.get("role")), "user"),
             "message": atif_content(content),
-            **without(kept, "extra"),
+            **without(kept, "extra", "at"),
         }
         self._steps.append(step | ({"extra": extra} if extra else {}))
 

@@ -112,23 +112,28 @@ def _span(
         "parentSpanId": parent,
         "name": name,
         "kind": kind,
-        "startTimeUnixNano": str(record.started_at.nanoseconds),
+        "startTimeUnixNano": _nanoseconds(record.started_at),
         "attributes": encode_attributes(attributes),
     }
     ended = record.ended_at
     if isinstance(record, CallRecord) and record.ext is not None and record.ext.ended_at is not None:
         ended = record.ext.ended_at
     if ended is not None:
-        span["endTimeUnixNano"] = str(ended.nanoseconds)
+        span["endTimeUnixNano"] = _nanoseconds(ended)
     if failed:
         message = None if error is None else error.message
         span["status"] = {"code": 2, **({} if message is None else {"message": message})}
         told = {} if error is None else {"exception.type": error.type, "exception.message": message}
-        at = (ended or Timestamp(record.started_at)).nanoseconds
-        span["events"] = [{"timeUnixNano": str(at), "name": "exception", "attributes": encode_attributes(told)}]
+        at = _nanoseconds(ended or record.started_at)
+        span["events"] = [{"timeUnixNano": at, "name": "exception", "attributes": encode_attributes(told)}]
     elif ended is not None:
         span["status"] = {"code": 1}
     return span
+
+
+def _nanoseconds(time: Timestamp) -> str:
+    """Nanoseconds since 1970; the format has none before, and 0 for none at all."""
+    return str(max(1, time.nanoseconds))
 
 
 def _trace_id(run: RunRecord, known: Mapping[UUID, RunRecord]) -> str:
