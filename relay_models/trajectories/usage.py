@@ -35,5 +35,5 @@ def inclusive_usage(
 
 
 def unsigned(value: Any, bits: int = 64) -> int | None:
-    """A whole number of so many bits, or None."""
+    """Return a whole number that fits into `bits`, or None for anything else."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**bits else None

@@ -33,7 +33,7 @@ def comparable(runs: list[RunRecord]) -> list[Any]:
 
 
 def stored(client: redis.Redis, count: int, prefix: str = "nemo_relay:") -> dict[bytes, RunRecord]:
-    """The runs in the runtime's Redis, once there are so many."""
+    """The runs in the runtime's Redis, once all are there."""
     deadline = time.monotonic() + 20
     while len(keys := list(client.scan_iter(f"{prefix}runs:*"))) < count:
         assert time.monotonic() < deadline, f"{len(keys)} of {count}"
