@@ -17,7 +17,8 @@ __all__ = ["AgentNaming", "RunBuilder", "ScopeEvent", "error_of"]
 
 _U32 = 0xFFFF_FFFF
 _TOOL_RESULT = "nemo.relay.tool_result@"
-_FIRST_TOKEN_SECONDS = ("gen_ai.response.time_to_first_chunk", "gen_ai.response.time_to_first_token")
+# Of a streamed call's end: NeMo Relay's profile has the first, other writers' metadata the others.
+_FIRST_TOKEN_SECONDS = ("time_to_first_chunk", "gen_ai.response.time_to_first_chunk")
 _FIRST_TOKEN_MS = ("time_to_first_token_ms", "ttft_ms")
 # Prefixes of metadata keys that say how a scope ended; the extensions have fields for that.
 _OUTCOME_KEYS = ("otel.", "error.", "exception.")
@@ -277,7 +278,7 @@ class RunBuilder:
             extensions["output"] = output
         if category == "llm":
             extensions["reasoning_tokens"] = _reasoning_tokens(event.data)
-            extensions["time_to_first_token_ms"] = _first_token(event.metadata)
+            extensions["time_to_first_token_ms"] = _first_token(profile) or _first_token(event.metadata)
         metadata = _other_metadata(event.metadata)
         if (annotation := profile.get("tool_result_annotation")) is not None:
             metadata["tool_result_annotation"] = annotation
@@ -379,12 +380,12 @@ def _reasoning_tokens(data: Any) -> int | None:
     return told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told < 2**64 else None
 
 
-def _first_token(metadata: Any) -> float | None:
-    if not isinstance(metadata, Mapping):
+def _first_token(told_by: Any) -> float | None:
+    if not isinstance(told_by, Mapping):
         return None
     for names, factor in ((_FIRST_TOKEN_SECONDS, 1000.0), (_FIRST_TOKEN_MS, 1.0)):
         for name in names:
-            told = metadata.get(name)
+            told = told_by.get(name)
             if isinstance(told, (int, float)) and not isinstance(told, bool):
                 return float(told) * factor
     return None

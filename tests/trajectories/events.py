@@ -62,7 +62,7 @@ def nested() -> Log:
     log = Log()
     log.start(1, "agent", name="outer", metadata={"session_id": "s1", "user_id": "u1", "tenant": "t"})
     log.start(2, "llm", 1, "openai", data={"content": {"model": "m"}, "headers": {"authorization": "secret"}})
-    log.end(2, data={"text": "hi"}, metadata={"otel.status_code": "OK", "gen_ai.response.time_to_first_chunk": 0.25})
+    log.end(2, data={"text": "hi"}, category_profile={"time_to_first_chunk": 0.25})
     log.start(3, "tool", 1, "delegate", data={"to": "inner"}, category_profile={"tool_call_id": "c1"})
     log.start(4, "agent", 3, "inner")
     log.start(5, "tool", 4, "search", data={"q": 1})

@@ -7,16 +7,17 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import redis
-from nemo_relay import observability
+from nemo_relay import LLMRequest, ScopeType, llm, observability, scope
 
 from relay_models.records import CallExtensions, ErrorInfo, RunExtensions, RunRecord, strip_extensions
 from relay_models.trajectories import read_runs
 from tests.native.conftest import plain_redis, source, source_url
-from tests.recorder.agents import SHAPES, adaptive, run_shapes, runtime
+from tests.recorder.agents import SHAPES, adaptive, request, run_shapes, runtime
 
 __all__ = ["plain_redis", "source", "source_url"]
 
@@ -57,6 +58,27 @@ async def test_events_give_the_records_of_the_telemetry(source: redis.Redis, sou
     assert {ext.error.type for ext in failed if ext.error is not None} == {"Broken"}
     assert sum(run.ext is not None and run.ext.status == "failed" for run in ours) == 2  # the raising agent
     assert sum(run.ext is not None and run.ext.parent_run_id is not None for run in ours) == 2  # the inner agents
+
+
+async def test_a_streamed_call_tells_when_its_first_token_came(tmp_path: Path) -> None:
+    async def provider(_: LLMRequest) -> AsyncIterator[Any]:
+        for _ in range(3):
+            await asyncio.sleep(0.002)
+            yield {"choices": [{"delta": {"content": "x"}}]}
+
+    sink = observability.AtofFileSinkConfig(output_directory=str(tmp_path), filename="events.jsonl")
+    config = observability.ObservabilityConfig(atof=observability.AtofConfig(enabled=True, sinks=[sink]))
+    async with runtime(observability.ComponentSpec(config)):
+        with scope.scope("streaming", ScopeType.Agent):
+            stream = await llm.stream_execute("openai", request("?"), provider, lambda _: None, lambda: {"text": "xxx"})
+            async for _ in stream:
+                pass
+    (run,) = [result.run for result in read_runs(tmp_path / "events.jsonl") if result.run]
+    (call,) = run.calls
+    assert call.ext is not None
+    assert call.ext.time_to_first_token_ms is not None
+    assert call.duration is not None
+    assert 2 <= call.ext.time_to_first_token_ms <= call.duration.total_seconds() * 1000
 
 
 def process(url: str, prefix: str, runs: int) -> dict[str, Any]:
