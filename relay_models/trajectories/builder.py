@@ -13,7 +13,10 @@ from relay_models.records import CallRecord, RunRecord
 from relay_models.records.extensions import EXTENSIONS_KEY
 from relay_models.trajectories.ids import as_uuid, derived_id
 
-__all__ = ["AgentNaming", "RunBuilder", "ScopeEvent", "error_of"]
+__all__ = ["INCOMPLETE", "AgentNaming", "RunBuilder", "ScopeEvent", "error_of"]
+
+# The key in the metadata of a run that was given up before its end; it says why.
+INCOMPLETE = "incomplete"
 
 _U32 = 0xFFFF_FFFF
 _TOOL_RESULT = "nemo.relay.tool_result@"
@@ -233,6 +236,8 @@ class RunBuilder:
         run = self._forget(next(iter(self._runs)))
         self.given_up += 1
         if run is not None and self._on_given_up is not None:
+            metadata = run.extensions.get("metadata") or {}
+            run.extensions["metadata"] = {**metadata, INCOMPLETE: "too much was open at once to read the rest"}
             self._on_given_up(_unfinished(run))
 
     def _started(self, event: ScopeEvent, category: str, enclosing: int | None) -> dict[str, Any]:

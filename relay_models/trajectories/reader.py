@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from relay_models.records import RunRecord, from_json
 from relay_models.trajectories.atif import runs_from_atif
 from relay_models.trajectories.atof import MAX_OPEN_BYTES, AtofReader
-from relay_models.trajectories.builder import AgentNaming
+from relay_models.trajectories.builder import INCOMPLETE, AgentNaming
 from relay_models.trajectories.ids import as_uuid
 from relay_models.trajectories.lines import MAX_LINE_BYTES, Line, Source, read_lines, source_name
 from relay_models.trajectories.otlp.reading import SpanReader
@@ -165,6 +165,10 @@ class RunReader:
                 return
             for run in self._runs(kind, value, data):
                 yield self._read(run, kind)
+                if kind is Format.ATOF and run.ext is not None and INCOMPLETE in (run.ext.metadata or {}):
+                    yield self._failed(
+                        f"the run {run.id} is not complete: {(run.ext.metadata or {})[INCOMPLETE]}", kind
+                    )
         except ValidationError as error:
             yield self._failed(describe(error), kind)
         except (ValueError, RecursionError) as error:

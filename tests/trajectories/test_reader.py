@@ -147,6 +147,16 @@ def test_lines_beyond_the_limit_are_left_out() -> None:
     assert (bad.line, bad.error) == (2, "the line is longer than 2000 bytes")
 
 
+def test_a_run_that_is_too_large_to_hold_is_named() -> None:
+    reader = RunReader(max_open_bytes=1500)
+    results = [*reader.read(nested().lines), *reader.finish()]
+    (bad,) = [result for result in results if result.error]
+    outer = next(result.run for result in results if result.run and result.run.agent_id == "outer")
+    assert str(outer.id) in str(bad.error)
+    assert outer.ext is not None
+    assert (outer.ext.status, "incomplete" in (outer.ext.metadata or {})) == ("running", True)
+
+
 def test_an_absent_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         list(read_runs(tmp_path / "absent"))

@@ -24,7 +24,7 @@ __all__ = ["Span", "SpanReader", "parse_spans", "runs_from_spans"]
 # Requests that a trace waits for more of its spans once its root is there: exporters send in batches.
 _SETTLE = 64
 # Spans of open traces to hold; beyond it the oldest trace is given out as it is [bytes of the file].
-MAX_OPEN_BYTES = 512 * 2**20
+MAX_OPEN_BYTES = 256 * 2**20
 
 
 @dataclass(slots=True)
