@@ -78,4 +78,4 @@ def synchronously(backend: SyncBackend) -> None:
     reveal_type(backend.find_runs().records)  # list[RunRecord]
     reveal_type(backend.stream_runs())  # RowStream[Run]
     reveal_type(backend.plans.get("a"))  # Plan | None
-    reveal_type(Run.find().all(backend))  # Page[Run]
+    reveal_type(backend.find_runs(Run.find()))  # Page[Run]
