@@ -9,7 +9,7 @@ from typing import Any
 from relay_models._time import datetime_of
 from relay_models.columns.tags import unescape_tag
 from relay_models.query.compiler import CompiledFilter
-from relay_models.query.paging.cursor import cursor_steps
+from relay_models.query.server_cursor import cursor_steps
 from relay_models.query.steps import Steps
 
 __all__ = ["AgentSummary", "agents_steps"]

@@ -12,7 +12,7 @@ import msgspec
 
 from relay_models.columns.column import Kind
 from relay_models.errors import CorruptDocumentError
-from relay_models.query.paging.order import Order
+from relay_models.query.order import Order
 from relay_models.query.replies import decode_values
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from relay_models.columns.expressions import Expression, Missing, Pattern, Words
 from relay_models.columns.kind import Kind
 from relay_models.errors import QueryError
 from relay_models.query.compiler import CompiledFilter, Values, compile_filter, needed_values
-from relay_models.query.paging.cursor import cursor_steps
 from relay_models.query.replies import check_complete, decode_index_info, decode_total, decode_values
+from relay_models.query.server_cursor import cursor_steps
 from relay_models.query.steps import Command, Steps
 
 __all__ = ["count_steps", "is_hexadecimal", "value_steps"]

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from relay_models.recorder.run_builder import AgentNaming
 from relay_models.recorder.run_queue import Queue, RecorderStats, subscribers, subscription_name
+from relay_models.trajectories.builder import AgentNaming
 from relay_models.transport import Backoff
 
 __all__ = ["Recorder", "record_runs"]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay_models.errors import MissingExtraError
-from relay_models.recorder.run_builder import AgentNaming, RunBuilder, ScopeEvent
 from relay_models.records import RunRecord, uuid7
+from relay_models.trajectories.builder import AgentNaming, RunBuilder, ScopeEvent
 
 __all__ = ["Queue", "RecorderStats", "subscribers"]
 

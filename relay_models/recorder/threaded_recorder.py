@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from relay_models.recorder.run_builder import AgentNaming
 from relay_models.recorder.run_queue import Queue, RecorderStats, log, subscribers, subscription_name
+from relay_models.trajectories.builder import AgentNaming
 from relay_models.transport.sync import Backoff
 
 __all__ = ["ThreadedRecorder", "record_runs_in_thread"]

@@ -43,7 +43,7 @@ def test_a_document_of_a_later_release_is_read() -> None:
     record = RunRecord(agent_id="a")
     row = json.loads(json.loads(encode_run(record, 1))["row"])
     reader = row_reader(Run, False)
-    later = reader.document_of({b"__key": b"k", b"$.row": json.dumps([*row, "more", [1]]).encode()})
+    later = reader.decode({b"__key": b"k", b"$.row": json.dumps([*row, "more", [1]]).encode()})
     assert later.to_dict() == Run.of(record).to_dict()
 
 
@@ -51,11 +51,11 @@ def test_a_document_of_an_earlier_release_is_read() -> None:
     record = RunRecord(agent_id="a")
     row = json.loads(json.loads(encode_run(record, 1))["row"])
     reader = row_reader(Run, False)
-    earlier = reader.document_of({b"__key": b"k", b"$.row": json.dumps(row[:-5]).encode()})
+    earlier = reader.decode({b"__key": b"k", b"$.row": json.dumps(row[:-5]).encode()})
     assert earlier.cost is None
     assert earlier.agent_id == "a"
     with pytest.raises(CorruptDocumentError, match="unfinished_calls"):
-        reader.document_of({b"__key": b"k", b"$.row": json.dumps(row[:9]).encode()})
+        reader.decode({b"__key": b"k", b"$.row": json.dumps(row[:9]).encode()})
 
 
 def test_what_the_index_can_be_asked_for_follows_from_the_declarations() -> None:

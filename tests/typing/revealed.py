@@ -36,7 +36,7 @@ async def runs(backend: RedisBackend, record: RunRecord, run_id: UUID) -> None:
     reveal_type(backend.watch_runs(since=timedelta(hours=1)))  # RowStream[Run]
     reveal_type(await backend.count_runs([Run.calls > 2, "status = running"]))  # int
     rows = await backend.aggregate_runs(by=[Run.agent_id, "models"], every="1d", metrics=["count", "p95(duration)"])
-    reveal_type(rows)  # list[AggregateRow]
+    reveal_type(rows)  # AggregateRows
     reveal_type(rows[0]["count"])  # str | int | float | datetime | timedelta | None
     reveal_type(await backend.delete_runs("all"))  # int
     reveal_type(await backend.delete_agent("a", what="runs"))  # int
@@ -55,12 +55,12 @@ async def collections(backend: RedisBackend) -> None:
     reveal_type(await backend.tries.get("a"))  # Trie | None
     reveal_type(backend.observations.watch())  # RowStream[Observations]
     reveal_type(await backend.observations.count())  # int
-    reveal_type(await backend.stability.aggregate(metrics="count"))  # list[AggregateRow]
+    reveal_type(await backend.stability.aggregate(metrics="count"))  # AggregateRows
     reveal_type(await backend.stability.delete("all"))  # int
     query = Run.find(Run.agent_id == "a").order_by("-duration").limit(3)
-    reveal_type(query)  # Query[Run]
-    reveal_type(await query.all(backend))  # Page[Run]
-    reveal_type(await query.count_all(backend))  # int
+    reveal_type(query)  # Find[Run]
+    reveal_type(await backend.runs.find(query))  # Page[Run]
+    reveal_type(await backend.runs.count(query))  # int
     storage: StorageBackend = backend
     reveal_type(await storage.list_runs("a"))  # list[RunRecord]
 
@@ -78,4 +78,4 @@ def synchronously(backend: SyncBackend) -> None:
     reveal_type(backend.find_runs().records)  # list[RunRecord]
     reveal_type(backend.stream_runs())  # RowStream[Run]
     reveal_type(backend.plans.get("a"))  # Plan | None
-    reveal_type(Run.find().all(backend))  # Page[Run]
+    reveal_type(backend.find_runs(Run.find()))  # Page[Run]

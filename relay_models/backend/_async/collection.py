@@ -28,7 +28,7 @@ from relay_models.query.aggregate.pipeline import aggregate_steps
 from relay_models.query.aggregate.request import MAX_BUCKETS, Aggregation, Columns
 from relay_models.query.language.filters import as_expression
 from relay_models.query.options import Filter, OnCorrupt, OnIncomplete, OrderBy, check_limit
-from relay_models.query.paging.order import Order
+from relay_models.query.order import Order
 from relay_models.query.paging.page import Page
 from relay_models.query.paging.pager import Pager, find_steps
 from relay_models.query.rows import RowReader, row_reader

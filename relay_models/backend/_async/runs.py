@@ -25,7 +25,7 @@ from relay_models.errors import (
     RelayModelsError,
 )
 from relay_models.query.options import OnCorrupt
-from relay_models.query.paging.order import Order
+from relay_models.query.order import Order
 from relay_models.query.replies import decode_body
 from relay_models.query.rows import KeyReader, RecordReader
 from relay_models.records import RunRecord, from_json

@@ -11,8 +11,8 @@ from relay_models.backend._sync.store import Store
 from relay_models.backend.scan import scan_command
 from relay_models.errors import CorruptDocumentError
 from relay_models.query.compiler import CompiledFilter
-from relay_models.query.paging.cursor import cursor_steps
 from relay_models.query.replies import decode_index_info, decode_total
+from relay_models.query.server_cursor import cursor_steps
 from relay_models.query.steps import Command
 from relay_models.transport.sync import translate
 

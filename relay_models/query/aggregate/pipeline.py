@@ -16,11 +16,11 @@ from relay_models.query.aggregate.request import Aggregation
 from relay_models.query.compiler import CompiledFilter, compile_filter
 from relay_models.query.limits import ResultLimit
 from relay_models.query.options import OnCorrupt, OnIncomplete
-from relay_models.query.paging.cursor import ROWS_PER_READ, cursor_steps
-from relay_models.query.paging.order import Order
+from relay_models.query.order import Order
 from relay_models.query.paging.pager import ROWS_PER_CURSOR, Pager, PagerState
 from relay_models.query.replies import decode_index_info
 from relay_models.query.rows import DocumentReader
+from relay_models.query.server_cursor import ROWS_PER_READ, cursor_steps
 from relay_models.query.steps import Command, Steps
 from relay_models.query.tag_values import value_steps
 

@@ -12,12 +12,12 @@ from relay_models.errors import CorruptDocumentError, CorruptDocumentsError
 from relay_models.query.compiler import compile_filter
 from relay_models.query.limits import ResultLimit
 from relay_models.query.options import OnCorrupt, OnIncomplete, OrderBy, check_limit
-from relay_models.query.paging.cursor import ROWS_PER_READ, ServerCursor
-from relay_models.query.paging.order import Order, is_grouped
+from relay_models.query.order import Order, is_grouped
 from relay_models.query.paging.page import Page
 from relay_models.query.paging.position import Position
 from relay_models.query.replies import Rows, check_complete, decode_rows, decode_values
 from relay_models.query.rows import RowReader, row_reader
+from relay_models.query.server_cursor import ROWS_PER_READ, ServerCursor
 from relay_models.query.steps import Answer, Command, Steps
 from relay_models.query.tag_values import value_steps
 

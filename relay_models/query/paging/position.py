@@ -17,7 +17,7 @@ from relay_models.columns.expressions import Compare, Equal, Expression, Missing
 from relay_models.columns.tags import escape_tag
 from relay_models.errors import QueryError
 from relay_models.query.compiler import Values
-from relay_models.query.paging.order import Order, is_grouped
+from relay_models.query.order import Order, is_grouped
 from relay_models.query.tag_values import is_hexadecimal
 
 __all__ = ["Position"]

@@ -17,7 +17,7 @@ from relay_models.errors import (
     QueryError,
     UnknownColumnError,
 )
-from relay_models.query.paging.order import Order
+from relay_models.query.order import Order
 from relay_models.query.paging.page import Page
 from relay_models.query.paging.pager import find_steps
 from relay_models.query.steps import Answer

@@ -138,7 +138,7 @@ def test_documents_that_cannot_be_read(backend: RedisBackend, runs: list[Any], p
 def test_counting_up_while_runs_are_replaced(
     backend: RedisBackend, runs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay_models.query.paging.cursor.ROWS_PER_READ", 5)
+    monkeypatch.setattr("relay_models.query.server_cursor.ROWS_PER_READ", 5)
     wanted = backend.aggregate_runs(by="agent_id", metrics=["count", "p95(duration)", "distinct(models)"])
     works = backend.transport.execute_once
     replaced = 0
