@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import sys
 import threading
 import weakref
 from typing import Final
@@ -31,7 +32,7 @@ _DATA_BYTE: Final = 1 << 60
 
 # A lock of an open file description, where the system has them. Unlike other locks of POSIX it stays when another
 # descriptor of the file is closed in this process, and it is inherited by nobody.
-_OFD_SETLK: Final = getattr(fcntl, "F_OFD_SETLK", None)
+_OFD_SETLK: Final = getattr(fcntl, "F_OFD_SETLK", None) if sys.platform == "linux" else None
 
 _guard = threading.Lock()
 _held: weakref.WeakSet[FileLock] = weakref.WeakSet()

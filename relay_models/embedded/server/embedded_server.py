@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -36,8 +35,8 @@ class EmbeddedServer:
         path: The file that keeps the data, which one server at a time may have open; None to keep it in memory.
         sync: What an acknowledged change survives: ``"process"``, the death of this process at any moment;
             ``"power"``, a power failure too, at the cost of a disk sync per batch of commands.
-        clock: Gives the time in seconds since 1970, for tests. Keys expire by it; what TIME answers follows it forward
-            and never goes back, also not from what it was when the file was last open.
+        clock: Gives the time in seconds since 1970, for tests; None for the machine's clock. Keys expire by it. What
+            TIME answers follows it forward and never goes back, also not from what it was when the file was last open.
 
     Raises:
         FileInUseError: Another server has the file open.
@@ -60,7 +59,7 @@ class EmbeddedServer:
         path: str | os.PathLike[str] | None = None,
         *,
         sync: Sync = "process",
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         if sync not in ("process", "power"):
             raise ValueError(f"sync is 'process' or 'power', not {sync!r}")

@@ -1,4 +1,4 @@
-"""Python run in a process of its own, which may be killed."""
+"""Python run in a process of its own, which may be killed, and full disks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["killed", "python"]
+__all__ = ["fill", "killed", "python"]
 
 WRITES = """
 import os, signal, sys
@@ -27,3 +27,16 @@ def python(script: str, *arguments: object, check: bool = True) -> str:
 def killed(path: Path, count: int = 5, size: int = 1) -> None:
     """Let a process write keys into a file until SIGKILL."""
     python(WRITES, path, count, size, check=False)
+
+
+def fill(folder: Path) -> Path:
+    """Leave not a byte."""
+    rest = folder / "rest"
+    with rest.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 1):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError:
+                pass
+    return rest

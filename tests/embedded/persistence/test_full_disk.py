@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +18,7 @@ from relay_models.embedded import (
     FileUnavailableError,
     serving_in_thread,
 )
-from tests.embedded.persistence.processes import killed
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of two megabytes."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("needs the right to mount a file system")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a file system")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def fill(folder: Path) -> Path:
-    """Leave not a byte."""
-    rest = folder / "rest"
-    with rest.open("wb", buffering=0) as file:
-        for size in (65536, 4096, 1):
-            try:
-                while True:
-                    file.write(b"x" * size)
-            except OSError:
-                pass
-    return rest
+from tests.embedded.persistence.processes import fill, killed
 
 
 def stored(path: Path, count: int = 20) -> Path:
