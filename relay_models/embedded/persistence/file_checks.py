@@ -20,6 +20,7 @@ __all__ = [
     "APPLICATION_ID",
     "FORMAT",
     "UNREADABLE",
+    "Content",
     "Stamp",
     "check_file",
     "checksum_of",
@@ -116,13 +117,16 @@ def is_unavailable(error: BaseException) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNAVAILABLE
 
 
-def check_file(path: str, name: str, redo: RedoLog) -> None:
+def check_file(path: str, name: str, redo: RedoLog) -> bool:
     """Refuse a file of something else, of a later release, or visibly damaged, without writing to it.
 
     Args:
         path: The file.
         name: What errors call it.
         redo: Its redo log, which is checked too.
+
+    Returns:
+        Whether all of the file was checked; of a large one that was not closed only samples are.
     """
     with open(path, "rb") as file:
         header = file.read(100)
@@ -145,7 +149,7 @@ def check_file(path: str, name: str, redo: RedoLog) -> None:
             stamp = read_stamp(connection)
             main = main_stamp(path) if logged else stamp
             _check_logs(name, stamp, main, redo)
-            _Content(path, name, connection, stamp).check(sealed=not logged)
+            return Content(path, name, connection, stamp).check(sealed=not logged)
     except EmbeddedError:
         raise
     except UNREADABLE as error:
@@ -171,7 +175,10 @@ def _check_logs(name: str, stamp: Stamp, main: Stamp | None, redo: RedoLog) -> N
     redo.check(stamp.number, stamp.token)
 
 
-class _Content:
+_KEYS: Final = "SELECT id, key, kind, expire, value, checksum FROM keys"
+
+
+class Content:
     """A look at structure and checksums: all of them in a small file, as many as time allows in a large one."""
 
     def __init__(self, path: str, name: str, connection: sqlite3.Connection, stamp: Stamp) -> None:
@@ -180,33 +187,38 @@ class _Content:
         self._connection = connection
         self._stamp = stamp
 
-    def check(self, *, sealed: bool) -> None:
+    def check(self, *, sealed: bool) -> bool:
+        """Check the file. Returns whether that was all of it."""
         connection, seal = self._connection, self._stamp.seal
         connection.execute("SELECT id, part, value, expire, checksum FROM parts LIMIT 1").fetchone()
         if sealed and seal is not None:
             if seal != checksum_of(self._path, connection):
                 raise damaged(self._name, "it is not what was closed")
-            return
-        select = "SELECT id, key, kind, expire, value, checksum FROM keys"
-        last = connection.execute(f"{select} ORDER BY id DESC LIMIT 1").fetchone()
-        if last is None:
-            return
-        self._check_value(*last)
+            return True
         if os.path.getsize(self._path) <= CHECKED_WHOLE:
-            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if verdict != "ok":
-                raise damaged(self._name, verdict)
-            for row in connection.execute(select):
-                self._check_value(*row)
-            return
+            self.check_whole()
+            return True
+        last = connection.execute(f"{_KEYS} ORDER BY id DESC LIMIT 1").fetchone()
+        if last is None:
+            return False
+        self._check_value(*last)
         deadline = time.monotonic() + CHECK_SECONDS
         step = max(1, last[0] // 100)
         for start in range(1, last[0], step):
-            row = connection.execute(f"{select} WHERE id >= ? LIMIT 1", (start,)).fetchone()
+            row = connection.execute(f"{_KEYS} WHERE id >= ? LIMIT 1", (start,)).fetchone()
             if row is not None:
                 self._check_value(*row)
             if time.monotonic() > deadline:
-                return
+                break
+        return False
+
+    def check_whole(self) -> None:
+        """Check the structure of the file, and every key."""
+        verdict = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise damaged(self._name, verdict)
+        for row in self._connection.execute(_KEYS):
+            self._check_value(*row)
 
     def _check_value(self, id: int, key: bytes, kind: int, expire: float | None, value: bytes, checksum: int) -> None:
         if key_checksum(key, kind, expire, value) != checksum:

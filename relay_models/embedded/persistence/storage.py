@@ -18,6 +18,7 @@ from relay_models.embedded.persistence.file_checks import (
     APPLICATION_ID,
     FORMAT,
     UNREADABLE,
+    Content,
     check_file,
     checksum_of,
     damaged,
@@ -116,6 +117,8 @@ class Storage:
         """Whether the file was made by this opening."""
         self.marked = False
         """Whether the file itself says that it is open, and where: before anything is acknowledged."""
+        self._sound = True
+        """Whether all of the file was checked, so that closing it may seal it."""
         self._wal: tuple[int, int] | None = None
         self._log_ready = False
         self._inherited = False
@@ -130,7 +133,7 @@ class Storage:
                     self._create()
                 self._lock.lock_data(self.path)
                 if not self.created:
-                    check_file(self.path, self.name, self.redo)
+                    self._sound = check_file(self.path, self.name, self.redo)
                 self.redo.mode = stat.S_IMODE(os.stat(self.path).st_mode)
             self.connection = self._open(sync)
         except BaseException:
@@ -357,6 +360,8 @@ class Storage:
         in_place = _is(self.path, self._lock.file)
         checksum = None
         if in_place and os.path.getsize(self.path) <= SEALED:
+            if not self._sound:
+                Content(self.path, self.name, connection, self.stamp).check_whole()
             checksum = checksum_of(self.path, connection)
         connection.execute(
             "UPDATE generation SET seal = ?, base = number, home = NULL, time = ?",

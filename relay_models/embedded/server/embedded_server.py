@@ -116,6 +116,7 @@ class EmbeddedServer:
         Raises:
             FileUnavailableError: The file could not be written. It is released all the same, and everything that was
                 acknowledged is in it and the files beside it.
+            DamagedFileError: The file is damaged, which was not seen when it was opened. It is not sealed as sound.
         """
         self._state.close()
 

@@ -15,7 +15,7 @@ from fakeredis._helpers import SimpleError
 from fakeredis.model import Hash
 
 from relay_models.embedded.commands.permissions import Users
-from relay_models.embedded.errors import EmbeddedError, FileUnavailableError, ServerClosedError
+from relay_models.embedded.errors import DamagedFileError, EmbeddedError, FileUnavailableError, ServerClosedError
 from relay_models.embedded.json.value import JsonDocument
 from relay_models.embedded.persistence.database import FileDatabase, TrackedDatabase
 from relay_models.embedded.persistence.encoding import kind_code
@@ -400,6 +400,8 @@ class EngineState(FakeServer):
                 storage.seal(self.clock.now())
                 clean = True
         except (OSError, sqlite3.Error, EmbeddedError) as error:
+            if isinstance(error, DamagedFileError):
+                raise
             if self._wrote and failure is None:
                 reason = str(error) if isinstance(error, EmbeddedError) else storage.reason(error)
                 raise FileUnavailableError(

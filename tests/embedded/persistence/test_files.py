@@ -336,6 +336,22 @@ def test_damage_found_later_is_reported(tmp_path: Path, monkeypatch: pytest.Monk
             server.client().execute_command("JSON.GET", "run:13")
 
 
+def test_closing_never_seals_damage_as_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as in a large file that was not closed, of which only samples are looked at."""
+    path = tmp_path / "state.db"
+    monkeypatch.setattr("relay_models.embedded.persistence.storage.SEALED", 0)
+    filled(path, 20)
+    path.write_bytes(path.read_bytes().replace(b'"n":13,', b'"n":99,'))
+    for limit in ("CHECKED_WHOLE", "CHECK_SECONDS"):
+        monkeypatch.setattr(f"relay_models.embedded.persistence.file_checks.{limit}", -1)
+    monkeypatch.setattr("relay_models.embedded.persistence.storage.SEALED", 10**9)
+    for _ in range(2):
+        server = EmbeddedServer(path)
+        server.client().set("a", "1")
+        with pytest.raises(DamagedFileError, match="run:13"):
+            server.close()
+
+
 @pytest.mark.parametrize("place", ["missing/state.db", "."])
 def test_a_path_that_cannot_hold_a_file_is_reported(tmp_path: Path, place: str) -> None:
     with pytest.raises(FileUnavailableError):
