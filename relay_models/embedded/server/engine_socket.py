@@ -78,6 +78,8 @@ class CommandRunner(
 
     unsent = False
     """Whether a command was run whose reply was not delivered yet, after what it did was made durable."""
+    ran_at = 0
+    """How many commits there were before the last command."""
     undone = False
     """Whether such a command was undone, since its changes could not be written."""
 
@@ -127,6 +129,7 @@ class CommandRunner(
                 server.commands += 1
                 self._client_info["cmd"] = name if " " not in name else name.replace(" ", "|")
                 self.unsent = True
+                self.ran_at = server.commits
                 now = server.clock.read()
                 for database in server.dbs.all:
                     database.time = now

@@ -134,6 +134,8 @@ class EngineState(FakeServer):
             self.connection = storage.connection
         self.commands = 0
         """How many commands were run."""
+        self.commits = 0
+        """How many times changes were made durable."""
         self.failure: str | None = None
         """Why the server has stopped answering, once it has."""
         self.dirty = False
@@ -281,6 +283,7 @@ class EngineState(FakeServer):
             self.interrupted("writing to the file", reading=False)
             raise
         self.dirty = False
+        self.commits += 1
 
     def _undo(self, error: Exception) -> NoReturn:
         """Return to what is in the file after a failed write, or stop answering where that fails too."""
@@ -297,7 +300,7 @@ class EngineState(FakeServer):
             self._fail(moved or f"{reason}; close this server and open the file again")
             raise ServerClosedError(self.failure) from second
         for socket in self.sockets:  # a reply that was not sent yet may tell of what is undone
-            socket.undone = socket.unsent
+            socket.undone = socket.unsent and socket.ran_at == self.commits
         raise FileUnavailableError(f"{reason}. Nothing of this change was kept; reading goes on") from error
 
     def _reload(self, storage: Storage) -> None:

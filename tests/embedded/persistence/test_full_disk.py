@@ -194,3 +194,56 @@ def test_a_limit_of_the_size_of_files_is_like_a_full_disk(tmp_path: Path) -> Non
     assert done < 3000
     with EmbeddedServer(tmp_path / "x.db") as server:
         assert server.client().dbsize() == done + 1
+
+
+def test_a_reply_that_waits_for_the_same_write_is_not_delivered(disk: Path) -> None:
+    """Another client's change may be in the part that could not be written."""
+    with EmbeddedServer(stored(disk / "x.db")) as server:
+        client: Any = server.client()
+        client.set("before", "1")
+        connection = client.connection_pool.get_connection()
+        client.get("before")  # on a connection of its own
+        fill(disk)
+        connection.send_command("SET", "other", "1")
+        with pytest.raises(redis.ConnectionError, match="the disk is full"):
+            client.set("lost", "x" * 3_000_000)
+        with pytest.raises(redis.ConnectionError, match="nothing of it was kept"):
+            connection.read_response()
+        connection.disconnect()
+        assert client.mget("other", "lost", "before") == [None, None, b"1"]
+
+
+async def test_async_clients_are_told(disk: Path) -> None:
+    async with EmbeddedServer(stored(disk / "x.db")) as server:
+        client: Any = server.async_client()
+        await client.set("before", "1")
+        rest = fill(disk)
+        with pytest.raises(redis.ConnectionError, match="the disk is full"):
+            await client.set("lost", "x" * 3_000_000)
+        assert await client.get("k3") == b"v"
+        pipe = client.pipeline(transaction=True)
+        pipe.set("a", "x" * 3_000_000)
+        pipe.get("k3")
+        with pytest.raises(redis.ConnectionError, match="the disk is full"):
+            await pipe.execute()
+        rest.unlink()
+        assert await client.incr("after") == 1
+        assert await client.dbsize() == 22
+        await client.aclose()
+
+
+def test_a_watched_key_counts_as_changed(disk: Path) -> None:
+    with EmbeddedServer(stored(disk / "x.db")) as server:
+        client: Any = server.client()
+        client.set("before", "1")
+        rest = fill(disk)
+        pipe = client.pipeline()
+        pipe.watch("k3")
+        with pytest.raises(redis.ConnectionError):
+            client.set("k3", "x" * 3_000_000)
+        rest.unlink()
+        pipe.multi()
+        pipe.set("k3", "new")
+        with pytest.raises(redis.WatchError):
+            pipe.execute()
+        assert client.get("k3") == b"v"
