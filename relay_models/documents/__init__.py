@@ -5,9 +5,9 @@ from __future__ import annotations
 from relay_models.documents.artifacts import Accumulators, Observations, Plan, Stability, Trie
 from relay_models.documents.base import Document, column
 from relay_models.documents.codec import encode_artifact, encode_item, encode_run, merge_item, merge_run
+from relay_models.documents.extractors import metadata
 from relay_models.documents.find import Find
 from relay_models.documents.keys import LAYOUT_VERSION, Keys, Layout, layout_of
-from relay_models.documents.extractors import metadata
 from relay_models.documents.kinds import ARTIFACT_KINDS, DOCUMENTS, KINDS, DocumentKind, decode_artifact, find_kind
 from relay_models.documents.run import Run, record_of
 from relay_models.documents.schema import create_index_command, index_columns
@@ -37,8 +37,8 @@ __all__ = [
     "find_kind",
     "index_columns",
     "layout_of",
-    "metadata",
     "merge_item",
     "merge_run",
+    "metadata",
     "record_of",
 ]

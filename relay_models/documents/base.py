@@ -33,6 +33,14 @@ from relay_models.records import from_json
 __all__ = ["Document", "column"]
 
 
+# What a collection has in place of redis-om's methods.
+_METHODS = {
+    "save": "save(item)", "add": "save_many(items)", "get": "get(pk)", "update": "update(pk, …)",
+    "delete": "delete_one(pk)", "delete_many": "delete_many(pks)", "all_pks": "stream()", "expire": "expire(pk, ttl)",
+    "from_redis": "get(pk)",
+}  # fmt: skip
+
+
 class _NoServer:
     """Stands where redis-om keeps its connection, so that nothing can be sent past a backend."""
 
@@ -90,9 +98,7 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
                 raise InvalidConfigurationError(
                     f"{cls.__name__}.{field_name}: there is a column of that name already; choose another name"
                 )
-            made = declared[field_name].column(
-                cls.__name__, field_name, field.annotation, own=is_model or extends
-            )
+            made = declared[field_name].column(cls.__name__, field_name, field.annotation, own=is_model or extends)
             if is_model and made.value is None:
                 made.value = attrgetter(field_name)
                 if made.kind is not Kind.WORDS or type(None) in get_args(field.annotation):
@@ -124,9 +130,7 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
         name for name in read if columns[name].origin is not Origin.STORE and not columns[name].own and not is_model
     )
     kept = (*cls.row_columns, *cls.own_columns)
-    summarized = tuple(
-        name for name in kept if columns[name].value is None and columns[name].origin is Origin.RECORD
-    )
+    summarized = tuple(name for name in kept if columns[name].value is None and columns[name].origin is Origin.RECORD)
     _check_summary(cls, summarized)
     cls._summarized = summarized
     cls._read_summary = staticmethod(_reader(summarized))
@@ -350,8 +354,8 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         data["stored_at"] = data["updated_at"] = data["record_json"] = None
         if settings.key:
             data["pk"] = key_text([data[name] for name in settings.key])
-        elif not data.get("pk"):
-            data["pk"] = new_id()
+        elif not data.get("pk") or "pk" not in self.__pydantic_fields_set__:
+            data["pk"] = new_id()  # redis-om's would be a ULID
         for name in self._calculated:
             made = self._columns[name].value
             data[name] = None if made is None else made(self)
@@ -373,6 +377,9 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
 
     @classmethod
     def _instead(cls, method: str, right: str) -> NoReturn:
+        if cls._settings is not None:
+            name = cls.__name__
+            right = f"backend.collection({name}).{_METHODS.get(method, method)}, or backend.bind({name})"
         raise UnsupportedMethodError(
             f"{cls.__name__}.{method} of redis-om would lose data or reach the wrong server: use {right}"
         )
@@ -464,3 +471,12 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         if not isinstance(other, type(self)):
             return NotImplemented
         return str(self.pk) < str(other.pk)
+
+    def __eq__(self, other: Any) -> bool:
+        if self._settings is None or type(other) is not type(self):
+            return bool(super().__eq__(other))
+        # When a document was stored is no part of what it says.
+        ours, theirs = self.__dict__, other.__dict__
+        return all(ours.get(name) == theirs.get(name) for name in type(self).__pydantic_fields__)
+
+    __hash__ = None  # type: ignore[assignment]

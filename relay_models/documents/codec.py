@@ -36,7 +36,6 @@ def _absent(document: type[Document]) -> dict[str, Any]:
     return absent
 
 
-
 def encode_run(
     record: RunRecord, now_us: int, *, text: bool = False, body: bytes | None = None, document_type: type[Run] = Run
 ) -> bytes:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
@@ -17,6 +14,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from relay_models.columns.column import Column, Origin
 from relay_models.columns.types import column_type
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
+from relay_models.records.record import uuid7
 
 __all__ = [
     "MODEL_SEGMENT",
@@ -117,11 +115,8 @@ def store_columns(document: str) -> dict[str, Column[Any]]:
 
 
 def new_id() -> str:
-    """A UUIDv7: ids sort by the time at which they were made, to a quarter of a microsecond."""
-    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
-    fraction = rest * 4096 // 1_000_000
-    value = milliseconds << 80 | 7 << 76 | fraction << 64 | 2 << 62 | int.from_bytes(os.urandom(8)) >> 2
-    return str(UUID(int=value))
+    """A UUIDv7: ids sort by the time at which they were made."""
+    return str(uuid7())
 
 
 def key_text(values: Any) -> str:

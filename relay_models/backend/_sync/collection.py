@@ -67,8 +67,11 @@ class Collection(Generic[D]):
         self._store = store
         self._alias = store.keys.alias(document.kind)
         self._columns = document.columns()
-        self._has_runs = "run_id" in self._columns
-        self._newest_first = "-started_at" if "started_at" in self._columns else "agent_id"
+        self._has_runs = document.kind == "run"
+        self._newest_first = "-started_at" if self._has_runs else "agent_id"
+        self._time = "started_at" if self._has_runs else "updated_at"
+        if document.is_own_model():
+            self._newest_first, self._time = "-stored_at", "stored_at"
 
     def find(
         self,
@@ -210,7 +213,7 @@ class Collection(Generic[D]):
             by=by,
             every=every,
             metrics=metrics,
-            time=time or ("started_at" if self._has_runs else "updated_at"),
+            time=time or self._time,
             tz=tz,
             fill=fill,
             order_by=order_by,
@@ -420,6 +423,8 @@ class Collection(Generic[D]):
 
     def _key(self, row: D) -> bytes:
         values: Any = row
+        if self.document.is_own_model():
+            return self._store.keys.item(self.document.kind, values.pk)
         if self._has_runs:
             return self._store.keys.run(values.agent_id, values.run_id)
         return self._store.keys.document(self.document.kind, values.agent_id)
