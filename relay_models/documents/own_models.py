@@ -157,14 +157,16 @@ def item_text(item: Any) -> str:
     text = _dump(item)
     again = _validated(cls, text)
     for name in cls.model_fields:
-        if name not in _NOT_STORED and name not in cls._calculated:
-            ours, theirs = item.__dict__.get(name), again.__dict__.get(name)
-            if type(ours) is not type(theirs) or (ours != theirs and repr(ours) != repr(theirs)) or _differs(ours, theirs):  # fmt: skip
-                raise InvalidRecordError(
-                    f"{cls.__name__} {item.pk!r}: {name} would not be read back as it is: {ours!r} is JSON that "
-                    f"means {theirs!r}; annotate the field with the exact type",
-                    name,
-                )
+        if name in _NOT_STORED or name in cls._calculated:
+            continue
+        ours, theirs = item.__dict__.get(name), again.__dict__.get(name)
+        # NaN is not equal to itself; its text is.
+        if _differs(ours, theirs) or (ours != theirs and repr(ours) != repr(theirs)):
+            raise InvalidRecordError(
+                f"{cls.__name__} {item.pk!r}: {name} would not be read back as it is: {ours!r} is JSON that "
+                f"means {theirs!r}; annotate the field with the exact type",
+                name,
+            )
     read: str | None = item.__dict__.get("record_json")
     if read is None or read == text:
         return text

@@ -101,7 +101,7 @@ class DocumentReader(Generic[D]):
         body = row.get(b"$.record")
         if body is None:
             raise ValueError("it has no record text")
-        times = [None if (raw := row.get(path)) is None else int(raw) for path in self._time_paths]
+        times: list[Any] = [None if (raw := row.get(path)) is None else int(raw) for path in self._time_paths]
         return cast(D, read_item(self.document, self._pk(row), body.decode(), *times))
 
     def _pk(self, row: dict[bytes, Any]) -> str:
@@ -124,7 +124,7 @@ class DocumentReader(Generic[D]):
     def _columns(self, row: dict[bytes, Any]) -> list[Any]:
         """The values of the columns that come from the record, in order."""
         if self._is_model:
-            found = [self._pk(row)]
+            found: list[Any] = [self._pk(row)]
         else:
             try:
                 found = _decode_row(row.get(b"$.row") or b"")

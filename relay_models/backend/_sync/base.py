@@ -61,7 +61,7 @@ class BackendBase(Generic[RunT]):
         self._store = Store(transport, self._keys, self._indexes, limit_ms, cache_page_bounds=options.cache_page_bounds)
         self._clock = self._store.clock
         self._unindexed = UnindexedDocuments(self._store)
-        self.runs = Collection(self._store, self._run_document)
+        self.runs = Collection[Any](self._store, self._run_document)
         self.plans = Collection(self._store, Plan)
         self.tries = Collection(self._store, Trie)
         self.accumulators = Collection(self._store, Accumulators)

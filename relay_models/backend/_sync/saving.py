@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from pydantic_core import from_json
 
@@ -204,7 +204,7 @@ class ModelCollection(Collection[D]):
             current = self._read(key, reply)
             updated = current._columns["updated_at"].type.store(current.updated_at)
             if (updated, current.__dict__["record_json"]) in sent:
-                return current  # the reply to our own change was lost
+                return cast(D, current)  # the reply to our own change was lost
             if expect is not None and (expect.pk, expect.updated_at) != (current.pk, current.updated_at):
                 raise ConflictError(
                     f"{name} was changed at {current.updated_at}, after the version of {expect.updated_at} that was "
@@ -280,7 +280,7 @@ class ModelCollection(Collection[D]):
                 f"{link!r} is no link of {self.document.__name__}; it has {', '.join(links) or 'none'}: "
                 "declare one as column(links=Run)"
             )
-        return target if isinstance(target, type) else target()  # type: ignore[no-any-return]
+        return cast("type[Document]", target)
 
     def _save_batch(
         self, batch: list[tuple[int, D]], report: StoreReport, if_absent: bool, ttl: timedelta | None
@@ -359,9 +359,9 @@ class ModelCollection(Collection[D]):
     def _read(self, key: bytes, reply: bytes) -> D:
         try:
             found = from_json(reply)
-            pk, text, stored, updated = (found[name][0] if found[name] else None for name in _FIELDS)
-            item: D = read_item(self.document, unescape_tag(pk), text, stored, updated)
-            return item
+            values: list[Any] = [found[name][0] if found[name] else None for name in _FIELDS]
+            pk, text, stored, updated = values
+            return cast(D, read_item(self.document, unescape_tag(pk), text, stored, updated))
         except (ValueError, TypeError, AttributeError) as error:
             raise CorruptDocumentError(key.decode("utf-8", "backslashreplace"), str(error)) from None
 
