@@ -160,7 +160,7 @@ class Collection(Generic[D]):
         expression, order_by, limit = self._parts(filter, order_by)
         reader = row_reader(self.document, not columns)
         pager = self._pager(expression, order_by, reader)
-        return RowStream(lambda corrupt: self._rows(pager, page_size, limit, on_corrupt, corrupt))
+        return RowStream(lambda corrupt: self._rows(pager, page_size, limit, on_corrupt, corrupt), self.document)
 
     async def count(self, filter: Filter = None) -> int:
         """Count the documents that meet a filter, exactly."""
@@ -274,7 +274,7 @@ class Collection(Generic[D]):
         if time is None:
             raise QueryError(f"{self.document.__name__} documents are replaced whole: watch them with changes=True")
         watch = Watch(as_expression(filter, self._columns), time, now, start)
-        return RowStream(lambda corrupt: self._watch(watch, columns, interval, corrupt))
+        return RowStream(lambda corrupt: self._watch(watch, columns, interval, corrupt), self.document)
 
     async def get(self, agent_id: str, run_id: UUID | str | None = None) -> D | None:
         """Get one document with its record: a run by agent and run id, any other by agent; None where there is none.

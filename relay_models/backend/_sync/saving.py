@@ -204,13 +204,14 @@ class ModelCollection(Collection[D]):
             current = self._read(key, reply)
             updated = current._columns["updated_at"].type.store(current.updated_at)
             if (updated, current.__dict__["record_json"]) in sent:
-                return cast(D, current)  # the reply to our own change was lost
+                return current  # the reply to our own change was lost
             if expect is not None and (expect.pk, expect.updated_at) != (current.pk, current.updated_at):
                 raise ConflictError(
                     f"{name} was changed at {current.updated_at}, after the version of {expect.updated_at} that was "
                     "expected: read it again",
                     name,
                 )
+            item: D
             item, text = changed_text(self.document, current.__dict__["record_json"], changes)
             item.__dict__["pk"] = current.pk
             item.__dict__["record_json"] = text
