@@ -58,7 +58,7 @@ class DocumentMeta(ModelMeta):
     redis-om's ``index=True`` is not used: its proxies stand for its own columns, and its Migrator would make an index.
     """
 
-    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> Any:
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], /, **options: Any) -> Any:
         declared = {field: it for field, it in namespace.items() if isinstance(it, Declaration)}
         parent: Any = next((base for base in bases if isinstance(base, DocumentMeta)), None)
         settings = None
