@@ -207,7 +207,7 @@ class Benchmark:
 
     async def empty(self, store: Any) -> None:
         """Make room for the next way, untimed."""
-        await store.delete_runs(AGENT)
+        await store.delete_agent(AGENT, what="runs")
 
     async def one_by_one(self, stores: dict[str, Any], sync_store: Any, prefixes: dict[str, str]) -> None:
         """One run per call."""

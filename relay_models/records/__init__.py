@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from relay_models.records.accumulators import AccumulatorState, Centroid, NodeAccumulators, RunningStats, TDigest
 from relay_models.records.call import CallKind, CallRecord
+from relay_models.records.extensions import (
+    CallExtensions,
+    CutMark,
+    ErrorInfo,
+    RunExtensions,
+    Status,
+    strip_extensions,
+)
 from relay_models.records.llm import (
     AgentHints,
     AnnotatedLlmRequest,
@@ -47,12 +55,15 @@ __all__ = [
     "BlockContentType",
     "BlockStabilityScore",
     "CacheWriteTokens",
+    "CallExtensions",
     "CallKind",
     "CallRecord",
     "Centroid",
     "ContentPart",
     "CostEstimate",
     "CostSource",
+    "CutMark",
+    "ErrorInfo",
     "ExecutionPlan",
     "FinishReason",
     "GenerationParams",
@@ -74,11 +85,13 @@ __all__ = [
     "ProvenanceLabel",
     "Record",
     "ResponseToolCall",
+    "RunExtensions",
     "RunRecord",
     "RunningStats",
     "SensitivityLabel",
     "StabilityAnalysisResult",
     "StabilityClass",
+    "Status",
     "TDigest",
     "Timestamp",
     "TokenizationMetadata",
@@ -87,6 +100,7 @@ __all__ = [
     "UnknownFinishReason",
     "Usage",
     "from_json",
+    "strip_extensions",
     "to_json",
     "uuid7",
 ]

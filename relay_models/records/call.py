@@ -7,10 +7,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from relay_models.records.extensions import CallExtensions, Extended
 from relay_models.records.llm import AnnotatedLlmRequest, AnnotatedLlmResponse, CostEstimate
 from relay_models.records.loose import Loose, unknown_shapes
 from relay_models.records.plan import MetadataEnvelope
-from relay_models.records.record import U32, Factories, OpenEnum, Record
+from relay_models.records.record import U32, Factories, OpenEnum
 from relay_models.records.timestamp import Timestamp
 
 __all__ = ["CallKind", "CallRecord"]
@@ -23,7 +24,7 @@ class CallKind(OpenEnum):
     TOOL = "tool"
 
 
-class CallRecord(Record):
+class CallRecord(Extended):
     """One LLM or tool call of a run."""
 
     kind: CallKind = Field(description="What was called: llm or tool.")
@@ -49,7 +50,18 @@ class CallRecord(Record):
         default=None, description="Response, where it could be read."
     )
 
+    relay_models: CallExtensions | None = Field(default=None, description="Extensions, in Python also as `ext`.")
+
     _fresh: ClassVar[Factories] = {"started_at": Timestamp.now}
+
+    @property
+    def ext(self) -> CallExtensions | None:
+        """What is known of the call beyond NeMo Relay's record: failure, input and output, parent."""
+        return self.relay_models
+
+    @ext.setter
+    def ext(self, value: CallExtensions | None) -> None:
+        self.relay_models = value
 
     @property
     def is_finished(self) -> bool:

@@ -11,9 +11,10 @@ import msgspec
 from pydantic import Field
 
 from relay_models.records.call import CallRecord
+from relay_models.records.extensions import Extended, RunExtensions
 from relay_models.records.llm import CostEstimate
 from relay_models.records.loose import unknown_shapes
-from relay_models.records.record import Factories, Record, from_json, refuse_non_finite, uuid7
+from relay_models.records.record import Factories, from_json, refuse_non_finite, uuid7
 from relay_models.records.timestamp import Timestamp
 from relay_models.records.views import viewing
 
@@ -53,7 +54,7 @@ class _LazyCalls:
         del record.__dict__["calls"]
 
 
-class RunRecord(Record):
+class RunRecord(Extended):
     """One run of an agent: a scope of type Agent, with the calls under it in the order in which they started.
 
     A run that `from_json` reads keeps its calls as JSON text, which has been checked, until they are used. Nothing
@@ -74,8 +75,19 @@ class RunRecord(Record):
         default=None, description="When the run ended (RFC 3339, up to nanoseconds); absent while it runs."
     )
 
+    relay_models: RunExtensions | None = Field(default=None, description="Extensions, in Python also as `ext`.")
+
     _fresh: ClassVar[Factories] = {"id": uuid7, "calls": list, "started_at": Timestamp.now}
     _is_lazy: ClassVar[bool] = True
+
+    @property
+    def ext(self) -> RunExtensions | None:
+        """What is known of the run beyond NeMo Relay's record: failure, parent, session, user."""
+        return self.relay_models
+
+    @ext.setter
+    def ext(self, value: RunExtensions | None) -> None:
+        self.relay_models = value
 
     @classmethod
     def _from_json(cls, data: str | bytes) -> Self:

@@ -91,7 +91,7 @@ def test_nothing_found_is_said(cli: Cli, full: list[str]) -> None:
         (["show", "00000000-0000-0000-0000-000000000000"], 4, "no run"),
         (["show", "latest", "--agent", "nobody"], 4, "nobody"),
         (["export", "x.csv", "--rows", "records"], 2, "jsonl"),
-        (["export", "missing/x.csv"], 2, "missing"),
+        (["export", "missing/x.csv"], 6, "missing"),
     ],
 )
 def test_mistakes_are_clear(cli: Cli, full: list[str], arguments: list[str], code: int, said: str) -> None:

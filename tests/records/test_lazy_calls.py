@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from relay_models.documents.run_columns import run_columns
+from relay_models.documents import Run
 from relay_models.errors import InvalidRecordError
 from relay_models.records import (
     AnnotatedLlmRequest,
@@ -81,7 +81,7 @@ def test_reads_and_writes_what_a_whole_reading_does(value: Any) -> None:
 def test_has_the_columns_and_texts_of_a_whole_reading(value: Any) -> None:
     text = json.dumps(value)
     whole = WHOLE.validate_json(text)
-    assert run_columns(from_json(RunRecord, text)) == run_columns(whole)
+    assert Run.column_values(from_json(RunRecord, text)) == Run.column_values(whole)
     assert from_json(RunRecord, text).texts == whole.texts
 
 
@@ -90,7 +90,7 @@ def test_every_run_of_the_capture(capture: list[dict[str, Any]]) -> None:
         if line["key"].startswith("nemo_relay:runs:"):
             run, whole = from_json(RunRecord, line["value"]), WHOLE.validate_json(line["value"])
             assert calls_text(run) is not None
-            assert run_columns(run) == run_columns(whole)
+            assert Run.column_values(run) == Run.column_values(whole)
             assert run.texts == whole.texts
             assert to_json(run) == line["value"].encode()
 
@@ -220,7 +220,7 @@ USES: dict[str, Callable[[RunRecord], Any]] = {
     "texts": lambda run: run.texts,
     "costs": lambda run: run.costs,
     "not understood": lambda run: run.not_understood,
-    "columns": run_columns,
+    "columns": Run.column_values,
     "from attributes": lambda run: TypeAdapter(Seen).validate_python(run, from_attributes=True),
     "validated again": lambda run: RunRecord.model_validate(run) is run,
     "validated dump": lambda run: RunRecord.model_validate(run.model_dump()),
@@ -289,7 +289,7 @@ def test_what_makes_no_use_of_calls_leaves_them_text() -> None:
     run = lazy()
     assert json.loads(to_json(run)) == json.loads(run.model_dump_json()) == RUN
     assert (run.agent_id, run.is_finished, run.later, run.not_understood) == ("a", False, [1], [])  # type: ignore[attr-defined]
-    assert run_columns(run)["calls"] == 2
+    assert Run.column_values(run)["calls"] == 2
     assert calls_text(run) is not None
     assert len(run.calls) == 2
     assert calls_text(run) is None

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from relay_models.documents.run_columns import run_columns
+from relay_models.documents import Run
 from relay_models.records import (
     AnnotatedLlmRequest,
     AnnotatedLlmResponse,
@@ -136,7 +136,7 @@ def test_no_shape_inside_refuses_a_run(request_: Any, response: Any) -> None:
     assert json.loads(to_json(record)) == value
     assert record.model_dump(mode="json") == value
     assert json.loads(TypeAdapter(list[RunRecord]).dump_json([record])) == [value]
-    run_columns(record)
+    Run.column_values(record)
     assert json.loads(to_json(record)) == value
 
 

@@ -20,7 +20,7 @@ from relay_models.transport._sync.interface import Command
 from relay_models.transport._io_sync import Operation, current_loop, shielded, sleep
 from relay_models.transport.backoff import Backoff
 from relay_models.transport.command_table import is_write, key_of
-from relay_models.transport.error_mapping import NotReplicated, is_retryable, translate
+from relay_models.transport.error_mapping import NotReplicated, is_retryable, mapped_errors, translate
 from relay_models.transport.urls import Target
 
 __all__ = ["PipelinedConnection", "SingleServerTransport"]
@@ -286,7 +286,8 @@ class SingleServerTransport:
                 self._pool.disconnect()
         finally:
             if self._on_close is not None:
-                self._on_close()
+                with mapped_errors(self.target):
+                    self._on_close()
 
     def _reconnected(self, connection: Any) -> None:
         self.reconnects += 1
