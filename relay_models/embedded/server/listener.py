@@ -291,6 +291,7 @@ class ClientProtocol(asyncio.Protocol):
                 socket._client_info["addr"],
             )
         self._requests.clear()
+        self._send()  # what came before it in the same packet is answered
         self._closing = True
         self.abort()
 
