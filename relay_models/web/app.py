@@ -28,12 +28,11 @@ from relay_models.errors import (
 from relay_models.export import write_csv, write_jsonl
 from relay_models.pictures import StabilityBar, Timeline, TrieTree
 from relay_models.query.saved import SavedQuestion
+from relay_models.views import call_views, compare_runs, compare_windows, find_run, json_text, known_columns, quoted
 from relay_models.web.agent_tables import accumulator_rows
-from relay_models.web.calls import call_views, json_text
-from relay_models.web.comparing import compare_runs, compare_windows
 from relay_models.web.completion import Completion
 from relay_models.web.numbers import default_where, groupable, numbers_of, plain_svg, sure_state
-from relay_models.web.question import PAGE_SIZES, Question, known_columns, quoted
+from relay_models.web.question import PAGE_SIZES, Question
 from relay_models.web.rendering import FILES, make_environment, run_cells, static_file
 from relay_models.web.security import Guard, Tokens
 
@@ -202,8 +201,7 @@ class _Pages:
         request.scope["relay_models.began"] = time.perf_counter()
         run = self._find_run(request)
         record = run.record
-        zoom = request.query_params.get("zoom", "1")
-        zoom = int(zoom) if zoom in map(str, ZOOMS) else 1
+        zoom = next((each for each in ZOOMS if str(each) == request.query_params.get("zoom")), 1)
         rows: Any = request.query_params.get("rows", "auto")
         rows = rows if rows in ("auto", "calls", "names") else "auto"
         columns = known_columns()
@@ -302,8 +300,9 @@ class _Pages:
         given = request.query_params
         ids = [part for item in given.getlist("run") for part in item.split(",") if part.strip()]
         left, right = given.get("left", ""), given.get("right", "")
-        error, runs, facts, status = "", None, (), 200
+        error, runs, status = "", None, 200
         pair: list[Any] = []
+        facts: tuple[Any, ...] = ()
         try:
             if ids:
                 if len(ids) != 2:
@@ -360,26 +359,6 @@ class _Pages:
             return Response("the form is out of date: go back, reload the page and send it again\n", 403)
         done: Awaitable[Response] = run_in_threadpool(work, form)
         return await done
-
-
-def find_run(backend: RedisBackend, wanted: str, agent: str | None) -> Any:
-    """The run with an id, or the only one whose id begins so, with its record.
-
-    Raises:
-        NotFoundError: there is none.
-        QueryError: there are several.
-    """
-    run_id = wanted.strip().lower()
-    parts: list[Any] = [Run.run_id == run_id if len(run_id) == 36 else Run.run_id.startswith(run_id)]
-    if agent is not None:
-        parts.append(Run.agent_id == agent)
-    found = backend.find_runs(parts, limit=3) if run_id else []
-    if not found:
-        raise NotFoundError(f"there is no run {wanted!r}" + ("" if agent is None else f" of agent {agent!r}"))
-    if len(found) > 1:
-        shown = ", ".join(f"{run.run_id} of {run.agent_id!r}" for run in found[:2])
-        raise QueryError(f"several runs begin with {wanted!r}: {shown}, …")
-    return found[0]
 
 
 def _loose_question(request: Request, question: Question) -> Question:

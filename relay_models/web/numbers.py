@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,8 +12,7 @@ from relay_models import Run
 from relay_models.columns.kind import Kind
 from relay_models.pictures import BarChart
 from relay_models.pictures.svg import STYLE
-from relay_models.web.formats import column_text, value_text
-from relay_models.web.question import known_columns, quoted
+from relay_models.views import column_text, known_columns, quoted, value_text
 
 if TYPE_CHECKING:
     from relay_models.sync import RedisBackend
@@ -130,7 +130,7 @@ def _over_time(
         row["bucket"]: row["count"] for row in backend.aggregate_runs(every=every, filter=narrow(state))
     }  # fmt: skip
     starts: list[Any] = [row["bucket"] for row in rows]
-    following: dict[Any, Any] = dict(zip(starts, starts[1:], strict=False))
+    following: dict[Any, Any] = dict(itertools.pairwise(starts))
 
     def condition(row: Mapping[str, Any]) -> str:
         start = row["bucket"]

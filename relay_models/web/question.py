@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from relay_models import Run
 from relay_models.columns.column import Column, find_column
-from relay_models.columns.kind import Kind
 from relay_models.errors import QueryError, UnknownColumnError
+from relay_models.views import known_columns
 
-__all__ = ["USUAL", "Question", "known_columns", "quoted"]
+__all__ = ["PAGE_SIZES", "USUAL", "Question"]
 
 USUAL = (
     "started_at",
@@ -31,18 +30,6 @@ USUAL = (
 """The columns that a list of runs has when none are chosen."""
 NEWEST = "-started_at"
 PAGE_SIZES = (25, 50, 100, 200)
-
-
-def known_columns() -> dict[str, Column[Any]]:
-    """The columns of runs that can be shown, by name."""
-    return {name: column for name, column in Run.columns().items() if column.kind is not Kind.WORDS}
-
-
-def quoted(text: str) -> str:
-    """A text as a literal of the filter language."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
-    escaped = escaped.replace("\t", "\\t").replace("\0", "\\0")
-    return f'"{escaped}"'
 
 
 _WORD = re.compile(r"\bor\b", re.IGNORECASE)

@@ -14,8 +14,7 @@ from relay_models.columns.column import Column
 from relay_models.columns.kind import Kind
 from relay_models.pictures.svg import STYLE
 from relay_models.pictures.text import plain
-from relay_models.web.formats import column_text, heading_text, is_right, short_id, value_text
-from relay_models.web.question import quoted
+from relay_models.views import column_text, heading_text, is_right, quoted, short_id, value_text
 
 __all__ = ["FILES", "make_environment", "run_cells", "static_file"]
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from relay_models._files import PRIVATE, open_output
 from relay_models.pictures import Timeline
+from relay_models.views import known_columns
 from relay_models.web.numbers import numbers_of, plain_svg
-from relay_models.web.question import Question, known_columns
+from relay_models.web.question import Question
 from relay_models.web.rendering import make_environment, run_cells, static_file
 
 if TYPE_CHECKING:

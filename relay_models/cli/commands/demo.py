@@ -93,8 +93,9 @@ def moved_to(record: RunRecord, begins: datetime) -> RunRecord:
         return None if value is None else Timestamp.from_nanoseconds(value.nanoseconds + shift)
 
     moved = record.model_copy(deep=True)
-    for each in (moved, *moved.calls):
-        each.started_at, each.ended_at = move(each.started_at), move(each.ended_at)
+    moved.started_at, moved.ended_at = move(moved.started_at), move(moved.ended_at)
+    for call in moved.calls:
+        call.started_at, call.ended_at = move(call.started_at), move(call.ended_at)
     return moved
 
 

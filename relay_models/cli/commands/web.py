@@ -56,7 +56,9 @@ def _web(app: typer.Typer) -> None:
         read_only: Annotated[bool, typer.Option("--read-only", help="Offer nothing that writes.")] = False,
     ) -> None:  # fmt: skip
         """Look at the store in a browser: runs, numbers, agents, comparisons."""
-        source = PasswordSource("RELAY_MODELS_WEB_PASSWORD", web_password_file, ask_web_password, "Password of the page")
+        source = PasswordSource(
+            "RELAY_MODELS_WEB_PASSWORD", web_password_file, ask_web_password, "Password of the page"
+        )
         password = source.read()
         session.open()
         serve_page(session, host, port, password, read_only)
@@ -74,8 +76,12 @@ def _report(app: typer.Typer) -> None:
         columns: Annotated[
             str | None, typer.Option("--columns", "-c", metavar="A,B,…", show_default=False, help="Columns of runs.")
         ] = None,
-        order: Annotated[str, typer.Option("--order", "-o", metavar="COLUMN", help="Sort by a column.")] = "-started_at",
-        limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=2000, help="Maximum number of runs listed.")] = 200,
+        order: Annotated[
+            str, typer.Option("--order", "-o", metavar="COLUMN", help="Sort by a column; - in front for descending.")
+        ] = "-started_at",
+        limit: Annotated[
+            int, typer.Option("--limit", "-n", min=1, max=2000, help="Maximum number of runs listed.")
+        ] = 200,
         title: Annotated[str, typer.Option(metavar="TEXT", help="The headline.")] = "Runs",
     ) -> None:  # fmt: skip
         """Write one HTML file about runs: numbers, charts, a table, and the slowest as timelines."""

@@ -10,7 +10,7 @@ from relay_models.columns.column import Column
 from relay_models.columns.kind import Kind
 from relay_models.pictures.text import duration_text, number_text, plain
 
-__all__ = ["clip_text", "column_text", "heading_text", "short_id", "span_text", "value_text"]
+__all__ = ["clip_text", "column_text", "heading_text", "is_right", "short_id", "span_text", "value_text"]
 
 
 def span_text(value: timedelta) -> str:

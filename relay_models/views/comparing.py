@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from relay_models import Run, RunRecord
 from relay_models.columns.kind import Kind
-from relay_models.web.calls import CallView, call_views, message_lines
-from relay_models.web.formats import column_text, heading_text, value_text
-from relay_models.web.question import known_columns
+from relay_models.views.calls import CallView, call_views, message_lines
+from relay_models.views.columns import known_columns
+from relay_models.views.formats import column_text, heading_text, value_text
 
 if TYPE_CHECKING:
     from relay_models.sync import RedisBackend
@@ -77,14 +77,15 @@ def compare_runs(left: RunRecord, right: RunRecord) -> RunComparison:
 
 
 def _pairs(left: Sequence[CallView], right: Sequence[CallView]) -> Iterator[CallPair]:
-    names = [[(call.kind, call.name) for call in side] for side in (left, right)]
-    for kind, a, b, c, d in difflib.SequenceMatcher(None, *names, autojunk=False).get_opcodes():
+    one, two = ([f"{call.kind} {call.name}" for call in side] for side in (left, right))
+    for kind, a, b, c, d in difflib.SequenceMatcher(None, one, two, autojunk=False).get_opcodes():
         if kind == "equal":
-            for one, two in zip(left[a:b], right[c:d], strict=True):
-                yield CallPair(one, two, _changes(_asked(one), _asked(two)), _changes(_answered(one), _answered(two)))
+            for first, second in zip(left[a:b], right[c:d], strict=True):
+                prompt = _changes(_asked(first), _asked(second))
+                yield CallPair(first, second, prompt, _changes(_answered(first), _answered(second)))
             continue
-        yield from (CallPair(one, None) for one in left[a:b])
-        yield from (CallPair(None, two) for two in right[c:d])
+        yield from (CallPair(call, None) for call in left[a:b])
+        yield from (CallPair(None, call) for call in right[c:d])
 
 
 def _asked(call: CallView) -> list[str]:
@@ -100,7 +101,7 @@ def _answered(call: CallView) -> list[str]:
 def _changes(left: Sequence[str], right: Sequence[str]) -> tuple[tuple[str, str], ...]:
     if left == right:
         return ()
-    lines = []
+    lines: list[tuple[str, str]] = []
     for line in difflib.unified_diff(left, right, lineterm="", n=2):
         if line.startswith(("---", "+++")) and len(lines) < 2 and line[3:].strip() == "":
             continue

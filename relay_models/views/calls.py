@@ -10,7 +10,7 @@ from typing import Any
 
 from relay_models import CallRecord, RunRecord
 from relay_models.pictures.text import duration_text, plain
-from relay_models.web.formats import clip_text
+from relay_models.views.formats import clip_text
 
 __all__ = ["CallView", "MessageView", "Part", "call_views", "json_text", "message_lines"]
 
@@ -112,7 +112,7 @@ def _view(index: int, call: CallRecord, record: RunRecord) -> CallView:
             view.error = ": ".join(dict.fromkeys(text for text in known if text)) or "failed"
         view.input = None if ext.input is None else _value_part(ext.input)
         view.output = None if ext.output is None else _value_part(ext.output)
-        more = {"metadata": ext.metadata, "cut": ext.cut and [mark.model_dump(mode="json") for mark in ext.cut]}
+        more = {"metadata": ext.metadata, "cut": [mark.model_dump(mode="json") for mark in ext.cut or ()]}
         if any(more.values()):
             view.more = _json_part({name: value for name, value in more.items() if value})
     return view
