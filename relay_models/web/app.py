@@ -304,7 +304,7 @@ class _Pages:
         pair: list[Any] = []
         facts: tuple[Any, ...] = ()
         try:
-            if ids:
+            if len(ids) > 1:
                 if len(ids) != 2:
                     raise QueryError(f"two runs are compared, not {len(ids)}: choose two in the list of runs")
                 pair = [find_run(self.backend, each.strip(), None) for each in ids]
