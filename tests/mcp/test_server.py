@@ -167,7 +167,7 @@ async def test_columns_and_schemas_are_described(client: Assistant) -> None:
     listed = {str(resource.uri) for resource in (await client.list_resources()).resources}
     assert {"schema://filters", "schema://columns"} <= listed
     schema = (await client.read_resource("schema://run")).contents[0].text
-    assert json.loads(schema)["title"] == "RunRecord"
+    assert json.loads(schema)["title"] == "Run"
 
 
 async def test_agents_and_what_was_learned(client: Assistant, store: RedisBackend) -> None:
