@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from relay_models._version import __version__
 
 if TYPE_CHECKING:
-    from relay_models.backend import AgentSummary, RedisBackend, StorageBackend, StoreReport
+    from relay_models.backend import AgentSummary, RedisBackend, SavedQuestion, StorageBackend, StoreReport
     from relay_models.documents import Accumulators, Observations, Plan, Run, Stability, Trie
     from relay_models.embedded import EmbeddedServer
     from relay_models.errors import RelayModelsError
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "backend": ("AgentSummary", "RedisBackend", "StorageBackend", "StoreReport"),
+    "backend": ("AgentSummary", "RedisBackend", "SavedQuestion", "StorageBackend", "StoreReport"),
     "documents": ("Accumulators", "Observations", "Plan", "Run", "Stability", "Trie"),
     "embedded": ("EmbeddedServer",),
     "errors": ("RelayModelsError",),
@@ -104,6 +104,7 @@ __all__ = [
     "Run",
     "RunRecord",
     "RunningStats",
+    "SavedQuestion",
     "Stability",
     "StabilityAnalysisResult",
     "StorageBackend",

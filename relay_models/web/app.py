@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from relay_models import Run, Stability
+from relay_models import Run, SavedQuestion, Stability
 from relay_models.errors import (
     NotFoundError,
     QueryError,
@@ -27,7 +27,6 @@ from relay_models.errors import (
 )
 from relay_models.export import write_csv, write_jsonl
 from relay_models.pictures import StabilityBar, Timeline, TrieTree
-from relay_models.query.saved import SavedQuestion
 from relay_models.views import call_views, compare_runs, compare_windows, find_run, json_text, known_columns, quoted
 from relay_models.web.agent_tables import accumulator_rows
 from relay_models.web.completion import Completion

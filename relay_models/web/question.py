@@ -74,9 +74,15 @@ class Question:
 
     @property
     def shown(self) -> tuple[Column[Any], ...]:
-        """The columns to show."""
+        """The columns to show.
+
+        Raises:
+            UnknownColumnError: one of them does not exist.
+        """
         known = known_columns()
-        return tuple(known[name] for name in self.columns or USUAL if name in known)
+        if self.columns:
+            return tuple(known[_column_name(name)] for name in self.columns)
+        return tuple(known[name] for name in USUAL if name in known)
 
     @property
     def where(self) -> str | None:

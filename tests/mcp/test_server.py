@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 from mcp import Client, StdioServerParameters, stdio_client
 
-from relay_models import CallRecord, Run, RunRecord
+from relay_models import CallRecord, Run, RunRecord, SavedQuestion
 from relay_models.cli.capture import open_capture
 from relay_models.cli.import_capture import import_capture
 from relay_models.mcp import create_server
-from relay_models.query.saved import SavedQuestion
 from relay_models.records import CallExtensions
 from relay_models.sync import RedisBackend
 

@@ -12,8 +12,7 @@ from urllib.parse import quote
 import pytest
 from starlette.testclient import TestClient
 
-from relay_models import CallRecord, Run, RunRecord
-from relay_models.query.saved import SavedQuestion
+from relay_models import CallRecord, Run, RunRecord, SavedQuestion
 from relay_models.sync import RedisBackend
 from relay_models.web import create_app
 

@@ -62,7 +62,7 @@ def _save(group: typer.Typer) -> None:
         ] = "-started_at",
     ) -> None:
         """Save a question, for `runs list --saved NAME` and the web page. One with this name is replaced."""
-        from relay_models.query.saved import SavedQuestion  # lazy: start-up time
+        from relay_models import SavedQuestion  # lazy: start-up time
 
         question = SavedQuestion(name, where, tuple(column_names(columns) or ()), order)
         session.open().saved.save(question)
