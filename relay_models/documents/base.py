@@ -16,7 +16,7 @@ from redis_om.model.model import ModelMeta
 from relay_models.columns.column import COLUMN, Column, Origin
 from relay_models.columns.kind import Kind
 from relay_models.columns.words import words_text
-from relay_models.documents.declaration import Declaration, apply_default, column
+from relay_models.documents.declaration import Declaration, apply_default, check_name, column
 from relay_models.documents.find import Find
 from relay_models.documents.making import object_maker
 from relay_models.documents.own_models import (
@@ -98,6 +98,8 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
                 raise InvalidConfigurationError(
                     f"{cls.__name__}.{field_name}: there is a column of that name already; choose another name"
                 )
+            if is_model or extends:
+                check_name(cls.__name__, field_name)
             made = declared[field_name].column(cls.__name__, field_name, field.annotation, own=is_model or extends)
             if is_model and made.value is None:
                 made.value = attrgetter(field_name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,10 @@ class Declaration:
         )  # fmt: skip
 
 
+# Words of the filter language that begin a condition, and columns of aggregates and of commands that compute them.
+_RESERVED = frozenset({"not", "all", "none", "count", "bucket", "n", "span", "own", "row", "own_row"})
+_RESERVED_PATTERN = re.compile(r"(g|has|n|sum|min|max)[0-9]+|.*_words")
+
 # Units that follow from the kind.
 _UNITS = {Kind.TIME: "µs", Kind.DURATION: "µs"}
 
@@ -98,6 +103,18 @@ def column(
     if not isinstance(about, str):
         value, about = about, ""
     return Declaration(about, value, unit, aliases, heading, origin, text, is_uuid, links, options)
+
+
+def check_name(document: str, name: str) -> None:
+    """Refuse a name of a user's column that means something else in filters or aggregates.
+
+    Raises:
+        InvalidConfigurationError: it does.
+    """
+    if name.lower() in _RESERVED or _RESERVED_PATTERN.fullmatch(name):
+        raise InvalidConfigurationError(
+            f"{document}.{name}: filters and aggregates use the name {name!r} themselves; choose another for the column"
+        )
 
 
 def apply_default(field: Any, column: Column[Any]) -> bool:
