@@ -49,7 +49,11 @@ class DirectMixin:
         """Bytes as text, where the client decodes responses."""
         return super()._decode(response) if self.encoder.decode_responses else response  # type: ignore[misc]
 
-    def _commit(self) -> None:
+    def _commit(self, socket: Any) -> None:
+        # A reply that was given while another client's script has the lock, to SCRIPT KILL say, acknowledges nothing.
+        if socket is None or not socket.acknowledges:
+            return
+        socket.acknowledges = False
         try:
             self._server.commit()
         except ServerClosedError as error:
@@ -68,9 +72,10 @@ class EngineConnection(DirectMixin, FakeBaseConnection, redis.Connection):  # ty
         return EngineSocket(self._server, client_class=redis.Redis, db=self.db, client_info=self._client_info)
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        socket = self._sock
         reply = super().read_response(*args, **kwargs)
         if self._server.dirty:
-            self._commit()
+            self._commit(socket)
         return reply
 
 
@@ -87,6 +92,7 @@ class AsyncEngineConnection(DirectMixin, FakeBaseAsyncConnection, redis.asyncio.
         self._writer = FakeWriter(self._sock)
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        socket = self._sock
         reply = await super().read_response(*args, **kwargs)
-        self._commit()
+        self._commit(socket)
         return reply

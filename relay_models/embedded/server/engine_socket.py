@@ -31,7 +31,7 @@ from relay_models.embedded.json.read_commands import JsonCommands
 from relay_models.embedded.json.value import JsonDocument
 from relay_models.embedded.registry import COMMANDS, EngineSignature, MissingKey, split_name
 from relay_models.embedded.reply_types import BigNumber, PlainReply, Verbatim
-from relay_models.embedded.scripting.commands import ScriptCommands
+from relay_models.embedded.scripting.commands import SHUTTING_DOWN, WHILE_BUSY, ScriptAborted, ScriptCommands
 from relay_models.embedded.server.protocol import Request, RequestReader
 from relay_models.embedded.server.state import EngineState
 
@@ -64,6 +64,11 @@ def unknown_command(fields: list[bytes]) -> SimpleError:
     return SimpleError(_one_line(f"ERR unknown command '{name}', with args beginning with: {shown}"))
 
 
+def allowed_while_busy(name: str, args: list[bytes]) -> bool:
+    """Whether a command is run although a script has the server's lock."""
+    return name in WHILE_BUSY and (name != "shutdown" or b"nosave" in [arg.lower() for arg in args])
+
+
 if TYPE_CHECKING:
     Socket = FakeSocket
 else:
@@ -76,6 +81,8 @@ class CommandRunner(
     """What the engine changes in a fakeredis socket, sync or async: one request from its fields to its queued reply."""
 
     _server: EngineState
+    acknowledges = False
+    """Whether a command ran that may have to be made durable before its reply is read."""
 
     def _parse_commands(self) -> Generator[None, Any, None]:
         """Takes bytes or whole requests, and runs them in order except while a command blocks."""
@@ -117,7 +124,10 @@ class CommandRunner(
             if server.guarded or name == "acl setuser":
                 server.guarded = True
                 server.acl.check(self._client_info.user, self._client_info, name, args)
-            with server.lock:
+            if server.scripting.busy and allowed_while_busy(name, args):
+                return self._run_while_busy(function, signature, args)
+            server.scripting.enter(server.lock)
+            try:
                 if server.closed_sockets:
                     self._forget_closed(server)
                 server.commands += 1
@@ -130,8 +140,10 @@ class CommandRunner(
                 if self._queueing and self._transaction is not None and msgs.FLAG_TRANSACTION not in signature.flags:
                     self._transaction.append((function, signature, args))
                     return QUEUED
-                running = True
+                running = self.acknowledges = True
                 return self._run_command(function, signature, args, False)
+            finally:
+                server.lock.release()
         except SimpleError as error:
             if self._queueing and not running:
                 self._transaction_failed = True
@@ -149,9 +161,11 @@ class CommandRunner(
             # An internal error must cost the client one error reply, not the connection.
             logger.exception("%s failed", name)
             return SimpleError(f"ERR internal error in {name}: {type(error).__name__}: {error}")
-        except BaseException:
+        except BaseException as error:
             if running:
                 server.interrupted(name, reading=b"@read" in categories_of(name))
+            if isinstance(error, ScriptAborted):
+                return SimpleError(SHUTTING_DOWN)
             raise
 
     def _names_json(self, args: list[bytes]) -> bool:
@@ -197,6 +211,12 @@ class CommandRunner(
                 self._touch_streams(args)
         refused = self._server.settle(change)
         return result if refused is None else refused
+
+    def _run_while_busy(self, func: Any, sig: Signature, args: list[Any]) -> Any:
+        """Run a command that touches no data while a script in another thread has the lock."""
+        if type(sig) is EngineSignature:
+            return self._run_own(func, sig, args, False)
+        return super()._run_command(func, sig, args, False)
 
     def _run_own(self, func: Any, sig: EngineSignature, args: list[Any], from_script: bool) -> Any:
         """Run one of the engine's own commands: what fakeredis does for its own, without the parts not needed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import ssl
 import threading
 import time
@@ -19,7 +20,9 @@ from fakeredis._socket import AsyncFakeSocket
 from relay_models.embedded.errors import ServerClosedError
 from relay_models.embedded.registry import COMMANDS, split_name
 from relay_models.embedded.reply_types import PlainReply, PushReply, SetReply
-from relay_models.embedded.server.engine_socket import CommandRunner
+from relay_models.embedded.scripting.commands import RUNNING
+from relay_models.embedded.scripting.thread import ScriptThread
+from relay_models.embedded.server.engine_socket import CommandRunner, allowed_while_busy
 from relay_models.embedded.server.protocol import (
     ProtocolError,
     Request,
@@ -48,6 +51,8 @@ MAX_CLIENTS: Final = 10_000
 SET_REPLIES: Final = {"smembers", "sinter", "sunion", "sdiff", "spop"} | {
     name for name, declared in COMMANDS.items() if declared.set_reply
 }
+# How often to check whether a script has ended, where no callback says so, in seconds.
+SCRIPT_POLL_SECONDS: Final = 0.001
 # What only a browser sends, in the lines of a request that a page made it send.
 HTTP_WORDS: Final = frozenset((b"post", b"host:"))
 # How often such requests are put into the log, in seconds.
@@ -62,6 +67,7 @@ class TcpSocket(CommandRunner, AsyncFakeSocket):
         super().__init__(state, 0, client_class=redis.asyncio.Redis, client_info=info)
         self._connection = connection
         self._waiting_task: asyncio.Task[None] | None = None
+        self._script_runs = self._left = False
 
     @property
     def protocol(self) -> int:
@@ -71,19 +77,49 @@ class TcpSocket(CommandRunner, AsyncFakeSocket):
         return self._server.login_required and not self._logged_in
 
     def run(self, request: Request) -> None:
-        """Run one request and queue its reply."""
+        """Run one request and queue its reply; scripts run in a thread of their own, and their replies follow."""
         if self._needs_login() and split_name(request)[0] not in WITHOUT_LOGIN:
             self._connection.put(SimpleError("NOAUTH Authentication required."))
             return
-        self._process_command(request)
+        if self._runs_script(request):
+            self.pause()
+            self._script_runs = True
+            self._connection.run_script(request)
+            return
+        busy = self._server.scripting.busy
+        self._send_reply(self._answer(request), acknowledges=not busy)
         self._connection.trusted = not self._needs_login()
 
+    def refuse(self, error: SimpleError) -> None:
+        """Refuse one request, which fails a transaction that it would have been queued in."""
+        if self._queueing:
+            self._transaction_failed = True
+        self._send_reply(error, acknowledges=False)
+
+    def _runs_script(self, request: Request) -> bool:
+        name = split_name(request)[0]
+        if name == "exec":
+            return any(signature.name.lower() in RUNNING for _, signature, _ in self._transaction or ())
+        return name in RUNNING and not self._queueing
+
+    def script_done(self, result: Any) -> None:
+        """Go on after a script of this client."""
+        self._script_runs = False
+        if self._left:
+            self.close()
+            return
+        self._send_reply(result)
+        self._paused = False
+        self._connection.work()
+
     def _process_command(self, fields: list[bytes]) -> None:
-        result = self._answer(fields)
+        self._send_reply(self._answer(fields))
+
+    def _send_reply(self, result: Any, *, acknowledges: bool = True) -> None:
         suppressed = self._reply_off or self._reply_skip
         self._reply_skip, self._reply_skip_next = self._reply_skip_next, False
         if not suppressed and not isinstance(result, NoResponse):
-            self._connection.put(result)
+            self._connection.put(result, acknowledges=acknowledges)
 
     def _run_command(self, func: Any, sig: Any, args: list[Any], from_script: bool) -> Any:
         result = super()._run_command(func, sig, args, from_script)
@@ -142,6 +178,8 @@ class TcpSocket(CommandRunner, AsyncFakeSocket):
                 while result is None:
                     await event.wait()
                     event.clear()
+                    while server.scripting.busy:  # noqa: ASYNC110 - it ends in another thread
+                        await asyncio.sleep(SCRIPT_POLL_SECONDS)
                     with server.lock:
                         if self._unblock_reason is not None:
                             self._take_unblock_reason()
@@ -168,6 +206,9 @@ class TcpSocket(CommandRunner, AsyncFakeSocket):
         self._paused = True
 
     def close(self) -> None:
+        if self._script_runs:  # it runs to its end all the same, as one whole
+            self._left = True
+            return
         if self._waiting_task is not None:
             self._waiting_task.cancel()
         super().close()
@@ -189,6 +230,7 @@ class ClientProtocol(asyncio.Protocol):
         self._turn: asyncio.Handle | None = None
         self._choked = False
         self._closing = False
+        self._acknowledges = False  # whether a reply that waits tells of something that must be durable first
         self._socket: TcpSocket | None = None
         self.trusted = not self._state.login_required
 
@@ -266,6 +308,15 @@ class ClientProtocol(asyncio.Protocol):
             if word in HTTP_WORDS:
                 self._refuse_http(socket)
                 return
+            if self._state.scripting.busy and not allowed_while_busy(*split_name(request)):
+                if self._state.scripting.patience > 0:
+                    self._requests.appendleft(request)
+                    self._listener.wait_for_script(self)
+                    self._send()
+                    self._read(False)
+                    return
+                socket.refuse(self._state.scripting.busy_error)
+                continue
             socket.run(request)
             if word == b"quit":
                 self.close_after_replies()
@@ -300,10 +351,17 @@ class ClientProtocol(asyncio.Protocol):
         if self._turn is None and not self._closing:
             self._turn = socket._event_loop.call_soon(self.work)
 
-    def put(self, reply: Any) -> None:
+    def run_script(self, request: Request) -> None:
+        """Run a request that runs a script, in the scripts' thread."""
+        assert self._socket is not None
+        self._state.scripting.reserved = True
+        self._listener.scripts.run(self._socket, request, self._listener.script_done)
+
+    def put(self, reply: Any, *, acknowledges: bool = True) -> None:
         """Queue a reply."""
         if self._socket is None:
             return
+        self._acknowledges = self._acknowledges or acknowledges
         before = len(self._out)
         if not before:
             self._out_since = time.monotonic()
@@ -331,14 +389,18 @@ class ClientProtocol(asyncio.Protocol):
         """Make the changes durable, then send the replies."""
         if not self._out or self._transport is None:
             return
+        if self._acknowledges and self._state.scripting.busy and self._state.unsettled:
+            self._listener.wait_for_script(self)  # the lock is the script's until it ends
+            return
         try:
-            self._state.commit()
+            if self._acknowledges:
+                self._state.commit()
         except ServerClosedError as error:
             logger.error("%s", error)
             self._out.clear()
             self._transport.abort()
             return
-        out, self._out, self._out_size = self._out, [], 0
+        out, self._out, self._out_size, self._acknowledges = self._out, [], 0, False
         self._transport.write(b"".join(out))
 
     def _read(self, wanted: bool) -> None:
@@ -377,6 +439,10 @@ class TcpListener:
         """When an HTTP request was last put into the log."""
         self._empty = asyncio.Event()
         self._empty.set()
+        self.scripts = ScriptThread()
+        self._held_up: dict[ClientProtocol, None] = {}
+        self._patience: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def unfinished(self) -> int:
@@ -385,7 +451,8 @@ class TcpListener:
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen on a port; 0 takes a free one. Returns the port."""
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
+        self.state.scripting.when_done.add(self._script_ended)
         self._server = await loop.create_server(lambda: ClientProtocol(self), host, port, ssl=tls, backlog=512)
         self.state.port = int(self._server.sockets[0].getsockname()[1])
         return self.state.port
@@ -395,6 +462,7 @@ class TcpListener:
         if self._server is None:
             return
         self._server.close()
+        await self._end_scripts(seconds)
         for client in list(self.clients):
             client.close_after_replies()
         with contextlib.suppress(TimeoutError):
@@ -404,6 +472,49 @@ class TcpListener:
             client.abort()
         await self._empty.wait()
         self._server = None
+        self.state.scripting.when_done.discard(self._script_ended)
+        self.state.scripting.resume()
+        self.scripts.stop()
+
+    async def _end_scripts(self, seconds: float) -> None:
+        """End the script that a client runs: one that has written gets half of the time to come to its end."""
+        self.state.scripting.stop(seconds / 2)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.state.scripting.reserved:  # noqa: ASYNC110 - its reply follows its end
+                    await asyncio.sleep(SCRIPT_POLL_SECONDS)
+
+    # While a script runs
+
+    def wait_for_script(self, client: ClientProtocol) -> None:
+        """Call a client's `work` when the script that runs has ended, or has run for too long."""
+        assert self._loop is not None
+        scripting = self.state.scripting
+        self._held_up[client] = None
+        patience = scripting.patience
+        if not scripting.busy:  # it has ended meanwhile
+            self._loop.call_soon(self._resume_waiting)
+        elif self._patience is None and 0 < patience < math.inf:
+            self._patience = self._loop.call_later(patience, self._resume_waiting)
+
+    def script_done(self, socket: TcpSocket, result: Any) -> None:
+        """Queue the reply of a script, and let the clients that waited for its end go on in their order."""
+        self.state.scripting.reserved = False
+        self._resume_waiting()
+        socket.script_done(result)
+
+    def _script_ended(self) -> None:
+        if self._held_up and self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._resume_waiting)
+
+    def _resume_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        clients, self._held_up = self._held_up, {}
+        for client in clients:
+            client.work()
 
     def joined(self, client: ClientProtocol) -> None:
         self.clients.add(client)
@@ -411,5 +522,6 @@ class TcpListener:
 
     def gone(self, client: ClientProtocol) -> None:
         self.clients.discard(client)
+        self._held_up.pop(client, None)
         if not self.clients:
             self._empty.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 import threading
@@ -38,6 +39,9 @@ NEXT_DATABASE = "SELECT min(db) FROM keys WHERE db > ?"
 # Maximum of the redo log before a transaction includes it. More would make opening an unclosed file slow.
 LOG_BYTES = 8 * 1024 * 1024
 LOG_CHANGES = 1500
+
+# How long a script that has written may go on once the server is closed, in seconds; others end at once.
+SCRIPT_SECONDS = 1.0
 
 
 class Databases(dict[int, TrackedDatabase]):
@@ -119,7 +123,8 @@ class EngineState(FakeServer):
         self.started = time.time()
         self.port: int | None = None
         self.acl: Users = Users()
-        self.scripting = Scripting()
+        self._client_ids = itertools.count(1)
+        self.scripting = Scripting(self.config)
         self.guarded = False
         """Whether ACL SETUSER was ever run; before that no user is restricted, and there is nothing to check."""
         self.on_shutdown: Callable[[], None] | None = None
@@ -166,6 +171,10 @@ class EngineState(FakeServer):
             self.settle()
             replayed = True
         return replayed
+
+    def get_next_client_id(self) -> int:
+        """A client's number. fakeredis takes the lock for it, so none could connect to kill a script that has it."""
+        return next(self._client_ids)
 
     def new_database(self, number: int) -> TrackedDatabase:
         if self.storage is None:
@@ -324,7 +333,8 @@ class EngineState(FakeServer):
             self._fail(f"{command} was interrupted half-way; close this server and open the file again")
 
     def close(self) -> None:
-        """Write what is left and release the file. Later commands fail."""
+        """Write what is left and release the file. Later commands fail, and a script that still runs is ended."""
+        self.scripting.stop(SCRIPT_SECONDS)
         with self.lock:
             already = self.failure is not None
             clean = False
