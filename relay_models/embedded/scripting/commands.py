@@ -18,6 +18,7 @@ from fakeredis.model import get_command_info
 
 from relay_models.embedded.commands.permissions import categories_of
 from relay_models.embedded.commands.server import REDIS_VERSION
+from relay_models.embedded.glob import compile_glob
 from relay_models.embedded.registry import command, split_name
 from relay_models.embedded.reply_types import BigNumber, SetReply, Verbatim
 from relay_models.embedded.scripting.functions import Functions
@@ -293,6 +294,17 @@ class ScriptCommands:
         """What fakeredis' FUNCTION commands work on."""
         functions: Functions = self._server.scripting.functions
         return functions
+
+    def function_list(self, *args: bytes) -> list[Any]:
+        """FUNCTION LIST, as fakeredis declares it, with its pattern matched in linear time."""
+        others, pattern = list(args), None
+        for at, word in enumerate(args[:-1]):
+            if word.lower() == b"libraryname":
+                pattern = compile_glob(args[at + 1].lower())
+                del others[at : at + 2]
+                break
+        found: list[Any] = super().function_list(*others)  # type: ignore[misc]
+        return [each for each in found if pattern is None or pattern.match(each[b"library_name"].lower())]
 
     @command(
         "fcall", fixed=(bytes, bytes), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=SCRIPTING, key_count=1

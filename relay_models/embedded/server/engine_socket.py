@@ -21,10 +21,14 @@ from redis._parsers import _RESP2Parser
 from redis.exceptions import ResponseError
 
 from relay_models.embedded.commands.acl import AclCommands
+from relay_models.embedded.commands.bitmaps import BitmapCommands
 from relay_models.embedded.commands.client import ClientCommands
 from relay_models.embedded.commands.config import ConfigCommands
+from relay_models.embedded.commands.lcs import LcsCommand
 from relay_models.embedded.commands.module import ModuleCommands
 from relay_models.embedded.commands.permissions import categories_of
+from relay_models.embedded.commands.pubsub import PubSubCommands
+from relay_models.embedded.commands.random_members import RandomCommands
 from relay_models.embedded.commands.server import ServerCommands
 from relay_models.embedded.errors import EmbeddedError
 from relay_models.embedded.json.read_commands import JsonCommands
@@ -76,7 +80,18 @@ else:
 
 
 class CommandRunner(
-    ScriptCommands, ModuleCommands, ServerCommands, ClientCommands, AclCommands, ConfigCommands, JsonCommands, Socket
+    ScriptCommands,
+    ModuleCommands,
+    ServerCommands,
+    ClientCommands,
+    AclCommands,
+    ConfigCommands,
+    JsonCommands,
+    BitmapCommands,
+    LcsCommand,
+    RandomCommands,
+    PubSubCommands,
+    Socket,
 ):
     """What the engine changes in a fakeredis socket, sync or async: one request from its fields to its queued reply."""
 

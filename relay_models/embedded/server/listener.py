@@ -340,8 +340,7 @@ class ClientProtocol(asyncio.Protocol):
                 socket._client_info["addr"],
             )
         self._requests.clear()
-        self._closing = True
-        self.abort()
+        self.close_after_replies()
 
     def _next_turn(self, socket: TcpSocket) -> None:
         """Let other clients run before the rest. Replies are sent together as long as none waits for long."""
