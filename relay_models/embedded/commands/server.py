@@ -72,7 +72,7 @@ class ServerCommands:
     @command("scan", fixed=(Int,), repeat=(bytes,))
     def engine_scan(self, cursor: int, *args: bytes) -> Any:
         if not isinstance(self._db, FileDatabase):
-            return self._scan(self._db, cursor, *args)  # type: ignore[attr-defined]
+            return self._scan(self._db, cursor, *args)
         pattern: re.Pattern[bytes] | None = None
         kind: bytes | None = None
         count = 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -90,6 +91,29 @@ class AsyncEngineConnection(DirectMixin, FakeBaseAsyncConnection, redis.asyncio.
         )
         self._reader = FakeReader(self._sock)
         self._writer = FakeWriter(self._sock)
+
+    async def connect(self) -> None:
+        # On Python 3.11 redis-py's connect swallows a cancellation that comes while it waits (wait_for).
+        task = asyncio.current_task()
+        before = 0 if task is None else task.cancelling()
+        await super().connect()
+        if task is not None and task.cancelling() > before:
+            await self.disconnect(nowait=True)
+            raise asyncio.CancelledError
+
+    def _leave(self) -> None:
+        """Tell the engine that this client is gone; fakeredis only forgets the socket."""
+        socket = getattr(self, "_sock", None)
+        if socket is not None:
+            socket.close()
+
+    async def disconnect(self, nowait: bool = False, **kwargs: Any) -> None:
+        self._leave()
+        await super().disconnect(nowait, **kwargs)
+
+    def __del__(self) -> None:
+        self._leave()
+        super().__del__()
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
         socket = self._sock

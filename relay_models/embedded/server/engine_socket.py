@@ -30,12 +30,14 @@ from relay_models.embedded.commands.permissions import categories_of
 from relay_models.embedded.commands.pubsub import PubSubCommands
 from relay_models.embedded.commands.random_members import RandomCommands
 from relay_models.embedded.commands.server import ServerCommands
+from relay_models.embedded.commands.streams import StreamCommands
 from relay_models.embedded.errors import EmbeddedError
 from relay_models.embedded.json.read_commands import JsonCommands
 from relay_models.embedded.json.value import JsonDocument
 from relay_models.embedded.registry import COMMANDS, EngineSignature, MissingKey, split_name
 from relay_models.embedded.reply_types import BigNumber, PlainReply, Verbatim
 from relay_models.embedded.scripting.commands import SHUTTING_DOWN, WHILE_BUSY, ScriptAborted, ScriptCommands
+from relay_models.embedded.server.blocking import WaitingInLoop, WaitingInThread
 from relay_models.embedded.server.protocol import Request, RequestReader
 from relay_models.embedded.server.state import EngineState
 
@@ -46,6 +48,9 @@ LEFT_END = frozenset(("lpush", "lpushx", "lpop"))
 LIST_ENDS = LEFT_END | {
     "rpush", "rpushx", "rpop", "expire", "pexpire", "expireat", "pexpireat", "persist",
 }  # fmt: skip
+
+# Commands that set when fields of a hash expire, of which fakeredis reports nothing.
+FIELD_EXPIRIES = frozenset(("hexpire", "hpexpire", "hexpireat", "hpexpireat", "hpersist", "hgetex", "hsetex"))
 
 # Commands on streams that only read. The others change entries or groups, often without fakeredis saying so.
 STREAM_READS = frozenset(("xlen", "xrange", "xrevrange", "xread", "xpending"))
@@ -91,13 +96,21 @@ class CommandRunner(
     LcsCommand,
     RandomCommands,
     PubSubCommands,
+    StreamCommands,
     Socket,
 ):
     """What the engine changes in a fakeredis socket, sync or async: one request from its fields to its queued reply."""
 
     _server: EngineState
+    _pubsub: int
+    _watches: set[Any]
     acknowledges = False
     """Whether a command ran that may have to be made durable before its reply is read."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._alive: set[tuple[bytes, Any]] = set()
+        """The keys that were there when they were watched."""
+        super().__init__(*args, **kwargs)
 
     def _parse_commands(self) -> Generator[None, Any, None]:
         """Takes bytes or whole requests, and runs them in order except while a command blocks."""
@@ -143,6 +156,8 @@ class CommandRunner(
                 return self._run_while_busy(function, signature, args)
             server.scripting.enter(server.lock)
             try:
+                if server.loops:
+                    server.forget_ended_loops()
                 if server.closed_sockets:
                     self._forget_closed(server)
                 server.commands += 1
@@ -156,7 +171,10 @@ class CommandRunner(
                     self._transaction.append((function, signature, args))
                     return QUEUED
                 running = self.acknowledges = True
-                return self._run_command(function, signature, args, False)
+                result = self._run_command(function, signature, args, False)
+                if server.blocked and server.blocked.serve():
+                    server.settle()
+                return result
             finally:
                 server.lock.release()
         except SimpleError as error:
@@ -187,6 +205,32 @@ class CommandRunner(
         """Whether an argument names a key that holds JSON, a type that fakeredis' own commands do not expect."""
         return any(type(getattr(self._db.get(arg), "value", None)) is JsonDocument for arg in args)
 
+    def close(self) -> None:
+        server = self._server
+        if server is None:
+            return
+        self._stop_waiting(server)
+        super().close()
+
+    def _stop_waiting(self, server: EngineState) -> None:
+        """Wait for nothing any more, where this socket waits while it takes no commands."""
+
+    # What a watched key that expires means: fakeredis does not tell those who watch it
+
+    def watch(self, *keys: CommandItem) -> Any:
+        result = super().watch(*keys)
+        self._alive.update((item.key, self._db) for item in keys if item.value is not None)
+        return result
+
+    def exec_(self) -> Any:
+        if any(database.get(key) is None for key, database in self._alive & self._watches):
+            self._watch_notified = True
+        return super().exec_()
+
+    def _clear_watches(self) -> None:
+        self._alive.clear()
+        super()._clear_watches()
+
     def _cleanup(self, server: EngineState) -> None:
         """Remove the connection's subscriptions of every kind, and channels without subscribers."""
         super()._cleanup(server)
@@ -208,6 +252,14 @@ class CommandRunner(
             raise SimpleError("ERR Write commands are not allowed from read-only scripts.")
         if from_script and self._server.guarded:
             self._server.acl.check(self._client_info.user, self._client_info, sig.name, args, b"lua")
+        subscriptions = self._pubsub
+        if subscriptions and self._resp_version == 3 and sig.name not in self.ACCEPTED_COMMANDS_WHILE_PUBSUB:
+            # With RESP3 a client may subscribe and go on with other commands, which fakeredis refuses.
+            self._pubsub = 0
+            try:
+                return self._run_command(func, sig, args, from_script)
+            finally:
+                self._pubsub += subscriptions
         if type(sig) is EngineSignature:
             result = self._run_own(func, sig, args, from_script)
             refused = self._server.settle()
@@ -220,6 +272,8 @@ class CommandRunner(
             after = self._list_length(args)
             if after is not None:
                 change = (after - before if sig.name in LEFT_END else 0, after)
+        if sig.name in FIELD_EXPIRIES and args[0] in self._db:
+            self._db.touched[args[0]] = None
         if self._server.storage is not None:
             self._db.notice(args)
             if sig.name[0] == "x" and sig.name not in STREAM_READS:
@@ -289,7 +343,7 @@ def parse_error(text: str) -> ResponseError:
     return parse(text)
 
 
-class EngineSocket(CommandRunner, FakeSocket):
+class EngineSocket(WaitingInThread, CommandRunner, FakeSocket):
     """The socket behind a synchronous client."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -311,5 +365,13 @@ class EngineSocket(CommandRunner, FakeSocket):
                 self.response_ready.set()
 
 
-class AsyncEngineSocket(CommandRunner, AsyncFakeSocket):
+class AsyncEngineSocket(WaitingInLoop, CommandRunner, AsyncFakeSocket):
     """The socket behind an asyncio client; it belongs to the event loop that made it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._server.joined(self, self._event_loop)
+
+    def _resumed(self, reply: Any) -> None:
+        self.put_response(self._decode_result(reply))
+        self.resume()

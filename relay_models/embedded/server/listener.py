@@ -10,7 +10,6 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Any, Final
 
 import redis.asyncio
@@ -22,6 +21,7 @@ from relay_models.embedded.registry import COMMANDS, split_name
 from relay_models.embedded.reply_types import PlainReply, PushReply, SetReply
 from relay_models.embedded.scripting.commands import RUNNING
 from relay_models.embedded.scripting.thread import ScriptThread
+from relay_models.embedded.server.blocking import WaitingInLoop
 from relay_models.embedded.server.engine_socket import CommandRunner, allowed_while_busy
 from relay_models.embedded.server.protocol import (
     ProtocolError,
@@ -60,13 +60,12 @@ HTTP_LOG_SECONDS: Final = 60.0
 WITHOUT_LOGIN: Final = frozenset(("auth", "hello", "quit", "reset"))
 
 
-class TcpSocket(CommandRunner, AsyncFakeSocket):
+class TcpSocket(WaitingInLoop, CommandRunner, AsyncFakeSocket):
     """The server's end of one TCP connection."""
 
     def __init__(self, state: EngineState, connection: ClientProtocol, info: dict[str, Any]) -> None:
         super().__init__(state, 0, client_class=redis.asyncio.Redis, client_info=info)
         self._connection = connection
-        self._waiting_task: asyncio.Task[None] | None = None
         self._script_runs = self._left = False
 
     @property
@@ -143,62 +142,8 @@ class TcpSocket(CommandRunner, AsyncFakeSocket):
         super().kill()
         self._event_loop.call_soon_threadsafe(self._connection.close_after_replies)
 
-    # Commands that wait
-
-    def _blocking(
-        self, timeout: float | None, func: Callable[[bool], Any], shape: Callable[[Any], Any] | None = None
-    ) -> Any:
-        result = func(True)
-        if result is not None or self._in_transaction:
-            return result if shape is None else shape(result)
-        event = asyncio.Event()
-
-        def wake() -> None:
-            self._event_loop.call_soon_threadsafe(event.set)
-
-        self._db.add_change_callback(wake)
-        self._blocked = True
-        self.pause()
-        self._waiting_task = self._event_loop.create_task(self._wait(timeout, func, shape, event, wake))
-        return NoResponse()
-
-    async def _wait(
-        self,
-        timeout: float | None,
-        func: Callable[[bool], Any],
-        shape: Callable[[Any], Any] | None,
-        event: asyncio.Event,
-        wake: Callable[[], None],
-    ) -> None:
-        """Try again whenever something changed, until there is a result or the timeout."""
-        database, server = self._db, self._server  # the socket loses these once the client has disconnected
-        result: Any = None
-        try:
-            async with asyncio.timeout(timeout or None):
-                while result is None:
-                    await event.wait()
-                    event.clear()
-                    while server.scripting.busy:  # noqa: ASYNC110 - it ends in another thread
-                        await asyncio.sleep(SCRIPT_POLL_SECONDS)
-                    with server.lock:
-                        if self._unblock_reason is not None:
-                            self._take_unblock_reason()
-                            break
-                        result = func(False)
-        except TimeoutError:
-            pass
-        except SimpleError as error:
-            result = error
-        finally:
-            with server.lock:
-                database.remove_change_callback(wake)
-                self._blocked = False
-                self._unblock_reason = None
-            self._waiting_task = None
-        if not isinstance(result, SimpleError) and shape is not None:
-            with server.lock:
-                result = shape(result)
-        self._connection.put(result)
+    def _resumed(self, reply: Any) -> None:
+        self._connection.put(reply)
         self._paused = False
         self._connection.work()
 
@@ -209,8 +154,6 @@ class TcpSocket(CommandRunner, AsyncFakeSocket):
         if self._script_runs:  # it runs to its end all the same, as one whole
             self._left = True
             return
-        if self._waiting_task is not None:
-            self._waiting_task.cancel()
         super().close()
 
 

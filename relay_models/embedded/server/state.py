@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import itertools
 import os
 import sqlite3
@@ -28,6 +29,7 @@ from relay_models.embedded.scripting.commands import Scripting
 from relay_models.embedded.search.commands import SearchCommand
 from relay_models.embedded.search.engine import SearchEngine
 from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.server.blocking import BlockedCommands
 
 __all__ = ["EngineState"]
 
@@ -125,6 +127,10 @@ class EngineState(FakeServer):
         self.acl: Users = Users()
         self._client_ids = itertools.count(1)
         self.scripting = Scripting(self.config)
+        self.blocked = BlockedCommands()
+        self.loops: dict[Any, weakref.WeakSet[Any]] = {}
+        """The event loops of asyncio clients, with these clients' sockets."""
+        self._field_expiries: list[tuple[int, bytes]] = []  # of hashes in database 0, the soonest first
         self.guarded = False
         """Whether ACL SETUSER was ever run; before that no user is restricted, and there is nothing to check."""
         self.on_shutdown: Callable[[], None] | None = None
@@ -176,6 +182,17 @@ class EngineState(FakeServer):
         """A client's number. fakeredis takes the lock for it, so none could connect to kill a script that has it."""
         return next(self._client_ids)
 
+    def joined(self, socket: Any, loop: Any) -> None:
+        """Remember the event loop that a socket belongs to."""
+        self.loops.setdefault(loop, weakref.WeakSet()).add(socket)
+
+    def forget_ended_loops(self) -> None:
+        """Close the sockets of asyncio clients whose event loop is closed, for nothing else does."""
+        for loop in list(self.loops):
+            if loop.is_closed():
+                for socket in list(self.loops.pop(loop)):
+                    socket.close()
+
     def new_database(self, number: int) -> TrackedDatabase:
         if self.storage is None:
             return TrackedDatabase(self.lock, number)
@@ -212,6 +229,8 @@ class EngineState(FakeServer):
                     refused = SimpleError("ERR a value of this type cannot be kept in a file; use a server in memory")
                 if item is not None:
                     database.changed(key, change)
+                if indexed and item is not None and type(item.value) is Hash and item.value._expirations:
+                    heapq.heappush(self._field_expiries, (min(item.value._expirations.values()), key))
                 if indexed:
                     self._report(key, item, key in created)
         self._settling = False
@@ -232,6 +251,7 @@ class EngineState(FakeServer):
     def search(self, command: SearchCommand, args: list[bytes], protocol: int) -> Any:
         """Run one FT.* command on indexes that have seen every change. Called with the lock held."""
         self.dbs[0].remove_expired()
+        self._expire_fields()
         self.settle()
         begin(self.connection)
         if command.writes:  # what queries create, such as SQL indexes, can be created again
@@ -241,6 +261,18 @@ class EngineState(FakeServer):
         except SearchError as error:
             # On one line, as in Redis.
             raise SimpleError(str(error).replace("\r", " ").replace("\n", " ")) from None
+
+    def _expire_fields(self) -> None:
+        """Remove the fields of hashes that have expired, which fakeredis does when the hash is next read."""
+        database, now = self.dbs[0], int(time.time() * 1000)
+        while self._field_expiries and self._field_expiries[0][0] <= now:
+            _, key = heapq.heappop(self._field_expiries)
+            item = database.get(key)
+            if item is None or type(item.value) is not Hash:
+                continue
+            database.touched[key] = None
+            if not item.value.getall():
+                del database[key]
 
     @property
     def login_required(self) -> bool:
@@ -336,6 +368,7 @@ class EngineState(FakeServer):
         """Write what is left and release the file. Later commands fail, and a script that still runs is ended."""
         self.scripting.stop(SCRIPT_SECONDS)
         with self.lock:
+            self.blocked.end(SimpleError("ERR this embedded server was closed"))
             already = self.failure is not None
             clean = False
             try:
