@@ -10,9 +10,9 @@ __all__ = ["StreamCommands"]
 class StreamCommands:
     """Mixed into the engine's sockets; fakeredis' XREAD and XREADGROUP call these methods."""
 
-    def _xread(self, *args: Any) -> Any:
+    def _xread(self, *args: Any, **options: Any) -> Any:
         # No news is null, for a blocking command and in RESP3 too.
-        return super()._xread(*args) or None  # type: ignore[misc]
+        return super()._xread(*args, **options) or None  # type: ignore[misc]
 
     def _xreadgroup(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 import redis.asyncio
+from fakeredis import _msgs as msgs
 from fakeredis._clients._async import FakeBaseAsyncConnection, FakeReader, FakeWriter
 from fakeredis._clients._sync import FakeBaseConnection
 
@@ -60,6 +61,12 @@ class DirectMixin:
         except ServerClosedError as error:
             raise redis.ConnectionError(str(error)) from error
 
+    def _explained(self, error: redis.ConnectionError) -> redis.ConnectionError:
+        """The error with the reason why the engine does not answer, of which fakeredis knows nothing."""
+        if str(error) != msgs.CONNECTION_ERROR_MSG:
+            return error
+        return redis.ConnectionError(self._server.failure or "the connection to the embedded server was closed")
+
     def __str__(self) -> str:
         return f"{type(self).__name__}({self._server!r})"
 
@@ -74,7 +81,10 @@ class EngineConnection(DirectMixin, FakeBaseConnection, redis.Connection):  # ty
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         socket = self._sock
-        reply = super().read_response(*args, **kwargs)
+        try:
+            reply = super().read_response(*args, **kwargs)
+        except redis.ConnectionError as error:
+            raise self._explained(error) from None
         if self._server.dirty:
             self._commit(socket)
         return reply
@@ -117,6 +127,9 @@ class AsyncEngineConnection(DirectMixin, FakeBaseAsyncConnection, redis.asyncio.
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
         socket = self._sock
-        reply = await super().read_response(*args, **kwargs)
+        try:
+            reply = await super().read_response(*args, **kwargs)
+        except redis.ConnectionError as error:
+            raise self._explained(error) from None
         self._commit(socket)
         return reply

@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
+import redis
 from fakeredis import _msgs as msgs
-from fakeredis._commands import SUPPORTED_COMMANDS, Signature
+from fakeredis._commands import COMMANDS_WITH_SUB, SUPPORTED_COMMANDS, Signature
 from fakeredis._core import CommandItem
 from fakeredis._helpers import QUEUED, NoResponse, SimpleError, SimpleString
 from fakeredis._socket import AsyncFakeSocket, FakeSocket
@@ -24,6 +25,7 @@ from relay_models.embedded.commands.acl import AclCommands
 from relay_models.embedded.commands.bitmaps import BitmapCommands
 from relay_models.embedded.commands.client import ClientCommands
 from relay_models.embedded.commands.config import ConfigCommands
+from relay_models.embedded.commands.corrections import CorrectedCommands, corrected_error, doubles_as_text
 from relay_models.embedded.commands.lcs import LcsCommand
 from relay_models.embedded.commands.module import ModuleCommands
 from relay_models.embedded.commands.permissions import categories_of
@@ -34,7 +36,7 @@ from relay_models.embedded.commands.streams import StreamCommands
 from relay_models.embedded.errors import EmbeddedError
 from relay_models.embedded.json.read_commands import JsonCommands
 from relay_models.embedded.json.value import JsonDocument
-from relay_models.embedded.registry import COMMANDS, EngineSignature, MissingKey, split_name
+from relay_models.embedded.registry import COMMANDS, CONTAINERS, EngineSignature, MissingKey, split_name
 from relay_models.embedded.reply_types import BigNumber, PlainReply, Verbatim
 from relay_models.embedded.scripting.commands import SHUTTING_DOWN, WHILE_BUSY, ScriptAborted, ScriptCommands
 from relay_models.embedded.server.blocking import WaitingInLoop, WaitingInThread
@@ -64,6 +66,10 @@ def _one_line(text: str) -> str:
 
 def unknown_command(fields: list[bytes]) -> SimpleError:
     """The error for a command that does not exist, which shows the start of the request."""
+    first = fields[0].decode("utf-8", "replace").lower()
+    if len(fields) > 1 and (first in COMMANDS_WITH_SUB or first in CONTAINERS) and first not in COMMANDS:
+        word = fields[1][:128].decode("utf-8", "replace")
+        return SimpleError(_one_line(f"ERR unknown subcommand '{word}'. Try {first.upper()} HELP."))
     shown = ""
     for field in fields[1:]:
         if len(shown) >= 128:
@@ -92,6 +98,7 @@ class CommandRunner(
     AclCommands,
     ConfigCommands,
     JsonCommands,
+    CorrectedCommands,
     BitmapCommands,
     LcsCommand,
     RandomCommands,
@@ -174,12 +181,15 @@ class CommandRunner(
                 result = self._run_command(function, signature, args, False)
                 if server.blocked and server.blocked.serve():
                     server.settle()
+                if isinstance(result, SimpleError):
+                    result.value = corrected_error(name, args, result.value)
                 return result
             finally:
                 server.lock.release()
         except SimpleError as error:
             if self._queueing and not running:
                 self._transaction_failed = True
+            error.value = corrected_error(name, args, error.value)
             if name == "exec" and error.value.startswith("ERR "):
                 error.value = "EXECABORT Transaction discarded because of: " + error.value[4:]
                 self._forget_transaction()
@@ -211,6 +221,13 @@ class CommandRunner(
             return
         self._stop_waiting(server)
         super().close()
+
+    def _check_connected(self) -> None:
+        """Raise redis-py's error where the engine does not answer, with the reason."""
+        if self._server is None or self._killed:
+            raise redis.ConnectionError("the connection to the embedded server was closed")
+        if not self._server.connected:
+            raise redis.ConnectionError(self._server.failure)
 
     def _stop_waiting(self, server: EngineState) -> None:
         """Wait for nothing any more, where this socket waits while it takes no commands."""
@@ -264,6 +281,8 @@ class CommandRunner(
             result = self._run_own(func, sig, args, from_script)
             refused = self._server.settle()
             return result if refused is None else refused
+        if self._resp_version == 2 and sig.name.startswith(("z", "bz", "geo")):
+            func = self._with_text_doubles(func)
         ends = sig.name in LIST_ENDS and self._server.storage is not None
         before = self._list_length(args) if ends else None
         result = super()._run_command(func, sig, args, from_script)
@@ -280,6 +299,10 @@ class CommandRunner(
                 self._touch_streams(args)
         refused = self._server.settle(change)
         return result if refused is None else refused
+
+    @staticmethod
+    def _with_text_doubles(func: Any) -> Any:
+        return lambda *args: doubles_as_text(func(*args))
 
     def _run_while_busy(self, func: Any, sig: Signature, args: list[Any]) -> Any:
         """Run a command that touches no data while a script in another thread has the lock."""
@@ -354,6 +377,7 @@ class EngineSocket(WaitingInThread, CommandRunner, FakeSocket):
         if type(data) is Request and self._server.connected and not self._killed:
             self._process_command(data)  # nothing ever waits here: a blocking command blocks its caller
         else:
+            self._check_connected()
             super().sendall(data)
 
     def put_response(self, msg: Any) -> None:
@@ -371,6 +395,10 @@ class AsyncEngineSocket(WaitingInLoop, CommandRunner, AsyncFakeSocket):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._server.joined(self, self._event_loop)
+
+    def sendall(self, data: Any) -> None:
+        self._check_connected()
+        super().sendall(data)
 
     def _resumed(self, reply: Any) -> None:
         self.put_response(self._decode_result(reply))

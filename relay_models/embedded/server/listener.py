@@ -16,9 +16,10 @@ import redis.asyncio
 from fakeredis._helpers import NoResponse, SimpleError
 from fakeredis._socket import AsyncFakeSocket
 
+from relay_models.embedded.commands.corrections import NULL_ARRAYS
 from relay_models.embedded.errors import ServerClosedError
 from relay_models.embedded.registry import COMMANDS, split_name
-from relay_models.embedded.reply_types import PlainReply, PushReply, SetReply
+from relay_models.embedded.reply_types import NullArray, PlainReply, PushReply, SetReply
 from relay_models.embedded.scripting.commands import RUNNING
 from relay_models.embedded.scripting.thread import ScriptThread
 from relay_models.embedded.server.blocking import WaitingInLoop
@@ -53,6 +54,8 @@ SET_REPLIES: Final = {"smembers", "sinter", "sunion", "sdiff", "spop"} | {
 }
 # How often to check whether a script has ended, where no callback says so, in seconds.
 SCRIPT_POLL_SECONDS: Final = 0.001
+# Commands whose reply to nothing is a null array if they have more arguments than this.
+NULL_ARRAY_WITH_MORE: Final = {"lpop": 1, "rpop": 1, "zrank": 2, "zrevrank": 2}
 # What only a browser sends, in the lines of a request that a page made it send.
 HTTP_WORDS: Final = frozenset((b"post", b"host:"))
 # How often such requests are put into the log, in seconds.
@@ -122,6 +125,12 @@ class TcpSocket(WaitingInLoop, CommandRunner, AsyncFakeSocket):
 
     def _run_command(self, func: Any, sig: Any, args: list[Any], from_script: bool) -> Any:
         result = super()._run_command(func, sig, args, from_script)
+        if (
+            result is None
+            and not from_script
+            and (sig.name in NULL_ARRAYS or len(args) > NULL_ARRAY_WITH_MORE.get(sig.name, len(args)))
+        ):
+            return NullArray()
         if sig.name in SET_REPLIES and not from_script:
             plain = result.value if type(result) is PlainReply else result
             if type(plain) is list:
@@ -143,7 +152,7 @@ class TcpSocket(WaitingInLoop, CommandRunner, AsyncFakeSocket):
         self._event_loop.call_soon_threadsafe(self._connection.close_after_replies)
 
     def _resumed(self, reply: Any) -> None:
-        self._connection.put(reply)
+        self._connection.put(NullArray() if reply is None else reply)
         self._paused = False
         self._connection.work()
 
