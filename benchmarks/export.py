@@ -105,7 +105,7 @@ def measure(backend: RedisBackend, folder: Path, count: int, console: Console) -
 
 def remove(backend: RedisBackend) -> None:
     """Leave nothing on the server."""
-    backend.delete_runs(AGENT)
+    backend.delete_agent(AGENT, what="runs")
     keys = Keys(backend.key_prefix)
     for kind in KINDS:
         backend.client.execute_command("FT.DROPINDEX", keys.index(kind))

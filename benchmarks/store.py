@@ -27,7 +27,7 @@ from rich.table import Table
 from relay_models import RedisBackend
 from relay_models.documents import KINDS, Keys
 from relay_models.embedded import EmbeddedServer
-from relay_models.records import RunRecord
+from relay_models.records import RunRecord, from_json
 from relay_models.sync import RedisBackend as SyncRedisBackend
 
 CAPTURE = Path(__file__).parent.parent / "tests" / "data" / "capture.jsonl.gz"
@@ -60,7 +60,7 @@ def captured_runs(count: int) -> list[RunRecord]:
     """`count` runs with the captured content, one agent and fresh ids."""
     texts = captured_texts()
     return [
-        RunRecord.model_validate_json(json.dumps({**texts[number % len(texts)], "id": str(uuid4()), "agent_id": AGENT}))
+        from_json(RunRecord, json.dumps({**texts[number % len(texts)], "id": str(uuid4()), "agent_id": AGENT}))
         for number in range(count)
     ]
 
@@ -207,7 +207,7 @@ class Benchmark:
 
     async def empty(self, store: Any) -> None:
         """Make room for the next way, untimed."""
-        await store.delete_runs(AGENT)
+        await store.delete_agent(AGENT, what="runs")
 
     async def one_by_one(self, stores: dict[str, Any], sync_store: Any, prefixes: dict[str, str]) -> None:
         """One run per call."""

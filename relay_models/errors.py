@@ -10,6 +10,7 @@
     │   ├── StoreTimeoutError (TimeoutError)           no answer within the time limit
     │   │   └── IncompleteAnswerError                  the server cut its answer short
     │   ├── MissingModuleError (RuntimeError)          no JSON or no search on that server
+    │   ├── ConflictError (RuntimeError)               another client changed the document first
     │   ├── IndexMissingError (LookupError)            no index, and not allowed to make one
     │   └── IndexOutdatedError (RuntimeError)          the index has the layout of another release
     ├── SerializationError (ValueError)            a value that is not what its type says
@@ -38,6 +39,7 @@ from typing import Any
 
 __all__ = [
     "AuthenticationFailedError",
+    "ConflictError",
     "ConnectionFailedError",
     "CorruptDocumentError",
     "CorruptDocumentsError",
@@ -97,6 +99,14 @@ class IncompleteAnswerError(StoreTimeoutError):
 
 class MissingModuleError(StorageError, RuntimeError):
     """The server lacks the JSON or the search commands (Redis 8 and Redis Stack have both)."""
+
+
+class ConflictError(StorageError, RuntimeError):
+    """The document is not the one that was expected: another client changed or deleted it; `key` says which."""
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class IndexMissingError(StorageError, LookupError):

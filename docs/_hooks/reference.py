@@ -1,4 +1,4 @@
-"""Reference pages made from the code at build time: the exceptions, the commands, the changelog."""
+"""Generate reference pages from the code: the exceptions, the commands, the changelog."""
 
 from __future__ import annotations
 
@@ -32,14 +32,13 @@ def exceptions_page() -> str:
     lines = [
         "---",
         "title: Exceptions",
-        "description: The exception tree, the builtin that each leaf also is, and when it is raised",
+        "description: The exception tree, the builtin base of each class, and when it is raised",
         "---",
         "# Exceptions",
         "",
-        "Everything that this library raises on purpose is a `RelayModelsError`, and also the builtin exception that",
-        "fits, so that `except ConnectionError` or `except ValueError` in code that knows nothing of this library does",
-        "the right thing.",
-        "What to do about each is in the guide on errors.",
+        "Every error that a caller can cause is a `RelayModelsError`, and also a subclass of the matching builtin, so",
+        "that `except ConnectionError` or `except ValueError` works in code that knows nothing of this library.",
+        "The guide on errors says what to do about each.",
         "",
         "```text",
         drawing,
@@ -84,7 +83,7 @@ def commands_page() -> str:
         "---",
         "# Command line",
         "",
-        "`python -m relay_models.cli` is the same command, where the script is not on the path.",
+        "`python -m relay_models.cli` is the same command, if the script is not on your PATH.",
         "",
     ]
     lines += _command(root, ["relay-models"], 2)
@@ -121,16 +120,61 @@ def _cell(text: str) -> str:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """The columns of exported tables, in the place that the page keeps for them."""
-    if "<!-- columns: " not in markdown:
-        return markdown
+    """Tables made from the code, where a page has a comment for them."""
+    for marker, make in _TABLES.items():
+        if marker in markdown:
+            markdown = markdown.replace(marker, make())
+    return markdown
+
+
+def _columns_table(name: str) -> str:
+    """The columns of exported tables."""
     from relay_models.export import CALL_COLUMNS, RUN_COLUMNS
 
-    for name, columns in (("runs", RUN_COLUMNS), ("calls", CALL_COLUMNS)):
-        rows = [f"| `{column.name}` | {column.type.value} | {_cell(_prose(column.about))} |" for column in columns]
-        table = "\n".join(["| Column | Holds | Meaning |", "|---|---|---|", *rows])
-        markdown = markdown.replace(f"<!-- columns: {name} -->", table)
-    return markdown
+    columns = RUN_COLUMNS if name == "runs" else CALL_COLUMNS
+    rows = [f"| `{column.name}` | {column.kind.value} | {_cell(_prose(column.about))} |" for column in columns]
+    return "\n".join(["| Column | Holds | Meaning |", "|---|---|---|", *rows])
+
+
+def _operators_table() -> str:
+    """The operators of each kind of columns, in Python."""
+    from relay_models.columns.operators import OPERATORS
+    from relay_models.documents import Run
+
+    lines = ["| Column holds | Operators |", "|---|---|"]
+    by_operators: dict[tuple[str, ...], list[Any]] = {}
+    for column in Run.columns().values():
+        has = tuple(known.python for known in OPERATORS.values() if column.kind in known.kinds)
+        by_operators.setdefault(has, []).append(column)
+    for has, columns in by_operators.items():
+        kinds = ", ".join(dict.fromkeys(str(column.kind) for column in columns))
+        names = ", ".join(f"`{column.name}`" for column in columns[:4])
+        lines.append(f"| {kinds} ({names}{' …' if len(columns) > 4 else ''}) | {' '.join(f'`{it}`' for it in has)} |")
+    return "\n".join(lines)
+
+
+def _filter_table() -> str:
+    """The operators of the filter language."""
+    from relay_models.columns.operators import OPERATORS
+
+    rows = [f"| `{known.example}` | {_cell(known.about)} |" for known in OPERATORS.values() if known.texts]
+    return "\n".join(["| Write | Meaning |", "|---|---|", *rows])
+
+
+def _aliases() -> str:
+    """The short names of columns."""
+    from relay_models.documents import Run
+
+    return ", ".join(f"`{alias}`" for column in Run.columns().values() for alias in column.aliases)
+
+
+_TABLES = {
+    "<!-- columns: runs -->": lambda: _columns_table("runs"),
+    "<!-- columns: calls -->": lambda: _columns_table("calls"),
+    "<!-- operators: python -->": _operators_table,
+    "<!-- operators: text -->": _filter_table,
+    "<!-- aliases -->": _aliases,
+}
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 from pydantic import BaseModel
 
-from relay_models.schema import KINDS, Kind, json_schema, kind_page, nested, overview_page, types_page
+from relay_models.documents import KINDS, DocumentKind
+from relay_models.schema import json_schema, kind_page, nested, overview_page, types_page
 
 MESSAGES = "messages.md"
 MESSAGES_INTRO = """What was asked of a model and what it answered, as NeMo Relay's codecs note them on a call.
@@ -53,7 +54,7 @@ def _captured() -> dict[str, str]:
     return {line["key"]: line["value"] for line in lines if line["type"] == "string"}
 
 
-def _example(kind: Kind, values: dict[str, str]) -> str:
+def _example(kind: DocumentKind, values: dict[str, str]) -> str:
     """A small one of a kind that still has something in it."""
     start = kind.native_key.partition("{agent_id}")[0].replace("{prefix}", "nemo_relay:")
     found = sorted((value for key, value in values.items() if key.startswith(start)), key=len)
@@ -81,7 +82,7 @@ def _abridged(value: Any) -> Any:
     )
 
 
-def _says_something(kind: Kind, value: Any) -> bool:
+def _says_something(kind: DocumentKind, value: Any) -> bool:
     match kind.name:
         case "run":
             return any("model_name" in call for call in value["calls"]) and any(

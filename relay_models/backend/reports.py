@@ -1,16 +1,15 @@
-"""What bulk and listing operations tell: which records were refused, how many were stored, who the agents are."""
+"""`StoreReport`: how a bulk store went: what was stored, which records were refused and why."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import NamedTuple
 
 from relay_models.errors import RelayModelsError
 from relay_models.records import RunRecord
 
-__all__ = ["AgentSummary", "ReadRun", "RefusedRecord", "StoreReport"]
+__all__ = ["ReadRun", "RefusedRecord", "StoreReport"]
 
 
 class ReadRun(NamedTuple):
@@ -45,17 +44,6 @@ class StoreReport:
     def stored(self) -> int:
         """How many records the store holds now of those given."""
         return self.created + self.replaced
-
-
-@dataclass(frozen=True, slots=True)
-class AgentSummary:
-    """An agent and its runs: how many there are, how many have no end yet, when the newest began."""
-
-    agent_id: str
-    runs: int
-    running: int
-    last_started_at: datetime | None
-    last_stored_at: datetime | None
 
 
 def refusal_text(refused: Sequence[RefusedRecord], stored: int) -> str:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
+import os
 import sys
 from typing import Annotated
 
 import typer
 
 from relay_models import __version__
-from relay_models.cli import agents, demo, importing, runs, schema, server
-from relay_models.cli.session import guarded
+from relay_models.cli.commands import agents, demo, import_, native, runs, schema, server
+from relay_models.cli.exit_codes import guarded
 
 __all__ = ["app", "main"]
 
 EPILOG = (
-    "Which store: --path FILE is an embedded one that needs no server, --url URL a Redis with JSON and search; the "
-    "environment may say it as RELAY_MODELS_PATH, RELAY_MODELS_URL and RELAY_MODELS_PREFIX. "
-    "With --json a list is one JSON array, and what goes on and on (runs watch, follow) is one JSON object a line. "
-    "Exit codes: 0 done, 1 done in part, 2 wrong usage or filter, 3 the store failed, 4 not found, 5 unreadable data."
+    "Stores: --path FILE is an embedded store that needs no server, --url URL a Redis with JSON and search. The "
+    "environment variables RELAY_MODELS_PATH, RELAY_MODELS_URL, RELAY_MODELS_PREFIX and RELAY_MODELS_PASSWORD do the "
+    "same. With --json a list is one JSON array, and continuous output (runs watch, follow) is one JSON object per "
+    "line. Exit codes: 0 done, 1 done in part, 2 wrong usage or filter, 3 the store failed, 4 not found, 5 unreadable "
+    "data, 6 refused by the operating system (permission, disk space, port, directory)."
 )
 
 app = typer.Typer(
@@ -26,7 +27,6 @@ app = typer.Typer(
     help="Keep and query what AI agents did: NeMo Relay's runs, plans, tries and prompt statistics.",
     epilog=EPILOG,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -41,24 +41,33 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None: ...
 
 
-for part in (importing, agents, runs, demo, schema, server):
+for part in (import_, agents, runs, demo, schema, server, native):
     part.register(app)
-if importlib.util.find_spec("relay_models.cli.interop") is not None:
-    from relay_models.cli import interop
-
-    interop.register(app)
 
 
 def main() -> None:
-    """The entry point of `relay-models`."""
+    """Run the `relay-models` command."""
+    _open_closed_streams()
+    code: int | str | None = 0
     try:
         with guarded():
-            app()
+            try:
+                app()
+            except SystemExit as leaving:
+                code = leaving.code
             sys.stdout.flush()
     except typer.Exit as leaving:
-        raise SystemExit(leaving.exit_code) from None
+        code = leaving.exit_code
+    raise SystemExit(code)
+
+
+def _open_closed_streams() -> None:
+    """Replace standard streams that the caller closed (``>&-``)."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open until the process ends

@@ -1,12 +1,14 @@
-"""Reading a capture: lines of native keys and their values, or of bare run records, plain or gzipped.
+"""`Capture`: a file of native keys and their values, or of run records, one JSON object per line, plain or gzipped.
 
-A line is ``{"key": …, "type": "string" | "list", "value": …}``, as a dump of a NeMo Relay deployment has them, or a
-`RunRecord` by itself, as ``runs export --format jsonl`` writes it. A capture is read twice: the first pass finds the
-key prefix and the order of the runs, the second gives the values. Memory holds run ids and places in the file only.
+A line is ``{"key": …, "type": "string" | "list", "value": …}``, as dumps of a NeMo Relay deployment have them, or a
+`RunRecord`, as ``runs export --format jsonl`` writes it. The text is UTF-8, with or without a byte order mark, or
+UTF-16 or UTF-32, which are converted first. A capture is read twice: the first pass detects the key prefix and the
+order of the runs, the second yields the values. Memory holds run ids and file offsets only.
 """
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import shutil
@@ -19,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from relay_models.errors import InvalidConfigurationError, NotFoundError
 
@@ -29,12 +31,12 @@ if TYPE_CHECKING:
 __all__ = ["BadLine", "Capture", "Entry", "find_prefix", "open_capture", "split_key"]
 
 MARKS = ("runs_index:", "runs:", "plan:", "trie:", "accumulators:", "acg_observations:", "acg_stability:")
-"""What follows the prefix in NeMo Relay's keys, for finding out the prefix."""
+"""What follows the prefix in NeMo Relay's keys."""
 
 ORDER = "run_index"
 GZIP = b"\x1f\x8b"
 SAMPLE = 2_000
-"""Lines that are looked at to find the key prefix."""
+"""Lines that are read to detect the key prefix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Entry:
     line: int
     key: str
     kind: str
-    """``run``, or the kind of an artefact as `relay_models.native` names it."""
+    """``run``, or the kind of an artifact as `relay_models.native` names it."""
     agent_id: str
     run_id: str | None
     text: str
@@ -67,20 +69,25 @@ class Capture:
 
     file: BinaryIO
     prefix: str
-    """What stands before ``runs:``, ``plan:`` and so on in its keys."""
+    """The prefix of its keys, before ``runs:``, ``plan:`` and so on."""
     lines: int = 0
     orders: int = 0
-    """Lists of run ids, which say in which order runs were stored."""
+    """Lists of run ids, which give the order in which runs were stored."""
     bad: list[BadLine] = field(default_factory=list)
     runs: list[tuple[int, int]] = field(default_factory=list)
-    """(line, byte) of each run, every agent's in the order in which they were stored."""
+    """(line, byte offset) of each run, each agent's in the order in which they were stored."""
     artifacts: list[tuple[int, int]] = field(default_factory=list)
-    """(line, byte) of every other value."""
+    """(line, byte offset) of every other value."""
 
     def entries(self, places: list[tuple[int, int]], seen: Callable[[int], None]) -> Iterator[Entry]:
-        """The values at these places; bad lines go to `bad`. `seen` is told how many lines were read since last."""
-        for line, place in places:
-            self.file.seek(place)
+        """Yield the values at these places, and note bad lines in `bad`.
+
+        Args:
+            places: (line, byte offset) of each value.
+            seen: Called with the number of lines read since the last call.
+        """
+        for line, offset in places:
+            self.file.seek(offset)
             seen(1)
             raw = self.file.readline()
             try:
@@ -89,17 +96,22 @@ class Capture:
                 self.refuse(line, _key_of(raw), str(error))
 
     def refuse(self, line: int, key: str | None, reason: str) -> None:
-        """Remember a bad line."""
+        """Note a bad line."""
         self.bad.append(BadLine(line, key, reason))
 
 
 @contextmanager
 def open_capture(path: str, native_prefix: str | None = None) -> Iterator[Capture]:
-    """Open a capture and read it a first time; ``-`` is standard input.
+    """Open a capture and make the first pass over it.
+
+    Args:
+        path: The file; ``-`` for standard input.
+        native_prefix: The key prefix; detected by default.
 
     Raises:
-        NotFoundError: there is no such file.
-        InvalidConfigurationError: it is a directory, or is cut off or damaged as a gzip file.
+        NotFoundError: The file does not exist.
+        InvalidConfigurationError: It is truncated or damaged as a gzip file.
+        OSError: It cannot be read, or is a directory.
     """
     with _seekable(path) as file:
         prefix = find_prefix(file) if native_prefix is None else native_prefix
@@ -110,7 +122,7 @@ def open_capture(path: str, native_prefix: str | None = None) -> Iterator[Captur
 
 @contextmanager
 def _seekable(path: str) -> Iterator[BinaryIO]:
-    """The bytes of the capture, unpacked; what cannot be read twice is copied to a temporary file."""
+    """The capture as seekable UTF-8; a pipe and what has to be converted are copied to a temporary file."""
     if path == "-":
         source: BinaryIO = sys.stdin.buffer
     else:
@@ -118,31 +130,65 @@ def _seekable(path: str) -> Iterator[BinaryIO]:
             source = Path(path).open("rb")  # noqa: SIM115 - closed by the with below
         except FileNotFoundError:
             raise NotFoundError(f"there is no file {path}") from None
-        except IsADirectoryError:
-            raise InvalidConfigurationError(f"{path} is a directory, not a capture") from None
     with source, tempfile.TemporaryFile() as copy:
-        head = source.read(2)
-        if source.seekable():
-            source.seek(0)
-            if head != GZIP:
-                yield source
-                return
-        else:
-            source = cast(BinaryIO, BufferedReader(_Begun(head, source)))
-        if head == GZIP:
+        head, plain = _peek(source)
+        if head[:2] == GZIP:
             try:
-                with gzip.open(source) as unpacked:
-                    shutil.copyfileobj(unpacked, copy)
+                with gzip.open(plain) as unpacked:
+                    head, plain = _peek(cast(BinaryIO, unpacked))
+                    _copy_as_utf8(plain, _encoding(head), copy)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise InvalidConfigurationError(f"{path} is damaged as a gzip file: {error}") from None
+        elif plain.seekable() and _encoding(head) == "utf-8":
+            yield plain
+            return
         else:
-            shutil.copyfileobj(source, copy)
+            _copy_as_utf8(plain, _encoding(head), copy)
         copy.seek(0)
         yield cast(BinaryIO, copy)
 
 
+def _peek(source: BinaryIO) -> tuple[bytes, BinaryIO]:
+    """Return the first bytes of a stream, and the stream from its beginning."""
+    head = source.read(4)
+    if source.seekable():
+        source.seek(0)
+        return head, source
+    return head, cast(BinaryIO, BufferedReader(_Begun(head, source)))
+
+
+def _encoding(head: bytes) -> str:
+    """Detect the encoding of JSON text by its first bytes: by a byte order mark, or by the zero bytes of UTF-16."""
+    return json.detect_encoding(head)
+
+
+def _copy_as_utf8(source: BinaryIO, encoding: str, copy: IO[bytes]) -> None:
+    """Copy text as UTF-8 without a byte order mark. What is invalid stays so, and is reported with its line."""
+    if encoding == "utf-8":
+        shutil.copyfileobj(source, copy)
+    elif encoding == "utf-8-sig":
+        source.read(len(codecs.BOM_UTF8))
+        shutil.copyfileobj(source, copy)
+    else:
+        decoder = codecs.getincrementaldecoder(encoding)(_INVALID)
+        while data := source.read(_CHUNK):
+            copy.write(decoder.decode(data).encode("utf-8", "surrogatepass"))
+        copy.write(decoder.decode(b"", final=True).encode("utf-8", "surrogatepass"))
+
+
+def _mark_invalid(error: UnicodeError) -> tuple[str, int]:
+    """Decode invalid bytes to a lone surrogate, which makes the line invalid UTF-8."""
+    assert isinstance(error, UnicodeDecodeError)
+    return "\udfff", error.end
+
+
+_INVALID = "relay_models.mark_invalid"
+_CHUNK = 1 << 16
+codecs.register_error(_INVALID, _mark_invalid)
+
+
 class _Begun(RawIOBase):
-    """A stream whose first bytes were read already."""
+    """A stream whose first bytes were already read."""
 
     def __init__(self, head: bytes, rest: BinaryIO) -> None:
         self._head = head
@@ -159,10 +205,10 @@ class _Begun(RawIOBase):
 
 
 def find_prefix(file: BinaryIO) -> str:
-    """The key prefix of a capture: what run and plan values prove, else what most keys can agree on.
+    """Detect the key prefix of a capture: from the values of runs and plans, else the most common one in the keys.
 
-    An agent id may itself hold ``runs:``, so a key alone does not say where its prefix ends; but a run's value names
-    its agent and id, and a plan's its agent.
+    An agent id may contain ``runs:``, so a key alone does not tell where its prefix ends; but the value of a run has
+    its agent and id, and that of a plan its agent.
     """
     proven: Counter[str] = Counter()
     possible: Counter[str] = Counter()
@@ -207,7 +253,7 @@ def _proven_prefix(key: str, value: Any) -> str | None:
 
 
 def _first_pass(capture: Capture) -> None:
-    """Note where each value is, and sort each agent's runs as its list of run ids says."""
+    """Find the offset of each value, and sort each agent's runs in the order of its list of run ids."""
     ranks: dict[tuple[str, str], int] = {}
     first_of_agent: dict[str, int] = {}
     found: list[tuple[int, int, str | None, str | None]] = []
@@ -250,60 +296,84 @@ def _first_pass(capture: Capture) -> None:
 
 
 def read_row(raw: bytes) -> tuple[str, Any, dict[str, Any] | None]:
-    """(key, value, None) of a line, or ("", None, record) where the line is a run record by itself.
+    """Return (key, value, None) of a line, or ("", None, record) where the line is a run record.
 
     Raises:
-        ValueError: the line is neither.
+        ValueError: The line is neither.
     """
-    try:
-        row = json.loads(raw)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8: {error.reason} at byte {error.start}") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error.msg} at column {error.colno}") from None
-    except RecursionError:
-        raise ValueError("not JSON that can be read: nested too deeply") from None
+    row = _parse(raw)
     if not isinstance(row, dict):
-        raise ValueError('not a JSON object with "key", "type" and "value"')
+        raise ValueError(f'expected a JSON object with "key", "type" and "value", found {_JSON_NAMES[type(row)]}')
     if "key" not in row and "calls" in row and "agent_id" in row:
         return "", None, row
     if missing := [name for name in ("key", "value") if name not in row]:
-        raise ValueError(f"no {' and no '.join(map(repr, missing))} in the object")
+        raise ValueError(f"the object has no {' and no '.join(map(repr, missing))}, and is no run record")
     key, value, kind = row["key"], row["value"], row.get("type", "string")
     if not isinstance(key, str):
-        raise ValueError("the key is not text")
+        raise ValueError(f"the key is {_JSON_NAMES[type(key)]}, not a string")
     if kind not in ("string", "list"):
-        raise ValueError(f"values of type {kind!r} are none of NeMo Relay's")
-    if kind == "string" and not isinstance(value, str):
-        raise ValueError("the type is string, but the value is not")
-    if kind == "list" and not isinstance(value, list):
-        raise ValueError("the type is list, but the value is not")
+        raise ValueError(f"the type is {kind!r}; NeMo Relay stores only strings and lists")
+    if not isinstance(value, str if kind == "string" else list):
+        raise ValueError(f"the type is {kind!r}, but the value is {_JSON_NAMES[type(value)]}")
     return key, value, None
 
 
-def split_key(key: str, prefix: str) -> NativeKey:
-    """What a native key names.
+_JSON_NAMES = {
+    type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array",
+    dict: "an object",
+}  # fmt: skip
+
+
+def _parse(raw: bytes) -> Any:
+    """Parse a line.
 
     Raises:
-        ValueError: the key is none of NeMo Relay's under this prefix.
+        ValueError: It is not JSON in UTF-8; the message says why.
     """
-    from relay_models.native.layout import NativeKeys
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        at = error.start + 1
+        if raw[error.start : error.start + 3] == b"\xed\xbf\xbf":
+            raise ValueError(f"invalid text at byte {at}: not a character in the file's encoding") from None
+        raise ValueError(f"not UTF-8: {error.reason} at byte {at}") from None
+    if "\0" in text:
+        raise ValueError("not text: it has null characters, as binary files do, and UTF-16 in a UTF-8 file")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
+            raise ValueError(f"not complete: the JSON breaks off at column {len(text.rstrip())}") from None
+        raise ValueError(f"not JSON: {error.msg} at column {error.colno}") from None
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None
+    except ValueError:
+        raise ValueError("the JSON holds a number with too many digits") from None
+
+
+def split_key(key: str, prefix: str) -> NativeKey:
+    """Parse a native key.
+
+    Raises:
+        ValueError: It is not a key of NeMo Relay with this prefix.
+    """
+    from relay_models.native.layout import NativeKeys  # lazy: start-up time
 
     if not key.startswith(prefix):
-        raise ValueError(f"the key does not begin with {prefix!r}; --native-prefix names another")
+        raise ValueError(f"the key does not begin with {prefix!r}; use --native-prefix for another prefix")
     named = NativeKeys(prefix).parse(key.encode())
     if named is None:
         if key.startswith(f"{prefix}runs:"):
-            raise ValueError("the key of a run does not end in its id")
-        raise ValueError(f"the key is none of NeMo Relay's: after {prefix!r} comes none of {', '.join(MARKS)}")
+            raise ValueError("the key of a run does not end with a run id")
+        raise ValueError(f"not a key of NeMo Relay: {prefix!r} is not followed by one of {', '.join(MARKS)}")
     return named
 
 
 def read_entry(raw: bytes, line: int, prefix: str) -> Entry:
-    """The value of a line.
+    """Return the value of a line.
 
     Raises:
-        ValueError: the line holds none.
+        ValueError: The line has none.
     """
     key, value, run = read_row(raw)
     if run is not None:
@@ -316,14 +386,14 @@ def read_entry(raw: bytes, line: int, prefix: str) -> Entry:
 
 def _order(value: Any) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError("the order of runs is a list of run ids")
+        raise ValueError("the value of a run index is a list of run ids")
     return value
 
 
 def _key_of(raw: bytes) -> str | None:
     try:
-        row = json.loads(raw)
-    except (ValueError, RecursionError):
+        row = _parse(raw)
+    except ValueError:
         return None
     key = row.get("key") if isinstance(row, dict) else None
     return key if isinstance(key, str) else None

@@ -1,4 +1,4 @@
-"""Answers of the command line: tables that fit the terminal, JSON for programs, one line for an error."""
+"""`Output`: print tables that fit the terminal, JSON for programs, and one line for an error."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from relay_models.pictures.text import cells, clip_cells, duration_text, number_
 __all__ = ["Column", "Output", "age_text", "cell_text", "error_line", "json_value"]
 
 PIPE_WIDTH = 4000
-"""How wide tables may be where no terminal limits them."""
+"""Maximum width of tables that are not printed to a terminal (cells)."""
 
 
 def error_line(message: str) -> None:
-    """One message on standard error, safe to show."""
+    """Print an error on standard error, with control characters escaped."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     lines = [plain(line) for line in str(message).split("\n")]
     console.print(Text.assemble(("error: ", "bold red"), "\n".join(lines)))
@@ -35,14 +35,14 @@ class Column:
     head: str
     right: bool = False
     priority: int = 5
-    """Where not all fit, those with the lowest go first; 9 always stays."""
+    """If not all columns fit, those with the lowest priority are dropped first; 9 always stays."""
     least: int = 8
-    """The fewest cells to which it may be cut."""
+    """The minimum width to which it is cut (cells)."""
     style: str = ""
 
 
 class _Console(Console):
-    """A console that leaves a closed pipe to the command: its reader has what it wanted, which is no failure."""
+    """A console that raises BrokenPipeError, which the command does not treat as a failure."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -54,7 +54,7 @@ class Output:
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
         for stream in (sys.stdout, sys.stderr):
-            # A terminal that cannot show a character gets a stand-in for it instead of a crash half way.
+            # A character that the terminal cannot show is replaced instead of raising an error.
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")
         self.console = _Console(highlight=False, soft_wrap=False)
@@ -62,22 +62,22 @@ class Output:
 
     @property
     def width(self) -> int:
-        """Cells to fill: the terminal's, or plenty when written into a file or a pipe."""
+        """The width in cells: the terminal's, or `PIPE_WIDTH` for a file or a pipe."""
         if self.console.is_terminal or "COLUMNS" in os.environ:
             return self.console.width
         return PIPE_WIDTH
 
     @property
     def page_width(self) -> int:
-        """Cells for running text and pictures, which need not be as wide as a wide terminal."""
+        """The width of text and pictures in cells, which is limited on wide terminals."""
         return min(self.width, 120) if self.width != PIPE_WIDTH else 100
 
     def object(self, value: Any) -> None:
-        """One JSON document."""
+        """Print one JSON document."""
         self._write(json.dumps(json_value(value), ensure_ascii=False, indent=2))
 
     def array(self, values: Iterable[Any]) -> int:
-        """One JSON array, an element a line, written as the elements come. Returns how many there were."""
+        """Print a JSON array with one element per line, element by element; return how many there were."""
         count = 0
         for count, value in enumerate(values, 1):
             self._write(("[\n" if count == 1 else ",\n") + _line(value), end="")
@@ -85,37 +85,37 @@ class Output:
         return count
 
     def line(self, value: Any) -> None:
-        """One JSON document on a line of its own, at once."""
+        """Print one JSON document on a single line, and flush."""
         self._write(_line(value))
         sys.stdout.flush()
 
     def line_text(self, text: str) -> None:
-        """A line of text, at once and uncut."""
+        """Print a line of text without wrapping, and flush."""
         self.console.print(Text(text), soft_wrap=True)
         sys.stdout.flush()
 
     def raw(self, text: str) -> None:
-        """A line of text that is JSON already."""
+        """Print a line of JSON text."""
         self._write(text)
 
     def _write(self, text: str, end: str = "\n") -> None:
         sys.stdout.write(text + end)
 
     def print(self, *parts: Any, style: str | None = None) -> None:
-        """Rich output. Strings are taken as they are: no markup."""
+        """Print rich renderables. Strings are printed without markup."""
         texts = (Text(part) if isinstance(part, str) else part for part in parts)
         self.console.print(*texts, style=style, width=self.page_width)
 
     def note(self, text: str) -> None:
-        """A remark on standard error, out of the way of what is piped on."""
+        """Print a remark on standard error, where it does not disturb piped output."""
         self.notes.print(Text(text, style="bright_black"), soft_wrap=True)
 
-    def complain(self, text: str) -> None:
-        """A warning on standard error."""
-        self.notes.print(Text(plain(text), style="yellow"), soft_wrap=True)
+    def warn(self, text: str) -> None:
+        """Print a warning on standard error."""
+        self.notes.print(Text.assemble(("warning: ", "bold yellow"), plain(text)), soft_wrap=True)
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]], *, hint: bool = True) -> None:
-        """Rows under heads, cut to the width; columns that do not fit are left out and named."""
+        """Print a table that fits the width; columns that do not fit are dropped and listed."""
         body = [[plain(cell) for cell in row] for row in rows]
         kept, sizes = fit(columns, body, self.width)
         for line in _lines(columns, body, kept, sizes):
@@ -125,7 +125,7 @@ class Output:
             self.note(f"no room for: {', '.join(dropped)}")
 
     def rolling(self, columns: Sequence[Column], sizes: Sequence[int]) -> Callable[[Sequence[str]], None]:
-        """Heads, and what prints a row under them at once: for rows that come one by one, in columns of these sizes.
+        """Print heads, and return a function that prints and flushes a row in columns of these sizes.
 
         The last column that there is room for is cut by the end of the line only.
         """
@@ -144,7 +144,7 @@ class Output:
 
 
 def fit(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> tuple[list[int], dict[int, int]]:
-    """Which columns to show in `width` cells, and how wide each."""
+    """Choose the columns that fit `width` cells, and their widths."""
     natural = {i: max([cells(column.head), *(cells(row[i]) for row in rows)]) for i, column in enumerate(columns)}
     least = {i: min(natural[i], max(column.least, cells(column.head))) for i, column in enumerate(columns)}
     kept = list(natural)
@@ -159,7 +159,7 @@ def fit(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) ->
         kept.remove(index)
     sizes = {i: natural[i] for i in kept}
     while (excess := needed(sizes) - width) > 0:
-        # The widest of those that can be cut gives way first, so that all end up about equally short.
+        # Cut the widest column first, so that all end up about equally wide.
         cuttable = [i for i in kept if sizes[i] > least[i]]
         if not cuttable:
             break
@@ -195,7 +195,7 @@ def _line(value: Any) -> str:
 
 
 def json_value(value: Any) -> Any:
-    """What JSON can hold: instants as RFC 3339, durations as seconds, all else as it is."""
+    """Convert a value to JSON: instants as RFC 3339, durations in seconds."""
     match value:
         case None | bool() | int() | str():
             return value
@@ -214,7 +214,7 @@ def json_value(value: Any) -> Any:
 
 
 def cell_text(value: Any) -> str:
-    """A value as a cell of a table."""
+    """Format a value as a table cell."""
     match value:
         case None:
             return ""
@@ -235,7 +235,7 @@ def cell_text(value: Any) -> str:
 
 
 def age_text(moment: datetime | None, now: datetime) -> str:
-    """How long ago, in one unit: ``3 h ago``."""
+    """Format how long ago something was, in one unit: ``3 h ago``."""
     if moment is None:
         return ""
     seconds = (now - moment).total_seconds()

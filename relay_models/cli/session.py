@@ -1,76 +1,54 @@
-"""What every command shares: which store, JSON or tables, and how errors and broken pipes end.
-
-Exit codes: 0 done · 1 done in part (bad lines, unreadable documents) · 2 a command line, filter or option that means
-nothing · 3 the store could not do it · 4 not found · 5 data that cannot be read · 130 interrupted.
-"""
+"""`Session`: one run of a command, its store and its output."""
 
 from __future__ import annotations
 
+import errno
 import functools
-import inspect
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from relay_models.errors import (
-    InvalidConfigurationError,
-    MissingExtraError,
-    NotFoundError,
-    QueryError,
-    RelayModelsError,
-    SerializationError,
-    StorageError,
-)
+from relay_models.cli.passwords import PasswordSource, has_password, warn_if_visible
+from relay_models.errors import InvalidConfigurationError, NotFoundError
 
 if TYPE_CHECKING:
     from relay_models.cli.output import Output
+    from relay_models.documents import Document, Run
     from relay_models.errors import CorruptDocumentError
     from relay_models.sync import RedisBackend
 
-__all__ = ["DATA", "INCOMPLETE", "NOT_FOUND", "STORE", "USAGE", "Session", "command", "exit_code", "guarded"]
-
-INCOMPLETE, USAGE, STORE, NOT_FOUND, DATA, INTERRUPTED = 1, 2, 3, 4, 5, 130
+__all__ = ["DEFAULT_PREFIX", "Session", "check_file"]
 
 DEFAULT_PREFIX = "nemo_relay:"
 
-_PANEL = "Which store, and how to answer"
-Url = Annotated[
-    str | None,
-    typer.Option(
-        "--url", metavar="URL", help="A Redis server: redis://, rediss:// or unix://. [RELAY_MODELS_URL]",
-        rich_help_panel=_PANEL, show_default=False,
-    ),
-]  # fmt: skip
-Prefix = Annotated[
-    str | None,
-    typer.Option(
-        "--prefix", metavar="TEXT", help=f"The key prefix of the store: {DEFAULT_PREFIX} [RELAY_MODELS_PREFIX]",
-        rich_help_panel=_PANEL, show_default=False,
-    ),
-]  # fmt: skip
-StorePath = Annotated[
-    Path | None,
-    typer.Option(
-        "--path", metavar="FILE", help="An embedded store in a file; no server needed. [RELAY_MODELS_PATH]",
-        rich_help_panel=_PANEL, show_default=False, dir_okay=False,
-    ),
-]  # fmt: skip
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.", rich_help_panel=_PANEL)]
-
-_STORE: dict[str, tuple[Any, Any]] = {"url": (Url, None), "prefix": (Prefix, None), "path": (StorePath, None)}
-_JSON: dict[str, tuple[Any, Any]] = {"as_json": (AsJson, False)}
-
 
 class Session:
-    """One run of a command: its store, opened when first asked for, and its output."""
+    """One run of a command: its store, which is opened on first use, and its output.
 
-    def __init__(self, url: str | None, prefix: str | None, path: Path | None, as_json: bool) -> None:
+    Args:
+        url: A Redis server.
+        prefix: The key prefix.
+        path: An embedded store.
+        password_file: A file with the server's password.
+        ask_password: Prompt for the server's password.
+        as_json: Print JSON.
+        models: Modules with document classes of the user's own.
+    """
+
+    def __init__(
+        self,
+        url: str | None,
+        prefix: str | None,
+        path: Path | None,
+        password_file: Path | None,
+        ask_password: bool,
+        as_json: bool,
+        models: str | None = None,
+    ) -> None:
         self.as_json = as_json
         self._given = (url, prefix, path)
+        self._models = models
+        self._password = PasswordSource("RELAY_MODELS_PASSWORD", password_file, ask_password)
         self._backend: RedisBackend | None = None
         self.is_in_memory = False
         self.unreadable = 0
@@ -78,22 +56,36 @@ class Session:
 
     @functools.cached_property
     def out(self) -> Output:
-        """Where answers go."""
-        from relay_models.cli.output import Output
+        """The command's output."""
+        from relay_models.cli.output import Output  # lazy: start-up time
 
         return Output(self.as_json)
 
+    @functools.cached_property
+    def models(self) -> list[type[Document]]:
+        """The document classes of the user's own."""
+        from relay_models.cli.models import load_models  # lazy: start-up time
+
+        return load_models(self._models)
+
+    @property
+    def run_document(self) -> type[Run]:
+        """The class of runs, which has all of their columns."""
+        from relay_models.documents import Run  # lazy: start-up time
+
+        return next((model for model in self.models if issubclass(model, Run)), Run)
+
     @property
     def prefix(self) -> str:
-        """The key prefix asked for."""
+        """The key prefix."""
         given = self._given[1]
         return os.environ.get("RELAY_MODELS_PREFIX", DEFAULT_PREFIX) if given is None else given
 
     def where(self) -> tuple[str | None, Path | None]:
-        """The URL or the path of the store; what the command line says goes before the environment.
+        """Return the URL or the path of the store; the command line takes precedence over the environment.
 
         Raises:
-            InvalidConfigurationError: neither is given, or both.
+            InvalidConfigurationError: Neither is given, or both.
         """
         url, _, path = self._given
         url = url or None
@@ -102,50 +94,71 @@ class Session:
             path = Path(named) if (named := os.environ.get("RELAY_MODELS_PATH")) else None
         if url is not None and path is not None:
             raise InvalidConfigurationError(
-                "say either --url or --path, not both (they may also come from RELAY_MODELS_URL and RELAY_MODELS_PATH)"
+                "give either --url or --path, not both (they may also come from RELAY_MODELS_URL and RELAY_MODELS_PATH)"
             )
         if url is None and path is None:
             raise InvalidConfigurationError(
-                "say which store: --path FILE (no server needed) or --url redis://HOST:PORT"
+                "no store given: use --path FILE (no server needed) or --url redis://HOST:PORT"
             )
         return url, path
 
-    def open(self, *, must_exist: bool = True, **options: Any) -> RedisBackend:
-        """The store. A file that is not there is refused where the command only reads."""
-        if self._backend is None:
-            from relay_models.sync import RedisBackend
+    def redis_options(self, url: str) -> dict[str, Any]:
+        """Return redis-py's options for the store's server: its password, where the URL does not hold it."""
+        if self._given[0]:
+            warn_if_visible(self.out, url, "--url", "--ask-password, --password-file or RELAY_MODELS_PASSWORD")
+        if has_password(url) and not self._password.is_explicit:
+            return {}
+        password = self._password.read()
+        return {} if password is None else {"password": password}
 
+    def open(self, *, must_exist: bool = True, **options: Any) -> RedisBackend:
+        """Open the store on the first call, and return it.
+
+        Args:
+            must_exist: Refuse a file that does not exist, for commands that only read.
+            options: Options of `RedisBackend`.
+
+        Raises:
+            NotFoundError: The file does not exist.
+            IsADirectoryError: The path is a directory.
+        """
+        if self._backend is None:
+            from relay_models.sync import RedisBackend  # lazy: start-up time
+
+            options = {"models": self.models, **options}
             url, path = self.where()
             if path is not None:
+                check_file(path)
                 if must_exist and not path.exists():
                     raise NotFoundError(
-                        f"there is no store at {path}; `relay-models import CAPTURE --path {path}` makes one"
+                        f"there is no store at {path}; `relay-models import CAPTURE --path {path}` creates one"
                     )
                 self._backend = RedisBackend.embedded(path, self.prefix, **options)
             else:
                 assert url is not None
-                self._backend = RedisBackend.connect(url, self.prefix, **options)
+                self._backend = RedisBackend.connect(url, self.prefix, **self.redis_options(url), **options)
         return self._backend
 
     @property
     def backend(self) -> RedisBackend:
-        """The store, once it is open."""
+        """The store, which must be open."""
         assert self._backend is not None
         return self._backend
 
     def memory(self) -> RedisBackend:
-        """A store in memory, gone at the end."""
-        from relay_models.sync import RedisBackend
+        """Open a store in memory, which is gone when the command ends."""
+        from relay_models.sync import RedisBackend  # lazy: start-up time
 
-        self._backend = RedisBackend.embedded(None, self.prefix)
+        models: Any = self.models
+        self._backend = RedisBackend.embedded(None, self.prefix, models=models)
         self.is_in_memory = True
         return self._backend
 
-    def complain_of(self, corrupt: list[CorruptDocumentError]) -> None:
-        """Name documents that cannot be read, once, which makes the command end with "done in part"."""
+    def report_unreadable(self, corrupt: list[CorruptDocumentError]) -> None:
+        """Warn about unreadable documents and clear the list; the command then ends with `INCOMPLETE`."""
         for error in corrupt:
             self.unreadable += 1
-            self.out.complain(str(error))
+            self.out.warn(str(error))
         corrupt.clear()
 
     def close(self) -> None:
@@ -154,99 +167,7 @@ class Session:
             self._backend.close()
 
 
-def command(
-    app: typer.Typer, name: str, *, store: bool = True, json: bool = True, **options: Any
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a command whose first parameter is its `Session`; the session's options are added to its own."""
-
-    def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        own = inspect.signature(function, eval_str=True)
-        shared = {**(_STORE if store else {}), **(_JSON if json else {})}
-
-        @functools.wraps(function)
-        def run(**values: Any) -> None:
-            # A command without a store may have a --path of its own.
-            given = {
-                key: values.pop(key) if key in shared else default for key, (_, default) in (_STORE | _JSON).items()
-            }
-            session = Session(**given)
-            with guarded(session):
-                function(session, **values)
-            if session.unreadable:
-                raise typer.Exit(INCOMPLETE)
-
-        parameters = [
-            *list(own.parameters.values())[1:],
-            *(
-                inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-                for key, (annotation, default) in shared.items()
-            ),
-        ]
-        ordered = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-        run.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in ordered}
-        del run.__wrapped__  # else typer reads the inner signature
-        app.command(name, **options)(run)
-        return function
-
-    return register
-
-
-class guarded:
-    """Turn what a user can cause into one line on standard error and an exit code; close the session at the end."""
-
-    def __init__(self, session: Session | None = None) -> None:
-        self.session = session
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        try:
-            if self.session is not None:
-                self.session.close()
-        except (RelayModelsError, OSError) as closing:
-            error = error or closing
-        if isinstance(error, BrokenPipeError) and not isinstance(error, StorageError):
-            _quiet_stdout()
-            raise typer.Exit(0) from error
-        if isinstance(error, RelayModelsError):
-            fail(str(error), exit_code(error))
-        if isinstance(error, KeyboardInterrupt):
-            raise typer.Exit(INTERRUPTED) from error
-        if isinstance(error, OSError) and error.filename is not None:
-            fail(f"{error.strerror}: {error.filename}", USAGE)
-
-
-def exit_code(error: RelayModelsError) -> int:
-    """The exit code for an error of this library."""
-    match error:
-        case StorageError():
-            return STORE
-        case NotFoundError():
-            return NOT_FOUND
-        case QueryError() | InvalidConfigurationError() | MissingExtraError():
-            return USAGE
-        case SerializationError():
-            return DATA
-        case _:
-            return STORE
-
-
-def fail(message: str, code: int) -> NoReturn:
-    """Say what went wrong and leave."""
-    from relay_models.cli.output import error_line
-
-    error_line(message)
-    raise typer.Exit(code)
-
-
-def _quiet_stdout() -> None:
-    """Nobody reads any more (``| head``): let the interpreter's last flush go nowhere instead of complaining."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(devnull, sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass
-    finally:
-        os.close(devnull)
+def check_file(path: Path) -> None:
+    """Refuse a directory where a store's file is expected."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

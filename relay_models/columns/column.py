@@ -1,92 +1,34 @@
-"""`Column`: a column of a document, what it holds, and the operators that make expressions of it."""
+"""`Column`: a column of a document type, with the operators that make expressions of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, overload
 
 from relay_models.columns import expressions as ast
-from relay_models.columns.values import plain_value, tag_value
+from relay_models.columns.expressions import Expression
+from relay_models.columns.info import ColumnInfo, Origin, find_column
+from relay_models.columns.kind import NUMERIC, Kind
+from relay_models.columns.operators import ALL_KINDS, COMPARABLE, OPERATORS, TEXTUAL, operator, operator_for
+from relay_models.columns.values import bounds_of, tag_value
 from relay_models.errors import UnsupportedOperatorError
 
-if TYPE_CHECKING:
-    from relay_models.columns.expressions import Expression
-
-__all__ = ["Column", "Kind"]
+__all__ = ["COLUMN", "OPERATORS", "Column", "Kind", "Origin", "find_column", "operator_for"]
 
 T = TypeVar("T")
 
-
-class Kind(StrEnum):
-    """What a column holds, and so which operators it has."""
-
-    TAG = "text"
-    """One exact text."""
-    TAGS = "texts"
-    """A set of exact texts, sorted; empty where there are none."""
-    COUNT = "count"
-    """An integer from 0 on."""
-    NUMBER = "number"
-    """A float."""
-    TIME = "time"
-    """An instant: stored as epoch microseconds (UTC), read as an aware datetime."""
-    DURATION = "duration"
-    """Stored as microseconds, read as a timedelta."""
-    WORDS = "words"
-    """Words of running text, searched and never read."""
+COLUMN = "relay_models column"
+"""Marks, in the metadata of a field, that its annotation is ``Column[…]``."""
 
 
-_COMPARED = "==, !=, <, <=, >, >=, in_, not_in, between, missing, present"
-OPERATORS = {
-    Kind.TAG: "==, !=, in_ (<<), not_in (>>), startswith, endswith, contains, like, missing, present",
-    Kind.TAGS: "==, contains (both: has the text), !=, contains_any (<<), contains_all, not_in (>>), startswith, "
-    "endswith, like, missing, present",
-    Kind.COUNT: _COMPARED,
-    Kind.NUMBER: _COMPARED,
-    Kind.TIME: _COMPARED,
-    Kind.DURATION: _COMPARED,
-    Kind.WORDS: "matches (%), missing, present",
-}
-_ORDERED = frozenset({Kind.COUNT, Kind.NUMBER, Kind.TIME, Kind.DURATION})
-
-
-class Column(Generic[T]):
+class Column(ColumnInfo, Generic[T]):
     """A column of a document type; on the class (``Run.duration``) it makes expressions, on an object it is the value.
 
     Written as a field's annotation, ``Column[timedelta | None]`` is the plain type at run time, and for a type
     checker a column on the class and a ``timedelta | None`` on an object.
-
-    Args:
-        name: as in the document, in results and in the filter language.
-        kind: what it holds.
-        about: one line of meaning, and where the value comes from.
-        unit: of the stored number.
-        nullable: there may be no value.
-        choices: all texts there are, where they are few and known.
-        document: name of the document type, for messages.
     """
 
-    __slots__ = ("about", "choices", "document", "kind", "name", "nullable", "unit")
-
-    def __init__(
-        self,
-        name: str,
-        kind: Kind,
-        about: str = "",
-        *,
-        unit: str = "",
-        nullable: bool = False,
-        choices: tuple[str, ...] = (),
-        document: str = "Run",
-    ) -> None:
-        self.name = name
-        self.kind = kind
-        self.about = about
-        self.unit = unit
-        self.nullable = nullable
-        self.choices = choices
-        self.document = document
+    __slots__ = ()
 
     if TYPE_CHECKING:
 
@@ -100,137 +42,149 @@ class Column(Generic[T]):
     else:
 
         def __class_getitem__(cls, item):
-            return item
-
-    @property
-    def path(self) -> str:
-        """Where the values are in the JSON document, as the index reads them."""
-        return f"$.{self.name}[*]" if self.kind is Kind.TAGS else f"$.{self.name}"
-
-    @property
-    def ordered(self) -> bool:
-        """It holds numbers: it can be compared, sorted and summed."""
-        return self.kind in _ORDERED
-
-    def __repr__(self) -> str:
-        return f"{self.document}.{self.name}"
+            return Annotated[item, COLUMN]
 
     __hash__ = object.__hash__
 
+    @operator("==", "=", "==", kinds=COMPARABLE, about="is exactly this; of several texts, one is",
+              example="agent = planner")  # fmt: skip
     def __eq__(self, other: Any) -> Expression:  # type: ignore[override]
         """Equal; for a column of several texts: one of them is `other`. ``== None`` is `missing`."""
         if other is None:
             return self.missing()
-        if self.kind in (Kind.TAG, Kind.TAGS):
+        if self.kind in TEXTUAL:
             return ast.Equal(self, tag_value(self, other, "=="))
         return self._compare("==", other)
 
+    @operator("!=", "!=", "<>", kinds=COMPARABLE, about="is not; also where there is no value",
+              example="agent != planner")  # fmt: skip
     def __ne__(self, other: Any) -> Expression:  # type: ignore[override]
         """Not `==`, so also true where there is no value."""
         return ast.Not(self == other)
 
+    @operator("<", "<", kinds=NUMERIC, about="is less", example="cost < 0.5")
     def __lt__(self, other: Any) -> Expression:
         return self._compare("<", other)
 
+    @operator("<=", "<=", kinds=NUMERIC, about="is at most", example="calls <= 3")
     def __le__(self, other: Any) -> Expression:
         return self._compare("<=", other)
 
+    @operator(">", ">", kinds=NUMERIC, about="is greater", example="duration > 2s")
     def __gt__(self, other: Any) -> Expression:
         return self._compare(">", other)
 
+    @operator(">=", ">=", kinds=NUMERIC, about="is at least", example="started >= -24h")
     def __ge__(self, other: Any) -> Expression:
         return self._compare(">=", other)
 
-    def __neg__(self) -> str:
-        """For ``order_by``: by this column, from the greatest."""
-        return f"-{self.name}"
-
-    def between(self, low: Any, high: Any) -> Expression:
-        """At least `low` and at most `high`."""
-        return self._compare(">=", low) & self._compare("<=", high)
-
+    @operator("in_ (<<)", "in", kinds=COMPARABLE, about="is one of several", example='model in (gpt-4.1, "o4-mini")')
     def in_(self, values: Iterable[Any]) -> Expression:
         """Equal to one of `values`; for a column of several texts: one of them is. No values: true for none."""
-        if isinstance(values, str | bytes):
-            raise self._refused("in_", f"takes several values: in_([{values!r}])")
-        return ast.any_of([self == value for value in values])
+        return ast.any_of([self == value for value in self._several("in_", values)])
 
+    @operator("not_in (>>)", "not in", kinds=COMPARABLE, about="is none of several", example="model not in (gpt-4.1)")
     def not_in(self, values: Iterable[Any]) -> Expression:
         """Not `in_`."""
         return ~self.in_(values)
 
-    __lshift__ = in_
-    __rshift__ = not_in
+    @operator("between", "between", kinds=NUMERIC, about="is at least the one and at most the other",
+              example="duration between 100ms and 1m30s")  # fmt: skip
+    def between(self, low: Any, high: Any) -> Expression:
+        """At least `low` and at most `high`."""
+        return self._compare(">=", low) & self._compare("<=", high)
 
-    def contains(self, value: Any) -> Expression:
-        """A column of several texts has `value`; a column of one text has it somewhere inside."""
-        if self.kind is Kind.TAGS:
-            return ast.Equal(self, tag_value(self, value, "contains"))
-        return self._pattern("contains", "contains", value)
+    @operator("has", "has", kinds={Kind.TAGS}, about="one of the texts is exactly this", example="tools has search")
+    def has(self, value: Any) -> Expression:
+        """One of the texts is exactly `value`."""
+        return ast.Equal(self, tag_value(self, value, "=="))
 
-    def contains_any(self, values: Iterable[Any]) -> Expression:
+    @operator("has_any", "has any", kinds={Kind.TAGS}, about="one of the texts is one of these",
+              example="tools has any (search, calculator)")  # fmt: skip
+    def has_any(self, values: Iterable[Any]) -> Expression:
         """At least one of `values` is in the column. No values: true for none."""
-        self._only("contains_any", Kind.TAGS)
-        return self.in_(values)
+        return ast.any_of([self.has(value) for value in self._several("has_any", values)])
 
-    def contains_all(self, values: Iterable[Any]) -> Expression:
+    @operator("has_all", "has all", kinds={Kind.TAGS}, about="each of these is one of the texts",
+              example="tools has all (search, calculator)")  # fmt: skip
+    def has_all(self, values: Iterable[Any]) -> Expression:
         """Each of `values` is in the column. No values: true for all."""
-        self._only("contains_all", Kind.TAGS)
-        if isinstance(values, str | bytes):
-            raise self._refused("contains_all", f"takes several values: contains_all([{values!r}])")
-        return ast.all_of([self == value for value in values])
+        return ast.all_of([self.has(value) for value in self._several("has_all", values)])
 
+    @operator("has_none", "has none", kinds={Kind.TAGS}, about="none of these is one of the texts",
+              example="tools has none (search, calculator)")  # fmt: skip
+    def has_none(self, values: Iterable[Any]) -> Expression:
+        """None of `values` is in the column. No values: true for all."""
+        return ~self.has_any(self._several("has_none", values))
+
+    @operator("contains", "contains", kinds=TEXTUAL, about="the text, or one of them, has this as a part",
+              example="tool contains sql")  # fmt: skip
+    def contains(self, value: Any) -> Expression:
+        """`value` is a part of the text, or of one of the texts."""
+        return ast.Contains(self, tag_value(self, value, "contains"))
+
+    @operator("startswith", "startswith", kinds=TEXTUAL, about="the text, or one of them, begins with this",
+              example="tool startswith sql")  # fmt: skip
     def startswith(self, value: Any) -> Expression:
         """The text, or one of the texts, begins with `value`."""
-        return self._pattern("startswith", "prefix", value)
+        return ast.StartsWith(self, tag_value(self, value, "startswith"))
 
+    @operator("endswith", "endswith", kinds=TEXTUAL, about="the text, or one of them, ends with this",
+              example="tool endswith query")  # fmt: skip
     def endswith(self, value: Any) -> Expression:
         """The text, or one of the texts, ends with `value`."""
-        return self._pattern("endswith", "suffix", value)
+        return ast.EndsWith(self, tag_value(self, value, "endswith"))
 
+    @operator("like (%)", "~", "like", kinds=TEXTUAL,
+              about="the text, or one of them, fits a pattern: `*` is any characters, `?` any one",
+              example='tool ~ "sql*"')  # fmt: skip
     def like(self, value: Any) -> Expression:
         """The text, or one of them, fits a pattern: ``*`` is any characters, ``?`` any one.
 
-        A backslash takes the next character as it is.
+        A backslash takes the next character literally.
         """
-        return self._pattern("like", "glob", value)
+        return ast.Like(self, tag_value(self, value, "like"))
 
+    @operator("matches (%)", "~", "matches", "=", "==", kinds={Kind.WORDS},
+              about="has all these words; a quoted phrase in this order; `word*` begins so",
+              example='text matches "disk full"')  # fmt: skip
     def matches(self, words: str) -> Expression:
         """The running text has all these words; ``"quoted words"`` as a phrase; ``word*`` any word that begins so.
 
         Case, punctuation and accents written as combining marks do not count.
         """
-        self._only("matches", Kind.WORDS)
         return ast.Words.of(self, words)
 
-    def __mod__(self, other: Any) -> Expression:
-        return self.matches(other) if self.kind is Kind.WORDS else self.like(other)
-
+    @operator("missing", "is missing", kinds=ALL_KINDS, about="there is no value (also `is null`, `is empty`)",
+              example="cost is missing")  # fmt: skip
     def missing(self) -> Expression:
         """There is no value (no text, for a column of several)."""
         return ast.Missing(self)
 
+    @operator("present", "is present", kinds=ALL_KINDS, about="there is a value", example="ended is present")
     def present(self) -> Expression:
         """There is a value."""
         return ~self.missing()
 
-    def _compare(self, operator: str, value: Any) -> Expression:
-        self._only(operator, *_ORDERED)
+    __lshift__ = in_
+    __rshift__ = not_in
+
+    def __mod__(self, other: Any) -> Expression:
+        return self.matches(other) if self.kind is Kind.WORDS else self.like(other)
+
+    def __neg__(self) -> str:
+        """For ``order_by``: by this column, from the greatest."""
+        return f"-{self.name}"
+
+    def _compare(self, sign: str, value: Any) -> Expression:
         if value is None:
-            raise self._refused(operator, "does not take None: use missing() or present()")
-        return plain_value(self, operator, value)
+            raise self._takes(sign, "does not take None: use missing() or present()")
+        return ast.all_of([ast.Compare(self, *bound) for bound in bounds_of(self, sign, value)])
 
-    def _pattern(self, operator: str, how: str, value: Any) -> Expression:
-        self._only(operator, Kind.TAG, Kind.TAGS)
-        return ast.Pattern(self, how, tag_value(self, value, operator))
+    def _several(self, name: str, values: Iterable[Any]) -> list[Any]:
+        if isinstance(values, str | bytes):
+            raise self._takes(name, f"takes several values: {name}([{values!r}])")
+        return list(values)
 
-    def _only(self, operator: str, *kinds: Kind) -> None:
-        if self.kind not in kinds:
-            raise self._refused(operator)
-
-    def _refused(self, operator: str, why: str = "") -> UnsupportedOperatorError:
-        if why:
-            return UnsupportedOperatorError(f"{self!r}: {operator} {why}")
-        return UnsupportedOperatorError(
-            f"{self!r} ({self.kind}) has no operator {operator}; it has {OPERATORS[self.kind]}"
-        )
+    def _takes(self, name: str, what: str) -> UnsupportedOperatorError:
+        return UnsupportedOperatorError(f"{self!r}: {name} {what}")

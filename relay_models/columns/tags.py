@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from relay_models.columns.column import Column
+from relay_models.columns.info import ColumnInfo
 
 __all__ = ["escape_tag", "tag_parameter", "unescape_tag", "words_column"]
 
@@ -33,6 +30,6 @@ def tag_parameter(text: str) -> str:
     return escape_tag(text).replace("\\", "\\\\")
 
 
-def words_column(column: Column[Any]) -> str:
-    """The attribute of the index that has each word of running text as a value."""
+def words_column(column: ColumnInfo) -> str:
+    """Name of the index attribute that has each word of running text as a value."""
     return f"{column.name}_words"

@@ -6,39 +6,36 @@ import math
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from relay_models._time import microseconds_of
-from relay_models.columns import expressions as ast
+from relay_models.columns.info import ColumnInfo
+from relay_models.columns.kind import Kind
+from relay_models.columns.types import rounded
 from relay_models.errors import UnsupportedOperatorError
 
-if TYPE_CHECKING:
-    from relay_models.columns.column import Column
-    from relay_models.columns.expressions import Expression
-
-__all__ = ["plain_value", "rounded", "tag_value"]
+__all__ = ["bounds_of", "number_value", "tag_value"]
 
 _DAY = 86_400_000_000
+_TAKES = {
+    Kind.TIME: "an aware datetime, a date, or epoch microseconds",
+    Kind.DURATION: "a timedelta or microseconds",
+}
 
 
-def rounded(value: float) -> float:
-    """What a column of floats keeps of one: 15 significant digits, none past the 22nd decimal.
+def tag_value(column: ColumnInfo, value: Any, operator: str) -> str:
+    """A text as a TAG column stores it, before escaping.
 
-    RedisJSON reads more digits than these inexactly, so that an index would not find a value that has them. It also
-    takes away what sums leave behind: 0.1 + 0.2 is 0.3.
+    Raises:
+        UnsupportedOperatorError: it is not a text, or one that cannot be stored.
     """
-    if abs(value) < 1e-7:
-        return round(value, 22)
-    return float(f"{value:.15g}")
-
-
-def tag_value(column: Column[Any], value: Any, operator: str) -> str:
-    """A text as a TAG column stores it, before escaping."""
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, UUID):
         return str(value)
+    if isinstance(value, bool) and column.type.python is bool:
+        return "true" if value else "false"
     if not isinstance(value, str):
         raise UnsupportedOperatorError(
             f"{column!r} ({column.kind}): {operator} takes a text, not {value!r} ({type(value).__name__})"
@@ -47,10 +44,8 @@ def tag_value(column: Column[Any], value: Any, operator: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise UnsupportedOperatorError(
-            f"{column!r}: {text!r} is no text that can be stored (a lone surrogate)"
-        ) from None
-    if column.name == "run_id" and operator in ("==", "contains"):
+        raise UnsupportedOperatorError(f"{column!r}: {text!r} cannot be stored as text (a lone surrogate)") from None
+    if column.is_uuid and operator == "==":
         try:
             return str(UUID(text))
         except ValueError:
@@ -58,39 +53,61 @@ def tag_value(column: Column[Any], value: Any, operator: str) -> str:
     return text
 
 
-def plain_value(column: Column[Any], operator: str, value: Any) -> Expression:
-    """The comparison of a numeric column with a value; a date stands for its whole day in UTC."""
-    if isinstance(value, date) and not isinstance(value, datetime) and column.kind == "time":
+def bounds_of(column: ColumnInfo, operator: str, value: Any) -> list[tuple[str, int | float]]:
+    """The comparisons with stored numbers that ``column operator value`` means; a date is its whole day in UTC.
+
+    Raises:
+        UnsupportedOperatorError: the column does not take such a value.
+    """
+    if isinstance(value, date) and not isinstance(value, datetime) and column.kind is Kind.TIME:
         start = microseconds_of(datetime.combine(value, time(), UTC))
-        if operator == "==":
-            return ast.Compare(column, ">=", start) & ast.Compare(column, "<", start + _DAY)
-        if operator in ("<=", ">"):
-            return ast.Compare(column, "<" if operator == "<=" else ">=", start + _DAY)
-        return ast.Compare(column, operator, start)
-    return ast.Compare(column, operator, _number(column, operator, value))
+        return day_bounds(operator, start, start + _DAY)
+    return [(operator, number_value(column, operator, value))]
 
 
-def _number(column: Column[Any], operator: str, value: Any) -> int | float:
+def day_bounds(operator: str, start: int, end: int) -> list[tuple[str, int | float]]:
+    """The comparisons that an operator means with the instants from `start` to before `end`."""
+    match operator:
+        case "==":
+            return [(">=", start), ("<", end)]
+        case "<=":
+            return [("<", end)]
+        case ">":
+            return [(">=", end)]
+    return [(operator, start)]
+
+
+def number_value(column: ColumnInfo, operator: str, value: Any) -> int | float:
+    """A value as a numeric column stores it.
+
+    Raises:
+        UnsupportedOperatorError: the column does not take such a value.
+    """
     if isinstance(value, Enum):
         value = value.value
-    if column.kind == "time":
+    if column.kind is Kind.TIME:
         if isinstance(value, datetime):
             if value.utcoffset() is None:
                 raise UnsupportedOperatorError(
-                    f"{column!r}: {value!r} has no time zone and is no instant; give one, such as tzinfo=timezone.utc"
+                    f"{column!r}: {value!r} has no time zone, so it is not an instant; give one, such as "
+                    "tzinfo=timezone.utc"
                 )
             return microseconds_of(value)
         microseconds = getattr(value, "microseconds", None)
         if isinstance(microseconds, int) and not isinstance(value, timedelta):
             return microseconds
-    elif column.kind == "duration" and isinstance(value, timedelta):
+    elif column.kind is Kind.DURATION and isinstance(value, timedelta):
         return microseconds_of(value)
-    if isinstance(value, Decimal):
+    if isinstance(value, Decimal) and value.is_finite():
         value = float(value) if value % 1 else int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        wanted = {"time": "an aware datetime, a date, or epoch microseconds", "duration": "a timedelta or microseconds"}
         raise UnsupportedOperatorError(
-            f"{column!r} ({column.kind}): {operator} takes {wanted.get(column.kind, 'a number')}, "
+            f"{column!r} ({column.kind}): {operator} takes {_TAKES.get(column.kind, 'a number')}, "
             f"not {value!r} ({type(value).__name__})"
         )
-    return rounded(value) if column.kind == "number" and isinstance(value, float) else value
+    if column.kind is Kind.NUMBER and (isinstance(value, float) or abs(value) >= 10**15):
+        try:
+            return rounded(float(value))
+        except OverflowError:
+            return value
+    return value

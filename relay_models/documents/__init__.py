@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from relay_models.documents.artifacts import (
-    Accumulators,
-    Observations,
-    Plan,
-    Stability,
-    Trie,
-    artifact_columns,
-    decode_artifact,
-)
-from relay_models.documents.base import Document
-from relay_models.documents.codec import encode_artifact, encode_run, merge_run
-from relay_models.documents.keys import ARTIFACT_KINDS, KINDS, LAYOUT_VERSION, Keys, Layout, layout_of
-from relay_models.documents.run import Run
-from relay_models.documents.run_columns import run_columns, run_text, run_words
-from relay_models.documents.schema import DOCUMENTS, create_index_command, index_columns
+from relay_models.documents.artifacts import Accumulators, Observations, Plan, Stability, Trie
+from relay_models.documents.base import Document, column
+from relay_models.documents.codec import encode_artifact, encode_item, encode_run, merge_item, merge_run
+from relay_models.documents.extractors import metadata
+from relay_models.documents.find import Find
+from relay_models.documents.keys import LAYOUT_VERSION, Keys, Layout, layout_of
+from relay_models.documents.kinds import ARTIFACT_KINDS, DOCUMENTS, KINDS, DocumentKind, decode_artifact, find_kind
+from relay_models.documents.run import Run, record_of
+from relay_models.documents.schema import create_index_command, index_columns
 
 __all__ = [
     "ARTIFACT_KINDS",
@@ -25,6 +19,8 @@ __all__ = [
     "LAYOUT_VERSION",
     "Accumulators",
     "Document",
+    "DocumentKind",
+    "Find",
     "Keys",
     "Layout",
     "Observations",
@@ -32,15 +28,17 @@ __all__ = [
     "Run",
     "Stability",
     "Trie",
-    "artifact_columns",
+    "column",
     "create_index_command",
     "decode_artifact",
     "encode_artifact",
+    "encode_item",
     "encode_run",
+    "find_kind",
     "index_columns",
     "layout_of",
+    "merge_item",
     "merge_run",
-    "run_columns",
-    "run_text",
-    "run_words",
+    "metadata",
+    "record_of",
 ]

@@ -4,88 +4,90 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import field_validator
 from redis_om import Field
 
-from relay_models._time import datetime_of
-from relay_models.columns.column import Column, Kind
-from relay_models.documents.base import Document, column, document
-from relay_models.documents.run_columns import run_columns, run_words
-from relay_models.records import RunRecord, from_json, to_json
+from relay_models.columns.column import Column, Origin
+from relay_models.documents.base import Document, column
+from relay_models.documents.run_summary import RunSummary, summarize
+from relay_models.errors import InvalidConfigurationError
+from relay_models.records import RunRecord, to_json
 
-if TYPE_CHECKING:
-    from relay_models.query.find import RunQuery
-
-__all__ = ["Run"]
+__all__ = ["Run", "record_of"]
 
 _SUM = "Sum over the calls that tell it (RunRecord.calls[].{}); none where no call does."
 
 
-@document("run")
-class Run(Document, index=True):
+class Run(Document):
     """One stored run: the columns that queries use, and the record where it was fetched.
 
     Times are stored as integer microseconds since 1970 (UTC) and read as aware datetimes; durations are stored as
-    microseconds and read as timedeltas. Everything is computed from the record by `run_columns`.
+    microseconds and read as timedeltas. Columns without a `value` are attributes of the `RunSummary`.
     """
 
-    agent_id: Column[str] = column(Kind.TAG, "The agent that ran (RunRecord.agent_id).")
-    run_id: Column[str] = column(Kind.TAG, "The run's UUID, lower case (RunRecord.id).")
-    status: Column[str] = column(
-        Kind.TAG,
-        "running, or completed once the run has an end (RunRecord.ended_at).",
-        choices=("running", "completed"),
+    kind: ClassVar[str] = "run"
+    record_type: ClassVar[Any] = RunRecord
+    summary_type: ClassVar[type | None] = RunSummary
+
+    agent_id: Column[str] = column("The agent that ran (RunRecord.agent_id).", aliases=("agent",), heading="agent")
+    run_id: Column[str] = column(
+        "The run's UUID, lower case (RunRecord.id).", is_uuid=True, aliases=("id", "run"), heading="run"
     )
-    started_at: Column[datetime] = column(Kind.TIME, "When the run began (RunRecord.started_at).", unit="µs")
+    status: Column[Literal["running", "completed"]] = column(
+        "running, or completed once the run has an end (RunRecord.ended_at)."
+    )
+    started_at: Column[datetime] = column(
+        "When the run began (RunRecord.started_at).", aliases=("started",), heading="began (UTC)"
+    )
     ended_at: Column[datetime | None] = column(
-        Kind.TIME, "When it ended (RunRecord.ended_at); none while it runs.", unit="µs", default=None
+        "When it ended (RunRecord.ended_at); none while it runs.", aliases=("ended",)
     )
     duration: Column[timedelta | None] = column(
-        Kind.DURATION, "From start to end, rounded down to microseconds; none while it runs.", unit="µs", default=None
+        "From start to end, rounded down to microseconds; none while it runs.", heading="took"
     )
-    calls: Column[int] = column(Kind.COUNT, "Calls of any kind (RunRecord.calls).", unit="calls")
-    llm_calls: Column[int] = column(Kind.COUNT, "Calls of the kind llm.", unit="calls")
-    tool_calls: Column[int] = column(Kind.COUNT, "Calls of the kind tool.", unit="calls")
-    unfinished_calls: Column[int] = column(Kind.COUNT, "Calls without an end.", unit="calls")
+    calls: Column[int] = column("Calls of any kind (RunRecord.calls).", unit="calls")
+    llm_calls: Column[int] = column("Calls of the kind llm.", unit="calls", heading="LLM")
+    tool_calls: Column[int] = column("Calls of the kind tool.", unit="calls", heading="tools")
+    unfinished_calls: Column[int] = column("Calls without an end.", unit="calls")
     providers: Column[list[str]] = column(
-        Kind.TAGS, "Names of the LLM calls, each once, sorted (RunRecord.calls[].name).", default_factory=list
+        "Names of the LLM calls, each once, sorted (RunRecord.calls[].name).", aliases=("provider",)
     )
     models: Column[list[str]] = column(
-        Kind.TAGS, "Models that answered, each once, sorted (RunRecord.calls[].model_name).", default_factory=list
+        "Models that answered, each once, sorted (RunRecord.calls[].model_name).", aliases=("model",)
     )
     tools: Column[list[str]] = column(
-        Kind.TAGS, "Names of the tool calls, each once, sorted (RunRecord.calls[].name).", default_factory=list
+        "Names of the tool calls, each once, sorted (RunRecord.calls[].name).", aliases=("tool",), heading="tools used"
     )
     finish_reasons: Column[list[str]] = column(
-        Kind.TAGS,
         "Why the answers ended, each reason once, sorted (RunRecord.calls[].annotated_response.finish_reason).",
-        default_factory=list,
+        aliases=("reason", "finish_reason"),
     )
-    prompt_tokens: Column[int | None] = column(Kind.COUNT, _SUM.format("prompt_tokens"), unit="tokens", default=None)
-    output_tokens: Column[int | None] = column(Kind.COUNT, _SUM.format("output_tokens"), unit="tokens", default=None)
-    total_tokens: Column[int | None] = column(Kind.COUNT, _SUM.format("total_tokens"), unit="tokens", default=None)
+    prompt_tokens: Column[int | None] = column(_SUM.format("prompt_tokens"), unit="tokens")
+    output_tokens: Column[int | None] = column(_SUM.format("output_tokens"), unit="tokens")
+    total_tokens: Column[int | None] = column(
+        _SUM.format("total_tokens"), unit="tokens", aliases=("tokens",), heading="tokens"
+    )
     cache_read_tokens: Column[int | None] = column(
-        Kind.COUNT, _SUM.format("annotated_response.usage.cache_read_tokens"), unit="tokens", default=None
+        _SUM.format("annotated_response.usage.cache_read_tokens"), unit="tokens"
     )
     cost: Column[float | None] = column(
-        Kind.NUMBER,
         "Sum over the calls that tell it (RunRecord.calls[].annotated_response.usage.cost); none where no call does or "
         "they are in several currencies. Kept to 15 significant digits.",
         unit="currency",
-        default=None,
     )
     stored_at: Column[datetime | None] = column(
-        Kind.TIME, "When the run was first stored; later than that of every run stored before by this backend.",
-        unit="µs", default=None,
-    )  # fmt: skip
-    updated_at: Column[datetime | None] = column(Kind.TIME, "When it was last stored.", unit="µs", default=None)
+        "When the run was first stored; later than that of every run stored before by this backend.",
+        origin=Origin.STORE,
+        aliases=("stored",),
+    )
+    updated_at: Column[datetime | None] = column("When it was last stored.", origin=Origin.STORE, aliases=("updated",))
     text: Column[None] = column(
-        Kind.WORDS,
         "Words of prompts and answers (RunRecord.texts), indexed only where the store is opened with index_text; "
         "never read back.",
-        default=None,
+        text=True,
+        value=lambda record: record.texts,
+        aliases=("words",),
     )
     record_json: str | None = Field(
         default=None, description="The record as JSON text, kept under `record`; none where only columns were read."
@@ -94,45 +96,52 @@ class Run(Document, index=True):
     @classmethod
     def of(cls, record: RunRecord) -> Self:
         """The document of a record, as it would be stored but for the times of storing."""
-        return cls.from_stored(run_columns(record), to_json(record).decode())
+        return cls.from_stored(cls.column_values(record), to_json(record).decode())
+
+    @classmethod
+    def summarize(cls, record: RunRecord) -> RunSummary:
+        """What the columns hold, computed in one pass over the calls."""
+        return summarize(record)
+
+    @classmethod
+    def describe(cls, record: Any) -> str:
+        """What a message calls a run."""
+        return f"run {record.id} of agent {record.agent_id!r}"
 
     @property
     def record(self) -> RunRecord | None:
         """The run's record, parsed when first asked for; None where only columns were read.
 
-        Raises `InvalidRecordError` where the stored text is no run.
+        Raises:
+            InvalidRecordError: the stored text is not a run.
         """
-        if self._record is None and self.record_json is not None:
-            self._record = from_json(RunRecord, self.record_json)
-        return self._record  # type: ignore[no-any-return]
-
-    @classmethod
-    def find(cls, *expressions: Any) -> RunQuery:  # type: ignore[override]  # run by a backend, not by redis-om
-        """A query for the runs that meet all `expressions`; every run without any. It is run by a backend::
-
-        query = Run.find(Run.agent_id == "planner", Run.duration > timedelta(seconds=2))
-        page = await backend.find_runs(query)
-        """
-        from relay_models.query.find import RunQuery
-
-        return RunQuery.of(expressions)
-
-    def words(self) -> list[str] | None:
-        """The words that a text match looks at; None where the record was not read."""
-        return None if self.record is None else run_words(self.record)
+        return super().record  # type: ignore[no-any-return]
 
     @classmethod
     def _pk(cls, data: Mapping[str, Any]) -> str:
         return f"{data['agent_id']}:{data['run_id']}"
 
-    @field_validator("started_at", "ended_at", "stored_at", "updated_at", mode="before")
-    @classmethod
-    def _from_microseconds(cls, value: Any) -> Any:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return datetime_of(value)
-        return getattr(value, "datetime", value)
 
-    @field_validator("duration", mode="before")
-    @classmethod
-    def _span(cls, value: Any) -> Any:
-        return timedelta(microseconds=value) if isinstance(value, int) and not isinstance(value, bool) else value
+def record_of(item: RunRecord | Run) -> RunRecord:
+    """Return the record of a record or of a `Run`.
+
+    Args:
+        item: A record, or a `Run` that was read with its record.
+
+    Returns:
+        The record itself, or the one of the `Run`.
+
+    Raises:
+        InvalidConfigurationError: `item` is neither, or a `Run` that was read with its columns only.
+    """
+    if isinstance(item, RunRecord):
+        return item
+    if not isinstance(item, Run):
+        raise InvalidConfigurationError(f"expected a RunRecord or a Run, not {type(item).__name__}")
+    record = item.record
+    if record is None:
+        raise InvalidConfigurationError(
+            f"run {item.run_id} was read with its columns only, but its record is needed: "
+            "pass runs with their records, as find_runs(…) without columns=True or iter_runs(…) return them"
+        )
+    return record

@@ -1,63 +1,80 @@
-"""The search indexes: which columns they have, and the commands that make them."""
+"""`create_index_command`: the search index of a document type, which follows from its columns."""
 
 from __future__ import annotations
 
+import hashlib
+
 from relay_models.columns.column import Column, Kind
 from relay_models.columns.tags import words_column
-from relay_models.documents.artifacts import ARTIFACTS
 from relay_models.documents.base import Document
 from relay_models.documents.keys import Keys
-from relay_models.documents.run import Run
+from relay_models.documents.kinds import KINDS
 
-__all__ = ["DOCUMENTS", "create_index_command", "index_columns"]
-
-DOCUMENTS: dict[str, type[Document]] = {"run": Run, **ARTIFACTS}
+__all__ = ["create_index_command", "index_columns", "index_fields", "own_layout"]
 
 
-def index_columns(kind: str, *, text: bool = False) -> frozenset[str]:
-    """Names of the columns that the index of a kind has."""
-    columns = _indexed(kind, text)
+def index_columns(kind: str, *, text: bool = False, document: type[Document] | None = None) -> frozenset[str]:
+    """Names of the attributes that the index of a document type has; `document` where it is not the built-in one."""
+    columns = _indexed(KINDS[kind].document if document is None else document, text)
     return frozenset(
         [column.name for column in columns] + [words_column(column) for column in columns if column.kind is Kind.WORDS]
     )
 
 
-def create_index_command(kind: str, keys: Keys, *, text: bool = False) -> list[str | bytes | int]:
-    """FT.CREATE for the index of a kind, as a list of arguments.
+def create_index_command(
+    kind: str, keys: Keys, *, text: bool = False, document: type[Document] | None = None
+) -> list[str | bytes | int]:
+    """FT.CREATE for the index of a document type, as a list of arguments.
 
-    Texts are tags without a separator, told apart by case and kept when empty, so each is found exactly; numbers are
-    sortable. `text` adds the column of words, without stemming and stop words: words are cut when they are stored.
+    Args:
+        kind: name of the document type.
+        keys: names of the store's keys and indexes.
+        text: with the columns of running text.
+        document: the document class, where that is not the built-in one.
     """
-    schema: list[str | bytes | int] = []
-    for column in _indexed(kind, text):
+    document = KINDS[kind].document if document is None else document
+    name = keys.index(kind, text=text, own=own_layout(document))
+    command: list[str | bytes | int] = ["FT.CREATE", name, "ON", "JSON"]
+    command += ["PREFIX", 1, keys.root(kind), "STOPWORDS", 0, "SCHEMA"]
+    return [*command, *index_fields(document, text=text)]
+
+
+def own_layout(document: type[Document]) -> str:
+    """What identifies the columns that a user declared: a hash of their names and index types; empty without any."""
+    fields = [(made.name, made.kind.value, made.nullable) for made in document.columns().values() if made.own]
+    return hashlib.sha256(repr(sorted(fields)).encode()).hexdigest()[:12] if fields else ""
+
+
+def index_fields(document: type[Document], *, text: bool = False) -> list[str]:
+    """What stands after SCHEMA in the FT.CREATE of a document class.
+
+    Texts are tags without a separator, case-sensitive and kept when empty, so each is found exactly; numbers are
+    sortable. Running text is indexed without stemming and stop words: words are cut when they are stored.
+
+    Args:
+        document: the document class.
+        text: with the columns of running text.
+    """
+    fields: list[str] = []
+    for column in _indexed(document, text):
         if column.kind is Kind.WORDS:
             # The same words twice: in their order for phrases, and as values that can be listed, for beginnings.
-            schema += [column.path, "AS", column.name, "TEXT", "NOSTEM"]
-            schema += [
-                column.path,
-                "AS",
-                words_column(column),
-                "TAG",
-                "SEPARATOR",
-                " ",
-                "CASESENSITIVE",
-                "INDEXMISSING",
-            ]
+            fields += [column.path, "AS", column.name, "TEXT", "NOSTEM"]
+            fields += [column.path, "AS", words_column(column), *_WORD_VALUES]
             continue
-        schema += [column.path, "AS", column.name, *_TYPES[column.kind]]
-        # A text may be absent: the index must know it to be asked. Numbers tell it by their range. The last two are
-        # always there, but for documents that something else wrote: those can be asked for and reported.
-        if column.kind is Kind.TAGS or column.name in ("agent_id", "stored_at"):
-            schema.append("INDEXMISSING")
+        fields += [column.path, "AS", column.name, *_TYPES[column.kind]]
+        # Where a text may be absent, the index must keep that to be asked for it; numbers show it by their range.
+        if column.kind is Kind.TAGS or (column.kind is Kind.TAG and column.nullable) or column.name in _REPORTED:
+            fields.append("INDEXMISSING")
         if column.kind is Kind.TAG:
-            schema += ["SORTABLE", "UNF"]
+            fields += ["SORTABLE", "UNF"]
         elif column.ordered:
-            schema.append("SORTABLE")
-    return [
-        *("FT.CREATE", keys.index(kind, text=text), "ON", "JSON", "PREFIX", 1, keys.root(kind)),
-        *("STOPWORDS", 0, "SCHEMA", *schema),
-    ]
+            fields.append("SORTABLE")
+    return fields
 
+
+# Columns that every document of ours has: what lacks them was written by something else.
+_REPORTED = ("agent_id", "stored_at")
 
 _TYPES: dict[Kind, tuple[str, ...]] = {
     Kind.TAG: ("TAG", "CASESENSITIVE", "INDEXEMPTY"),
@@ -69,5 +86,12 @@ _TYPES: dict[Kind, tuple[str, ...]] = {
 }
 
 
-def _indexed(kind: str, text: bool) -> list[Column[object]]:
-    return [column for column in DOCUMENTS[kind].columns().values() if text or column.kind is not Kind.WORDS]
+_WORD_VALUES = ("TAG", "SEPARATOR", " ", "CASESENSITIVE", "INDEXMISSING")
+
+
+def _indexed(document: type[Document], text: bool) -> list[Column[object]]:
+    return [
+        column
+        for column in document.columns().values()
+        if text or column.kind is not Kind.WORDS or document.is_own_model()
+    ]

@@ -1,4 +1,4 @@
-"""Tables in memory: dicts, pandas, polars and Arrow, all built a batch of columns at a time."""
+"""Build Arrow batches and pandas and polars frames from columns of Python values."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from relay_models.columns.column import Kind
 from relay_models.errors import InvalidRecordError, MissingExtraError
-from relay_models.export.columns import TableColumn, Type
+from relay_models.export.columns import TableColumn
 
 if TYPE_CHECKING:
     import pandas
@@ -19,10 +20,10 @@ Columns = dict[str, list[Any]]
 
 
 def require(module: str, extra: str) -> Any:
-    """An optional package.
+    """Import an optional package.
 
     Raises:
-        MissingExtraError: it is not installed; the message says what to install.
+        MissingExtraError: It is not installed; the message says what to install.
     """
     try:
         return import_module(module)
@@ -34,41 +35,48 @@ def require(module: str, extra: str) -> Any:
 
 
 def arrow_schema(columns: Sequence[TableColumn]) -> Any:
-    """The Arrow schema of a table of these columns."""
+    """Return the Arrow schema of a table of these columns."""
     pa = require("pyarrow", "arrow")
     types = {
-        Type.TEXT: pa.string(),
-        Type.TEXTS: pa.list_(pa.string()),
-        Type.COUNT: pa.uint64(),
-        Type.NUMBER: pa.float64(),
-        Type.TIME: pa.timestamp("us", tz="UTC"),
-        Type.DURATION: pa.duration("us"),
+        Kind.TAG: pa.string(),
+        Kind.TAGS: pa.list_(pa.string()),
+        Kind.COUNT: pa.uint64(),
+        Kind.NUMBER: pa.float64(),
+        Kind.TIME: pa.timestamp("us", tz="UTC"),
+        Kind.DURATION: pa.duration("us"),
     }
     return pa.schema(
-        [pa.field(column.name, types[column.type], metadata={"about": column.about}) for column in columns]
+        [
+            pa.field(
+                column.name, pa.int64() if _is_signed(column) else types[column.kind], metadata={"about": column.about}
+            )
+            for column in columns
+        ]
     )
 
 
 def arrow_batch(schema: Any, values: Columns) -> Any:
-    """One Arrow batch from columns of Python values."""
+    """Build one Arrow batch from columns of Python values."""
     pa = require("pyarrow", "arrow")
     arrays = [_converted(field.name, pa.array, values[field.name], type=field.type) for field in schema]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def pandas_frame(columns: Sequence[TableColumn], values: Columns) -> pandas.DataFrame:
-    """A pandas frame whose types can hold missing values: counts stay integers, lists stay lists."""
+    """Build a pandas frame whose types can hold missing values: counts stay integers, lists stay lists."""
     pd = require("pandas", "pandas")
     types = {
-        Type.TEXT: "string",
-        Type.TEXTS: "object",
-        Type.COUNT: "UInt64",
-        Type.NUMBER: "Float64",
-        Type.TIME: "datetime64[us, UTC]",
-        Type.DURATION: "timedelta64[us]",
+        Kind.TAG: "string",
+        Kind.TAGS: "object",
+        Kind.COUNT: "UInt64",
+        Kind.NUMBER: "Float64",
+        Kind.TIME: "datetime64[us, UTC]",
+        Kind.DURATION: "timedelta64[us]",
     }
     series = {
-        column.name: _converted(column.name, pd.Series, values[column.name], dtype=types[column.type])
+        column.name: _converted(
+            column.name, pd.Series, values[column.name], dtype="Int64" if _is_signed(column) else types[column.kind]
+        )
         for column in columns
     }
     frame: pandas.DataFrame = pd.DataFrame(series)
@@ -76,26 +84,36 @@ def pandas_frame(columns: Sequence[TableColumn], values: Columns) -> pandas.Data
 
 
 def polars_frame(columns: Sequence[TableColumn], values: Columns) -> polars.DataFrame:
-    """A polars frame."""
+    """Build a polars frame."""
     pl = require("polars", "polars")
     types = {
-        Type.TEXT: pl.String(),
-        Type.TEXTS: pl.List(pl.String()),
-        Type.COUNT: pl.UInt64(),
-        Type.NUMBER: pl.Float64(),
-        Type.TIME: pl.Datetime("us", "UTC"),
-        Type.DURATION: pl.Duration("us"),
+        Kind.TAG: pl.String(),
+        Kind.TAGS: pl.List(pl.String()),
+        Kind.COUNT: pl.UInt64(),
+        Kind.NUMBER: pl.Float64(),
+        Kind.TIME: pl.Datetime("us", "UTC"),
+        Kind.DURATION: pl.Duration("us"),
     }
     series = [
-        _converted(column.name, pl.Series, column.name, values[column.name], dtype=types[column.type])
+        _converted(
+            column.name,
+            pl.Series,
+            column.name,
+            values[column.name],
+            dtype=pl.Int64() if _is_signed(column) else types[column.kind],
+        )
         for column in columns
     ]
     frame: polars.DataFrame = pl.DataFrame(series)
     return frame
 
 
+def _is_signed(column: TableColumn) -> bool:
+    return column.signed and column.kind is Kind.COUNT
+
+
 def _converted(name: str, make: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """What `make` gives; a value beyond the column's range is an error that names the column."""
+    """Call `make`; where a value does not fit the column's type, raise an error that names the column."""
     try:
         return make(*arguments, **options)
     except (OverflowError, ValueError, TypeError) as error:

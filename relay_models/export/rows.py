@@ -1,94 +1,201 @@
-"""From a record or a `Run` row to the rows of a table, as dicts of Python values."""
+"""`Table`: turn records, `Run` documents and aggregate rows into table rows, as dicts of Python values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+from relay_models.columns.column import Kind
+from relay_models.documents import Document, Run, record_of
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
-from relay_models.export.columns import RUN_COLUMNS, TableRows, Type
-from relay_models.records.deferred import deferred_text, view
+from relay_models.export.columns import CALL_COLUMNS, TableColumn, TableRows, document_columns, select_columns
+from relay_models.query.aggregate.groups import AggregateRow, AggregateRows
+from relay_models.records import RunRecord
 
 if TYPE_CHECKING:
-    from relay_models.records import CallRecord, RunRecord, Timestamp
-    from relay_models.records._base import Record
+    from relay_models.records import CallRecord, Record, Timestamp
 
-__all__ = ["body", "expand"]
+__all__ = ["RowsOf", "Table", "is_aggregate", "table_of"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FROM_RESPONSE = ("finish_reason", "cache_read_tokens", "cost")
-_TYPES = {column.name: column.type for column in RUN_COLUMNS}
 
 
-def expand(item: Any, rows: TableRows, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The table's rows for one run: one, or one per call. They have at least the columns asked for.
+class Table(ABC):
+    """The columns of a table, and how its rows come from the items it is made of.
 
-    Raises:
-        InvalidConfigurationError: the item is neither a record nor a `Run`; or rows per call are wanted and it was
-            read without its body.
+    Args:
+        columns: The columns, in order.
     """
-    if rows == "calls":
-        record = body(item)
-        wanted = frozenset(names)
+
+    def __init__(self, columns: tuple[TableColumn, ...]) -> None:
+        self.columns = columns
+        self.names = tuple(column.name for column in columns)
+
+    @abstractmethod
+    def rows(self, item: Any) -> Iterator[dict[str, Any]]:
+        """Yield the rows of one item. They have at least the table's columns.
+
+        Raises:
+            InvalidConfigurationError: The table is not made of such items, or the item lacks the record it needs.
+        """
+
+
+class _RunTable(Table):
+    """One row per run.
+
+    Args:
+        columns: The columns, in order.
+        document: The class of the runs.
+    """
+
+    def __init__(self, columns: tuple[TableColumn, ...], document: type[Run]) -> None:
+        super().__init__(columns)
+        self._document = document
+        self._kinds = {column.name: column.kind for column in document.columns().values()}
+        self._own = frozenset(document.own_columns)
+
+    def rows(self, item: Any) -> Iterator[dict[str, Any]]:
+        if isinstance(item, RunRecord):
+            stored = self._document.column_values(item)
+            yield {name: _value(self._kinds[name], stored.get(name)) for name in self.names}
+        elif isinstance(item, Run):
+            row = {name: getattr(item, name, None) for name in self.names}
+            if self._own:
+                row |= _own_values(item, self._own & row.keys())
+            yield row
+        else:
+            raise InvalidConfigurationError(f"expected a RunRecord or a Run, not {type(item).__name__}")
+
+
+class _ItemTable(Table):
+    """One row per document of an own model: its columns, not its other fields."""
+
+    def rows(self, item: Any) -> Iterator[dict[str, Any]]:
+        if not isinstance(item, Document):
+            raise InvalidConfigurationError(f"expected a document, not {type(item).__name__}")
+        row = {name: getattr(item, name) for name in self.names}
+        yield row | _own_values(item, row.keys() & set(item.own_columns))
+
+
+class RowsOf:
+    """Documents with their class, for an iterator that does not tell it.
+
+    Args:
+        document: The class of the documents.
+        items: The documents.
+    """
+
+    def __init__(self, document: type[Document], items: Iterable[Any]) -> None:
+        self.document = document
+        self._items = items
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items)
+
+
+class _CallTable(Table):
+    """One row per call."""
+
+    def rows(self, item: Any) -> Iterator[dict[str, Any]]:
+        record = record_of(item)
+        wanted = frozenset(self.names)
         for index, call in enumerate(record.calls, 1):
             yield _call(record, call, index, wanted)
-    else:
-        yield _run(item, names)
 
 
-def body(item: Any) -> RunRecord:
-    """The record of a record or of a `Run` row.
+class _AggregateTable(Table):
+    """One row per row of an aggregate; instants in UTC."""
+
+    def rows(self, item: Any) -> Iterator[dict[str, Any]]:
+        if not isinstance(item, AggregateRow):
+            raise InvalidConfigurationError(f"expected a row of an aggregate, not {type(item).__name__}")
+        yield {name: _in_utc(item[name]) for name in self.names}
+
+
+def table_of(source: Any, rows: TableRows, columns: Sequence[str] | None) -> Table:
+    """Choose the table for what is to be exported.
+
+    Args:
+        source: An iterable of runs, or the rows of `aggregate_runs`.
+        rows: ``runs`` or ``calls``, for runs.
+        columns: The columns to write; None for the default ones.
 
     Raises:
-        InvalidConfigurationError: it is neither, or the row was read without its body.
+        InvalidConfigurationError: `rows` is neither, does not apply to aggregates, or `columns` is no list of names.
+        UnknownColumnError: The table has no such column.
     """
-    from relay_models.records import RunRecord
-
-    if isinstance(item, RunRecord):
-        return item
-    if not _is_row(item):
-        raise _stranger(item)
-    record = item.record
-    if not isinstance(record, RunRecord):
-        raise InvalidConfigurationError(
-            f"run {item.run_id} was read with its columns only, but its record is wanted: "
-            "give the runs with their records, as find_runs(…) without columns=True or iter_runs(…) do"
-        )
-    return record
-
-
-def _run(item: Any, names: Sequence[str]) -> dict[str, Any]:
-    from relay_models.documents.run_columns import run_columns
-    from relay_models.records import RunRecord
-
-    if isinstance(item, RunRecord):
-        stored = run_columns(item)
-        return {name: _value(_TYPES[name], stored.get(name)) for name in names}
-    if not _is_row(item):
-        raise _stranger(item)
-    return {name: getattr(item, name) for name in names}
+    if rows not in ("runs", "calls"):
+        raise InvalidConfigurationError(f"rows is 'runs' or 'calls', not {rows!r}")
+    kinds = _aggregate_kinds(source)
+    if kinds is not None:
+        if rows == "calls":
+            raise InvalidConfigurationError("an aggregate has no calls; leave `rows` out")
+        known = [TableColumn(name, kind, "") for name, kind in kinds.items()]
+        return _AggregateTable(select_columns(known, columns, "these aggregates"))
+    if rows == "calls":
+        return _CallTable(select_columns(CALL_COLUMNS, columns, rows))
+    document = _document_of(source)
+    if document.is_own_model():
+        return _ItemTable(select_columns(document_columns(document), columns, document.__name__))
+    assert issubclass(document, Run)
+    return _RunTable(select_columns(document_columns(document), columns, rows), document)
 
 
-def _is_row(item: Any) -> bool:
-    from relay_models.documents import Run
+def _document_of(source: Any) -> type[Document]:
+    """The class of what is to be exported: as the source tells it, or as its first item does."""
+    told = getattr(source, "document", None)
+    if told is None and isinstance(source, Sequence) and not isinstance(source, str) and source:
+        told = type(source[0])
+    if isinstance(told, type) and issubclass(told, Document) and (issubclass(told, Run) or told.is_own_model()):
+        return told
+    return Run
 
-    return isinstance(item, Run)
+
+def _own_values(item: Document, names: Iterable[str]) -> dict[str, Any]:
+    """Values of columns that a user declared as tables hold them: an enum's value, a UUID as text."""
+    stored, columns = item.stored_values(), item.columns()
+    return {name: _value(columns[name].kind, stored[name]) for name in names}
 
 
-def _stranger(item: Any) -> InvalidConfigurationError:
-    return InvalidConfigurationError(f"a RunRecord or a Run row is wanted, not a {type(item).__name__}")
+def is_aggregate(source: Any) -> bool:
+    """Whether these are rows of an aggregate."""
+    return _aggregate_kinds(source) is not None
 
 
-def _value(kind: Type, stored: Any) -> Any:
+def _aggregate_kinds(source: Any) -> Mapping[str, Kind] | None:
+    """The columns of an aggregate; None where `source` is something else."""
+    if isinstance(source, AggregateRows):
+        return source.kinds
+    if not isinstance(source, Sequence) or not source or not all(isinstance(row, AggregateRow) for row in source):
+        return None
+    names = dict.fromkeys(name for row in source for name in row)
+    return {name: _guessed_kind([row.get(name) for row in source]) for name in names}
+
+
+def _guessed_kind(values: Sequence[Any]) -> Kind:
+    known = [value for value in values if value is not None]
+    for type_, kind in ((datetime, Kind.TIME), (timedelta, Kind.DURATION), (int, Kind.COUNT), (Real, Kind.NUMBER)):
+        if known and all(isinstance(value, type_) for value in known):
+            return Kind.NUMBER if kind is Kind.COUNT and min(known) < 0 else kind
+    return Kind.TAG
+
+
+def _in_utc(value: Any) -> Any:
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
+
+
+def _value(kind: Kind, stored: Any) -> Any:
     match kind:
-        case Type.TEXTS:
+        case Kind.TAGS:
             return [] if stored is None else list(stored)
-        case Type.TIME if stored is not None:
+        case Kind.TIME if stored is not None:
             return _moment(stored)
-        case Type.DURATION if stored is not None:
+        case Kind.DURATION if stored is not None:
             return timedelta(microseconds=stored)
-        case Type.NUMBER if stored is not None:
+        case Kind.NUMBER if stored is not None:
             return float(stored)
         case _:
             return stored
@@ -96,8 +203,6 @@ def _value(kind: Type, stored: Any) -> Any:
 
 def _call(record: RunRecord, call: CallRecord, index: int, wanted: frozenset[str]) -> dict[str, Any]:
     response = call.annotated_response
-    if response is not None:
-        response = None if wanted.isdisjoint(_FROM_RESPONSE) else view(response)
     usage = None if response is None else response.usage
     cost = None if usage is None else usage.cost
     return {
@@ -123,11 +228,8 @@ def _call(record: RunRecord, call: CallRecord, index: int, wanted: frozenset[str
 
 
 def _text(part: Record | None) -> str | None:
-    """A request or response as JSON: while nobody has touched it, as it came, be it what its type says or not."""
-    if part is None:
-        return None
-    text = deferred_text(part)
-    return part.model_dump_json() if text is None else text.decode()
+    """A request or response as JSON."""
+    return None if part is None else part.model_dump_json()
 
 
 def _instant(timestamp: Timestamp) -> datetime:

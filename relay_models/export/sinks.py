@@ -1,7 +1,7 @@
-"""Where rows go, one after another: into lists, data frames or files. A sink holds one batch of rows at most.
+"""`Sink`: where exported rows go: lists, data frames and files.
 
-The frames are the exception, as they hold everything by their nature. Every sink is fed by `add` and ended by
-`finish`, so that the same ones serve ordinary and asynchronous iterators.
+A file sink holds one batch of rows at most, a frame sink holds them all. Items come in through `add`, and `finish`
+returns the result, so that the same sinks serve sync and async iterators.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime, timedelta
 from os import PathLike
 from types import TracebackType
 from typing import Any, BinaryIO, Generic, TypeVar
 
-from relay_models._files import replacing
-from relay_models.export.columns import TableColumn, TableRows, choose
+from relay_models._files import open_output
+from relay_models.documents import record_of
 from relay_models.export.frames import Columns, arrow_batch, arrow_schema, pandas_frame, polars_frame, require
-from relay_models.export.rows import body, expand
+from relay_models.export.rows import Table
 
 __all__ = ["ArrowSink", "CsvSink", "DictSink", "JsonLinesSink", "PandasSink", "ParquetSink", "PolarsSink", "Sink"]
 
@@ -28,11 +28,11 @@ Result = TypeVar("Result")
 Target = str | PathLike[str] | BinaryIO
 
 BATCH_ROWS = 8_192
-"""Rows that are collected before they are written to Arrow or Parquet."""
+"""Rows per Arrow batch and per Parquet row group."""
 
 
 class Sink(ABC, Generic[Result]):
-    """Takes records or rows until it is finished; entered and left as a context, so that a failure leaves no file."""
+    """Takes items until it is finished. A context manager, so that a failure leaves no partial file."""
 
     def __enter__(self) -> Sink[Result]:
         return self
@@ -40,33 +40,33 @@ class Sink(ABC, Generic[Result]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing to let go of."""
+        """Release what the sink holds."""
 
     @abstractmethod
     def add(self, item: Any) -> None:
-        """Take one `RunRecord` or one `Run` row."""
+        """Add one item: a record, a `Run` or a row of an aggregate."""
 
     @abstractmethod
     def finish(self) -> Result:
-        """The result, after the last item."""
+        """Return the result, after the last item."""
 
 
 class _TableSink(Sink[Result]):
-    def __init__(self, rows: TableRows, columns: Sequence[str] | None) -> None:
-        self.rows: TableRows = rows
-        self.columns: tuple[TableColumn, ...] = choose(rows, columns)
-        self.names = tuple(column.name for column in self.columns)
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.columns = table.columns
+        self.names = table.names
 
 
 class DictSink(_TableSink[list[dict[str, Any]]]):
     """A list of dicts with Python values."""
 
-    def __init__(self, rows: TableRows, columns: Sequence[str] | None) -> None:
-        super().__init__(rows, columns)
+    def __init__(self, table: Table) -> None:
+        super().__init__(table)
         self._collected: list[dict[str, Any]] = []
 
     def add(self, item: Any) -> None:
-        self._collected.extend({name: row[name] for name in self.names} for row in expand(item, self.rows, self.names))
+        self._collected.extend({name: row[name] for name in self.names} for row in self.table.rows(item))
 
     def finish(self) -> list[dict[str, Any]]:
         return self._collected
@@ -75,13 +75,13 @@ class DictSink(_TableSink[list[dict[str, Any]]]):
 class _ColumnSink(_TableSink[Result]):
     """Collects values by column."""
 
-    def __init__(self, rows: TableRows, columns: Sequence[str] | None) -> None:
-        super().__init__(rows, columns)
+    def __init__(self, table: Table) -> None:
+        super().__init__(table)
         self.values: Columns = {name: [] for name in self.names}
         self.held = 0
 
     def add(self, item: Any) -> None:
-        for row in expand(item, self.rows, self.names):
+        for row in self.table.rows(item):
             for name in self.names:
                 self.values[name].append(row[name])
             self.held += 1
@@ -89,10 +89,10 @@ class _ColumnSink(_TableSink[Result]):
                 self.full()
 
     def full(self) -> None:
-        """A batch of rows is there."""
+        """Handle a complete batch of rows."""
 
     def take(self) -> Columns:
-        """The values so far, which are then no longer held."""
+        """Return the collected values, and begin a new batch."""
         taken, self.values, self.held = self.values, {name: [] for name in self.names}, 0
         return taken
 
@@ -100,8 +100,8 @@ class _ColumnSink(_TableSink[Result]):
 class PandasSink(_ColumnSink[Any]):
     """A pandas frame."""
 
-    def __init__(self, rows: TableRows, columns: Sequence[str] | None) -> None:
-        super().__init__(rows, columns)
+    def __init__(self, table: Table) -> None:
+        super().__init__(table)
         require("pandas", "pandas")
 
     def finish(self) -> Any:
@@ -111,13 +111,13 @@ class PandasSink(_ColumnSink[Any]):
 class _BatchSink(_ColumnSink[Result]):
     """Turns each batch of rows into an Arrow batch."""
 
-    def __init__(self, rows: TableRows, columns: Sequence[str] | None) -> None:
-        super().__init__(rows, columns)
+    def __init__(self, table: Table) -> None:
+        super().__init__(table)
         self.schema = arrow_schema(self.columns)
 
     @abstractmethod
     def put(self, batch: Any) -> None:
-        """Take one Arrow batch."""
+        """Add one Arrow batch."""
 
     def full(self) -> None:
         self.put(arrow_batch(self.schema, self.take()))
@@ -126,8 +126,8 @@ class _BatchSink(_ColumnSink[Result]):
 class ArrowSink(_BatchSink[Any]):
     """An Arrow table."""
 
-    def __init__(self, rows: TableRows, columns: Sequence[str] | None) -> None:
-        super().__init__(rows, columns)
+    def __init__(self, table: Table) -> None:
+        super().__init__(table)
         self._batches: list[Any] = []
 
     def put(self, batch: Any) -> None:
@@ -140,10 +140,10 @@ class ArrowSink(_BatchSink[Any]):
 
 
 class PolarsSink(_ColumnSink[Any]):
-    """A polars frame, put together from batches to keep the Python values of one batch only."""
+    """A polars frame, built batch by batch, so that the Python values of only one batch are held."""
 
-    def __init__(self, rows: TableRows, columns: Sequence[str] | None) -> None:
-        super().__init__(rows, columns)
+    def __init__(self, table: Table) -> None:
+        super().__init__(table)
         self._polars = require("polars", "polars")
         self._frames: list[Any] = []
 
@@ -157,17 +157,18 @@ class PolarsSink(_ColumnSink[Any]):
 
 
 class _FileSink(Sink[int]):
-    """Writes into a file that appears when all went well, or into an open binary stream, which stays open."""
+    """Writes to a file, which is replaced only on success, or to an open binary stream, which stays open."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, mode: int) -> None:
         self.target = target
+        self.mode = mode
         self.written = 0
         self._stack = ExitStack()
         self.stream: BinaryIO
 
     def __enter__(self) -> _FileSink:
         if isinstance(self.target, (str, PathLike)):
-            file: AbstractContextManager[BinaryIO] = replacing(self.target)
+            file: AbstractContextManager[BinaryIO] = open_output(self.target, mode=self.mode)
             self.stream = self._stack.enter_context(file)
         else:
             self.stream = self.target
@@ -183,54 +184,45 @@ class _FileSink(Sink[int]):
         """Write what comes before the rows."""
 
     def finish(self) -> int:
-        """Write what comes after the rows; the number of rows."""
+        """Write what comes after the rows; return the number of rows."""
         return self.written
 
 
 class JsonLinesSink(_FileSink):
-    """One JSON object a line: whole records, which lose nothing, or the rows of a table."""
+    """One JSON object per line: whole records (no table), which is lossless, or the rows of a table."""
 
-    def __init__(self, target: Target, rows: TableRows | None, columns: Sequence[str] | None) -> None:
-        super().__init__(target)
-        self.rows = rows
-        self.names = () if rows is None else tuple(column.name for column in choose(rows, columns))
+    def __init__(self, target: Target, table: Table | None, *, mode: int) -> None:
+        super().__init__(target, mode)
+        self.table = table
 
     def add(self, item: Any) -> None:
-        if self.rows is None:
+        if self.table is None:
             self.stream.write(record_line(item))
             self.written += 1
             return
-        for row in expand(item, self.rows, self.names):
-            values = {name: _json(row[name]) for name in self.names}
+        for row in self.table.rows(item):
+            values = {name: _json(row[name]) for name in self.table.names}
             self.stream.write(json.dumps(values, ensure_ascii=False).encode() + b"\n")
             self.written += 1
 
 
 class CsvSink(_FileSink):
-    """Comma-separated values, as RFC 4180 has them, in UTF-8 with one line of names.
+    """Comma-separated values (RFC 4180) in UTF-8, with a header line."""
 
-    Instants are RFC 3339 in UTC, durations are seconds, lists are JSON arrays, what is missing is empty. A spreadsheet
-    takes a cell that begins with ``=``, ``+``, ``-`` or ``@`` for a formula and runs it, and names come from anybody:
-    such a text gets an apostrophe in front, unless `escape_formulas` is off.
-    """
-
-    def __init__(
-        self, target: Target, rows: TableRows, columns: Sequence[str] | None, *, escape_formulas: bool = True
-    ) -> None:
-        super().__init__(target)
-        self.rows: TableRows = rows
-        self.names = tuple(column.name for column in choose(rows, columns))
+    def __init__(self, target: Target, table: Table, *, mode: int, escape_formulas: bool = True) -> None:
+        super().__init__(target, mode)
+        self.table = table
         self.escape_formulas = escape_formulas
 
     def begin(self) -> None:
         self._text = io.StringIO(newline="")
         self._writer = csv.writer(self._text, lineterminator="\r\n")
-        self._writer.writerow(self.names)
+        self._writer.writerow([self._cell(name) for name in self.table.names])
         self._flush()
 
     def add(self, item: Any) -> None:
-        for row in expand(item, self.rows, self.names):
-            self._writer.writerow([self._cell(row[name]) for name in self.names])
+        for row in self.table.rows(item):
+            self._writer.writerow([self._cell(row[name]) for name in self.table.names])
             self.written += 1
         self._flush()
 
@@ -244,22 +236,29 @@ class CsvSink(_FileSink):
             case None:
                 return ""
             case str():
-                return f"'{value}" if self.escape_formulas and value.startswith(FORMULA_STARTS) else value
+                return f"'{value}" if self.escape_formulas and is_formula(value) else value
             case list():
                 return json.dumps(value, ensure_ascii=False)
             case _:
                 return str(_json(value))
 
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_FORMULA = re.compile(r"[\t\r\n]|[\s\x00-\x1f\u200b\ufeff]*[=+\-@＝＋－＠]")
+# What a spreadsheet may take for a formula: an operator, also a full-width one or one after blanks that it strips.
+
+
+def is_formula(text: str) -> bool:
+    """Whether a spreadsheet might run the text as a formula."""
+    return _FORMULA.match(text) is not None
 
 
 class ParquetSink(_BatchSink[int]):
-    """A Parquet file, a row group per batch, compressed with zstd."""
+    """A Parquet file: one row group per batch, compressed with zstd."""
 
-    def __init__(self, target: Target, rows: TableRows, columns: Sequence[str] | None) -> None:
-        super().__init__(rows, columns)
+    def __init__(self, target: Target, table: Table, *, mode: int) -> None:
+        super().__init__(table)
         self.target = target
+        self.mode = mode
         self.written = 0
         self._parquet = require("pyarrow.parquet", "arrow")
         self._stack = ExitStack()
@@ -267,7 +266,7 @@ class ParquetSink(_BatchSink[int]):
     def __enter__(self) -> ParquetSink:
         stream: Any = self.target
         if isinstance(self.target, (str, PathLike)):
-            file: AbstractContextManager[BinaryIO] = replacing(self.target)
+            file: AbstractContextManager[BinaryIO] = open_output(self.target, mode=self.mode)
             stream = self._stack.enter_context(file)
         writer = self._parquet.ParquetWriter(stream, self.schema, compression="zstd")
         self._writer = self._stack.enter_context(writer)
@@ -289,8 +288,8 @@ class ParquetSink(_BatchSink[int]):
 
 
 def record_line(item: Any) -> bytes:
-    """A record as a line of JSON: of a stored run its text as it is, of which it is known that it can be read."""
-    record = body(item)
+    """Return a record as a line of JSON; of a `Run` its stored text, once that is known to be readable."""
+    record = record_of(item)
     text = None if item is record else item.record_json
     if text is None or "\n" in text or "\r" in text:
         text = record.model_dump_json()

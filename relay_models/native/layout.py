@@ -1,4 +1,4 @@
-"""NeMo Relay's own keys: their names, what each holds, and taking them apart again."""
+"""`NativeKeys`: NeMo Relay's own keys, their names, values and parsing."""
 
 from __future__ import annotations
 
@@ -6,51 +6,25 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from relay_models._glob import escape_glob
+from relay_models.documents.kinds import ARTIFACT_KINDS, KINDS
 from relay_models.errors import InvalidConfigurationError
-from relay_models.records import (
-    AccumulatorState,
-    ExecutionPlan,
-    PromptIR,
-    RunRecord,
-    StabilityAnalysisResult,
-    TrieEnvelope,
-)
 
 __all__ = ["ARTIFACT_KINDS", "DEFAULT_PREFIX", "RECORD_TYPES", "NativeKey", "NativeKeys"]
 
 DEFAULT_PREFIX = "nemo_relay:"
 
-_SEGMENTS = MappingProxyType(
-    {
-        "run": "runs",
-        "run_index": "runs_index",
-        "plan": "plan",
-        "trie": "trie",
-        "accumulators": "accumulators",
-        "observations": "acg_observations",
-        "stability": "acg_stability",
-    }
-)
+_SEGMENTS = MappingProxyType({"run_index": "runs_index", **{name: kind.native_segment for name, kind in KINDS.items()}})
 _KINDS = {segment: kind for kind, segment in _SEGMENTS.items()}
 
-# What the value of a key of each kind is. A run index is a list of run ids instead.
-RECORD_TYPES: MappingProxyType[str, Any] = MappingProxyType(
-    {
-        "run": RunRecord,
-        "plan": ExecutionPlan,
-        "trie": TrieEnvelope,
-        "accumulators": AccumulatorState,
-        "observations": list[PromptIR],
-        "stability": StabilityAnalysisResult,
-    }
-)
-ARTIFACT_KINDS = ("plan", "trie", "accumulators", "observations", "stability")
+# The type of each kind's value. The value of a run index is a list of run ids.
+RECORD_TYPES: MappingProxyType[str, Any] = MappingProxyType({name: kind.shape for name, kind in KINDS.items()})
 
 _RUN_ID_LENGTH = 36
 
 
 class NativeKey(NamedTuple):
-    """What a key names: a kind, an agent (or a profile key derived from one), and the run for a run."""
+    """A parsed key: a kind, an agent (or a profile key derived from one), and for a run its id."""
 
     kind: str
     agent_id: str
@@ -58,13 +32,13 @@ class NativeKey(NamedTuple):
 
 
 class NativeKeys:
-    """The names of the keys that a NeMo Relay deployment with this prefix uses.
+    """The keys of a NeMo Relay deployment with this prefix.
 
     Args:
-        prefix: any text, also an empty one, or one with colons.
+        prefix: Any text, including an empty one and one with colons.
 
     Raises:
-        InvalidConfigurationError: the prefix cannot be written as UTF-8.
+        InvalidConfigurationError: The prefix cannot be encoded as UTF-8.
     """
 
     __slots__ = ("_encoded", "prefix")
@@ -73,31 +47,37 @@ class NativeKeys:
         try:
             self._encoded = prefix.encode()
         except (UnicodeEncodeError, AttributeError):
-            raise InvalidConfigurationError(f"the native prefix {prefix!r} is no text that can be a key") from None
+            raise InvalidConfigurationError(f"the native prefix {prefix!r} cannot be part of a key") from None
         self.prefix = prefix
 
     def run(self, agent_id: str, run_id: UUID | str) -> bytes:
-        """The key of a run (a string: the RunRecord)."""
+        """Return the key of a run; its value is the RunRecord as a string."""
         return f"{self.prefix}runs:{agent_id}:{run_id}".encode()
 
     def run_index(self, agent_id: str) -> bytes:
-        """The key of an agent's list of run ids, in the order in which they were stored."""
+        """Return the key of an agent's list of run ids, in the order in which they were stored."""
         return f"{self.prefix}runs_index:{agent_id}".encode()
 
     def artifact(self, kind: str, agent_id: str) -> bytes:
-        """The key of a plan, trie, accumulators, observations or stability (a string: the value)."""
+        """Return the key of a plan, trie, accumulators, observations or stability result; its value is a string."""
         return f"{self.prefix}{_SEGMENTS[kind]}:{agent_id}".encode()
 
     def of(self, key: NativeKey) -> bytes:
-        """The key that `parse` took apart."""
+        """Return the key that `parse` parsed."""
         if key.run_id is not None:
             return self.run(key.agent_id, key.run_id)
         return f"{self.prefix}{_SEGMENTS[key.kind]}:{key.agent_id}".encode()
 
     def parse(self, key: bytes) -> NativeKey | None:
-        """What a key names; None for a key that is not this deployment's, or not UTF-8.
+        """Parse a key.
 
-        Agent ids hold colons: a run's key is taken apart from the right, where the run id is 36 characters.
+        Agent ids can contain colons, so a run's key is parsed from the right, where the run id has 36 characters.
+
+        Args:
+            key: The key.
+
+        Returns:
+            What it names; None if it is not a key of this deployment, or not UTF-8.
         """
         if not key.startswith(self._encoded):
             return None
@@ -120,16 +100,9 @@ class NativeKeys:
         return NativeKey(kind, agent_id, run_id)
 
     def patterns(self) -> tuple[bytes, ...]:
-        """SCAN patterns that together match every key but those of single runs."""
-        prefix = glob_escape(self._encoded)
+        """Return SCAN patterns that together match all keys except those of single runs."""
+        prefix = escape_glob(self._encoded)
         return prefix + b"runs_index:*", prefix + b"[apt]*"
 
     def __repr__(self) -> str:
         return f"NativeKeys({self.prefix!r})"
-
-
-def glob_escape(text: bytes) -> bytes:
-    """Text for a SCAN pattern in which no character is special."""
-    for special in (b"\\", b"*", b"?", b"["):
-        text = text.replace(special, b"\\" + special)
-    return text

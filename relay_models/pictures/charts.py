@@ -21,7 +21,7 @@ MOST_SERIES = 8
 MOST_BARS = 40
 OTHER = "(none)"
 
-# Okabe and Ito's colours, which stay apart for all common kinds of colour blindness, and a marker and hatch for each.
+# Colors after Okabe and Ito, distinguishable with all common kinds of color blindness, and a marker and line for each.
 COLORS = ("#2f5fd0", "#d97706", "#2e8b57", "#c0263b", "#7b4fb5", "#56b4e9", "#8a6d3b", "#6b7280")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", "-.", ":", "-", "--", "-.", ":")
@@ -33,22 +33,22 @@ FONTS = (
 
 @dataclass(frozen=True, slots=True)
 class ChartData:
-    """What the rows of an aggregate hold, told by their values."""
+    """The rows of an aggregate, and the roles of their columns, inferred from the values."""
 
     rows: tuple[Mapping[str, Any], ...]
     time: str | None
     """The column of time buckets."""
     groups: tuple[str, ...]
-    """The columns of texts that rows are grouped by."""
+    """The text columns that rows are grouped by."""
     metrics: tuple[str, ...]
     """The columns of numbers and durations."""
 
 
 def read_rows(rows: Iterable[Any]) -> ChartData:
-    """Find out which columns are time, groups and metrics.
+    """Infer which columns are time, groups and metrics.
 
     Raises:
-        InvalidConfigurationError: there is no metric to draw.
+        InvalidConfigurationError: There is no metric to draw.
     """
     read = tuple(as_mapping(row) for row in rows)
     names = list(dict.fromkeys(name for row in read for name in row))
@@ -71,19 +71,22 @@ def read_rows(rows: Iterable[Any]) -> ChartData:
 
 
 def chart(rows: Iterable[Any], *, metrics: Sequence[str] | None = None, title: str = "") -> Figure:
-    """Draw the rows of `aggregate_runs`: lines over time where there are buckets, else a bar per group.
+    """Draw the rows of `aggregate_runs`: lines over time if there are buckets, otherwise one bar per group.
 
-    Each metric has a panel of its own. Groups are told apart by colour, marker and line. The figure belongs to no
-    window and no global state: ``figure.savefig("runs.svg")`` writes it, and notebooks show it.
+    Each metric has its own panel. Groups differ in color, marker and line style. The figure uses no window and no
+    global state: ``figure.savefig("runs.svg")`` writes it, and notebooks show it.
 
     Args:
-        rows: rows of an aggregate, or mappings.
-        metrics: which columns to draw; all numbers and durations by default.
-        title: a headline.
+        rows: Rows of an aggregate, or mappings.
+        metrics: The columns to draw; by default all numbers and durations.
+        title: A headline.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        InvalidConfigurationError: there is no such metric, or none at all.
+        InvalidConfigurationError: There is no such metric, or none at all.
     """
     figure_type = _matplotlib()
     data = read_rows(rows)
@@ -168,7 +171,7 @@ def _lines(figure_type: Any, data: ChartData, metrics: Sequence[str], time: str)
 
 
 def as_mapping(row: Any) -> Mapping[str, Any]:
-    """A row of an aggregate as a mapping of column names to values."""
+    """Return a row of an aggregate as a mapping of column names to values."""
     if isinstance(row, Mapping):
         return row
     for name in ("to_dict", "_asdict"):
@@ -189,7 +192,7 @@ def _label(row: Mapping[str, Any], groups: Sequence[str]) -> str:
 
 
 def _numbers(values: Sequence[Any]) -> tuple[list[float | None], str]:
-    """Values as floats, durations in the unit that suits the largest, and the unit."""
+    """Return values as floats, durations in the unit that suits the largest, and the unit."""
     spans = [value for value in values if isinstance(value, timedelta)]
     if not spans:
         return [None if value is None else float(value) for value in values], ""
@@ -206,7 +209,7 @@ def _titled(metric: str, unit: str) -> str:
 
 
 def _quiet(panel: Any, grid: str, whole: bool = False) -> None:
-    """Only the lines that help, and short numbers, whole ones where all that is counted is whole."""
+    """Reduce the axes to the useful lines and short numbers; integers where all values are integers."""
     ticker = import_module("matplotlib.ticker")
     axis = panel.xaxis if grid == "x" else panel.yaxis
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: number_text(round(value, 9))))
@@ -233,6 +236,6 @@ def _matplotlib() -> Any:
 
 
 def _fonts() -> list[str]:
-    """Those of `FONTS` that this machine has: matplotlib complains about every other."""
+    """Return the installed fonts of `FONTS`; matplotlib warns about missing ones."""
     known = set(import_module("matplotlib.font_manager").get_font_names())
     return [name for name in FONTS if name in known]

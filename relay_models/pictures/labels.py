@@ -1,4 +1,4 @@
-"""The words beside a row of a timeline, the same for the terminal and for SVG."""
+"""`RowLabel`: the text next to a row of a timeline, the same in the terminal and in SVG."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["RowLabel", "label_rows", "legend", "outcome", "sum_tokens", "tip"]
 
 @dataclass(frozen=True, slots=True)
 class RowLabel:
-    """What is written left and right of a row."""
+    """The text left and right of a row."""
 
     name: str
-    """Safe to show; may be of any length."""
+    """Safe to show, of any length."""
     count: int
     """Calls of that name; 1 for a row of a single call; 0 for a further row of the same name."""
     llm: bool
@@ -25,7 +25,7 @@ class RowLabel:
     tokens: str
     model: str
     warning: str
-    """Why the row wants attention; empty if it does not."""
+    """Why the row needs attention; empty if it does not."""
 
 
 def label_rows(layout: Layout, arrow: str = "→") -> list[RowLabel]:
@@ -64,14 +64,14 @@ def _warning(bar: Bar) -> str:
 
 
 def outcome(bar: Bar) -> str:
-    """How the call ended, in words."""
+    """Describe how the call ended."""
     if bar.state is not BarState.FINISHED:
         return str(bar.state)
     return f"ended by {plain(bar.finish)}" if bar.finish else "finished"
 
 
 def tip(bar: Bar) -> str:
-    """All about one call, in lines."""
+    """Return the tooltip of a call, with several lines."""
     lines = [
         f"{plain(bar.kind_text)} call {bar.index + 1}: {plain(bar.name)}",
         f"starts at {duration_text(bar.start)}"

@@ -1,11 +1,11 @@
-"""The layout of a run's timeline: which call goes on which row, from when to when. No drawing, no I/O.
+"""`Layout`: the rows and times of a run's timeline. No drawing, no I/O.
 
-Everything here is in nanoseconds since the run's origin, the earliest instant that the run knows. Two layouts:
+Times are in nanoseconds since the run's origin, its earliest instant. There are two layouts:
 
 * ``calls``: one row per call, in the order they started. Calls that a tool made (an agent used as a tool) are
   indented under it; tools that ran at the same time share a group.
-* ``names``: one row per name, for runs with so many calls that a row each would be a wall. Calls of one name that
-  overlap are put on rows of their own beneath each other.
+* ``names``: one row per name, for runs with many calls. Overlapping calls of one name are put on separate
+  rows.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ __all__ = ["Bar", "BarState", "Layout", "Row", "Rows", "lay_out", "ticks"]
 Rows = Literal["auto", "calls", "names"]
 
 MANY_CALLS = 48
-"""From this many calls on, ``auto`` gives one row per name."""
+"""Number of calls from which ``auto`` uses one row per name."""
 
 MOST_LANES = 16
-"""A name whose calls overlap more often than this shows some of them over each other."""
+"""Maximum number of rows per name; further overlapping calls are drawn over each other."""
 
 
 class BarState(StrEnum):
@@ -34,7 +34,7 @@ class BarState(StrEnum):
 
     FINISHED = "finished"
     UNFINISHED = "unfinished"
-    """The run knows no end: still running, or lost when the process stopped."""
+    """No end is recorded: still running, or lost when the process stopped."""
     SILENT = "no answer recorded"
     """An LLM call that ended without tokens and without a response: it failed, or no codec could read its answer."""
 
@@ -46,7 +46,7 @@ class Bar:
     index: int
     """The call's position in the run, from 0."""
     kind: str
-    """``llm``, ``tool``, or a word of a later release."""
+    """``llm``, ``tool``, or a kind of a later release."""
     name: str
     start: int
     """Nanoseconds from the origin."""
@@ -62,16 +62,16 @@ class Bar:
     output_tokens: int | None
     total_tokens: int | None
     finish: str | None
-    """The finish reason where it is not the ordinary one: length, content_filter, or a provider's own."""
+    """The finish reason, if it is not the usual one: length, content_filter, or one of the provider's."""
 
     @property
     def llm(self) -> bool:
-        """An LLM call; everything else is drawn as tools are."""
+        """Whether it is an LLM call; everything else is drawn as a tool call."""
         return self.kind == "llm"
 
     @property
     def kind_text(self) -> str:
-        """The kind in words, for a heading or a cell."""
+        """The kind as text for a heading or a cell."""
         return "LLM" if self.llm else self.kind
 
     @property
@@ -82,13 +82,13 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the picture: one bar, or several of one name, the LLM calls' names first."""
+    """A row of the picture: one bar, or several of one name."""
 
     bars: tuple[Bar, ...]
     first_of_name: bool = True
-    """False for the further rows that a name needs where its calls overlap."""
+    """False for the additional rows of a name whose calls overlap."""
     of_name: tuple[Bar, ...] = ()
-    """All bars of the name, whatever their row (only where `first_of_name`)."""
+    """All bars of the name, on any row (only if `first_of_name`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +102,11 @@ class Layout:
     finished: bool
     by_name: bool
     groups: tuple[tuple[int, int], ...]
-    """For each group of parallel tools its first and last row (``calls`` only)."""
+    """The first and last row of each group of parallel tools (``calls`` only)."""
 
 
 def lay_out(run: RunRecord, rows: Rows = "auto") -> Layout:
-    """Lay a run's calls out on rows. Pure: a running run ends at the last instant that it tells of."""
+    """Assign a run's calls to rows. A running run ends at its last known instant."""
     origin, span = _extent(run)
     starts = [max(call.started_at.nanoseconds - origin, 0) for call in run.calls]
     ends = [
@@ -124,7 +124,7 @@ def lay_out(run: RunRecord, rows: Rows = "auto") -> Layout:
 
 
 def _extent(run: RunRecord) -> tuple[int, int]:
-    """The earliest instant of the run (epoch nanoseconds) and how long the axis is."""
+    """Return the earliest instant of the run (epoch nanoseconds) and the length of the axis."""
     instants = [run.started_at.nanoseconds]
     if run.ended_at is not None:
         instants.append(run.ended_at.nanoseconds)
@@ -137,12 +137,12 @@ def _extent(run: RunRecord) -> tuple[int, int]:
             instants.append(call.ended_at.nanoseconds)
     origin, last = min(instants), max(instants)
     span = last - origin
-    # An unfinished bar that began at the last known instant would have no length to be seen.
+    # An unfinished bar that started at the last known instant would be invisible.
     return origin, max(span + (span // 16 or 1_000_000 if unfinished else 0), 1)
 
 
 def _depths(calls: Sequence[CallRecord], starts: list[int], ends: list[int], order: list[int]) -> list[int]:
-    """How deep each call is nested, by time: records are flat and name no parent.
+    """Return the nesting depth of each call, by time: records are flat and name no parent.
 
     An LLM call within a tool call was made by that tool. A tool call within another may as well be its parallel
     neighbour; it counts as nested only after the outer one has made an LLM call, which then asked for it.
@@ -243,7 +243,7 @@ _LONG_STEPS = [
 
 
 def ticks(span: int, count: int) -> list[int]:
-    """Round instants from 0 to `span` nanoseconds, about `count` of them and never more than that but for 0."""
+    """Return about `count` round instants from 0 to `span` nanoseconds; never more than that, besides 0."""
     smallest = span / max(count, 1)
     step = 1
     if smallest <= _SECOND:

@@ -1,4 +1,4 @@
-"""What every picture can do: be printed, be written as SVG, HTML or text, and show itself in a notebook."""
+"""`Picture`: print a picture, write it as SVG, HTML or text, and show it in a notebook."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
+from relay_models._files import open_output
 from relay_models.errors import InvalidConfigurationError
 from relay_models.pictures.svg import STYLE
 
@@ -34,35 +35,45 @@ _PAGE = """<!DOCTYPE html>
 
 
 class Picture(ABC):
-    """Something drawn from a record. Pictures hold no connection and fetch nothing."""
+    """Base class of pictures of records. Pictures use no connection and fetch nothing."""
 
     @property
     @abstractmethod
     def title(self) -> str:
-        """One line that says what is shown, also to those who cannot see it."""
+        """One line that says what is shown, which screen readers read."""
 
     @abstractmethod
     def svg(self, *, width: int = 960) -> str:
-        """One ``<svg>`` element that stands by itself: no script, no font, nothing fetched.
+        """Return one self-contained ``<svg>`` element, without scripts, fonts or external resources.
 
         Args:
-            width: the width in pixels; the height follows from the content.
+            width: The width in pixels; the height depends on the content.
         """
 
     @abstractmethod
     def renderable(self, width: int, *, ascii_only: bool = False) -> RenderableType:
-        """The picture for a terminal that is `width` cells wide."""
+        """Return the picture for a terminal that is `width` cells wide."""
 
     def details(self) -> str:
-        """HTML that says in words what the picture shows, put under it in `html`; may be empty."""
+        """Return HTML that describes the picture in words, which `html` puts below it; may be empty."""
         return ""
 
     def html(self, *, width: int = 960) -> str:
-        """A whole page in one file, light or dark as the reader's system is."""
+        """Return a complete HTML page, light or dark as the reader's system is.
+
+        Args:
+            width: The width of the picture in pixels.
+        """
         return _PAGE.format(title=escape(self.title), style=STYLE, body=f"{self.svg(width=width)}\n{self.details()}")
 
     def text(self, *, width: int = 80, color: bool = False, ascii_only: bool = False) -> str:
-        """The picture as lines of text, at most `width` cells wide, without trailing blanks."""
+        """Return the picture as lines of text.
+
+        Args:
+            width: The maximum width in cells.
+            color: Use ANSI colors.
+            ascii_only: Use only ASCII characters.
+        """
         buffer = io.StringIO()
         console = Console(
             file=buffer, width=width, force_terminal=color, no_color=not color, legacy_windows=False,
@@ -72,10 +83,18 @@ class Picture(ABC):
         return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
 
     def save(self, path: str | PathLike[str], *, width: int | None = None) -> Path:
-        """Write the picture to a file: ``.svg``, ``.html`` or ``.txt``, by the ending of its name.
+        """Write the picture to a file: ``.svg``, ``.html`` or ``.txt``, by its extension.
+
+        Args:
+            path: The file.
+            width: The width, in pixels or (``.txt``) in cells; by default 960 or 120.
+
+        Returns:
+            The path.
 
         Raises:
-            InvalidConfigurationError: the name has another ending.
+            InvalidConfigurationError: The extension is another one.
+            OSError: The file cannot be written.
         """
         target = Path(path)
         match target.suffix.lower():
@@ -89,9 +108,7 @@ class Picture(ABC):
                 raise InvalidConfigurationError(
                     f"a picture is saved as .svg, .html or .txt, not as {other or 'nothing'!r}"
                 )
-        from relay_models._files import replacing
-
-        with replacing(target) as file:
+        with open_output(target) as file:
             file.write(content.encode())
         return target
 
@@ -106,7 +123,7 @@ class Picture(ABC):
 
 
 def table(caption: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """An HTML table, its cells escaped; a column whose head starts with ``#`` is set to the right."""
+    """Return an HTML table with escaped cells; columns whose head starts with ``#`` are right-aligned."""
     names = list(heads)
     cells = [list(row) for row in rows]
     kinds = [

@@ -1,4 +1,4 @@
-"""The timeline of one run: what is written beside the bars, and the picture object."""
+"""`Timeline`: a run's calls as bars on a time axis."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
+from relay_models.documents import record_of
 from relay_models.pictures import run_svg, run_text
 from relay_models.pictures.labels import outcome, sum_tokens
 from relay_models.pictures.layout import BarState, Layout, Rows, lay_out
@@ -24,14 +25,15 @@ class Timeline(Picture):
     """A run's calls as bars on a time axis.
 
     Args:
-        run: the record to draw, or a `Run` row that was fetched with its record.
+        run: The record to draw, or a `Run` that was read with its record.
         rows: ``calls`` for one row per call, ``names`` for one row per name, ``auto`` to choose by their number.
+
+    Raises:
+        InvalidConfigurationError: `run` was read with its columns only.
     """
 
     def __init__(self, run: RunRecord | Run, *, rows: Rows = "auto") -> None:
-        from relay_models.export.rows import body
-
-        self.run: RunRecord = body(run)
+        self.run: RunRecord = record_of(run)
         self.layout: Layout = lay_out(self.run, rows)
 
     @property
@@ -45,7 +47,7 @@ class Timeline(Picture):
         return run_text.draw(self.run, self.layout, width, facts(self.run, self.layout), ascii_only=ascii_only)
 
     def details(self) -> str:
-        """Every call with its full names and numbers, as a table."""
+        """Return a table of all calls with their full names and numbers."""
         heads = ("#No.", "Kind", "Name", "#Starts at", "#Takes", "#Prompt tokens", "#Output tokens", "Model", "Outcome")
         return table("Calls in the order they started", heads, self._rows())
 
@@ -65,7 +67,7 @@ class Timeline(Picture):
 
 
 def facts(run: RunRecord, layout: Layout) -> list[str]:
-    """What the line under the headline says: state, time, calls, tokens, cost."""
+    """Return the parts of the line below the headline: state, time, calls, tokens, cost."""
     bars = layout.bars
     llm = sum(bar.llm for bar in bars)
     tools = sum(bar.kind == "tool" for bar in bars)
@@ -93,6 +95,6 @@ def facts(run: RunRecord, layout: Layout) -> list[str]:
 
 
 def cost_text(amount: float, currency: str) -> str:
-    """An amount of money: with four decimals while it is small."""
+    """Format an amount of money; small amounts with four decimals."""
     number = f"{amount:,.4f}" if abs(amount) < 1 else f"{amount:,.2f}"
     return f"${number}" if currency == "USD" else f"{number} {plain(currency)}"

@@ -1,4 +1,4 @@
-"""A run's timeline as SVG."""
+"""`draw`: a run's timeline as SVG."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GAP = 16.0
 
 
 def draw(run: RunRecord, layout: Layout, width: int, title: str, facts: str) -> str:
-    """The timeline, `width` pixels wide and as high as its rows need."""
+    """Draw the timeline, `width` pixels wide and as high as its rows need."""
     width = max(width, 560)
     canvas = Canvas(width)
     canvas.text(PAD, 34, run.agent_id, "h", room=width - 2 * PAD, size=17.8)
@@ -72,7 +72,7 @@ def draw(run: RunRecord, layout: Layout, width: int, title: str, facts: str) -> 
 
 
 def _name(label: RowLabel, room: float | None = None) -> tuple[str, str]:
-    """The name, and how many calls there are where they are several; where room is short the name is cut."""
+    """Draw the name, with the number of calls if there are several; the name is cut if it does not fit."""
     count = f" ×{label.count:,}" if label.count > 1 else ""
     return label.name if room is None else clip_pixels(label.name, 12.5, room - pixels(count, 12.5)), count
 
@@ -104,7 +104,7 @@ def _note(label: RowLabel) -> tuple[str, str]:
 
 
 def _bands(canvas: Canvas, layout: Layout, labels: list[RowLabel], width: float) -> None:
-    """A faint band behind every other call, or behind every other name with all its rows."""
+    """Draw a faint band behind every other call, or behind every other name with all its rows."""
     shaded = False
     for position, label in enumerate(labels):
         if label.count:
@@ -123,7 +123,7 @@ def _axis(canvas: Canvas, span: int, x0: float, x1: float, bottom: float) -> Non
 
 
 def _mark(canvas: Canvas, x: float, y: float, llm: bool) -> None:
-    """A filled diamond for an LLM call, a hatched square for a tool."""
+    """Draw a filled diamond for an LLM call, a hatched square for a tool."""
     if llm:
         canvas.path(f"M{x:.1f} {y - 6:.1f}l6 6l-6 6l-6 -6z", "llm")
     else:

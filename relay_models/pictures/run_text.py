@@ -1,4 +1,4 @@
-"""A run's timeline in a terminal."""
+"""`draw`: a run's timeline in a terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LLM, TOOL, BAD, DIM = "bright_blue", "dark_orange", "red", "bright_black"
 
 
 class _Glyphs:
-    """What bars are made of. LLM calls fill the line, tool calls its lower half."""
+    """The characters of bars. LLM calls fill the line, tool calls its lower half."""
 
     def __init__(self, ascii_only: bool) -> None:
         if ascii_only:
@@ -38,7 +38,7 @@ class _Glyphs:
 
 
 def draw(run: RunRecord, layout: Layout, width: int, facts: list[str], *, ascii_only: bool = False) -> Group:
-    """The timeline for `width` cells; columns on the right are given up one by one where they do not fit."""
+    """Draw the timeline in `width` cells; columns on the right that do not fit are dropped."""
     glyphs = _Glyphs(ascii_only)
     lines = _headline(run, facts, width, glyphs)
     if not layout.rows:
@@ -89,7 +89,7 @@ def _headline(run: RunRecord, facts: list[str], width: int, glyphs: _Glyphs) -> 
 
 
 def _name(label: RowLabel, glyphs: _Glyphs, room: int | None = None) -> str:
-    """The name as it stands left of the bars; where room is short the count stays and the name is cut."""
+    """Return the name left of the bars; if it does not fit, the name is cut and the count stays."""
     if not label.count:
         return ""
     count = f"{glyphs.times}{label.count:,}" if label.count > 1 else ""
@@ -108,7 +108,7 @@ def _braces(layout: Layout, glyphs: _Glyphs) -> list[str]:
 
 
 def _columns(labels: list[RowLabel], glyphs: _Glyphs, width: int) -> list[tuple[int, bool, list[tuple[str, str]]]]:
-    """(width, set to the right, (text, style) of each row) of the columns that fit beside 40% of the width."""
+    """Return (width, right-aligned, (text, style) of each row) of the columns that fit in half of the width."""
     told = [
         (True, [(label.duration, "") for label in labels], 10),
         (True, [(label.tokens, "") for label in labels], 16),
@@ -146,7 +146,7 @@ def _axis(left: int, room: int, marks: list[int], at: list[int], glyphs: _Glyphs
 
 
 def _bars(row: Row, span: int, room: int, at: list[int], glyphs: _Glyphs) -> Text:
-    """The bars of a row, in half cells."""
+    """Return the bars of a row, in half cells."""
     canvas = [(" ", "")] * room
     for cell in at:
         canvas[cell] = (glyphs.tick, DIM)

@@ -1,4 +1,4 @@
-"""A stability result as a bar of blocks: what of a prompt stays the same from call to call."""
+"""`StabilityBar`: a stability result as a bar of blocks, which shows what stays the same in a prompt."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class StabilityBar(Picture):
     """The blocks of a prompt in order: stable, semi-stable or variable, and where the stable prefix ends.
 
     Args:
-        result: the record to draw.
-        agent_id: whose it is, for the headline (the record does not say).
+        result: The record to draw.
+        agent_id: The agent, for the headline; the record does not contain it.
     """
 
     def __init__(self, result: StabilityAnalysisResult, *, agent_id: str | None = None) -> None:
@@ -153,7 +153,7 @@ class StabilityBar(Picture):
                 x += 24 + pixels(word, 12) + 18
 
     def _svg_bar(self, canvas: Canvas, width: float) -> None:
-        """Height says the class as well as colour does."""
+        """Height as well as color encodes the class."""
         scores = self.result.scores
         step = (width - 2 * PAD) / len(scores)
         gap = min(3.0, step * 0.2)

@@ -1,4 +1,4 @@
-"""Writing SVG: elements with escaped text, and the colours of every picture for light and dark readers."""
+"""`Canvas`: write SVG elements with escaped text; the colors of all pictures, for light and dark mode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from relay_models.pictures.text import clip_pixels, plain
 
 __all__ = ["STYLE", "Canvas"]
 
-# Blue and orange stay apart for all common kinds of colour blindness; height and hatching tell them apart without.
+# Blue and orange are distinguishable with all common kinds of color blindness, and so are height and hatching.
 _LIGHT = """
 --rm-bg: #ffffff; --rm-fg: #1f2430; --rm-mute: #646b7a; --rm-line: #d9dde5; --rm-band: #f5f6f9;
 --rm-llm: #2f5fd0; --rm-tool: #d97706; --rm-hatch: #fff3df;
@@ -26,7 +26,7 @@ _FONT = (
     "'Noto Sans CJK SC', 'PingFang SC', 'Microsoft YaHei', sans-serif"
 )
 
-# Notebooks have a theme of their own, whatever the system says: hence the last two rules of the colours.
+# Notebooks have their own theme, independent of the system: hence the last two rules of the colors.
 _RULES = f"""
 .rm, .rm-page {{ {_LIGHT} }}
 @media (prefers-color-scheme: dark) {{ .rm, .rm-page {{ {_DARK} }} }}
@@ -98,20 +98,20 @@ class Canvas:
         size: float = 12,
         tail: str = "",
     ) -> None:
-        """A line of text with its baseline at `y`; cut to `room` pixels where given. `tail` is never user text."""
+        """Add a line of text with its baseline at `y`, cut to `room` pixels. `tail` is never user text."""
         shown = plain(content)
         if room is not None:
             shown = clip_pixels(shown, size, room)
         if shown:
             attribute = f' class="{kind}"' if kind else ""
-            # A mark of direction, or a number would stand left of a name that is written from the right.
+            # A direction mark, or the number would be placed left of a right-to-left name.
             end = f"&#8206;{tail}" if tail else ""
             self.parts.append(f'<text x="{_n(x)}" y="{_n(y)}"{attribute}>{escape(shown, quote=False)}{end}</text>')
 
     def rect(
         self, x: float, y: float, width: float, height: float, kind: str, *, radius: float = 0, fill: str = ""
     ) -> None:
-        """A rectangle."""
+        """Add a rectangle."""
         round_ = f' rx="{_n(radius)}"' if radius else ""
         paint = f' fill="{fill}"' if fill else ""
         self.parts.append(
@@ -119,24 +119,24 @@ class Canvas:
         )
 
     def path(self, data: str, kind: str, *, fill: str = "") -> None:
-        """A path; `data` is never user text."""
+        """Add a path; `data` is never user text."""
         paint = f' fill="{fill}"' if fill else ""
         self.parts.append(f'<path d="{data}" class="{kind}"{paint}/>')
 
     def line(self, x1: float, y1: float, x2: float, y2: float, kind: str = "g") -> None:
-        """A straight line."""
+        """Add a straight line."""
         self.path(f"M{_n(x1)} {_n(y1)}L{_n(x2)} {_n(y2)}", kind)
 
     def open(self, tip: str) -> None:
-        """Begin a group whose tooltip is `tip`."""
+        """Open a group whose tooltip is `tip`."""
         self.parts.append(f"<g><title>{escape(plain_lines(tip), quote=False)}</title>")
 
     def close(self) -> None:
-        """End the group."""
+        """Close the group."""
         self.parts.append("</g>")
 
     def finish(self, height: float, title: str, description: str) -> str:
-        """The whole ``<svg>`` element; names in it are unique by content, so pictures can share a page."""
+        """Return the complete ``<svg>`` element. Its ids derive from the content, so pictures can share a page."""
         content = "".join(self.parts)
         name = "rm" + hashlib.sha256(f"{title}\0{description}\0{content}".encode("utf-8", "replace")).hexdigest()[:12]
         content = content.replace(HATCH, f"url(#{name}h)")
@@ -155,11 +155,11 @@ class Canvas:
 
 
 HATCH = "\x00hatch"
-"""Stands for the hatching of tool bars until the picture has its name."""
+"""Placeholder for the hatching of tool bars until the picture has its id."""
 
 
 def plain_lines(text: str) -> str:
-    """`plain`, but line breaks of our own stay."""
+    """Like `plain`, but keeps line breaks."""
     return "\n".join(plain(line) for line in text.split("\n"))
 
 

@@ -1,4 +1,4 @@
-"""Text in pictures: how numbers and durations are written, how wide text is, and what is safe to show.
+"""Format numbers and durations, measure text, and make it safe to show.
 
 Names in a record are anybody's: they may hold terminal escapes, line breaks, direction overrides or half a surrogate
 pair. `plain` makes each of these visible, so no picture and no table can be broken by a name.
@@ -41,17 +41,17 @@ def _visible(match: re.Match[str]) -> str:
 
 
 def plain(text: str) -> str:
-    """The text on one line, with every character that could steer a terminal or break XML made visible."""
+    """Return the text on one line, with all characters escaped that could control a terminal or break XML."""
     return text if text.isascii() and text.isprintable() else _UNSAFE.sub(_visible, text)
 
 
 def cells(text: str) -> int:
-    """How many terminal cells the text takes; wide characters take two."""
+    """Return the width of the text in terminal cells; wide characters take two."""
     return cell_len(text)
 
 
 def clip_cells(text: str, width: int) -> str:
-    """The text in exactly `width` cells: padded with blanks, or cut with an ellipsis."""
+    """Return the text in exactly `width` cells: padded with blanks, or cut with an ellipsis."""
     if width <= 0:
         return ""
     if cell_len(text) <= width:
@@ -77,12 +77,12 @@ def _em(character: str) -> float:
 
 
 def pixels(text: str, size: float) -> float:
-    """About how wide the text is in a usual sans-serif at `size` pixels; meant to err on the wide side."""
+    """Estimate the width of the text in a common sans-serif font at `size` pixels, rather too wide than too narrow."""
     return sum(map(_em, text)) * size
 
 
 def clip_pixels(text: str, size: float, width: float) -> str:
-    """The text cut with an ellipsis so that it takes about `width` pixels at most."""
+    """Cut the text with an ellipsis to about `width` pixels."""
     if pixels(text, size) <= width:
         return text
     used = _em("…") * size
@@ -94,7 +94,7 @@ def clip_pixels(text: str, size: float, width: float) -> str:
 
 
 def clock_text(nanoseconds: int) -> str:
-    """An instant, given in nanoseconds since 1970, in UTC to the millisecond."""
+    """Format an instant (nanoseconds since 1970) in UTC, to the millisecond."""
     try:
         moment = _EPOCH + timedelta(microseconds=nanoseconds // 1000)
     except OverflowError:  # a date whose time zone puts it just outside of the years 1 to 9999
@@ -103,7 +103,7 @@ def clock_text(nanoseconds: int) -> str:
 
 
 def duration_text(nanoseconds: int) -> str:
-    """A duration as people write it, in about three digits: ``812 µs``, ``10.3 ms``, ``4.00 s``, ``2 m 05 s``."""
+    """Format a duration with about three digits: ``812 µs``, ``10.3 ms``, ``4.00 s``, ``2 m 05 s``."""
     if nanoseconds < 0:
         return "-" + duration_text(-nanoseconds)
     for unit, size in (("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)):
@@ -130,7 +130,7 @@ def _three(value: float) -> str:
 
 
 def tick_text(nanoseconds: int) -> str:
-    """A round instant of an axis, without the zeros that `duration_text` keeps: ``0``, ``500 ms``, ``2 s``, ``5 m``."""
+    """Format a round instant of an axis without trailing zeros: ``0``, ``500 ms``, ``2 s``, ``5 m``."""
     if nanoseconds == 0:
         return "0"
     for unit, size in (("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)):
@@ -143,7 +143,7 @@ def tick_text(nanoseconds: int) -> str:
 
 
 def number_text(value: float) -> str:
-    """A count or a measure, short: ``0.25``, ``1,536``, ``12.3k``, ``4.56M``."""
+    """Format a number briefly: ``0.25``, ``1,536``, ``12.3k``, ``4.56M``."""
     if value < 0:
         return "-" + number_text(-value)
     if value < 10_000:
@@ -160,7 +160,7 @@ def _short(value: float) -> str:
 
 
 def join_facts(facts: Iterable[str], width: int, dot: str = " · ") -> str:
-    """Facts in a line, or in several of `width` cells that break between two facts."""
+    """Join facts in lines of `width` cells that break between two facts."""
     lines: list[str] = []
     for fact in facts:
         if lines and cells(lines[-1] + dot + fact) + len(dot.rstrip()) <= width:

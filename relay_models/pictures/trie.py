@@ -1,4 +1,4 @@
-"""A prediction trie as a tree, each node with what it predicts for its calls."""
+"""`TrieTree`: a prediction trie as a tree; each node has its predictions."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _HEADS = ("call", "samples", "left", "next ms", "out tok", "sens")
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One prediction of a node, or a node that has none."""
+    """One prediction of a node, or a node without any."""
 
     guides: tuple[bool, ...]
-    """For each level above: whether a sibling still follows there."""
+    """For each level above: whether another sibling follows there."""
     last: bool
     name: str
     """Empty on the further lines of a node."""
@@ -38,10 +38,10 @@ class _Line:
 
 
 class TrieTree(Picture):
-    """A trie's nodes as a tree; per node one line for any call, and one per call index.
+    """A trie's nodes as a tree; each node has one line for any call, and one per call index.
 
     Args:
-        trie: the envelope to draw.
+        trie: The envelope to draw.
     """
 
     def __init__(self, trie: TrieEnvelope) -> None:

@@ -1,18 +1,16 @@
-"""Expressions as FT query text with PARAMS: what a user gives never becomes query syntax."""
+"""`compile_filter`: expressions as FT query text with PARAMS; what a user gives never becomes query syntax."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
 from relay_models.columns import expressions as ast
-from relay_models.columns.expressions import Expression, as_double
-from relay_models.columns.tags import escape_tag, words_column
+from relay_models.columns.expressions import Expression, Visitor, as_double
+from relay_models.columns.info import ColumnInfo
+from relay_models.columns.kind import Kind
+from relay_models.columns.tags import tag_parameter, words_column
 from relay_models.errors import QueryError
-
-if TYPE_CHECKING:
-    from relay_models.columns.column import Column
 
 __all__ = ["CompiledFilter", "Values", "compile_filter", "needed_values"]
 
@@ -37,14 +35,14 @@ class CompiledFilter:
 def needed_values(expression: Expression) -> dict[str, tuple[str, ...]]:
     """The columns whose values must be known to compile an expression, as patterns are applied to them.
 
-    A server expands a pattern to 200 values and drops the rest without a word, so patterns are applied here, and the
-    query names the values that fit. What is given beside a column are the beginnings that its values must have one
-    of to matter; none means all values. (Run ids are as many as runs: they are only listed by their beginning.)
+    A server expands a pattern to 200 values and drops the rest silently, so patterns are applied here, and the query
+    names the values that fit. With each column come prefixes, one of which its values must have to matter; none means
+    all values. (There are as many UUIDs as documents: they are only listed by a prefix.)
     """
     needed: dict[str, list[str] | None] = {}
     for node in expression.walk():
-        if isinstance(node, ast.Pattern) and not _fits_all(node):
-            starts = [node.value] if node.how == "prefix" and node.column.name == "run_id" else None
+        if isinstance(node, ast.Pattern) and not node.fits_all:
+            starts = [node.prefix] if node.column.is_uuid and node.prefix else None
             _add(needed, node.column.name, starts)
         elif isinstance(node, ast.Words) and any(begins for _, begins in node.query.phrases):
             _add(needed, words_column(node.column), None)
@@ -64,7 +62,7 @@ def compile_filter(expression: Expression, values: Values | None = None) -> Comp
     """
     compiler = _Compiler(values or {})
     try:
-        query = compiler.compile(expression, False)
+        query = expression.visit(compiler)
     except RecursionError:
         raise QueryError("the expression is nested too deeply") from None
     if query is _NEVER:
@@ -78,83 +76,85 @@ def compile_filter(expression: Expression, values: Values | None = None) -> Comp
 _ALWAYS, _NEVER = "*", ""
 
 
-def _fits_all(node: ast.Pattern) -> bool:
-    return not node.value.strip("*") if node.how == "glob" and node.value else not node.value and node.how != "glob"
+class _Compiler(Visitor[str]):
+    """Makes query text of nodes. Negations are moved down to the conditions, so that each half is what it says."""
 
+    def __init__(self, values: Values) -> None:
+        self.values = values
+        self.params: list[str] = []
+        self.names: dict[str, str] = {}
 
-@dataclass(slots=True)
-class _Compiler:
-    values: Values
-    params: list[str] = field(default_factory=list)
-    names: dict[str, str] = field(default_factory=dict)
+    def everything(self, node: ast.Everything) -> str:
+        return _ALWAYS
 
-    def compile(self, node: Expression, negated: bool) -> str:
-        """The query of a node or of its negation; negations stand at the leaves, so each half is what it says."""
-        match node:
-            case ast.Not(part):
-                return self.compile(part, not negated)
-            case ast.Everything():
-                return _NEVER if negated else _ALWAYS
-            case ast.And(parts):
-                return self._join(parts, negated, every=not negated)
-            case ast.Or(parts):
-                return self._join(parts, negated, every=negated)
-        query = self._leaf(node)
-        if not negated:
-            return query
-        if query is _ALWAYS or query is _NEVER:
-            return _NEVER if query is _ALWAYS else _ALWAYS
-        return query[1:] if query.startswith("-") else f"-{query}"
+    def conjunction(self, node: ast.And) -> str:
+        return self._join(node.parts, every=True)
 
-    def _join(self, parts: Sequence[Expression], negated: bool, every: bool) -> str:
+    def disjunction(self, node: ast.Or) -> str:
+        return self._join(node.parts, every=False)
+
+    def negation(self, node: ast.Not) -> str:
+        part = node.part
+        match part:
+            case ast.Not():
+                return part.part.visit(self)
+            case ast.And():
+                return self._join([~inner for inner in part.parts], every=False)
+            case ast.Or():
+                return self._join([~inner for inner in part.parts], every=True)
+        return _negated(part.visit(self))
+
+    def equal(self, node: ast.Equal) -> str:
+        return self._tags(node.column.name, [node.value])
+
+    def compare(self, node: ast.Compare) -> str:
+        return _range(node.column.name, node.operator, as_double(node.value), node.value)
+
+    def pattern(self, node: ast.Pattern) -> str:
+        name = node.column.name
+        if node.fits_all:
+            return f"-ismissing(@{name})" if node.column.nullable else _ALWAYS
+        return self._tags(name, filter(node.fits, self.values.get(name, ())))
+
+    def words(self, node: ast.Words) -> str:
+        phrases = [self._phrase(node.column, *phrase) for phrase in node.query.phrases]
+        if any(phrase is _NEVER for phrase in phrases):
+            return _NEVER
+        return f"({' '.join(phrases)})" if len(phrases) > 1 else phrases[0]
+
+    def missing(self, node: ast.Missing) -> str:
+        column = node.column
+        if not column.nullable:
+            return _NEVER
+        # A numeric range over all numbers shows whether there is one; texts have their own index for that.
+        if column.ordered:
+            return f"-@{column.name}:[-inf +inf]"
+        return f"ismissing(@{words_column(column) if column.kind is Kind.WORDS else column.name})"
+
+    def _join(self, parts: Iterable[Expression], *, every: bool) -> str:
         neutral, decisive = (_ALWAYS, _NEVER) if every else (_NEVER, _ALWAYS)
-        queries: list[str] = []
+        # In their order, each once. Equal texts of one column, or their negations, are one clause: an IN of a thousand
+        # values is not a tree of a thousand nodes.
+        queries: dict[str, None] = {}
         tags: dict[str, list[str]] = {}
         for part in parts:
-            # Alternatives on one column are one clause: an IN of a thousand values is no tree of a thousand nodes.
-            if isinstance(part, ast.Equal) and not every and not negated:
-                tags.setdefault(part.column.name, []).append(part.value)
+            alike = part if not every else part.part if isinstance(part, ast.Not) else None
+            if isinstance(alike, ast.Equal):
+                tags.setdefault(alike.column.name, []).append(alike.value)
                 continue
-            query = self.compile(part, negated)
+            query = part.visit(self)
             if query is decisive:
                 return decisive
             if query is not neutral:
-                queries.append(query)
-        queries.extend(self._tags(name, texts) for name, texts in tags.items())
+                queries[query] = None
+        for name, texts in tags.items():
+            clause = self._tags(name, texts)
+            queries[f"-{clause}" if every else clause] = None
         if not queries:
             return neutral
-        unique = list(dict.fromkeys(queries))
-        return unique[0] if len(unique) == 1 else f"({(' ' if every else ' | ').join(unique)})"
+        return next(iter(queries)) if len(queries) == 1 else f"({(' ' if every else ' | ').join(queries)})"
 
-    def _leaf(self, node: Expression) -> str:
-        match node:
-            case ast.Equal(column, value):
-                return self._tags(column.name, [value])
-            case ast.Pattern(column):
-                return self._pattern(node)
-            case ast.Compare(column, operator, value):
-                return _range(column.name, operator, as_double(value), value)
-            case ast.Missing(column) if not column.nullable:
-                return _NEVER
-            case ast.Missing(column):
-                # A numeric range over all numbers tells whether there is one; texts have their own index for that.
-                if column.ordered:
-                    return f"-@{column.name}:[-inf +inf]"
-                return f"ismissing(@{words_column(column) if column.kind == 'words' else column.name})"
-            case ast.Words(column, query):
-                phrases = [self._phrase(column, *phrase) for phrase in query.phrases]
-                if any(phrase is _NEVER for phrase in phrases):
-                    return _NEVER
-                return f"({' '.join(phrases)})" if len(phrases) > 1 else phrases[0]
-        raise TypeError(f"no query for {type(node).__name__}")
-
-    def _pattern(self, node: ast.Pattern) -> str:
-        name = node.column.name
-        if _fits_all(node):
-            return f"-ismissing(@{name})" if node.column.nullable else _ALWAYS
-        return self._tags(name, [text for text in self.values.get(name, ()) if node.fits(text)])
-
-    def _phrase(self, column: Column[Any], words: tuple[str, ...], begins: bool) -> str:
+    def _phrase(self, column: ColumnInfo, words: tuple[str, ...], begins: bool) -> str:
         # Words are ASCII letters, digits and underscores: they cannot be anything else in a query.
         *exact, last = words
         ends = [last]
@@ -166,16 +166,21 @@ class _Compiler:
         return f"@{column.name}:({phrases})"
 
     def _tags(self, name: str, texts: Iterable[str]) -> str:
-        places = [self._param(escape_tag(text)) for text in dict.fromkeys(texts)]
-        return f"@{name}:{{{' | '.join(places)}}}" if places else _NEVER
+        parameters = [self._param(text) for text in dict.fromkeys(texts)]
+        return f"@{name}:{{{' | '.join(parameters)}}}" if parameters else _NEVER
 
-    def _param(self, value: str) -> str:
-        name = self.names.get(value)
+    def _param(self, text: str) -> str:
+        name = self.names.get(text)
         if name is None:
-            name = self.names[value] = f"p{len(self.names)}"
-            # The server takes a backslash in a parameter as the start of an escape.
-            self.params += (name, value.replace("\\", "\\\\"))
+            name = self.names[text] = f"p{len(self.names)}"
+            self.params += (name, tag_parameter(text))
         return f"${name}"
+
+
+def _negated(query: str) -> str:
+    if query is _ALWAYS or query is _NEVER:
+        return _NEVER if query is _ALWAYS else _ALWAYS
+    return query[1:] if query.startswith("-") else f"-{query}"
 
 
 def _range(name: str, operator: str, value: float, exact: int | float) -> str:

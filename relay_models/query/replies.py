@@ -1,4 +1,4 @@
-"""Replies to FT.SEARCH, FT.AGGREGATE, FT.CURSOR and FT.TAGVALS taken apart, RESP2 and RESP3 alike."""
+"""Decoders of replies, RESP2 and RESP3 alike, and whether an answer is complete."""
 
 from __future__ import annotations
 
@@ -6,27 +6,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic_core import from_json
+
 from relay_models.columns.tags import unescape_tag
 from relay_models.errors import IncompleteAnswerError
 from relay_models.query.steps import Answer
 
 __all__ = [
-    "Documents",
+    "IndexInfo",
     "Rows",
     "check_complete",
-    "decode_attributes",
+    "decode_body",
     "decode_cursor",
-    "decode_documents",
+    "decode_index_info",
     "decode_rows",
+    "decode_time",
     "decode_total",
     "decode_values",
     "incomplete",
 ]
 
+# Warnings that do not say that rows are missing, by a part of their text. Every other warning means a partial answer.
+# Redis 8.10 with search-workers 0 runs a query with its own maximum in place of a longer TIMEOUT, and says so.
+_HARMLESS = ("effective timeout was capped",)
+
 
 @dataclass(slots=True)
 class Rows:
-    """Rows of an answer, each a mapping of names to bytes, and the server's warnings.
+    """Rows of an answer, each a mapping of names to bytes, and the warnings that rows may be missing.
 
     A row is None where its document was replaced or deleted while a cursor was open, or has just expired.
     """
@@ -35,33 +42,44 @@ class Rows:
     warnings: list[str] = field(default_factory=list)
 
     def present(self) -> list[dict[bytes, Any]]:
-        """The rows that are there."""
+        """The rows whose documents exist."""
         return [row for row in self.rows if row is not None]
 
 
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """An index as FT.INFO describes it.
+
+    `name` is the index's own name behind an alias. `replaced` grows whenever a document is replaced or deleted.
+    """
+
+    name: str
+    indexing: bool
+    filled: float
+    documents: int
+    failures: int
+    columns: frozenset[str]
+    replaced: int = 0
+    types: Mapping[str, str] = field(default_factory=dict)
+    """The index type (TAG, NUMERIC, TEXT) of each attribute."""
+
+
 def decode_rows(reply: Any) -> Rows:
-    """Read the reply to FT.AGGREGATE."""
+    """Decode the reply to FT.AGGREGATE."""
     if isinstance(reply, Mapping):
         fields = _by_bytes(reply)
         return Rows([_row(row) for row in fields.get(b"results", ())], _warnings(fields))
     return Rows([None if row is None else _pairs(row) for row in reply[1:]])
 
 
-def _row(row: Any) -> dict[bytes, Any] | None:
-    if row is None:
-        return None
-    values = _by_bytes(row)[b"extra_attributes"]
-    return None if values is None else dict(_by_bytes(values))
-
-
 def decode_cursor(reply: Any) -> tuple[Rows, int]:
-    """Read the reply to FT.AGGREGATE WITHCURSOR or FT.CURSOR READ: the rows, and the cursor (0 at the end)."""
+    """Decode the reply to FT.AGGREGATE WITHCURSOR or FT.CURSOR READ: the rows, and the cursor (0 at the end)."""
     found, cursor = reply
     return decode_rows(found), int(cursor)
 
 
 def decode_total(reply: Any) -> tuple[int, list[str]]:
-    """Read the reply to FT.SEARCH with LIMIT 0 0: how many documents match, and the warnings."""
+    """Decode the reply to FT.SEARCH with LIMIT 0 0: how many documents match, and the warnings."""
     if isinstance(reply, Mapping):
         fields = _by_bytes(reply)
         return int(fields[b"total_results"]), _warnings(fields)
@@ -69,54 +87,69 @@ def decode_total(reply: Any) -> tuple[int, list[str]]:
 
 
 def decode_values(reply: Any) -> list[str]:
-    """Read the reply to FT.TAGVALS: the values that a column has, as users know them."""
+    """Decode the reply to FT.TAGVALS: the values of a column, unescaped."""
     return [unescape_tag(_text(value)) for value in reply]
 
 
-@dataclass(frozen=True, slots=True)
-class Documents:
-    """How many documents an index has, and a number that grows whenever one is replaced or deleted."""
+def decode_index_info(reply: Any) -> IndexInfo:
+    """Decode the reply to FT.INFO."""
+    fields = _by_bytes(reply)
+    # Every document that is written gets a greater internal number.
+    documents, greatest = _integer(fields.get(b"num_docs")), _integer(fields.get(b"max_doc_id"))
+    return IndexInfo(
+        name=_text(fields.get(b"index_name", b"")),
+        indexing=bool(_integer(fields.get(b"indexing"))),
+        filled=float(fields.get(b"percent_indexed", 1)),
+        documents=documents,
+        failures=_integer(fields.get(b"hash_indexing_failures")),
+        columns=frozenset(name for entry in fields.get(b"attributes", ()) for name in _attribute(entry)),
+        types={
+            name: kind
+            for entry in fields.get(b"attributes", ())
+            for name, kind in zip(_attribute(entry), _attribute(entry, "type"), strict=False)
+        },
+        replaced=greatest - documents,
+    )
 
-    count: int
-    replaced: int
+
+def decode_body(reply: bytes | None) -> str | None:
+    """Decode a reply to JSON.GET or JSON.MGET of ``$.record``: the record's text, or None without such a document.
+
+    Raises:
+        ValueError: the document has no text there.
+    """
+    if reply is None:
+        return None
+    found = from_json(reply)
+    if not isinstance(found, list) or len(found) != 1 or not isinstance(found[0], str):
+        raise ValueError("it has no record text")
+    return found[0]
 
 
-def decode_documents(reply: Any) -> Documents:
-    """Read the reply to FT.INFO: every document that is written gets a greater number."""
-    fields = _by_bytes(reply if isinstance(reply, Mapping) else _pairs(reply))
-    count = int(float(fields[b"num_docs"]))
-    return Documents(count, int(float(fields[b"max_doc_id"])) - count)
-
-
-def decode_attributes(reply: Any) -> set[str]:
-    """Read the reply to FT.INFO: the names of what the index holds."""
-    fields = reply if isinstance(reply, Mapping) else _pairs(reply)
-    names = set()
-    for entry in _by_bytes(fields).get(b"attributes", ()):
-        # In RESP2 a list of names and values that ends with flags.
-        pairs = entry.items() if isinstance(entry, Mapping) else zip(entry[::2], entry[1::2], strict=False)
-        names |= {_text(value) for name, value in pairs if _text(name) == "attribute"}
-    return names
+def decode_time(reply: Any) -> int:
+    """Decode the reply to TIME, in microseconds."""
+    seconds, microseconds = reply
+    return int(seconds) * 1_000_000 + int(microseconds)
 
 
 def incomplete(warnings: list[str], answer: Answer, limit_ms: int) -> str | None:
-    """Why an answer may lack something, or None where it is known to be whole.
+    """Why an answer may be partial, or None where it is known to be complete.
 
-    RESP3 says so in a warning. RESP2 does not: there, an answer that took less than the server's time limit is whole,
-    and one that took longer cannot be told from a part.
+    RESP3 says so in a warning. RESP2 does not: there, an answer that took less than the server's time limit is
+    complete, and one that took longer may be partial.
     """
     if warnings:
         return "; ".join(warnings)
-    if limit_ms and not _tells(answer.reply) and answer.elapsed_ms >= limit_ms:
+    if limit_ms and not _is_resp3(answer.reply) and answer.elapsed_ms >= limit_ms:
         return (
-            f"it took {answer.elapsed_ms:.0f} ms, at least the time limit of {limit_ms} ms, and RESP2 does not tell a "
-            "part from the whole"
+            f"it took {answer.elapsed_ms:.0f} ms, at least the time limit of {limit_ms} ms, and RESP2 does not say "
+            "whether an answer is complete"
         )
     return None
 
 
 def check_complete(warnings: list[str], answer: Answer, limit_ms: int, partial: bool, found: Any = None) -> str | None:
-    """`incomplete`, raised as `IncompleteAnswerError` unless `partial` answers are welcome."""
+    """Like `incomplete`, but raise `IncompleteAnswerError` unless `partial` answers are allowed."""
     why = incomplete(warnings, answer, limit_ms)
     if why is not None and not partial:
         raise IncompleteAnswerError(
@@ -127,7 +160,20 @@ def check_complete(warnings: list[str], answer: Answer, limit_ms: int, partial: 
     return why
 
 
-def _tells(reply: Any) -> bool:
+def _row(row: Any) -> dict[bytes, Any] | None:
+    if row is None:
+        return None
+    values = _by_bytes(row)[b"extra_attributes"]
+    return None if values is None else dict(_by_bytes(values))
+
+
+def _attribute(entry: Any, of: str = "attribute") -> list[str]:
+    # In RESP2 a list of names and values that ends with flags.
+    pairs = entry.items() if isinstance(entry, Mapping) else zip(entry[::2], entry[1::2], strict=False)
+    return [_text(value) for name, value in pairs if _text(name) == of]
+
+
+def _is_resp3(reply: Any) -> bool:
     if isinstance(reply, list) and reply:
         reply = reply[0]
     return isinstance(reply, Mapping)
@@ -135,11 +181,12 @@ def _tells(reply: Any) -> bool:
 
 def _warnings(fields: Mapping[bytes, Any]) -> list[str]:
     found = fields.get(b"warning") or ()
-    return [_text(warning) for warning in ([found] if isinstance(found, bytes | str) else found)]
+    texts = [_text(warning) for warning in ([found] if isinstance(found, bytes | str) else found)]
+    return [text for text in texts if not any(part in text.lower() for part in _HARMLESS)]
 
 
 def _pairs(row: list[Any]) -> dict[bytes, Any]:
-    return {_bytes(name): value for name, value in zip(row[::2], row[1::2], strict=True)}
+    return {_bytes(name): value for name, value in zip(row[::2], row[1::2], strict=False)}
 
 
 def _by_bytes(fields: Any) -> Mapping[bytes, Any]:
@@ -147,6 +194,10 @@ def _by_bytes(fields: Any) -> Mapping[bytes, Any]:
         return _pairs(fields)
     first = next(iter(fields), b"")
     return fields if type(first) is bytes else {_bytes(name): value for name, value in fields.items()}
+
+
+def _integer(value: Any) -> int:
+    return 0 if value is None else int(float(value))
 
 
 def _bytes(value: Any) -> bytes:

@@ -1,59 +1,114 @@
-"""`RowReader`: rows of answers as documents."""
+"""`RowReader`: decodes the rows of answers into documents; `RecordReader` into their records alone."""
 
 from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 import msgspec
 
 from relay_models.columns.column import Kind
+from relay_models.columns.tags import unescape_tag
+from relay_models.documents.own_models import read_item
 from relay_models.errors import CorruptDocumentError
-from relay_models.query.paging.order import Order
+from relay_models.query.order import Order
 from relay_models.query.replies import decode_values
 
 if TYPE_CHECKING:
     from relay_models.documents.base import Document
 
-__all__ = ["RowReader", "row_reader"]
+__all__ = ["DocumentReader", "KeyReader", "RecordReader", "RowReader", "row_reader"]
+
+D = TypeVar("D", bound="Document")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 _decode_row = msgspec.json.Decoder(list[Any]).decode
+_decode_own = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class RowReader:
-    """Rows of answers as documents. It holds nothing of them, so all questions about a document type share one."""
+class RowReader(Protocol[T_co]):
+    """Decodes rows into objects of one type.
 
-    def __init__(self, document: type[Document], bodies: bool) -> None:
+    Attributes:
+        load: the arguments of LOAD.
+        ties: the columns that order rows with the same sort value.
+    """
+
+    load: list[str]
+    ties: tuple[str, ...]
+
+    def decode(self, row: dict[bytes, Any], /) -> T_co:
+        """Decode a row; `CorruptDocumentError` where it is none of ours."""
+
+    def sort_values(self, row: dict[bytes, Any], order: Order, /) -> dict[str, Any]:
+        """The values that order a row, by column name; `CorruptDocumentError` where the row has none."""
+
+    def sorted_by(self, row: dict[bytes, Any], order: Order, /) -> dict[str, Any]:
+        """The values by which the server sorted a row that cannot be read, as far as they are known."""
+
+
+class DocumentReader(Generic[D]):
+    """Decodes rows into documents. It holds nothing of them, so all queries for a document type share one."""
+
+    def __init__(self, document: type[D], bodies: bool) -> None:
         self.document = document
         columns = document.columns()
-        self.names = document.row_columns
+        self._is_model = document.is_own_model()
+        self._width, self._own = len(document.row_columns), document.own_columns
+        self.names = (*(["pk"] if self._is_model else document.row_columns), *document.own_columns)
         self._required = [name for name in self.names if not columns[name].nullable]
         self._pick_required = operator.itemgetter(*(self.names.index(name) for name in self._required), 0)
         self._times = [name for name in columns if name not in self.names and columns[name].kind is Kind.TIME]
         self._time_paths = [f"$.{name}".encode() for name in self._times]
         self._make = document.maker((*self.names, *self._times))
-        self.ties = ("run_id", "agent_id") if document.kind == "run" else ("agent_id",)
+        self.ties: tuple[str, ...] = ("run_id", "agent_id") if document.kind == "run" else ("agent_id",)
+        if self._is_model:
+            self.ties = ("pk",)
+            bodies = bodies or type(self) is DocumentReader  # it is made of its record
         self.bodies = bodies
         # By path: a sortable column that is loaded by its name is put into every row that is sorted, not only these.
-        self.load = ["@__key", "$.row", *(f"$.{name}" for name in self._times), *(["$.record"] if bodies else [])]
+        self.load = [
+            "@__key",
+            *(["$.pk"] if self._is_model else ["$.row"]),
+            *(["$.own_row"] if self._own else []),
+            *(f"$.{name}" for name in self._times),
+            *(["$.record"] if bodies else []),
+        ]
 
-    def document_of(self, row: dict[bytes, Any]) -> Any:
-        """The document of a row; `CorruptDocumentError` where it is none of ours, or lacks its record."""
+    def decode(self, row: dict[bytes, Any]) -> D:
+        """Decode a row; `CorruptDocumentError` where it is none of ours, or lacks its record."""
         try:
+            if self._is_model:
+                return self._item(row)
             found = self._columns(row)
             for path in self._time_paths:
                 raw = row.get(path)
                 found.append(None if raw is None else int(raw))
             if not self.bodies:
-                return self._make(found, None)
+                return cast(D, self._make(found, None))
             body = row.get(b"$.record")
             if body is None:
                 raise ValueError("it has no record text")
-            return self._make(found, body.decode())
+            return cast(D, self._make(found, body.decode()))
         except (ValueError, TypeError, AttributeError) as error:
-            raise self.corrupt(row, error) from None
+            raise _corrupt(row, error) from None
+
+    def _item(self, row: dict[bytes, Any]) -> D:
+        body = row.get(b"$.record")
+        if body is None:
+            raise ValueError("it has no record text")
+        times: list[Any] = [None if (raw := row.get(path)) is None else int(raw) for path in self._time_paths]
+        return cast(D, read_item(self.document, self._pk(row), body.decode(), *times))
+
+    def _pk(self, row: dict[bytes, Any]) -> str:
+        raw = row.get(b"$.pk")
+        if raw is None:
+            raise ValueError("it has no pk")
+        return unescape_tag(raw.decode())
 
     def values(self, row: dict[bytes, Any]) -> dict[str, Any]:
         """Stored values by column name; `CorruptDocumentError` where the row is of no document of ours."""
@@ -63,45 +118,129 @@ class RowReader:
                 raw = row.get(path)
                 values[name] = None if raw is None else int(raw)
         except ValueError as error:
-            raise self.corrupt(row, error) from None
+            raise _corrupt(row, error) from None
         return values
 
     def _columns(self, row: dict[bytes, Any]) -> list[Any]:
         """The values of the columns that come from the record, in order."""
-        try:
-            found = _decode_row(row.get(b"$.row") or b"")
-        except msgspec.MsgspecError:
-            raise ValueError("its row is no list of columns") from None
-        width = len(self.names)
-        if len(found) > width:
-            raise ValueError("its row is a list of more than the columns")
-        if len(found) < width:
-            found.extend([None] * (width - len(found)))
+        if self._is_model:
+            found: list[Any] = [self._pk(row)]
+        else:
+            try:
+                found = _decode_row(row.get(b"$.row") or b"")
+            except msgspec.MsgspecError:
+                raise ValueError("its row is no list of columns") from None
+            # A later release adds columns at the end, which mean nothing here; an earlier one has fewer.
+            width = self._width
+            if len(found) != width:
+                found = found[:width] + [None] * (width - len(found))
+        if self._own:
+            try:
+                own = _decode_own(row.get(b"$.own_row") or b"{}")
+            except msgspec.MsgspecError:
+                raise ValueError("its own_row is no object of columns") from None
+            found += [own.get(name) for name in self._own]
         required = self._pick_required(found)
         if None in required:
             raise ValueError(f"it has no {self._required[required.index(None)]}")
         return found
 
+    def sort_values(self, row: dict[bytes, Any], order: Order) -> dict[str, Any]:
+        """The stored values by column name; `CorruptDocumentError` where the row is of no document of ours."""
+        return self.values(row)
+
     def sorted_by(self, row: dict[bytes, Any], order: Order) -> dict[str, Any]:
-        """By what the server sorted a row that cannot be read, so that the next page begins after it."""
+        """The values by which the server sorted a row that cannot be read."""
         with suppress(CorruptDocumentError):
             return self.values(row)
-        values: dict[str, Any] = {}
-        for name in (order.column.name, *self.ties):
-            raw = row.get(name.encode())
-            if raw is not None:
-                values[name] = (
-                    float(raw) if name == order.column.name and order.column.ordered else decode_values([raw])[0]
-                )
-        return values
+        return _sorted_by(row, order, self.ties)
 
-    @staticmethod
-    def corrupt(row: dict[bytes, Any], reason: object) -> CorruptDocumentError:
-        """The error for a row, with the key of its document."""
-        return CorruptDocumentError(row.get(b"__key", b"?").decode("utf-8", "backslashreplace"), str(reason))
+
+class RecordReader(Generic[T]):
+    """Decodes rows into records, without their columns.
+
+    Args:
+        parse: reads a record's text; ValueError where it is none.
+    """
+
+    def __init__(self, parse: Callable[[bytes], T]) -> None:
+        self.load = ["@__key", "$.record"]
+        self.ties: tuple[str, ...] = ("run_id", "agent_id")
+        self._parse = parse
+
+    def decode(self, row: dict[bytes, Any]) -> T:
+        """Decode a row; `CorruptDocumentError` where it has no record that can be read."""
+        body = row.get(b"$.record")
+        try:
+            if body is None:
+                raise ValueError("it has no record text")
+            return self._parse(body)
+        except ValueError as error:
+            raise _corrupt(row, error) from None
+
+    def sort_values(self, row: dict[bytes, Any], order: Order) -> dict[str, Any]:
+        """The values by which the server sorted the row."""
+        return _sort_values(row, order, self.ties)
+
+    def sorted_by(self, row: dict[bytes, Any], order: Order) -> dict[str, Any]:
+        """The values by which the server sorted a row that cannot be read."""
+        return _sorted_by(row, order, self.ties)
+
+
+class KeyReader:
+    """Decodes rows into the keys of their documents."""
+
+    def __init__(self) -> None:
+        self.load = ["@__key"]
+        self.ties: tuple[str, ...] = ("run_id", "agent_id")
+
+    def decode(self, row: dict[bytes, Any]) -> bytes:
+        """The key."""
+        return cast(bytes, row[b"__key"])
+
+    def sort_values(self, row: dict[bytes, Any], order: Order) -> dict[str, Any]:
+        """The values by which the server sorted the row."""
+        return _sort_values(row, order, self.ties)
+
+    def sorted_by(self, row: dict[bytes, Any], order: Order) -> dict[str, Any]:
+        """The values by which the server sorted a row that cannot be read."""
+        return _sorted_by(row, order, self.ties)
+
+
+def _sort_values(row: dict[bytes, Any], order: Order, ties: tuple[str, ...]) -> dict[str, Any]:
+    values = _sorted_by(row, order, ties)
+    for name in (order.column.name, *ties):
+        if name not in values:
+            raise _corrupt(row, f"it has no {name}")
+    return values
+
+
+def _sorted_by(row: dict[bytes, Any], order: Order, ties: tuple[str, ...]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in (order.column.name, *ties):
+        raw = row.get(name.encode())
+        if raw is not None:
+            is_number = name == order.column.name and order.column.ordered
+            values[name] = _number(raw) if is_number else decode_values([raw])[0]
+    return values
+
+
+def _number(raw: bytes) -> int | float:
+    try:
+        return int(raw)
+    except ValueError:
+        return float(raw)
+
+
+def _corrupt(row: dict[bytes, Any], reason: object) -> CorruptDocumentError:
+    return CorruptDocumentError(row.get(b"__key", b"?").decode("utf-8", "backslashreplace"), str(reason))
 
 
 @functools.lru_cache(maxsize=32)
-def row_reader(document: type[Document], bodies: bool) -> RowReader:
+def _shared_reader(document: type[Any], bodies: bool) -> DocumentReader[Any]:
+    return DocumentReader(document, bodies)
+
+
+def row_reader(document: type[D], bodies: bool) -> DocumentReader[D]:
     """The reader of rows with columns, and with records where there are `bodies`."""
-    return RowReader(document, bodies)
+    return _shared_reader(document, bodies)

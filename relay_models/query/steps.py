@@ -1,12 +1,12 @@
-"""`Steps`: a conversation with the server as a generator of commands, so that whoever does the I/O needs no logic."""
+"""`Steps`: an exchange with the server as a generator of commands, so that the caller does the I/O and has no logic."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-__all__ = ["Answer", "Command", "Steps", "run_steps"]
+__all__ = ["Answer", "Command", "Steps"]
 
 Result = TypeVar("Result")
 
@@ -16,7 +16,7 @@ Command = list[Any]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server replied (RESP2 or RESP3, nothing decoded), and after how many milliseconds."""
+    """The server's reply (RESP2 or RESP3, not decoded), and the milliseconds that it took."""
 
     reply: Any
     elapsed_ms: float = 0.0
@@ -24,11 +24,3 @@ class Answer:
 
 Steps = Generator[Command, Answer, Result]
 """Yields commands one at a time, is sent the `Answer` to each, and returns the result."""
-
-
-def run_steps(steps: Steps[Result], answers: Mapping[str, Any] | None = None) -> Any:
-    """The first command of a conversation, for showing it to a person."""
-    try:
-        return next(steps)
-    except StopIteration:
-        return None

@@ -1,20 +1,21 @@
-"""The conversations that come before others or are short: the values of columns, and how many documents there are."""
+"""`value_steps` and `count_steps`: the values of columns, and how many documents match."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TypeGuard
 
-from relay_models.columns.column import Kind
 from relay_models.columns.expressions import Expression, Missing, Pattern, Words
+from relay_models.columns.kind import Kind
 from relay_models.errors import QueryError
-from relay_models.query.compiler import Values, compile_filter, needed_values
-from relay_models.query.replies import check_complete, decode_attributes, decode_rows, decode_total, decode_values
+from relay_models.query.compiler import CompiledFilter, Values, compile_filter, needed_values
+from relay_models.query.replies import check_complete, decode_index_info, decode_total, decode_values
+from relay_models.query.server_cursor import cursor_steps
 from relay_models.query.steps import Command, Steps
 
 __all__ = ["count_steps", "is_hexadecimal", "value_steps"]
 
-# The most values that a pattern is spelled out to in one query; the server reads so many in a fifth of a second.
+# Maximum number of values that fit a pattern in one query; a server parses that many in a fifth of a second.
 _MOST_VALUES = 100_000
 
 
@@ -23,7 +24,7 @@ def value_steps(alias: str, expression: Expression, limit_ms: int = 0) -> Steps[
     searched = {node.column.name for node in expression.walk() if _about_words(node)}
     if searched:
         # A server takes a column that its index does not have as one that nothing matches.
-        indexed = decode_attributes((yield ["FT.INFO", alias]).reply)
+        indexed = decode_index_info((yield ["FT.INFO", alias]).reply).columns
         if not searched <= indexed:
             raise QueryError(
                 f"the words of runs are not indexed here, so {', '.join(searched)} cannot be searched: "
@@ -34,7 +35,7 @@ def value_steps(alias: str, expression: Expression, limit_ms: int = 0) -> Steps[
         if not starts:
             values[name] = decode_values((yield ["FT.TAGVALS", alias, name]).reply)
             continue
-        # Run ids are many: only those that begin so. The texts are hexadecimal, or nothing begins so.
+        # There are as many UUIDs as documents: only those that begin so. What is not hexadecimal, none begins with.
         fits = " || ".join(
             f'(@{name} >= "{start}" && @{name} < "{start}~")' for start in starts if is_hexadecimal(start)
         )
@@ -42,11 +43,8 @@ def value_steps(alias: str, expression: Expression, limit_ms: int = 0) -> Steps[
             values[name] = []
             continue
         command: Command = ["FT.AGGREGATE", alias, "*", "FILTER", fits, "GROUPBY", 1, f"@{name}"]
-        command += ["LIMIT", 0, _MOST_VALUES + 1, "TIMEOUT", limit_ms, "DIALECT", 2]
-        answer = yield command
-        found = decode_rows(answer.reply)
-        check_complete(found.warnings, answer, limit_ms, False)
-        values[name] = [row[name.encode()].decode() for row in found.present()]
+        rows = yield from cursor_steps(command, CompiledFilter("*"), limit_ms)
+        values[name] = [row[name.encode()].decode() for row in rows]
     for name, known in values.items():
         if len(known) > _MOST_VALUES and _too_many(expression, name, known):
             raise QueryError(f"more than {_MOST_VALUES:,} values of {name} fit the pattern: give more of it")

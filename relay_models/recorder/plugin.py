@@ -1,4 +1,4 @@
-"""The recorder as a NeMo Relay plugin component, for those who configure the runtime by components."""
+"""`RecorderPlugin`: the recorder as a component of a NeMo Relay plugin configuration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import weakref
 from typing import Any
 
 from relay_models.errors import InvalidConfigurationError, MissingExtraError, RelayModelsError
-from relay_models.recorder.threaded import ThreadedRecorder
+from relay_models.recorder.threaded_recorder import ThreadedRecorder
 
 __all__ = ["PLUGIN_KIND", "RecorderPlugin", "component", "register_plugin"]
 
@@ -23,27 +23,27 @@ _FIELDS: dict[str, tuple[type, ...]] = {
 
 
 class RecorderPlugin:
-    """Stores the runs of all agents of this process; configured with the store's `url` (or `path`) and `key_prefix`.
+    """Stores the runs of all agents of this process, in the store with this `url` (or `path`) and `key_prefix`.
 
-    The store is opened by a thread when the first run has ended, so a Redis that is away does not hold up the
-    application. `agent_id` is the agent of all runs; without it the name of a run's Agent scope is.
+    A thread opens the store when the first run has ended, so a Redis that is down does not block the application.
+    `agent_id` is the agent of all runs; without it, the name of a run's Agent scope.
     """
 
     def validate(self, plugin_config: dict[str, Any]) -> list[Any]:
-        """What is wrong with a configuration, as NeMo Relay wants to hear it."""
+        """Return the problems of a configuration, in NeMo Relay's format."""
         wrong: list[Any] = []
 
         def say(level: str, code: str, field: str, message: str) -> None:
             wrong.append({"level": level, "code": code, "component": PLUGIN_KIND, "field": field, "message": message})
 
         if ("url" in plugin_config) == ("path" in plugin_config):
-            say("error", "relay_models.store", "url", "say either url or path: which store to write to")
+            say("error", "relay_models.store", "url", "set either url or path, to name the store to write to")
         for name, value in plugin_config.items():
             if name not in _FIELDS:
                 known = ", ".join(_FIELDS)
-                say("warning", "relay_models.unknown_field", name, f"there is no option {name!r}; there are {known}")
+                say("warning", "relay_models.unknown_field", name, f"unknown option {name!r}; the options are {known}")
             elif not isinstance(value, _FIELDS[name]) or isinstance(value, bool):
-                say("error", "relay_models.type", name, f"{name} is to be {_FIELDS[name][-1].__name__}")
+                say("error", "relay_models.type", name, f"{name} must be {_FIELDS[name][-1].__name__}")
         if not wrong and "url" in plugin_config:
             from relay_models.transport import parse_target  # lazy: validating a path needs no redis-py
 
@@ -54,7 +54,11 @@ class RecorderPlugin:
         return wrong
 
     def register(self, plugin_config: dict[str, Any], context: Any) -> None:
-        """Subscribe to the events of the runtime that is being configured."""
+        """Subscribe to the events of the runtime that is being configured.
+
+        Raises:
+            InvalidConfigurationError: The configuration has errors.
+        """
         errors = [each["message"] for each in self.validate(plugin_config) if each["level"] == "error"]
         if errors:
             raise InvalidConfigurationError("; ".join(errors))
@@ -63,7 +67,7 @@ class RecorderPlugin:
         prefix = config.pop("key_prefix", "nemo_relay:")
 
         def connect() -> Any:
-            from relay_models.sync import RedisBackend
+            from relay_models.sync import RedisBackend  # lazy: start-up time
 
             return RedisBackend.connect(url, prefix) if url is not None else RedisBackend.embedded(path, prefix)
 
@@ -74,19 +78,19 @@ class RecorderPlugin:
             take(event)
 
         recorder.start(subscribe=False)
-        # The runtime tells a plugin nothing when it is shut down, but lets go of its subscriber.
+        # The runtime does not notify a plugin when it shuts down, but drops its subscriber.
         weakref.finalize(subscriber, recorder.close).atexit = False
         context.register_subscriber("recorder", subscriber)
 
 
 def register_plugin() -> None:
-    """Make the component known to NeMo Relay, under `PLUGIN_KIND`; doing it again does nothing.
+    """Register the component with NeMo Relay as `PLUGIN_KIND`. Registering it again does nothing.
 
     Raises:
         MissingExtraError: nemo_relay is not installed.
     """
     try:
-        from nemo_relay import plugin
+        from nemo_relay import plugin  # lazy: optional package
     except ImportError as error:
         raise MissingExtraError("recording needs NeMo Relay: pip install nemo-relay") from error
     if PLUGIN_KIND not in plugin.list_kinds():
@@ -94,12 +98,18 @@ def register_plugin() -> None:
 
 
 def component(**config: Any) -> Any:
-    """A component for ``nemo_relay.plugin.PluginConfig(components=[…])`` that records into a store.
+    """Create a component that records runs, for ``nemo_relay.plugin.PluginConfig(components=[…])``.
 
     Args:
         config: `url` or `path`, `key_prefix`, `agent_id`, `max_waiting`, `flush_timeout`; see `RecorderPlugin`.
+
+    Returns:
+        A `nemo_relay.plugin.ComponentSpec`.
+
+    Raises:
+        MissingExtraError: nemo_relay is not installed.
     """
     register_plugin()
-    from nemo_relay import plugin
+    from nemo_relay import plugin  # lazy: optional package
 
     return plugin.ComponentSpec(PLUGIN_KIND, config=config)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from relay_models.records._base import OpenEnum, Record, from_json, to_json, uuid7
 from relay_models.records.accumulators import AccumulatorState, Centroid, NodeAccumulators, RunningStats, TDigest
+from relay_models.records.call import CallKind, CallRecord
+from relay_models.records.extensions import (
+    CallExtensions,
+    CutMark,
+    ErrorInfo,
+    RunExtensions,
+    Status,
+    strip_extensions,
+)
 from relay_models.records.llm import (
+    AgentHints,
     AnnotatedLlmRequest,
     AnnotatedLlmResponse,
+    CacheWriteTokens,
     ContentPart,
     CostEstimate,
     CostSource,
@@ -14,9 +24,12 @@ from relay_models.records.llm import (
     GenerationParams,
     Message,
     MessageRole,
+    NvExt,
     ResponseToolCall,
+    UnknownFinishReason,
     Usage,
 )
+from relay_models.records.loose import LooseRecord
 from relay_models.records.plan import ExecutionPlan, MetadataEnvelope, ParallelGroup, ParallelHint
 from relay_models.records.prompt import (
     BlockContentType,
@@ -28,31 +41,39 @@ from relay_models.records.prompt import (
     TokenizationMetadata,
     ToolSchemaHash,
 )
-from relay_models.records.run import CallKind, CallRecord, RunRecord
+from relay_models.records.record import OpenEnum, Record, from_json, to_json, uuid7
+from relay_models.records.run import RunRecord
 from relay_models.records.stability import BlockStabilityScore, StabilityAnalysisResult, StabilityClass
 from relay_models.records.timestamp import Timestamp
 from relay_models.records.trie import LlmCallPrediction, PredictionMetrics, PredictionTrieNode, TrieEnvelope
 
 __all__ = [
     "AccumulatorState",
+    "AgentHints",
     "AnnotatedLlmRequest",
     "AnnotatedLlmResponse",
     "BlockContentType",
     "BlockStabilityScore",
+    "CacheWriteTokens",
+    "CallExtensions",
     "CallKind",
     "CallRecord",
     "Centroid",
     "ContentPart",
     "CostEstimate",
     "CostSource",
+    "CutMark",
+    "ErrorInfo",
     "ExecutionPlan",
     "FinishReason",
     "GenerationParams",
     "LlmCallPrediction",
+    "LooseRecord",
     "Message",
     "MessageRole",
     "MetadataEnvelope",
     "NodeAccumulators",
+    "NvExt",
     "OpenEnum",
     "ParallelGroup",
     "ParallelHint",
@@ -64,18 +85,22 @@ __all__ = [
     "ProvenanceLabel",
     "Record",
     "ResponseToolCall",
+    "RunExtensions",
     "RunRecord",
     "RunningStats",
     "SensitivityLabel",
     "StabilityAnalysisResult",
     "StabilityClass",
+    "Status",
     "TDigest",
     "Timestamp",
     "TokenizationMetadata",
     "ToolSchemaHash",
     "TrieEnvelope",
+    "UnknownFinishReason",
     "Usage",
     "from_json",
+    "strip_extensions",
     "to_json",
     "uuid7",
 ]

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from relay_models.records._base import F64, U64, CallIndex, Factories, Record
+from relay_models.records.record import F64, U64, CallIndex, Factories, Record
 from relay_models.records.trie import PredictionMetrics
 
 __all__ = ["AccumulatorState", "Centroid", "NodeAccumulators", "RunningStats", "TDigest"]
@@ -43,13 +43,21 @@ class TDigest(Record):
     _nullable: ClassVar[frozenset[str]] = frozenset({"sum", "count", "max", "min", "max_size"})
 
     def quantile(self, q: float) -> float:
-        """The estimate of a quantile, the same number that NeMo Relay computes; 0.0 for an empty digest.
+        """Estimate a quantile, as NeMo Relay does.
 
         Args:
             q: 0 to 1; 0.5 is the median.
 
+        Returns:
+            The estimate, in the unit of the samples; 0.0 for an empty digest.
+
         Raises:
             ValueError: q is not within 0 to 1.
+
+        Example:
+            ```python
+            stats.digest.quantile(0.95)
+            ```
         """
         if not 0.0 <= q <= 1.0:
             raise ValueError(f"a quantile lies within 0 to 1, not {q}")
@@ -63,7 +71,7 @@ class TDigest(Record):
             return high
         if q == 0.0:
             return low
-        # The centroid that holds the rank is looked for from the nearer end, `before` is the weight in front of it.
+        # The search for the centroid that holds the rank starts at the nearer end; `before` is the weight before it.
         count = self.count or 0.0
         rank = q * count
         if q > 0.5:
@@ -121,11 +129,25 @@ class RunningStats(Record):
         return None if variance is None else math.sqrt(max(variance, 0.0))
 
     def quantile(self, q: float) -> float:
-        """The estimate of a quantile (0 to 1), see `TDigest.quantile`; 0.0 when there are no samples."""
+        """Estimate a quantile; see `TDigest.quantile`.
+
+        Args:
+            q: 0 to 1; 0.5 is the median.
+
+        Returns:
+            The estimate, in the unit of the samples; 0.0 when there are none.
+
+        Raises:
+            ValueError: q is not within 0 to 1.
+        """
         return self.digest.quantile(q)
 
     def metrics(self) -> PredictionMetrics:
-        """The prediction that NeMo Relay makes from these samples; all zero when there are none."""
+        """Make the prediction that NeMo Relay makes from these samples.
+
+        Returns:
+            The distribution; all zero when there are no samples.
+        """
         if self.count == 0:
             return PredictionMetrics()
         return PredictionMetrics(
@@ -184,5 +206,12 @@ class AccumulatorState(Record):
         return sorted(self.nodes)
 
     def at(self, *path: str) -> NodeAccumulators | None:
-        """The statistics of a path, given as names of scopes or as one "a/b" text; without any, the root's."""
+        """Look up the statistics of a path.
+
+        Args:
+            *path: Names of the scopes, outermost first, or one "a/b" text; without any, the root.
+
+        Returns:
+            The statistics, or None if the path has none.
+        """
         return self.nodes.get("/".join(path))

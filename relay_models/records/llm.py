@@ -7,11 +7,14 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from relay_models.records._base import F64, U64, Factories, OpenEnum, Record
+from relay_models.records.loose import Loose, LooseRecord
+from relay_models.records.record import F64, I64, U64, Factories, OpenEnum
 
 __all__ = [
+    "AgentHints",
     "AnnotatedLlmRequest",
     "AnnotatedLlmResponse",
+    "CacheWriteTokens",
     "ContentPart",
     "CostEstimate",
     "CostSource",
@@ -19,7 +22,9 @@ __all__ = [
     "GenerationParams",
     "Message",
     "MessageRole",
+    "NvExt",
     "ResponseToolCall",
+    "UnknownFinishReason",
     "Usage",
 ]
 
@@ -54,8 +59,8 @@ class CostSource(OpenEnum):
     PROVIDER_REPORTED = "provider_reported"
 
 
-class ContentPart(Record):
-    """One part of a message's content; the keys beside `type` depend on it and are kept as they came."""
+class ContentPart(LooseRecord):
+    """One part of a message's content; the other keys depend on its `type` and are kept as they came."""
 
     type: str = Field(
         description="Kind of the part: text, image_url, image, audio, file, refusal, tool_use, tool_result, "
@@ -64,10 +69,10 @@ class ContentPart(Record):
     text: str | None = Field(default=None, description="Text of a part of type text.")
 
 
-Content = str | list[ContentPart]
+Content = str | list[Loose[ContentPart]]
 
 
-class Message(Record):
+class Message(LooseRecord):
     """One message or item of a request, tagged by `role`; the other keys depend on it and are kept as they came."""
 
     role: MessageRole = Field(description="Who speaks, or the kind of item.")
@@ -84,7 +89,7 @@ class Message(Record):
         return _text(self.content)
 
 
-class GenerationParams(Record):
+class GenerationParams(LooseRecord):
     """Sampling parameters of a request."""
 
     temperature: F64 | None = Field(default=None, description="Sampling temperature.")
@@ -93,13 +98,30 @@ class GenerationParams(Record):
     stop: list[str] | None = Field(default=None, description="Texts at which generation stops.")
 
 
-class AnnotatedLlmRequest(Record):
-    """A request to a model in NeMo Relay's common form; keys of providers are kept flat beside the named ones."""
+class AgentHints(LooseRecord):
+    """Hints that NeMo Relay injects into a request: what an inference server can expect of the agent."""
 
-    messages: list[Message] = Field(default_factory=list, description="Messages of the conversation, in order.")
+    iat: U64 | None = Field(default=None, description="Expected time to the next call, in milliseconds.")
+    latency_sensitivity: F64 | None = Field(default=None, description="How much latency matters, a score.")
+    osl: U64 | None = Field(default=None, description="Expected length of the output, in tokens.")
+    prefix_id: str | None = Field(default=None, description="Identifier of the prompt's prefix.")
+    priority: I64 | None = Field(default=None, description="Priority of the request.")
+    total_requests: U64 | None = Field(default=None, description="Expected number of requests (count).")
+
+
+class NvExt(LooseRecord):
+    """NVIDIA's extension of a request."""
+
+    agent_hints: Loose[AgentHints] | None = Field(default=None, description="Hints for the inference server.")
+
+
+class AnnotatedLlmRequest(LooseRecord):
+    """A request to a model in NeMo Relay's common form; keys of providers are kept as they came."""
+
+    messages: list[Loose[Message]] = Field(default_factory=list, description="Messages of the conversation, in order.")
     instructions: Content | None = Field(default=None, description="System instructions given apart from the messages.")
     model: str | None = Field(default=None, description="Model that was asked for.")
-    params: GenerationParams | None = Field(default=None, description="Sampling parameters.")
+    params: Loose[GenerationParams] | None = Field(default=None, description="Sampling parameters.")
     tools: list[Any] | None = Field(default=None, description="Tool definitions, as given.")
     tool_choice: Any = Field(
         default=None, description='"auto", "none", "required", one named function, or a provider\'s own form.'
@@ -109,7 +131,7 @@ class AnnotatedLlmRequest(Record):
     truncation: Any = Field(default=None, description="Provider's truncation setting, as given.")
     reasoning: Any = Field(default=None, description="Provider's reasoning setting, as given.")
     include: Any = Field(default=None, description="Extra output that was asked for, as given.")
-    user: str | None = Field(default=None, description="End user, as told to the provider.")
+    user: str | None = Field(default=None, description="End user, as given to the provider.")
     metadata: Any = Field(default=None, description="Metadata for the provider, as given.")
     service_tier: str | None = Field(default=None, description="Service tier that was asked for.")
     parallel_tool_calls: bool | None = Field(
@@ -120,6 +142,7 @@ class AnnotatedLlmRequest(Record):
     top_logprobs: U64 | None = Field(default=None, description="Log probabilities to return per token.")
     stream: bool | None = Field(default=None, strict=True, description="Whether the response was to be streamed.")
     api_specific: Any = Field(default=None, description="Fields of one provider's API, an object tagged by `api`.")
+    nvext: Loose[NvExt] | None = Field(default=None, description="NVIDIA's extension, where hints were injected.")
 
     _fresh: ClassVar[Factories] = {"messages": list}
 
@@ -130,7 +153,7 @@ class AnnotatedLlmRequest(Record):
         return [text for text in texts if text]
 
 
-class ResponseToolCall(Record):
+class ResponseToolCall(LooseRecord):
     """A tool call that a model asked for."""
 
     id: str = Field(description="Identifier of the call, which the tool's result refers to.")
@@ -140,7 +163,7 @@ class ResponseToolCall(Record):
     _nullable: ClassVar[frozenset[str]] = frozenset({"arguments"})
 
 
-class CostEstimate(Record):
+class CostEstimate(LooseRecord):
     """What one call cost, in `currency` units (not cents)."""
 
     total: F64 | None = Field(default=None, description="Whole cost, in `currency`.")
@@ -166,29 +189,55 @@ class CostEstimate(Record):
         return sum(parts) if parts else None
 
 
-class Usage(Record):
+class CacheWriteTokens(LooseRecord):
+    """Prompt tokens that were written to a cache for one duration (NeMo Relay 1.0)."""
+
+    count: U64 = Field(description="Tokens written (count).")
+    duration: U64 | None = Field(default=None, description="How long the cache keeps them, in seconds.")
+
+
+class Usage(LooseRecord):
     """Tokens of one response, as the provider counted them."""
 
-    prompt_tokens: U64 | None = Field(default=None, description="Tokens of the prompt, cached ones included.")
+    prompt_tokens: U64 | None = Field(
+        default=None, description="Tokens of the prompt; whether cached ones are included depends on the provider."
+    )
     completion_tokens: U64 | None = Field(default=None, description="Tokens of the output.")
     total_tokens: U64 | None = Field(default=None, description="Tokens of prompt and output.")
     cache_read_tokens: U64 | None = Field(default=None, description="Prompt tokens that came from a cache.")
-    cache_write_tokens: U64 | None = Field(default=None, description="Prompt tokens that were written to a cache.")
-    cost: CostEstimate | None = Field(default=None, description="What the call cost.")
+    cache_write_tokens: U64 | list[Loose[CacheWriteTokens]] | None = Field(
+        default=None, description="Prompt tokens that were written to a cache; since NeMo Relay 1.0 by duration."
+    )
+    uncached_input_tokens: U64 | None = Field(default=None, description="Prompt tokens that did not come from a cache.")
+    cost: Loose[CostEstimate] | None = Field(default=None, description="What the call cost.")
+
+    @property
+    def cache_write_total(self) -> int | None:
+        """Prompt tokens that were written to a cache, of all durations; None where the provider does not report it."""
+        written = self.cache_write_tokens
+        return sum(each.count for each in written) if isinstance(written, list) else written
 
 
-class AnnotatedLlmResponse(Record):
-    """A model's response in NeMo Relay's common form; keys of providers are kept flat beside the named ones."""
+class UnknownFinishReason(LooseRecord):
+    """A finish reason for which NeMo Relay has no word of its own."""
+
+    unknown: str = Field(description="The provider's word.")
+
+
+class AnnotatedLlmResponse(LooseRecord):
+    """A model's response in NeMo Relay's common form; keys of providers are kept as they came."""
 
     id: str | None = Field(default=None, description="Provider's identifier of the response.")
     model: str | None = Field(default=None, description="Model that answered.")
     message: Content | None = Field(default=None, description="Answer: text, or a list of parts.")
-    tool_calls: list[ResponseToolCall] | None = Field(default=None, description="Tool calls that the model asked for.")
-    finish_reason: FinishReason | dict[str, Any] | None = Field(
+    tool_calls: list[Loose[ResponseToolCall]] | None = Field(
+        default=None, description="Tool calls that the model asked for."
+    )
+    finish_reason: FinishReason | UnknownFinishReason | None = Field(
         default=None,
         description='Why the model stopped: complete, length, tool_use, content_filter, or {"unknown": text}.',
     )
-    usage: Usage | None = Field(default=None, description="Tokens and cost.")
+    usage: Loose[Usage] | None = Field(default=None, description="Tokens and cost.")
     optimization_summary: Any = Field(default=None, description="What NeMo Relay's optimizations saved, as given.")
     api_specific: Any = Field(default=None, description="Fields of one provider's API, an object tagged by `api`.")
 
@@ -201,9 +250,9 @@ class AnnotatedLlmResponse(Record):
     def finish_reason_text(self) -> str | None:
         """The finish reason as one word: of ``{"unknown": "pause"}`` it is ``"pause"``."""
         reason = self.finish_reason
-        if isinstance(reason, dict):
-            return next((value for value in reason.values() if isinstance(value, str)), None)
-        return None if reason is None else str(reason)
+        if reason is None:
+            return None
+        return reason if isinstance(reason, str) else reason.unknown
 
 
 def _text(content: Content | None) -> str:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from relay_models.records._base import Bool, Factories, Record, uuid7
+from relay_models.records.record import Bool, Factories, Record, uuid7
 
 __all__ = ["ExecutionPlan", "MetadataEnvelope", "ParallelGroup", "ParallelHint"]
 
@@ -17,7 +17,7 @@ class ParallelHint(Record):
 
     tool_name: str = Field(description="Name of the tool that belongs to the group.")
     group_id: str = Field(description="Identifier shared by all tools of the group.")
-    explicit: Bool = Field(description="True when somebody wrote the hint, false when it was learned.")
+    explicit: Bool = Field(description="True when a person wrote the hint, false when it was learned.")
 
 
 class MetadataEnvelope(Record):
@@ -52,10 +52,29 @@ class ExecutionPlan(Record):
         return sorted({name for group in self.parallel_groups for name in group.tool_names})
 
     def groups_of(self, tool_name: str) -> list[ParallelGroup]:
-        """The groups that a tool belongs to."""
+        """List the groups that a tool belongs to.
+
+        Args:
+            tool_name: Name of the tool.
+
+        Returns:
+            The groups, in the plan's order.
+        """
         return [group for group in self.parallel_groups if tool_name in group.tool_names]
 
     def may_run_together(self, *tool_names: str) -> bool:
-        """Whether one group holds all of these tools."""
+        """Check whether one group holds all of these tools.
+
+        Args:
+            *tool_names: Names of the tools.
+
+        Returns:
+            Whether there is such a group.
+
+        Example:
+            ```python
+            plan.may_run_together("search", "fetch")
+            ```
+        """
         wanted = set(tool_names)
         return any(wanted <= set(group.tool_names) for group in self.parallel_groups)

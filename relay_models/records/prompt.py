@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from relay_models.records._base import U32, Factories, OpenEnum, Record, uuid7
+from relay_models.records.record import U32, Factories, OpenEnum, Record, uuid7
 from relay_models.records.timestamp import Timestamp
 
 __all__ = [
@@ -70,8 +70,8 @@ class TokenizationMetadata(Record):
 class PromptBlock(Record):
     """One block of a prompt."""
 
-    span_id: str = Field(description="Identifier of the block's place, the same from prompt to prompt.")
-    sequence_index: U32 = Field(description="Place of the block in the prompt, counted from 0.")
+    span_id: str = Field(description="Identifier of the block's position, the same from prompt to prompt.")
+    sequence_index: U32 = Field(description="Position of the block in the prompt, counted from 0.")
     role: PromptRole = Field(description="Who speaks.")
     content: str = Field(description="Content of the block.")
     content_type: BlockContentType = Field(description="What the content is.")

@@ -1,8 +1,8 @@
-"""Runs and their calls: what an agent did, when, and with how many tokens."""
+"""`RunRecord`: one run of an agent, whose calls stay JSON text until they are used."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, ClassVar, Self, cast
 from uuid import UUID
@@ -10,79 +10,62 @@ from uuid import UUID
 import msgspec
 from pydantic import Field
 
-from relay_models.records._base import U32, Factories, OpenEnum, Record, from_json, refuse_non_finite, to_json, uuid7
-from relay_models.records.deferred import Deferring, deferred_text, view
-from relay_models.records.llm import AnnotatedLlmRequest, AnnotatedLlmResponse, CostEstimate
-from relay_models.records.plan import MetadataEnvelope
+from relay_models.records.call import CallRecord
+from relay_models.records.extensions import Extended, RunExtensions
+from relay_models.records.llm import CostEstimate
+from relay_models.records.loose import unknown_shapes
+from relay_models.records.record import Factories, from_json, refuse_non_finite, uuid7
 from relay_models.records.timestamp import Timestamp
+from relay_models.records.views import viewing
 
-__all__ = ["CallKind", "CallRecord", "RunRecord"]
+__all__ = ["RunRecord"]
 
-
-class CallKind(OpenEnum):
-    """What was called. A kind of a later release is kept: it counts as a call, but as neither of these two."""
-
-    LLM = "llm"
-    TOOL = "tool"
+call_views = viewing(CallRecord)
+"""Reads the JSON text of calls as views of them, and checks all of it."""
 
 
-class CallRecord(Record):
-    """One LLM or tool call of a run."""
+class _CallsText:
+    """The value of `RunRecord.calls` until the calls are used: their JSON text, which has been checked."""
 
-    kind: CallKind = Field(description="What was called: llm or tool.")
-    name: str = Field(description="Name of the tool, or of the provider for an LLM call.")
-    started_at: Timestamp = Field(default=..., description="When the call began (RFC 3339, up to nanoseconds).")
-    ended_at: Timestamp | None = Field(
-        default=None, description="When the call ended (RFC 3339, up to nanoseconds); absent while it runs."
-    )
-    metadata_snapshot: MetadataEnvelope | None = Field(default=None, description="Metadata at the time of the call.")
-    output_tokens: U32 | None = Field(default=None, description="Tokens of the output, where the provider told.")
-    prompt_tokens: U32 | None = Field(default=None, description="Tokens of the prompt, where the provider told.")
-    total_tokens: U32 | None = Field(default=None, description="Tokens of both, where the provider told.")
-    model_name: str | None = Field(default=None, description="Model that answered, where the response could be read.")
-    tool_call_count: U32 | None = Field(default=None, description="Tool calls that the model asked for.")
-    annotated_request: AnnotatedLlmRequest | None = Field(default=None, description="Request, where it could be read.")
-    annotated_response: AnnotatedLlmResponse | None = Field(
-        default=None, description="Response, where it could be read."
-    )
+    def __init__(self, text: bytes) -> None:
+        self.text = text
 
-    _fresh: ClassVar[Factories] = {"started_at": Timestamp.now}
-
-    def _to_json(self) -> bytes:
-        members = _untouched_members(self)
-        return _with_members(self._serialized(set(members) or None), members)
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the call has ended."""
-        return self.ended_at is not None
-
-    @property
-    def duration(self) -> timedelta | None:
-        """The time from start to end, cut to microseconds; None while the call runs."""
-        return None if self.ended_at is None else self.ended_at - self.started_at
-
-    @property
-    def finish_reason(self) -> str | None:
-        """Why the model stopped, as one word; None where the response does not say."""
-        response = self.annotated_response
-        return None if response is None else view(response).finish_reason_text
-
-    @property
-    def cache_read_tokens(self) -> int | None:
-        """Prompt tokens that came from a cache, where the provider told."""
-        response = self.annotated_response
-        return None if response is None or response.usage is None else response.usage.cache_read_tokens
-
-    @property
-    def cost(self) -> CostEstimate | None:
-        """What the call cost, where it is known."""
-        response = self.annotated_response
-        return None if response is None or response.usage is None else response.usage.cost
+    def calls(self) -> list[CallRecord]:
+        """Parse the calls; threads that do it at the same time get the same list."""
+        return cast(list[CallRecord], self.__dict__.setdefault("parsed", from_json(list[CallRecord], self.text)))
 
 
-class RunRecord(Record):
-    """One run of an agent: a scope of type Agent, with the calls under it in the order in which they started."""
+class _LazyCalls:
+    """The attribute `RunRecord.calls`, which parses the calls when it is first read."""
+
+    def __get__(self, record: RunRecord | None, owner: type) -> Any:
+        if record is None:
+            raise AttributeError("calls")  # as any field of a pydantic class
+        record._complete()
+        try:
+            return record.__dict__["calls"]
+        except KeyError:
+            raise AttributeError(f"{owner.__name__!r} object has no attribute 'calls'") from None
+
+    def __set__(self, record: RunRecord, value: Any) -> None:
+        record.__dict__["calls"] = value
+
+    def __delete__(self, record: RunRecord) -> None:
+        del record.__dict__["calls"]
+
+
+class RunRecord(Extended):
+    """One run of an agent: a scope of type Agent, with the calls under it in the order in which they started.
+
+    A run that `from_json` reads keeps its calls as JSON text, which has been checked, until they are used. Nothing
+    but time and memory depends on it: every use of such a run gives what it gives of one that was read at once.
+
+    Example:
+        ```python
+        run = RunRecord(agent_id="planner")
+        run.calls.append(CallRecord(kind="tool", name="search"))
+        ```
+    """
 
     id: UUID = Field(default=..., description="Identifier of the run; a new UUIDv7 when made in Python.")
     agent_id: str = Field(description="Agent that ran; any text.")
@@ -92,37 +75,81 @@ class RunRecord(Record):
         default=None, description="When the run ended (RFC 3339, up to nanoseconds); absent while it runs."
     )
 
+    relay_models: RunExtensions | None = Field(default=None, description="Extensions, in Python also as `ext`.")
+
     _fresh: ClassVar[Factories] = {"id": uuid7, "calls": list, "started_at": Timestamp.now}
+    _is_lazy: ClassVar[bool] = True
 
-    @classmethod
-    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
-        """Read a run from JSON text, UTF-8 when bytes; everything in it is checked.
+    @property
+    def ext(self) -> RunExtensions | None:
+        """What is known of the run beyond NeMo Relay's record: failure, parent, session, user."""
+        return self.relay_models
 
-        Its calls, most of its bytes, are made into objects when somebody looks at them. Raises ValueError
-        (`InvalidRecordError`, or pydantic's `ValidationError`) for what is no run.
-        """
-        if options or cls is not RunRecord:
-            return super().model_validate_json(json_data, **options)
-        return cls._from_json(bytes(json_data) if isinstance(json_data, bytearray) else json_data)
+    @ext.setter
+    def ext(self, value: RunExtensions | None) -> None:
+        self.relay_models = value
 
     @classmethod
     def _from_json(cls, data: str | bytes) -> Self:
-        read = _read_run(data) if cls is RunRecord else None
-        if read is None:
-            read = super()._from_json(data)
-            refuse_non_finite(read)
-        return cast(Self, read)
+        lazy = _read_lazily(data) if cls is RunRecord else None
+        if lazy is not None:
+            return cast(Self, lazy)
+        read = super()._from_json(data)
+        refuse_non_finite(read)
+        return read
 
     def _to_json(self) -> bytes:
-        calls = self.calls
-        # Whoever appends to a list can put anything in it; what is no call is pydantic's to write or to refuse.
-        if not all(isinstance(call, CallRecord) for call in calls) or not any(map(_has_text, calls)):
-            return self._serialized()
-        shell = self.__copy__()
+        text = calls_text(self)
+        if text is None:
+            return super()._to_json()
+        shell = super().__copy__()
         shell.__dict__["calls"] = []
-        written = b",".join([deferred_text(call) or to_json(call) for call in calls])
         # No text before it can hold this: there are no bare quotes in texts.
-        return shell._serialized().replace(b'"calls":[]', b'"calls":[%b]' % written, 1)
+        return super(RunRecord, shell)._to_json().replace(b'"calls":[]', b'"calls":' + text, 1)
+
+    # Python and pydantic see the values of the object by attribute, and in each of the following ways.
+
+    def _complete(self) -> None:
+        values = self.__dict__
+        kept = values.get("calls")
+        if isinstance(kept, _CallsText):
+            values["calls"] = kept.calls()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._complete()  # pydantic copies all values
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._complete()
+        super().__delattr__(name)
+
+    __hash__ = None  # type: ignore[assignment]  # as of every record
+
+    def __eq__(self, other: object) -> bool:
+        self._complete()
+        if isinstance(other, RunRecord):
+            other._complete()
+        return super().__eq__(other)
+
+    def __iter__(self) -> Generator[tuple[str, Any], None, None]:
+        self._complete()
+        return super().__iter__()
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        self._complete()
+        return super().__repr_args__()
+
+    def __copy__(self) -> Self:
+        self._complete()
+        return super().__copy__()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        self._complete()
+        return super().__deepcopy__(memo)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        self._complete()
+        return super().__getstate__()
 
     @property
     def is_finished(self) -> bool:
@@ -171,22 +198,22 @@ class RunRecord(Record):
 
     @property
     def prompt_tokens(self) -> int:
-        """Sum of the calls' prompt tokens, as far as providers told them."""
+        """Sum of the calls' prompt tokens, as far as providers reported them."""
         return sum(call.prompt_tokens or 0 for call in self.calls)
 
     @property
     def output_tokens(self) -> int:
-        """Sum of the calls' output tokens, as far as providers told them."""
+        """Sum of the calls' output tokens, as far as providers reported them."""
         return sum(call.output_tokens or 0 for call in self.calls)
 
     @property
     def total_tokens(self) -> int:
-        """Sum of the calls' total tokens, as far as providers told them."""
+        """Sum of the calls' total tokens, as far as providers reported them."""
         return sum(call.total_tokens or 0 for call in self.calls)
 
     @property
     def cache_read_tokens(self) -> int:
-        """Sum of the calls' prompt tokens that came from a cache, as far as providers told them."""
+        """Sum of the calls' prompt tokens that came from a cache, as far as providers reported them."""
         return sum(call.cache_read_tokens or 0 for call in self.calls)
 
     @property
@@ -202,19 +229,20 @@ class RunRecord(Record):
     @property
     def texts(self) -> list[str]:
         """The texts of all prompts and answers, in order, each once (a conversation repeats its beginning)."""
-        texts: dict[str, None] = {}
-        for call in map(view, self.calls):
-            if (request := call.annotated_request) is not None:
-                texts.update(dict.fromkeys(view(request).texts))
-            if (response := call.annotated_response) is not None and (answer := view(response).text):
-                texts[answer] = None
-        return list(texts)
+        return call_texts(self.calls)
 
-    def _repr_html_(self) -> str:
-        """The timeline, for notebooks."""
-        from relay_models.pictures import Timeline
+    @property
+    def not_understood(self) -> list[str]:
+        """Paths of the values in requests and responses that are not what their field says; they are kept as they came.
 
-        return Timeline(self)._repr_html_()
+        An example is ``calls.2.annotated_response.usage.total_tokens``.
+        """
+        # A call that is kept as text has been checked: there is nothing of the kind in it.
+        return [] if calls_text(self) else [".".join(("calls", *path)) for path in unknown_shapes(self.calls)]
+
+
+# A class attribute named as a field would be its default, so it is set when pydantic has made the class.
+setattr(RunRecord, "calls", _LazyCalls())  # noqa: B010
 
 
 def sum_costs(costs: Iterable[CostEstimate | None]) -> dict[str, float]:
@@ -233,16 +261,32 @@ def single_cost(costs: Mapping[str, float]) -> float | None:
     return next(iter(costs.values())) if len(costs) == 1 else None
 
 
+def call_texts(calls: Iterable[CallRecord]) -> list[str]:
+    """The texts of the prompts and answers of `calls`, in order, each once."""
+    texts: dict[str, None] = {}
+    for call in calls:
+        if (request := call.annotated_request) is not None:
+            texts.update(dict.fromkeys(request.texts))
+        if (response := call.annotated_response) is not None and (answer := response.text):
+            texts[answer] = None
+    return list(texts)
+
+
+def calls_text(record: RunRecord) -> bytes | None:
+    """The JSON text of the calls of a record that keeps them as text, else None."""
+    kept = record.__dict__.get("calls")
+    return kept.text if isinstance(kept, _CallsText) else None
+
+
+_NO_CALLS = msgspec.Raw(b"[]")
 _read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_read_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _write_members = msgspec.json.Encoder().encode
-_NO_ITEMS, _NULL = msgspec.Raw(b"[]"), msgspec.Raw(b"null")
 
 
-def _read_run(data: str | bytes) -> RunRecord | None:
-    """The run in a JSON text, its calls checked but not made (see `deferred`); None if there is anything unusual.
+def _read_lazily(data: str | bytes) -> RunRecord | None:
+    """The run in a JSON text, its calls checked but kept as text; None where anything is wrong or unusual.
 
-    What is unusual is read whole, as is what is wrong, for pydantic tells what is wrong with it.
+    Such a text is for pydantic, which takes more than views do, and says what is wrong.
     """
     try:
         if isinstance(data, str):
@@ -252,54 +296,16 @@ def _read_run(data: str | bytes) -> RunRecord | None:
         if b"\n" in data or b"\r" in data:
             data = msgspec.json.format(data, indent=-1)  # what is written is one line
         members = _read_members(data)
-        calls = [bytes(text) for text in _read_items(members["calls"])]
-        for text in calls:
-            _CALLS.check(text)
-        members["calls"] = _NO_ITEMS
-        run = RunRecord.__pydantic_validator__.validate_json(_write_members(members))
+        text = bytes(members["calls"])
+        call_views(text)
+        members["calls"] = _NO_CALLS
+        run = cast(RunRecord, RunRecord.__pydantic_validator__.validate_json(_write_members(members)))
+        if run.model_extra:
+            refuse_non_finite(run)
     except (ValueError, KeyError, RecursionError, msgspec.MsgspecError):
         return None
-    run.__dict__["calls"] = list(map(_CALLS.defer, calls))
-    return cast(RunRecord, run)
-
-
-def _read_call(data: bytes) -> CallRecord:
-    """The call in a text that has been checked; its request and response are not made yet."""
-    members = _read_members(data)
-    texts = {name: text for name in _PARTS if (text := bytes(members.get(name, _NULL))) != b"null"}
-    for name in texts:
-        del members[name]
-    call = from_json(CallRecord, _write_members(members))
-    for name, text in texts.items():
-        call.__dict__[name] = _PARTS[name].defer(text)
-        call.__pydantic_fields_set__.add(name)
-    return call
-
-
-_CALLS = Deferring(CallRecord, _read_call)
-_PARTS: dict[str, Deferring[Any]] = {
-    "annotated_request": Deferring(AnnotatedLlmRequest),
-    "annotated_response": Deferring(AnnotatedLlmResponse),
-}
-
-
-def _untouched_members(call: CallRecord) -> dict[str, bytes]:
-    """The parts of a call that nobody has touched yet, as JSON text."""
-    values = call.__dict__
-    return {name: text for name in _PARTS if (text := deferred_text(values.get(name))) is not None}
-
-
-def _has_text(call: CallRecord) -> bool:
-    """Whether a call, or a part of it, is still text."""
-    return deferred_text(call) is not None or bool(_untouched_members(call))
-
-
-def _with_members(record: bytes, members: Mapping[str, bytes]) -> bytes:
-    """The JSON object `record` with some members more."""
-    texts = b",".join([b'"%b":%b' % (name.encode(), text) for name, text in members.items()])
-    if not texts:
-        return record
-    return b"%b,%b}" % (record[:-1], texts) if len(record) > 2 else b"{%b}" % texts
+    run.__dict__["calls"] = _CallsText(text)
+    return run
 
 
 def _distinct(values: Iterable[str | None]) -> list[str]:

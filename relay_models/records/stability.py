@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from relay_models.records._base import U32, U64, OpenEnum, Record
+from relay_models.records.record import U32, U64, OpenEnum, Record
 
 __all__ = ["BlockStabilityScore", "StabilityAnalysisResult", "StabilityClass"]
 
@@ -24,7 +24,7 @@ class StabilityClass(OpenEnum):
 class BlockStabilityScore(Record):
     """How stable one block is."""
 
-    span_id: str = Field(description="Identifier of the block's place in the prompt.")
+    span_id: str = Field(description="Identifier of the block's position in the prompt.")
     classification: StabilityClass = Field(description="stable, semi_stable or variable.")
     score: Share = Field(description="Share of the observations that agree, 0 to 1.")
     confidence: Share = Field(description="How far the number of observations can be trusted, 0 to 1.")
@@ -34,7 +34,7 @@ class BlockStabilityScore(Record):
 class StabilityAnalysisResult(Record):
     """How stable an agent's prompts are, block by block."""
 
-    scores: list[BlockStabilityScore] = Field(description="A score for each block, by its first place in a prompt.")
+    scores: list[BlockStabilityScore] = Field(description="A score for each block, by its first position in a prompt.")
     stable_prefix_length: U64 = Field(description="Leading blocks that are stable (count).")
     stable_prefix_fingerprint: str | None = Field(default=None, description="Hash of the stable prefix.")
     total_observations: U32 = Field(description="Observations behind the result.")
@@ -50,15 +50,23 @@ class StabilityAnalysisResult(Record):
         return [score.span_id for score in self.scores[: self.stable_prefix_length]]
 
     def spans(self, classification: StabilityClass | str) -> list[str]:
-        """The span ids of the blocks of one class, in order."""
+        """List the blocks of one class.
+
+        Args:
+            classification: stable, semi_stable or variable.
+
+        Returns:
+            The span ids, in order.
+        """
         return [score.span_id for score in self.scores if score.classification == classification]
 
     def score_of(self, span_id: str) -> BlockStabilityScore | None:
-        """The score of one block."""
+        """Look up the score of a block.
+
+        Args:
+            span_id: Identifier of the block.
+
+        Returns:
+            The score, or None if no such block was seen.
+        """
         return next((score for score in self.scores if score.span_id == span_id), None)
-
-    def _repr_html_(self) -> str:
-        """The blocks as a bar, for notebooks."""
-        from relay_models.pictures import StabilityBar
-
-        return StabilityBar(self)._repr_html_()

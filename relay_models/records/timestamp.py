@@ -34,8 +34,13 @@ class Timestamp:
         value: RFC 3339 text, an aware `datetime` (microseconds), or another `Timestamp`.
 
     Raises:
-        ValueError: the text is not RFC 3339 or names no instant, or the datetime has no time zone.
-        TypeError: the value is none of these.
+        ValueError: The text is not RFC 3339 or names no instant, or the datetime has no time zone.
+        TypeError: The value is none of these.
+
+    Example:
+        ```python
+        Timestamp("2026-11-23T11:19:08.736656086Z").nanoseconds  # 1795432748736656086
+        ```
     """
 
     __slots__ = ("_nanoseconds", "_text")
@@ -64,15 +69,25 @@ class Timestamp:
 
     @classmethod
     def now(cls) -> Timestamp:
-        """The present, in UTC, with the nanoseconds that the clock gives."""
+        """Read the clock.
+
+        Returns:
+            The present time in UTC, with the clock's nanoseconds.
+        """
         return cls.from_nanoseconds(time.time_ns())
 
     @classmethod
     def from_nanoseconds(cls, nanoseconds: int) -> Timestamp:
-        """The instant so many nanoseconds after 1970-01-01T00:00:00Z, written in UTC.
+        """Make a timestamp from a number of nanoseconds, written in UTC.
+
+        Args:
+            nanoseconds: Nanoseconds since 1970-01-01T00:00:00Z.
+
+        Returns:
+            The timestamp.
 
         Raises:
-            ValueError: the year is not within 1 to 9999.
+            ValueError: The year is not within 1 to 9999.
         """
         seconds, rest = divmod(nanoseconds, 1_000_000_000)
         try:
@@ -223,8 +238,8 @@ def _of_datetime(value: datetime) -> int | None:
 
 
 def _from_text(text: str) -> Timestamp:
-    # The form that NeMo Relay writes is checked here by the C parser, and turned into a number only when somebody
-    # asks; all other forms take the thorough way. (The C parser alone takes too much: it stops at the sixth digit.)
+    # The form that NeMo Relay writes is checked here by the C parser, and turned into a number only when it is
+    # needed. All other forms are matched in full: the C parser accepts too much, as it stops at the sixth digit.
     marks = text[4:20:3]
     if (
         ((marks == "--T::." and text[-1] == "Z" and text[20:-1].isdigit()) or (marks == "--T::Z" and len(text) == 20))

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from relay_models.records._base import F64, U32, CallIndex, Factories, Record
+from relay_models.records.record import F64, U32, CallIndex, Factories, Record
 from relay_models.records.timestamp import Timestamp
 
 __all__ = ["LlmCallPrediction", "PredictionMetrics", "PredictionTrieNode", "TrieEnvelope"]
@@ -64,7 +64,14 @@ class PredictionTrieNode(Record):
     _nullable: ClassVar[frozenset[str]] = frozenset({"predictions_any_index"})
 
     def prediction(self, call_index: int) -> LlmCallPrediction | None:
-        """This node's own prediction: the one of the exact call index, else the one of any index."""
+        """Look up this node's own prediction.
+
+        Args:
+            call_index: Number of the call, counted from 1.
+
+        Returns:
+            The prediction for the exact call index, else the one for any index, else None.
+        """
         return self.predictions_by_call_index.get(call_index, self.predictions_any_index)
 
 
@@ -79,14 +86,22 @@ class TrieEnvelope(Record):
     _fresh: ClassVar[Factories] = {"version": lambda: "1.0", "generated_at": Timestamp.now}
 
     def predict(self, path: Sequence[str], call_index: int = 1) -> LlmCallPrediction | None:
-        """The prediction for an LLM call under a path of scopes.
+        """Look up the prediction for an LLM call under a path of scopes.
 
         The path is walked from the root as far as it matches, and the deepest node on it that has a prediction wins;
         at each node the exact call index comes before the prediction for any index.
 
         Args:
-            path: names of the scopes below the root, outermost first; one string is taken as "a/b/c".
-            call_index: number of the call, counted from 1.
+            path: Names of the scopes below the root, outermost first; one string is taken as "a/b/c".
+            call_index: Number of the call, counted from 1.
+
+        Returns:
+            The prediction, or None if no node on the path has one.
+
+        Example:
+            ```python
+            trie.predict(["planner", "search"], call_index=2)
+            ```
         """
         names = (path.split("/") if path else []) if isinstance(path, str) else path
         node = self.root
@@ -100,15 +115,13 @@ class TrieEnvelope(Record):
         return found
 
     def walk(self) -> Iterator[tuple[tuple[str, ...], PredictionTrieNode]]:
-        """Every node with its path from the root (the root's is empty), parents first, children sorted by name."""
+        """Visit every node, parents first, children sorted by name.
+
+        Yields:
+            The path from the root (empty for the root) and the node.
+        """
         waiting: list[tuple[tuple[str, ...], PredictionTrieNode]] = [((), self.root)]
         while waiting:
             path, node = waiting.pop()
             yield path, node
             waiting += [((*path, name), node.children[name]) for name in sorted(node.children, reverse=True)]
-
-    def _repr_html_(self) -> str:
-        """The tree, for notebooks."""
-        from relay_models.pictures import TrieTree
-
-        return TrieTree(self)._repr_html_()

@@ -1,8 +1,9 @@
-"""Views: what JSON text says, checked against a record type and read, without making the record.
+"""Views: JSON text of records, checked and read by msgspec without making records.
 
-A view has the fields and the properties of its record type, times as `datetime`. Making one is an order of magnitude
-less work than making the record, but what a record keeps beside its fields it does not have. A view is stricter than
-its record type in rare things (times in other offsets than Z, whole numbers from 2^63 on), and never more lenient.
+This is for what is done with every run that is imported, listed or stored: checking that its calls are calls, and
+computing its columns. A view has the fields and the properties of its record type, with times as `datetime`. Making one
+takes a tenth of the time of making the record, but a view has none of the unknown fields. A view is stricter than its
+record type in rare things (times in other offsets than Z, whole numbers from 2^63 on), and never more lenient.
 """
 
 from __future__ import annotations
@@ -18,19 +19,23 @@ from uuid import UUID
 import msgspec
 from pydantic.fields import FieldInfo
 
-from relay_models.records._base import OpenEnum, Record
+from relay_models.records.record import OpenEnum, Record
 from relay_models.records.timestamp import Timestamp
 
 __all__ = ["viewing"]
 
 
 def viewing(kind: type[Record], *, without: Collection[str] = ()) -> Callable[[bytes], Any]:
-    """What makes a view of the JSON text of a `kind`; it raises `msgspec.MsgspecError` or RecursionError.
+    """Make a function that reads a JSON array of records of a type as views of them.
 
-    Fields named in `without`, at any level, are neither read nor checked. Such a view is for text that is known to be
-    a `kind`.
+    Args:
+        kind: The type of record.
+        without: Fields, of any level, that are neither read nor checked: for text that is known to be valid.
+
+    Returns:
+        The function; it raises `msgspec.MsgspecError` or RecursionError where the text may hold anything else.
     """
-    return msgspec.json.Decoder(_Views(without).view(kind)).decode
+    return msgspec.json.Decoder(list[_Views(without).view(kind)]).decode  # type: ignore[misc]
 
 
 class _Views:

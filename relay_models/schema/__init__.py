@@ -9,19 +9,15 @@ from relay_models.schema.columns import ColumnRow, column_rows, document_rows, i
 from relay_models.schema.diagrams import entity_diagram, nesting_diagram
 from relay_models.schema.fields import FieldRow, field_rows, nested
 from relay_models.schema.json_schema import json_schema
-from relay_models.schema.kinds import KINDS, Kind, find_kind
 from relay_models.schema.markdown import kind_page, overview_page, types_page
 
 __all__ = [
-    "KINDS",
     "ColumnRow",
     "FieldRow",
-    "Kind",
     "column_rows",
     "document_rows",
     "entity_diagram",
     "field_rows",
-    "find_kind",
     "index_command_text",
     "json_schema",
     "kind_page",

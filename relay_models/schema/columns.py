@@ -6,7 +6,7 @@ import inspect
 from dataclasses import dataclass
 
 from relay_models.documents import Keys, create_index_command
-from relay_models.schema.kinds import Kind
+from relay_models.documents.kinds import DocumentKind
 
 __all__ = ["ColumnRow", "column_rows", "document_rows", "document_text", "index_command_text"]
 
@@ -46,12 +46,12 @@ class ColumnRow:
         return self.path.endswith("[*]")
 
 
-def _command(kind: Kind, *, text: bool) -> list[str]:
-    command = create_index_command(kind.name, Keys(EXAMPLE_PREFIX), text=text)
+def _command(kind: DocumentKind, *, text: bool) -> list[str]:
+    command = create_index_command(kind.name, Keys(EXAMPLE_PREFIX), text=text, document=kind.document)
     return [word.decode() if isinstance(word, bytes) else str(word) for word in command]
 
 
-def _groups(kind: Kind, *, text: bool) -> tuple[list[str], list[list[str]]]:
+def _groups(kind: DocumentKind, *, text: bool) -> tuple[list[str], list[list[str]]]:
     """The command up to SCHEMA, and the words of each column."""
     words = _command(kind, text=text)
     start = words.index("SCHEMA") + 1
@@ -63,7 +63,7 @@ def _groups(kind: Kind, *, text: bool) -> tuple[list[str], list[list[str]]]:
     return words[:start], groups
 
 
-def column_rows(kind: Kind) -> list[ColumnRow]:
+def column_rows(kind: DocumentKind) -> list[ColumnRow]:
     """The columns of the index, in its order; those that are there only on request come marked."""
     columns = kind.document.columns()
     standard = {group[0] for group in _groups(kind, text=False)[1]}
@@ -75,8 +75,11 @@ def column_rows(kind: Kind) -> list[ColumnRow]:
     return rows
 
 
-def document_rows(kind: Kind) -> list[ColumnRow]:
+def document_rows(kind: DocumentKind) -> list[ColumnRow]:
     """All fields of the document: the columns, and what is kept beside them without being indexed."""
+    if kind.document.is_own_model():
+        about = f"The fields as JSON text: {kind.shape_text}."
+        return [*column_rows(kind), ColumnRow("record", "$.record", "", (), False, "", about)]
     key = (
         "Agent id, colon, run id: what redis-om names a document by."
         if kind.many
@@ -89,7 +92,7 @@ def document_rows(kind: Kind) -> list[ColumnRow]:
     ]
 
 
-def index_command_text(kind: Kind) -> str:
+def index_command_text(kind: DocumentKind) -> str:
     """The FT.CREATE that makes the index, a column a line."""
     head, groups = _groups(kind, text=False)
     lines = [" ".join(_quoted(word) for word in head)]
@@ -105,6 +108,6 @@ def _quoted(word: str) -> str:
     )
 
 
-def document_text(kind: Kind) -> str:
+def document_text(kind: DocumentKind) -> str:
     """What a kind's document is: the first paragraph of its class's docstring."""
     return " ".join((inspect.getdoc(kind.document) or "").partition("\n\n")[0].split())

@@ -6,14 +6,14 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from relay_models.schema.kinds import Kind
+from relay_models.documents.kinds import DocumentKind
 
 __all__ = ["DIALECT", "json_schema"]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def json_schema(kind: Kind) -> dict[str, Any]:
+def json_schema(kind: DocumentKind) -> dict[str, Any]:
     """The JSON Schema (2020-12) of a kind's record, with the meaning of every field.
 
     Fields that it does not name are allowed at every level, as later versions of NeMo Relay add some.

@@ -8,17 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel
 
+from relay_models.documents.kinds import KINDS, DocumentKind
 from relay_models.schema.columns import document_rows, document_text, index_command_text
 from relay_models.schema.diagrams import entity_diagram, nesting_diagram
 from relay_models.schema.fields import FieldRow, field_rows, nested
-from relay_models.schema.kinds import KINDS, Kind
 
 __all__ = ["kind_page", "overview_page", "types_page"]
 
 _COLUMNS = (
     "What queries filter, sort and group by. All are computed from the record when it is stored. In the index, "
     "times and durations are whole microseconds; in Python they are `datetime` and `timedelta`. A `TAG` is an exact "
-    "text, told apart by case."
+    "text, case-sensitive."
 )
 _RECORD = (
     "kept as JSON text in the field `record`, exactly as it came. "
@@ -27,7 +27,7 @@ _RECORD = (
 
 
 def kind_page(
-    kind: Kind,
+    kind: DocumentKind,
     *,
     example: str = "",
     elsewhere: Mapping[type[BaseModel], str] | None = None,
@@ -73,11 +73,11 @@ def types_page(title: str, intro: str, models: Sequence[type[BaseModel]], *, sit
     return _page(parts)
 
 
-def overview_page(*, site: bool = False) -> str:
+def overview_page(*, site: bool = False, kinds: Mapping[str, DocumentKind] = KINDS) -> str:
     """Every kind with its record and its key, and the keys under which NeMo Relay keeps the same."""
-    names = {kind: f"[{kind.title}]({kind.name}.md)" if site else kind.title for kind in KINDS.values()}
+    names = {kind: f"[{kind.title}]({kind.name}.md)" if site else kind.title for kind in kinds.values()}
     ours = [[name, f"`{kind.shape_text}`", f"`{kind.key}`"] for kind, name in names.items()]
-    theirs = [[name, f"`{kind.native_key}`"] for kind, name in names.items()]
+    theirs = [[name, f"`{kind.native_key}`"] for kind, name in names.items() if not kind.document.is_own_model()]
     parts = [
         "# Schema",
         "Six kinds of state, each a JSON document under a key of its own. "
@@ -88,7 +88,7 @@ def overview_page(*, site: bool = False) -> str:
         "and at most one of everything else.",
     ]
     if site:
-        diagram = entity_diagram((kind.name, kind.key, kind.many) for kind in KINDS.values())
+        diagram = entity_diagram((kind.name, kind.key, kind.many) for kind in kinds.values())
         parts.append(_diagram(diagram))
     parts += [
         "## Beside NeMo Relay's own keys",
@@ -108,7 +108,9 @@ def _diagram(text: str) -> str:
     return f'<div class="diagram" markdown>\n\n```mermaid\n{text}\n```\n\n</div>'
 
 
-def _facts(kind: Kind, schema_link: str) -> str:
+def _facts(kind: DocumentKind, schema_link: str) -> str:
+    if kind.document.is_own_model():
+        return _table(["Key", f"`{kind.key}`"], [["Record", f"`{kind.shape_text}`"]])
     rows = [
         ["Record", f"`{kind.shape_text}`"],
         ["Per agent", "any number" if kind.many else "one; storing another replaces it"],
@@ -119,7 +121,7 @@ def _facts(kind: Kind, schema_link: str) -> str:
     return _table(["Key", f"`{kind.key}`"], rows)
 
 
-def _columns(kind: Kind, *, site: bool) -> str:
+def _columns(kind: DocumentKind, *, site: bool) -> str:
     rows = []
     for row in document_rows(kind):
         notes = [

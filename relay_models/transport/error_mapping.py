@@ -33,7 +33,8 @@ def is_retryable(error: Exception) -> bool:
 
     Not after a refused login; and not after a timeout, which is how long the caller wants to wait in all.
     """
-    return isinstance(error, redis_errors.ConnectionError) and not _is_login(error)
+    own = isinstance(error.__cause__, EmbeddedError)
+    return isinstance(error, redis_errors.ConnectionError) and not own and not _is_login(error)
 
 
 def translate(error: BaseException, target: Target, command: Sequence[object] | None = None) -> RelayModelsError:
@@ -48,6 +49,8 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
     """
     if isinstance(error, RelayModelsError):
         return error
+    if isinstance(error.__cause__, EmbeddedError):  # the engine in this process; there is no connection to lose
+        error = error.__cause__
     text = scrub(str(error), target.secrets).strip().rstrip(".") or type(error).__name__
     name = _name(command)
     lowered = text.lower()
@@ -61,6 +64,9 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
             f"{target.label} refused the login: {text}. Give the user and the password in the URL: "
             "redis://user:password@host:port"
         )
+    if isinstance(error, EmbeddedError):
+        kind = InvalidConfigurationError if isinstance(error, ValueError) else StorageError
+        return kind(text if str(target.label) in text else f"{target.label}: {text}")
     if isinstance(error, redis_errors.TimeoutError):
         return StoreTimeoutError(f"{target.label} did not answer in time: {text}. connect(timeout=…) sets the limit")
     if isinstance(error, redis_errors.BusyLoadingError):
@@ -78,9 +84,6 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
         )
     if "timeout limit was reached" in lowered:
         return IncompleteAnswerError(f"{target.label} stopped the query at its time limit and gave no answer: {text}")
-    if isinstance(error, EmbeddedError):
-        kind = InvalidConfigurationError if isinstance(error, ValueError) else StorageError
-        return kind(f"{target.label}: {text}")
     if isinstance(error, redis_errors.RedisError):
         sent = f" to {name}" if name else ""
         return StorageError(f"{target.label} answered{sent}: {text}")

@@ -106,18 +106,18 @@ def test_without_runs_the_prefix_is_what_most_keys_share(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        ("{", "not JSON"),
-        ("[1]", "not a JSON object"),
+        ("{", "breaks off at column 1"),
+        ("[1]", "expected a JSON object"),
         ('{"key": "nemo_relay:trie:a"}', "no 'value'"),
         ('{"value": "x"}', "no 'key'"),
-        ('{"key": 1, "value": "x"}', "the key is not text"),
-        (line("nemo_relay:trie:a", "x", "hash"), "values of type 'hash'"),
-        (line("nemo_relay:trie:a", [], "string"), "the type is string"),
+        ('{"key": 1, "value": "x"}', "the key is a number, not a string"),
+        (line("nemo_relay:trie:a", "x", "hash"), "the type is 'hash'"),
+        (line("nemo_relay:trie:a", [], "string"), "the type is 'string', but the value is an array"),
         (line("nemo_relay:trie:a", [], "list"), "not a list"),
-        (line("nemo_relay:runs_index:a", [1], "list"), "order of runs"),
-        (line("nemo_relay:other:a", "x"), "none of NeMo Relay's"),
+        (line("nemo_relay:runs_index:a", [1], "list"), "a run index is a list of run ids"),
+        (line("nemo_relay:other:a", "x"), "not a key of NeMo Relay"),
         (line("else:trie:a", "x"), "does not begin with 'nemo_relay:'"),
-        (line("nemo_relay:runs:short", "x"), "does not end in its id"),
+        (line("nemo_relay:runs:short", "x"), "does not end with a run id"),
         ("[" * 100_000, "nested too deeply"),
     ],
 )
@@ -181,10 +181,74 @@ def test_a_cut_gzip_file_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_and_a_directory_are_said(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"nothing\.jsonl"), open_capture(str(tmp_path / "nothing.jsonl")):
         pass
-    with pytest.raises(InvalidConfigurationError, match="directory"), open_capture(str(tmp_path)):
+    with pytest.raises(IsADirectoryError, match="directory"), open_capture(str(tmp_path)):
         pass
 
 
 def test_an_empty_file_holds_nothing(tmp_path: Path) -> None:
     with open_capture(write(tmp_path / "c.jsonl")) as capture:
         assert entries(capture) == []
+
+
+ENCODINGS = ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"]
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzipped"])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_other_encodings_are_converted(tmp_path: Path, encoding: str, packed: bool) -> None:
+    text = "".join(f"{each}\n" for each in (run_text("ägent 🚀", 1), run_line("b", 2)))
+    path = tmp_path / "capture.jsonl"
+    raw = text.encode(encoding)
+    path.write_bytes(gzip.compress(raw) if packed else raw)
+
+    with open_capture(str(path)) as opened:
+        found = entries(opened)
+
+    assert opened.bad == []
+    assert [(entry.line, entry.agent_id) for entry in found] == [(1, "ägent 🚀"), (2, "b")]
+    assert found[0].text.strip() == run_text("ägent 🚀", 1)
+
+
+def test_invalid_utf_16_is_one_bad_line(tmp_path: Path) -> None:
+    good, bad = (f"{run_text('a', number)}\n".encode("utf-16-le") for number in (1, 2))
+    path = tmp_path / "capture.jsonl"
+    path.write_bytes(b"\xff\xfe" + good + b"\x00\xdc" + bad + good[:-7])
+
+    with open_capture(str(path)) as opened:
+        assert [entry.line for entry in entries(opened)] == [1]
+
+    assert [(each.line, each.reason) for each in opened.bad] == [
+        (2, "invalid text at byte 1: not a character in the file's encoding"),
+        (3, opened.bad[1].reason),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b'{"key": "nemo_relay:runs:a:b", "type": "str', "not complete: the JSON breaks off at column 43"),
+        (b'{"key": "nemo_relay:plan:a", ', "not complete: the JSON breaks off at column 28"),
+        (b"\xff\xff", "not UTF-8: invalid start byte at byte 1"),
+        (b'{"a\x00"}', "not text: it has null characters"),
+        (b"[1, 2]", "found an array"),
+        (b"null", "found null"),
+        (b'"text"', "found a string"),
+        (b"{}", "has no 'key' and no 'value'"),
+        (b'{"key": 5, "value": ""}', "the key is a number, not a string"),
+        (b'{"key": "k", "value": {}}', "the type is 'string', but the value is an object"),
+        (b'{"key": "k", "value": "", "type": "hash"}', "the type is 'hash'; NeMo Relay stores only strings and lists"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"key": ' + b"9" * 5000 + b"}", "too many digits"),
+        (b"key,value", "not JSON: Expecting value at column 1"),
+    ],
+)
+def test_a_bad_line_says_why(tmp_path: Path, raw: bytes, reason: str) -> None:
+    path = tmp_path / "capture.jsonl"
+    path.write_bytes(f"{run_line('a', 1)}\n".encode() + raw + b"\n")
+
+    with open_capture(str(path)) as opened:
+        assert len(entries(opened)) == 1
+
+    (bad,) = opened.bad
+    assert bad.line == 2
+    assert reason in bad.reason

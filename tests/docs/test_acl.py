@@ -7,10 +7,11 @@ import secrets
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 import redis
 
 from relay_models import Run
-from relay_models.errors import IndexMissingError, PermissionDeniedError
+from relay_models.errors import CorruptDocumentsError, IndexMissingError, PermissionDeniedError
 from relay_models.records import ExecutionPlan, MetadataEnvelope, RunRecord
 from relay_models.sync import RedisBackend
 
@@ -40,10 +41,17 @@ def everything(backend: RedisBackend) -> None:
         ExecutionPlan(agent_id="a", parallel_groups=[], metadata_template=MetadataEnvelope(agent_id="a"))
     )
     assert backend.load_plan("a") is not None
-    assert len(backend.find_artifacts("plan")) == 1
+    assert len(backend.plans.find()) == 1
     assert backend.delete_plan("a")
     assert backend.delete_run("a", runs[0].id)
-    assert backend.delete_runs("a") == 2
+    # A document that the index refuses, once and for good, is one agent's: others are listed without it.
+    backend.client.execute_command("JSON.SET", f"{backend.key_prefix}@run:b:{runs[0].id}", "$", '{"started_at": "x"}')
+    assert len(backend.list_runs("a")) == 2
+    assert backend.list_runs("b", on_corrupt="skip") == []
+    with pytest.raises(CorruptDocumentsError):
+        backend.list_runs("b")
+    assert backend.delete_agent("b", what="everything") == 1
+    assert backend.delete_runs("agent = a") == 2
 
 
 def clear(admin: redis.Redis, prefix: str) -> None:

@@ -1,4 +1,4 @@
-"""The README's picture is what the library draws of a packaged run today."""
+"""The README's picture and links, and what CONTRIBUTING.md names."""
 
 from __future__ import annotations
 
@@ -29,3 +29,14 @@ def test_the_readme_links_to_files_that_are_there() -> None:
     targets = [target for target in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in target]
     assert targets
     assert not [target for target in targets if not (ROOT / target).is_file()]
+
+
+def test_contributing_names_files_and_steps_that_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text[text.index("## The map") : text.index("## From a record")]
+    named = re.findall(r"`([\w./]+(?:/|\.py))`", table)
+    assert len(named) > 20
+    assert not [name for name in named if not any((base / name).exists() for base in (ROOT, ROOT / "relay_models"))]
+    steps = re.findall(r'^step "(.+?)(?: \(.*)?"$', (ROOT / ".ci" / "run").read_text(), re.M)
+    for step in set(steps) - {"all passed"}:
+        assert f"\n| {step} |" in text

@@ -13,13 +13,11 @@ import pytest
 from pydantic import BaseModel
 
 from relay_models import errors
+from relay_models.documents import KINDS, DocumentKind, find_kind
 from relay_models.schema import (
-    KINDS,
-    Kind,
     column_rows,
     document_rows,
     field_rows,
-    find_kind,
     json_schema,
     kind_page,
     nested,
@@ -38,13 +36,13 @@ def test_every_field_of_a_record_is_described(model: type[BaseModel]) -> None:
 
 
 @kinds
-def test_every_column_is_described(kind: Kind) -> None:
+def test_every_column_is_described(kind: DocumentKind) -> None:
     missing = [row.name for row in document_rows(kind) if len(row.meaning) < 8]
     assert not missing, f"{kind.document.__name__} has no description for {', '.join(missing)}"
 
 
 @kinds
-def test_what_nemo_relay_wrote_is_valid(kind: Kind, capture: list[dict[str, Any]]) -> None:
+def test_what_nemo_relay_wrote_is_valid(kind: DocumentKind, capture: list[dict[str, Any]]) -> None:
     start = kind.native_key.partition("{agent_id}")[0].replace("{prefix}", "nemo_relay:")
     validator = jsonschema.Draft202012Validator(json_schema(kind))
     jsonschema.Draft202012Validator.check_schema(json_schema(kind))
@@ -58,14 +56,14 @@ def test_what_nemo_relay_wrote_is_valid(kind: Kind, capture: list[dict[str, Any]
 
 
 @kinds
-def test_a_schema_refuses_what_is_wrong(kind: Kind) -> None:
+def test_a_schema_refuses_what_is_wrong(kind: DocumentKind) -> None:
     validator = jsonschema.Draft202012Validator(json_schema(kind))
     assert not validator.is_valid("text")
     assert not validator.is_valid([{}] if kind.is_list else {})
 
 
 @kinds
-def test_schemas_describe_every_field(kind: Kind) -> None:
+def test_schemas_describe_every_field(kind: DocumentKind) -> None:
     def properties(node: Any) -> Any:
         if isinstance(node, dict):
             yield from node.get("properties", {}).items()
@@ -84,7 +82,7 @@ def test_schemas_describe_every_field(kind: Kind) -> None:
 
 
 @kinds
-def test_a_page_names_everything(kind: Kind) -> None:
+def test_a_page_names_everything(kind: DocumentKind) -> None:
     page = kind_page(kind)
     for row in column_rows(kind):
         assert f"| `{row.name}` |" in page

@@ -28,7 +28,6 @@ from relay_models.documents import (
     encode_run,
     index_columns,
     merge_run,
-    run_columns,
 )
 from relay_models.errors import InvalidRecordError, UnsupportedMethodError
 from relay_models.records import (
@@ -71,7 +70,7 @@ def a_run(**fields: Any) -> RunRecord:
 
 def test_columns_of_a_run() -> None:
     record = a_run(ended_at="2026-11-23T11:19:10.736656085Z")
-    assert run_columns(record) == {
+    assert Run.column_values(record) == {
         "agent_id": "a\0\u2400", "run_id": str(record.id), "status": "completed",
         "started_at": 1795432748736656, "ended_at": 1795432750736656, "duration": 1999999,
         "calls": 4, "llm_calls": 2, "tool_calls": 2, "unfinished_calls": 1,
@@ -111,7 +110,7 @@ def test_the_stored_document() -> None:
     assert from_json(RunRecord, document["record"]) == record
     assert document["record"].encode() == to_json(record)
     assert dict(zip(Run.row_columns, json.loads(document["row"]), strict=True)) == {
-        name: run_columns(record).get(name) for name in Run.row_columns
+        name: Run.column_values(record).get(name) for name in Run.row_columns
     }
 
 

@@ -89,7 +89,7 @@ def rows_of(frame: Any) -> list[dict[str, Any]]:
 def test_one_row_per_run_with_real_types(make: Callable[..., Any]) -> None:
     (row,) = rows_of(make([record(ended_at="2026-01-01T00:00:02.5Z")]))
 
-    assert list(row) == [column.name for column in RUN_COLUMNS if column.usual]
+    assert list(row) == [column.name for column in RUN_COLUMNS if column.by_default]
     assert row["agent_id"] == "a"
     assert row["run_id"] == str(UUID(int=1))
     assert row["status"] == "completed"
@@ -105,7 +105,7 @@ def test_one_row_per_run_with_real_types(make: Callable[..., Any]) -> None:
 def test_one_row_per_call_with_real_types(make: Callable[..., Any]) -> None:
     first, second = rows_of(make([record()], rows="calls"))
 
-    assert list(first) == [column.name for column in CALL_COLUMNS if column.usual]
+    assert list(first) == [column.name for column in CALL_COLUMNS if column.by_default]
     assert (first["call"], first["kind"], first["name"], first["model"]) == (1, "llm", "openai", "gpt-4.1")
     assert first["started_at"] == datetime(2026, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
     assert first["duration"] == timedelta(microseconds=250_000)
@@ -247,7 +247,7 @@ def test_csv_is_read_back(tmp_path: Path) -> None:
     assert second["duration"] == "2.5"
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1", " =1", "\ufeff=1"])
 def test_csv_keeps_spreadsheets_from_running_names(text: str) -> None:
     def cell(**options: bool) -> str:
         stream = io.BytesIO()
@@ -302,9 +302,17 @@ def test_a_file_takes_its_name_when_it_is_complete(tmp_path: Path, write: Callab
 
     write(watched(), path)
 
-    plain = tmp_path / "plain"
-    plain.write_text("")
-    assert path.stat().st_mode == plain.stat().st_mode
+    assert path.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are those of POSIX")
+@pytest.mark.parametrize("write", [write_csv, write_jsonl, write_parquet])
+def test_only_the_owner_may_read_a_new_export_unless_a_mode_is_given(tmp_path: Path, write: Callable[..., int]) -> None:
+    write([record()], tmp_path / "private")
+    write([record()], tmp_path / "shared", mode=0o640)
+
+    assert (tmp_path / "private").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "shared").stat().st_mode & 0o777 == 0o640
 
 
 def test_a_link_keeps_being_a_link(tmp_path: Path) -> None:
@@ -395,3 +403,59 @@ def test_rows_of_a_store_are_exported_as_their_records(tmp_path: Path, runs: lis
     assert (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines() == [run.model_dump_json() for run in runs]
     with pytest.raises(InvalidConfigurationError, match="columns only"):
         to_dicts(bare, rows="calls")
+
+
+@pytest.fixture(scope="module")
+def aggregates(runs: list[RunRecord]) -> Iterator[Callable[..., Any]]:
+    """`aggregate_runs` of a store that holds the capture."""
+    with RedisBackend.embedded() as backend:
+        backend.store_runs(runs)
+        yield backend.aggregate_runs
+
+
+METRICS = ["count", "avg(duration)", "p95(total_tokens)", "sum(total_tokens)", "max(started_at)", "avg(cost)"]
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_aggregates_are_tables(aggregates: Callable[..., Any], frame: Callable[..., Any]) -> None:
+    rows = aggregates(by=["models", "llm_calls"], every="1d", tz="Europe/Berlin", metrics=METRICS)
+
+    shown = rows_of(frame(rows))
+
+    assert shown == [dict(row) for row in rows]
+    assert list(shown[0]) == ["bucket", "models", "llm_calls", *METRICS]
+
+
+def test_an_empty_aggregate_keeps_its_columns_and_their_types(aggregates: Callable[..., Any]) -> None:
+    asked = {"by": ["models"], "every": "1h", "metrics": METRICS}
+    full, empty = aggregates(**asked), aggregates(**asked, filter="agent = nobody")
+
+    assert not empty
+    assert list(to_pandas(empty).dtypes) == list(to_pandas(full).dtypes)
+    assert to_polars(empty).schema == to_polars(full).schema
+    assert to_arrow(empty).schema == to_arrow(full).schema
+
+
+def test_aggregates_are_written_and_columns_chosen(aggregates: Callable[..., Any], tmp_path: Path) -> None:
+    rows = aggregates(by="agent_id")
+
+    assert write_csv(rows, tmp_path / "a.csv", columns=["count", "agent_id"]) == len(rows)
+    assert write_jsonl(rows, tmp_path / "a.jsonl") == len(rows)
+    assert write_parquet(rows, tmp_path / "a.parquet") == len(rows)
+
+    assert (tmp_path / "a.csv").read_text().splitlines()[0] == "count,agent_id"
+    assert json.loads((tmp_path / "a.jsonl").read_text().splitlines()[0]) == dict(rows[0])
+    assert pq.read_table(tmp_path / "a.parquet").to_pylist() == [dict(row) for row in rows]
+
+
+def test_selected_rows_of_an_aggregate_are_a_table_too(aggregates: Callable[..., Any]) -> None:
+    rows = [row for row in aggregates(by="agent_id", metrics=METRICS) if row["count"] > 1]
+
+    assert rows_of(to_pandas(rows)) == [dict(row) for row in rows]
+
+
+def test_aggregates_have_no_calls_and_no_other_columns(aggregates: Callable[..., Any]) -> None:
+    with pytest.raises(InvalidConfigurationError, match="no calls"):
+        to_dicts(aggregates(), rows="calls")
+    with pytest.raises(UnknownColumnError, match="it has count"):
+        to_dicts(aggregates(), columns=["agent_id"])

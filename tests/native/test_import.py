@@ -308,14 +308,14 @@ async def test_a_run_with_a_request_that_is_none_is_named(
     source: redis.Redis, source_url: str, store: RedisBackend
 ) -> None:
     good, bad = made_runs(2, "a")
-    call = {"kind": "llm", "name": "x", "started_at": "2026-11-23T21:11:49Z", "annotated_request": {"messages": 5}}
+    call = {"kind": "llm", "name": "x", "started_at": "2026-11-23T21:11:49Z", "annotated_request": 5}
     source.set(KEYS.run("a", good.id), to_json(good))
     source.set(KEYS.run("a", bad.id), json.dumps({**json.loads(to_json(bad)), "calls": [call]}))
     source.rpush(KEYS.run_index("a"), str(good.id), str(bad.id))
     report = await import_native(source_url, store)
     assert report.created == 1
     assert len(report.bad) == 1
-    assert "calls.0.annotated_request.messages" in report.bad[0].reason
+    assert "calls.0.annotated_request" in report.bad[0].reason
 
 
 async def test_an_export_leaves_out_only_what_cannot_be_written(

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
+from relay_models._glob import escape_glob
 from relay_models.errors import InvalidConfigurationError
 from relay_models.native import NativeKey, NativeKeys
-from relay_models.native.layout import ARTIFACT_KINDS, glob_escape
+from relay_models.native.layout import ARTIFACT_KINDS
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
     ["", "a:b::c", "runs:", "runs_index:x", "agent::model=gpt::seed=1::system=sha256:ab", "a b|{c}*?[x]\\", "数据"]
@@ -61,7 +62,7 @@ def test_a_prefix_has_to_be_text() -> None:
 @given(TEXTS)
 def test_escaped_patterns_match_only_themselves(text: str) -> None:
     # fnmatch knows no backslash escapes, so they are turned into one-character classes first.
-    escaped = glob_escape(text.encode()).decode()
+    escaped = escape_glob(text.encode()).decode()
     pattern, position = "", 0
     while position < len(escaped):
         if escaped[position] == "\\":

@@ -72,3 +72,16 @@ def many(count: int, seed: int = 1) -> RunRecord:
             calls.append(tool(chance.choice(names), start, ends[-1]))
         now = max(ends) + 1
     return run(*calls, end=now)
+
+
+def example() -> RunRecord:
+    """A run with one call of each sort."""
+    return run(
+        llm("openai", 0, 400, (1200, 34), model_name="gpt-4.1"),
+        llm("anthropic", 400, 600, None),
+        tool("search", 650, 900),
+        tool("fetch", 660, 1000),
+        tool("instant", 1100, 1100),
+        llm("last", 1200, None),
+        end=None,
+    )

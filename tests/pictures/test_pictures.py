@@ -25,7 +25,7 @@ from relay_models.records import (
     from_json,
 )
 
-from .builders import llm, many, run, tool
+from .builders import example, llm, many, run, tool
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "</title><script>alert(1)</script> & \"'<b>\x1b[31m\n\u202e]]>"
@@ -40,32 +40,6 @@ def tips(svg: str) -> list[str]:
     """The tooltips of the picture."""
     root = Tree.fromstring(svg)
     return ["".join(element.itertext()) for group in root.iter(f"{SVG}g") for element in group.iter(f"{SVG}title")]
-
-
-def example() -> RunRecord:
-    """A run with one call of each sort."""
-    return run(
-        llm("openai", 0, 400, (1200, 34), model_name="gpt-4.1"),
-        llm("anthropic", 400, 600, None),
-        tool("search", 650, 900),
-        tool("fetch", 660, 1000),
-        tool("instant", 1100, 1100),
-        llm("last", 1200, None),
-        end=None,
-    )
-
-
-@pytest.fixture
-def trie(capture: list[dict[str, Any]]) -> TrieEnvelope:
-    """A trie of the capture."""
-    return next(from_json(TrieEnvelope, row["value"]) for row in capture if ":trie:" in row["key"])
-
-
-@pytest.fixture
-def stability(capture: list[dict[str, Any]]) -> StabilityAnalysisResult:
-    """The longest stability result of the capture."""
-    found = [from_json(StabilityAnalysisResult, row["value"]) for row in capture if ":acg_stability:" in row["key"]]
-    return max(found, key=lambda result: len(result.scores))
 
 
 def test_each_call_is_told_with_its_tokens_and_model() -> None:
@@ -239,13 +213,6 @@ def test_a_notebook_shows_the_svg_and_a_repr_its_title() -> None:
 
     assert picture.svg() in picture._repr_html_()
     assert "planner" in repr(picture)
-
-
-def test_records_show_themselves_in_notebooks(trie: TrieEnvelope, stability: StabilityAnalysisResult) -> None:
-    for record in (example(), trie, stability):
-        shown = record._repr_html_()
-        Tree.fromstring(shown)
-        assert "<svg" in shown
 
 
 def test_a_console_prints_a_picture_in_its_width(capsys: pytest.CaptureFixture[str]) -> None:

@@ -140,7 +140,7 @@ def leaves(found: list[RunRecord]) -> st.SearchStrategy[Expression]:
                     parts.map(lambda v, c=column: c.like(v + "*")),
                 ]
             if column.kind == "texts":
-                options += [some.map(column.contains), st.lists(some, max_size=2).map(column.contains_all)]
+                options += [some.map(column.has), st.lists(some, max_size=2).map(column.has_all)]
         else:
             held = [value for row in rows if (value := getattr(row, name)) is not None]
             if not held:

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from relay_models.columns.expressions import Everything, Expression
-from relay_models.documents import Run, run_columns, run_words
+from relay_models.documents import Run
 from relay_models.errors import QueryError
-from relay_models.query.find import count_steps, find_steps
+from relay_models.query.language.parser import parse_filter
+from relay_models.query.paging.pager import find_steps
+from relay_models.query.tag_values import count_steps
 from relay_models.records import CallRecord, RunRecord
 
 from .conftest import STORED, TIMES, Store
@@ -25,7 +27,12 @@ unhurried = settings(
 
 def stored(records: list[RunRecord]) -> list[dict[str, Any]]:
     return [
-        {**run_columns(record), "text": run_words(record), "stored_at": STORED + place, "updated_at": STORED + place}
+        {
+            **Run.column_values(record),
+            "text": Run.indexed_words(record).get("text", "").split(),
+            "stored_at": STORED + place,
+            "updated_at": STORED + place,
+        }
         for place, record in enumerate(records)
     ]
 
@@ -33,6 +40,13 @@ def stored(records: list[RunRecord]) -> list[dict[str, Any]]:
 def found(store: Store, expression: Expression) -> list[str]:
     page = store.drive(find_steps(Run, store.alias, expression, order_by="stored_at", limit=None, bodies=False))
     return [run.run_id for run in page]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_expressions_print_to_text_that_parses_to_them(data: st.DataObject) -> None:
+    expression = data.draw(expressions(data.draw(run_lists(2))))
+    assert parse_filter(str(expression), Run.columns()) == expression
 
 
 @unhurried
@@ -57,11 +71,11 @@ def test_no_value_leaves_its_clause(store: Store, value: str) -> None:
     store.hold(records)
     wanted = str(records[0].id)
     assert found(store, Run.agent_id == value) == [wanted]
-    assert found(store, Run.tools.contains(value)) == [wanted]
+    assert found(store, Run.tools.has(value)) == [wanted]
     assert found(store, (Run.tools == value) & (Run.agent_id << [value, "none of them"])) == [wanted]
     assert wanted not in found(store, Run.agent_id != value)
     for how in ("startswith", "endswith", "contains"):
-        fits = [str(record.id) for record in records if getattr(Run.agent_id, how)(value).matches(record)]
+        fits = [str(record.id) for record in records if getattr(Run.agent_id, how)(value).matches(Run.of(record))]
         assert found(store, getattr(Run.agent_id, how)(value)) == fits
         assert wanted in fits
 

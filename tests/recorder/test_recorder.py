@@ -20,15 +20,16 @@ from relay_models import RedisBackend
 from relay_models.errors import ConnectionFailedError
 from relay_models.native import NativeSource
 from relay_models.recorder import PLUGIN_KIND, Recorder, component, record_runs, record_runs_in_thread, register_plugin
-from relay_models.records import RunRecord
+from relay_models.records import RunRecord, strip_extensions
 from relay_models.sync import RedisBackend as SyncBackend
 from tests.native.servers import Served
 from tests.recorder.agents import SHAPES, adaptive, ask, plain, run_shapes, runtime
 
 
 def comparable(runs: list[RunRecord]) -> list[Any]:
-    """Runs as JSON values without their ids, which each recorder makes, in the order in which they began."""
-    values = [{key: value for key, value in run.model_dump(mode="json").items() if key != "id"} for run in runs]
+    """Runs as JSON values without extensions and ids, which the runtime makes, in the order in which they began."""
+    bare = [strip_extensions(run).model_dump(mode="json") for run in runs]
+    values = [{key: value for key, value in run.items() if key != "id"} for run in bare]
     return sorted(values, key=lambda run: (run["started_at"], json.dumps(run, sort_keys=True)))
 
 

@@ -181,6 +181,7 @@ requests = obj(
         "metadata": json_values,
         "max_output_tokens": u64,
         "api_specific": json_values,
+        "nvext": obj({}, {"agent_hints": obj({}, {"iat": u64, "latency_sensitivity": f64, "prefix_id": texts})}),
     },
 ).flatmap(lambda value: lists(messages).map(lambda m: {**value, "messages": m}) | st.just(value))
 costs = obj(
@@ -190,9 +191,9 @@ costs = obj(
 usages = obj(
     {},
     dict.fromkeys(
-        ("prompt_tokens", "completion_tokens", "total_tokens", "cache_read_tokens", "cache_write_tokens"), u64
+        ("prompt_tokens", "completion_tokens", "total_tokens", "cache_read_tokens", "uncached_input_tokens"), u64
     )
-    | {"cost": costs},
+    | {"cache_write_tokens": u64 | lists(obj({"count": u64}, {"duration": u64})), "cost": costs},
 )
 responses = obj(
     {},

@@ -240,9 +240,9 @@ def test_two_stores_of_one_server_do_not_touch_each_other(url: str, prefix: str)
         assert two.list_runs("agent") == []
         two.store_runs([make_run("agent", 2), make_run("agent", 3)])
         assert len(one.list_runs("agent")) == 1
-        assert one.delete_runs("agent") == 1
+        assert one.delete_agent("agent", what="runs") == 1
         assert len(two.list_runs("agent")) == 2
-        two.delete_runs("agent")
+        two.delete_agent("agent", what="runs")
         for kind in KINDS:
             two.client.execute_command("FT.DROPINDEX", Keys(prefix + "x").index(kind))
 
@@ -296,7 +296,7 @@ def test_clients_of_any_setting_serve(url: str, prefix: str, options: dict[str, 
         assert as_value(backend.load_run("a|gent", runs[0].id)) == as_value(runs[0])
         assert as_value(backend.find_runs(limit=2).records) == as_value([runs[299], runs[298]])
         assert backend.count_runs() == 300
-        assert backend.delete_runs("a|gent") == 300
+        assert backend.delete_agent("a|gent", what="runs") == 300
 
 
 def test_documents_that_exist_are_indexed_when_connect_returns(url: str, prefix: str) -> None:
@@ -349,7 +349,7 @@ def test_users_with_few_rights(real_redis_url: str) -> None:
                     assert len(reader.list_runs("agent")) == 1
                     with pytest.raises(errors.PermissionDeniedError, match=r"(?i)json\.set"):
                         reader.store_run(make_run("agent"))
-                writer.delete_runs("agent")
+                writer.delete_agent("agent", what="runs")
         finally:
             admin.execute_command("ACL DELUSER", user)
             for kind in KINDS:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from relay_models.backend._async.artifacts import Artifacts
+from relay_models.backend._async.base import RunT
+from relay_models.backend._async.models import Models
 from relay_models.backend._async.queries import Queries
 from relay_models.backend.options import StoreOptions
 from relay_models.transport import (
@@ -26,7 +28,7 @@ from relay_models.transport import (
 __all__ = ["RedisBackend"]
 
 
-class RedisBackend(Queries, Artifacts):
+class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
     """A store of NeMo Relay's adaptive state in Redis, or in the embedded engine.
 
     Opened by `connect`, `embedded` or `from_client`; closed by `close` or by leaving ``async with``. Backends share
@@ -50,11 +52,13 @@ class RedisBackend(Queries, Artifacts):
         create_index: bool = True,
         index_text: bool | None = None,
         run_ttl: timedelta | None = None,
+        models: Sequence[type[RunT]] = (),
         timeout: float | None = 30.0,
         connect_timeout: float | None = 5.0,
         retries: int = 5,
         max_connections: int = 50,
         index_timeout: float = 600.0,
+        cache_page_bounds: bool = True,
         **redis_options: Any,
     ) -> Opening[Self]:
         """Open the store with a key prefix on the server at a URL.
@@ -69,11 +73,15 @@ class RedisBackend(Queries, Artifacts):
                 are backfilled), None does what the store does already, False refuses a store that does. A backend
                 that is open while another one makes the store index words notices after its next reconnect.
             run_ttl: how long a run is kept after it was last stored, None for ever.
+            models: a subclass of `Run` whose columns the runs have, such as ``[AcmeRun]``; document classes of your
+                own in it have their indexes made on opening.
             timeout: maximum wait for a reply (seconds), None for no limit.
             connect_timeout: maximum wait for a connection (seconds), None for no limit.
             retries: maximum number of further attempts after a lost connection, with exponential backoff.
             max_connections: maximum size of the connection pool.
             index_timeout: maximum wait for existing documents to be indexed (seconds).
+            cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
+                pages are the same either way.
             redis_options: options of redis-py, such as ``ssl_ca_certs``, ``username`` or ``client_name``.
 
         Returns:
@@ -97,7 +105,9 @@ class RedisBackend(Queries, Artifacts):
             create_index=create_index,
             index_text=index_text,
             run_ttl=run_ttl,
+            models=models,
             index_timeout=index_timeout,
+            cache_page_bounds=cache_page_bounds,
         )
         connection = ConnectionOptions(
             timeout=timeout, connect_timeout=connect_timeout, retries=retries, max_connections=max_connections
@@ -112,6 +122,8 @@ class RedisBackend(Queries, Artifacts):
         *,
         index_text: bool | None = None,
         run_ttl: timedelta | None = None,
+        models: Sequence[type[RunT]] = (),
+        cache_page_bounds: bool = True,
     ) -> Opening[Self]:
         """Open a store that needs no server.
 
@@ -120,6 +132,10 @@ class RedisBackend(Queries, Artifacts):
             key_prefix: the beginning of all keys of the store.
             index_text: whether the words of prompts and answers are indexed; as in `connect`.
             run_ttl: how long a run is kept after it was last stored, None for ever.
+            models: a subclass of `Run` whose columns the runs have, such as ``[AcmeRun]``; document classes of your
+                own in it have their indexes made on opening.
+            cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
+                pages are the same either way.
 
         Returns:
             The backend: await it, or enter it with ``async with``.
@@ -134,7 +150,13 @@ class RedisBackend(Queries, Artifacts):
                 await backend.store_run(run)
             ```
         """
-        options = StoreOptions(key_prefix=key_prefix, index_text=index_text, run_ttl=run_ttl)
+        options = StoreOptions(
+            key_prefix=key_prefix,
+            index_text=index_text,
+            run_ttl=run_ttl,
+            models=models,
+            cache_page_bounds=cache_page_bounds,
+        )
         return as_opening(cls._open(options, partial(open_embedded, path)))
 
     @classmethod
@@ -146,8 +168,10 @@ class RedisBackend(Queries, Artifacts):
         create_index: bool = True,
         index_text: bool | None = None,
         run_ttl: timedelta | None = None,
+        models: Sequence[type[RunT]] = (),
         retries: int = 5,
         index_timeout: float = 600.0,
+        cache_page_bounds: bool = True,
     ) -> Opening[Self]:
         """Open a store through a redis-py client, which `close` leaves open.
 
@@ -160,8 +184,12 @@ class RedisBackend(Queries, Artifacts):
             create_index: whether search indexes that are missing or of an older release are created.
             index_text: whether the words of prompts and answers are indexed; as in `connect`.
             run_ttl: how long a run is kept after it was last stored, None for ever.
+            models: a subclass of `Run` whose columns the runs have, such as ``[AcmeRun]``; document classes of your
+                own in it have their indexes made on opening.
             retries: maximum number of further attempts after a lost connection, with exponential backoff.
             index_timeout: maximum wait for existing documents to be indexed (seconds).
+            cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
+                pages are the same either way.
 
         Returns:
             The backend: await it, or enter it with ``async with``.
@@ -176,7 +204,9 @@ class RedisBackend(Queries, Artifacts):
             create_index=create_index,
             index_text=index_text,
             run_ttl=run_ttl,
+            models=models,
             index_timeout=index_timeout,
+            cache_page_bounds=cache_page_bounds,
         )
         return as_opening(cls._open(options, partial(open_client, client, retries=retries)))
 

@@ -1,12 +1,14 @@
-"""`StorageBackend`: what a store of NeMo Relay's adaptive state can do, whoever implements it."""
+"""`StorageBackend`: what a store of NeMo Relay's adaptive state can do, by whatever means."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 from uuid import UUID
 
-from relay_models.backend.reports import AgentSummary, StoreReport
+from relay_models.backend.reports import StoreReport
+from relay_models.query.agents import AgentSummary
+from relay_models.query.options import OnCorrupt
 from relay_models.records import (
     AccumulatorState,
     ExecutionPlan,
@@ -24,60 +26,81 @@ __all__ = ["StorageBackend"]
 class StorageBackend(Protocol):
     """The operations of NeMo Relay's own storage backend, by the same names, and those that every store can add.
 
-    Absent things load as None; a store replaces; runs are listed once each in the order in which they were first
-    stored. `RedisBackend` implements it.
+    Loading something absent returns None; storing replaces; runs are listed once each in the order in which they were
+    first stored. `RedisBackend` implements it; `relay_models.testing.check_storage_backend` tests other
+    implementations.
     """
 
     async def store_run(self, record: RunRecord) -> None:
-        """Store a run, or replace it in its place."""
+        """Store a run, or replace it in its place in the list."""
 
-    async def store_runs(self, records: AnyIterable[RunRecord]) -> StoreReport:
-        """Store many runs."""
+    async def store_runs(
+        self, records: AnyIterable[RunRecord], *, batch_size: int = 200, on_refused: Literal["raise", "skip"] = "raise"
+    ) -> StoreReport:
+        """Store many runs; refused ones are named in the report, and raised at the end unless they are skipped."""
 
     async def load_run(self, agent_id: str, run_id: UUID | str) -> RunRecord | None:
-        """One run."""
+        """Load one run."""
 
-    async def list_runs(self, agent_id: str) -> list[RunRecord]:
-        """All runs of an agent."""
+    async def list_runs(self, agent_id: str, *, on_corrupt: OnCorrupt = "raise") -> list[RunRecord]:
+        """List all runs of an agent."""
 
-    def iter_runs(self, agent_id: str) -> AsyncIterator[RunRecord]:
-        """All runs of an agent, streamed."""
+    def iter_runs(self, agent_id: str, *, on_corrupt: OnCorrupt = "raise") -> AsyncIterator[RunRecord]:
+        """Stream all runs of an agent."""
+
+    async def latest_run(self, agent_id: str) -> RunRecord | None:
+        """The run of an agent that started last."""
 
     async def delete_run(self, agent_id: str, run_id: UUID | str) -> bool:
-        """Delete a run; whether there was one."""
+        """Delete a run; return whether there was one."""
 
     async def agents(self) -> list[AgentSummary]:
-        """Every agent that has runs."""
+        """Every agent that has runs, ordered by name."""
 
     async def store_plan(self, plan: ExecutionPlan) -> None:
         """Store the plan of its agent."""
 
     async def load_plan(self, agent_id: str) -> ExecutionPlan | None:
-        """The plan of an agent."""
+        """Load the plan of an agent."""
+
+    async def delete_plan(self, agent_id: str) -> bool:
+        """Delete the plan of an agent; return whether there was one."""
 
     async def store_trie(self, agent_id: str, trie: TrieEnvelope) -> None:
         """Store the trie of an agent."""
 
     async def load_trie(self, agent_id: str) -> TrieEnvelope | None:
-        """The trie of an agent."""
+        """Load the trie of an agent."""
+
+    async def delete_trie(self, agent_id: str) -> bool:
+        """Delete the trie of an agent; return whether there was one."""
 
     async def store_accumulators(self, agent_id: str, accumulators: AccumulatorState) -> None:
         """Store the accumulators of an agent."""
 
     async def load_accumulators(self, agent_id: str) -> AccumulatorState | None:
-        """The accumulators of an agent."""
+        """Load the accumulators of an agent."""
+
+    async def delete_accumulators(self, agent_id: str) -> bool:
+        """Delete the accumulators of an agent; return whether there were any."""
 
     async def store_observations(self, agent_id: str, observations: Sequence[PromptIR]) -> None:
         """Store the prompt observations of an agent or profile key."""
 
     async def load_observations(self, agent_id: str) -> list[PromptIR] | None:
-        """The prompt observations of an agent or profile key."""
+        """Load the prompt observations of an agent or profile key."""
+
+    async def delete_observations(self, agent_id: str) -> bool:
+        """Delete the prompt observations of an agent or profile key; return whether there were any."""
 
     async def store_stability(self, agent_id: str, stability: StabilityAnalysisResult) -> None:
         """Store the stability result of an agent or profile key."""
 
     async def load_stability(self, agent_id: str) -> StabilityAnalysisResult | None:
-        """The stability result of an agent or profile key."""
+        """Load the stability result of an agent or profile key."""
+
+    async def delete_stability(self, agent_id: str) -> bool:
+        """Delete the stability result of an agent or profile key; return whether there was one."""
 
     async def close(self) -> None:
-        """Let go of what the store holds."""
+        """Release what the store holds; closing twice does nothing."""

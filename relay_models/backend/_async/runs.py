@@ -1,19 +1,19 @@
-"""Runs in and out: stored one by one or in bulk, loaded, listed, streamed and deleted."""
+"""`Runs`: storing runs one by one or in bulk, loading, listing, streaming and deleting them."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
 from relay_models._gc import collector_paused
-from relay_models.backend._async.base import BackendBase
-from relay_models.backend.listing import Page, first_page, next_page, page_command, texts_command
-from relay_models.backend.replies import KeyRow, decode_body, decode_key_page, decode_texts
+from relay_models.backend._async.base import BackendBase, RunT
+from relay_models.backend._async.streams import RowStream
 from relay_models.backend.reports import ReadRun, RefusedRecord, StoreReport, refusal_text
-from relay_models.documents import encode_run, merge_run
+from relay_models.documents import Run, encode_run, merge_run
 from relay_models.errors import (
     CorruptDocumentError,
     CorruptDocumentsError,
@@ -24,18 +24,20 @@ from relay_models.errors import (
     RefusedRecordsError,
     RelayModelsError,
 )
-from relay_models.query.replies import check_complete
+from relay_models.query.options import OnCorrupt
+from relay_models.query.order import Order
+from relay_models.query.replies import decode_body
+from relay_models.query.rows import KeyReader, RecordReader
 from relay_models.records import RunRecord, from_json
 from relay_models.transport import AnyIterable, Command, Pipeline, iterate, translate
 
 __all__ = ["Runs"]
 
-OnCorrupt = Literal["raise", "skip"]
-
-_DELETED_AT_ONCE = 1000
-# Keys asked for at once while listing (about 100 bytes each), texts of runs fetched at once (some kilobytes each, but
-# there are runs of megabytes), and bytes sent or fetched at once.
-_KEYS_PER_PAGE, _BODIES_PER_PAGE, _BATCH_BYTES = 10_000, 250, 4_000_000
+# Rows per page while listing: keys (about 100 bytes each), and records (some kilobytes each, but there are runs of
+# megabytes).
+_KEYS_PER_PAGE, _RUNS_PER_PAGE = 10_000, 500
+# Maximum bytes per batch of `store_runs`.
+_BATCH_BYTES = 4_000_000
 # Microseconds that a batch may take to fill.
 _PATIENCE = 1_000_000
 
@@ -65,26 +67,7 @@ class _Batch:
         return len(self.records) >= count or self.size >= _BATCH_BYTES
 
 
-@dataclass(slots=True)
-class _Parts:
-    """Cuts a page of keys into parts whose texts are about `_BATCH_BYTES` together, going by those read before."""
-
-    count: int = 100
-
-    def of(self, rows: Sequence[KeyRow]) -> Iterator[Sequence[KeyRow]]:
-        start = 0
-        while start < len(rows):
-            part = rows[start : start + self.count]
-            start += len(part)
-            yield part
-
-    def learn(self, texts: Mapping[bytes, Any]) -> None:
-        read = sum(len(text) for text in texts.values() if isinstance(text, bytes))
-        if read:
-            self.count = max(1, min(_BODIES_PER_PAGE, _BATCH_BYTES * len(texts) // read))
-
-
-class Runs(BackendBase):
+class Runs(BackendBase[RunT]):
     """The operations on runs."""
 
     async def store_run(self, record: RunRecord) -> None:
@@ -94,12 +77,12 @@ class Runs(BackendBase):
         """
         now = self._clock.now()
         key, document = self._encode(record, now)
-        replies = await self._link.pipeline([("JSON.SET", key, "$", document, "NX"), *self._expiry(key)])
+        replies = await self._transport.pipeline([("JSON.SET", key, "$", document, "NX"), *self._expiry(key)])
         if replies[0] is None:
-            replies = await self._link.pipeline(self._replacement(record, now))
+            replies = await self._transport.pipeline(self._replacement(record, now))
         for reply in replies:
             if isinstance(reply, Exception):
-                raise translate(reply, self._link.target, ("JSON.SET",)) from None
+                raise translate(reply, self._transport.target, ("JSON.SET",)) from None
 
     async def store_runs(
         self,
@@ -123,7 +106,7 @@ class Runs(BackendBase):
         batch = _Batch()
         number = -1
         sent = self._clock.now()
-        async with self._link.conversation() as talk:
+        async with self._transport.conversation() as conversation:
             waiting: deque[_Batch] = deque()
             async for record in _until_failure(records, failures):
                 number += 1
@@ -139,14 +122,14 @@ class Runs(BackendBase):
                 slow = now - sent >= _PATIENCE
                 if slow or batch.is_full(batch_size):
                     full, batch = batch, _Batch()
-                    await self._exchange(talk, waiting, full, report)
+                    await self._exchange(conversation, waiting, full, report)
                     while slow and waiting:
-                        await self._settle(talk, waiting, report)
+                        await self._settle(conversation, waiting, report)
                     sent = self._clock.now()
             if batch.commands:
-                await self._exchange(talk, waiting, batch, report)
+                await self._exchange(conversation, waiting, batch, report)
             while waiting:
-                await self._settle(talk, waiting, report)
+                await self._settle(conversation, waiting, report)
         if failures:
             raise failures[0]
         if report.refused and on_refused == "raise":
@@ -156,7 +139,7 @@ class Runs(BackendBase):
     async def load_run(self, agent_id: str, run_id: UUID | str) -> RunRecord | None:
         """The run, or None. Raises `CorruptDocumentError` where its document cannot be read."""
         key = self._keys.run(agent_id, run_id)
-        reply = await self._link.execute("JSON.GET", key, "$.record")
+        reply = await self._transport.execute("JSON.GET", key, "$.record")
         try:
             text = decode_body(reply)
             return None if text is None else from_json(RunRecord, text)
@@ -164,128 +147,110 @@ class Runs(BackendBase):
             raise _corrupt(key, error) from None
 
     async def list_runs(self, agent_id: str, *, on_corrupt: OnCorrupt = "raise") -> list[RunRecord]:
-        """All runs of an agent, each once, in the order in which they were first stored.
+        """List all runs of an agent, each once, in the order in which they were first stored.
 
-        A document that cannot be read does not hide the others: with ``on_corrupt="raise"`` `CorruptDocumentsError`
-        names each by key and holds the readable runs in ``good``; with ``"skip"`` they are left out.
+        Args:
+            agent_id: the agent.
+            on_corrupt: ``"skip"`` leaves out documents that cannot be read.
+
+        Raises:
+            CorruptDocumentsError: documents cannot be read; it names each by key, and ``good`` has the other runs.
         """
         runs: list[RunRecord] = []
         corrupt: list[CorruptDocumentError] = []
-        parts = _Parts()
-        async with self._link.conversation() as talk:
-            waiting: deque[Sequence[KeyRow]] = deque()
-            async for rows in self._key_pages(agent_id):
-                with collector_paused():
-                    for part in parts.of(rows):
-                        await talk.send([self._texts_command(agent_id, part)])
-                        waiting.append(part)
-                        if len(waiting) > 1:
-                            parts.learn(await self._collect(waiting.popleft(), await talk.receive(), runs, corrupt))
-                    while waiting:
-                        parts.learn(await self._collect(waiting.popleft(), await talk.receive(), runs, corrupt))
-        corrupt += await self._strays.of_agent(agent_id)
+        async with aclosing(self._record_pages(agent_id, corrupt)) as pages:
+            with collector_paused():
+                async for page in pages:
+                    runs += page
         if corrupt and on_corrupt == "raise":
             raise CorruptDocumentsError(corrupt, runs)
         return runs
 
-    async def iter_runs(
-        self, agent_id: str, *, on_corrupt: OnCorrupt = "raise", corrupt: list[CorruptDocumentError] | None = None
-    ) -> AsyncIterator[RunRecord]:
-        """The runs that `list_runs` gives, streamed: memory is bounded however many there are.
+    def iter_runs(self, agent_id: str, *, on_corrupt: OnCorrupt = "raise") -> RowStream[RunRecord]:
+        """Stream the runs that `list_runs` gives, in bounded memory.
 
-        No connection is held between two runs. Documents that cannot be read go into `corrupt`, if given; with
-        ``on_corrupt="raise"`` they are raised as `CorruptDocumentsError` after the last run (``good`` is empty then).
+        No connection is held between two runs.
+
+        Args:
+            agent_id: the agent.
+            on_corrupt: ``"raise"`` raises `CorruptDocumentsError` after the last run; ``"skip"`` does not.
+
+        Returns:
+            An async iterator of runs. Documents that cannot be read are in its ``corrupt``.
         """
-        unreadable: list[CorruptDocumentError] = [] if corrupt is None else corrupt
-        parts = _Parts()
-        async for rows in self._key_pages(agent_id):
-            for part in parts.of(rows):
-                runs: list[RunRecord] = []
-                replies = await self._link.pipeline([self._texts_command(agent_id, part)])
-                parts.learn(await self._collect(part, replies, runs, unreadable))
-                for run in runs:
-                    yield run
-        unreadable += await self._strays.of_agent(agent_id)
-        if unreadable and on_corrupt == "raise":
-            raise CorruptDocumentsError(unreadable, [])
+        return RowStream(lambda corrupt: self._iter_runs(agent_id, on_corrupt, corrupt))
+
+    async def _iter_runs(
+        self, agent_id: str, on_corrupt: OnCorrupt, corrupt: list[CorruptDocumentError]
+    ) -> AsyncGenerator[RunRecord, None]:
+        async with aclosing(self._record_pages(agent_id, corrupt)) as pages:
+            async for page in pages:
+                page.reverse()
+                while page:
+                    yield page.pop()
+        if corrupt and on_corrupt == "raise":
+            raise CorruptDocumentsError(corrupt, [])
+
+    async def _record_pages(
+        self, agent_id: str, corrupt: list[CorruptDocumentError]
+    ) -> AsyncGenerator[list[RunRecord], None]:
+        """The records of an agent's runs in list order, page after page."""
+        order = Order(Run.columns()["stored_at"], omits_missing=True)
+        reader = RecordReader(lambda text: from_json(RunRecord, text))
+        pages = await self.runs.read(Run.agent_id == agent_id, order, reader, _RUNS_PER_PAGE)
+        try:
+            while (page := await pages.page()) is not None:
+                yield page
+        finally:
+            await pages.close()
+        found = {error.key: error for error in pages.pager.take_corrupt()}
+        found |= {error.key: error for error in await self._unindexed.of_agent(agent_id)}
+        corrupt += found.values()
 
     async def delete_run(self, agent_id: str, run_id: UUID | str) -> bool:
         """Delete a run; False where there was none."""
-        return bool(await self._link.execute("DEL", self._keys.run(agent_id, run_id)))
+        return bool(await self._transport.execute("DEL", self._keys.run(agent_id, run_id)))
 
     async def trim_runs(self, agent_id: str, keep: int) -> int:
-        """Keep the `keep` runs of an agent that were stored last and delete the others; how many those were.
+        """Keep the `keep` runs of an agent that were stored last and delete the others.
 
-        By age, ``delete_runs(Run.started_at < some_time)`` does it; by itself, a backend with a `run_ttl`.
+        By age, ``delete_runs(Run.started_at < some_time)`` does it; automatically, a backend with a `run_ttl`.
+
+        Returns:
+            How many were deleted.
+
+        Raises:
+            InvalidConfigurationError: `keep` is negative.
         """
         if keep < 0:
             raise InvalidConfigurationError(f"the number of runs to keep is 0 or more, not {keep}")
-        keys = [row.key async for rows in self._key_pages(agent_id) for row in rows]
-        return await self._delete_keys(keys[: max(0, len(keys) - keep)])
+        keys = await self._run_keys(agent_id)
+        return await self._store.delete_keys(keys[: max(0, len(keys) - keep)])
 
-    async def _delete_keys(self, keys: Sequence[bytes]) -> int:
-        """Delete keys, one per command: on a cluster they live in different places."""
-        deleted = 0
-        for start in range(0, len(keys), _DELETED_AT_ONCE):
-            for reply in await self._link.pipeline([("DEL", key) for key in keys[start : start + _DELETED_AT_ONCE]]):
-                if isinstance(reply, Exception):
-                    raise translate(reply, self._link.target, ("DEL",)) from None
-                deleted += reply
-        return deleted
-
-    async def _key_pages(self, agent_id: str) -> AsyncIterator[list[KeyRow]]:
-        """The keys of an agent's runs in list order, by pages that begin after the last row, never by offset."""
-        page: Page | None = first_page(_KEYS_PER_PAGE)
-        while page is not None:
-            command = page_command(self._keys.alias("run"), agent_id, page, self._query_ms)
-            answer = await self._ask(command)
-            rows, warnings = decode_key_page(answer.reply)
-            check_complete(warnings, answer, self._query_ms, False)
-            new = page.new(rows)
-            if new:
-                yield new
-            page = next_page(page, rows, new)
-
-    def _texts_command(self, agent_id: str, rows: Sequence[KeyRow]) -> Command:
-        return texts_command(self._keys.alias("run"), agent_id, rows, self._query_ms)
-
-    async def _collect(
-        self, rows: Sequence[KeyRow], replies: list[Any], runs: list[RunRecord], corrupt: list[CorruptDocumentError]
-    ) -> Mapping[bytes, Any]:
-        """Read the texts of `rows`; those that the search did not give are fetched by key, deleted ones left out."""
-        (reply,) = replies
-        if isinstance(reply, Exception):
-            raise translate(reply, self._link.target, ("FT.SEARCH",)) from None
-        texts: dict[bytes, Any] = decode_texts(reply)
-        missing = [row.key for row in rows if row.key not in texts]
-        if missing:
-            bodies = await self._link.pipeline([("JSON.GET", key, "$.record") for key in missing])
-            for key, body in zip(missing, bodies, strict=True):
-                try:
-                    texts[key] = decode_body(body)
-                except ValueError as error:
-                    texts[key] = error
-        with collector_paused():
-            for row in rows:
-                try:
-                    text = texts[row.key]
-                    if isinstance(text, Exception):
-                        raise text
-                    if text is not None:
-                        runs.append(from_json(RunRecord, text))
-                except ValueError as error:
-                    corrupt.append(_corrupt(row.key, error))
-        return texts
+    async def _run_keys(self, agent_id: str) -> list[bytes]:
+        """The keys of an agent's indexed runs, in list order."""
+        order = Order(Run.columns()["stored_at"], omits_missing=True)
+        pages = await self.runs.read(Run.agent_id == agent_id, order, KeyReader(), _KEYS_PER_PAGE)
+        keys: list[bytes] = []
+        try:
+            while (page := await pages.page()) is not None:
+                keys += page
+        finally:
+            await pages.close()
+        return keys + [error.key.encode() for error in pages.pager.take_corrupt()]
 
     def _encode(self, record: RunRecord, now: int, body: bytes | None = None) -> tuple[bytes, bytes]:
-        document = encode_run(record, now, text=self._indexes.text, body=body)
+        document = encode_run(record, now, text=self._indexes.text, body=body, document_type=self._run_document)
         return self._keys.run(record.agent_id, record.id), document
 
     def _replacement(self, record: RunRecord, now: int) -> list[Command]:
         """What replaces a document in its place; the place itself is set only if somebody deleted it meanwhile."""
         key = self._keys.run(record.agent_id, record.id)
         return [
-            ("JSON.MERGE", key, "$", merge_run(record, now, text=self._indexes.text)),
+            (
+                *("JSON.MERGE", key, "$"),
+                merge_run(record, now, text=self._indexes.text, document_type=self._run_document),
+            ),
             ("JSON.SET", key, "$.stored_at", str(now), "NX"),
             *self._expiry(key),
         ]
@@ -314,18 +279,20 @@ class Runs(BackendBase):
             self._add(stamped, _record_of(held), number, self._clock.now(), body)
         return stamped
 
-    async def _exchange(self, talk: Pipeline, waiting: deque[_Batch], batch: _Batch, report: StoreReport) -> None:
+    async def _exchange(
+        self, conversation: Pipeline, waiting: deque[_Batch], batch: _Batch, report: StoreReport
+    ) -> None:
         """Send a batch, and read the replies to the one before it."""
         batch = self._up_to_date(batch)
-        await talk.send(batch.commands)
+        await conversation.send(batch.commands)
         waiting.append(batch)
         while len(waiting) > 1:
-            await self._settle(talk, waiting, report)
+            await self._settle(conversation, waiting, report)
 
-    async def _settle(self, talk: Pipeline, waiting: deque[_Batch], report: StoreReport) -> None:
+    async def _settle(self, conversation: Pipeline, waiting: deque[_Batch], report: StoreReport) -> None:
         """Read the replies to the oldest batch; runs that were there already are sent again as replacements."""
         batch = waiting.popleft()
-        replies: list[Any] = await talk.receive()
+        replies: list[Any] = await conversation.receive()
         width = len(batch.commands) // len(batch.records)
         again = _Batch(again=True)
         for index, held in enumerate(batch.records):
@@ -333,7 +300,7 @@ class Runs(BackendBase):
             mine = replies[index * width : (index + 1) * width]
             failed = next((reply for reply in mine if isinstance(reply, Exception)), None)
             if failed is not None:
-                error = translate(failed, self._link.target, batch.commands[0])
+                error = translate(failed, self._transport.target, batch.commands[0])
                 if isinstance(error, PermissionDeniedError | MissingModuleError):
                     raise error from None
                 report.refused.append(_refused(number, _record_of(held), error))
@@ -345,7 +312,7 @@ class Runs(BackendBase):
             else:
                 report.created += 1
         if again.commands:
-            await talk.send(again.commands)
+            await conversation.send(again.commands)
             waiting.append(again)
 
 

@@ -1,107 +1,107 @@
 # ruff: noqa
 # fmt: off
 # Generated from relay_models/backend/_async/artifacts.py by scripts/generate_sync.py: change that, not this.
-"""The artefacts of an agent, one value each, stored whole: plan, trie, accumulators, observations, stability."""
+"""`Artifacts`: an agent's plan, trie, accumulators, observations and stability result, one value each, stored whole."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from relay_models.backend._sync.base import BackendBase
-from relay_models.backend.replies import decode_body
+from relay_models.backend._sync.base import BackendBase, RunT
 from relay_models.documents import decode_artifact, encode_artifact
 from relay_models.errors import CorruptDocumentError
+from relay_models.query.replies import decode_body
 from relay_models.records import AccumulatorState, ExecutionPlan, PromptIR, StabilityAnalysisResult, TrieEnvelope
 
 __all__ = ["Artifacts"]
 
 
-class Artifacts(BackendBase):
-    """The operations on artefacts.
+class Artifacts(BackendBase[RunT]):
+    """The operations on artifacts.
 
-    Loading one that is absent gives None, storing replaces it, deleting says if it was there. Storing raises
+    Loading an absent one returns None, storing replaces it, deleting returns whether there was one. Storing raises
     `InvalidRecordError` for a value of another type; loading raises `CorruptDocumentError` where the document cannot
     be read.
     """
 
     def store_plan(self, plan: ExecutionPlan) -> None:
         """Store the execution plan of ``plan.agent_id``."""
-        self._store("plan", plan.agent_id, plan)
+        self._store_artifact("plan", plan.agent_id, plan)
 
     def load_plan(self, agent_id: str) -> ExecutionPlan | None:
-        """The execution plan of an agent."""
-        found: ExecutionPlan | None = self._load("plan", agent_id)
+        """Load the execution plan of an agent."""
+        found: ExecutionPlan | None = self._load_artifact("plan", agent_id)
         return found
 
     def delete_plan(self, agent_id: str) -> bool:
         """Delete the execution plan of an agent."""
-        return self._delete("plan", agent_id)
+        return self._delete_artifact("plan", agent_id)
 
     def store_trie(self, agent_id: str, trie: TrieEnvelope) -> None:
         """Store the prediction trie of an agent."""
-        self._store("trie", agent_id, trie)
+        self._store_artifact("trie", agent_id, trie)
 
     def load_trie(self, agent_id: str) -> TrieEnvelope | None:
-        """The prediction trie of an agent."""
-        found: TrieEnvelope | None = self._load("trie", agent_id)
+        """Load the prediction trie of an agent."""
+        found: TrieEnvelope | None = self._load_artifact("trie", agent_id)
         return found
 
     def delete_trie(self, agent_id: str) -> bool:
         """Delete the prediction trie of an agent."""
-        return self._delete("trie", agent_id)
+        return self._delete_artifact("trie", agent_id)
 
     def store_accumulators(self, agent_id: str, accumulators: AccumulatorState) -> None:
         """Store the accumulators of an agent."""
-        self._store("accumulators", agent_id, accumulators)
+        self._store_artifact("accumulators", agent_id, accumulators)
 
     def load_accumulators(self, agent_id: str) -> AccumulatorState | None:
-        """The accumulators of an agent."""
-        found: AccumulatorState | None = self._load("accumulators", agent_id)
+        """Load the accumulators of an agent."""
+        found: AccumulatorState | None = self._load_artifact("accumulators", agent_id)
         return found
 
     def delete_accumulators(self, agent_id: str) -> bool:
         """Delete the accumulators of an agent."""
-        return self._delete("accumulators", agent_id)
+        return self._delete_artifact("accumulators", agent_id)
 
     def store_observations(self, agent_id: str, observations: Sequence[PromptIR]) -> None:
         """Store the prompt observations of an agent (or of a profile key derived from one)."""
-        self._store("observations", agent_id, list(observations))
+        self._store_artifact("observations", agent_id, list(observations))
 
     def load_observations(self, agent_id: str) -> list[PromptIR] | None:
-        """The prompt observations of an agent or profile key."""
-        found: list[PromptIR] | None = self._load("observations", agent_id)
+        """Load the prompt observations of an agent or profile key."""
+        found: list[PromptIR] | None = self._load_artifact("observations", agent_id)
         return found
 
     def delete_observations(self, agent_id: str) -> bool:
         """Delete the prompt observations of an agent or profile key."""
-        return self._delete("observations", agent_id)
+        return self._delete_artifact("observations", agent_id)
 
     def store_stability(self, agent_id: str, stability: StabilityAnalysisResult) -> None:
         """Store the stability result of an agent (or of a profile key derived from one)."""
-        self._store("stability", agent_id, stability)
+        self._store_artifact("stability", agent_id, stability)
 
     def load_stability(self, agent_id: str) -> StabilityAnalysisResult | None:
-        """The stability result of an agent or profile key."""
-        found: StabilityAnalysisResult | None = self._load("stability", agent_id)
+        """Load the stability result of an agent or profile key."""
+        found: StabilityAnalysisResult | None = self._load_artifact("stability", agent_id)
         return found
 
     def delete_stability(self, agent_id: str) -> bool:
         """Delete the stability result of an agent or profile key."""
-        return self._delete("stability", agent_id)
+        return self._delete_artifact("stability", agent_id)
 
-    def _store(self, kind: str, agent_id: str, record: Any) -> None:
+    def _store_artifact(self, kind: str, agent_id: str, record: object) -> None:
         document = encode_artifact(kind, agent_id, record, self._clock.now())
-        self._link.execute("JSON.SET", self._keys.document(kind, agent_id), "$", document)
+        self._transport.execute("JSON.SET", self._keys.document(kind, agent_id), "$", document)
 
-    def _load(self, kind: str, agent_id: str) -> Any:
+    def _load_artifact(self, kind: str, agent_id: str) -> Any:
         key = self._keys.document(kind, agent_id)
-        reply = self._link.execute("JSON.GET", key, "$.record")
+        reply = self._transport.execute("JSON.GET", key, "$.record")
         try:
             text = decode_body(reply)
             return None if text is None else decode_artifact(kind, text)
         except ValueError as error:
             raise CorruptDocumentError(key.decode("utf-8", "backslashreplace"), str(error)) from None
 
-    def _delete(self, kind: str, agent_id: str) -> bool:
-        return bool(self._link.execute("DEL", self._keys.document(kind, agent_id)))
+    def _delete_artifact(self, kind: str, agent_id: str) -> bool:
+        return bool(self._transport.execute("DEL", self._keys.document(kind, agent_id)))

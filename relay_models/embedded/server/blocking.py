@@ -61,6 +61,8 @@ class BlockedCommand:
         """Deliver a reply unless the client has left."""
         if self.socket._server.blocked.remove(self):
             self.socket._blocked, self.socket._unblock_reason = False, None
+            # What the reply tells of is written with the change that made it possible.
+            self.socket.unsent, self.socket.ran_at = True, self.socket._server.commits
             self._deliver(reply)
 
 

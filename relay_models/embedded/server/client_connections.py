@@ -12,8 +12,8 @@ from fakeredis import _msgs as msgs
 from fakeredis._clients._async import FakeBaseAsyncConnection, FakeReader, FakeWriter
 from fakeredis._clients._sync import FakeBaseConnection
 
-from relay_models.embedded.errors import ServerClosedError
-from relay_models.embedded.server.engine_socket import AsyncEngineSocket, EngineSocket
+from relay_models.embedded.errors import EmbeddedError, FileUnavailableError
+from relay_models.embedded.server.engine_socket import AsyncEngineSocket, EngineSocket, stopped
 from relay_models.embedded.server.protocol import Request
 
 __all__ = ["AsyncEngineConnection", "EngineConnection"]
@@ -52,20 +52,26 @@ class DirectMixin:
         return super()._decode(response) if self.encoder.decode_responses else response  # type: ignore[misc]
 
     def _commit(self, socket: Any) -> None:
+        """Make durable what the replies acknowledge, before they are delivered."""
         # A reply that was given while another client's script has the lock, to SCRIPT KILL say, acknowledges nothing.
-        if socket is None or not socket.acknowledges:
+        if socket is not None and not socket.unsent:
             return
-        socket.acknowledges = False
         try:
             self._server.commit()
-        except ServerClosedError as error:
+            if socket is not None and socket.undone:
+                raise FileUnavailableError("the change could not be written, and nothing of it was kept")
+        except EmbeddedError as error:
             raise redis.ConnectionError(str(error)) from error
+        if socket is not None and (socket.responses is None or socket.responses.empty()):
+            socket.unsent = False
 
     def _explained(self, error: redis.ConnectionError) -> redis.ConnectionError:
         """The error with the reason why the engine does not answer, of which fakeredis knows nothing."""
         if str(error) != msgs.CONNECTION_ERROR_MSG:
             return error
-        return redis.ConnectionError(self._server.failure or "the connection to the embedded server was closed")
+        if self._server.failure is not None:
+            return stopped(self._server)
+        return redis.ConnectionError("the connection to the embedded server was closed")
 
     def __str__(self) -> str:
         return f"{type(self).__name__}({self._server!r})"
@@ -76,7 +82,7 @@ class EngineConnection(DirectMixin, FakeBaseConnection, redis.Connection):  # ty
 
     def _connect(self) -> EngineSocket:
         if not self._server.connected:
-            raise redis.ConnectionError(self._server.failure)
+            raise stopped(self._server)
         return EngineSocket(self._server, client_class=redis.Redis, db=self.db, client_info=self._client_info)
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
@@ -85,8 +91,7 @@ class EngineConnection(DirectMixin, FakeBaseConnection, redis.Connection):  # ty
             reply = super().read_response(*args, **kwargs)
         except redis.ConnectionError as error:
             raise self._explained(error) from None
-        if self._server.dirty:
-            self._commit(socket)
+        self._commit(socket)
         return reply
 
 
@@ -95,7 +100,7 @@ class AsyncEngineConnection(DirectMixin, FakeBaseAsyncConnection, redis.asyncio.
 
     async def _connect(self) -> None:
         if not self._server.connected:
-            raise redis.ConnectionError(self._server.failure)
+            raise stopped(self._server)
         self._sock = AsyncEngineSocket(
             self._server, self.db, client_class=redis.asyncio.Redis, client_info=self._client_info
         )

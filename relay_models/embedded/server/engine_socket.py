@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import queue
 import sqlite3
-import time
 from collections import deque
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-import redis
 from fakeredis import _msgs as msgs
 from fakeredis._commands import COMMANDS_WITH_SUB, SUPPORTED_COMMANDS, Signature
 from fakeredis._core import CommandItem
@@ -19,7 +17,7 @@ from fakeredis._socket import AsyncFakeSocket, FakeSocket
 from fakeredis._socket._resp import convert_to_resp2
 from fakeredis.model import XStream
 from redis._parsers import _RESP2Parser
-from redis.exceptions import ResponseError
+from redis.exceptions import ConnectionError, ResponseError
 
 from relay_models.embedded.commands.acl import AclCommands
 from relay_models.embedded.commands.bitmaps import BitmapCommands
@@ -33,7 +31,7 @@ from relay_models.embedded.commands.pubsub import PubSubCommands
 from relay_models.embedded.commands.random_members import RandomCommands
 from relay_models.embedded.commands.server import ServerCommands
 from relay_models.embedded.commands.streams import StreamCommands
-from relay_models.embedded.errors import EmbeddedError
+from relay_models.embedded.errors import EmbeddedError, ServerClosedError
 from relay_models.embedded.json.read_commands import JsonCommands
 from relay_models.embedded.json.value import JsonDocument
 from relay_models.embedded.registry import COMMANDS, CONTAINERS, EngineSignature, MissingKey, split_name
@@ -111,13 +109,18 @@ class CommandRunner(
     _server: EngineState
     _pubsub: int
     _watches: set[Any]
-    acknowledges = False
-    """Whether a command ran that may have to be made durable before its reply is read."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._alive: set[tuple[bytes, Any]] = set()
         """The keys that were there when they were watched."""
         super().__init__(*args, **kwargs)
+
+    unsent = False
+    """Whether a command was run whose reply was not delivered yet, after what it did was made durable."""
+    ran_at = 0
+    """How many commits there were before the last command."""
+    undone = False
+    """Whether such a command was undone, since its changes could not be written."""
 
     def _parse_commands(self) -> Generator[None, Any, None]:
         """Takes bytes or whole requests, and runs them in order except while a command blocks."""
@@ -169,7 +172,9 @@ class CommandRunner(
                     self._forget_closed(server)
                 server.commands += 1
                 self._client_info["cmd"] = name if " " not in name else name.replace(" ", "|")
-                now = time.time()
+                self.unsent = True
+                self.ran_at = server.commits
+                now = server.clock.read()
                 for database in server.dbs.all:
                     database.time = now
                 if self._queueing:
@@ -177,7 +182,7 @@ class CommandRunner(
                 if self._queueing and self._transaction is not None and msgs.FLAG_TRANSACTION not in signature.flags:
                     self._transaction.append((function, signature, args))
                     return QUEUED
-                running = self.acknowledges = True
+                running = True
                 result = self._run_command(function, signature, args, False)
                 if server.blocked and server.blocked.serve():
                     server.settle()
@@ -225,9 +230,9 @@ class CommandRunner(
     def _check_connected(self) -> None:
         """Raise redis-py's error where the engine does not answer, with the reason."""
         if self._server is None or self._killed:
-            raise redis.ConnectionError("the connection to the embedded server was closed")
+            raise ConnectionError("the connection to the embedded server was closed")
         if not self._server.connected:
-            raise redis.ConnectionError(self._server.failure)
+            raise stopped(self._server)
 
     def _stop_waiting(self, server: EngineState) -> None:
         """Wait for nothing any more, where this socket waits while it takes no commands."""
@@ -366,6 +371,13 @@ def parse_error(text: str) -> ResponseError:
     return parse(text)
 
 
+def stopped(server: EngineState) -> ConnectionError:
+    """The error of redis-py that says why a server has stopped answering."""
+    error = ConnectionError(server.failure)
+    error.__cause__ = ServerClosedError(server.failure)
+    return error
+
+
 class EngineSocket(WaitingInThread, CommandRunner, FakeSocket):
     """The socket behind a synchronous client."""
 
@@ -374,10 +386,10 @@ class EngineSocket(WaitingInThread, CommandRunner, FakeSocket):
         self.responses: queue.SimpleQueue[Any] | None = queue.SimpleQueue()  # type: ignore[assignment]
 
     def sendall(self, data: Any) -> None:
-        if type(data) is Request and self._server.connected and not self._killed:
+        self._check_connected()
+        if type(data) is Request:
             self._process_command(data)  # nothing ever waits here: a blocking command blocks its caller
         else:
-            self._check_connected()
             super().sendall(data)
 
     def put_response(self, msg: Any) -> None:

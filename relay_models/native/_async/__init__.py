@@ -1,1 +1,1 @@
-"""The asynchronous reading, importing, following and exporting of native keys; `_sync` is generated from it."""
+"""Async reading, importing, following and exporting of native keys; `_sync` is generated from it."""

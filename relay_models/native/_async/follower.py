@@ -1,4 +1,4 @@
-"""Following a live NeMo Relay deployment: a store that is never more than a moment behind."""
+"""`Follower`: keep a store up to date with a live NeMo Relay deployment."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from relay_models.transport import Backoff, sleep
 
 __all__ = ["Follower", "follow_native"]
 
-# After a run its agent's artefacts change for a while: they are looked at this often, for so long (seconds).
+# Interval and duration of polls of an agent's artifacts after a run, which change for a while (seconds).
 _ARTIFACT_PAUSE, _ARTIFACT_WINDOW = 1.0, 10.0
-# A walk over all keys takes at most this share of the time, and happens at least this often (seconds).
+# Maximum share of time for scanning all keys, and maximum interval between two scans (seconds).
 _SCAN_SHARE, _SCAN_AT_LEAST_EVERY = 0.1, 60.0
 # First and longest backoff during an outage (seconds).
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
@@ -36,18 +36,18 @@ Observer = Callable[[FollowMetrics], None]
 class Follower:
     """Keeps a store up to date with a live deployment.
 
-    One look costs the source one round trip (DBSIZE, and the length and last entry of each agent's list), so little is
-    spent when nothing happens. Runs are read when their list has changed, artefacts for a while after a run of their
-    agent, and everything once a minute. How far it came is kept in the store: it may be stopped, killed and started
-    again, and either server may be away: nothing is lost and nothing doubled. A store that was emptied is filled anew.
+    A poll costs the source one round trip (DBSIZE, and the length and last entry of each agent's list), so it is cheap
+    while nothing happens. Runs are read when their list has changed, artifacts for a while after a run of their agent,
+    and everything once a minute. Progress is saved in the store: the follower can be stopped, killed and restarted, and
+    either server can be down: nothing is lost or stored twice. A store that was emptied is filled again.
 
     Args:
         source: URL of the deployment's Redis, a redis-py client, or a `NativeSource`.
-        backend: the store.
+        backend: The store.
         native_prefix: NeMo Relay's key prefix.
-        poll: seconds between two looks.
-        on_pass: called after each look, and once a second during a long one, with the metrics.
-        redis_options: options of redis-py for the source, as `NativeSource` takes them.
+        poll: Interval between polls (seconds).
+        on_pass: Called with the metrics after each poll, and once a second during a long one.
+        redis_options: Options of redis-py for the source, as for `NativeSource`.
     """
 
     def __init__(
@@ -106,16 +106,16 @@ class Follower:
             await self.close()
 
     def stop(self) -> None:
-        """End `run` after the look that it is at."""
+        """Stop `run` after the current poll."""
         self._stopped = True
 
     async def close(self) -> None:
-        """Close the connection to the source, if it is the follower's own."""
+        """Close the connection to the source, if the follower opened it."""
         if self._owns_source:
             await self.source.close()
 
     async def look(self) -> bool:
-        """Look at the source once and store what is new; whether anything was.
+        """Poll the source once and store what is new; return whether anything was.
 
         Raises:
             StorageError: one of the servers is away; the next look continues where this one ended.
@@ -136,7 +136,7 @@ class Follower:
         for agent_id, end in zip(self._agents, ends, strict=True):
             checkpoint = importer.checkpoints[agent_id]
             length, last = end or (0, None)
-            # A list that somebody keeps short grows without getting longer.
+            # A list that another client trims can gain entries without getting longer.
             if length != checkpoint.position or [last] != checkpoint.anchor[-1:]:
                 if not length:
                     continue
@@ -148,7 +148,7 @@ class Follower:
         return before != (report.runs, sum(report.artifacts.values()))
 
     async def _rescan(self, size: int) -> bool:
-        """Walk over the keys when their number has changed, but not too often."""
+        """Scan the keys if their number has changed, but not too often."""
         now = time.monotonic()
         since = now - self._scanned_at
         if since < _SCAN_AT_LEAST_EVERY and (size == self._database_size or since < self._scan_cost / _SCAN_SHARE):
@@ -178,11 +178,11 @@ class Follower:
         keys = [key for key in self._artifacts if key.agent_id in self._busy_until or key.agent_id.startswith(roots)]
         await self._importer.import_artifacts(keys)
         self._artifacts_at = time.monotonic()
-        # Only after a look that came later than the window is an agent at rest.
+        # An agent is idle only after a poll later than the window.
         self._busy_until = {agent_id: until for agent_id, until in self._busy_until.items() if until > now}
 
     def _progress(self, report: ImportReport) -> None:
-        """In the middle of a long look: the counts so far, and about once a second a word to the observer."""
+        """Update the counts during a long poll, and call the observer about once a second."""
         metrics = self.metrics
         metrics.runs, metrics.artifacts = report.runs, sum(report.artifacts.values())
         metrics.bad += len(report.bad)
@@ -191,7 +191,7 @@ class Follower:
             self._tell()
 
     def _account(self) -> None:
-        """A look has ended with everything in the store."""
+        """Note that everything is in the store after this poll."""
         metrics, report = self.metrics, self._importer.report
         metrics.passes += 1
         metrics.in_step_since = time.monotonic()
@@ -207,7 +207,7 @@ class Follower:
             self._on_pass(self.metrics)
 
     def _failed(self, error: RelayModelsError) -> None:
-        """An outage: what was remembered of either side may no longer be so."""
+        """Handle an outage: what was cached of either side may be outdated."""
         self.metrics.errors += 1
         self.metrics.last_error = str(error)
         self._importer.forget()

@@ -1,4 +1,4 @@
-"""Import of a NeMo Relay deployment into a store: what is new or changed, resumable at any point."""
+"""`import_native`: import what is new or changed in a NeMo Relay deployment, resumable at any point."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pydantic_core import from_json as parse_json
 
 from relay_models._gc import collector_paused
 from relay_models.backend import RedisBackend
-from relay_models.backend.replies import decode_body
 from relay_models.backend.reports import ReadRun
 from relay_models.documents import Keys
 from relay_models.errors import InvalidRecordError
@@ -19,10 +18,11 @@ from relay_models.native._async.source import IDS_PER_PAGE, NativeSource
 from relay_models.native.checkpoints import Checkpoint, checkpoint_key
 from relay_models.native.layout import DEFAULT_PREFIX, NativeKey
 from relay_models.native.reports import ImportReport
+from relay_models.query.replies import decode_body
 
 __all__ = ["Importer", "import_native"]
 
-# Artefacts read at once; accumulators and observations can be large.
+# Artifacts per read; accumulators and observations can be large.
 _ARTIFACTS_PER_BATCH = 25
 
 Progress = Callable[[ImportReport], None]
@@ -37,25 +37,25 @@ async def import_native(
     on_progress: Progress | None = None,
     **redis_options: Any,
 ) -> ImportReport:
-    """Copy what a NeMo Relay deployment has stored into a store: all agents, runs in their order, all artefacts.
+    """Copy a NeMo Relay deployment's state into a store: all agents, their runs in order, and all artifacts.
 
-    Run again, it reads only what has been stored since: how far it came with each agent is kept in the target store,
-    after each page of runs, so it may be interrupted at any point. Nothing is written to the source, which may be in
-    use meanwhile. What has been deleted in the source stays in the store.
+    Importing again reads only what was stored since: the progress per agent is saved in the target store after each
+    page of runs, so an import can be interrupted at any point. Nothing is written to the source, which can be in use.
+    What is deleted in the source stays in the store.
 
     Args:
         source: URL of the deployment's Redis (any database), a redis-py client, or a `NativeSource`.
-        backend: the store.
-        native_prefix: NeMo Relay's key prefix (with a `NativeSource` it is that one's).
-        full: read everything again, whatever was imported before.
-        on_progress: called after each batch with the report so far.
-        redis_options: options of redis-py for the source, as `NativeSource` takes them.
+        backend: The store.
+        native_prefix: NeMo Relay's key prefix; ignored for a `NativeSource`, which has its own.
+        full: Read everything again, regardless of earlier imports.
+        on_progress: Called after each batch with the report so far.
+        redis_options: Options of redis-py for the source, as for `NativeSource`.
 
     Returns:
-        Counts by kind, and the values that could not be read, named by key; those do not stop the others.
+        Counts by kind, and the values that could not be read, named by key; they do not stop the others.
 
     Raises:
-        StorageError: the source or the store failed and did not come back.
+        StorageError: The source or the store failed and did not recover.
     """
     reader = source if isinstance(source, NativeSource) else NativeSource(source, native_prefix, **redis_options)
     try:
@@ -66,7 +66,7 @@ async def import_native(
 
 
 class Importer:
-    """The parts of an import, which a follower uses one by one."""
+    """The steps of an import, which a follower uses individually."""
 
     def __init__(self, source: NativeSource, backend: RedisBackend, *, on_progress: Progress | None = None) -> None:
         self.source = source
@@ -79,12 +79,12 @@ class Importer:
         self.report = ImportReport(source.label)
 
     def forget(self) -> None:
-        """Trust nothing that was remembered: one of the servers has been away and may have lost what it had."""
+        """Forget what was cached: a server was down and may have lost data."""
         self._digests.clear()
         self.checkpoints.clear()
 
     async def run(self, *, full: bool = False) -> ImportReport:
-        """All of it, once."""
+        """Import everything once."""
         report = self.report = ImportReport(self.source.label)
         found = await self.source.scan()
         agents = [key.agent_id for key in found if key.kind == "run_index"]
@@ -109,7 +109,7 @@ class Importer:
         return report
 
     async def load_checkpoints(self, agent_ids: Iterable[str]) -> None:
-        """Read how far earlier imports came, for agents that are not known yet."""
+        """Load the checkpoints of agents that are not known yet."""
         new = [agent_id for agent_id in agent_ids if agent_id not in self.checkpoints]
         for start in range(0, len(new), 500):
             part = new[start : start + 500]
@@ -119,14 +119,14 @@ class Importer:
                 self.checkpoints[agent_id] = Checkpoint.from_json(text)
 
     async def check_store(self) -> None:
-        """`forget`, if the store has: somebody emptied it, say. What is missing is imported anew then."""
+        """Call `forget` if the store lost its checkpoints, for example because it was emptied."""
         known, self.checkpoints = self.checkpoints, {}
         await self.load_checkpoints(known)
         if any(self.checkpoints[agent_id].position < known[agent_id].position for agent_id in known):
             self.forget()
 
     async def import_runs(self, agent_id: str, length: int) -> None:
-        """Store the runs that an agent's list has gained since its checkpoint; `length` is what the list had."""
+        """Store the runs that were added to an agent's list, of this length, since its checkpoint."""
         checkpoint = self.checkpoints[agent_id]
         await self._verify(agent_id, checkpoint, length)
         if checkpoint.bad:
@@ -138,7 +138,7 @@ class Importer:
             ids = await self.source.run_ids(agent_id, first, first + IDS_PER_PAGE - 1)
             if not ids:
                 break
-            # Once a page, not once altogether: a run of an earlier page may have been stored anew after it was read.
+            # Once per page, not once in total: a run of an earlier page may have been stored again after it was read.
             new = list(dict.fromkeys(ids))
             self.report.done += len(ids) - len(new)
             checkpoint.mark_bad(await self._store(agent_id, new))
@@ -146,7 +146,7 @@ class Importer:
             await self._save(agent_id, checkpoint)
 
     async def import_artifacts(self, keys: Sequence[NativeKey]) -> None:
-        """Store the artefacts that the store does not have, or has with other content."""
+        """Store the artifacts that are missing or different in the store."""
         for start in range(0, len(keys), _ARTIFACTS_PER_BATCH):
             part = keys[start : start + _ARTIFACTS_PER_BATCH]
             texts = await self.source.texts([self.source.keys.of(key) for key in part])
@@ -181,7 +181,7 @@ class Importer:
                     self.report.artifacts[key.kind] = self.report.artifacts.get(key.kind, 0) + 1
             except InvalidRecordError as error:
                 self.report.refuse(self.source.keys.of(key), str(error))
-            # What cannot be read is named once by a follower, and looked at again when it has changed.
+            # A follower reports an unreadable value once, and reads it again when it has changed.
             self._digests[key] = digest
 
     async def _put(self, key: NativeKey, record: Any) -> None:
@@ -189,7 +189,7 @@ class Importer:
         await (store(record) if key.kind == "plan" else store(key.agent_id, record))
 
     async def _verify(self, agent_id: str, checkpoint: Checkpoint, length: int) -> None:
-        """Make sure that the list is the one that the checkpoint is about; otherwise find the place, or start anew."""
+        """Check that the list is the one of the checkpoint; otherwise find the position in it, or start again."""
         if not checkpoint.position:
             return
         first, last = checkpoint.window()
@@ -202,7 +202,7 @@ class Importer:
             checkpoint.anchor = []
 
     async def _store(self, agent_id: str, run_ids: Sequence[str]) -> list[str]:
-        """Store runs by id; those that cannot be read are reported, and returned."""
+        """Store runs by id; report and return those that cannot be read."""
         bad: list[str] = []
         given: list[str] = []
         with collector_paused():
@@ -249,7 +249,7 @@ class Importer:
 
 
 def _same(text: bytes, reply: Any) -> bool:
-    """Whether a stored document holds the JSON value of `text`; both texts may be written differently."""
+    """Whether a stored document has the same JSON value as `text`; the texts may differ."""
     try:
         stored = None if isinstance(reply, Exception) else decode_body(reply)
         return stored is not None and bool(parse_json(stored) == parse_json(text))

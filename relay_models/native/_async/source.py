@@ -1,4 +1,4 @@
-"""Reading a NeMo Relay deployment's Redis: in batches, with MGET and SCAN, and without ever writing to it."""
+"""`NativeSource`: read a NeMo Relay deployment's Redis in batches, with MGET and SCAN, without writing to it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from relay_models.transport import ConnectionOptions, Transport, open_client, op
 
 __all__ = ["NativeSource", "open_native"]
 
-# Ids per LRANGE (36 bytes each), values per MGET (some kilobytes each), keys that one SCAN step looks at.
+# Ids per LRANGE (36 bytes each), values per MGET (some kilobytes each), COUNT of SCAN.
 IDS_PER_PAGE, VALUES_PER_BATCH, KEYS_PER_SCAN = 2000, 200, 5000
 
 
 class NativeSource:
-    """The state that NeMo Relay keeps in a Redis, as it keeps it.
+    """NeMo Relay's state in a Redis, read as NeMo Relay stores it. It connects on first use.
 
     Args:
-        source: a ``redis://``, ``rediss://`` or ``unix://`` URL (any database), or a redis-py client, which stays open.
+        source: A ``redis://``, ``rediss://`` or ``unix://`` URL (any database), or a redis-py client, which stays open.
         native_prefix: NeMo Relay's key prefix.
-        timeout: seconds to wait for an answer, None for no limit.
-        connect_timeout: seconds to wait for a connection.
-        retries: maximum number of further attempts after a lost connection, with exponential backoff.
-        redis_options: further options of redis-py.
+        timeout: How long to wait for a reply (seconds); None for no limit.
+        connect_timeout: How long to wait for a connection (seconds).
+        retries: Maximum number of attempts to restore a lost connection, with backoff.
+        redis_options: Other options of redis-py.
 
     Raises:
-        InvalidConfigurationError: the URL or the prefix cannot work. (Nothing is sent before the first question.)
+        InvalidConfigurationError: The URL or the prefix is invalid.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class NativeSource:
 
     @property
     def reconnects(self) -> int:
-        """How many times a lost connection was regained."""
+        """How many times a lost connection was restored."""
         return self._transport.reconnects
 
     async def scan(self) -> list[NativeKey]:
-        """Every run list and artefact of the deployment, sorted: a walk over all keys, with SCAN."""
+        """Return every run list and artifact of the deployment, sorted. Scans all keys."""
         found: set[NativeKey] = set()
         for pattern in self.keys.patterns():
             cursor: bytes | int = 0
@@ -68,13 +68,13 @@ class NativeSource:
         return sorted(found)
 
     async def agents(self) -> list[str]:
-        """The agents that have runs, sorted."""
+        """Return the agents that have runs, sorted."""
         return [key.agent_id for key in await self.scan() if key.kind == "run_index"]
 
     async def ends(self, agent_ids: Sequence[str]) -> tuple[int, list[tuple[int, str | None] | None]]:
-        """The number of keys in the database, and the length and last entry of agents' run lists, in one round trip.
+        """Return the number of keys, and the length and last entry of agents' run lists, in one round trip.
 
-        None stands for a key that holds no list.
+        None stands for a key that is not a list.
         """
         keys = [self.keys.run_index(agent_id) for agent_id in agent_ids]
         commands = [command for key in keys for command in (("LLEN", key), ("LINDEX", key, -1))]
@@ -93,12 +93,12 @@ class NativeSource:
         return total, found
 
     async def run_ids(self, agent_id: str, first: int = 0, last: int = -1) -> list[str]:
-        """Entries of an agent's run list, first and last included, as they were stored (maybe an id twice)."""
+        """Return entries of an agent's run list, `first` and `last` included, as stored (an id may occur twice)."""
         reply = await self._transport.execute("LRANGE", self.keys.run_index(agent_id), first, last)
         return [entry.decode("utf-8", "backslashreplace") for entry in reply]
 
     async def texts(self, keys: Sequence[bytes]) -> list[bytes | Exception | None]:
-        """The values of keys, in one MGET; None for what is gone, an error for what is no string."""
+        """Return the values of keys, with one MGET; None for a missing key, an error for one that is not a string."""
         values: list[Any] = await self._transport.execute("MGET", *keys) if keys else []
         gone = [index for index, value in enumerate(values) if value is None]
         if gone:
@@ -110,7 +110,7 @@ class NativeSource:
         return values
 
     async def iter_texts(self, agent_id: str, run_ids: Sequence[str]) -> AsyncIterator[list[tuple[str, Any]]]:
-        """The values of runs, a batch at a time; the next batch is on its way while one is looked at."""
+        """Yield the values of runs in batches; the next batch is fetched while one is processed."""
         batches = [run_ids[start : start + VALUES_PER_BATCH] for start in range(0, len(run_ids), VALUES_PER_BATCH)]
         async with self._transport.conversation() as pipeline:
             for number in range(-1, len(batches)):
@@ -131,7 +131,7 @@ class NativeSource:
                 yield list(zip(ids, values, strict=True))
 
     async def iter_runs(self, agent_id: str) -> AsyncIterator[RunRecord]:
-        """An agent's runs, each once with its newest content, in the order in which they were first stored.
+        """Yield an agent's runs, each once with its latest content, in the order in which they were first stored.
 
         Raises:
             InvalidRecordError: a value cannot be read; the message names the key.
@@ -148,11 +148,11 @@ class NativeSource:
                         yield self.read_run(agent_id, run_id, text)
 
     async def list_runs(self, agent_id: str) -> list[RunRecord]:
-        """What `iter_runs` gives, as a list."""
+        """Return what `iter_runs` yields as a list."""
         return [run async for run in self.iter_runs(agent_id)]
 
     async def load(self, kind: str, agent_id: str) -> Any:
-        """An artefact ("plan", "trie", "accumulators", "observations" or "stability"), or None.
+        """Return an artifact ("plan", "trie", "accumulators", "observations" or "stability"), or None.
 
         Raises:
             InvalidRecordError: its value cannot be read.
@@ -162,7 +162,7 @@ class NativeSource:
         return None if text is None else self.read(NativeKey(kind, agent_id), text)
 
     def read_run(self, agent_id: str, run_id: str, text: Any) -> RunRecord:
-        """The run in a value; InvalidRecordError when it is none, or another one than its key says."""
+        """Decode a run; InvalidRecordError if it is invalid, or not the run that its key names."""
         if isinstance(text, Exception):
             raise text
         record = from_json(RunRecord, text)
@@ -176,13 +176,13 @@ class NativeSource:
         return record
 
     def read(self, key: NativeKey, text: Any) -> Any:
-        """The record in a value; InvalidRecordError when it is none."""
+        """Decode a record; InvalidRecordError if it is invalid."""
         if isinstance(text, Exception):
             raise text
         return from_json(RECORD_TYPES[key.kind], text)
 
     async def close(self) -> None:
-        """Close the connections, unless the client was given."""
+        """Close the connections, unless a client was passed in."""
         await self._transport.close()
 
     async def __aenter__(self) -> NativeSource:

@@ -1,13 +1,14 @@
 # ruff: noqa
 # fmt: off
 # Generated from relay_models/native/_async/exporter.py by scripts/generate_sync.py: change that, not this.
-"""Warm start: a store's runs and artefacts written back as the native keys that NeMo Relay loads."""
+"""`export_native`: write a store's runs and artifacts as native keys, for a warm start of NeMo Relay."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from relay_models._glob import escape_glob
 from relay_models.backend.sync import RedisBackend
 from relay_models.documents import Keys
 from relay_models.errors import (
@@ -17,7 +18,7 @@ from relay_models.errors import (
     InvalidRecordError,
 )
 from relay_models.native._sync.source import open_native
-from relay_models.native.layout import ARTIFACT_KINDS, DEFAULT_PREFIX, NativeKeys, glob_escape
+from relay_models.native.layout import ARTIFACT_KINDS, DEFAULT_PREFIX, NativeKeys
 from relay_models.native.reports import ExportReport
 from relay_models.records import to_json
 from relay_models.transport.sync import Backoff, Command, ConnectionOptions, Transport, sleep, translate
@@ -43,24 +44,27 @@ def export_native(
 ) -> ExportReport:
     """Write a store's state as native keys, so that a NeMo Relay process starts with what another one learned.
 
-    Artefacts replace those of the target. Runs that the target's lists do not name are appended in the store's order,
-    the others get the store's content in their place; doing it again changes nothing.
+    Artifacts replace those of the target. Runs that are not in the target's lists are appended in the store's order;
+    the others get the store's content and keep their position. Exporting again changes nothing.
 
     Args:
-        backend: the store.
+        backend: The store.
         target: URL of the Redis that NeMo Relay will use (any database), or a redis-py client.
-        native_prefix: the key prefix that NeMo Relay will be configured with.
-        agents: only these agents, with the profiles derived from them (``agent::model=…``); all when None.
-        runs: whether to write the runs, or only what was learned from them.
-        timeout: seconds to wait for an answer, None for no limit.
-        connect_timeout: seconds to wait for a connection.
-        retries: maximum number of further attempts after a lost connection, with exponential backoff.
-        redis_options: further options of redis-py for the target.
+        native_prefix: The key prefix that NeMo Relay will be configured with.
+        agents: Only these agents, with the profiles derived from them (``agent::model=…``); None for all.
+        runs: Whether to write the runs, or only what was learned from them.
+        timeout: How long to wait for a reply (seconds); None for no limit.
+        connect_timeout: How long to wait for a connection (seconds).
+        retries: Maximum number of attempts after a lost connection.
+        redis_options: Other options of redis-py for the target.
+
+    Returns:
+        Counts of what was written.
 
     Raises:
-        StorageError: the store or the target failed and did not come back.
-        CorruptDocumentsError: stored documents cannot be read, or hold what cannot be written; they are named, and
-            everything else is written.
+        StorageError: The store or the target failed and did not recover.
+        CorruptDocumentsError: Stored documents cannot be read, or cannot be written as native values. They are named,
+            and everything else is written.
     """
     keys = NativeKeys(native_prefix)
     options = ConnectionOptions(timeout=timeout, connect_timeout=connect_timeout, retries=retries, max_connections=10)
@@ -87,12 +91,12 @@ def export_native(
 
 
 def _artifact_agents(backend: RedisBackend, kind: str) -> list[str]:
-    """Whose artefacts of a kind the store has, sorted."""
+    """Return the agents that have an artifact of this kind, sorted."""
     keys = Keys(backend.key_prefix)
     found: set[str] = set()
     cursor: bytes | int = 0
     while True:
-        pattern = glob_escape(keys.root(kind)) + b"*"
+        pattern = escape_glob(keys.root(kind)) + b"*"
         cursor, names = backend.transport.execute("SCAN", cursor, "MATCH", pattern, "COUNT", 5000)
         found.update(keys.split(kind, name) for name in names)
         if int(cursor) == 0:
@@ -120,17 +124,19 @@ def _export_runs(
 ) -> None:
     listed = _listed(transport, keys, agent_id)
     batch: list[tuple[str, bytes]] = []
-    for record in backend.iter_runs(agent_id, on_corrupt="skip", corrupt=corrupt):
+    runs = backend.iter_runs(agent_id, on_corrupt="skip")
+    for record in runs:
         try:
             batch.append((str(record.id), to_json(record)))
         except InvalidRecordError as error:
-            # A number beyond what a double holds: JSON as a text, but not as a value.
+            # A number beyond the range of a double: valid as JSON text, but not as a value.
             key = Keys(backend.key_prefix).run(agent_id, record.id)
             corrupt.append(CorruptDocumentError(key.decode("utf-8", "backslashreplace"), str(error)))
             continue
         if len(batch) == _RUNS_PER_BATCH:
             listed = _write(transport, keys, agent_id, batch, listed, report)
             batch = []
+    corrupt += runs.corrupt
     _write(transport, keys, agent_id, batch, listed, report)
 
 
@@ -142,7 +148,7 @@ def _write(
     listed: set[str],
     report: ExportReport,
 ) -> set[str]:
-    """Write runs and append the new ones to the agent's list, in one transaction; return what the list names then."""
+    """Write runs and append the new ones to the agent's list, in one transaction; return the list's new content."""
     if not batch:
         return listed
     backoff = Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
@@ -159,7 +165,7 @@ def _write(
         except ConnectionFailedError:
             if attempt == transport.retries:
                 raise
-            # Whether it was carried out is unknown here: the list says.
+            # It is unknown whether the transaction was executed; the list shows it.
             sleep(backoff.next())
             listed = _listed(transport, keys, agent_id)
             continue
@@ -180,5 +186,5 @@ def _listed(transport: Transport, keys: NativeKeys, agent_id: str) -> set[str]:
 
 
 def _wanted(agent_id: str, agents: Collection[str] | None) -> bool:
-    # The key of a profile is made from its agent's id: "agent::model=…::seed=…".
+    # A profile key is derived from its agent's id: "agent::model=…::seed=…".
     return agents is None or agent_id in agents or any(agent_id.startswith(f"{agent}::model=") for agent in agents)

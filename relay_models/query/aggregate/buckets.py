@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from math import gcd
-from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from relay_models._time import datetime_of, microseconds_of
+from relay_models._time import datetime_of
 from relay_models.errors import QueryError
 
 __all__ = ["Buckets", "parse_zone"]
@@ -26,6 +25,9 @@ _MONTHS = {"mo": 1, "month": 1, "q": 3, "quarter": 3, "y": 12, "year": 12}
 _QUARTER = 900 * _SECOND
 _NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # wall-clock time
 _MICROSECOND = timedelta(microseconds=1)
+# What a wall clock can show as a datetime, in microseconds since it showed 1970.
+_FIRST = (date(1, 1, 1) - date(1970, 1, 1)).days * _DAY
+_LAST = ((date(9999, 12, 31) - date(1970, 1, 1)).days + 1) * _DAY - 1
 # A Monday, on which weeks begin.
 _MONDAY = -3 * _DAY
 
@@ -104,8 +106,7 @@ class Buckets:
 
     def after(self, start: int) -> int:
         """Where the bucket after the one that begins at `start` begins."""
-        wall = datetime_of(start).astimezone(self.zone).replace(tzinfo=None)
-        floor = self._floor(wall)
+        floor = self._floor(self._wall(start))
         found = {
             instant
             for again in (floor, self._next(floor), self._next(self._next(floor)))
@@ -121,33 +122,67 @@ class Buckets:
             yield first
             first = self.after(first)
 
+    def count(self, first: int, last: int) -> int:
+        """About how many buckets `between` gives."""
+        return (last - first) // (self.months * 30 * _DAY or self.width) + 1
+
     def label(self, start: int) -> datetime:
-        """A beginning as an aware datetime of the zone."""
-        return datetime_of(start).astimezone(self.zone)
+        """A beginning as an aware datetime of the zone; the first or last datetime there is, if it is beyond."""
+        wall = self._wall(start)
+        wall = min(max(wall, _FIRST), _LAST)
+        first, second = self._instants(wall)
+        made = (_NAIVE_EPOCH + timedelta(microseconds=wall)).replace(tzinfo=self.zone)
+        return made.replace(fold=1) if first != second == start else made
 
     def _start(self, microseconds: int) -> int:
         if self.zone is UTC and not self.months:
             offset = _MONDAY if self.width % (7 * _DAY) == 0 else 0
             return (microseconds - offset) // self.width * self.width + offset
-        wall = datetime_of(microseconds).astimezone(self.zone).replace(tzinfo=None)
-        instants = self._instants(self._floor(wall))
+        instants = self._instants(self._floor(self._wall(microseconds)))
         return max((instant for instant in instants if instant <= microseconds), default=min(instants))
 
-    def _floor(self, wall: datetime) -> datetime:
+    def _wall(self, microseconds: int) -> int:
+        """What the zone's clock shows at an instant, in microseconds since it showed 1970."""
+        at = datetime_of(min(max(microseconds, _FIRST + 2 * _DAY), _LAST - 2 * _DAY)).astimezone(self.zone)
+        return microseconds + (at.utcoffset() or timedelta()) // _MICROSECOND
+
+    def _instants(self, wall: int) -> tuple[int, int]:
+        """When the clock shows a time: twice when it is set back, and next to the gap when it is set forward."""
+        shown = _NAIVE_EPOCH + timedelta(microseconds=min(max(wall, _FIRST + 2 * _DAY), _LAST - 2 * _DAY))
+        first, second = (
+            wall - (shown.replace(tzinfo=self.zone, fold=fold).utcoffset() or timedelta()) // _MICROSECOND
+            for fold in (0, 1)
+        )
+        return first, second
+
+    def _floor(self, wall: int) -> int:
         if self.months:
-            number = (wall.year * 12 + wall.month - 1) // self.months * self.months
-            return datetime(max(number // 12, 1), number % 12 + 1, 1)  # noqa: DTZ001
+            year, month = _year_and_month(wall // _DAY)
+            return _first_day((year * 12 + month - 1) // self.months * self.months) * _DAY
         offset = _MONDAY if self.width % (7 * _DAY) == 0 else 0
-        passed = (wall - _NAIVE_EPOCH) // _MICROSECOND - offset
-        return _NAIVE_EPOCH + timedelta(microseconds=passed // self.width * self.width + offset)
+        return (wall - offset) // self.width * self.width + offset
 
-    def _next(self, floor: datetime) -> datetime:
+    def _next(self, floor: int) -> int:
         if self.months:
-            number = floor.year * 12 + floor.month - 1 + self.months
-            return datetime(number // 12, number % 12 + 1, 1)  # noqa: DTZ001
-        return floor + timedelta(microseconds=self.width)
+            year, month = _year_and_month(floor // _DAY)
+            return _first_day(year * 12 + month - 1 + self.months) * _DAY
+        return floor + self.width
 
-    def _instants(self, wall: datetime) -> tuple[int, int]:
-        """When the wall clock shows a time: twice when it is set back, and next to the gap when it is set forward."""
-        aware: Any = wall.replace(tzinfo=self.zone)
-        return microseconds_of(aware.replace(fold=0)), microseconds_of(aware.replace(fold=1))
+
+# The Gregorian calendar repeats after 400 years: days of any year are those of a year that `date` has.
+_ERA_YEARS, _ERA_DAYS = 400, 146_097
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+
+
+def _year_and_month(day: int) -> tuple[int, int]:
+    """The year and the month of a day, counted from 1970 on; years from 0 and beyond 9999, too."""
+    eras, ordinal = divmod(day + _EPOCH_ORDINAL - 1, _ERA_DAYS)
+    found = date.fromordinal(ordinal + 1)
+    return found.year + eras * _ERA_YEARS, found.month
+
+
+def _first_day(month: int) -> int:
+    """The first day of a month (the months counted from year 0 on), counted from 1970 on."""
+    year, index = divmod(month, 12)
+    eras, inside = divmod(year - 1, _ERA_YEARS)
+    return date(inside + 1, index + 1, 1).toordinal() + eras * _ERA_DAYS - _EPOCH_ORDINAL

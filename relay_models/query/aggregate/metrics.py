@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+import statistics
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from relay_models._time import datetime_of
-from relay_models.columns.aliases import ALIASES
-from relay_models.columns.column import Column, Kind
+from relay_models.columns.column import Column, Kind, find_column as column_named
 from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOperatorError
 
 __all__ = ["Metric", "Tally", "find_column", "parse_metric"]
@@ -47,11 +46,21 @@ class Metric:
         whole = self.column.ordered and self.column.kind is not Kind.NUMBER
         return whole and self.how in ("count", "sum", "avg", "min", "max")
 
+    @property
+    def kind(self) -> Kind:
+        """What its values are."""
+        if self.column is None or self.how in ("count", "distinct"):
+            return Kind.COUNT
+        if self.column.kind is Kind.COUNT and self.how not in ("sum", "min", "max"):
+            return Kind.NUMBER
+        kind: Kind = self.column.kind
+        return kind
+
 
 def find_column(name: Any, columns: dict[str, Column[Any]], what: str) -> Column[Any]:
     """The column that a name, a shorter name or a column means; `UnknownColumnError` where there is none."""
     text = name.name if isinstance(name, Column) else name
-    found = columns.get(text) or columns.get(ALIASES.get(text, "")) if isinstance(text, str) else None
+    found = column_named(columns, text) if isinstance(text, str) else None
     if found is None or found.kind is Kind.WORDS:
         known = ", ".join(column.name for column in columns.values() if column.kind is not Kind.WORDS)
         raise UnknownColumnError(f"{what}: there is no column {text!r}; there are {known}")
@@ -64,7 +73,7 @@ def parse_metric(text: Any, columns: dict[str, Column[Any]]) -> Metric:
     Raises:
         QueryError: there is no such metric.
         UnknownColumnError: there is no such column.
-        UnsupportedOperatorError: the column cannot be counted up that way.
+        UnsupportedOperatorError: the column has no such metric.
     """
     match = _METRIC.fullmatch(text) if isinstance(text, str) else None
     if match is None:
@@ -125,7 +134,7 @@ class Tally:
             self.merge(0, value, value, value)
 
     def merge(self, count: int, total: int | float, low: Any, high: Any) -> None:
-        """Take in what somebody else counted up."""
+        """Add what the server computed."""
         self.count += count
         self.total += total
         self.low = low if self.low is None or low < self.low else self.low
@@ -164,25 +173,9 @@ class Tally:
             case "avg":
                 return (sum(values) if exact else math.fsum(values)) / len(values)
             case "stddev":
-                return _stddev(values, exact)
+                # Exact: of fractions, rounded once.
+                return statistics.stdev(values) if len(values) > 1 else None
         return _percentile(values, metric.percent)
-
-
-def _stddev(values: Sequence[Any], exact: bool) -> float | None:
-    count = len(values)
-    if count < 2:
-        return None
-    if exact:
-        squares = count * sum(value * value for value in values) - sum(values) ** 2
-        # An integer square root first: the squares may be beyond what a float holds.
-        shift = max(0, squares.bit_length() - 1000) // 2 * 2
-        root: float = math.sqrt((squares >> shift) / (count * (count - 1)))
-        return math.ldexp(root, shift // 2)
-    # Scaled by a power of two, which is exact: squares of great values are beyond what a float holds.
-    exponent = math.frexp(max(abs(value) for value in values))[1]
-    scaled = [math.ldexp(value, -exponent) for value in values]
-    mean = math.fsum(scaled) / count
-    return math.ldexp(math.sqrt(math.fsum((value - mean) ** 2 for value in scaled) / (count - 1)), exponent)
 
 
 def _percentile(values: list[Any], percent: float) -> Any:

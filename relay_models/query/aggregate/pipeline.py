@@ -1,137 +1,33 @@
-"""Counting runs up by columns and spans of time: the conversation with the server, and the typed rows."""
+"""`aggregate_steps`: the exchange with the server that computes an aggregate."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta, tzinfo
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from relay_models._time import microseconds_of
 from relay_models.columns.column import Column, Kind
 from relay_models.columns.expressions import Expression
 from relay_models.columns.tags import unescape_tag
-from relay_models.errors import (
-    CorruptDocumentError,
-    CorruptDocumentsError,
-    QueryError,
-    UnknownColumnError,
-    UnsupportedOperatorError,
-)
-from relay_models.query.aggregate.buckets import Buckets
-from relay_models.query.aggregate.metrics import Metric, Tally, find_column, parse_metric
+from relay_models.errors import CorruptDocumentError, CorruptDocumentsError
+from relay_models.query.aggregate.groups import AggregateRows, Groups
+from relay_models.query.aggregate.request import Aggregation
 from relay_models.query.compiler import CompiledFilter, compile_filter
-from relay_models.query.paging.pager import OnCorrupt, OnIncomplete
-from relay_models.query.replies import check_complete, decode_cursor, decode_documents
-from relay_models.query.rows import RowReader, row_reader
+from relay_models.query.limits import ResultLimit
+from relay_models.query.options import OnCorrupt, OnIncomplete
+from relay_models.query.order import Order
+from relay_models.query.paging.pager import ROWS_PER_CURSOR, Pager, PagerState
+from relay_models.query.replies import decode_index_info
+from relay_models.query.rows import DocumentReader
+from relay_models.query.server_cursor import ROWS_PER_READ, cursor_steps
 from relay_models.query.steps import Command, Steps
 from relay_models.query.tag_values import value_steps
 
 if TYPE_CHECKING:
     from relay_models.documents.base import Document
 
-__all__ = ["AggregateRow", "Aggregation", "aggregate_steps"]
-
-_AT_ONCE = 5000
-BUCKET = "bucket"
-
-
-class AggregateRow(Mapping[str, Any]):
-    """A row of an aggregate, a mapping: the bucket (where there is one), the groups, the metrics, in this order.
-
-    A bucket is the aware datetime at which it begins. A group is a value of its column, None for runs without one.
-    Metrics of durations are timedeltas, of times datetimes, counts and sums of integers exact integers.
-    """
-
-    __slots__ = ("_values",)
-
-    def __init__(self, values: dict[str, Any]) -> None:
-        self._values = values
-
-    def __getitem__(self, name: str) -> Any:
-        try:
-            return self._values[name]
-        except KeyError:
-            raise KeyError(f"no column {name!r} in this row; it has {', '.join(self._values)}") from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The row as a dict."""
-        return dict(self._values)
-
-    def __repr__(self) -> str:
-        return f"AggregateRow({', '.join(f'{name}={value!r}' for name, value in self._values.items())})"
-
-
-@dataclass(frozen=True, slots=True)
-class Aggregation:
-    """What to count up, checked; see `aggregate_steps`."""
-
-    groups: tuple[Column[Any], ...]
-    metrics: tuple[Metric, ...]
-    buckets: Buckets | None
-    time: Column[Any]
-    order_by: str | None
-    descending: bool
-    limit: int | None
-    fill: bool
-    bounds: tuple[int, int] | None = None
-    names: tuple[str, ...] = field(default=())
-
-    @classmethod
-    def parse(
-        cls,
-        columns: dict[str, Column[Any]],
-        *,
-        by: Any = (),
-        every: str | timedelta | None = None,
-        metrics: Any = ("count",),
-        time: Any = "started_at",
-        tz: str | tzinfo | None = None,
-        fill: bool | tuple[datetime, datetime] = False,
-        order_by: str | None = None,
-        limit: int | None = None,
-    ) -> Aggregation:
-        """Read what a user asks for; `QueryError` and its kin say what cannot be."""
-        groups = tuple(dict.fromkeys(find_column(name, columns, "by") for name in _listed(by)))
-        for column in groups:
-            if column.kind not in (Kind.TAG, Kind.TAGS, Kind.COUNT):
-                raise UnsupportedOperatorError(
-                    f"by: {column!r} ({column.kind}) has too many values to group by; for times use every='1h'"
-                )
-        read = tuple(dict.fromkeys(parse_metric(text, columns) for text in _listed(metrics)))
-        if not read:
-            raise QueryError("metrics: ask for at least one, such as 'count'")
-        time_column = find_column(time, columns, "time")
-        if time_column.kind is not Kind.TIME:
-            raise UnsupportedOperatorError(f"time: {time_column!r} ({time_column.kind}) holds no times")
-        buckets = None if every is None else Buckets(every, tz)
-        if buckets is None and fill:
-            raise QueryError("fill: there are no buckets to fill without every='1h'")
-        bounds = None
-        if isinstance(fill, tuple) and buckets is not None:
-            try:
-                first, last = (microseconds_of(instant) for instant in fill)
-            except (TypeError, ValueError):
-                raise QueryError(f"fill is True, or two aware datetimes (from, to), not {fill!r}") from None
-            bounds = buckets.start(first), buckets.start(max(first, last - 1))
-        names = ([BUCKET] if buckets else []) + [column.name for column in groups] + [metric.name for metric in read]
-        descending = isinstance(order_by, str) and order_by.startswith("-")
-        order = None
-        if order_by is not None:
-            order = _output_name(
-                order_by.lstrip("-+").strip() if isinstance(order_by, str) else order_by, names, columns
-            )
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
-            raise QueryError(f"limit is a number of rows from 0 on, or None for all, not {limit!r}")
-        return cls(groups, read, buckets, time_column, order, descending, limit, bool(fill), bounds, tuple(names))
+__all__ = ["aggregate_steps"]
 
 
 def aggregate_steps(
@@ -143,37 +39,40 @@ def aggregate_steps(
     limit_ms: int = 0,
     on_corrupt: OnCorrupt = "raise",
     on_incomplete: OnIncomplete = "raise",
-) -> Steps[list[AggregateRow]]:
-    """Count up, with the same exact numbers from every server.
+    limit: ResultLimit | None = None,
+) -> Steps[AggregateRows]:
+    """Compute an aggregate, with the same exact numbers from every server.
 
-    Counts, sums, averages, minima and maxima of integer columns (durations and times included) are counted up by the
+    Counts, sums, averages, minima and maxima of integer columns (durations and times included) are computed by the
     server, group by group. A server rounds all other numbers to twelve digits and estimates percentiles, so for those
-    the rows' columns are streamed with a cursor and counted up here; so are sums beyond 2**53, where the server's
-    doubles end. A run with several values in a group column counts in each group.
+    the rows' columns are read through a cursor and the metrics computed here; so are sums beyond 2**53, where the
+    server's doubles end. A run with several values in a group column counts in each group.
     """
     compiled = compile_filter(filter, (yield from value_steps(alias, filter, limit_ms)))
-    groups: _Groups | None = _Groups(ask)
+    groups: Groups | None = Groups(ask)
     if not compiled.nothing:
         partial = on_incomplete == "partial"
         groups = None
         if all(metric.summable for metric in ask.metrics):
             groups = yield from _on_server(alias, compiled, ask, limit_ms, partial)
         if groups is None:
-            groups = yield from _streamed(document, alias, compiled, ask, limit_ms, partial, on_corrupt)
+            groups = yield from _on_client(
+                document, alias, filter, compiled, ask, limit_ms, on_corrupt, on_incomplete, limit
+            )
     assert groups is not None
     return groups.rows()
 
 
 def _on_server(
     alias: str, compiled: CompiledFilter, ask: Aggregation, limit_ms: int, partial: bool
-) -> Steps[_Groups | None]:
-    """Groups that the server counted up; None where a number is not exact or a span is in two buckets."""
+) -> Steps[Groups | None]:
+    """Groups computed by the server; None where a number is not exact or a unit of time is in two buckets."""
     loads: list[str] = []
     keys: list[str] = []
     for index, column in enumerate(ask.groups):
         if column.kind is Kind.TAGS:
             # The whole list as JSON text: a server by itself sees only the first text.
-            loads += [f"$.{column.name}", "AS", f"g{index}"]
+            loads += [column.member_path, "AS", f"g{index}"]
             keys.append(f"g{index}")
         else:
             keys.append(column.name)
@@ -198,9 +97,9 @@ def _on_server(
             command += ["REDUCE", "SUM", 1, f"@has{index}", "AS", f"n{index}"]
         for reducer in ("SUM", "MIN", "MAX"):
             command += ["REDUCE", reducer, 1, f"@{column.name}", "AS", f"{reducer.lower()}{index}"]
-    groups = _Groups(ask)
+    groups = Groups(ask)
     exact = True
-    answered = yield from _cursor_steps(command, alias, compiled, limit_ms, partial)
+    answered = yield from cursor_steps(command, compiled, limit_ms, partial=partial)
     for row in answered:
         try:
             number = _exact(row[b"n"])
@@ -231,38 +130,105 @@ def _on_server(
     return groups if exact else None
 
 
-def _streamed(
+def _on_client(
     document: type[Document],
     alias: str,
+    filter: Expression,
     compiled: CompiledFilter,
     ask: Aggregation,
     limit_ms: int,
-    partial: bool,
     on_corrupt: OnCorrupt,
-) -> Steps[_Groups]:
-    """Groups counted up here, from the columns of every row."""
+    on_incomplete: OnIncomplete,
+    limit: ResultLimit | None,
+) -> Steps[Groups]:
+    """Groups computed here, from the columns of every row."""
     columns = {*ask.groups, *(metric.column for metric in ask.metrics if metric.column is not None)}
     if ask.buckets is not None:
         columns.add(ask.time)
-    reader: RowReader | _ColumnReader
-    if any(column.kind is Kind.NUMBER for column in columns):
-        reader = row_reader(document, False)
-    else:
-        reader = _ColumnReader(columns)
-    at_once = False
-    while True:
-        before = decode_documents((yield ["FT.INFO", alias]).reply)
-        try:
-            groups = yield from _stream_with(
-                reader, alias, compiled, ask, limit_ms, partial, on_corrupt, before.count * 2 if at_once else 0
-            )
-        except OverflowError:
-            reader = row_reader(document, False)
-            continue
-        if at_once or decode_documents((yield ["FT.INFO", alias]).reply).replaced == before.replaced:
-            return groups
-        # A run that is replaced while a cursor is read comes twice or not at all.
-        at_once = True
+    reader: _ValuesReader | _ColumnReader
+    reader = _ValuesReader(document, False) if any(map(_is_rounded, columns)) else _ColumnReader(columns)
+    groups, corrupt = Groups(ask), dict[str, CorruptDocumentError]()
+
+    def add(rows: list[dict[bytes, Any]]) -> None:
+        for row in rows:
+            try:
+                _add(groups, reader.decode(row))
+            except CorruptDocumentError as error:
+                corrupt[error.key] = error
+
+    before = decode_index_info((yield ["FT.INFO", alias]).reply)
+    command: Command = ["FT.AGGREGATE", alias, compiled.query]
+    command += ["LOAD", len(reader.load), *reader.load] if reader.load else []
+    try:
+        yield from cursor_steps(command, compiled, limit_ms, partial=on_incomplete == "partial", each=add)
+        is_exact = decode_index_info((yield ["FT.INFO", alias]).reply).replaced == before.replaced
+    except _LostDigitsError:
+        is_exact = False
+    if not is_exact:
+        # A cursor gives a document that is replaced while it is read twice or not at all, a keyset order gives it once.
+        groups, corrupt = yield from _paged(document, alias, filter, ask, limit_ms, on_incomplete, limit)
+    if corrupt and on_corrupt == "raise":
+        raise CorruptDocumentsError(tuple(corrupt.values()), groups.rows())
+    return groups
+
+
+def _paged(
+    document: type[Document],
+    alias: str,
+    filter: Expression,
+    ask: Aggregation,
+    limit_ms: int,
+    on_incomplete: OnIncomplete,
+    limit: ResultLimit | None,
+) -> Steps[tuple[Groups, dict[str, CorruptDocumentError]]]:
+    """Groups of the rows in the order of what identifies a document, which replacing it does not change."""
+    reader = _ValuesReader(document, False)
+    order = Order(document.columns()[reader.ties[0]])
+    pager: Pager[dict[str, Any]] = Pager(
+        alias, filter, order, reader, limit_ms=limit_ms, limit=limit, on_incomplete=on_incomplete
+    )
+    groups = Groups(ask)
+    yield from pager.open()
+    while not pager.is_done:
+        if pager.state is PagerState.READING:
+            pager.receive((yield pager.read(ROWS_PER_READ)), from_cursor=True)
+        else:
+            command = pager.request(ROWS_PER_CURSOR, per_read=ROWS_PER_READ)
+            if command is None:
+                break
+            pager.receive((yield command), from_cursor=True)
+        for values in pager.rows():
+            _add(groups, values)
+    return groups, pager.corrupt
+
+
+def _add(groups: Groups, values: Mapping[str, Any]) -> None:
+    """Count one document, by its stored values."""
+    ask, start = groups.ask, None
+    if ask.buckets is not None:
+        instant = values[ask.time.name]
+        start = None if instant is None else ask.buckets.start(instant)
+    for tallies in groups.at(start, [values[column.name] for column in ask.groups]):
+        tallies.count += 1
+        for column, tally in tallies.each:
+            tally.add(values[column.name])
+
+
+class _ValuesReader(DocumentReader[Any]):
+    """Decodes rows into their stored values, all digits of them."""
+
+    def decode(self, row: dict[bytes, Any]) -> dict[str, Any]:
+        """The stored values by column name."""
+        return self.values(row)
+
+
+class _LostDigitsError(Exception):
+    """A number of an answer has fewer digits than are stored."""
+
+
+def _is_rounded(column: Column[Any]) -> bool:
+    """Whether the index gives a column's numbers in fewer digits than are stored."""
+    return column.kind is Kind.NUMBER
 
 
 class _ColumnReader:
@@ -272,14 +238,14 @@ class _ColumnReader:
         self.fields: list[tuple[bytes, str, Callable[[bytes], Any], Any]] = []
         self.load: list[str] = []
         for column in columns:
-            name = f"$.{column.name}" if column.kind is Kind.TAGS else column.name
+            name = column.member_path if column.kind is Kind.TAGS else column.name
             self.load.append(name if column.kind is Kind.TAGS else f"@{name}")
             self.fields.append(
                 (name.encode(), column.name, _READ[column.kind], [] if column.kind is Kind.TAGS else None)
             )
 
-    def values(self, row: dict[bytes, Any]) -> dict[str, Any]:
-        """The values by column name; OverflowError where a number has lost digits."""
+    def decode(self, row: dict[bytes, Any]) -> dict[str, Any]:
+        """The values by column name; `_LostDigitsError` where a number has lost digits."""
         values: dict[str, Any] = {}
         for field_name, name, read, empty in self.fields:
             raw = row.get(field_name)
@@ -291,7 +257,7 @@ def _whole(raw: bytes) -> int:
     try:
         return _exact(raw)
     except ValueError:
-        raise OverflowError from None
+        raise _LostDigitsError from None
 
 
 def _texts(raw: bytes) -> list[str]:
@@ -307,150 +273,6 @@ _READ: dict[Kind, Callable[[bytes], Any]] = {
 }
 
 
-def _stream_with(
-    reader: RowReader | _ColumnReader,
-    alias: str,
-    compiled: CompiledFilter,
-    ask: Aggregation,
-    limit_ms: int,
-    partial: bool,
-    on_corrupt: OnCorrupt,
-    at_once: int = 0,
-) -> Steps[_Groups]:
-    """Groups of the rows as the cursor finds them, or, where `at_once` is the most there can be, as they all are now.
-
-    Rows that are sorted have all been read when the first is given, which stops the server for as long.
-    """
-    command: Command = ["FT.AGGREGATE", alias, compiled.query]
-    command += ["LOAD", len(reader.load), *reader.load] if reader.load else []
-    command += ["SORTBY", 2, "@agent_id", "ASC", "MAX", at_once, "LIMIT", 0, at_once] if at_once else []
-    groups = _Groups(ask)
-    corrupt: dict[str, CorruptDocumentError] = {}
-    cursor: int | None = None
-    while cursor != 0:
-        if cursor is None:
-            answer = yield [*command, *_cursor_options(compiled, limit_ms)]
-        else:
-            answer = yield ["FT.CURSOR", "READ", alias, cursor, "COUNT", _AT_ONCE]
-        found, cursor = decode_cursor(answer.reply)
-        check_complete(found.warnings, answer, limit_ms, partial)
-        for row in found.present():
-            try:
-                values = reader.values(row)
-            except CorruptDocumentError as error:
-                corrupt[error.key] = error
-                continue
-            start = None
-            if ask.buckets is not None:
-                instant = values[ask.time.name]
-                start = None if instant is None else ask.buckets.start(instant)
-            for tallies in groups.at(start, [values[column.name] for column in ask.groups]):
-                tallies.count += 1
-                for column, tally in tallies.each:
-                    tally.add(values[column.name])
-    if corrupt and on_corrupt == "raise":
-        raise CorruptDocumentsError(tuple(corrupt.values()), groups.rows())
-    return groups
-
-
-def _cursor_steps(
-    command: Command, alias: str, compiled: CompiledFilter, limit_ms: int, partial: bool
-) -> Steps[list[dict[bytes, Any]]]:
-    rows: list[dict[bytes, Any]] = []
-    answer = yield [*command, *_cursor_options(compiled, limit_ms)]
-    while True:
-        found, cursor = decode_cursor(answer.reply)
-        check_complete(found.warnings, answer, limit_ms, partial)
-        rows += found.present()
-        if not cursor:
-            return rows
-        answer = yield ["FT.CURSOR", "READ", alias, cursor, "COUNT", _AT_ONCE]
-
-
-def _cursor_options(compiled: CompiledFilter, limit_ms: int) -> Command:
-    return ["WITHCURSOR", "COUNT", _AT_ONCE, *compiled.arguments(), "TIMEOUT", limit_ms, "DIALECT", 2]
-
-
-class _Tallies:
-    """One group: how many rows, and a tally for each column that a metric is about."""
-
-    __slots__ = ("count", "each")
-
-    def __init__(self, columns: Sequence[tuple[Column[Any], bool]]) -> None:
-        self.count = 0
-        self.each = [(column, Tally(keep)) for column, keep in columns]
-
-    def of(self, column: Column[Any]) -> Tally:
-        return next(tally for known, tally in self.each if known is column)
-
-
-class _Groups:
-    """All groups so far, by bucket and values."""
-
-    def __init__(self, ask: Aggregation) -> None:
-        self.ask = ask
-        keep: dict[Column[Any], bool] = {}
-        for metric in ask.metrics:
-            if metric.column is not None:
-                keep[metric.column] = keep.get(metric.column, False) or not metric.summable
-        self.columns = list(keep.items())
-        self.found: dict[tuple[Any, ...], _Tallies] = {}
-
-    def at(self, start: int | None, values: Sequence[Any]) -> Iterator[_Tallies]:
-        """The groups that a row is in: one for each combination of its values."""
-        keys: list[tuple[Any, ...]] = [(start,)]
-        for value in values:
-            options = (value or [None]) if isinstance(value, list) else [value]
-            keys = [(*key, option) for key in keys for option in options]
-        for key in keys:
-            tallies = self.found.get(key)
-            if tallies is None:
-                tallies = self.found[key] = _Tallies(self.columns)
-            yield tallies
-
-    def rows(self) -> list[AggregateRow]:
-        """The rows, sorted and cut."""
-        ask = self.ask
-        if not self.found and not ask.groups and ask.buckets is None:
-            self.found[(None,)] = _Tallies(self.columns)
-        if ask.fill and ask.buckets is not None:
-            self._fill(ask.buckets)
-        rows = [self._row(key, tallies) for key, tallies in self.found.items()]
-        default = ([BUCKET] if ask.buckets else []) + [column.name for column in ask.groups]
-        for name in reversed(default):
-            rows.sort(key=lambda row, name=name: _sort_key(row[name]))  # type: ignore[misc]
-        if ask.order_by is not None:
-            name = ask.order_by
-            known = [row for row in rows if row[name] is not None]
-            known.sort(key=lambda row: row[name], reverse=ask.descending)
-            rows = known + [row for row in rows if row[name] is None]
-        return rows if ask.limit is None else rows[: ask.limit]
-
-    def _fill(self, buckets: Buckets) -> None:
-        starts = [key[0] for key in self.found if key[0] is not None]
-        if self.ask.bounds is not None:
-            starts += self.ask.bounds
-        groups = {key[1:] for key in self.found} or (set() if self.ask.groups else {()})
-        if not starts:
-            return
-        for start in buckets.between(min(starts), max(starts)):
-            for group in groups:
-                self.found.setdefault((start, *group), _Tallies(self.columns))
-
-    def _row(self, key: tuple[Any, ...], tallies: _Tallies) -> AggregateRow:
-        values: dict[str, Any] = {}
-        if self.ask.buckets is not None:
-            values[BUCKET] = None if key[0] is None else self.ask.buckets.label(key[0])
-        values.update(zip((column.name for column in self.ask.groups), key[1:], strict=True))
-        for metric in self.ask.metrics:
-            values[metric.name] = tallies.count if metric.column is None else tallies.of(metric.column).result(metric)
-        return AggregateRow(values)
-
-
-def _sort_key(value: Any) -> tuple[bool, Any]:
-    return value is None, 0 if value is None else value
-
-
 def _exact(raw: Any) -> int:
     """An integer of an answer; ValueError where digits are lost."""
     number = int(raw)
@@ -463,22 +285,3 @@ def _group_value(column: Column[Any], raw: bytes | None) -> Any:
     if raw is None:
         return [] if column.kind is Kind.TAGS else None
     return _READ[column.kind](raw)
-
-
-def _listed(given: Any) -> Iterable[Any]:
-    return (given,) if isinstance(given, str | Column) else tuple(given or ())
-
-
-def _output_name(name: Any, names: Sequence[str], columns: dict[str, Column[Any]]) -> str:
-    if name in names:
-        return str(name)
-    try:
-        found = parse_metric(name, columns).name
-    except QueryError:
-        try:
-            found = find_column(name, columns, "order_by").name
-        except UnknownColumnError:
-            found = ""
-    if found not in names:
-        raise UnknownColumnError(f"order_by: there is no {name!r} in the rows; there are {', '.join(names)}")
-    return found

@@ -1,28 +1,20 @@
-"""Numbers, durations and times as people write them in a filter, and as filters are printed."""
+"""`LiteralReader`: numbers, durations and times as people write them in a filter."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from relay_models._time import microseconds_of
-from relay_models.columns.column import Column, Kind
-from relay_models.columns.expressions import Compare, Expression
+from relay_models._time import microseconds_of, parse_duration, parse_zone
+from relay_models.columns.column import Column
+from relay_models.columns.expressions import Compare, Expression, all_of
+from relay_models.columns.kind import Kind
+from relay_models.columns.values import day_bounds, number_value
+from relay_models.errors import QueryError
 
-__all__ = ["LiteralReader", "parse_span", "print_number", "print_span", "print_time"]
+__all__ = ["LiteralReader", "parse_number"]
 
-_UNITS = {
-    "us": 1, "µs": 1, "μs": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "min": 60_000_000,
-    "h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000,
-}  # fmt: skip
-_LONG = {
-    "sec": "s", "secs": "s", "second": "s", "seconds": "s", "mins": "m", "minute": "m", "minutes": "m", "hr": "h",
-    "hrs": "h", "hour": "h", "hours": "h", "day": "d", "days": "d", "week": "w", "weeks": "w",
-    "millisecond": "ms", "milliseconds": "ms", "microsecond": "us", "microseconds": "us",
-}  # fmt: skip
-_SPAN = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([a-zµμ]+)\s*", re.IGNORECASE)
 _NUMBER = re.compile(
     r"([+-]?(?:\d[\d_]*)(?:\.\d+)?(?:e[+-]?\d+)?)\s*(k|m|g|ki|mi|gi|kb|mb|gb|kib|mib|gib)?", re.IGNORECASE
 )
@@ -34,59 +26,6 @@ _TIME = re.compile(
 _RELATIVE = re.compile(r"(?:now|today|yesterday)?\s*([+-].*)?", re.IGNORECASE | re.DOTALL)
 
 
-def parse_span(text: str) -> int | float:
-    """Microseconds of a duration such as ``2s``, ``1h30m``, ``250ms``, ``-1.5d``; ValueError where it is none."""
-    sign, rest = (-1, text[1:]) if text[:1] == "-" else (1, text[1:] if text[:1] == "+" else text)
-    if rest in ("0", "inf"):
-        return 0 if rest == "0" else sign * float("inf")
-    total: int | float = 0
-    position = 0
-    for match in _SPAN.finditer(rest):
-        unit = match[2].lower()
-        unit = _LONG.get(unit, unit)
-        if match.start() != position or unit not in _UNITS:
-            break
-        number = match[1]
-        total += int(number) * _UNITS[unit] if number.isdigit() else float(number) * _UNITS[unit]
-        position = match.end()
-    if not position or position != len(rest):
-        hint = f"; did you mean {text}s?" if re.fullmatch(r"[+-]?[\d.]+", text) else ""
-        raise ValueError(f"{text!r} is no duration: write 250ms, 2s, 5m, 1.5h, 2d or 1h30m{hint}")
-    if isinstance(total, float) and total.is_integer():
-        total = int(total)
-    return sign * total
-
-
-def print_span(microseconds: int | float) -> str:
-    """A duration that `parse_span` reads as the same number."""
-    if isinstance(microseconds, float) and not microseconds.is_integer():
-        return f"{microseconds!r}us" if microseconds not in (float("inf"), float("-inf")) else str(microseconds)
-    whole = int(microseconds)
-    if whole == 0:
-        return "0s"
-    for unit in ("d", "h", "m", "s", "ms"):
-        if whole % _UNITS[unit] == 0:
-            return f"{whole // _UNITS[unit]}{unit}"
-    return f"{whole}us"
-
-
-def print_time(microseconds: int | float) -> str:
-    """An instant that `LiteralReader` reads as the same number of microseconds."""
-    if isinstance(microseconds, float):
-        if not microseconds.is_integer():
-            return repr(microseconds)
-        microseconds = int(microseconds)
-    try:
-        return (datetime(1970, 1, 1) + timedelta(microseconds=microseconds)).isoformat() + "Z"  # noqa: DTZ001
-    except OverflowError:
-        return str(microseconds)
-
-
-def print_number(value: int | float) -> str:
-    """A number that reads as the same."""
-    return repr(value)
-
-
 class LiteralReader:
     """Reads the values of numeric columns; relative times count from `now`, and `zone` is for times without one."""
 
@@ -95,24 +34,24 @@ class LiteralReader:
         self.zone = zone
 
     def compare(self, column: Column[Any], operator: str, text: str) -> Expression:
-        """``column operator text``; ValueError says what the text should be."""
+        """Read ``column operator text``.
+
+        Raises:
+            ValueError: the text is not such a value; the message says how one is written.
+        """
         text = text.strip()
+        end = None
+        value: int | float
         if column.kind is Kind.DURATION:
-            return Compare(column, operator, parse_span(text))
-        if column.kind is not Kind.TIME:
-            return Compare(column, operator, parse_number(text))
-        start, end = self.instants(text)
+            value = parse_duration(text)
+        elif column.kind is Kind.TIME:
+            value, end = self.instants(text)
+        else:
+            value = parse_number(text)
         if end is None:
-            return Compare(column, operator, start)
+            return Compare(column, operator, number_value(column, operator, value))
         # A date is its whole day.
-        match operator:
-            case "==":
-                return Compare(column, ">=", start) & Compare(column, "<", end)
-            case "<=":
-                return Compare(column, "<", end)
-            case ">":
-                return Compare(column, ">=", end)
-        return Compare(column, operator, start)
+        return all_of([Compare(column, *bound) for bound in day_bounds(operator, int(value), end)])
 
     def instants(self, text: str) -> tuple[int | float, int | None]:
         """Microseconds of an instant, or of the first instants of a day and of the next."""
@@ -134,9 +73,9 @@ class LiteralReader:
             start = microseconds_of(self.now)
             if lowered.startswith(("today", "yesterday")):
                 start = self._day(self.now.replace(tzinfo=None) - timedelta(days=lowered.startswith("y")))[0]
-            return start + (parse_span(match[1].replace(" ", "")) if match[1] else 0), None
+            return start + (parse_duration(match[1].replace(" ", "")) if match[1] else 0), None
         raise ValueError(
-            f'{text!r} is no time: write 2026-11-23, 2026-11-23T10:00:00Z, "2026-11-23 10:00 Europe/Berlin", now, '
+            f'{text!r} is not a time: write 2026-11-23, 2026-11-23T10:00:00Z, "2026-11-23 10:00 Europe/Berlin", now, '
             "today or -24h"
         )
 
@@ -151,7 +90,7 @@ class LiteralReader:
             # Python reads six digits of a second.
             value = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text.upper()))
         except ValueError:
-            raise ValueError(f"{text!r} is no time that there is") from None
+            raise ValueError(f"{text!r} is not a valid time") from None
         if zone is None:
             return value.replace(tzinfo=self.zone)
         if zone in ("Z", "z"):
@@ -159,18 +98,18 @@ class LiteralReader:
         if zone[0] in "+-":
             return datetime.fromisoformat(f"{value.isoformat()}{zone}")
         try:
-            return value.replace(tzinfo=ZoneInfo(zone))
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"there is no time zone {zone!r}; write one such as Europe/Berlin, Z or +02:00") from None
+            return value.replace(tzinfo=parse_zone(zone))
+        except QueryError as error:
+            raise ValueError(f"{error}, Z or +02:00") from None
 
 
 def parse_number(text: str) -> int | float:
-    """A number such as ``12``, ``1_000``, ``0.5``, ``10k``, ``2M``; ValueError where it is none."""
+    """A number such as ``12``, ``1_000``, ``0.5``, ``10k``, ``2M``; ValueError where it is not one."""
     if text.lower() in ("inf", "+inf", "-inf"):
         return float(text)
     match = _NUMBER.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no number: write 12, 0.5, 10k or 2M")
+        raise ValueError(f"{text!r} is not a number: write 12, 0.5, 10k or 2M")
     digits = match[1].replace("_", "")
     factor = _SIZES[(match[2] or "").lower().rstrip("b")]
     number = int(digits) if re.fullmatch(r"[+-]?\d+", digits) else float(digits)

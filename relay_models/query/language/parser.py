@@ -1,24 +1,24 @@
-"""The filter language: text such as ``agent = "x" and duration > 2s`` parsed to expressions."""
+"""`parse_filter`: text such as ``agent = "x" and duration > 2s`` parsed to expressions."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-from lark import Lark, Token, Tree
+from lark import Lark, Token
 from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
 
-from relay_models.columns.aliases import ALIASES
-from relay_models.columns.column import OPERATORS, Column, Kind
+from relay_models.columns.column import OPERATORS, Column, find_column, operator_for
 from relay_models.columns.expressions import NOTHING, Everything, Expression, all_of, any_of
+from relay_models.columns.operators import refused
 from relay_models.errors import FilterSyntaxError, QueryError, UnknownColumnError, UnsupportedOperatorError
 from relay_models.query.language.literals import LiteralReader
 
-__all__ = ["ALIASES", "parse_filter"]
+__all__ = ["parse_filter"]
 
 _GRAMMAR = r"""
 ?start: either
@@ -32,15 +32,17 @@ _GRAMMAR = r"""
 condition: name OPERATOR value                   -> compare
          | name VERB value                       -> verb
          | name _NOT VERB value                  -> not_verb
-         | name _IN list                         -> one_of
-         | name _NOT _IN list                    -> none_of
-         | name HAS value                        -> has
-         | name HAS (ALL | ANY | NONE) list      -> has_many
+         | name _IN _list                        -> one_of
+         | name _NOT _IN _list                   -> none_of
+         | name HAS value                        -> verb
+         | name _NOT HAS value                   -> not_verb
+         | name HAS (ALL | ANY | NONE) _list     -> has_many
          | name _BETWEEN value _AND value        -> between
          | name _IS (MISSING | PRESENT)          -> state
          | name _IS _NOT (MISSING | PRESENT)     -> not_state
 name: WORD
 value: WORD | STRING
+_list: LIST | list
 list: "(" [value ("," value)*] ")"
 
 OPERATOR: "!~" | "!=" | "<>" | "<=" | ">=" | "==" | "=" | "<" | ">" | "~"
@@ -51,7 +53,7 @@ _IN.2: /in(?![^\s()"',=!<>~])/i
 _IS.2: /is(?![^\s()"',=!<>~])/i
 _BETWEEN.2: /between(?![^\s()"',=!<>~])/i
 HAS.2: /has(?![^\s()"',=!<>~])/i
-VERB.2: /(contains|startswith|endswith|like|matches)(?![^\s()"',=!<>~])/i
+VERB.2: /(%VERBS%)(?![^\s()"',=!<>~])/i
 ALL.2: /all(?![^\s()"',=!<>~])/i
 ANY.2: /any(?![^\s()"',=!<>~])/i
 NONE.2: /none(?![^\s()"',=!<>~])/i
@@ -59,14 +61,25 @@ MISSING.2: /(missing|null|none|empty)(?![^\s()"',=!<>~])/i
 PRESENT.2: /present(?![^\s()"',=!<>~])/i
 STRING: /"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'/s
 WORD: /[^\s()"',=!<>~]+/
+LIST.3: /\(\s*(?:%ITEM%\s*(?:,\s*%ITEM%\s*)*)?\)/s
 %ignore /\s+/
 """
 
+# A value of a list. Whole lists are one token: the grammar reads a list only to point at what is wrong in it.
+_ITEM = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s()"',=!<>~]+)"""
+# Operators that are a word and take one value; those that are not written so have rules of their own.
+_VERBS = [
+    text
+    for known in OPERATORS.values()
+    for text in known.texts
+    if text.isalpha() and text not in ("has", "in", "between")
+]
 _MEANING = {
     "WORD": "a column or a value",
     "STRING": "a quoted text",
     "OPERATOR": "= != < <= > >= ~ !~",
-    "VERB": "contains, startswith, endswith, matches",
+    "VERB": ", ".join(_VERBS),
+    "LIST": "( and a list of values",
     "HAS": "has",
     "_IN": "in",
     "_IS": "is missing, is present",
@@ -84,19 +97,21 @@ _MEANING = {
     "PRESENT": "present",
     "$END": "the end",
 }
+_ITEMS = re.compile(_ITEM, re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _NAMED = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "b": "\b", "f": "\f"}
 
 
 @cache
 def _parser() -> Lark:
-    return Lark(_GRAMMAR, parser="lalr", lexer="contextual", propagate_positions=True, maybe_placeholders=False)
+    grammar = _GRAMMAR.replace("%VERBS%", "|".join(_VERBS)).replace("%ITEM%", _ITEM)
+    return Lark(grammar, parser="lalr", lexer="contextual", propagate_positions=True, maybe_placeholders=False)
 
 
 def parse_filter(
     text: str,
+    columns: Mapping[str, Column[Any]],
     *,
-    columns: dict[str, Column[Any]] | None = None,
     now: datetime | None = None,
     tz: tzinfo | None = None,
 ) -> Expression:
@@ -105,21 +120,17 @@ def parse_filter(
     Args:
         text: such as ``agent = "x" and (model in ("gpt-4.1", "o4-mini") or tool ~ "sql*") and duration > 2s``; ``all``
             is every document.
-        columns: those there are; `Run`'s unless given.
+        columns: the columns there are, by name: ``Run.columns()``.
         now: what relative times (``-24h``, ``today``) count from; the present unless given.
         tz: of times and dates without a zone; UTC unless given.
 
     Raises:
-        FilterSyntaxError: the text does not parse, or a value is not what its column takes; points at the place.
+        FilterSyntaxError: the text does not parse, or a value is not what its column takes; points at the position.
         UnknownColumnError: there is no such column; says which is close.
         UnsupportedOperatorError: the column has no such operator.
     """
     if not isinstance(text, str) or not text.strip():
         raise FilterSyntaxError("the filter is empty; to select everything, write: all", str(text), 0)
-    if columns is None:
-        from relay_models.documents.run import Run
-
-        columns = Run.columns()
     zone = tz or UTC
     try:
         tree = _parser().parse(text)
@@ -131,9 +142,9 @@ def parse_filter(
 
 
 class _Builder:
-    """Turns a parse tree into an expression, with the place of every mistake."""
+    """Turns a parse tree into an expression, with the position of every mistake."""
 
-    def __init__(self, text: str, columns: dict[str, Column[Any]], literals: LiteralReader) -> None:
+    def __init__(self, text: str, columns: Mapping[str, Column[Any]], literals: LiteralReader) -> None:
         self.text = text
         self.columns = columns
         self.literals = literals
@@ -163,74 +174,72 @@ class _Builder:
         except QueryError as error:
             raise FilterSyntaxError(f"{error}\n{_caret(self.text, token)}", self.text, token.start_pos) from None
 
-    def condition(self, kind: str, column: Column[Any], rest: Sequence[Any]) -> Expression:
+    def condition(self, rule: str, column: Column[Any], rest: Sequence[Any]) -> Expression:
         """A condition on one column."""
-        match kind:
+        match rule:
             case "compare":
-                return self.compare(column, str(rest[0]), rest[1])
+                return self.compare(column, str(rest[0]), rest[1].children[0])
             case "verb" | "not_verb":
-                found = self.verb(column, str(rest[0]).lower(), rest[1])
-                return found if kind == "verb" else ~found
+                found = self.apply(column, str(rest[0]).lower(), [rest[1].children[0]])
+                return found if rule == "verb" else ~found
             case "one_of" | "none_of":
-                found = any_of([self.compare(column, "=", value) for value in rest[0].children])
-                return found if kind == "one_of" else ~found
-            case "has":
-                return self.compare(column, "=", rest[1])
+                found = any_of([self.compare(column, "=", value) for value in self.values(rest[0])])
+                return found if rule == "one_of" else ~found
             case "has_many":
-                if column.kind is not Kind.TAGS:
-                    raise self.unsupported(column, f"has {rest[1]}")
-                parts = [self.compare(column, "=", value) for value in rest[2].children]
-                match str(rest[1]).lower():
-                    case "all":
-                        return all_of(parts)
-                    case "any":
-                        return any_of(parts)
-                return ~any_of(parts)
+                return self.apply(column, f"has {str(rest[1]).lower()}", self.values(rest[2]), several=True)
             case "between":
-                return self.compare(column, ">=", rest[0]) & self.compare(column, "<=", rest[1])
+                low, high = (self.compare(column, sign, node.children[0])
+                             for sign, node in zip((">=", "<="), rest, strict=True))  # fmt: skip
+                return low & high
             case _:
-                present = (str(rest[0]).lower() == "present") == (kind == "state")
+                present = (str(rest[0]).lower() == "present") == (rule == "state")
                 return column.present() if present else column.missing()
 
-    def compare(self, column: Column[Any], operator: str, node: Tree[Any]) -> Expression:
+    def compare(self, column: Column[Any], sign: str, token: Token) -> Expression:
         """``column = value`` and its like."""
-        token = node.children[0]
-        if operator in ("!=", "<>", "!~"):
-            return ~self.compare(column, "~" if operator == "!~" else "=", node)
-        if column.kind in (Kind.TAG, Kind.TAGS, Kind.WORDS):
-            text = self.string(token)
-            if operator == "~" or (column.kind is Kind.WORDS and operator in ("=", "==")):
-                return column % text
-            if operator not in ("=", "=="):
-                raise self.unsupported(column, operator)
-            # What is quoted is meant as it is.
-            if column.choices and text not in column.choices and getattr(token, "type", "") != "STRING":
-                raise self.fault(
-                    token, f"{column.name} is {' or '.join(column.choices)}{_closest(text, column.choices)}"
-                )
-            return column == text
-        if operator == "~":
-            raise self.unsupported(column, operator)
+        if sign in ("!=", "<>", "!~"):
+            return ~self.compare(column, "~" if sign == "!~" else "=", token)
+        if not column.ordered:
+            return self.apply(column, sign, [token])
+        if operator_for(column.kind, sign) is None:
+            raise refused(column, sign, in_text=True)
         try:
-            return self.literals.compare(column, "==" if operator == "=" else operator, self.string(token))
+            return self.literals.compare(column, "==" if sign == "=" else sign, self.string(token))
         except ValueError as error:
             raise self.fault(token, str(error)) from None
 
-    def verb(self, column: Column[Any], verb: str, node: Tree[Any]) -> Expression:
-        """``column contains value`` and its like."""
-        text = self.string(node.children[0])
-        if verb == "matches" and column.kind is not Kind.WORDS:
-            raise self.unsupported(column, verb)
-        return getattr(column, verb)(text)  # type: ignore[no-any-return]
+    def apply(self, column: Column[Any], text: str, tokens: Sequence[Token], several: bool = False) -> Expression:
+        """The operator that is written so, with the texts that it is given."""
+        found = operator_for(column.kind, text)
+        if found is None:
+            raise refused(column, text, in_text=True)
+        given = [self.string(token) for token in tokens]
+        if found.method == "__eq__" and column.choices:
+            # What is quoted is meant literally.
+            for token, value in zip(tokens, given, strict=True):
+                if value not in column.choices and token.type != "STRING":
+                    raise self.fault(
+                        token, f"{column.name} is {' or '.join(column.choices)}{_closest(value, column.choices)}"
+                    )
+        return getattr(column, found.method)(given if several else given[0])  # type: ignore[no-any-return]
+
+    def values(self, node: Any) -> list[Token]:
+        """The values of a list."""
+        if isinstance(node, Token):
+            start = node.start_pos or 0
+            return [
+                Token("STRING" if found[0][0] in "\"'" else "WORD", found[0], start_pos=start + found.start())
+                for found in _ITEMS.finditer(node)
+            ]
+        return [value.children[0] for value in node.children]
 
     def column(self, token: Token) -> Column[Any]:
         """The column that a name means."""
         name = str(token)
-        found = self.columns.get(name) or self.columns.get(ALIASES.get(name.lower(), name.lower()))
+        found = find_column(self.columns, name)
         if found is None:
-            near = _closest(
-                name, [*self.columns, *(alias for alias, known in ALIASES.items() if known in self.columns)]
-            )
+            short = [alias for known in self.columns.values() for alias in known.aliases]
+            near = _closest(name, [*self.columns, *short])
             raise UnknownColumnError(
                 f"there is no column {name!r}{near}; there are {', '.join(self.columns)}\n{_caret(self.text, token)}"
             )
@@ -248,27 +257,13 @@ class _Builder:
             if code is None:
                 return _NAMED.get(match[3], match[3])
             if int(code, 16) > 0x10FFFF or 0xD800 <= int(code, 16) <= 0xDFFF:
-                raise self.fault(token, f"\\u{{{code}}} is no character")
+                raise self.fault(token, f"\\u{{{code}}} is not a character")
             return chr(int(code, 16))
 
         return replace
 
-    def unsupported(self, column: Column[Any], operator: str) -> UnsupportedOperatorError:
-        return UnsupportedOperatorError(
-            f"{column.name} ({column.kind}) has no operator {operator}; it has {_OPERATORS[column.kind]}"
-        )
-
     def fault(self, token: Any, message: str) -> FilterSyntaxError:
         return FilterSyntaxError(f"{message}\n{_caret(self.text, token)}", self.text, token.start_pos or 0)
-
-
-_NUMERIC = "= != < <= > >=, between, in, not in, is missing, is present"
-_OPERATORS = {
-    **dict.fromkeys(OPERATORS, _NUMERIC),
-    Kind.TAG: "= != ~ !~, in, not in, contains, startswith, endswith, is missing, is present",
-    Kind.TAGS: "= != ~ !~, has, has any, has all, has none, in, not in, startswith, endswith, is missing, is present",
-    Kind.WORDS: "~ !~, matches, is missing, is present",
-}
 
 
 def _closest(word: str, known: Sequence[str]) -> str:
@@ -294,7 +289,7 @@ def _mark(text: str, position: int, width: int = 1) -> str:
     return f"  {shown}\n  {' ' * column}{'^' * max(1, min(width, len(shown) - column))}"
 
 
-def _syntax_error(text: str, error: UnexpectedInput, columns: dict[str, Column[Any]]) -> FilterSyntaxError:
+def _syntax_error(text: str, error: UnexpectedInput, columns: Mapping[str, Column[Any]]) -> FilterSyntaxError:
     if isinstance(error, UnexpectedToken) and error.token.type != "$END":
         position, found = error.token.start_pos or 0, str(error.token)
         expected = set(error.accepts or error.expected)

@@ -1,8 +1,8 @@
-"""Expressions made by redis-om's own field proxies, taken as data and translated."""
+"""`translate`: expressions made by redis-om's own field proxies, as expressions over our columns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from redis_om.model.model import Expression as OmExpression, ExpressionProxy, NegatedExpression, Operators
@@ -34,18 +34,20 @@ def is_redis_om(value: Any) -> bool:
     return isinstance(value, OmExpression | NegatedExpression)
 
 
-def translate(value: Any, columns: dict[str, Column[Any]] | None = None) -> Expression:
-    """The same condition over our columns (of `Run`, unless `columns` says otherwise), by the names of the fields."""
-    if columns is None:
-        from relay_models.documents.run import Run
+def translate(value: Any, columns: Mapping[str, Column[Any]]) -> Expression:
+    """Translate to the same condition over our columns, by the names of the fields.
 
-        columns = Run.columns()
+    Raises:
+        UnknownColumnError: there is no column of a field's name.
+        QueryError: it is joined with something else than expressions of redis-om.
+        UnsupportedOperatorError: the column has no such operator.
+    """
     if isinstance(value, NegatedExpression):
         return ~translate(value.expression, columns)
     if not isinstance(value, OmExpression):
-        if isinstance(value, Expression):
-            return value
-        raise QueryError(f"{value!r} is no expression")
+        raise QueryError(
+            f"redis-om's expressions are joined with each other only, not with {value!r}; give both in a list, [a, b]"
+        )
     if value.op in (Operators.AND, Operators.OR):
         parts = [translate(value.left, columns), translate(value.right, columns)]
         return all_of(parts) if value.op is Operators.AND else any_of(parts)

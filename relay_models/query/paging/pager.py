@@ -1,247 +1,283 @@
-"""Rows of documents in a total order: a page of them, or all, part after part, whatever is written meanwhile."""
+"""`Pager`: keyset pagination over FT.AGGREGATE, right whatever is written meanwhile; and `find_steps`, a page by it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from relay_models.columns.expressions import Compare, Expression, all_of
-from relay_models.errors import CorruptDocumentError, CorruptDocumentsError, QueryError
+from relay_models.columns.expressions import Expression, all_of
+from relay_models.errors import CorruptDocumentError, CorruptDocumentsError
 from relay_models.query.compiler import compile_filter
-from relay_models.query.paging.order import Order, Place, by_groups
-from relay_models.query.paging.page_bounds import Landmarks
-from relay_models.query.replies import Rows, check_complete, decode_cursor, decode_rows, decode_values
-from relay_models.query.rows import row_reader
+from relay_models.query.limits import ResultLimit
+from relay_models.query.options import OnCorrupt, OnIncomplete, OrderBy, check_limit
+from relay_models.query.order import Order, is_grouped
+from relay_models.query.paging.page import Page
+from relay_models.query.paging.position import Position
+from relay_models.query.replies import Rows, check_complete, decode_rows, decode_values
+from relay_models.query.rows import RowReader, row_reader
+from relay_models.query.server_cursor import ROWS_PER_READ, ServerCursor
 from relay_models.query.steps import Answer, Command, Steps
 from relay_models.query.tag_values import value_steps
 
 if TYPE_CHECKING:
     from relay_models.documents.base import Document
+    from relay_models.query.paging.page_bounds import PageBounds
 
-__all__ = ["ORDERED_AT_ONCE", "OnCorrupt", "OnIncomplete", "RunPage", "Scan", "check_limit", "find_steps"]
+__all__ = ["ROWS_PER_CURSOR", "Pager", "PagerState", "find_steps"]
 
-OnCorrupt = Literal["raise", "skip"]
-OnIncomplete = Literal["raise", "partial"]
+# Maximum rows per cursor, whose order the server keeps (about 80 bytes each); the rest is ordered by another query.
+ROWS_PER_CURSOR = 200_000
 
-# A server keeps the order of so many rows (some 80 bytes each) for one cursor; then the rest is put in order anew.
-ORDERED_AT_ONCE = 200_000
-# Milliseconds after which a server lets go of a cursor that nobody reads on from.
-_CURSOR_IDLE_MS = 60_000
-
-
-@dataclass(frozen=True, slots=True)
-class RunPage(Sequence["Document"]):
-    """Rows of an answer, a sequence of them, and how to go on."""
-
-    rows: list[Any]
-    next: str | None = None
-    """The cursor for the rows after these (``after=page.next``); None at the end."""
-    complete: bool = True
-    """False where the server cut its answer short and a partial one was welcome."""
-    warnings: tuple[str, ...] = ()
-    corrupt: tuple[CorruptDocumentError, ...] = ()
-    """Documents that could not be read and were skipped."""
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.rows[index]
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.rows)
-
-    @property
-    def records(self) -> list[Any]:
-        """The records of the rows, where they were fetched."""
-        from relay_models._gc import collector_paused
-
-        with collector_paused():
-            return [row.record for row in self.rows]
+D = TypeVar("D", bound="Document")
+T = TypeVar("T")
 
 
-class Scan:
-    """A walk over the documents that meet a filter, in an order that is total: whoever does the I/O asks `command`,
-    gives the answer to `take`, and gets its rows from `rows`, until there is no command any more.
+class PagerState(Enum):
+    """What a pager does next."""
 
-    A part begins after the sort value and the id of the row before it, never at an offset. Within a part a cursor may
-    give the rows piece by piece, so that the server puts them in order once and not for each piece. Its order is that
-    of the moment at which it was made, but it gives nothing for a document that was replaced or deleted since: then,
-    or when the cursor is lost, what is left is put in order anew, after the last row.
+    READY = auto()
+    """`Pager.request` asks for the rows after the position."""
+    READING = auto()
+    """`Pager.read` asks the cursor for the next rows of the order that the server has made."""
+    FULL = auto()
+    """The caller has as many rows as it wanted, and there are more."""
+    CUT = auto()
+    """The server cut its answer short, and a partial one was allowed."""
+    END = auto()
+    """There are no more rows."""
+
+
+@dataclass(slots=True)
+class _Request:
+    """The query that is being answered: where it began, how many rows it may have, and how many have been seen."""
+
+    start: Position
+    most: int
+    is_ties: bool = False
+    seen: int = 0
+    is_first_answer: bool = True
+
+
+class Pager(Generic[T]):
+    """Reads the documents that meet a filter, in a total order.
+
+    It does no I/O: the caller sends the command of `request` or `read`, gives the answer to `receive`, and gets the
+    rows from `rows`, until `state` says that it is done.
+
+    Every query begins after the sort value and the id of the last row, never at an offset. A cursor may give its rows
+    in several reads, so that the server orders them once. That order is of the moment at which it was made, but a
+    cursor gives nothing for a document that was replaced or deleted since: then, when the cursor is lost, and when the
+    server accepts no larger result, another query goes on after the last row.
+
+    Args:
+        alias: the index to query.
+        filter: which documents.
+        order: the order of the rows.
+        reader: decodes the rows.
+        after: the cursor of a page to go on after.
+        limit_ms: the time limit of each command (milliseconds), 0 for none.
+        limit: the size of results that the server accepts.
+        on_incomplete: whether a partial answer is allowed.
 
     Raises:
-        QueryError: a column that cannot be sorted by, or a cursor of another query.
+        QueryError: `after` is no cursor, or one of another order.
     """
 
     def __init__(
         self,
-        document: type[Document],
         alias: str,
         filter: Expression,
+        order: Order,
+        reader: RowReader[T],
         *,
-        order_by: Any = "-started_at",
         after: str | None = None,
-        bodies: bool = True,
         limit_ms: int = 0,
+        limit: ResultLimit | None = None,
         on_incomplete: OnIncomplete = "raise",
     ) -> None:
-        self.order = Order.parse(order_by, document.columns())
-        self.more = False
-        """There are rows after the last one given; known where fewer were asked for than there are."""
+        self.alias = alias
+        self.filter = filter
+        self.order = order
+        self.reader = reader
+        self.limit = ResultLimit() if limit is None else limit
+        self.state = PagerState.READY
         self.cut: str | None = None
-        """Why the server's last answer may lack something."""
+        """Why the server's last answer may be incomplete."""
         self.corrupt: dict[str, CorruptDocumentError] = {}
-        self._alias = alias
-        self._filter = filter
+        self.cursor = ServerCursor(alias)
         self._limit_ms = limit_ms
         self._partial = on_incomplete == "partial"
-        self._reader = row_reader(document, bodies)
         self._values: dict[str, Sequence[str]] = {}
-        self._place: Place | None = Place() if after is None else Place.decode(after, self.order)
-        self._last: Place = self._place or Place()
-        self._before = self._place
+        self._position: Position | None = Position() if after is None else Position.decode(after, order)
+        self._last = self._position or Position()
+        self._request = _Request(self._last, 0)
         self._found = Rows([])
-        self._most = self._answered = 0
-        self._stretch = 1
-        self._fresh = self._patient = True
-        self._cursor = 0
-        self._stale = 0
-        self._question: tuple[int, int] | None = None
-        self._narrowed = self._in_full = False
+        self._growth = 1
+        # Rows that are gone are asked for once more, in case their documents were replaced in that moment.
+        self._recheck_gone = True
 
     @property
-    def begun(self) -> bool:
-        """Whether there is a last row, after which the walk goes on."""
+    def is_done(self) -> bool:
+        """Whether there is nothing more to ask for."""
+        return self.state in (PagerState.FULL, PagerState.CUT, PagerState.END)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a last row, after which the next query begins."""
         return bool(self._last.ties)
 
+    @property
+    def is_at_start(self) -> bool:
+        """Whether the next query begins with the first row of all."""
+        return self._position == Position()
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether the last answer has as many rows as were asked for, each of them a document's."""
+        return len(self._found.rows) == self._request.most and None not in self._found.rows
+
     def open(self) -> Steps[None]:
-        """Ask for the values that patterns are applied to, and those of a text to sort by."""
+        """Ask for the values that patterns are applied to, and those of a text column to sort by."""
         column = self.order.column
-        self._values = dict((yield from value_steps(self._alias, self._filter, self._limit_ms)))
-        if by_groups(column) and column.name not in self._values:
-            self._values[column.name] = decode_values((yield ["FT.TAGVALS", self._alias, column.name]).reply)
+        self._values = dict((yield from value_steps(self.alias, self.filter, self._limit_ms)))
+        if is_grouped(column) and column.name not in self._values:
+            self._values[column.name] = decode_values((yield ["FT.TAGVALS", self.alias, column.name]).reply)
 
-    def command(self, most: int, at_once: int | None = None, landmarks: Landmarks | None = None) -> Command | None:
-        """What asks for the next `most` rows, through a cursor if only some are wanted `at_once`; None at the end.
+    def request(self, most: int, *, per_read: int | None = None, within: Expression | None = None) -> Command | None:
+        """The command for the rows after the position, or None at the end.
 
-        With `landmarks` the first page is only looked for where it was the last time: see `is_enough`.
+        Args:
+            most: how many rows, fewer where the server does not accept so many.
+            per_read: through a cursor, with that many rows in each read.
+            within: a further condition; its rows must be the first ones of the order.
         """
-        while self._place is not None:
-            bounds = self._place.bounds(self.order, self._values)
-            self._question, self._narrowed = None, False
-            if landmarks is not None and self.order.column.ordered and self._place == Place():
-                order = (self._alias, str(self.order), most)
-                self._question = hash((order, self._filter)), hash(order)
-                reached = None if self._in_full else landmarks.get(*self._question)
-                if reached is not None:
-                    bounds = [Compare(self.order.column, ">=" if self.order.descending else "<=", reached)]
-                    self._narrowed = True
-            compiled = compile_filter(all_of([self._filter, *bounds]), self._values)
+        wanted = self.limit.clamp(most * self._growth)
+        if self._growth > 1 and wanted <= self._request.most:
+            return self._request_ties()
+        while self._position is not None:
+            bounds = self._position.bounds(self.order, self._values)
+            narrowed = [*bounds] if within is None else [within]
+            compiled = compile_filter(all_of([self.filter, *narrowed]), self._values)
             if not compiled.nothing:
                 break
-            self._place = self._place.further(self.order)
+            self._position = self._position.next_section(self.order)
         else:
+            self.state = PagerState.END
             return None
-        self._before, self._fresh, self._answered = self._place, True, 0
-        self._most = most = most * self._stretch
-        reader = self._reader
+        self._request = _Request(self._position, wanted)
+        ties = self.reader.ties
         sort = [f"@{self.order.column.name}", "DESC" if self.order.descending else "ASC"]
-        sort += [part for tie in reader.ties if tie != self.order.column.name for part in (f"@{tie}", "ASC")]
-        cursor = [] if at_once is None else ["WITHCURSOR", "COUNT", at_once, "MAXIDLE", _CURSOR_IDLE_MS]
+        sort += [part for tie in ties if tie != self.order.column.name for part in (f"@{tie}", "ASC")]
         return [
-            *("FT.AGGREGATE", self._alias, compiled.query, *self._place.filter(self.order, reader.ties)),
-            *("SORTBY", len(sort), *sort, "MAX", most, "LIMIT", 0, most),
-            *("LOAD", len(reader.load), *reader.load, *cursor),
+            *("FT.AGGREGATE", self.alias, compiled.query, *self._position.condition(self.order, ties)),
+            *("SORTBY", len(sort), *sort, "MAX", wanted, "LIMIT", 0, wanted),
+            *("LOAD", len(self.reader.load), *self.reader.load),
+            *([] if per_read is None else ServerCursor.options(per_read)),
             *(*compiled.arguments(), "TIMEOUT", self._limit_ms, "DIALECT", 2),
         ]
 
-    def take(self, answer: Answer, cursor: bool = False) -> None:
-        """Note the answer to a command; `cursor` says that it came through one."""
-        if cursor:
-            self._found, self._cursor = decode_cursor(answer.reply)
-        else:
-            self._found = decode_rows(answer.reply)
-        self.cut = check_complete(self._found.warnings, answer, self._limit_ms, self._partial)
+    def _request_ties(self) -> Command:
+        """The command for all rows with the position's value, which are more than the server orders: sorted here."""
+        assert self._position is not None
+        compiled = compile_filter(all_of([self.filter, *self._position.tied(self.order)]), self._values)
+        self._request = _Request(self._position, 0, is_ties=True)
+        load = [*self.reader.load, *(f"@{tie}" for tie in self.reader.ties)]
+        return [
+            *("FT.AGGREGATE", self.alias, compiled.query, "LOAD", len(load), *load),
+            *ServerCursor.options(ROWS_PER_READ),
+            *(*compiled.arguments(), "TIMEOUT", self._limit_ms, "DIALECT", 2),
+        ]
 
-    def is_enough(self, landmarks: Landmarks, elapsed_ms: float) -> bool:
-        """Whether the answer is that to the whole question: not if it was narrowed and has fewer rows than it may.
+    def read(self, count: int) -> Command:
+        """The command for the cursor's next rows. It must not be sent twice: each row is given once."""
+        return self.cursor.read(count)
 
-        Notes in `landmarks` where it ends, and how long it took.
-        """
-        if self._question is None or self.cut is not None:
-            return True
-        rows = self._found.rows
-        if not self._narrowed:
-            landmarks.took(elapsed_ms)
-        landmarks.forget(self._question[0])
-        if len(rows) == self._most and None not in rows:
-            name = self.order.column.name
-            with suppress(CorruptDocumentError):
-                first, last = (self._reader.values(rows[place] or {})[name] for place in (0, -1))
-                if first is not None and last is not None:
-                    landmarks.put(*self._question, first, last)
-        self._in_full = self._narrowed and len(rows) < self._most
-        return not self._in_full
+    def receive(self, answer: Answer, *, from_cursor: bool = False) -> None:
+        """Take the answer to a command; `from_cursor` where the command was one of a cursor."""
+        from_cursor = from_cursor or self._request.is_ties
+        found = self.cursor.decode(answer.reply) if from_cursor else decode_rows(answer.reply)
+        self.cut = check_complete(found.warnings, answer, self._limit_ms, self._partial)
+        if self._request.is_ties:
+            found.rows = [*self._found.rows, *found.rows]
+        self._found = found
+        self.state = PagerState.READING if self.cursor.is_open and self.cut is None else PagerState.READY
 
-    def reading_on(self, at_once: int) -> Command | None:
-        """What asks the cursor for its next rows, if there are more. It must not be sent twice: each is given once."""
-        if not self._cursor or self.cut is not None:
-            return None
-        return ["FT.CURSOR", "READ", self._alias, self._cursor, "COUNT", at_once]
+    def lose_cursor(self) -> None:
+        """The cursor is lost: another query goes on after the last row."""
+        self.cursor.lose()
+        self._found = Rows([])
+        if self.state is PagerState.READING:
+            self.state = PagerState.READY
 
-    def lose(self) -> None:
-        """The cursor is lost: go on after the last row, by a new one."""
-        self._cursor = 0
+    def restart(self) -> None:
+        """Drop the answer to the first query and begin again."""
+        self._found = Rows([])
+        self._position = Position()
+        self.state = PagerState.READY
 
-    def forget(self) -> Command | None:
-        """What deletes a cursor that is not read to its end, if there is one."""
-        cursor, self._cursor, self._stale = self._cursor or self._stale, 0, 0
-        return ["FT.CURSOR", "DEL", self._alias, cursor] if cursor else None
+    def edges(self) -> tuple[Any, Any]:
+        """The sort values of the first and the last row of the answer; None where there is none."""
+        name = self.order.column.name
+        found = []
+        for row in (self._found.rows[0], self._found.rows[-1]):
+            try:
+                found.append(self.reader.sort_values(row or {}, self.order).get(name))
+            except CorruptDocumentError:
+                found.append(None)
+        return found[0], found[1]
 
-    def rows(self, room: int | None = None) -> list[Any]:
-        """The rows of the answer taken last, but at most `room`; the walk goes on after them."""
-        rows: list[Any] = []
-        reader, place = self._reader, self._place
-        assert place is not None
-        fresh, self._fresh = self._fresh, False
-        # Once a row is after the place, all that follow are: where they end is only worked out for the last one.
-        passed = not fresh
-        broken = False
+    def rows(self, room: int | None = None) -> list[T]:
+        """The rows of the last answer, at most `room` of them; the position moves after them."""
+        request, position = self._request, self._position
+        assert position is not None
+        if request.is_ties:
+            if self.state is PagerState.READING:
+                return []
+            self._found.rows.sort(key=self._tie_key)
+        rows: list[T] = []
+        reader = self.reader
+        is_first, request.is_first_answer = request.is_first_answer, False
+        # Once a row is after the position, all that follow are: only for the last one the position is computed.
+        passed, is_broken, is_full = not is_first, False, False
         reached: dict[bytes, Any] | None = None
         for row in self._found.rows:
-            self._answered += 1
+            request.seen += 1
             if row is None:
                 # Replaced or deleted since the order was made. In a new order it is a key that has expired, but could
-                # also be one that was replaced in that moment, so it is asked for once more.
-                if fresh and not passed and not self._patient:
+                # also be one that was replaced in that moment.
+                if is_first and not passed and not self._recheck_gone:
                     continue
-                broken = True
+                is_broken = True
                 break
             try:
                 if not passed:
-                    if place.after(reader.values(row), self.order, reader.ties) is None:
+                    if position.after(reader.sort_values(row, self.order), self.order, reader.ties) is None:
                         continue
                     passed = True
                 if len(rows) == room:
-                    self.more = True
+                    is_full = True
                     break
-                rows.append(reader.document_of(row))
+                rows.append(reader.decode(row))
                 reached = row
             except CorruptDocumentError as error:
                 self.corrupt[error.key] = error
-                place, reached = self._after(place, reached), None
-                place = place.after(reader.sorted_by(row, self.order), self.order, reader.ties) or place
+                position, reached = self._after(position, reached), None
+                position = position.after(reader.sorted_by(row, self.order), self.order, reader.ties) or position
         self._found = Rows([])
-        self._place = self._after(place, reached)
-        self._go_on(broken)
+        self._position = self._after(position, reached)
+        self._advance(is_broken, is_full)
         return rows
 
-    def page(self, rows: list[Any], on_corrupt: OnCorrupt = "raise") -> RunPage:
-        """`rows` as the answer to the user. Raises `CorruptDocumentsError` for documents that cannot be read."""
-        resume = self.more or (self.cut is not None and self.begun)
-        page = RunPage(
+    def page(self, rows: list[T], on_corrupt: OnCorrupt = "raise") -> Page[T]:
+        """`rows` as the answer to the user.
+
+        Raises:
+            CorruptDocumentsError: documents could not be read, and `on_corrupt` is ``"raise"``.
+        """
+        resume = self.state is PagerState.FULL or (self.cut is not None and self.has_begun)
+        page = Page(
             rows,
             self._last.encode(self.order) if resume else None,
             self.cut is None,
@@ -253,58 +289,64 @@ class Scan:
         return page
 
     def take_corrupt(self) -> list[CorruptDocumentError]:
-        """The documents that could not be read since this was asked last."""
+        """The documents that could not be read since the last call."""
         found, self.corrupt = list(self.corrupt.values()), {}
         return found
 
-    def _after(self, place: Place, row: dict[bytes, Any] | None) -> Place:
-        """The place after the last row that was read."""
+    def _after(self, position: Position, row: dict[bytes, Any] | None) -> Position:
+        """The position after the last row that was read."""
         if row is not None:
-            values = self._reader.values(row)
-            place = self._last = place.after(values, self.order, self._reader.ties) or place
-        return place
+            values = self.reader.sort_values(row, self.order)
+            position = self._last = position.after(values, self.order, self.reader.ties) or position
+        return position
 
-    def _go_on(self, broken: bool) -> None:
-        """Decide what is next: more of this order, a new one of the rest of this part, or the next part."""
-        moved = self._place is not self._before
-        if moved:
-            self._patient = True
-        if self.more or self.cut is not None:
+    def _tie_key(self, row: dict[bytes, Any] | None) -> tuple[str, ...]:
+        return tuple((row or {}).get(tie.encode(), b"").decode("utf-8", "replace") for tie in self.reader.ties)
+
+    def _advance(self, is_broken: bool, is_full: bool) -> None:
+        """Decide what is next: more rows of this order, another query for this section, or the next section."""
+        request = self._request
+        has_moved = self._position is not request.start
+        if has_moved:
+            self._recheck_gone = True
+        if is_full or self.cut is not None:
+            self.state = PagerState.FULL if is_full else PagerState.CUT
             return
-        if broken:
-            self._stale, self._cursor = self._cursor, 0
-            self._patient = moved
-        elif not self._cursor:
-            if self._answered < self._most and self._place is not None:
-                self._place = self._place.further(self.order)
+        if is_broken:
+            self.cursor.abandon()
+            self._recheck_gone = has_moved
+            self.state = PagerState.READY
+        elif self.state is not PagerState.READING:
+            assert self._position is not None
+            if request.is_ties:
+                self._position = self._position.after_ties(self.order)
+            elif request.seen < request.most:
+                self._position = self._position.next_section(self.order)
             # Where more rows share the last row's value than were asked for, ask for more.
-            self._stretch = self._stretch * 2 if self._place is self._before else 1
-
-
-def check_limit(limit: int | None) -> None:
-    """Raise `QueryError` for what is no limit."""
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
-        raise QueryError(f"limit is a number of rows from 0 on, or None for all, not {limit!r}")
+            self._growth = self._growth * 2 if self._position is request.start else 1
+        if self._position is None:
+            self.state = PagerState.END
 
 
 def find_steps(
-    document: type[Document],
+    document: type[D],
     alias: str,
     filter: Expression,
     *,
-    order_by: Any = "-started_at",
+    order_by: OrderBy = "-started_at",
     limit: int | None = 50,
     after: str | None = None,
     bodies: bool = True,
     limit_ms: int = 0,
     on_corrupt: OnCorrupt = "raise",
     on_incomplete: OnIncomplete = "raise",
-    page_size: int = 1000,
-    landmarks: Landmarks | None = None,
-) -> Steps[RunPage]:
-    """A page of a `Scan`, by commands that may all be sent twice; `limit` None is for all rows.
+    page_size: int = 400,
+    result_limit: ResultLimit | None = None,
+    bounds: PageBounds | None = None,
+) -> Steps[Page[D]]:
+    """A page by a `Pager`, by commands that may all be sent twice; `limit` None is for all rows.
 
-    With `landmarks`, a first page that has been asked for before is looked for where it was then.
+    With `bounds`, a first page that has been asked for before is looked for within its cached bound.
 
     Raises:
         QueryError: a limit below 0, a column that cannot be sorted by, or a cursor of another query.
@@ -312,29 +354,35 @@ def find_steps(
         IncompleteAnswerError: the server stopped at its time limit (with ``on_incomplete="raise"``).
     """
     check_limit(limit)
-    scan = Scan(
-        document,
+    pager: Pager[D] = Pager(
         alias,
         filter,
-        order_by=order_by,
+        Order.parse(order_by, document.columns()),
+        row_reader(document, bodies),
         after=after,
-        bodies=bodies,
         limit_ms=limit_ms,
+        limit=result_limit,
         on_incomplete=on_incomplete,
     )
     if limit == 0:
-        return RunPage([], after)
-    yield from scan.open()
-    rows: list[Any] = []
-    while not scan.more and scan.cut is None:
+        return Page([], after)
+    yield from pager.open()
+    rows: list[D] = []
+    while not pager.is_done:
         room = None if limit is None else limit - len(rows)
-        # One row more tells whether there is a next page, and the row after which this one begins comes again.
-        most = page_size if room is None else min(page_size, room + (2 if scan.begun else 1))
-        command = scan.command(most, landmarks=None if room is None else landmarks)
-        if command is None:
-            break
-        answer = yield command
-        scan.take(answer)
-        if landmarks is None or scan.is_enough(landmarks, answer.elapsed_ms):
-            rows += scan.rows(room)
-    return scan.page(rows, on_corrupt)
+        if pager.state is PagerState.READING:
+            pager.receive((yield pager.read(ROWS_PER_READ)))
+        else:
+            # One row more tells whether there is a next page, and the row after which this one begins comes again.
+            most = page_size if room is None else min(page_size, room + (2 if pager.has_begun else 1))
+            if bounds is not None and room is not None and bounds.applies_to(pager):
+                yield from bounds.request_steps(pager, most)
+                if pager.state is PagerState.END:
+                    break
+            else:
+                command = pager.request(most)
+                if command is None:
+                    break
+                pager.receive((yield command))
+        rows += pager.rows(room)
+    return pager.page(rows, on_corrupt)

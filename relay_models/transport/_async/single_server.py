@@ -15,7 +15,7 @@ from redis.exceptions import RedisError, ResponseError
 from relay_models.errors import InvalidConfigurationError, StorageError
 from relay_models.transport._async.interface import Command
 from relay_models.transport._io_async import Operation, current_loop, make_retry, shielded
-from relay_models.transport.error_mapping import is_retryable, translate
+from relay_models.transport.error_mapping import is_retryable, mapped_errors, translate
 from relay_models.transport.urls import Target
 
 __all__ = ["PipelinedConnection", "SingleServerTransport"]
@@ -207,7 +207,8 @@ class SingleServerTransport:
                 await self._pool.disconnect()
         finally:
             if self._on_close is not None:
-                self._on_close()
+                with mapped_errors(self.target):
+                    self._on_close()
 
     def _reconnected(self, connection: Any) -> None:
         self.reconnects += 1

@@ -18,6 +18,7 @@ from relay_models.errors import (
     QueryError,
     UnknownColumnError,
 )
+from relay_models.query import every_run
 from relay_models.records import AccumulatorState, ExecutionPlan
 from tests.backend.stores import as_value, make_run
 
@@ -91,25 +92,63 @@ async def test_agents_with_their_activity(backend: RedisBackend, runs: list[Any]
     assert abs(datetime.now(UTC) - second.last_stored_at) < timedelta(minutes=5)
 
 
-async def test_artefacts_are_found_by_agent(backend: RedisBackend) -> None:
+async def test_artifacts_are_found_by_agent(backend: RedisBackend) -> None:
     for agent_id in ("b", "a", "a:b"):
         await backend.store_accumulators(agent_id, AccumulatorState.model_validate({"nodes": {}}))
-    rows = await backend.find_artifacts("accumulators")
+    rows = await backend.accumulators.find()
     assert [row.agent_id for row in rows] == ["a", "a:b", "b"]
     assert all(abs(datetime.now(UTC) - row.updated_at) < timedelta(minutes=5) for row in rows)
-    assert len(await backend.find_artifacts("accumulators", "agent_id = 'a:b'")) == 1
-    assert len(await backend.find_artifacts("plan")) == 0
-    with pytest.raises(QueryError, match="plan"):
-        await backend.find_artifacts("run")  # type: ignore[arg-type]
+    assert len(await backend.accumulators.find("agent_id = 'a:b'")) == 1
+    assert [row.agent_id async for row in backend.accumulators.stream(order_by="-agent_id")] == ["b", "a:b", "a"]
+    assert await backend.accumulators.count("agent_id ~ 'a*'") == 2
+    (counts,) = await backend.accumulators.aggregate(metrics=["count", "sum(nodes)"])
+    assert counts.to_dict() == {"count": 3, "sum(nodes)": 0}
+    found = await backend.accumulators.get("a:b")
+    assert found is not None
+    assert found.record == AccumulatorState.model_validate({"nodes": {}})
+    assert await backend.accumulators.get("c") is None
+    assert len(await backend.plans.find()) == 0
+    assert await backend.accumulators.delete("agent_id = b") == 1
+    assert await backend.accumulators.count() == 2
+
+
+async def test_getting_one_run(backend: RedisBackend, runs: list[Any]) -> None:
+    found = await backend.runs.get("agent|1", runs[1].id)
+    assert found is not None
+    assert as_value(found.record) == as_value(runs[1])
+    assert await backend.runs.get("agent|0", runs[1].id) is None
+    with pytest.raises(QueryError, match="run_id"):
+        await backend.runs.get("agent|1")
+    with pytest.raises(QueryError, match="agent_id"):
+        await backend.plans.get("agent|1", runs[1].id)
 
 
 async def test_deleting_what_a_filter_finds(backend: RedisBackend, runs: list[Any]) -> None:
     assert await backend.delete_runs(Run.status == "running") == 5
     assert await backend.count_runs() == 35
-    assert await backend.delete_runs("agent|0") == 18
+    assert await backend.delete_runs("agent = 'agent|0'") == 18
     assert [agent.agent_id for agent in await backend.agents()] == ["agent|1"]
-    with pytest.raises(QueryError):
-        await backend.delete_runs(None)
+    for everything in (None, [], Run.find(), Run.find(Run.calls > 0).limit(1)):
+        with pytest.raises(QueryError, match="delete"):
+            await backend.delete_runs(everything)
+    assert await backend.count_runs() == 17
+    assert await backend.delete_runs("all") == 17
+    await backend.store_runs(runs)
+    assert await backend.delete_runs(every_run()) == 40
+
+
+async def test_deleting_an_agent(backend: RedisBackend, runs: list[Any]) -> None:
+    for agent_id in ("agent|0", "agent|1"):
+        await backend.store_accumulators(agent_id, AccumulatorState.model_validate({"nodes": {}}))
+    assert await backend.delete_agent("agent|0", what="runs") == 20
+    assert await backend.load_accumulators("agent|0") is not None
+    assert await backend.delete_agent("agent|1", what="everything") == 21
+    assert await backend.load_accumulators("agent|1") is None
+    assert await backend.load_accumulators("agent|0") is not None
+    assert await backend.delete_agent("agent|0", what="everything") == 1
+    assert await backend.agents() == []
+    with pytest.raises(QueryError, match="everything"):
+        await backend.delete_agent("agent|0", what="all")  # type: ignore[arg-type]
 
 
 async def test_find_reports_corrupt_documents_by_key(backend: RedisBackend, runs: list[Any], place: Place) -> None:
@@ -130,8 +169,7 @@ async def test_a_page_that_is_asked_for_again_while_runs_come_and_go(
     backend: RedisBackend, runs: list[Any], order: str, slow: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is looked for where it was the last time; whatever has changed, it is the page that all runs give."""
-    took = backend._landmarks.took
-    monkeypatch.setattr(backend._landmarks, "took", lambda milliseconds: took(1000.0 if slow else 0.0))
+    monkeypatch.setattr("relay_models.query.paging.page_bounds._SLOW_MS", 0.0 if slow else float("inf"))
     name, descending = order.lstrip("-"), order.startswith("-")
     rng = random.Random(order)
     for step in range(25):
@@ -260,10 +298,10 @@ async def test_words_are_added_to_runs_that_were_stored_without(place: Place) ->
     assert as_value(await wordy.list_runs("agent")) == as_value(before)
 
 
-async def test_artefact_rows_with_their_records(backend: RedisBackend, capture: list[dict[str, Any]]) -> None:
+async def test_artifact_rows_with_their_records(backend: RedisBackend, capture: list[dict[str, Any]]) -> None:
     plan = next(line["value"] for line in capture if line["key"].startswith("nemo_relay:plan:"))
     await backend.store_plan(ExecutionPlan.model_validate_json(plan))
-    (row,) = await backend.find_artifacts("plan", columns=False)
+    (row,) = await backend.plans.find()
     assert as_value(row.record) == as_value(ExecutionPlan.model_validate_json(plan))
 
 

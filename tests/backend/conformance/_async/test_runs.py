@@ -45,7 +45,7 @@ async def test_absent_runs(backend: RedisBackend) -> None:
     assert await backend.list_runs("agent") == []
     assert [run async for run in backend.iter_runs("agent")] == []
     assert await backend.delete_run("agent", uuid4()) is False
-    assert await backend.delete_runs("agent") == 0
+    assert await backend.delete_agent("agent", what="runs") == 0
     assert await backend.agents() == []
 
 
@@ -179,7 +179,7 @@ async def test_deleting(backend: RedisBackend) -> None:
     assert await backend.delete_run("agent", str(runs[3].id)) is False
     assert await backend.load_run("agent", runs[3].id) is None
     assert len(await backend.list_runs("agent")) == 599
-    assert await backend.delete_runs("agent") == 599
+    assert await backend.delete_agent("agent", what="runs") == 599
     assert await backend.list_runs("agent") == []
     assert len(await backend.list_runs("other")) == 1
 
@@ -193,7 +193,7 @@ async def test_agents_are_kept_apart_exactly(backend: RedisBackend) -> None:
         assert as_value(await backend.load_run(agent_id, run.id)) == as_value(run), agent_id
     assert sorted(agent.agent_id for agent in await backend.agents()) == sorted(HOSTILE)
     for agent_id in HOSTILE[::2]:
-        assert await backend.delete_runs(agent_id) == 1
+        assert await backend.delete_agent(agent_id, what="runs") == 1
     for number, agent_id in enumerate(HOSTILE):
         assert len(await backend.list_runs(agent_id)) == number % 2, agent_id
 
@@ -237,9 +237,9 @@ async def test_corrupt_documents_do_not_hide_the_others(backend: RedisBackend, p
             streamed.append(run)
     assert as_value(streamed) == as_value(good)
     assert len(later.value.errors) == 2
-    collected: list[CorruptDocumentError] = []
-    assert len([run async for run in backend.iter_runs("agent", on_corrupt="skip", corrupt=collected)]) == 4
-    assert len(collected) == 2
+    stream = backend.iter_runs("agent", on_corrupt="skip")
+    assert len([run async for run in stream]) == 4
+    assert [error.key for error in stream.corrupt] == [keys[runs[1].id], keys[runs[4].id]]
 
 
 async def test_documents_that_the_index_cannot_show_are_reported(backend: RedisBackend, place: Place) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from relay_models.backend._async import queries
+from relay_models.backend._async import collection
 from relay_models.backend._async.backend import RedisBackend
 from relay_models.documents import Run
-from relay_models.errors import ConnectionFailedError, CorruptDocumentError, InvalidConfigurationError, QueryError
+from relay_models.errors import ConnectionFailedError, CorruptDocumentsError, InvalidConfigurationError, QueryError
 from tests.backend.stores import make_run
 
 from .conftest import Place
@@ -122,17 +122,20 @@ async def test_a_server_with_too_many_cursors(backend: RedisBackend, runs: list[
 async def test_documents_that_cannot_be_read(backend: RedisBackend, runs: list[Any], place: Place) -> None:
     key = f"{backend.key_prefix}@run:agent|0:{runs[0].id}"
     await place.raw.execute_command("JSON.DEL", key, "$.record")
-    corrupt: list[CorruptDocumentError] = []
-    rows = [row async for row in backend.stream_runs(page_size=7, on_corrupt="skip", corrupt=corrupt)]
-    assert len(rows) == 59
-    assert [error.key for error in corrupt] == [key]
+    stream = backend.stream_runs(page_size=7, on_corrupt="skip")
+    assert len([row async for row in stream]) == 59
+    assert [error.key for error in stream.corrupt] == [key]
+    strict = backend.stream_runs(page_size=7)
+    with pytest.raises(CorruptDocumentsError):
+        assert len([row async for row in strict]) == 59
+    assert [error.key for error in strict.corrupt] == [key]
     assert len((await backend.find_runs(limit=None, on_corrupt="skip")).corrupt) == 1
 
 
 async def test_counting_up_while_runs_are_replaced(
     backend: RedisBackend, runs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay_models.query.aggregate.pipeline._AT_ONCE", 5)
+    monkeypatch.setattr("relay_models.query.server_cursor.ROWS_PER_READ", 5)
     wanted = await backend.aggregate_runs(by="agent_id", metrics=["count", "p95(duration)", "distinct(models)"])
     works = backend.transport.execute_once
     replaced = 0
@@ -170,7 +173,7 @@ async def test_watching_new_and_changed_runs(
         elif idle == 4:
             await backend.store_run(made[0])
 
-    monkeypatch.setattr(queries, "sleep", meanwhile)
+    monkeypatch.setattr(collection, "sleep", meanwhile)
     seen = []
     async with aclosing(backend.watch_runs(interval=5)) as watch:
         async for run in watch:
@@ -197,7 +200,7 @@ async def test_a_watch_finds_what_comes_late(backend: RedisBackend, monkeypatch:
             await backend.store_run(late)
             monkeypatch.setattr(backend._clock, "now", clock)
 
-    monkeypatch.setattr(queries, "sleep", meanwhile)
+    monkeypatch.setattr(collection, "sleep", meanwhile)
     async with aclosing(backend.watch_runs()) as watch:
         assert (await anext(watch)).agent_id == "late"
 

@@ -48,7 +48,7 @@ def test_absent_runs(backend: RedisBackend) -> None:
     assert backend.list_runs("agent") == []
     assert [run for run in backend.iter_runs("agent")] == []
     assert backend.delete_run("agent", uuid4()) is False
-    assert backend.delete_runs("agent") == 0
+    assert backend.delete_agent("agent", what="runs") == 0
     assert backend.agents() == []
 
 
@@ -182,7 +182,7 @@ def test_deleting(backend: RedisBackend) -> None:
     assert backend.delete_run("agent", str(runs[3].id)) is False
     assert backend.load_run("agent", runs[3].id) is None
     assert len(backend.list_runs("agent")) == 599
-    assert backend.delete_runs("agent") == 599
+    assert backend.delete_agent("agent", what="runs") == 599
     assert backend.list_runs("agent") == []
     assert len(backend.list_runs("other")) == 1
 
@@ -196,7 +196,7 @@ def test_agents_are_kept_apart_exactly(backend: RedisBackend) -> None:
         assert as_value(backend.load_run(agent_id, run.id)) == as_value(run), agent_id
     assert sorted(agent.agent_id for agent in backend.agents()) == sorted(HOSTILE)
     for agent_id in HOSTILE[::2]:
-        assert backend.delete_runs(agent_id) == 1
+        assert backend.delete_agent(agent_id, what="runs") == 1
     for number, agent_id in enumerate(HOSTILE):
         assert len(backend.list_runs(agent_id)) == number % 2, agent_id
 
@@ -240,9 +240,9 @@ def test_corrupt_documents_do_not_hide_the_others(backend: RedisBackend, place: 
             streamed.append(run)
     assert as_value(streamed) == as_value(good)
     assert len(later.value.errors) == 2
-    collected: list[CorruptDocumentError] = []
-    assert len([run for run in backend.iter_runs("agent", on_corrupt="skip", corrupt=collected)]) == 4
-    assert len(collected) == 2
+    stream = backend.iter_runs("agent", on_corrupt="skip")
+    assert len([run for run in stream]) == 4
+    assert [error.key for error in stream.corrupt] == [keys[runs[1].id], keys[runs[4].id]]
 
 
 def test_documents_that_the_index_cannot_show_are_reported(backend: RedisBackend, place: Place) -> None:

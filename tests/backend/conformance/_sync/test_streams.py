@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from relay_models.backend._sync import queries
+from relay_models.backend._sync import collection
 from relay_models.backend._sync.backend import RedisBackend
 from relay_models.documents import Run
-from relay_models.errors import ConnectionFailedError, CorruptDocumentError, InvalidConfigurationError, QueryError
+from relay_models.errors import ConnectionFailedError, CorruptDocumentsError, InvalidConfigurationError, QueryError
 from tests.backend.stores import make_run
 
 from .conftest import Place
@@ -125,17 +125,20 @@ def test_a_server_with_too_many_cursors(backend: RedisBackend, runs: list[Any], 
 def test_documents_that_cannot_be_read(backend: RedisBackend, runs: list[Any], place: Place) -> None:
     key = f"{backend.key_prefix}@run:agent|0:{runs[0].id}"
     place.raw.execute_command("JSON.DEL", key, "$.record")
-    corrupt: list[CorruptDocumentError] = []
-    rows = [row for row in backend.stream_runs(page_size=7, on_corrupt="skip", corrupt=corrupt)]
-    assert len(rows) == 59
-    assert [error.key for error in corrupt] == [key]
+    stream = backend.stream_runs(page_size=7, on_corrupt="skip")
+    assert len([row for row in stream]) == 59
+    assert [error.key for error in stream.corrupt] == [key]
+    strict = backend.stream_runs(page_size=7)
+    with pytest.raises(CorruptDocumentsError):
+        assert len([row for row in strict]) == 59
+    assert [error.key for error in strict.corrupt] == [key]
     assert len((backend.find_runs(limit=None, on_corrupt="skip")).corrupt) == 1
 
 
 def test_counting_up_while_runs_are_replaced(
     backend: RedisBackend, runs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay_models.query.aggregate.pipeline._AT_ONCE", 5)
+    monkeypatch.setattr("relay_models.query.server_cursor.ROWS_PER_READ", 5)
     wanted = backend.aggregate_runs(by="agent_id", metrics=["count", "p95(duration)", "distinct(models)"])
     works = backend.transport.execute_once
     replaced = 0
@@ -173,7 +176,7 @@ def test_watching_new_and_changed_runs(
         elif idle == 4:
             backend.store_run(made[0])
 
-    monkeypatch.setattr(queries, "sleep", meanwhile)
+    monkeypatch.setattr(collection, "sleep", meanwhile)
     seen = []
     with closing(backend.watch_runs(interval=5)) as watch:
         for run in watch:
@@ -200,7 +203,7 @@ def test_a_watch_finds_what_comes_late(backend: RedisBackend, monkeypatch: pytes
             backend.store_run(late)
             monkeypatch.setattr(backend._clock, "now", clock)
 
-    monkeypatch.setattr(queries, "sleep", meanwhile)
+    monkeypatch.setattr(collection, "sleep", meanwhile)
     with closing(backend.watch_runs()) as watch:
         assert (next(watch)).agent_id == "late"
 

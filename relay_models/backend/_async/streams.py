@@ -1,0 +1,49 @@
+"""`RowStream`: rows as they are read, and the documents that could not be."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from relay_models.errors import CorruptDocumentError
+
+__all__ = ["RowStream"]
+
+T = TypeVar("T")
+
+
+class RowStream(AsyncIterator[T], Generic[T]):
+    """An async iterator of rows.
+
+    A stream that is not read to its end should be closed: by ``async with``, `contextlib.aclosing` or `aclose`.
+
+    Attributes:
+        corrupt: the documents that could not be read so far, each once.
+        document: the class of the rows, where they are documents.
+    """
+
+    def __init__(
+        self, make: Callable[[list[CorruptDocumentError]], AsyncGenerator[T, None]], document: type | None = None
+    ) -> None:
+        self.document = document
+        self.corrupt: list[CorruptDocumentError] = []
+        self._rows = make(self.corrupt)
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self._rows
+
+    async def __anext__(self) -> T:
+        return await anext(self._rows)
+
+    async def aclose(self) -> None:
+        """Stop reading and let the server drop what it keeps."""
+        await self._rows.aclose()
+
+    async def __aenter__(self) -> RowStream[T]:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()

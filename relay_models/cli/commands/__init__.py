@@ -1,0 +1,1 @@
+"""The commands, one module for each of them or for each group."""

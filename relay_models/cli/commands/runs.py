@@ -1,0 +1,296 @@
+"""`relay-models runs`: list, show, export, aggregate and watch runs."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from relay_models.cli.command import command
+from relay_models.cli.run_selection import (
+    column_names,
+    each_run,
+    find_one,
+    has_readable_calls,
+    make_filter,
+    split_metrics,
+    split_names,
+)
+from relay_models.cli.run_tables import show_calls, show_runs
+from relay_models.cli.session import Session
+from relay_models.errors import InvalidConfigurationError
+
+__all__ = ["register"]
+
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        "-w",
+        metavar="FILTER",
+        show_default=False,
+        help="Such as: model = gpt-4.1 and duration > 2s",
+    ),
+]
+Agent = Annotated[
+    str | None, typer.Option("--agent", "-a", metavar="ID", show_default=False, help="Only runs of this agent.")
+]
+Order = Annotated[
+    str, typer.Option("--order", "-o", metavar="COLUMN", help="Sort by a column; - in front for descending.")
+]
+Columns = Annotated[
+    str | None,
+    typer.Option("--columns", "-c", metavar="A,B,…", show_default=False, help="Columns to show, in order."),
+]
+
+
+class Format(StrEnum):
+    """File formats of an export."""
+
+    jsonl = "jsonl"
+    csv = "csv"
+    parquet = "parquet"
+
+
+class Rows(StrEnum):
+    """What a row of an export is."""
+
+    records = "records"
+    runs = "runs"
+    calls = "calls"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands to the app."""
+    group = typer.Typer(name="runs", help="List, show, export, aggregate and watch runs.", no_args_is_help=True)
+    for add in (_list, _show, _export, _stats, _watch):
+        add(group)
+    app.add_typer(group)
+
+
+def _list(group: typer.Typer) -> None:
+    @command(group, "list")
+    def list_(
+        session: Session,
+        where: Where = None,
+        agent: Agent = None,
+        order: Order = "-started_at",
+        limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Maximum number of runs; 0 for all.")] = 20,
+        columns: Columns = None,
+    ) -> None:
+        """List runs, the newest first."""
+        from relay_models.export import to_dicts  # lazy: start-up time
+
+        names = column_names(session, columns)
+        session.open()
+        found = each_run(session, make_filter(session, where, agent), order, limit or None)
+        if session.as_json:
+            session.out.array(row for run in found for row in to_dicts([run], columns=names))
+            return
+        runs = list(found)
+        if not runs:
+            session.out.print("no runs" if where is None and agent is None else "no runs match")
+            return
+        show_runs(session.out, runs, names)
+        if limit and len(runs) == limit:
+            total = session.backend.count_runs(make_filter(session, where, agent))
+            if total > limit:
+                session.out.note(f"{limit:,} of {total:,} runs (--limit 0 shows all)")
+
+
+def _show(group: typer.Typer) -> None:
+    @command(group, "show")
+    def show(
+        session: Session,
+        run_id: Annotated[
+            str, typer.Argument(metavar="ID", show_default=False, help="The run's id, or its beginning; or: latest")
+        ],
+        agent: Agent = None,
+        timeline: Annotated[bool, typer.Option("--timeline", "-t", help="Draw the calls on a time axis.")] = False,
+        save: Annotated[
+            str | None,
+            typer.Option(metavar="FILE", show_default=False, help="Save the timeline as .svg, .html or .txt."),
+        ] = None,
+    ) -> None:
+        """Show one run: its calls with their times, tokens and models."""
+        from relay_models.pictures import Timeline  # lazy: start-up time
+
+        record = find_one(session, run_id, agent)
+        if save is not None:
+            path = Timeline(record).save(save)
+            session.out.note(f"saved {path}")
+        if session.as_json:
+            session.out.raw(record.model_dump_json())
+        elif timeline:
+            session.out.console.print(Timeline(record), width=session.out.page_width)
+        else:
+            show_calls(session.out, record)
+
+
+def _export(group: typer.Typer) -> None:
+    @command(group, "export", json=False)
+    def export(
+        session: Session,
+        target: Annotated[
+            str, typer.Argument(metavar="[FILE]", show_default=False, help="The file to write; - for standard output.")
+        ] = "-",
+        where: Where = None,
+        agent: Agent = None,
+        order: Order = "stored_at",
+        limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Maximum number of runs; 0 for all.")] = 0,
+        columns: Columns = None,
+        format: Annotated[
+            Format | None,
+            typer.Option("--format", "-f", show_default=False, help="By default from the ending of FILE, else jsonl."),
+        ] = None,
+        rows: Annotated[
+            Rows | None,
+            typer.Option(show_default=False, help="One row per run or per call; or whole records (jsonl only)."),
+        ] = None,
+        keep_formulas: Annotated[
+            bool,
+            typer.Option("--keep-formulas", help="CSV: write texts such as =1+1 unchanged, without ' in front."),
+        ] = False,
+        mode: Annotated[
+            str,
+            typer.Option(
+                "--mode",
+                metavar="OCTAL",
+                help="Permissions of a new file. Runs hold prompts.",
+            ),
+        ] = "600",
+    ) -> None:
+        """Export runs to a file, in bounded memory. JSON lines of whole records (the default) are lossless."""
+        names = split_names(columns) if rows is Rows.calls else column_names(session, columns)
+        _write_export(session, target, where, agent, order, limit, names, format, rows, keep_formulas, mode)
+
+
+def _write_export(
+    session: Session, target: str, where: str | None, agent: str | None, order: str, limit: int,
+    names: list[str] | None, format: Format | None, rows: Rows | None, keep_formulas: bool,
+    mode: str,
+) -> None:  # fmt: skip
+    import sys  # lazy: start-up time
+
+    from relay_models.export import RowsOf, write_csv, write_jsonl, write_parquet  # lazy: start-up time
+
+    if format is None:
+        ending = target.rpartition(".")[2].lower()
+        format = next((known for known in Format if known == ending), Format.jsonl)
+    if rows is None:
+        rows = Rows.runs if format is not Format.jsonl or names else Rows.records
+    if rows is Rows.records and (format is not Format.jsonl or names):
+        raise InvalidConfigurationError(
+            "whole records are written as jsonl and without --columns; use --rows runs or --rows calls"
+        )
+    if format is Format.parquet and target == "-" and sys.stdout.isatty():
+        raise InvalidConfigurationError("Parquet is a binary format: name a FILE, or pipe it into another program")
+    permissions = _permissions(mode)
+    session.open()
+    runs = each_run(session, make_filter(session, where, agent), order, limit or None, bodies=rows is not Rows.runs)
+    if rows is Rows.calls:
+        runs = (run for run in runs if has_readable_calls(session, run, names))
+    source = RowsOf(session.run_document, runs)
+    sink: Any = sys.stdout.buffer if target == "-" else target
+    table: Any = None if rows is Rows.records else rows.value
+    match format:
+        case Format.jsonl:
+            count = write_jsonl(source, sink, rows=table, columns=names, mode=permissions)
+        case Format.csv:
+            count = write_csv(
+                source, sink, rows=table, columns=names, mode=permissions, escape_formulas=not keep_formulas
+            )
+        case Format.parquet:
+            count = write_parquet(source, sink, rows=table, columns=names, mode=permissions)
+    if target == "-":
+        sys.stdout.flush()
+    else:
+        session.out.note(f"wrote {count:,} {'runs' if rows is not Rows.calls else 'calls'} to {target}")
+
+
+def _permissions(mode: str) -> int:
+    """Read file permissions as chmod does: octal digits."""
+    if re.fullmatch(r"0?[0-7]{3}", mode) is None:
+        raise InvalidConfigurationError(f"--mode takes three octal digits, such as 640, not {mode!r}")
+    return int(mode, 8)
+
+
+def _stats(group: typer.Typer) -> None:
+    @command(group, "stats")
+    def stats(
+        session: Session,
+        by: Annotated[
+            str | None,
+            typer.Option(metavar="A,B,…", show_default=False, help="Columns to group by, such as models or agent."),
+        ] = None,
+        every: Annotated[
+            str | None,
+            typer.Option(metavar="SPAN", show_default=False, help="One row per interval, such as 1h or 1d."),
+        ] = None,
+        metrics: Annotated[
+            str,
+            typer.Option("--metrics", "-m", metavar="M,N,…", help="Such as count, avg(duration), p95(total_tokens)."),
+        ] = "count,avg(duration),p95(duration),sum(total_tokens)",
+        where: Where = None,
+        agent: Agent = None,
+        order: Annotated[
+            str | None,
+            typer.Option(
+                "--order",
+                "-o",
+                metavar="COLUMN",
+                show_default=False,
+                help="Sort by a column of the result.",
+            ),
+        ] = None,
+        limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Maximum number of rows; 0 for all.")] = 0,
+        fill: Annotated[bool, typer.Option("--fill", help="Also show intervals without runs.")] = False,
+        zone: Annotated[
+            str | None,
+            typer.Option(
+                "--tz",
+                metavar="ZONE",
+                show_default=False,
+                help="Time zone, such as Europe/Berlin. [UTC]",
+            ),
+        ] = None,
+        save: Annotated[
+            str | None,
+            typer.Option(metavar="FILE", show_default=False, help="Save a chart as .svg, .png or .pdf."),
+        ] = None,
+    ) -> None:
+        """Aggregate runs by columns, by intervals of time, or both."""
+        groups = split_names(by) or []
+        rows = session.open().aggregate_runs(
+            by=groups, every=every, metrics=split_metrics(metrics), filter=make_filter(session, where, agent),
+            order_by=order, limit=limit or None, fill=fill, tz=zone,
+        )  # fmt: skip
+        from relay_models.cli.aggregate_tables import save_chart, show_stats  # lazy: start-up time
+
+        read = list(rows)
+        if save is not None:
+            save_chart(session, read, save)
+        show_stats(session, read)
+
+
+def _watch(group: typer.Typer) -> None:
+    @command(group, "watch")
+    def watch(
+        session: Session,
+        where: Where = None,
+        agent: Agent = None,
+        columns: Columns = None,
+        interval: Annotated[float, typer.Option(min=0.05, help="Seconds between polls.")] = 1.0,
+        count: Annotated[int, typer.Option("--count", "-n", min=0, help="Stop after this many runs; 0 for never.")] = 0,
+        since_start: Annotated[bool, typer.Option("--all", help="Start with the runs already stored.")] = False,
+        new: Annotated[bool, typer.Option("--new", help="Only new runs, not those stored again with changes.")] = False,
+    ) -> None:
+        """Show new and changed runs as they are stored, until interrupted."""
+        from relay_models.cli.run_watch import watch_runs  # lazy: start-up time
+
+        watch_runs(
+            session, make_filter(session, where, agent), column_names(session, columns), interval=interval, count=count,
+            from_start=since_start, changes=not new,
+        )  # fmt: skip

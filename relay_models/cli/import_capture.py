@@ -1,0 +1,110 @@
+"""`import_capture`: store the content of a capture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from relay_models.cli.capture import Capture, Entry
+    from relay_models.records import RunRecord
+    from relay_models.sync import RedisBackend
+
+__all__ = ["PLURALS", "Imported", "import_capture", "read_run", "store_artifact"]
+
+PLURALS = {
+    "run": "runs", "plan": "plans", "trie": "tries", "accumulators": "accumulators", "observations": "observations",
+    "stability": "stability results",
+}  # fmt: skip
+
+
+@dataclass
+class Imported:
+    """The result of an import."""
+
+    source: str
+    native_prefix: str
+    counts: dict[str, int] = field(default_factory=dict)
+    """Values stored, by kind."""
+    replaced: int = 0
+    """Runs that were already in the store."""
+    bad: list[dict[str, str | int | None]] = field(default_factory=list)
+    """Values that could not be imported: their line or key, and the reason."""
+    more: dict[str, int] = field(default_factory=dict)
+    """Other counts."""
+
+
+def import_capture(
+    backend: RedisBackend, capture: Capture, source: str, seen: Callable[[int], None] = lambda count: None
+) -> Imported:
+    """Store all values of a capture; `seen` is called with the number of values read since the last call."""
+    stored: Counter[str] = Counter()
+    for entry in capture.entries(capture.artifacts, seen):
+        try:
+            store_artifact(backend, entry)
+            stored[entry.kind] += 1
+        except ValueError as error:
+            capture.refuse(entry.line, entry.key or None, str(error))
+
+    # The line of each run, to report those that the server refuses.
+    lines: list[int] = []
+
+    def runs() -> Iterator[RunRecord]:
+        for entry in capture.entries(capture.runs, seen):
+            try:
+                record = read_run(entry)
+            except ValueError as error:
+                capture.refuse(entry.line, entry.key or None, str(error))
+            else:
+                lines.append(entry.line)
+                yield record
+
+    report = backend.store_runs(runs(), on_refused="skip")
+    for refused in report.refused:
+        capture.refuse(lines[refused.position], None, str(refused.error))
+    capture.bad.sort(key=lambda bad: bad.line)
+    stored["run"] = report.stored
+    return Imported(
+        source,
+        capture.prefix,
+        {kind: stored[kind] for kind in PLURALS},
+        report.replaced,
+        [{"line": bad.line, "key": bad.key, "reason": bad.reason} for bad in capture.bad],
+        {"lines": capture.lines},
+    )
+
+
+def read_run(entry: Entry) -> RunRecord:
+    """Decode the run of an entry.
+
+    Raises:
+        ValueError: It is not a run record, or not the one that its key names.
+    """
+    from relay_models.records import RunRecord, from_json  # lazy: start-up time
+
+    record = from_json(RunRecord, entry.text)
+    if entry.key and (record.agent_id, str(record.id)) != (entry.agent_id, str(entry.run_id).lower()):
+        raise ValueError(f"the key is of agent {entry.agent_id!r}, the run of {record.agent_id!r} with id {record.id}")
+    return record
+
+
+def store_artifact(backend: RedisBackend, entry: Entry) -> None:
+    """Store an artifact.
+
+    Raises:
+        ValueError: The text is not a record of its kind, or not of the agent that its key names.
+    """
+    from relay_models.native.layout import RECORD_TYPES  # lazy: start-up time
+    from relay_models.records import from_json  # lazy: start-up time
+
+    record = from_json(RECORD_TYPES[entry.kind], entry.text)
+    if entry.kind == "plan":
+        if record.agent_id != entry.agent_id:
+            raise ValueError(f"the key is of agent {entry.agent_id!r}, the plan of {record.agent_id!r}")
+        backend.store_plan(record)
+    else:
+        getattr(backend, f"store_{entry.kind}")(entry.agent_id, record)

@@ -1,0 +1,128 @@
+"""`ColumnInfo`: all that is declared of a column, and `find_column` by its name or a short one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, Self, TypeVar
+
+from relay_models.columns.kind import NUMERIC, Kind
+from relay_models.columns.types import ColumnType
+
+__all__ = ["OWN", "ColumnInfo", "Origin", "find_column"]
+
+OWN = "own"
+"""The member of a stored document that holds the values of a user's columns, as the index reads them."""
+
+ColumnInfoType = TypeVar("ColumnInfoType", bound="ColumnInfo")
+
+
+class Origin(StrEnum):
+    """Where a column's value comes from."""
+
+    RECORD = "record"
+    """Computed from the record."""
+    KEY = "key"
+    """Given by the caller beside the record: what the record is stored for."""
+    STORE = "store"
+    """Set when it is stored."""
+
+
+class ColumnInfo:
+    """What is declared of a column.
+
+    Args:
+        name: as in the document, in results and in the filter language.
+        type: what its annotation means to the index.
+        about: one line of meaning, and where the value comes from.
+        unit: of the stored number.
+        aliases: shorter names that filters, orders and the command line take.
+        heading: its title in a table, where space is scarce; the name unless given.
+        origin: where the value comes from.
+        value: makes the value from the record; None takes the attribute of that name of the document's summary.
+        document: name of the document type, for messages.
+        own: a user declared it; its values are kept by name, apart from those of built-in columns.
+        links: the document class whose ids it holds.
+    """
+
+    __slots__ = (
+        "about", "aliases", "document", "heading", "kind", "links", "name", "origin", "own", "type", "unit", "value",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        type: ColumnType,
+        about: str = "",
+        *,
+        unit: str = "",
+        aliases: tuple[str, ...] = (),
+        heading: str = "",
+        origin: Origin = Origin.RECORD,
+        value: Callable[[Any], Any] | None = None,
+        document: str = "",
+        own: bool = False,
+        links: Any = None,
+    ) -> None:
+        self.name = name
+        self.type = type
+        self.kind: Kind = type.kind
+        self.about = about
+        self.unit = unit
+        self.aliases = aliases
+        self.heading = heading or name
+        self.origin = origin
+        self.value = value
+        self.document = document
+        self.own = own
+        self.links = links
+
+    def copy_for(self, document: str) -> Self:
+        """The same column of another document type."""
+        return type(self)(
+            self.name, self.type, self.about, unit=self.unit, aliases=self.aliases, heading=self.heading,
+            origin=self.origin, value=self.value, document=document,
+            own=self.own, links=self.links,
+        )  # fmt: skip
+
+    @property
+    def nullable(self) -> bool:
+        """There may be no value."""
+        return self.type.nullable
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """All texts there are, where they are few and known."""
+        return self.type.choices
+
+    @property
+    def is_uuid(self) -> bool:
+        """It holds UUIDs: hexadecimal texts, about as many as there are documents."""
+        return self.type.is_uuid
+
+    @property
+    def ordered(self) -> bool:
+        """It holds numbers: it can be compared, sorted and summed."""
+        return self.kind in NUMERIC
+
+    @property
+    def path(self) -> str:
+        """Where the values are in the JSON document, as the index reads them."""
+        return f"{self.member_path}[*]" if self.kind is Kind.TAGS else self.member_path
+
+    @property
+    def member_path(self) -> str:
+        """Where the value is in the JSON document, as one member."""
+        return f"$.{OWN}.{self.name}" if self.own else f"$.{self.name}"
+
+    def __repr__(self) -> str:
+        return f"{self.document}.{self.name}" if self.document else self.name
+
+
+def find_column(columns: Mapping[str, ColumnInfoType], name: str) -> ColumnInfoType | None:
+    """The column of that name, in any case, or with that short name; None where there is none."""
+    found = columns.get(name)
+    if found is not None:
+        return found
+    lowered = name.lower()
+    return columns.get(lowered) or next((column for column in columns.values() if lowered in column.aliases), None)

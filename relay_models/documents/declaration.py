@@ -1,0 +1,111 @@
+"""`column`: declares a column of a document class, once, with all that is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import PydanticUndefined
+from redis_om import Field
+
+from relay_models.columns.column import Column, Origin
+from relay_models.columns.kind import Kind
+from relay_models.columns.types import column_type
+from relay_models.errors import InvalidConfigurationError
+
+__all__ = ["Declaration", "column"]
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What `column` was given; `DocumentMeta` makes a field and a `Column` of it."""
+
+    about: str
+    value: Callable[[Any], Any] | None
+    unit: str
+    aliases: tuple[str, ...]
+    heading: str
+    origin: Origin
+    text: bool
+    is_uuid: bool
+    links: Any
+    options: dict[str, Any]
+
+    def field(self) -> Any:
+        """The field of the model, as redis-om has it."""
+        return Field(description=self.about, **self.options)
+
+    def column(self, document: str, name: str, annotation: Any, *, own: bool = False) -> Column[Any]:
+        """The column, once the annotation of the field is known; `own` for one that a user declares.
+
+        Raises:
+            InvalidConfigurationError: no index has values of that type.
+        """
+        try:
+            type = column_type(annotation, text=self.text, is_uuid=self.is_uuid)
+        except InvalidConfigurationError as error:
+            raise InvalidConfigurationError(f"{document}.{name}: {error}") from None
+        return Column(
+            name, type, self.about, unit=self.unit or _UNITS.get(type.kind, ""), aliases=self.aliases,
+            heading=self.heading, origin=self.origin, value=self.value, document=document,
+            own=own, links=self.links,
+        )  # fmt: skip
+
+
+# Units that follow from the kind.
+_UNITS = {Kind.TIME: "µs", Kind.DURATION: "µs"}
+
+
+def column(
+    about: str | Callable[[Any], Any] = "",
+    /,
+    *,
+    value: Callable[[Any], Any] | None = None,
+    unit: str = "",
+    aliases: tuple[str, ...] = (),
+    heading: str = "",
+    origin: Origin = Origin.RECORD,
+    text: bool = False,
+    is_uuid: bool = False,
+    links: Any = None,
+    **options: Any,
+) -> Any:
+    """Declare a field of a document class as a column of its index.
+
+    The annotation says what it holds: ``Column[timedelta | None]``. From it follow the type in the index, whether
+    there may be no value, how the value is stored and read, and which operators there are.
+
+    Args:
+        about: one line of meaning, and where the value comes from; a function is taken as `value`.
+        value: makes the value from the record. Without it, the value is the attribute of the column's name of what
+            `Document.summarize` makes of the record, as it is stored.
+        unit: of the stored number.
+        aliases: shorter names that filters, orders and the command line take.
+        heading: its title in a table, where space is scarce.
+        origin: where the value comes from, where that is not the record.
+        text: it is running text that is searched by its words and never read back.
+        is_uuid: a column of texts holds UUIDs.
+        links: the document class whose ids it holds: run ids for `Run`, the ``pk`` of others.
+        options: of the pydantic field, such as ``default``, ``ge`` and ``le``.
+
+    Example:
+        ```python
+        class Plan(Document):
+            groups: Column[int] = column("Groups of tools.", value=lambda plan: len(plan.parallel_groups))
+        ```
+    """
+    if not isinstance(about, str):
+        value, about = about, ""
+    return Declaration(about, value, unit, aliases, heading, origin, text, is_uuid, links, options)
+
+
+def apply_default(field: Any, column: Column[Any]) -> bool:
+    """Give a field the default that its column's type implies; whether that changed it."""
+    if field.default is not PydanticUndefined or field.default_factory is not None or not column.nullable:
+        return False
+    if column.type.empty is not None:
+        field.default_factory = column.type.empty
+    else:
+        field.default = None
+    return True

@@ -1,0 +1,110 @@
+"""`RunSummary`: what the columns of a run hold, computed from its record in one pass over the calls."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from relay_models.columns.types import rounded
+from relay_models.records import CallRecord, CostEstimate, RunRecord
+from relay_models.records.run import calls_text, single_cost, sum_costs
+from relay_models.records.views import viewing
+
+__all__ = ["RunSummary", "summarize"]
+
+# Reads of calls that are kept as text what columns come from.
+_column_views = viewing(
+    CallRecord,
+    without=("started_at", "metadata_snapshot", "annotated_request", "message", "tool_calls", "api_specific"),
+)
+
+
+class RunSummary(NamedTuple):
+    """The values of a run's columns as they are stored, by column name; None where there is none.
+
+    Times and durations are in microseconds.
+    """
+
+    agent_id: str
+    run_id: str
+    status: str
+    started_at: int
+    ended_at: int | None
+    duration: int | None
+    calls: int
+    llm_calls: int
+    tool_calls: int
+    unfinished_calls: int
+    providers: list[str] | None
+    models: list[str] | None
+    tools: list[str] | None
+    finish_reasons: list[str] | None
+    prompt_tokens: int | None
+    output_tokens: int | None
+    total_tokens: int | None
+    cache_read_tokens: int | None
+    cost: float | None
+
+
+def summarize(record: RunRecord) -> RunSummary:
+    """The summary of a record."""
+    started = record.started_at.nanoseconds
+    text = calls_text(record)
+    calls = record.calls if text is None else _column_views(text)
+    llm = tool = unfinished = 0
+    prompt = output = total = cached = None
+    providers: set[str] = set()
+    models: set[str] = set()
+    tools: set[str] = set()
+    reasons: set[str] = set()
+    costs: list[CostEstimate] = []
+    # Each attribute of each call is read once: this is a good part of what storing a run costs.
+    for call in calls:
+        kind = call.kind
+        if kind == "llm":
+            llm += 1
+            providers.add(call.name)
+        elif kind == "tool":
+            tool += 1
+            tools.add(call.name)
+        if call.ended_at is None:
+            unfinished += 1
+        if (model := call.model_name) is not None:
+            models.add(model)
+        if (tokens := call.prompt_tokens) is not None:
+            prompt = (prompt or 0) + tokens
+        if (tokens := call.output_tokens) is not None:
+            output = (output or 0) + tokens
+        if (tokens := call.total_tokens) is not None:
+            total = (total or 0) + tokens
+        if (response := call.annotated_response) is not None:
+            if (reason := response.finish_reason_text) is not None:
+                reasons.add(reason)
+            if (usage := response.usage) is not None:
+                if (tokens := usage.cache_read_tokens) is not None:
+                    cached = (cached or 0) + tokens
+                if (cost := usage.cost) is not None:
+                    costs.append(cost)
+    known = single_cost(sum_costs(costs))
+    ended = None if record.ended_at is None else record.ended_at.nanoseconds
+    return RunSummary(
+        record.agent_id,
+        str(record.id),
+        "running" if ended is None else "completed",
+        started // 1000,
+        None if ended is None else ended // 1000,
+        None if ended is None else (ended - started) // 1000,
+        len(calls),
+        llm,
+        tool,
+        unfinished,
+        sorted(providers) or None,
+        sorted(models) or None,
+        sorted(tools) or None,
+        sorted(reasons) or None,
+        prompt,
+        output,
+        total,
+        cached,
+        rounded(known) if known is not None and math.isfinite(known) else None,
+    )

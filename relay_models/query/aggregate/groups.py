@@ -1,0 +1,157 @@
+"""`Groups`: what an aggregate has counted, by bucket and values; `AggregateRow`: a row of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
+
+from relay_models.columns.column import Column, Kind
+from relay_models.errors import QueryError
+from relay_models.query.aggregate.buckets import Buckets
+from relay_models.query.aggregate.metrics import Tally
+from relay_models.query.aggregate.request import BUCKET, Aggregation
+
+__all__ = ["AggregateRow", "AggregateRows", "AggregateValue", "GroupTally", "Groups"]
+
+
+AggregateValue: TypeAlias = str | int | float | datetime | timedelta | None
+"""A bucket, a group or a metric."""
+
+
+class AggregateRow(Mapping[str, AggregateValue]):
+    """A row of an aggregate, a mapping: the bucket (where there is one), the groups, the metrics, in this order.
+
+    A bucket is the aware datetime at which it begins. A group is a value of its column, None for runs without one.
+    Metrics of durations are timedeltas, of times datetimes, counts and sums of integers exact integers.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: dict[str, AggregateValue]) -> None:
+        self._values = values
+
+    def __getitem__(self, name: str) -> AggregateValue:
+        try:
+            return self._values[name]
+        except KeyError:
+            raise KeyError(f"no column {name!r} in this row; it has {', '.join(self._values)}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def to_dict(self) -> dict[str, AggregateValue]:
+        """The row as a dict."""
+        return dict(self._values)
+
+    def __repr__(self) -> str:
+        return f"AggregateRow({', '.join(f'{name}={value!r}' for name, value in self._values.items())})"
+
+
+class AggregateRows(list[AggregateRow]):
+    """The rows of an aggregate. They know their columns, also where there is no row.
+
+    Args:
+        rows: The rows.
+        kinds: What each column holds, by name, in the order of the columns.
+    """
+
+    __slots__ = ("kinds",)
+
+    def __init__(self, rows: Iterable[AggregateRow] = (), kinds: Mapping[str, Kind] | None = None) -> None:
+        super().__init__(rows)
+        self.kinds: dict[str, Kind] = dict(kinds or {})
+
+
+class GroupTally:
+    """One group: how many rows, and a tally for each column that a metric is about."""
+
+    __slots__ = ("count", "each")
+
+    def __init__(self, columns: Sequence[tuple[Column[Any], bool]]) -> None:
+        self.count = 0
+        self.each = [(column, Tally(keep)) for column, keep in columns]
+
+    def of(self, column: Column[Any]) -> Tally:
+        return next(tally for known, tally in self.each if known is column)
+
+
+class Groups:
+    """The groups of an aggregate by bucket and values, and the rows that they give."""
+
+    def __init__(self, ask: Aggregation) -> None:
+        self.ask = ask
+        keep: dict[Column[Any], bool] = {}
+        for metric in ask.metrics:
+            if metric.column is not None:
+                keep[metric.column] = keep.get(metric.column, False) or not metric.summable
+        self.columns = list(keep.items())
+        self.found: dict[tuple[Any, ...], GroupTally] = {}
+
+    def at(self, start: int | None, values: Sequence[Any]) -> Iterator[GroupTally]:
+        """The groups that a row is in: one for each combination of its values."""
+        keys: list[tuple[Any, ...]] = [(start,)]
+        for value in values:
+            options = (value or [None]) if isinstance(value, list) else [value]
+            keys = [(*key, option) for key in keys for option in options]
+        for key in keys:
+            tallies = self.found.get(key)
+            if tallies is None:
+                tallies = self.found[key] = GroupTally(self.columns)
+            yield tallies
+
+    def rows(self) -> AggregateRows:
+        """The rows, sorted and cut."""
+        ask = self.ask
+        if not self.found and not ask.groups and ask.buckets is None:
+            self.found[(None,)] = GroupTally(self.columns)
+        if ask.fill and ask.buckets is not None:
+            self._fill(ask.buckets)
+        found = sorted(self.found, key=lambda key: tuple(map(_sort_key, key)))
+        rows = [(key, self._row(key, self.found[key])) for key in found]
+        if ask.order_by is not None:
+            name = ask.order_by
+            known = [each for each in rows if each[1][name] is not None]
+            # By instant: the wall clock shows an hour twice when it is set back.
+            known.sort(key=lambda each: _order_key(name, *each), reverse=ask.descending)
+            rows = known + [each for each in rows if each[1][name] is None]
+        return AggregateRows((row for _, row in (rows if ask.limit is None else rows[: ask.limit])), ask.kinds)
+
+    def _fill(self, buckets: Buckets) -> None:
+        starts = [key[0] for key in self.found if key[0] is not None]
+        if self.ask.bounds is not None:
+            starts += self.ask.bounds
+        groups = {key[1:] for key in self.found} or (set() if self.ask.groups else {()})
+        if not starts:
+            return
+        count = buckets.count(min(starts), max(starts)) * len(groups)
+        if count > self.ask.max_buckets:
+            first, last = buckets.label(min(starts)), buckets.label(max(starts))
+            raise QueryError(
+                f"fill: {self.ask.every!r} from {first} to {last} makes about {count:,} rows, more than "
+                f"max_buckets={self.ask.max_buckets:,}: choose longer buckets or a shorter time, or pass a greater "
+                "max_buckets"
+            )
+        for start in buckets.between(min(starts), max(starts)):
+            for group in groups:
+                self.found.setdefault((start, *group), GroupTally(self.columns))
+
+    def _row(self, key: tuple[Any, ...], tallies: GroupTally) -> AggregateRow:
+        values: dict[str, Any] = {}
+        if self.ask.buckets is not None:
+            values[BUCKET] = None if key[0] is None else self.ask.buckets.label(key[0])
+        values.update(zip((column.name for column in self.ask.groups), key[1:], strict=True))
+        for metric in self.ask.metrics:
+            values[metric.name] = tallies.count if metric.column is None else tallies.of(metric.column).result(metric)
+        return AggregateRow(values)
+
+
+def _order_key(name: str, key: tuple[Any, ...], row: AggregateRow) -> Any:
+    return key[0] if name == BUCKET else row[name]
+
+
+def _sort_key(value: Any) -> tuple[bool, Any]:
+    return value is None, 0 if value is None else value

@@ -1,0 +1,135 @@
+"""`Aggregation`: what an aggregate groups by and computes, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, TypeAlias
+
+from relay_models._time import microseconds_of
+from relay_models.columns.column import Column, Kind
+from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOperatorError
+from relay_models.query.aggregate.buckets import Buckets
+from relay_models.query.aggregate.metrics import Metric, find_column, parse_metric
+from relay_models.query.options import check_limit
+
+__all__ = ["BUCKET", "MAX_BUCKETS", "Aggregation", "Columns"]
+
+BUCKET = "bucket"
+"""The name of the buckets in rows."""
+
+# Maximum rows that empty buckets may add, unless the caller allows more; a row takes about 1 KB.
+MAX_BUCKETS = 100_000
+
+Columns: TypeAlias = str | Column[Any] | Sequence[str | Column[Any]]
+"""A column or several, by name or as ``Run.agent_id``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregation:
+    """A checked request for an aggregate; see `aggregate_steps`."""
+
+    groups: tuple[Column[Any], ...]
+    metrics: tuple[Metric, ...]
+    buckets: Buckets | None
+    time: Column[Any]
+    order_by: str | None
+    descending: bool
+    limit: int | None
+    fill: bool
+    bounds: tuple[int, int] | None = None
+    names: tuple[str, ...] = field(default=())
+    max_buckets: int = MAX_BUCKETS
+    every: str = ""
+
+    @classmethod
+    def parse(
+        cls,
+        columns: dict[str, Column[Any]],
+        *,
+        by: Columns = (),
+        every: str | timedelta | None = None,
+        metrics: str | Sequence[str] = ("count",),
+        time: str | Column[Any] = "started_at",
+        tz: str | tzinfo | None = None,
+        fill: bool | tuple[datetime, datetime] = False,
+        order_by: str | None = None,
+        limit: int | None = None,
+        max_buckets: int = MAX_BUCKETS,
+    ) -> Aggregation:
+        """Check what a user asks for.
+
+        Raises:
+            QueryError: it cannot be aggregated so.
+        """
+        groups = tuple(dict.fromkeys(find_column(name, columns, "by") for name in _listed(by)))
+        for column in groups:
+            if column.kind not in (Kind.TAG, Kind.TAGS, Kind.COUNT):
+                raise UnsupportedOperatorError(
+                    f"by: {column!r} ({column.kind}) has too many values to group by; for times use every='1h'"
+                )
+        read = tuple(dict.fromkeys(parse_metric(text, columns) for text in _listed(metrics)))
+        if not read:
+            raise QueryError("metrics: ask for at least one, such as 'count'")
+        time_column = find_column(time, columns, "time")
+        if time_column.kind is not Kind.TIME:
+            raise UnsupportedOperatorError(f"time: {time_column!r} ({time_column.kind}) holds no times")
+        buckets = None if every is None else Buckets(every, tz)
+        if buckets is None and fill:
+            raise QueryError("fill: there are no buckets to fill without every='1h'")
+        bounds = None
+        if isinstance(fill, tuple) and buckets is not None:
+            try:
+                first, last = (microseconds_of(instant) for instant in fill)
+            except (TypeError, ValueError):
+                raise QueryError(f"fill is True, or two aware datetimes (from, to), not {fill!r}") from None
+            bounds = buckets.start(first), buckets.start(max(first, last - 1))
+        names = ([BUCKET] if buckets else []) + [column.name for column in groups] + [metric.name for metric in read]
+        descending = isinstance(order_by, str) and order_by.startswith("-")
+        order = None
+        if order_by is not None:
+            order = _output_name(
+                order_by.lstrip("-+").strip() if isinstance(order_by, str) else order_by, names, columns
+            )
+        check_limit(limit)
+        return cls(
+            groups,
+            read,
+            buckets,
+            time_column,
+            order,
+            descending,
+            limit,
+            bool(fill),
+            bounds,
+            tuple(names),
+            max_buckets,
+            "" if buckets is None else buckets.text,
+        )
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """What each column of the rows holds, by name. A row has one value of a column of several texts."""
+        found = {BUCKET: Kind.TIME} if self.buckets else {}
+        found |= {column.name: Kind.TAG if column.kind is Kind.TAGS else column.kind for column in self.groups}
+        return found | {metric.name: metric.kind for metric in self.metrics}
+
+
+def _listed(given: Any) -> Iterable[Any]:
+    return (given,) if isinstance(given, str | Column) else tuple(given or ())
+
+
+def _output_name(name: Any, names: Sequence[str], columns: dict[str, Column[Any]]) -> str:
+    if name in names:
+        return str(name)
+    try:
+        found = parse_metric(name, columns).name
+    except QueryError:
+        try:
+            found = find_column(name, columns, "order_by").name
+        except UnknownColumnError:
+            found = ""
+    if found not in names:
+        raise UnknownColumnError(f"order_by: there is no {name!r} in the rows; there are {', '.join(names)}")
+    return found

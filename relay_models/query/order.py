@@ -1,0 +1,65 @@
+"""`Order`: the column that rows are sorted by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from relay_models.columns.column import Column, Kind, find_column
+from relay_models.errors import QueryError, UnknownColumnError
+from relay_models.query.options import OrderBy
+
+__all__ = ["Order", "is_grouped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The column that rows are sorted by; ties by run id (or agent) ascending, rows without a value last.
+
+    With `omits_missing`, rows without a value are left out.
+    """
+
+    column: Column[Any]
+    descending: bool = False
+    omits_missing: bool = False
+
+    @property
+    def has_missing(self) -> bool:
+        """Whether rows without a value follow at the end."""
+        return self.column.nullable and not self.omits_missing
+
+    @classmethod
+    def parse(cls, text: OrderBy, columns: dict[str, Column[Any]]) -> Order:
+        """Parse ``"started_at"``, ``"-started_at"`` or ``"started_at desc"`` (descending), or ``Run.started_at``.
+
+        The short names of the filter language are accepted, too.
+
+        Raises:
+            UnknownColumnError: there is no such column.
+            QueryError: it is a column that rows cannot be sorted by.
+        """
+        name = text.name if isinstance(text, Column) else text
+        if not isinstance(name, str):
+            raise QueryError(f"order_by is the name of a column, with - in front for descending, not {text!r}")
+        words = name.strip().lstrip("+-").split()
+        descending = name.strip().startswith("-")
+        if len(words) == 2 and words[1].lower() in ("asc", "desc"):
+            descending = descending != (words.pop().lower() == "desc")
+        short = " ".join(words)
+        column = find_column(columns, short)
+        sortable = [known.name for known in columns.values() if known.ordered or known.kind is Kind.TAG]
+        if column is None:
+            raise UnknownColumnError(f"order_by: there is no column {name!r}; rows are sorted by {', '.join(sortable)}")
+        if column.name not in sortable:
+            raise QueryError(
+                f"order_by: {column!r} ({column.kind}) has no order; rows are sorted by {', '.join(sortable)}"
+            )
+        return cls(column, descending)
+
+    def __str__(self) -> str:
+        return f"{'-' if self.descending else ''}{self.column.name}"
+
+
+def is_grouped(column: Column[Any]) -> bool:
+    """Whether rows are sorted by a text that several may share, and that no condition of a server can compare."""
+    return column.kind is Kind.TAG and not column.is_uuid

@@ -1,0 +1,143 @@
+"""`Queue`: the bounded queue of finished runs and its counts, shared by the async and the threaded recorder."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from relay_models.errors import MissingExtraError
+from relay_models.records import RunRecord, uuid7
+from relay_models.trajectories.builder import AgentNaming, RunBuilder, ScopeEvent
+
+__all__ = ["Queue", "RecorderStats", "subscribers"]
+
+log = logging.getLogger("relay_models.recorder")
+
+BATCH = 200
+"""Runs per bulk store."""
+
+
+@dataclass(slots=True)
+class RecorderStats:
+    """Counts of a recorder."""
+
+    stored: int = 0
+    """Runs stored."""
+    dropped: int = 0
+    """Runs that were lost: too many were buffered, too many calls were open, or the store was down at the end."""
+    refused: int = 0
+    """Runs that the store refused."""
+    failed_attempts: int = 0
+    """Failed attempts to store a batch; the batch is retried."""
+    last_error: str | None = None
+    waiting: int = 0
+    """Finished runs that are not stored yet."""
+    open: int = 0
+    """Runs that have started and not ended."""
+
+
+class Queue:
+    """Receives events on NeMo Relay's thread and buffers finished runs, without ever blocking.
+
+    Args:
+        agent_id: As for `RunBuilder`.
+        max_waiting: Maximum number of finished runs to buffer. Beyond it the oldest is dropped and counted.
+        max_calls: Maximum number of calls of open runs to hold.
+        wake: Called, on any thread, when there is something to store.
+    """
+
+    def __init__(self, agent_id: AgentNaming, *, max_waiting: int, max_calls: int, wake: Callable[[], None]) -> None:
+        self._builder = RunBuilder(agent_id, max_calls=max_calls)
+        self._finished: deque[RunRecord] = deque()
+        self._max_waiting = max_waiting
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._stats = RecorderStats()
+        self._lost = 0
+        self.closed = False
+
+    def take(self, event: ScopeEvent) -> None:
+        """Receive an event; no error reaches the agent."""
+        if self.closed:
+            return
+        try:
+            with self._lock:
+                run = self._builder.process(event)
+                if run is None:
+                    return
+                self._finished.append(run)
+                if len(self._finished) > self._max_waiting:
+                    self._finished.popleft()
+                    self._lost += 1
+            self._wake()
+        except Exception:
+            self._lost += 1
+            log.exception("a run could not be recorded")
+
+    def batch(self) -> list[RunRecord]:
+        """Return the oldest finished runs, which stay in the queue until `done`."""
+        with self._lock:
+            return [self._finished[index] for index in range(min(BATCH, len(self._finished)))]
+
+    def done(self, batch: list[RunRecord], stored: int, refused: int) -> None:
+        """Remove a stored batch."""
+        ids = {id(run) for run in batch}
+        with self._lock:
+            # The oldest may have been dropped in the meantime although it was stored.
+            while self._finished and id(self._finished[0]) in ids:
+                self._finished.popleft()
+            self._stats.stored += stored
+            self._stats.refused += refused
+
+    def failed(self, error: Exception) -> None:
+        """Count a failed attempt; the batch stays in the queue."""
+        with self._lock:
+            first = self._stats.last_error is None
+            self._stats.failed_attempts += 1
+            self._stats.last_error = str(error)
+        if first:
+            log.warning("runs cannot be stored and are buffered: %s", error)
+
+    def give_up(self) -> int:
+        """Drop what is left, and return how many runs that was."""
+        with self._lock:
+            self.closed = True
+            left = len(self._finished)
+            self._finished.clear()
+            self._lost += left
+        if left:
+            log.warning("%d runs were dropped: the store was still down at the end", left)
+        return left
+
+    def stats(self) -> RecorderStats:
+        """Return a copy of the current counts."""
+        with self._lock:
+            stats = self._stats
+            stats.dropped = self._lost + self._builder.given_up
+            stats.waiting = len(self._finished)
+            stats.open = self._builder.open_runs
+            return RecorderStats(
+                **{name: getattr(stats, name) for name in RecorderStats.__slots__}  # a copy: it does not change later
+            )
+
+
+def subscribers() -> Any:
+    """Return nemo_relay's module for event subscriptions.
+
+    Raises:
+        MissingExtraError: nemo_relay is not installed.
+    """
+    try:
+        from nemo_relay import subscribers as module  # lazy: optional package
+    except ImportError as error:
+        raise MissingExtraError("recording needs NeMo Relay: pip install nemo-relay") from error
+    return module
+
+
+def subscription_name() -> str:
+    """Return a unique name for a subscriber."""
+    return f"relay_models.recorder.{uuid7()}"

@@ -1,0 +1,14 @@
+"""`describe`: why a record could not be made, in one line."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+__all__ = ["describe"]
+
+
+def describe(error: ValidationError) -> str:
+    """The first fault with its path, and how many more there are."""
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+    return f"{'.'.join(map(str, details[0]['loc']))}: {details[0]['msg']}{more}"

@@ -1,0 +1,90 @@
+"""A log that is still being written is followed, whatever happens to its file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hypothesis import given, strategies as st
+
+from relay_models.records import RunRecord
+from relay_models.trajectories import FileFollower, ReadResult, read_runs
+from tests.trajectories.events import nested
+
+WHOLE = [result.run for result in read_runs(nested().lines)]
+
+
+def found(results: list[ReadResult]) -> list[RunRecord | None]:
+    assert [str(result) for result in results if result.error] == []
+    return [result.run for result in results]
+
+
+def test_a_file_that_grows_by_pieces_of_lines(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    data = "".join(nested().lines).encode()
+    follower = FileFollower(path)
+    assert list(follower.poll()) == []
+    results = []
+    with path.open("ab") as file:
+        for start in range(0, len(data), 37):
+            file.write(data[start : start + 37])
+            file.flush()
+            results += follower.poll()
+    results += follower.finish()
+    assert found(results) == WHOLE
+
+
+def test_a_file_that_is_renamed_and_begun_again(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    lines = nested().lines
+    path.write_text("".join(lines[:3]))
+    follower = FileFollower(path)
+    results = [*follower.poll()]
+    with path.open("a") as file:
+        file.write("".join(lines[3:6]))
+    os.rename(path, tmp_path / "events.jsonl.1")
+    results += follower.poll()
+    path.write_text("".join(lines[6:]))
+    results += follower.poll()
+    results += follower.finish()
+    assert found(results) == WHOLE
+
+
+def test_a_file_that_is_emptied(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    lines = nested().lines
+    path.write_text("".join(lines[:7]))
+    follower = FileFollower(path)
+    results = [*follower.poll()]
+    path.write_text("".join(lines[7:]))
+    results += follower.poll()
+    results += follower.finish()
+    assert found(results) == WHOLE
+
+
+def test_a_last_line_that_is_cut_is_named_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    lines = nested().lines
+    path.write_text("".join(lines) + lines[0][:20])
+    follower = FileFollower(path)
+    assert found(list(follower.poll())) == WHOLE
+    (bad,) = follower.finish()
+    assert bad.line == len(lines) + 1
+    assert "ends within this line" in str(bad.error)
+    assert str(bad).startswith(f"{path}:11: ")
+
+
+@given(st.lists(st.integers(1, 400), max_size=8))
+def test_how_it_grows_makes_no_difference(tmp_path_factory: object, sizes: list[int]) -> None:
+    path = tmp_path_factory.mktemp("follow") / "e.jsonl"  # type: ignore[attr-defined]
+    data = "".join(nested().lines).encode()
+    follower = FileFollower(path)
+    results = []
+    with path.open("ab") as file:
+        for size in [*sizes, len(data)]:
+            file.write(data[:size])
+            file.flush()
+            data = data[size:]
+            results += follower.poll()
+    results += follower.finish()
+    assert found(results) == WHOLE
