@@ -26,6 +26,7 @@ NULL_ARRAYS: Final = frozenset(
 )  # fmt: skip
 """Commands whose reply to nothing is a null array in RESP2, and null in RESP3."""
 
+_SCRIPTS: Final = frozenset(("eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro"))
 _CURSORS: Final = {"scan": 0, "sscan": 1, "hscan": 1, "zscan": 1}
 _EXPIRE_ERROR = re.compile(r"(ERR invalid expire time in) '?([a-z]+)'?\Z")
 _TEXTS: Final = {
@@ -35,6 +36,8 @@ _TEXTS: Final = {
 
 def corrected_error(name: str, args: list[bytes], text: str) -> str:
     """The text of an error as Redis words it."""
+    if name in _SCRIPTS:  # whatever they say is theirs
+        return text
     if text == msgs.INVALID_INT_MSG and name in _CURSORS and not args[_CURSORS[name]].isdigit():
         return "ERR invalid cursor"
     if text.startswith("ERR BUSYGROUP "):

@@ -16,6 +16,7 @@ from fakeredis._helpers import SimpleError, SimpleString
 from fakeredis.commands_mixins._lua_functions import FUNCTION_FLAGS
 from fakeredis.model import get_command_info
 
+from relay_models.embedded.commands.corrections import corrected_error
 from relay_models.embedded.commands.permissions import categories_of
 from relay_models.embedded.commands.server import REDIS_VERSION
 from relay_models.embedded.glob import compile_glob
@@ -386,6 +387,7 @@ class ScriptCommands:
             self._server.scripting.wrote = True
         result = self._run_command(function, signature, args, True)
         if isinstance(result, SimpleError):
+            result.value = corrected_error(name, args, result.value)
             raise SimpleError(NOT_IN_SCRIPTS) if result.value == msgs.COMMAND_IN_SCRIPT_MSG else result
         return SetReply(result) if self._script_resp == 3 and name in SETS and type(result) is list else result
 
