@@ -199,9 +199,9 @@ class RedisBackend(Queries, Artifacts):
         transport = open_transport()
         try:
             backend = cls(transport, options)
-            await backend._set_clock()
             await transport.execute("JSON.GET", backend._keys.document("plan", ""), "$.pk")
             await backend._indexes.ready()
+            await backend._store.open_clock()
         except BaseException:
             await shielded(transport.close)
             raise

@@ -260,17 +260,16 @@ class Collection(Generic[D]):
         """
         if interval < 0:
             raise InvalidConfigurationError(f"interval is a number of seconds from 0 on, not {interval!r}")
-        now = self._store.clock.now()
         try:
             start = None if since is None else microseconds_of(since)
         except TypeError:
             raise QueryError(f"since is an aware datetime or a timedelta, not {since!r}") from None
         if isinstance(since, timedelta):
-            start = now - microseconds_of(since)
+            start = self._store.clock.now() - microseconds_of(since)
         time = self._columns.get("updated_at" if changes else "stored_at")
         if time is None:
             raise QueryError(f"{self.document.__name__} documents are replaced whole: watch them with changes=True")
-        watch = Watch(as_expression(filter, self._columns), time, now, start)
+        watch = Watch(as_expression(filter, self._columns), time, start)
         return RowStream(lambda corrupt: self._watch(watch, columns, interval, corrupt))
 
     async def get(self, agent_id: str, run_id: UUID | str | None = None) -> D | None:
@@ -369,9 +368,9 @@ class Collection(Generic[D]):
         known: set[str] = set()
         while True:
             raise_if_cancelled()
-            if watch.is_far(self._store.clock.now()):
-                await self._store.set_clock()
-            recent, found = watch.look(self._store.clock.now()), False
+            await self._store.read_clock()
+            clock, found = self._store.clock, False
+            recent = watch.look(clock.server_now(), clock.mark() // 1000, clock.limit())
             stream = self.stream(recent, order_by=watch.time, columns=columns, on_corrupt="skip")
             async with aclosing(stream):
                 async for row in stream:

@@ -13,6 +13,7 @@ from relay_models.documents import decode_artifact, encode_artifact
 from relay_models.errors import CorruptDocumentError
 from relay_models.query.replies import decode_body
 from relay_models.records import AccumulatorState, ExecutionPlan, PromptIR, StabilityAnalysisResult, TrieEnvelope
+from relay_models.transport.sync import translate
 
 __all__ = ["Artifacts"]
 
@@ -91,8 +92,15 @@ class Artifacts(BackendBase):
         return self._delete_artifact("stability", agent_id)
 
     def _store_artifact(self, kind: str, agent_id: str, record: object) -> None:
-        document = encode_artifact(kind, agent_id, record, self._clock.now())
-        self._transport.execute("JSON.SET", self._keys.document(kind, agent_id), "$", document)
+        corrections = self._clock.corrections
+        now = self._clock.now()
+        document = encode_artifact(kind, agent_id, record, now)
+        key = self._keys.document(kind, agent_id)
+        (reply,) = self._store.write(kind, now, ("JSON.SET", key, "$", document))
+        if isinstance(reply, Exception):
+            raise translate(reply, self._transport.target, ("JSON.SET",)) from None
+        if self._clock.corrections != corrections:
+            self._store.stamp_again([(key, ("updated_at",))])
 
     def _load_artifact(self, kind: str, agent_id: str) -> Any:
         key = self._keys.document(kind, agent_id)

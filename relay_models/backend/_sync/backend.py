@@ -202,9 +202,9 @@ class RedisBackend(Queries, Artifacts):
         transport = open_transport()
         try:
             backend = cls(transport, options)
-            backend._set_clock()
             transport.execute("JSON.GET", backend._keys.document("plan", ""), "$.pk")
             backend._indexes.ready()
+            backend._store.open_clock()
         except BaseException:
             shielded(transport.close)
             raise

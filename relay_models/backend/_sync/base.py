@@ -80,6 +80,3 @@ class BackendBase:
     def index_text(self) -> bool:
         """Whether words of prompts and answers are indexed when this backend stores a run."""
         return self._indexes.text
-
-    def _set_clock(self) -> None:
-        self._store.set_clock()

@@ -16,6 +16,7 @@ from relay_models.errors import InvalidConfigurationError, StorageError
 from relay_models.transport._async.interface import Command
 from relay_models.transport._io_async import Operation, current_loop, make_retry, shielded
 from relay_models.transport.error_mapping import is_retryable, translate
+from relay_models.transport.transaction import expanded, gathered
 from relay_models.transport.urls import Target
 
 __all__ = ["PipelinedConnection", "SingleServerTransport"]
@@ -88,8 +89,8 @@ class SingleServerTransport:
         async def exchange() -> list[Any]:
             connection = await self.acquire(checked=not retry)
             try:
-                await connection.send_packed_command(connection.pack_commands(commands))
-                replies = await _read_replies(connection, len(commands))
+                await connection.send_packed_command(connection.pack_commands(expanded(commands)))
+                replies = await _read_replies(connection, commands)
             except BaseException:
                 await self.discard(connection)
                 raise
@@ -117,7 +118,7 @@ class SingleServerTransport:
 
         async def receive() -> Any:
             try:
-                (reply,) = await _read_replies(pending, 1)
+                (reply,) = await _read_replies(pending, (command,))
             except BaseException:
                 await self.discard(pending)
                 raise
@@ -255,7 +256,7 @@ class PipelinedConnection:
             while self._sent < len(self._outstanding):
                 commands = self._outstanding[self._sent]
                 self._sent += 1
-                await self._connection.send_packed_command(self._connection.pack_commands(commands))
+                await self._connection.send_packed_command(self._connection.pack_commands(expanded(commands)))
         except BaseException:
             await self._drop()
             raise
@@ -263,7 +264,7 @@ class PipelinedConnection:
     async def _pull(self) -> list[Any]:
         await self._push()
         try:
-            replies = await _read_replies(self._connection, len(self._outstanding[0]))
+            replies = await _read_replies(self._connection, self._outstanding[0])
         except BaseException:
             await self._drop()
             raise
@@ -275,15 +276,15 @@ class PipelinedConnection:
         await self._transport.discard(connection)
 
 
-async def _read_replies(connection: Any, count: int) -> list[Any]:
-    """Read `count` replies as bytes; an error reply is returned, a lost connection is raised."""
+async def _read_replies(connection: Any, commands: Sequence[Command]) -> list[Any]:
+    """Read the replies to commands as bytes; an error reply is returned, a lost connection is raised."""
     replies: list[Any] = []
-    for _ in range(count):
+    for _ in expanded(commands):
         try:
             replies.append(await connection.read_response(disable_decoding=True))
         except ResponseError as error:
             replies.append(error)
-    return replies
+    return gathered(commands, replies)
 
 
 async def _ignore(error: Exception) -> None:

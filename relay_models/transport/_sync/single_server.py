@@ -19,6 +19,7 @@ from relay_models.errors import InvalidConfigurationError, StorageError
 from relay_models.transport._sync.interface import Command
 from relay_models.transport._io_sync import Operation, current_loop, make_retry, shielded
 from relay_models.transport.error_mapping import is_retryable, translate
+from relay_models.transport.transaction import expanded, gathered
 from relay_models.transport.urls import Target
 
 __all__ = ["PipelinedConnection", "SingleServerTransport"]
@@ -91,8 +92,8 @@ class SingleServerTransport:
         def exchange() -> list[Any]:
             connection = self.acquire(checked=not retry)
             try:
-                connection.send_packed_command(connection.pack_commands(commands))
-                replies = _read_replies(connection, len(commands))
+                connection.send_packed_command(connection.pack_commands(expanded(commands)))
+                replies = _read_replies(connection, commands)
             except BaseException:
                 self.discard(connection)
                 raise
@@ -120,7 +121,7 @@ class SingleServerTransport:
 
         def receive() -> Any:
             try:
-                (reply,) = _read_replies(pending, 1)
+                (reply,) = _read_replies(pending, (command,))
             except BaseException:
                 self.discard(pending)
                 raise
@@ -258,7 +259,7 @@ class PipelinedConnection:
             while self._sent < len(self._outstanding):
                 commands = self._outstanding[self._sent]
                 self._sent += 1
-                self._connection.send_packed_command(self._connection.pack_commands(commands))
+                self._connection.send_packed_command(self._connection.pack_commands(expanded(commands)))
         except BaseException:
             self._drop()
             raise
@@ -266,7 +267,7 @@ class PipelinedConnection:
     def _pull(self) -> list[Any]:
         self._push()
         try:
-            replies = _read_replies(self._connection, len(self._outstanding[0]))
+            replies = _read_replies(self._connection, self._outstanding[0])
         except BaseException:
             self._drop()
             raise
@@ -278,15 +279,15 @@ class PipelinedConnection:
         self._transport.discard(connection)
 
 
-def _read_replies(connection: Any, count: int) -> list[Any]:
-    """Read `count` replies as bytes; an error reply is returned, a lost connection is raised."""
+def _read_replies(connection: Any, commands: Sequence[Command]) -> list[Any]:
+    """Read the replies to commands as bytes; an error reply is returned, a lost connection is raised."""
     replies: list[Any] = []
-    for _ in range(count):
+    for _ in expanded(commands):
         try:
             replies.append(connection.read_response(disable_decoding=True))
         except ResponseError as error:
             replies.append(error)
-    return replies
+    return gathered(commands, replies)
 
 
 def _ignore(error: Exception) -> None:
