@@ -30,12 +30,13 @@ class ClockCheck:
     def __init__(self, clock: StoreClock, alias: bytes | str, stamp: int) -> None:
         self._clock = clock
         self._asks_time = clock.may_read_server
-        self._asks_stored = clock.is_due()
+        self._asks_stored, self._was_ahead = clock.is_due(), clock.is_ahead
+        self._server_now = clock.server_now()
         self.commands: list[Command] = [("TIME",)] if self._asks_time else []
         if self._asks_stored:
             limit = clock.limit()
             self.commands.append(later_command(alias, stamp, limit, greatest=True))
-            self.commands.append(later_command(alias, clock.server_now(), limit))
+            self.commands.append(later_command(alias, self._server_now, limit))
         self._sent = clock.mark()
 
     def receive(self, replies: Sequence[Any]) -> None:
@@ -56,8 +57,12 @@ class ClockCheck:
         stamp = greatest_stamp(others)
         if stamp is not None:
             clock.raise_to(stamp)
-        elif clock.is_ahead and not isinstance(later, RedisError) and greatest_stamp(later) is None:
+        elif self._was_ahead and clock.server_now() >= self._server_now and _is_empty(later):
             clock.follow()
+
+
+def _is_empty(reply: Any) -> bool:
+    return not isinstance(reply, RedisError) and greatest_stamp(reply) is None
 
 
 def later_command(alias: bytes | str, after: int, limit: int, *, greatest: bool = False) -> Command:

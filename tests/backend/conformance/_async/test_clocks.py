@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from relay_models.backend import clock, clock_check
 from relay_models.backend._async import collection
 from relay_models.backend._async.backend import RedisBackend
 from relay_models.backend.clock import StoreClock
@@ -26,8 +25,9 @@ class Clocks:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.local_us = 5_000_000
         self.difference = 1_795_000_000_000_000
-        monkeypatch.setattr(clock_check, "decode_time", self.server_us)
-        monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic_ns=self.local_ns, time_ns=self.wall_ns))
+        monkeypatch.setattr("relay_models.backend.clock_check.decode_time", self.server_us)
+        local = SimpleNamespace(monotonic_ns=self.local_ns, time_ns=self.wall_ns)
+        monkeypatch.setattr("relay_models.backend.clock.time", local)
 
     def local_ns(self) -> int:
         return self.local_us * 1000
