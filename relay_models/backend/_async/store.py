@@ -63,7 +63,7 @@ class Store:
         """
         lost = 0
         while True:
-            steps = make_steps()
+            steps, known = make_steps(), self.result_limit.rows
             try:
                 command = next(steps)
                 while True:
@@ -76,7 +76,7 @@ class Store:
                             raise
                         break
                     except RelayModelsError as error:
-                        if not await self.asks_for_less(error):
+                        if not await self.asks_for_less(error, known):
                             raise
                         break
                     with collector_paused():
@@ -85,11 +85,14 @@ class Store:
                 result: T = end.value
                 return result
 
-    async def asks_for_less(self, error: RelayModelsError) -> bool:
-        """Whether an error says that a query asked for more rows than the server gives, and fewer can be asked for."""
-        known = self.result_limit.refused(error)
-        if known is not None:
-            return known
+    async def asks_for_less(self, error: RelayModelsError, before: int | None) -> bool:
+        """Whether an error says that a query asked for more rows than the server gives, and fewer can be asked for.
+
+        `before` is the limit that was known when the query was made: another task may have learned it since.
+        """
+        is_lower = self.result_limit.refused(error)
+        if is_lower is not None:
+            return is_lower or (self.result_limit.is_refusal(error) and self.result_limit.rows != before)
         for command in LIMIT_COMMANDS:
             try:
                 if self.result_limit.read(await self.transport.execute(*command)):

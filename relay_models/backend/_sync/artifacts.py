@@ -10,7 +10,8 @@ from typing import Any
 
 from relay_models.backend._sync.base import BackendBase
 from relay_models.documents import decode_artifact, encode_artifact
-from relay_models.errors import CorruptDocumentError
+from relay_models.documents.kinds import checked_record
+from relay_models.errors import CorruptDocumentError, InvalidRecordError
 from relay_models.query.replies import decode_body
 from relay_models.records import AccumulatorState, ExecutionPlan, PromptIR, StabilityAnalysisResult, TrieEnvelope
 from relay_models.transport.sync import translate
@@ -28,6 +29,7 @@ class Artifacts(BackendBase):
 
     def store_plan(self, plan: ExecutionPlan) -> None:
         """Store the execution plan of ``plan.agent_id``."""
+        checked_record("plan", plan)
         self._store_artifact("plan", plan.agent_id, plan)
 
     def load_plan(self, agent_id: str) -> ExecutionPlan | None:
@@ -67,6 +69,8 @@ class Artifacts(BackendBase):
 
     def store_observations(self, agent_id: str, observations: Sequence[PromptIR]) -> None:
         """Store the prompt observations of an agent (or of a profile key derived from one)."""
+        if not isinstance(observations, Sequence):
+            raise InvalidRecordError(f"observations are a list of PromptIR, not {type(observations).__name__}")
         self._store_artifact("observations", agent_id, list(observations))
 
     def load_observations(self, agent_id: str) -> list[PromptIR] | None:

@@ -30,7 +30,7 @@ from relay_models.query.aggregate.groups import AggregateRows
 from relay_models.query.aggregate.pipeline import aggregate_steps
 from relay_models.query.aggregate.request import MAX_BUCKETS, Aggregation, Columns
 from relay_models.query.language.filters import as_expression
-from relay_models.query.options import Filter, OnCorrupt, OnIncomplete, OrderBy, check_limit
+from relay_models.query.options import Filter, OnCorrupt, OnIncomplete, OrderBy, check_count, check_limit
 from relay_models.query.order import Order
 from relay_models.query.paging.page import Page
 from relay_models.query.paging.pager import Pager, find_steps
@@ -46,6 +46,8 @@ T = TypeVar("T")
 
 # Maximum rows that are read by one query without a cursor, and deleted by one pipeline.
 _ROWS_PER_QUERY, _DELETED_AT_ONCE = 2000, 1000
+# Maximum seconds between two looks of a watch (a day).
+_LONGEST_INTERVAL = 86_400
 
 
 class Collection(Generic[D]):
@@ -157,6 +159,7 @@ class Collection(Generic[D]):
         Returns:
             An async iterator of rows. Documents that cannot be read are in its ``corrupt``.
         """
+        check_count("page_size", page_size)
         expression, order_by, limit = self._parts(filter, order_by)
         reader = row_reader(self.document, not columns)
         pager = self._pager(expression, order_by, reader)
@@ -259,10 +262,12 @@ class Collection(Generic[D]):
 
         Raises:
             QueryError: `since` is neither; or documents of this type have no time at which they were first stored.
-            InvalidConfigurationError: a negative `interval`.
+            InvalidConfigurationError: an `interval` that is negative or longer than a day.
         """
-        if interval < 0:
-            raise InvalidConfigurationError(f"interval is a number of seconds from 0 on, not {interval!r}")
+        if not isinstance(interval, int | float) or not 0 <= interval <= _LONGEST_INTERVAL:
+            raise InvalidConfigurationError(
+                f"interval is a number of seconds from 0 to {_LONGEST_INTERVAL}, not {interval!r}"
+            )
         try:
             start = None if since is None else microseconds_of(since)
         except TypeError:
@@ -280,13 +285,16 @@ class Collection(Generic[D]):
 
         Raises:
             QueryError: a run id is missing, or given for a document that has none.
+            InvalidRecordError: an agent id that is no text, or a run id that is no UUID.
             CorruptDocumentsError: the document cannot be read.
         """
         if (run_id is not None) != self._has_runs:
             names = "agent_id, run_id" if self._has_runs else "agent_id"
             raise QueryError(f"a {self.document.__name__} is got by {names}")
+        self._store.keys.document(self.document.kind, agent_id)  # that it can be one
         parts = [Equal(self._columns["agent_id"], agent_id)]
         if run_id is not None:
+            self._store.keys.run(agent_id, run_id)
             parts.append(Equal(self._columns["run_id"], str(run_id).lower()))
         page = self.find(all_of(parts), limit=1)
         return page[0] if page else None

@@ -21,14 +21,13 @@ from relay_models.documents import Run, encode_run, merge_run
 from relay_models.errors import (
     CorruptDocumentError,
     CorruptDocumentsError,
-    InvalidConfigurationError,
     InvalidRecordError,
     MissingModuleError,
     PermissionDeniedError,
     RefusedRecordsError,
     RelayModelsError,
 )
-from relay_models.query.options import OnCorrupt
+from relay_models.query.options import OnCorrupt, check_count
 from relay_models.query.order import Order
 from relay_models.query.replies import decode_body
 from relay_models.query.rows import KeyReader, RecordReader
@@ -114,6 +113,9 @@ class Runs(BackendBase):
         what it gave before is stored first; when the connection is lost for good, `ConnectionFailedError` is raised
         and a part may be stored: storing the same runs again is harmless.
         """
+        check_count("batch_size", batch_size)
+        if isinstance(records, RunRecord) or not (hasattr(records, "__iter__") or hasattr(records, "__iter__")):
+            raise InvalidRecordError(f"records is an iterable of runs, not {type(records).__name__}")
         report = StoreReport()
         failures: list[Exception] = []
         batch = _Batch()
@@ -233,10 +235,9 @@ class Runs(BackendBase):
             How many were deleted.
 
         Raises:
-            InvalidConfigurationError: `keep` is negative.
+            InvalidConfigurationError: `keep` is negative or no number.
         """
-        if keep < 0:
-            raise InvalidConfigurationError(f"the number of runs to keep is 0 or more, not {keep}")
+        check_count("keep", keep, 0)
         keys = self._run_keys(agent_id)
         return self._store.delete_keys(keys[: max(0, len(keys) - keep)])
 
