@@ -245,9 +245,9 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         try:
             transport = await as_cluster(transport, connection)
             backend = cls(transport, options)
-            await backend._set_clock()
             await transport.execute("JSON.GET", backend._keys.document("plan", ""), "$.pk")
             await backend._indexes.ready()
+            await backend._store.open_clock()
         except BaseException:
             await shielded(transport.close)
             raise

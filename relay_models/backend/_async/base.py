@@ -88,6 +88,3 @@ class BackendBase(Generic[RunT]):
     def index_text(self) -> bool:
         """Whether words of prompts and answers are indexed when this backend stores a run."""
         return self._indexes.text
-
-    async def _set_clock(self) -> None:
-        await self._store.set_clock()

@@ -248,9 +248,9 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         try:
             transport = as_cluster(transport, connection)
             backend = cls(transport, options)
-            backend._set_clock()
             transport.execute("JSON.GET", backend._keys.document("plan", ""), "$.pk")
             backend._indexes.ready()
+            backend._store.open_clock()
         except BaseException:
             shielded(transport.close)
             raise
