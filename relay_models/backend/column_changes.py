@@ -8,6 +8,7 @@ from pydantic_core import from_json
 
 from relay_models.documents import Keys, decode_artifact, encode_artifact, merge_run
 from relay_models.records import RunRecord, from_json as record_from_json
+from relay_models.records.prices import PriceTable
 
 __all__ = ["column_changes"]
 
@@ -15,8 +16,12 @@ __all__ = ["column_changes"]
 _KEPT = frozenset({"record", "stored_at", "updated_at"})
 
 
-def column_changes(kind: str, keys: Keys, key: bytes, document: dict[str, Any], *, text: bool) -> dict[str, Any]:
+def column_changes(
+    kind: str, keys: Keys, key: bytes, document: dict[str, Any], *, text: bool, prices: PriceTable | None = None
+) -> dict[str, Any]:
     """The columns of a stored document that differ from what its record gives; None for one to be taken out.
+
+    An estimated cost stays, unless there are prices to estimate it by.
 
     Raises ValueError for a document that cannot be read.
     """
@@ -24,7 +29,9 @@ def column_changes(kind: str, keys: Keys, key: bytes, document: dict[str, Any], 
     if not isinstance(body, str):
         raise ValueError("it has no record text")
     if kind == "run":
-        encoded = merge_run(record_from_json(RunRecord, body), 0, text=text)
+        record = record_from_json(RunRecord, body)
+        estimate = document.get("estimated_cost") if prices is None else prices.estimate_run(record)
+        encoded = merge_run(record, 0, text=text, estimated_cost=estimate)
     else:
         encoded = encode_artifact(kind, keys.split(kind, key), decode_artifact(kind, body), 0)
     wanted: dict[str, Any] = from_json(encoded)

@@ -9,6 +9,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from relay_models.columns.column import Origin
 from relay_models.columns.tags import escape_tag
+from relay_models.columns.types import rounded
 from relay_models.documents.base import Document
 from relay_models.documents.kinds import KINDS, checked_record
 from relay_models.documents.run import Run
@@ -21,10 +22,19 @@ __all__ = ["encode_artifact", "encode_columns", "encode_run", "merge_run"]
 _LEAST, _GREATEST = -(2**63), 2**64 - 1
 # Most of a document is the text of its record, which this encoder quotes in half the time of pydantic's.
 _encode = msgspec.json.Encoder().encode
-_ABSENT = {name: None for name, column in Run.columns().items() if column.nullable and column.origin is Origin.RECORD}
+_ABSENT = {
+    name: None for name, column in Run.columns().items() if column.nullable and column.origin is not Origin.STORE
+}
 
 
-def encode_run(record: RunRecord, now_us: int, *, text: bool = False, body: bytes | None = None) -> bytes:
+def encode_run(
+    record: RunRecord,
+    now_us: int,
+    *,
+    text: bool = False,
+    body: bytes | None = None,
+    estimated_cost: float | None = None,
+) -> bytes:
     """The JSON document of a run that is stored for the first time at `now_us` (epoch microseconds).
 
     Args:
@@ -32,21 +42,22 @@ def encode_run(record: RunRecord, now_us: int, *, text: bool = False, body: byte
         now_us: time of storing.
         text: also keep the words of its prompts and answers, for the text column.
         body: the JSON text that `record` has just been read from, so that it need not be written again.
+        estimated_cost: estimated cost of the calls that tell none.
 
     Raises:
         InvalidRecordError: it is no run, or cannot be written as JSON.
     """
-    document = _run(record, text, body)
+    document = _run(record, text, body, estimated_cost)
     document["stored_at"] = document["updated_at"] = now_us
     return _dump(document)
 
 
-def merge_run(record: RunRecord, now_us: int, *, text: bool = False) -> bytes:
+def merge_run(record: RunRecord, now_us: int, *, text: bool = False, estimated_cost: float | None = None) -> bytes:
     """The patch for JSON.MERGE that makes a stored document that of `record`, but keeps its ``stored_at``.
 
     Columns without a value are null, which takes them out of the document. Raises as `encode_run`.
     """
-    document = _ABSENT | _run(record, text)
+    document = _ABSENT | _run(record, text, None, estimated_cost)
     document["updated_at"] = now_us
     return _dump(document)
 
@@ -79,12 +90,13 @@ def encode_columns(document: type[Document], values: dict[str, Any]) -> dict[str
     return {**_escaped(values, row), "row": row}
 
 
-def _run(record: RunRecord, text: bool, body: bytes | None = None) -> dict[str, Any]:
+def _run(record: RunRecord, text: bool, body: bytes | None, estimated_cost: float | None) -> dict[str, Any]:
     if not isinstance(record, RunRecord):
         checked_record("run", record)
     if body is None:
         body = record_json(record)
-    columns = encode_columns(Run, Run.column_values(record))
+    given = {} if estimated_cost is None else {"estimated_cost": rounded(estimated_cost)}
+    columns = encode_columns(Run, Run.column_values(record, **given))
     document: dict[str, Any] = {"pk": f"{record.agent_id}:{columns['run_id']}", **columns}
     if text:
         document.update(Run.indexed_words(record))

@@ -12,6 +12,7 @@ from typing import Any, Self
 from relay_models.backend._async.artifacts import Artifacts
 from relay_models.backend._async.queries import Queries
 from relay_models.backend.options import StoreOptions
+from relay_models.records.prices import PriceTable
 from relay_models.transport import (
     ConnectionOptions,
     Opening,
@@ -56,6 +57,7 @@ class RedisBackend(Queries, Artifacts):
         max_connections: int = 50,
         index_timeout: float = 600.0,
         cache_page_bounds: bool = True,
+        prices: PriceTable | None = None,
         **redis_options: Any,
     ) -> Opening[Self]:
         """Open the store with a key prefix on the server at a URL.
@@ -77,6 +79,7 @@ class RedisBackend(Queries, Artifacts):
             index_timeout: maximum wait for existing documents to be indexed (seconds).
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
+            prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
             redis_options: options of redis-py, such as ``ssl_ca_certs``, ``username`` or ``client_name``.
 
         Returns:
@@ -102,6 +105,7 @@ class RedisBackend(Queries, Artifacts):
             run_ttl=run_ttl,
             index_timeout=index_timeout,
             cache_page_bounds=cache_page_bounds,
+            prices=prices,
         )
         connection = ConnectionOptions(
             timeout=timeout, connect_timeout=connect_timeout, retries=retries, max_connections=max_connections
@@ -117,6 +121,7 @@ class RedisBackend(Queries, Artifacts):
         index_text: bool | None = None,
         run_ttl: timedelta | None = None,
         cache_page_bounds: bool = True,
+        prices: PriceTable | None = None,
     ) -> Opening[Self]:
         """Open a store that needs no server.
 
@@ -127,6 +132,7 @@ class RedisBackend(Queries, Artifacts):
             run_ttl: how long a run is kept after it was last stored, None for ever.
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
+            prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
 
         Returns:
             The backend: await it, or enter it with ``async with``.
@@ -142,7 +148,11 @@ class RedisBackend(Queries, Artifacts):
             ```
         """
         options = StoreOptions(
-            key_prefix=key_prefix, index_text=index_text, run_ttl=run_ttl, cache_page_bounds=cache_page_bounds
+            key_prefix=key_prefix,
+            index_text=index_text,
+            run_ttl=run_ttl,
+            cache_page_bounds=cache_page_bounds,
+            prices=prices,
         )
         return as_opening(cls._open(options, partial(open_embedded, path)))
 
@@ -158,6 +168,7 @@ class RedisBackend(Queries, Artifacts):
         retries: int = 5,
         index_timeout: float = 600.0,
         cache_page_bounds: bool = True,
+        prices: PriceTable | None = None,
     ) -> Opening[Self]:
         """Open a store through a redis-py client, which `close` leaves open.
 
@@ -174,6 +185,7 @@ class RedisBackend(Queries, Artifacts):
             index_timeout: maximum wait for existing documents to be indexed (seconds).
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
+            prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
 
         Returns:
             The backend: await it, or enter it with ``async with``.
@@ -190,6 +202,7 @@ class RedisBackend(Queries, Artifacts):
             run_ttl=run_ttl,
             index_timeout=index_timeout,
             cache_page_bounds=cache_page_bounds,
+            prices=prices,
         )
         return as_opening(cls._open(options, partial(open_client, client, retries=retries)))
 

@@ -15,6 +15,7 @@ from typing import Any, Self
 from relay_models.backend._sync.artifacts import Artifacts
 from relay_models.backend._sync.queries import Queries
 from relay_models.backend.options import StoreOptions
+from relay_models.records.prices import PriceTable
 from relay_models.transport.sync import (
     ConnectionOptions,
     Opening,
@@ -59,6 +60,7 @@ class RedisBackend(Queries, Artifacts):
         max_connections: int = 50,
         index_timeout: float = 600.0,
         cache_page_bounds: bool = True,
+        prices: PriceTable | None = None,
         **redis_options: Any,
     ) -> Opening[Self]:
         """Open the store with a key prefix on the server at a URL.
@@ -80,6 +82,7 @@ class RedisBackend(Queries, Artifacts):
             index_timeout: maximum wait for existing documents to be indexed (seconds).
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
+            prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
             redis_options: options of redis-py, such as ``ssl_ca_certs``, ``username`` or ``client_name``.
 
         Returns:
@@ -105,6 +108,7 @@ class RedisBackend(Queries, Artifacts):
             run_ttl=run_ttl,
             index_timeout=index_timeout,
             cache_page_bounds=cache_page_bounds,
+            prices=prices,
         )
         connection = ConnectionOptions(
             timeout=timeout, connect_timeout=connect_timeout, retries=retries, max_connections=max_connections
@@ -120,6 +124,7 @@ class RedisBackend(Queries, Artifacts):
         index_text: bool | None = None,
         run_ttl: timedelta | None = None,
         cache_page_bounds: bool = True,
+        prices: PriceTable | None = None,
     ) -> Opening[Self]:
         """Open a store that needs no server.
 
@@ -130,6 +135,7 @@ class RedisBackend(Queries, Artifacts):
             run_ttl: how long a run is kept after it was last stored, None for ever.
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
+            prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
 
         Returns:
             The backend, which ``with`` closes.
@@ -145,7 +151,11 @@ class RedisBackend(Queries, Artifacts):
             ```
         """
         options = StoreOptions(
-            key_prefix=key_prefix, index_text=index_text, run_ttl=run_ttl, cache_page_bounds=cache_page_bounds
+            key_prefix=key_prefix,
+            index_text=index_text,
+            run_ttl=run_ttl,
+            cache_page_bounds=cache_page_bounds,
+            prices=prices,
         )
         return as_opening(cls._open(options, partial(open_embedded, path)))
 
@@ -161,6 +171,7 @@ class RedisBackend(Queries, Artifacts):
         retries: int = 5,
         index_timeout: float = 600.0,
         cache_page_bounds: bool = True,
+        prices: PriceTable | None = None,
     ) -> Opening[Self]:
         """Open a store through a redis-py client, which `close` leaves open.
 
@@ -177,6 +188,7 @@ class RedisBackend(Queries, Artifacts):
             index_timeout: maximum wait for existing documents to be indexed (seconds).
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
+            prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
 
         Returns:
             The backend, which ``with`` closes.
@@ -193,6 +205,7 @@ class RedisBackend(Queries, Artifacts):
             run_ttl=run_ttl,
             index_timeout=index_timeout,
             cache_page_bounds=cache_page_bounds,
+            prices=prices,
         )
         return as_opening(cls._open(options, partial(open_client, client, retries=retries)))
 
