@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from relay_models import __version__
-from relay_models.cli.commands import agents, demo, import_, native, prices, runs, schema, server, sessions
+from relay_models.cli.commands import agents, demo, import_, native, prices, receive, runs, schema, server, sessions
 from relay_models.cli.exit_codes import guarded
 
 __all__ = ["app", "main"]
@@ -47,7 +47,7 @@ def _root(
 ) -> None: ...
 
 
-for part in (import_, agents, runs, sessions, prices, demo, schema, server, native):
+for part in (import_, agents, runs, sessions, prices, demo, schema, server, native, receive):
     part.register(app)
 
 

@@ -45,7 +45,8 @@ def show_tree(out: Output, record: RunRecord, rows: Sequence[Any]) -> None:
         took = "" if row.duration is None else f", {duration_text(microseconds_of(row.duration) * 1000)}"
         failures = f", {row.failed_calls:,} failed calls" if row.failed_calls else ""
         here = "  <- this run" if row.run_id == str(record.id) else ""
-        line = f"{'  ' * depth}{plain(row.agent_id)}  {row.run_id}  {row.status}{took}{failures}{here}"
+        failed = f", failed: {', '.join(map(plain, row.error_types))}" if row.error_types else failures
+        line = f"{'  ' * depth}{plain(row.agent_id)}  {row.run_id}  {row.status}{took}{failed}{here}"
         out.print(line, style="red" if row.status == "failed" else None)
         waiting += [(child, depth + 1) for child in reversed(by_parent.get(row.run_id, []))]
     out.print("")

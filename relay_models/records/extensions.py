@@ -133,11 +133,6 @@ def strip_extensions(run: RunRecord) -> RunRecord:
     Example:
         ``backend.store_run(strip_extensions(run))``
     """
-    from relay_models.records.run import calls_text  # lazy: it imports this module
-
-    text = calls_text(run)
-    if run.relay_models is None and text is not None and b'"relay_models"' not in text:
-        return run
     bare: dict[str, Any] = {EXTENSIONS_KEY: None}
     calls = [call if call.relay_models is None else call.model_copy(update=bare) for call in run.calls]
     if run.relay_models is None and all(new is old for new, old in zip(calls, run.calls, strict=True)):

@@ -222,6 +222,8 @@ def _report(session: Session, done: Imported) -> None:
         out.print("nothing new")
     else:
         out.print("nothing was imported")
+    if (unchanged := done.more.get("unchanged")) and rows:
+        out.print(f"{unchanged:,} more were already stored as they are", style="bright_black")
     if done.replaced:
         out.print(f"{done.replaced:,} of the runs were already stored and have been replaced", style="bright_black")
     if skipped := done.more.get("cache_entries"):

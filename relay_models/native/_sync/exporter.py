@@ -20,7 +20,7 @@ from relay_models.errors import (
 from relay_models.native._sync.source import open_native
 from relay_models.native.layout import ARTIFACT_KINDS, DEFAULT_PREFIX, NativeKeys
 from relay_models.native.reports import ExportReport
-from relay_models.records import strip_extensions, to_json
+from relay_models.records import RunRecord, strip_extensions, to_json
 from relay_models.transport.sync import Backoff, Command, ConnectionOptions, Transport, sleep, translate
 
 __all__ = ["export_native"]
@@ -130,7 +130,7 @@ def _export_runs(
     runs = backend.iter_runs(agent_id, on_corrupt="skip")
     for record in runs:
         try:
-            batch.append((str(record.id), to_json(strip_extensions(record) if strip else record)))
+            batch.append((str(record.id), _text(record, strip)))
         except InvalidRecordError as error:
             # A number beyond the range of a double: valid as JSON text, but not as a value.
             key = Keys(backend.key_prefix).run(agent_id, record.id)
@@ -141,6 +141,12 @@ def _export_runs(
             batch = []
     corrupt += runs.corrupt
     _write(transport, keys, agent_id, batch, listed, report)
+
+
+def _text(record: RunRecord, strip: bool) -> bytes:
+    """The record as JSON; with `strip` as NeMo Relay would have written it. Most have nothing to leave out."""
+    text = to_json(record)
+    return to_json(strip_extensions(record)) if strip and b'"relay_models"' in text else text
 
 
 def _write(
