@@ -199,7 +199,6 @@ def _answer(kind: str, status: int, received: Received | None = None, message: s
 def _protobuf(value: Mapping[str, Any], status: int) -> bytes:
     try:
         # lazy: an optional extra
-        from google.protobuf import json_format
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
     except ImportError:
         return b""
@@ -207,4 +206,8 @@ def _protobuf(value: Mapping[str, Any], status: int) -> bytes:
         # google.rpc.Status: field 2 is the message.
         text = str(value.get("message", "")).encode()[:120]
         return b"\x12" + bytes([len(text)]) + text
-    return bytes(json_format.ParseDict(value, ExportTraceServiceResponse()).SerializeToString())
+    answer: Any = ExportTraceServiceResponse()
+    if partial := value.get("partialSuccess"):
+        answer.partial_success.rejected_spans = int(partial["rejectedSpans"])
+        answer.partial_success.error_message = partial["errorMessage"]
+    return bytes(answer.SerializeToString())

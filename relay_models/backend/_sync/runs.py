@@ -13,7 +13,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from relay_models._gc import collector_paused
-from relay_models.backend._sync.base import BackendBase
+from relay_models.backend._sync.base import BackendBase, RunT
 from relay_models.backend._sync.rewrite import rewrite_columns
 from relay_models.backend._sync.streams import RowStream
 from relay_models.backend.reports import ReadRun, RefusedRecord, StoreReport, refusal_text
@@ -72,7 +72,7 @@ class _Batch:
         return len(self.records) >= count or self.size >= _BATCH_BYTES
 
 
-class Runs(BackendBase):
+class Runs(BackendBase[RunT]):
     """The operations on runs."""
 
     def store_run(self, record: RunRecord) -> None:
@@ -220,7 +220,7 @@ class Runs(BackendBase):
         Args:
             prices: the table; runs without a price in it have no estimate afterwards.
         """
-        rewrite_columns(self._transport, self._keys, "run", text=self._indexes.text, prices=prices)
+        rewrite_columns(self._transport, self._keys, self._run_document, text=self._indexes.text, prices=prices)
 
     def delete_run(self, agent_id: str, run_id: UUID | str) -> bool:
         """Delete a run; False where there was none."""
@@ -256,14 +256,25 @@ class Runs(BackendBase):
 
     def _encode(self, record: RunRecord, now: int, body: bytes | None = None) -> tuple[bytes, bytes]:
         document = encode_run(
-            record, now, text=self._indexes.text, body=body, estimated_cost=self._estimated_cost(record)
+            record,
+            now,
+            text=self._indexes.text,
+            body=body,
+            document_type=self._run_document,
+            estimated_cost=self._estimated_cost(record),
         )
         return self._keys.run(record.agent_id, record.id), document
 
     def _replacement(self, record: RunRecord, now: int) -> list[Command]:
         """What replaces a document in its place; the place itself is set only if somebody deleted it meanwhile."""
         key = self._keys.run(record.agent_id, record.id)
-        document = merge_run(record, now, text=self._indexes.text, estimated_cost=self._estimated_cost(record))
+        document = merge_run(
+            record,
+            now,
+            text=self._indexes.text,
+            document_type=self._run_document,
+            estimated_cost=self._estimated_cost(record),
+        )
         return [
             ("JSON.MERGE", key, "$", document),
             ("JSON.SET", key, "$.stored_at", str(now), "NX"),

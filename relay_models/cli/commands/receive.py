@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,10 @@ from relay_models.cli.command import command
 from relay_models.cli.passwords import PasswordSource
 from relay_models.cli.session import Session, check_file
 from relay_models.cli.storing import MaxCallBytes, MaxTextLength, Prices, Redact, load_prices, make_redactor
+
+if TYPE_CHECKING:
+    from relay_models.records.prices import PriceTable
+    from relay_models.records.redact import Redaction
 
 __all__ = ["register"]
 
@@ -43,11 +47,15 @@ def register(app: typer.Typer) -> None:
         """
         token = PasswordSource("RELAY_MODELS_RECEIVE_TOKEN", token_file, False).read()
         asyncio.run(
-            _receive(session, host, port, token, make_redactor(redact, max_text_length, max_call_bytes), prices)
+            _receive(
+                session, host, port, token, make_redactor(redact, max_text_length, max_call_bytes), load_prices(prices)
+            )
         )
 
 
-async def _receive(session: Session, host: str, port: int, token: str | None, redact: object, prices: object) -> None:
+async def _receive(
+    session: Session, host: str, port: int, token: str | None, redact: Redaction | None, prices: PriceTable | None
+) -> None:
     # lazy: start-up time
     from relay_models import RedisBackend
     from relay_models.receiver import serve_receiver
@@ -59,12 +67,12 @@ async def _receive(session: Session, host: str, port: int, token: str | None, re
             session.out.line_text(f"receiving spans at {url} (interrupt to stop)")
 
     url, path = session.where()
-    table = load_prices(prices)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"models": session.models, "prices": prices}
     if path is not None:
         check_file(path)
-        opening = RedisBackend.embedded(path, session.prefix, prices=table)
+        opening = RedisBackend.embedded(path, session.prefix, **options)
     else:
         assert url is not None
-        opening = RedisBackend.connect(url, session.prefix, prices=table, **session.redis_options(url))
+        opening = RedisBackend.connect(url, session.prefix, **options, **session.redis_options(url))
     async with opening as backend:
-        await serve_receiver(backend, host=host, port=port, token=token, redact=redact, on_ready=ready)  # type: ignore[arg-type]
+        await serve_receiver(backend, host=host, port=port, token=token, redact=redact, on_ready=ready)

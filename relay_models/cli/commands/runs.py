@@ -97,9 +97,9 @@ def _list(group: typer.Typer) -> None:
         """List runs, the newest first."""
         from relay_models.export import to_dicts  # lazy: start-up time
 
-        names = column_names(columns) or (FAILED_COLUMNS if failed else None)
+        names = column_names(session, columns) or (FAILED_COLUMNS if failed else None)
         session.open()
-        chosen = make_filter(where, agent, failed=failed)
+        chosen = make_filter(session, where, agent, failed=failed)
         found = each_run(session, chosen, order, limit or None)
         if session.as_json:
             session.out.array(row for run in found for row in to_dicts([run], columns=names))
@@ -197,7 +197,7 @@ def _export(group: typer.Typer) -> None:
         ] = "600",
     ) -> None:
         """Export runs to a file, in bounded memory. JSON lines of whole records (the default) are lossless."""
-        names = split_names(columns) if rows is Rows.calls else column_names(columns)
+        names = split_names(columns) if rows is Rows.calls else column_names(session, columns)
         _write_export(session, target, where, agent, order, limit, names, format, rows, keep_formulas, mode)
 
 
@@ -208,7 +208,7 @@ def _write_export(
 ) -> None:  # fmt: skip
     import sys  # lazy: start-up time
 
-    from relay_models.export import write_csv, write_jsonl, write_parquet  # lazy: start-up time
+    from relay_models.export import RowsOf, write_csv, write_jsonl, write_parquet  # lazy: start-up time
 
     if format is None:
         ending = target.rpartition(".")[2].lower()
@@ -216,7 +216,9 @@ def _write_export(
     if format in _TRAJECTORIES:
         if rows is not None or names:
             raise InvalidConfigurationError(f"--format {format} writes whole runs, without --rows and --columns")
-        _write_trajectories(session, target, make_filter(where, agent), order, limit, format, _permissions(mode))
+        _write_trajectories(
+            session, target, make_filter(session, where, agent), order, limit, format, _permissions(mode)
+        )
         return
     if rows is None:
         rows = Rows.runs if format is not Format.jsonl or names else Rows.records
@@ -228,20 +230,21 @@ def _write_export(
         raise InvalidConfigurationError("Parquet is a binary format: name a FILE, or pipe it into another program")
     permissions = _permissions(mode)
     session.open()
-    runs = each_run(session, make_filter(where, agent), order, limit or None, bodies=rows is not Rows.runs)
+    runs = each_run(session, make_filter(session, where, agent), order, limit or None, bodies=rows is not Rows.runs)
     if rows is Rows.calls:
         runs = (run for run in runs if has_readable_calls(session, run, names))
+    source = RowsOf(session.run_document, runs)
     sink: Any = sys.stdout.buffer if target == "-" else target
     table: Any = None if rows is Rows.records else rows.value
     match format:
         case Format.jsonl:
-            count = write_jsonl(runs, sink, rows=table, columns=names, mode=permissions)
+            count = write_jsonl(source, sink, rows=table, columns=names, mode=permissions)
         case Format.csv:
             count = write_csv(
-                runs, sink, rows=table, columns=names, mode=permissions, escape_formulas=not keep_formulas
+                source, sink, rows=table, columns=names, mode=permissions, escape_formulas=not keep_formulas
             )
         case Format.parquet:
-            count = write_parquet(runs, sink, rows=table, columns=names, mode=permissions)
+            count = write_parquet(source, sink, rows=table, columns=names, mode=permissions)
     if target == "-":
         sys.stdout.flush()
     else:
@@ -331,7 +334,7 @@ def _stats(group: typer.Typer) -> None:
         """Aggregate runs by columns, by intervals of time, or both."""
         groups = split_names(by) or []
         rows = session.open().aggregate_runs(
-            by=groups, every=every, metrics=split_metrics(metrics), filter=make_filter(where, agent),
+            by=groups, every=every, metrics=split_metrics(metrics), filter=make_filter(session, where, agent),
             order_by=order, limit=limit or None, fill=fill, tz=zone,
         )  # fmt: skip
         from relay_models.cli.aggregate_tables import save_chart, show_stats  # lazy: start-up time
@@ -358,6 +361,6 @@ def _watch(group: typer.Typer) -> None:
         from relay_models.cli.run_watch import watch_runs  # lazy: start-up time
 
         watch_runs(
-            session, make_filter(where, agent), column_names(columns), interval=interval, count=count,
+            session, make_filter(session, where, agent), column_names(session, columns), interval=interval, count=count,
             from_start=since_start, changes=not new,
         )  # fmt: skip

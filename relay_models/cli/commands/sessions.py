@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
         from relay_models.documents import Run  # lazy: start-up time
 
         backend = session.open()
-        chosen = make_filter(where, agent)
+        chosen = make_filter(session, where, agent)
         in_session = Run.session_id != None  # noqa: E711 - an expression
         chosen = in_session if chosen is None else chosen & in_session
         rows = [dict(row.items()) for row in backend.aggregate_runs(by="session_id", metrics=_METRICS, filter=chosen)]
