@@ -8,7 +8,8 @@
     │   ├── AuthenticationFailedError (PermissionError) the login was refused
     │   ├── PermissionDeniedError (PermissionError)    the ACL of this user lacks a command or a key
     │   ├── StoreTimeoutError (TimeoutError)           no answer within the time limit
-    │   │   └── IncompleteAnswerError                  the server cut its answer short
+    │   │   ├── IncompleteAnswerError                  the server cut its answer short
+    │   │   └── NotReplicatedError                     too few replicas have what was written
     │   ├── MissingModuleError (RuntimeError)          no JSON or no search on that server
     │   ├── ConflictError (RuntimeError)               another client changed the document first
     │   ├── IndexMissingError (LookupError)            no index, and not allowed to make one
@@ -52,6 +53,7 @@ __all__ = [
     "MissingExtraError",
     "MissingModuleError",
     "NotFoundError",
+    "NotReplicatedError",
     "PermissionDeniedError",
     "QueryError",
     "RefusedRecordsError",
@@ -95,6 +97,17 @@ class IncompleteAnswerError(StoreTimeoutError):
     def __init__(self, message: str, partial: Any = None) -> None:
         super().__init__(message)
         self.partial = partial
+
+
+class NotReplicatedError(StoreTimeoutError):
+    """Fewer replicas than asked for have a write in time: the primary has it, a failover may lose it.
+
+    `keys` are the keys that were written; storing them again is harmless.
+    """
+
+    def __init__(self, message: str, keys: Sequence[bytes] = ()) -> None:
+        super().__init__(message)
+        self.keys = tuple(keys)
 
 
 class MissingModuleError(StorageError, RuntimeError):

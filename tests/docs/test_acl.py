@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from relay_models import Run
+from relay_models import Run, SavedQuestion
 from relay_models.errors import CorruptDocumentsError, IndexMissingError, PermissionDeniedError
 from relay_models.records import ExecutionPlan, MetadataEnvelope, RunRecord
 from relay_models.sync import RedisBackend
@@ -43,6 +43,9 @@ def everything(backend: RedisBackend) -> None:
     assert backend.load_plan("a") is not None
     assert len(backend.plans.find()) == 1
     assert backend.delete_plan("a")
+    backend.saved.save(SavedQuestion("slow", "duration > 2s"))
+    assert [question.name for question in backend.saved.all()] == ["slow"]
+    assert backend.saved.delete("slow")
     assert backend.delete_run("a", runs[0].id)
     # A document that the index refuses, once and for good, is one agent's: others are listed without it.
     backend.client.execute_command("JSON.SET", f"{backend.key_prefix}@run:b:{runs[0].id}", "$", '{"started_at": "x"}')

@@ -18,6 +18,7 @@ from relay_models.transport import (
     ConnectionOptions,
     Opening,
     Transport,
+    as_cluster,
     as_opening,
     open_client,
     open_embedded,
@@ -59,6 +60,9 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         max_connections: int = 50,
         index_timeout: float = 600.0,
         cache_page_bounds: bool = True,
+        replicas: int = 0,
+        replica_timeout: float = 5.0,
+        address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
         **redis_options: Any,
     ) -> Opening[Self]:
         """Open the store with a key prefix on the server at a URL.
@@ -66,7 +70,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         When the store is open, every existing document is in its search indexes.
 
         Args:
-            url: ``redis://``, ``rediss://`` (TLS) or ``unix://``.
+            url: ``redis://``, ``rediss://`` (TLS), ``unix://``, ``redis+sentinel://host:26379,host:26379/service`` or
+                ``redis+cluster://host:6379,host:6379`` (``rediss+…`` with TLS). A node of a cluster is recognized.
             key_prefix: the beginning of all keys of the store.
             create_index: whether search indexes that are missing or of an older release are created.
             index_text: whether the words of prompts and answers are indexed: True makes the store do so (stored runs
@@ -82,7 +87,11 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             index_timeout: maximum wait for existing documents to be indexed (seconds).
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
-            redis_options: options of redis-py, such as ``ssl_ca_certs``, ``username`` or ``client_name``.
+            replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
+            replica_timeout: maximum wait for the replicas (seconds).
+            address_remap: for a cluster behind NAT: maps the (host, port) that a node announces to the one to use.
+            redis_options: options of redis-py, such as ``ssl_ca_certs``, ``username`` or ``client_name``; for sentinels
+                also ``sentinel_username`` and ``sentinel_password``.
 
         Returns:
             The backend: await it, or enter it with ``async with``.
@@ -110,9 +119,16 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             cache_page_bounds=cache_page_bounds,
         )
         connection = ConnectionOptions(
-            timeout=timeout, connect_timeout=connect_timeout, retries=retries, max_connections=max_connections
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+            retries=retries,
+            max_connections=max_connections,
+            replicas=replicas,
+            replica_timeout=replica_timeout,
+            address_remap=address_remap,
         )
-        return as_opening(cls._open(options, partial(open_url, url, connection, redis_options=redis_options)))
+        opening = partial(open_url, url, connection, redis_options=redis_options)
+        return as_opening(cls._open(options, opening, connection))
 
     @classmethod
     def embedded(
@@ -172,6 +188,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         retries: int = 5,
         index_timeout: float = 600.0,
         cache_page_bounds: bool = True,
+        replicas: int = 0,
+        replica_timeout: float = 5.0,
     ) -> Opening[Self]:
         """Open a store through a redis-py client, which `close` leaves open.
 
@@ -179,7 +197,9 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         one.
 
         Args:
-            client: a ``redis.asyncio.Redis``.
+            client: a ``redis.asyncio.Redis``, also one that ``Sentinel.master_for`` gave, or a
+                ``redis.asyncio.RedisCluster``. For the last two connections of the store's own are made, by the
+                client's settings.
             key_prefix: the beginning of all keys of the store.
             create_index: whether search indexes that are missing or of an older release are created.
             index_text: whether the words of prompts and answers are indexed; as in `connect`.
@@ -190,6 +210,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             index_timeout: maximum wait for existing documents to be indexed (seconds).
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
+            replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
+            replica_timeout: maximum wait for the replicas (seconds).
 
         Returns:
             The backend: await it, or enter it with ``async with``.
@@ -208,13 +230,20 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             index_timeout=index_timeout,
             cache_page_bounds=cache_page_bounds,
         )
-        return as_opening(cls._open(options, partial(open_client, client, retries=retries)))
+        connection = ConnectionOptions(retries=retries, replicas=replicas, replica_timeout=replica_timeout)
+        return as_opening(cls._open(options, partial(open_client, client, connection), connection))
 
     @classmethod
-    async def _open(cls, options: StoreOptions, open_transport: Callable[[], Transport]) -> Self:
+    async def _open(
+        cls,
+        options: StoreOptions,
+        open_transport: Callable[[], Transport],
+        connection: ConnectionOptions | None = None,
+    ) -> Self:
         """Open the transport, check that the server can keep a store, and complete the indexes."""
         transport = open_transport()
         try:
+            transport = await as_cluster(transport, connection)
             backend = cls(transport, options)
             await backend._set_clock()
             await transport.execute("JSON.GET", backend._keys.document("plan", ""), "$.pk")

@@ -21,6 +21,7 @@ from relay_models.transport.sync import (
     ConnectionOptions,
     Opening,
     Transport,
+    as_cluster,
     as_opening,
     open_client,
     open_embedded,
@@ -62,6 +63,9 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         max_connections: int = 50,
         index_timeout: float = 600.0,
         cache_page_bounds: bool = True,
+        replicas: int = 0,
+        replica_timeout: float = 5.0,
+        address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
         **redis_options: Any,
     ) -> Opening[Self]:
         """Open the store with a key prefix on the server at a URL.
@@ -69,7 +73,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         When the store is open, every existing document is in its search indexes.
 
         Args:
-            url: ``redis://``, ``rediss://`` (TLS) or ``unix://``.
+            url: ``redis://``, ``rediss://`` (TLS), ``unix://``, ``redis+sentinel://host:26379,host:26379/service`` or
+                ``redis+cluster://host:6379,host:6379`` (``rediss+…`` with TLS). A node of a cluster is recognized.
             key_prefix: the beginning of all keys of the store.
             create_index: whether search indexes that are missing or of an older release are created.
             index_text: whether the words of prompts and answers are indexed: True makes the store do so (stored runs
@@ -85,7 +90,11 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             index_timeout: maximum wait for existing documents to be indexed (seconds).
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
-            redis_options: options of redis-py, such as ``ssl_ca_certs``, ``username`` or ``client_name``.
+            replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
+            replica_timeout: maximum wait for the replicas (seconds).
+            address_remap: for a cluster behind NAT: maps the (host, port) that a node announces to the one to use.
+            redis_options: options of redis-py, such as ``ssl_ca_certs``, ``username`` or ``client_name``; for sentinels
+                also ``sentinel_username`` and ``sentinel_password``.
 
         Returns:
             The backend, which ``with`` closes.
@@ -113,9 +122,16 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             cache_page_bounds=cache_page_bounds,
         )
         connection = ConnectionOptions(
-            timeout=timeout, connect_timeout=connect_timeout, retries=retries, max_connections=max_connections
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+            retries=retries,
+            max_connections=max_connections,
+            replicas=replicas,
+            replica_timeout=replica_timeout,
+            address_remap=address_remap,
         )
-        return as_opening(cls._open(options, partial(open_url, url, connection, redis_options=redis_options)))
+        opening = partial(open_url, url, connection, redis_options=redis_options)
+        return as_opening(cls._open(options, opening, connection))
 
     @classmethod
     def embedded(
@@ -175,6 +191,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         retries: int = 5,
         index_timeout: float = 600.0,
         cache_page_bounds: bool = True,
+        replicas: int = 0,
+        replica_timeout: float = 5.0,
     ) -> Opening[Self]:
         """Open a store through a redis-py client, which `close` leaves open.
 
@@ -182,7 +200,9 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         one.
 
         Args:
-            client: a ``redis.Redis``.
+            client: a ``redis.Redis``, also one that ``Sentinel.master_for`` gave, or a
+                ``redis.RedisCluster``. For the last two connections of the store's own are made, by the
+                client's settings.
             key_prefix: the beginning of all keys of the store.
             create_index: whether search indexes that are missing or of an older release are created.
             index_text: whether the words of prompts and answers are indexed; as in `connect`.
@@ -193,6 +213,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             index_timeout: maximum wait for existing documents to be indexed (seconds).
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
+            replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
+            replica_timeout: maximum wait for the replicas (seconds).
 
         Returns:
             The backend, which ``with`` closes.
@@ -211,13 +233,20 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             index_timeout=index_timeout,
             cache_page_bounds=cache_page_bounds,
         )
-        return as_opening(cls._open(options, partial(open_client, client, retries=retries)))
+        connection = ConnectionOptions(retries=retries, replicas=replicas, replica_timeout=replica_timeout)
+        return as_opening(cls._open(options, partial(open_client, client, connection), connection))
 
     @classmethod
-    def _open(cls, options: StoreOptions, open_transport: Callable[[], Transport]) -> Self:
+    def _open(
+        cls,
+        options: StoreOptions,
+        open_transport: Callable[[], Transport],
+        connection: ConnectionOptions | None = None,
+    ) -> Self:
         """Open the transport, check that the server can keep a store, and complete the indexes."""
         transport = open_transport()
         try:
+            transport = as_cluster(transport, connection)
             backend = cls(transport, options)
             backend._set_clock()
             transport.execute("JSON.GET", backend._keys.document("plan", ""), "$.pk")

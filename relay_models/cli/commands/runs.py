@@ -14,6 +14,7 @@ from relay_models.cli.run_selection import (
     each_run,
     find_one,
     has_readable_calls,
+    join_filters,
     make_filter,
     split_metrics,
     split_names,
@@ -76,26 +77,42 @@ def _list(group: typer.Typer) -> None:
         session: Session,
         where: Where = None,
         agent: Agent = None,
-        order: Order = "-started_at",
+        order: Annotated[
+            str | None,
+            typer.Option(
+                "--order", "-o", metavar="COLUMN", show_default=False,
+                help="Sort by a column; - in front for descending. [-started_at]",
+            ),
+        ] = None,
         limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Maximum number of runs; 0 for all.")] = 20,
         columns: Columns = None,
-    ) -> None:
+        saved: Annotated[
+            str | None,
+            typer.Option("--saved", metavar="NAME", show_default=False, help="The filter, columns and order saved so."),
+        ] = None,
+    ) -> None:  # fmt: skip
         """List runs, the newest first."""
         from relay_models.export import to_dicts  # lazy: start-up time
 
         names = column_names(session, columns)
         session.open()
-        found = each_run(session, make_filter(session, where, agent), order, limit or None)
+        wheres = [where]
+        if saved is not None:
+            question = session.backend.saved.get(saved)
+            wheres.append(question.filter or None)
+            order, names = order or question.order, names or list(question.columns) or None
+        filter = make_filter(session, join_filters(wheres), agent)
+        found = each_run(session, filter, order or "-started_at", limit or None)
         if session.as_json:
             session.out.array(row for run in found for row in to_dicts([run], columns=names))
             return
         runs = list(found)
         if not runs:
-            session.out.print("no runs" if where is None and agent is None else "no runs match")
+            session.out.print("no runs" if filter is None else "no runs match")
             return
         show_runs(session.out, runs, names)
         if limit and len(runs) == limit:
-            total = session.backend.count_runs(make_filter(session, where, agent))
+            total = session.backend.count_runs(filter)
             if total > limit:
                 session.out.note(f"{limit:,} of {total:,} runs (--limit 0 shows all)")
 
