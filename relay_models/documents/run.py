@@ -103,6 +103,11 @@ class Run(Document):
         """What the columns hold, computed in one pass over the calls."""
         return summarize(record)
 
+    @classmethod
+    def describe(cls, record: Any) -> str:
+        """What a message calls a run."""
+        return f"run {record.id} of agent {record.agent_id!r}"
+
     @property
     def record(self) -> RunRecord | None:
         """The run's record, parsed when first asked for; None where only columns were read.

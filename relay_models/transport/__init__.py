@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from relay_models.transport._async.interface import Command, Pipeline, Transport
-from relay_models.transport._async.opening import open_client, open_embedded, open_url
+from relay_models.transport._async.opening import as_cluster, open_client, open_embedded, open_url
 from relay_models.transport._io_async import AnyIterable, Opening, as_opening, iterate, shielded, sleep
 from relay_models.transport.backoff import Backoff
 from relay_models.transport.error_mapping import mapped_errors, translate
 from relay_models.transport.options import ConnectionOptions
+from relay_models.transport.transaction import Transaction
 from relay_models.transport.urls import Target, parse_target
 
 __all__ = [
@@ -18,7 +19,9 @@ __all__ = [
     "Opening",
     "Pipeline",
     "Target",
+    "Transaction",
     "Transport",
+    "as_cluster",
     "as_opening",
     "iterate",
     "mapped_errors",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
 
 from relay_models.backend._async.collection import Collection
 from relay_models.backend._async.index import Indexes
@@ -13,10 +15,13 @@ from relay_models.backend.options import StoreOptions
 from relay_models.documents import Accumulators, Keys, Observations, Plan, Run, Stability, Trie
 from relay_models.transport import Transport
 
-__all__ = ["BackendBase"]
+__all__ = ["BackendBase", "RunT"]
 
 
-class BackendBase:
+RunT = TypeVar("RunT", bound=Run, default=Run)
+
+
+class BackendBase(Generic[RunT]):
     """One store, and a collection for each type of its documents.
 
     Attributes:
@@ -29,7 +34,7 @@ class BackendBase:
         saved: the saved questions about runs.
     """
 
-    runs: Collection[Run]
+    runs: Collection[RunT]
     plans: Collection[Plan]
     tries: Collection[Trie]
     accumulators: Collection[Accumulators]
@@ -46,7 +51,9 @@ class BackendBase:
             create=options.create_index,
             text=options.index_text,
             timeout=options.index_timeout,
+            documents=options.documents(),
         )
+        self._run_document: Any = options.documents().get("run", Run)
         self._run_ttl_ms = options.run_ttl_ms
         # The server's own limit (500 ms unless configured) would cut answers short without an error.
         # Ours ends before the client stops waiting; 0 is no limit.
@@ -54,7 +61,7 @@ class BackendBase:
         self._store = Store(transport, self._keys, self._indexes, limit_ms, cache_page_bounds=options.cache_page_bounds)
         self._clock = self._store.clock
         self._unindexed = UnindexedDocuments(self._store)
-        self.runs = Collection(self._store, Run)
+        self.runs = Collection[Any](self._store, self._run_document)
         self.plans = Collection(self._store, Plan)
         self.tries = Collection(self._store, Trie)
         self.accumulators = Collection(self._store, Accumulators)
@@ -81,6 +88,3 @@ class BackendBase:
     def index_text(self) -> bool:
         """Whether words of prompts and answers are indexed when this backend stores a run."""
         return self._indexes.text
-
-    async def _set_clock(self) -> None:
-        await self._store.set_clock()

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
 
 from relay_models.backend._sync.collection import Collection
 from relay_models.backend._sync.index import Indexes
@@ -16,10 +18,13 @@ from relay_models.backend.options import StoreOptions
 from relay_models.documents import Accumulators, Keys, Observations, Plan, Run, Stability, Trie
 from relay_models.transport.sync import Transport
 
-__all__ = ["BackendBase"]
+__all__ = ["BackendBase", "RunT"]
 
 
-class BackendBase:
+RunT = TypeVar("RunT", bound=Run, default=Run)
+
+
+class BackendBase(Generic[RunT]):
     """One store, and a collection for each type of its documents.
 
     Attributes:
@@ -32,7 +37,7 @@ class BackendBase:
         saved: the saved questions about runs.
     """
 
-    runs: Collection[Run]
+    runs: Collection[RunT]
     plans: Collection[Plan]
     tries: Collection[Trie]
     accumulators: Collection[Accumulators]
@@ -49,7 +54,9 @@ class BackendBase:
             create=options.create_index,
             text=options.index_text,
             timeout=options.index_timeout,
+            documents=options.documents(),
         )
+        self._run_document: Any = options.documents().get("run", Run)
         self._run_ttl_ms = options.run_ttl_ms
         # The server's own limit (500 ms unless configured) would cut answers short without an error.
         # Ours ends before the client stops waiting; 0 is no limit.
@@ -57,7 +64,7 @@ class BackendBase:
         self._store = Store(transport, self._keys, self._indexes, limit_ms, cache_page_bounds=options.cache_page_bounds)
         self._clock = self._store.clock
         self._unindexed = UnindexedDocuments(self._store)
-        self.runs = Collection(self._store, Run)
+        self.runs = Collection[Any](self._store, self._run_document)
         self.plans = Collection(self._store, Plan)
         self.tries = Collection(self._store, Trie)
         self.accumulators = Collection(self._store, Accumulators)
@@ -84,6 +91,3 @@ class BackendBase:
     def index_text(self) -> bool:
         """Whether words of prompts and answers are indexed when this backend stores a run."""
         return self._indexes.text
-
-    def _set_clock(self) -> None:
-        self._store.set_clock()

@@ -94,14 +94,14 @@ def _list(group: typer.Typer) -> None:
         """List runs, the newest first."""
         from relay_models.export import to_dicts  # lazy: start-up time
 
-        names = column_names(columns)
+        names = column_names(session, columns)
         session.open()
         wheres = [where]
         if saved is not None:
             question = session.backend.saved.get(saved)
             wheres.append(question.filter or None)
             order, names = order or question.order, names or list(question.columns) or None
-        filter = make_filter(join_filters(wheres), agent)
+        filter = make_filter(session, join_filters(wheres), agent)
         found = each_run(session, filter, order or "-started_at", limit or None)
         if session.as_json:
             session.out.array(row for run in found for row in to_dicts([run], columns=names))
@@ -180,7 +180,7 @@ def _export(group: typer.Typer) -> None:
         ] = "600",
     ) -> None:
         """Export runs to a file, in bounded memory. JSON lines of whole records (the default) are lossless."""
-        names = split_names(columns) if rows is Rows.calls else column_names(columns)
+        names = split_names(columns) if rows is Rows.calls else column_names(session, columns)
         _write_export(session, target, where, agent, order, limit, names, format, rows, keep_formulas, mode)
 
 
@@ -191,7 +191,7 @@ def _write_export(
 ) -> None:  # fmt: skip
     import sys  # lazy: start-up time
 
-    from relay_models.export import write_csv, write_jsonl, write_parquet  # lazy: start-up time
+    from relay_models.export import RowsOf, write_csv, write_jsonl, write_parquet  # lazy: start-up time
 
     if format is None:
         ending = target.rpartition(".")[2].lower()
@@ -206,20 +206,21 @@ def _write_export(
         raise InvalidConfigurationError("Parquet is a binary format: name a FILE, or pipe it into another program")
     permissions = _permissions(mode)
     session.open()
-    runs = each_run(session, make_filter(where, agent), order, limit or None, bodies=rows is not Rows.runs)
+    runs = each_run(session, make_filter(session, where, agent), order, limit or None, bodies=rows is not Rows.runs)
     if rows is Rows.calls:
         runs = (run for run in runs if has_readable_calls(session, run, names))
+    source = RowsOf(session.run_document, runs)
     sink: Any = sys.stdout.buffer if target == "-" else target
     table: Any = None if rows is Rows.records else rows.value
     match format:
         case Format.jsonl:
-            count = write_jsonl(runs, sink, rows=table, columns=names, mode=permissions)
+            count = write_jsonl(source, sink, rows=table, columns=names, mode=permissions)
         case Format.csv:
             count = write_csv(
-                runs, sink, rows=table, columns=names, mode=permissions, escape_formulas=not keep_formulas
+                source, sink, rows=table, columns=names, mode=permissions, escape_formulas=not keep_formulas
             )
         case Format.parquet:
-            count = write_parquet(runs, sink, rows=table, columns=names, mode=permissions)
+            count = write_parquet(source, sink, rows=table, columns=names, mode=permissions)
     if target == "-":
         sys.stdout.flush()
     else:
@@ -280,7 +281,7 @@ def _stats(group: typer.Typer) -> None:
         """Aggregate runs by columns, by intervals of time, or both."""
         groups = split_names(by) or []
         rows = session.open().aggregate_runs(
-            by=groups, every=every, metrics=split_metrics(metrics), filter=make_filter(where, agent),
+            by=groups, every=every, metrics=split_metrics(metrics), filter=make_filter(session, where, agent),
             order_by=order, limit=limit or None, fill=fill, tz=zone,
         )  # fmt: skip
         from relay_models.cli.aggregate_tables import save_chart, show_stats  # lazy: start-up time
@@ -307,6 +308,6 @@ def _watch(group: typer.Typer) -> None:
         from relay_models.cli.run_watch import watch_runs  # lazy: start-up time
 
         watch_runs(
-            session, make_filter(where, agent), column_names(columns), interval=interval, count=count,
+            session, make_filter(session, where, agent), column_names(session, columns), interval=interval, count=count,
             from_start=since_start, changes=not new,
         )  # fmt: skip

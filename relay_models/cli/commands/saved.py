@@ -64,7 +64,7 @@ def _save(group: typer.Typer) -> None:
         """Save a question, for `runs list --saved NAME` and the web page. One with this name is replaced."""
         from relay_models import SavedQuestion  # lazy: start-up time
 
-        question = SavedQuestion(name, where, tuple(column_names(columns) or ()), order)
+        question = SavedQuestion(name, where, tuple(column_names(session, columns) or ()), order)
         session.open().saved.save(question)
         session.out.note(f"saved {name}")
 

@@ -87,7 +87,7 @@ def _report(app: typer.Typer) -> None:
         """Write one HTML file about runs: numbers, charts, a table, and the slowest as timelines."""
         from relay_models.web import write_report  # lazy: start-up time
 
-        names = column_names(columns) or []
+        names = column_names(session, columns) or []
         path = write_report(
             session.open(), save, filter, columns=names, order_by=order, limit=limit, title=title
         )  # fmt: skip
