@@ -6,10 +6,12 @@ from relay_models.backend._async.backend import RedisBackend
 from relay_models.backend._async.bound import BoundFind, BoundModel
 from relay_models.backend._async.collection import Collection
 from relay_models.backend._async.protocol import StorageBackend
+from relay_models.backend._async.saved import SavedQuestions
 from relay_models.backend._async.saving import ModelCollection
 from relay_models.backend._async.streams import RowStream
 from relay_models.backend.reports import RefusedRecord, StoreReport
 from relay_models.query.agents import AgentSummary
+from relay_models.query.saved import SavedQuestion
 
 __all__ = [
     "AgentSummary",
@@ -20,6 +22,8 @@ __all__ = [
     "RedisBackend",
     "RefusedRecord",
     "RowStream",
+    "SavedQuestion",
+    "SavedQuestions",
     "StorageBackend",
     "StoreReport",
 ]

@@ -13,7 +13,7 @@ from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 
 __all__ = ["LAYOUT_VERSION", "Keys", "Layout", "layout_of"]
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 """Raised whenever the columns of an index change; a store made by an older release gets a new index."""
 
 _MARKERS = (*(kind.segment for kind in KINDS.values()), f"@{MODEL_SEGMENT}")
@@ -138,11 +138,11 @@ class Keys:
 
 
 def _encode(agent_id: str) -> bytes:
+    if not isinstance(agent_id, str):
+        raise InvalidRecordError(f"an agent id is text, not {type(agent_id).__name__}", "agent_id")
     try:
         return escape_tag(agent_id).encode()
     except UnicodeEncodeError:
         raise InvalidRecordError(
             f"the agent id {agent_id!r} has a lone surrogate and cannot be stored as text", "agent_id"
         ) from None
-    except TypeError:
-        raise InvalidRecordError(f"an agent id is text, not {type(agent_id).__name__}", "agent_id") from None
