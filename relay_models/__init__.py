@@ -12,8 +12,19 @@ from typing import TYPE_CHECKING, Any
 from relay_models._version import __version__
 
 if TYPE_CHECKING:
-    from relay_models.backend import AgentSummary, RedisBackend, StorageBackend, StoreReport
-    from relay_models.documents import Accumulators, Observations, Plan, Run, Stability, Trie
+    from relay_models.backend import AgentSummary, RedisBackend, SavedQuestion, StorageBackend, StoreReport
+    from relay_models.columns.column import Column
+    from relay_models.documents import (
+        Accumulators,
+        Document,
+        Observations,
+        Plan,
+        Run,
+        Stability,
+        Trie,
+        column,
+        metadata,
+    )
     from relay_models.embedded import EmbeddedServer
     from relay_models.errors import RelayModelsError
     from relay_models.records import (
@@ -44,8 +55,9 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "backend": ("AgentSummary", "RedisBackend", "StorageBackend", "StoreReport"),
-    "documents": ("Accumulators", "Observations", "Plan", "Run", "Stability", "Trie"),
+    "columns.column": ("Column",),
+    "backend": ("AgentSummary", "RedisBackend", "SavedQuestion", "StorageBackend", "StoreReport"),
+    "documents": ("Accumulators", "Document", "Observations", "Plan", "Run", "Stability", "Trie", "column", "metadata"),
     "embedded": ("EmbeddedServer",),
     "errors": ("RelayModelsError",),
     "records": (
@@ -86,6 +98,8 @@ __all__ = [
     "BlockStabilityScore",
     "CallKind",
     "CallRecord",
+    "Column",
+    "Document",
     "EmbeddedServer",
     "ExecutionPlan",
     "LlmCallPrediction",
@@ -104,6 +118,7 @@ __all__ = [
     "Run",
     "RunRecord",
     "RunningStats",
+    "SavedQuestion",
     "Stability",
     "StabilityAnalysisResult",
     "StorageBackend",
@@ -115,6 +130,8 @@ __all__ = [
     "Trie",
     "TrieEnvelope",
     "__version__",
+    "column",
+    "metadata",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,6 +48,25 @@ class ColumnType:
     store: Callable[[Any], Any] = lambda value: value
     load: Callable[[Any], Any] | None = None
     empty: Callable[[], Any] | None = None
+
+    def checked(self, stored: Any) -> Any:
+        """A stored value that a user's function gave, if the index takes such.
+
+        Raises:
+            ValueError: the index would refuse it, and with it the document.
+        """
+        match self.kind:
+            case Kind.TAG:
+                fits = isinstance(stored, str)
+            case Kind.TAGS:
+                fits = isinstance(stored, list) and all(isinstance(text, str) for text in stored)
+            case Kind.NUMBER:
+                fits = isinstance(stored, int | float) and not isinstance(stored, bool) and math.isfinite(stored)
+            case _:
+                fits = isinstance(stored, int) and not isinstance(stored, bool)
+        if not fits:
+            raise ValueError(f"{stored!r} is no {getattr(self.python, '__name__', self.python)} that an index takes")
+        return stored
 
 
 def rounded(value: float) -> float:

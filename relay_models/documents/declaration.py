@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,14 +30,15 @@ class Declaration:
     origin: Origin
     text: bool
     is_uuid: bool
+    links: Any
     options: dict[str, Any]
 
     def field(self) -> Any:
         """The field of the model, as redis-om has it."""
         return Field(description=self.about, **self.options)
 
-    def column(self, document: str, name: str, annotation: Any) -> Column[Any]:
-        """The column, once the annotation of the field is known.
+    def column(self, document: str, name: str, annotation: Any, *, own: bool = False) -> Column[Any]:
+        """The column, once the annotation of the field is known; `own` for one that a user declares.
 
         Raises:
             InvalidConfigurationError: no index has values of that type.
@@ -48,8 +50,13 @@ class Declaration:
         return Column(
             name, type, self.about, unit=self.unit or _UNITS.get(type.kind, ""), aliases=self.aliases,
             heading=self.heading, origin=self.origin, value=self.value, document=document,
+            own=own, links=self.links,
         )  # fmt: skip
 
+
+# Words of the filter language that begin a condition, and columns of aggregates and of commands that compute them.
+_RESERVED = frozenset({"not", "all", "none", "count", "bucket", "n", "span", "own", "row", "own_row"})
+_RESERVED_PATTERN = re.compile(r"(g|has|n|sum|min|max)[0-9]+|.*_words")
 
 # Units that follow from the kind.
 _UNITS = {Kind.TIME: "µs", Kind.DURATION: "µs"}
@@ -66,6 +73,7 @@ def column(
     origin: Origin = Origin.RECORD,
     text: bool = False,
     is_uuid: bool = False,
+    links: Any = None,
     **options: Any,
 ) -> Any:
     """Declare a field of a document class as a column of its index.
@@ -83,7 +91,8 @@ def column(
         origin: where the value comes from, where that is not the record.
         text: it is running text that is searched by its words and never read back.
         is_uuid: a column of texts holds UUIDs.
-        options: of the pydantic field, such as ``default``.
+        links: the document class whose ids it holds: run ids for `Run`, the ``pk`` of others.
+        options: of the pydantic field, such as ``default``, ``ge`` and ``le``.
 
     Example:
         ```python
@@ -93,7 +102,37 @@ def column(
     """
     if not isinstance(about, str):
         value, about = about, ""
-    return Declaration(about, value, unit, aliases, heading, origin, text, is_uuid, options)
+    return Declaration(about, value, unit, aliases, heading, origin, text, is_uuid, links, options)
+
+
+def check_name(document: str, name: str) -> None:
+    """Refuse a name of a user's column that means something else in filters, aggregates or a server's queries.
+
+    Raises:
+        InvalidConfigurationError: it does.
+    """
+    if not name.isascii():
+        raise InvalidConfigurationError(
+            f"{document}.{name}: a server's queries name a column by ASCII letters, digits and '_' only; rename it, or "
+            "keep it as a field that is no column"
+        )
+    if name.lower() in _RESERVED or _RESERVED_PATTERN.fullmatch(name):
+        raise InvalidConfigurationError(
+            f"{document}.{name}: filters and aggregates use the name {name!r} themselves; choose another for the column"
+        )
+
+
+def check_names(document: str, names: Iterable[str], taken: Container[str]) -> None:
+    """Refuse declarations of names that the document has already.
+
+    Raises:
+        InvalidConfigurationError: one is taken.
+    """
+    for name in names:
+        if name in taken:
+            raise InvalidConfigurationError(
+                f"{document}.{name}: there is a column of that name already; choose another name"
+            )
 
 
 def apply_default(field: Any, column: Column[Any]) -> bool:

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from relay_models.columns.column import Column, Kind
 from relay_models.columns.tags import words_column
 from relay_models.documents.base import Document
 from relay_models.documents.keys import Keys
 from relay_models.documents.kinds import KINDS
 
-__all__ = ["create_index_command", "index_columns", "index_fields"]
+__all__ = ["create_index_command", "index_columns", "index_fields", "own_layout"]
 
 
-def index_columns(kind: str, *, text: bool = False) -> frozenset[str]:
-    """Names of the attributes that the index of a document type has."""
-    columns = _indexed(KINDS[kind].document, text)
+def index_columns(kind: str, *, text: bool = False, document: type[Document] | None = None) -> frozenset[str]:
+    """Names of the attributes that the index of a document type has; `document` where it is not the built-in one."""
+    columns = _indexed(KINDS[kind].document if document is None else document, text)
     return frozenset(
         [column.name for column in columns] + [words_column(column) for column in columns if column.kind is Kind.WORDS]
     )
 
 
-def create_index_command(kind: str, keys: Keys, *, text: bool = False) -> list[str | bytes | int]:
+def create_index_command(
+    kind: str, keys: Keys, *, text: bool = False, document: type[Document] | None = None
+) -> list[str | bytes | int]:
     """FT.CREATE for the index of a document type, as a list of arguments.
 
     Args:
         kind: name of the document type.
         keys: names of the store's keys and indexes.
         text: with the columns of running text.
+        document: the document class, where that is not the built-in one.
     """
-    command: list[str | bytes | int] = ["FT.CREATE", keys.index(kind, text=text), "ON", "JSON"]
+    document = KINDS[kind].document if document is None else document
+    name = keys.index(kind, text=text, own=own_layout(document))
+    command: list[str | bytes | int] = ["FT.CREATE", name, "ON", "JSON"]
     command += ["PREFIX", 1, keys.root(kind), "STOPWORDS", 0, "SCHEMA"]
-    return [*command, *index_fields(KINDS[kind].document, text=text)]
+    return [*command, *index_fields(document, text=text)]
+
+
+def own_layout(document: type[Document]) -> str:
+    """What identifies the columns that a user declared: a hash of their names and index types; empty without any."""
+    fields = [(made.name, made.kind.value, made.nullable) for made in document.columns().values() if made.own]
+    return hashlib.sha256(repr(sorted(fields)).encode()).hexdigest()[:12] if fields else ""
 
 
 def index_fields(document: type[Document], *, text: bool = False) -> list[str]:
@@ -77,4 +90,8 @@ _WORD_VALUES = ("TAG", "SEPARATOR", " ", "CASESENSITIVE", "INDEXMISSING")
 
 
 def _indexed(document: type[Document], text: bool) -> list[Column[object]]:
-    return [column for column in document.columns().values() if text or column.kind is not Kind.WORDS]
+    return [
+        column
+        for column in document.columns().values()
+        if text or column.kind is not Kind.WORDS or document.is_own_model()
+    ]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from relay_models.columns.column import Kind
-from relay_models.documents import Run
+from relay_models.documents import Document, Run
 from relay_models.errors import InvalidConfigurationError, UnknownColumnError
 
-__all__ = ["CALL_COLUMNS", "RUN_COLUMNS", "TableColumn", "TableRows", "select_columns"]
+__all__ = ["CALL_COLUMNS", "RUN_COLUMNS", "TableColumn", "TableRows", "document_columns", "select_columns"]
 
 TableRows = Literal["runs", "calls"]
 
@@ -24,19 +24,26 @@ class TableColumn:
         kind: What it holds; an instant is an aware datetime in UTC, a duration a timedelta, both in microseconds.
         about: What it means.
         by_default: Whether the table has it when no columns are named.
+        signed: Whether counts may be below zero.
     """
 
     name: str
     kind: Kind
     about: str
     by_default: bool = True
+    signed: bool = False
 
 
-RUN_COLUMNS: tuple[TableColumn, ...] = tuple(
-    TableColumn(column.name, column.kind, column.about, by_default=column.name != "updated_at")
-    for column in Run.columns().values()
-    if column.kind is not Kind.WORDS
-)
+def document_columns(document: type[Document]) -> tuple[TableColumn, ...]:
+    """Every column of a document class that can be read."""
+    return tuple(
+        TableColumn(column.name, column.kind, column.about, by_default=column.name != "updated_at", signed=column.own)
+        for column in document.columns().values()
+        if column.kind is not Kind.WORDS
+    )
+
+
+RUN_COLUMNS: tuple[TableColumn, ...] = document_columns(Run)
 """Every column of `Run` that can be read."""
 
 CALL_COLUMNS: tuple[TableColumn, ...] = (

@@ -60,6 +60,8 @@ class IndexInfo:
     failures: int
     columns: frozenset[str]
     replaced: int = 0
+    types: Mapping[str, str] = field(default_factory=dict)
+    """The index type (TAG, NUMERIC, TEXT) of each attribute."""
 
 
 def decode_rows(reply: Any) -> Rows:
@@ -101,6 +103,11 @@ def decode_index_info(reply: Any) -> IndexInfo:
         documents=documents,
         failures=_integer(fields.get(b"hash_indexing_failures")),
         columns=frozenset(name for entry in fields.get(b"attributes", ()) for name in _attribute(entry)),
+        types={
+            name: kind
+            for entry in fields.get(b"attributes", ())
+            for name, kind in zip(_attribute(entry), _attribute(entry, "type"), strict=False)
+        },
         replaced=greatest - documents,
     )
 
@@ -160,10 +167,10 @@ def _row(row: Any) -> dict[bytes, Any] | None:
     return None if values is None else dict(_by_bytes(values))
 
 
-def _attribute(entry: Any) -> list[str]:
+def _attribute(entry: Any, of: str = "attribute") -> list[str]:
     # In RESP2 a list of names and values that ends with flags.
     pairs = entry.items() if isinstance(entry, Mapping) else zip(entry[::2], entry[1::2], strict=False)
-    return [_text(value) for name, value in pairs if _text(name) == "attribute"]
+    return [_text(value) for name, value in pairs if _text(name) == of]
 
 
 def _is_resp3(reply: Any) -> bool:

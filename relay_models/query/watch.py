@@ -35,7 +35,7 @@ class Watch:
     def __init__(self, filter: Expression, time: Column[Any], since: int | None) -> None:
         self.time = time
         self._filter = filter
-        self._given: dict[tuple[str, str], int] = {}
+        self._given: dict[str, int] = {}
         self._most_given = 2000
         self._since = since
         # What the first look finds is there already where a watch begins with what is to come.
@@ -73,7 +73,7 @@ class Watch:
     def fresh(self, row: Any) -> bool:
         """Whether a row has not been given in this version."""
         at = microseconds_of(getattr(row, self.time.name))
-        key = (row.agent_id, getattr(row, "run_id", ""))
+        key = row.pk
         if self._given.get(key) == at:
             return False
         self._given[key] = at

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import redis
 
-from relay_models import Run
+from relay_models import Run, SavedQuestion
 from relay_models.embedded import EmbeddedServer, serving_in_thread
 from relay_models.errors import CorruptDocumentsError, IndexMissingError, PermissionDeniedError
 from relay_models.records import (
@@ -80,6 +80,9 @@ def everything(backend: RedisBackend) -> set[str]:
     for kind, value in ARTIFACTS.items():
         for names in ((f"store_{kind}", ("a", value)), (f"load_{kind}", ("a",)), (f"delete_{kind}", ("a",))):
             getattr(store, names[0])(*names[1])
+    store.saved.save(SavedQuestion("slow", "duration > 2s"))
+    assert [question.name for question in store.saved.all()] == ["slow"]
+    assert store.saved.delete("slow")
     assert store.delete_run("a", runs[0].id)
     # A document that the index refuses, once and for good, is one agent's: others are listed without it.
     backend.client.execute_command("JSON.SET", f"{backend.key_prefix}@run:b:{runs[0].id}", "$", '{"started_at": "x"}')

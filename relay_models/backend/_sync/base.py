@@ -5,20 +5,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
 
 from relay_models.backend._sync.collection import Collection
 from relay_models.backend._sync.index import Indexes
+from relay_models.backend._sync.saved import SavedQuestions
 from relay_models.backend._sync.store import Store
 from relay_models.backend._sync.unindexed import UnindexedDocuments
 from relay_models.backend.options import StoreOptions
 from relay_models.documents import Accumulators, Keys, Observations, Plan, Run, Stability, Trie
 from relay_models.transport.sync import Transport
 
-__all__ = ["BackendBase"]
+__all__ = ["BackendBase", "RunT"]
 
 
-class BackendBase:
+RunT = TypeVar("RunT", bound=Run, default=Run)
+
+
+class BackendBase(Generic[RunT]):
     """One store, and a collection for each type of its documents.
 
     Attributes:
@@ -28,14 +34,16 @@ class BackendBase:
         accumulators: the running statistics, one per agent.
         observations: the prompt observations, one per agent or profile key.
         stability: the stability results, one per agent or profile key.
+        saved: the saved questions about runs.
     """
 
-    runs: Collection[Run]
+    runs: Collection[RunT]
     plans: Collection[Plan]
     tries: Collection[Trie]
     accumulators: Collection[Accumulators]
     observations: Collection[Observations]
     stability: Collection[Stability]
+    saved: SavedQuestions
 
     def __init__(self, transport: Transport, options: StoreOptions) -> None:
         self._transport = transport
@@ -46,20 +54,24 @@ class BackendBase:
             create=options.create_index,
             text=options.index_text,
             timeout=options.index_timeout,
+            documents=options.documents(),
         )
+        self._run_document: Any = options.documents().get("run", Run)
         self._run_ttl_ms = options.run_ttl_ms
+        self._prices = options.prices
         # The server's own limit (500 ms unless configured) would cut answers short without an error.
         # Ours ends before the client stops waiting; 0 is no limit.
         limit_ms = max(1, int(transport.timeout * 900)) if transport.timeout else 0
         self._store = Store(transport, self._keys, self._indexes, limit_ms, cache_page_bounds=options.cache_page_bounds)
         self._clock = self._store.clock
         self._unindexed = UnindexedDocuments(self._store)
-        self.runs = Collection(self._store, Run)
+        self.runs = Collection[Any](self._store, self._run_document)
         self.plans = Collection(self._store, Plan)
         self.tries = Collection(self._store, Trie)
         self.accumulators = Collection(self._store, Accumulators)
         self.observations = Collection(self._store, Observations)
         self.stability = Collection(self._store, Stability)
+        self.saved = SavedQuestions(self._store)
 
     @property
     def key_prefix(self) -> str:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from relay_models.cli.command import command
+from relay_models.cli.run_details import show_io, show_tree
+from relay_models.cli.run_families import nested_columns
 from relay_models.cli.run_selection import (
     column_names,
     each_run,
     find_one,
     has_readable_calls,
+    join_filters,
     make_filter,
     split_metrics,
     split_names,
@@ -52,6 +56,9 @@ class Format(StrEnum):
     jsonl = "jsonl"
     csv = "csv"
     parquet = "parquet"
+    atif = "atif"
+    otlp = "otlp"
+    openinference = "openinference"
 
 
 class Rows(StrEnum):
@@ -60,6 +67,11 @@ class Rows(StrEnum):
     records = "records"
     runs = "runs"
     calls = "calls"
+
+
+# Columns of a list of failures.
+FAILED_COLUMNS = ["run_id", "agent_id", "started_at", "status", "failed_calls", "error_types", "session_id"]
+_TRAJECTORIES = (Format.atif, Format.otlp, Format.openinference)
 
 
 def register(app: typer.Typer) -> None:
@@ -76,26 +88,45 @@ def _list(group: typer.Typer) -> None:
         session: Session,
         where: Where = None,
         agent: Agent = None,
-        order: Order = "-started_at",
+        order: Annotated[
+            str | None,
+            typer.Option(
+                "--order", "-o", metavar="COLUMN", show_default=False,
+                help="Sort by a column; - in front for descending. [-started_at]",
+            ),
+        ] = None,
         limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Maximum number of runs; 0 for all.")] = 20,
         columns: Columns = None,
-    ) -> None:
+        saved: Annotated[
+            str | None,
+            typer.Option("--saved", metavar="NAME", show_default=False, help="The filter, columns and order saved so."),
+        ] = None,
+        failed: Annotated[
+            bool, typer.Option("--failed", help="Only runs that failed or have a failed call; shows the errors.")
+        ] = False,
+    ) -> None:  # fmt: skip
         """List runs, the newest first."""
         from relay_models.export import to_dicts  # lazy: start-up time
 
-        names = column_names(columns)
+        names = column_names(session, columns) or (FAILED_COLUMNS if failed else None)
         session.open()
-        found = each_run(session, make_filter(where, agent), order, limit or None)
+        wheres = [where]
+        if saved is not None:
+            question = session.backend.saved.get(saved)
+            wheres.append(question.filter or None)
+            order, names = order or question.order, names or list(question.columns) or None
+        chosen = make_filter(session, join_filters(wheres), agent, failed=failed)
+        found = each_run(session, chosen, order or "-started_at", limit or None)
         if session.as_json:
             session.out.array(row for run in found for row in to_dicts([run], columns=names))
             return
         runs = list(found)
         if not runs:
-            session.out.print("no runs" if where is None and agent is None else "no runs match")
+            session.out.print("no runs" if chosen is None else "no runs match")
             return
-        show_runs(session.out, runs, names)
+        show_runs(session.out, runs, names, named=columns is not None)
         if limit and len(runs) == limit:
-            total = session.backend.count_runs(make_filter(where, agent))
+            total = session.backend.count_runs(chosen)
             if total > limit:
                 session.out.note(f"{limit:,} of {total:,} runs (--limit 0 shows all)")
 
@@ -113,8 +144,14 @@ def _show(group: typer.Typer) -> None:
             str | None,
             typer.Option(metavar="FILE", show_default=False, help="Save the timeline as .svg, .html or .txt."),
         ] = None,
+        io: Annotated[
+            bool, typer.Option("--io", help="Show what went into each call and came out, cut to a few lines.")
+        ] = False,
+        full: Annotated[bool, typer.Option("--full", help="With --io: show all of it.")] = False,
     ) -> None:
-        """Show one run: its calls with their times, tokens and models."""
+        """Show one run: its calls with their times, tokens and models, and the runs that it is nested with."""
+        if full and not io:
+            raise InvalidConfigurationError("--full goes with --io")
         from relay_models.pictures import Timeline  # lazy: start-up time
 
         record = find_one(session, run_id, agent)
@@ -125,8 +162,15 @@ def _show(group: typer.Typer) -> None:
             session.out.raw(record.model_dump_json())
         elif timeline:
             session.out.console.print(Timeline(record), width=session.out.page_width)
+        elif io:
+            show_io(session.out, record, full=full)
         else:
             show_calls(session.out, record)
+            root = None if record.ext is None else record.ext.root_run_id
+            rows = nested_columns(session.backend, str(record.id), None if root is None else str(root))
+            if len(rows) > 1:
+                session.out.print("")
+                show_tree(session.out, record, rows)
 
 
 def _export(group: typer.Typer) -> None:
@@ -143,7 +187,13 @@ def _export(group: typer.Typer) -> None:
         columns: Columns = None,
         format: Annotated[
             Format | None,
-            typer.Option("--format", "-f", show_default=False, help="By default from the ending of FILE, else jsonl."),
+            typer.Option(
+                "--format",
+                "-f",
+                show_default=False,
+                help="By default from the ending of FILE, else jsonl. atif writes a trajectory per line, otlp and "
+                "openinference an OTLP export request per line.",
+            ),
         ] = None,
         rows: Annotated[
             Rows | None,
@@ -163,7 +213,7 @@ def _export(group: typer.Typer) -> None:
         ] = "600",
     ) -> None:
         """Export runs to a file, in bounded memory. JSON lines of whole records (the default) are lossless."""
-        names = split_names(columns) if rows is Rows.calls else column_names(columns)
+        names = split_names(columns) if rows is Rows.calls else column_names(session, columns)
         _write_export(session, target, where, agent, order, limit, names, format, rows, keep_formulas, mode)
 
 
@@ -174,11 +224,18 @@ def _write_export(
 ) -> None:  # fmt: skip
     import sys  # lazy: start-up time
 
-    from relay_models.export import write_csv, write_jsonl, write_parquet  # lazy: start-up time
+    from relay_models.export import RowsOf, write_csv, write_jsonl, write_parquet  # lazy: start-up time
 
     if format is None:
         ending = target.rpartition(".")[2].lower()
         format = next((known for known in Format if known == ending), Format.jsonl)
+    if format in _TRAJECTORIES:
+        if rows is not None or names:
+            raise InvalidConfigurationError(f"--format {format} writes whole runs, without --rows and --columns")
+        _write_trajectories(
+            session, target, make_filter(session, where, agent), order, limit, format, _permissions(mode)
+        )
+        return
     if rows is None:
         rows = Rows.runs if format is not Format.jsonl or names else Rows.records
     if rows is Rows.records and (format is not Format.jsonl or names):
@@ -189,24 +246,54 @@ def _write_export(
         raise InvalidConfigurationError("Parquet is a binary format: name a FILE, or pipe it into another program")
     permissions = _permissions(mode)
     session.open()
-    runs = each_run(session, make_filter(where, agent), order, limit or None, bodies=rows is not Rows.runs)
+    runs = each_run(session, make_filter(session, where, agent), order, limit or None, bodies=rows is not Rows.runs)
     if rows is Rows.calls:
         runs = (run for run in runs if has_readable_calls(session, run, names))
+    source = RowsOf(session.run_document, runs)
     sink: Any = sys.stdout.buffer if target == "-" else target
     table: Any = None if rows is Rows.records else rows.value
     match format:
         case Format.jsonl:
-            count = write_jsonl(runs, sink, rows=table, columns=names, mode=permissions)
+            count = write_jsonl(source, sink, rows=table, columns=names, mode=permissions)
         case Format.csv:
             count = write_csv(
-                runs, sink, rows=table, columns=names, mode=permissions, escape_formulas=not keep_formulas
+                source, sink, rows=table, columns=names, mode=permissions, escape_formulas=not keep_formulas
             )
         case Format.parquet:
-            count = write_parquet(runs, sink, rows=table, columns=names, mode=permissions)
+            count = write_parquet(source, sink, rows=table, columns=names, mode=permissions)
     if target == "-":
         sys.stdout.flush()
     else:
         session.out.note(f"wrote {count:,} {'runs' if rows is not Rows.calls else 'calls'} to {target}")
+
+
+def _write_trajectories(
+    session: Session, target: str, chosen: Any, order: str, limit: int, format: Format, permissions: int
+) -> None:
+    """Write a trajectory, or an export request, per line: a run with the runs below it."""
+    # lazy: start-up time
+    import json
+    import sys
+
+    from relay_models._files import open_output
+    from relay_models.cli.run_families import families
+    from relay_models.trajectories import to_atif, to_otlp
+
+    backend = session.open()
+    runs = (run.record for run in each_run(session, chosen, order, limit or None, bodies=True))
+    count = 0
+    with open_output(target, mode=permissions) if target != "-" else nullcontext(sys.stdout.buffer) as file:
+        for run, below in families(backend, runs, chosen):
+            if format is Format.atif:
+                value = to_atif(run, below)
+            else:
+                value = to_otlp([run, *below], "gen_ai" if format is Format.otlp else "openinference")
+            file.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+            count += 1 + len(below)
+    if target == "-":
+        sys.stdout.flush()
+    else:
+        session.out.note(f"wrote {count:,} runs to {target}")
 
 
 def _permissions(mode: str) -> int:
@@ -263,7 +350,7 @@ def _stats(group: typer.Typer) -> None:
         """Aggregate runs by columns, by intervals of time, or both."""
         groups = split_names(by) or []
         rows = session.open().aggregate_runs(
-            by=groups, every=every, metrics=split_metrics(metrics), filter=make_filter(where, agent),
+            by=groups, every=every, metrics=split_metrics(metrics), filter=make_filter(session, where, agent),
             order_by=order, limit=limit or None, fill=fill, tz=zone,
         )  # fmt: skip
         from relay_models.cli.aggregate_tables import save_chart, show_stats  # lazy: start-up time
@@ -290,6 +377,6 @@ def _watch(group: typer.Typer) -> None:
         from relay_models.cli.run_watch import watch_runs  # lazy: start-up time
 
         watch_runs(
-            session, make_filter(where, agent), column_names(columns), interval=interval, count=count,
+            session, make_filter(session, where, agent), column_names(session, columns), interval=interval, count=count,
             from_start=since_start, changes=not new,
         )  # fmt: skip

@@ -8,7 +8,6 @@ import os
 import re
 import sqlite3
 import sys
-import time
 import zlib
 from typing import Any
 
@@ -16,7 +15,7 @@ from fakeredis import _msgs as msgs
 from fakeredis._command_args_parsing import DbIndex, Int, Timeout
 from fakeredis._commands import Key
 from fakeredis._core import CommandItem, Item
-from fakeredis._helpers import OK, SimpleError, SimpleString, casematch, compile_pattern
+from fakeredis._helpers import OK, SimpleError, SimpleString, casematch
 from fakeredis.model import (
     ExpiringMembersSet,
     Hash,
@@ -28,6 +27,7 @@ from fakeredis.model import (
 )
 
 from relay_models.embedded.commands.module import MODULES
+from relay_models.embedded.glob import compile_glob
 from relay_models.embedded.json.value import JsonDocument
 from relay_models.embedded.persistence.database import FileDatabase
 from relay_models.embedded.persistence.encoding import dump, kind_code, load
@@ -71,7 +71,7 @@ class ServerCommands:
     @command("scan", fixed=(Int,), repeat=(bytes,))
     def engine_scan(self, cursor: int, *args: bytes) -> Any:
         if not isinstance(self._db, FileDatabase):
-            return self._scan(self._db, cursor, *args)  # type: ignore[attr-defined]
+            return self._scan(self._db, cursor, *args)
         pattern: re.Pattern[bytes] | None = None
         kind: bytes | None = None
         count = 10
@@ -81,7 +81,7 @@ class ServerCommands:
             if value is None:
                 raise SimpleError(msgs.SYNTAX_ERROR_MSG)
             if casematch(word, b"match"):
-                pattern = compile_pattern(value)
+                pattern = compile_glob(value)
             elif casematch(word, b"type"):
                 kind = value.lower()
             elif casematch(word, b"count"):
@@ -96,6 +96,25 @@ class ServerCommands:
         if kind is not None:
             found = [key for key in found if self._type_name(key).lower() == kind]
         return [b"%d" % following, found]
+
+    def keys(self, pattern: bytes) -> list[bytes]:
+        """KEYS, as fakeredis declares it."""
+        matches = compile_glob(pattern).match
+        return [key for key in self._db if pattern == b"*" or matches(key)]
+
+    def _scan(self, keys: Any, cursor: int, *args: bytes, scanned_key: bytes | None = None) -> list[Any]:
+        """What fakeredis' SCAN, HSCAN, SSCAN and ZSCAN give, with patterns matched in linear time."""
+        others: list[bytes] = []
+        matches = None
+        for at in range(0, len(args), 2):
+            if casematch(args[at], b"match") and at + 1 < len(args):
+                matches = compile_glob(args[at + 1]).match
+            else:
+                others += args[at : at + 2]
+        following, found = super()._scan(keys, cursor, *others, scanned_key=scanned_key)  # type: ignore[misc]
+        if matches is not None:
+            found = [each for each in found if matches(each.encode() if isinstance(each, str) else each)]
+        return [following, found]
 
     def _type_name(self, key: bytes) -> bytes:
         item = self._db.get(key)
@@ -252,6 +271,12 @@ class ServerCommands:
         self._client_info["user"] = user.decode()
         self._logged_in = True
 
+    @command("time")
+    def engine_time(self) -> list[bytes]:
+        # fakeredis tells the machine's time, which may go back.
+        seconds, micros = divmod(self._server.clock.now(), 1_000_000)
+        return [b"%d" % seconds, b"%d" % micros]
+
     @command("info", repeat=(bytes,), categories="")
     def engine_info(self, *sections: bytes) -> bytes:
         wanted = {section.decode("utf-8", "replace").lower() for section in sections}
@@ -270,7 +295,7 @@ class ServerCommands:
 
     def _facts(self) -> dict[str, list[tuple[str, Any]]]:
         server = self._server
-        uptime = int(time.time() - server.started)
+        uptime = int(server.clock.read() - server.started)
         keyspace = [
             (f"db{number}", f"keys={len(database)},expires={database.count_expiring()},avg_ttl=0")
             for number, database in sorted(server.dbs.items())
@@ -329,7 +354,7 @@ class ServerCommands:
         if kind == b"aclcat":
             return [name for name in names if b"@" + value.lower() in (command_info(name) or [[]] * 7)[6]]
         if kind == b"pattern":
-            expression = compile_pattern(value.lower())
+            expression = compile_glob(value.lower())
             return [name for name in names if expression.match(name)]
         raise SimpleError(msgs.SYNTAX_ERROR_MSG)
 

@@ -1,0 +1,216 @@
+"""ClusterTransport: commands to the nodes of a Redis Cluster that own their keys, searches to all of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from relay_models.errors import StorageError
+from relay_models.transport._async.cluster_pipeline import ClusterPipeline
+from relay_models.transport._async.cluster_search import ClusterSearch
+from relay_models.transport._async.interface import Command
+from relay_models.transport._async.servers import ServerSettings
+from relay_models.transport.command_table import is_search, key_of, name_of
+from relay_models.transport.error_mapping import translate
+from relay_models.transport.topology import slot_of
+from relay_models.transport.urls import Address, Target
+
+__all__ = ["ClusterTransport"]
+
+# Unfinished scans that are remembered.
+_REMEMBERED = 1000
+
+
+class ClusterTransport(ClusterSearch):
+    """Sends commands to the nodes of a Redis Cluster.
+
+    A command with a key goes to the owner of its slot; redirections are followed. Commands of the search go to any
+    primary, whose coordinator asks all shards; the answer holds only if every primary was the same and alive before and
+    after it (`ClusterWatch`), otherwise it is asked for again. Cursors are read where they were made. SCAN goes over
+    all primaries.
+
+    Args:
+        make_client: makes the redis-py client for commands of the user, when it is first asked for.
+        target: nodes to begin with.
+        retries: maximum number of further attempts after a lost connection; 0 also waits for no failover.
+        settings: how to connect to nodes.
+        owns_client: whether `close` closes the client.
+        remap: maps the address that a node announces to the one to connect to.
+        replicas: how many replicas must have every write before it is acknowledged.
+        replica_timeout: maximum wait for them (seconds).
+    """
+
+    def __init__(
+        self,
+        make_client: Callable[[], Any],
+        target: Target,
+        retries: int,
+        *,
+        settings: ServerSettings,
+        owns_client: bool = True,
+        remap: Callable[[Address], Address] | None = None,
+        replicas: int = 0,
+        replica_timeout: float = 5.0,
+    ) -> None:
+        super().__init__(
+            target, retries, settings=settings, remap=remap, replicas=replicas, replica_timeout=replica_timeout
+        )
+        self._make_client = make_client
+        self._client: Any = None
+        self._owns_client = owns_client
+        self._scan_tokens = itertools.count(1)
+        self._scans: OrderedDict[int, tuple[list[Address], int, int]] = OrderedDict()
+
+    @property
+    def client(self) -> Any:
+        """The redis-py client; it is made when it is first asked for."""
+        if self._client is None:
+            self._client = self._make_client()
+        return self._client
+
+    @property
+    def reconnects(self) -> int:
+        """How many times the topology changed or a connection was made again."""
+        state = self._watch.state
+        return (0 if state is None else state.generation) + sum(node.reconnects for node in self._nodes.values())
+
+    async def execute(self, *command: bytes | str | int) -> Any:
+        """Send one command and return its reply; see `Transport.execute`."""
+        (reply,) = await self.pipeline((command,))
+        if isinstance(reply, Exception):
+            raise translate(reply, self.target, command)
+        return reply
+
+    async def execute_once(self, *command: bytes | str | int) -> Any:
+        """Send one command that must not be sent twice; see `Transport.execute_once`."""
+        (reply,) = await self.pipeline((command,), retry=False)
+        if isinstance(reply, Exception):
+            raise translate(reply, self.target, command)
+        return reply
+
+    async def pipeline(self, commands: Sequence[Command], *, retry: bool = True) -> list[Any]:
+        """Send several commands to their nodes and return their replies in order; see `Transport.pipeline`."""
+        self._check_open()
+        replies: list[Any] = [None] * len(commands)
+        keyed = [index for index, command in enumerate(commands) if self.is_keyed(command)]
+        if keyed:
+            answers = await self._send_keyed([commands[index] for index in keyed], retry)
+            for index, reply in zip(keyed, answers, strict=True):
+                replies[index] = reply
+        if len(keyed) < len(commands):
+            for index, command in enumerate(commands):
+                if not self.is_keyed(command):
+                    replies[index] = await self._send_keyless(command, retry)
+        return replies
+
+    async def begin(self, command: Command) -> Any:
+        """Send a command without waiting for its reply; see `Transport.begin`."""
+        self._check_open()
+        try:
+            address, sent = self._located(command)
+        except StorageError as error:  # the cursor is lost: its reply says so
+            return None, error, command
+        if address is not None:
+            node = self._node(address)
+        elif self.is_keyed(command):
+            node = self.owner_of(command, (await self.state()).topology)
+        else:
+            node = await self._any_node()
+        return node, await node.begin(sent), sent
+
+    async def finish(self, pending: Any, command: Command) -> Any:
+        """Return the reply to what `begin` sent; see `Transport.finish`."""
+        node, connection, sent = pending
+        if node is None:
+            raise connection
+        reply = await node.finish(connection, sent)
+        return await self._accepted(command, reply) if name_of(command) == "FT.CURSOR" else reply
+
+    async def discard(self, pending: Any) -> None:
+        """Give up the reply to what `begin` sent; see `Transport.discard`."""
+        node, connection, _ = pending
+        if node is not None:
+            await node.discard(connection)
+
+    def conversation(self) -> ClusterPipeline:
+        """Return a pipeline over one connection to each node; see `Transport.conversation`."""
+        return ClusterPipeline(self)
+
+    async def close(self) -> None:
+        """Close the connections of this transport, and the client if it is its own. Closing twice does nothing."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        await self._watch.close()
+        for node in self._nodes.values():
+            await node.close()
+        if self._owns_client and self._client is not None:
+            await self._client.aclose()
+
+    async def _send_keyless(self, command: Command, retry: bool) -> Any:
+        name = name_of(command)
+        if name == "FT.INFO":
+            return await self._index_info(command)
+        if name == "FT.CURSOR":
+            return await self._read_cursor(command)
+        if is_search(command):
+            return await self._search(command)
+        if name == "SCAN":
+            return await self._scan(command)
+        if name == "DBSIZE":
+            return sum([await self._on(node, command) for node in await self._primaries()])
+        if name in ("MGET", "JSON.MGET"):
+            return await self._get_many(command, retry)
+        if name in ("DEL", "EXISTS", "UNLINK"):
+            replies = await self._send_keyed([(command[0], key) for key in command[1:]], retry)
+            return next((reply for reply in replies if isinstance(reply, Exception)), None) or sum(replies)
+        if name in ("MULTI", "EXEC", "WATCH", "SUBSCRIBE", "PSUBSCRIBE"):
+            raise StorageError(f"{self.target.label} is a Redis Cluster, where {name} over several keys does not work")
+        if name.startswith("FT."):
+            await self._check_coordinator()
+        return await self._on_any(command, retry)
+
+    async def _get_many(self, command: Command, retry: bool) -> list[Any]:
+        """MGET and JSON.MGET, one command per slot: a node answers null for keys of others."""
+        tail: Command = command[-1:] if name_of(command) == "JSON.MGET" else ()
+        keys = command[1 : len(command) - len(tail)]
+        slots: dict[int, list[int]] = {}
+        for index, key in enumerate(keys):
+            slots.setdefault(slot_of(key if isinstance(key, bytes) else str(key).encode()), []).append(index)
+        commands = [(command[0], *(keys[index] for index in indexes), *tail) for indexes in slots.values()]
+        found: list[Any] = [None] * len(keys)
+        for indexes, reply in zip(slots.values(), await self._send_keyed(commands, retry), strict=True):
+            if isinstance(reply, Exception):
+                raise translate(reply, self.target, command)
+            for index, value in zip(indexes, reply, strict=True):
+                found[index] = value
+        return found
+
+    async def _scan(self, command: Command) -> list[Any]:
+        """One step of a SCAN over all primaries; it begins from the start where the topology changed meanwhile."""
+        state = await self.state()
+        token = int(command[1])
+        everywhere = [self._remap(primary.address) for primary in state.topology.primaries]
+        addresses, cursor, generation = self._scans.pop(token, (everywhere, 0, -1)) if token else (everywhere, 0, -1)
+        topology = hash(state.topology.primaries)
+        if generation not in (-1, topology):
+            addresses, cursor = everywhere, 0
+        reply = await self._on(self._node(addresses[0]), (command[0], cursor, *command[2:]))
+        following, keys = int(reply[0]), reply[1]
+        if not following:
+            addresses = addresses[1:]
+        if not addresses:
+            return [b"0", keys]
+        token = next(self._scan_tokens)
+        self._scans[token] = (addresses, following, topology)
+        while len(self._scans) > _REMEMBERED:
+            self._scans.popitem(last=False)
+        return [b"%d" % token, keys]
+
+    def is_keyed(self, command: Command) -> bool:
+        """Whether a command goes to the owner of its one key."""
+        if name_of(command) in ("MGET", "DEL", "EXISTS", "UNLINK", "JSON.MGET") and len(command) > 2:
+            return False
+        return key_of(command) is not None
