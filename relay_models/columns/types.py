@@ -19,7 +19,7 @@ __all__ = ["ColumnType", "column_type", "rounded"]
 
 _INDEXABLE = (
     "str, bool, int, float, Decimal, UUID, datetime, date, timedelta, an Enum or a Literal of texts, a list or a set "
-    "of texts, any of them or None, and with text=True running text that is searched by its words"
+    "of texts, a dict of floats by name, any of them or None, and with text=True running text that is searched by its words"
 )
 _COLLECTIONS: tuple[type, ...] = (list, set, frozenset, tuple)
 
@@ -75,6 +75,8 @@ def column_type(annotation: Any, *, text: bool = False, is_uuid: bool = False) -
     if text:
         return ColumnType(Kind.WORDS, annotation, nullable=True)
     origin = get_origin(annotation)
+    if origin is dict and get_args(annotation) == (str, float):
+        return ColumnType(Kind.SCORES, annotation, nullable=True, store=dict, empty=dict)
     if origin in _COLLECTIONS:
         return _collection(annotation, origin)
     return _single(annotation, nullable, is_uuid)

@@ -51,7 +51,7 @@ def index_fields(document: type[Document], *, text: bool = False) -> list[str]:
             continue
         fields += [column.path, "AS", column.name, *_TYPES[column.kind]]
         # Where a text may be absent, the index must keep that to be asked for it; numbers show it by their range.
-        if column.kind is Kind.TAGS or (column.kind is Kind.TAG and column.nullable) or column.name in _REPORTED:
+        if column.kind in (Kind.TAGS, Kind.SCORES) or (column.kind is Kind.TAG and column.nullable) or column.name in _REPORTED:
             fields.append("INDEXMISSING")
         if column.kind is Kind.TAG:
             fields += ["SORTABLE", "UNF"]
@@ -66,6 +66,7 @@ _REPORTED = ("agent_id", "stored_at")
 _TYPES: dict[Kind, tuple[str, ...]] = {
     Kind.TAG: ("TAG", "CASESENSITIVE", "INDEXEMPTY"),
     Kind.TAGS: ("TAG", "CASESENSITIVE", "INDEXEMPTY"),
+    Kind.SCORES: ("TAG", "CASESENSITIVE"),
     Kind.COUNT: ("NUMERIC",),
     Kind.NUMBER: ("NUMERIC",),
     Kind.TIME: ("NUMERIC",),

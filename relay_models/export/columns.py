@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from relay_models.columns.column import Kind
+from relay_models.columns.column import Kind, find_column
+from relay_models.columns.scores import ScoreColumn
 from relay_models.documents import Run
 from relay_models.errors import InvalidConfigurationError, UnknownColumnError
 
-__all__ = ["CALL_COLUMNS", "RUN_COLUMNS", "TableColumn", "TableRows", "select_columns"]
+__all__ = ["CALL_COLUMNS", "RUN_COLUMNS", "TableColumn", "TableRows", "score_column", "select_columns"]
 
 TableRows = Literal["runs", "calls"]
 
@@ -33,11 +34,11 @@ class TableColumn:
 
 
 RUN_COLUMNS: tuple[TableColumn, ...] = tuple(
-    TableColumn(column.name, column.kind, column.about, by_default=column.name != "updated_at")
+    TableColumn(column.name, column.kind, column.about, by_default=column.name not in ("updated_at", "tags", "notes"))
     for column in Run.columns().values()
-    if column.kind is not Kind.WORDS
+    if column.kind not in (Kind.WORDS, Kind.SCORES)
 )
-"""Every column of `Run` that can be read."""
+"""Every column of `Run` that can be read; a score is a column named ``score.helpfulness``."""
 
 CALL_COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("agent_id", Kind.TAG, "The agent."),
@@ -61,6 +62,12 @@ CALL_COLUMNS: tuple[TableColumn, ...] = (
 )
 
 
+def score_column(name: str) -> ScoreColumn | None:
+    """The score that a table's column holds; None for other columns."""
+    found = find_column(Run.columns(), name) if "." in name else None
+    return found if isinstance(found, ScoreColumn) else None
+
+
 def select_columns(known: Iterable[TableColumn], names: Sequence[str] | None, table: str) -> tuple[TableColumn, ...]:
     """Return the columns to write, in the order asked for.
 
@@ -78,6 +85,8 @@ def select_columns(known: Iterable[TableColumn], names: Sequence[str] | None, ta
     if isinstance(names, str):
         raise InvalidConfigurationError(f"columns is a list of names, such as [{names!r}]")
     by_name = {column.name: column for column in known}
+    if table == "runs":
+        by_name |= {name: TableColumn(name, Kind.NUMBER, "A score.") for name in names if score_column(name)}
     for name in names:
         if name not in by_name:
             raise UnknownColumnError(f"a table of {table} has no column {name!r}; it has {', '.join(by_name)}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from relay_models.columns.column import Kind
 from relay_models.documents import Run, record_of
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
-from relay_models.export.columns import CALL_COLUMNS, RUN_COLUMNS, TableColumn, TableRows, select_columns
+from relay_models.export.columns import CALL_COLUMNS, RUN_COLUMNS, TableColumn, TableRows, score_column, select_columns
 from relay_models.query.aggregate.groups import AggregateRow, AggregateRows
 from relay_models.records import RunRecord
 
@@ -50,9 +50,9 @@ class _RunTable(Table):
     def rows(self, item: Any) -> Iterator[dict[str, Any]]:
         if isinstance(item, RunRecord):
             stored = Run.column_values(item)
-            yield {name: _value(_RUN_KINDS[name], stored.get(name)) for name in self.names}
+            yield {name: _value(_RUN_KINDS.get(name, Kind.NUMBER), stored.get(name)) for name in self.names}
         elif isinstance(item, Run):
-            yield {name: getattr(item, name) for name in self.names}
+            yield {name: _run_value(item, name) for name in self.names}
         else:
             raise InvalidConfigurationError(f"expected a RunRecord or a Run, not {type(item).__name__}")
 
@@ -114,6 +114,11 @@ def _aggregate_kinds(source: Any) -> Mapping[str, Kind] | None:
         return None
     names = dict.fromkeys(name for row in source for name in row)
     return {name: _guessed_kind([row.get(name) for row in source]) for name in names}
+
+
+def _run_value(run: Run, name: str) -> Any:
+    score = score_column(name)
+    return getattr(run, name) if score is None else score.read({score.stored_in: run.scores})
 
 
 def _guessed_kind(values: Sequence[Any]) -> Kind:

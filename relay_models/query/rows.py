@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 import msgspec
 
 from relay_models.columns.column import Kind
+from relay_models.documents.labels import Labels
 from relay_models.errors import CorruptDocumentError
 from relay_models.query.order import Order
 from relay_models.query.replies import decode_values
@@ -23,6 +24,9 @@ __all__ = ["DocumentReader", "KeyReader", "RecordReader", "RowReader", "row_read
 D = TypeVar("D", bound="Document")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+LABEL_VALUES = ("labels_json", "tags", "notes", "scores")
+"""What of a document comes from its labels."""
 
 _decode_row = msgspec.json.Decoder(list[Any]).decode
 
@@ -59,11 +63,13 @@ class DocumentReader(Generic[D]):
         self._pick_required = operator.itemgetter(*(self.names.index(name) for name in self._required), 0)
         self._times = [name for name in columns if name not in self.names and columns[name].kind is Kind.TIME]
         self._time_paths = [f"$.{name}".encode() for name in self._times]
-        self._make = document.maker((*self.names, *self._times))
+        self.labelled = document.has_labels
+        self._make = document.maker((*self.names, *self._times, *(LABEL_VALUES if self.labelled else ())))
         self.ties: tuple[str, ...] = ("run_id", "agent_id") if document.kind == "run" else ("agent_id",)
         self.bodies = bodies
         # By path: a sortable column that is loaded by its name is put into every row that is sorted, not only these.
-        self.load = ["@__key", "$.row", *(f"$.{name}" for name in self._times), *(["$.record"] if bodies else [])]
+        self.load = ["@__key", "$.row", *(f"$.{name}" for name in self._times)]
+        self.load += (["$.labels"] if self.labelled else []) + (["$.record"] if bodies else [])
 
     def decode(self, row: dict[bytes, Any]) -> D:
         """Decode a row; `CorruptDocumentError` where it is none of ours, or lacks its record."""
@@ -72,6 +78,8 @@ class DocumentReader(Generic[D]):
             for path in self._time_paths:
                 raw = row.get(path)
                 found.append(None if raw is None else int(raw))
+            if self.labelled:
+                found += _label_values(row.get(b"$.labels"))
             if not self.bodies:
                 return cast(D, self._make(found, None))
             body = row.get(b"$.record")
@@ -88,6 +96,8 @@ class DocumentReader(Generic[D]):
             for name, path in zip(self._times, self._time_paths, strict=True):
                 raw = row.get(path)
                 values[name] = None if raw is None else int(raw)
+            if self.labelled:
+                values.update(zip(LABEL_VALUES, _label_values(row.get(b"$.labels")), strict=True))
         except ValueError as error:
             raise _corrupt(row, error) from None
         return values
@@ -167,6 +177,14 @@ class KeyReader:
     def sorted_by(self, row: dict[bytes, Any], order: Order) -> dict[str, Any]:
         """The values by which the server sorted a row that cannot be read."""
         return _sorted_by(row, order, self.ties)
+
+
+def _label_values(text: bytes | None) -> list[Any]:
+    """The values of `LABEL_VALUES`; ValueError where the text is none of ours."""
+    if text is None:
+        return [None] * len(LABEL_VALUES)
+    values = Labels.parse(text).column_values()
+    return [text.decode(), *(values[name] for name in LABEL_VALUES[1:])]
 
 
 def _sort_values(row: dict[bytes, Any], order: Order, ties: tuple[str, ...]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`relay-models runs`: list, show, export, aggregate and watch runs."""
+"""`relay-models runs`: list, show, export, aggregate, watch and label runs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from relay_models.cli.command import command
+from relay_models.cli.commands.label import register_label
+from relay_models.cli.label_text import find_labels, show_labels
 from relay_models.cli.run_selection import (
     column_names,
     each_run,
@@ -64,9 +66,10 @@ class Rows(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands to the app."""
-    group = typer.Typer(name="runs", help="List, show, export, aggregate and watch runs.", no_args_is_help=True)
+    group = typer.Typer(name="runs", help="List, show, export, aggregate, watch and label runs.", no_args_is_help=True)
     for add in (_list, _show, _export, _stats, _watch):
         add(group)
+    register_label(group)
     app.add_typer(group)
 
 
@@ -127,6 +130,7 @@ def _show(group: typer.Typer) -> None:
             session.out.console.print(Timeline(record), width=session.out.page_width)
         else:
             show_calls(session.out, record)
+            show_labels(session.out, find_labels(session, record))
 
 
 def _export(group: typer.Typer) -> None:
