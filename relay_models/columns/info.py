@@ -103,7 +103,7 @@ class ColumnInfo:
         """The column's value among the stored values of a document; None where there is none."""
         return values.get(self.name)
 
-    def member(self, name: str) -> Self | None:
+    def member(self, name: str) -> Any:
         """The column that is written with this name after a dot, where a column has such; None for others."""
         return None
 
@@ -114,7 +114,7 @@ class ColumnInfo:
 def find_column(columns: Mapping[str, ColumnInfoType], name: str) -> ColumnInfoType | None:
     """The column of that name, in any case, or with that short name; None where there is none.
 
-    ``score.helpfulness`` is the score of that name; a name that has blanks or signs is quoted: ``score."to the point"``.
+    ``score.helpfulness`` is the score of that name; a name with blanks is quoted: ``score."to the point"``.
     """
     found = columns.get(name)
     if found is not None:

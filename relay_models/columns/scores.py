@@ -1,8 +1,8 @@
-"""`ScoreColumns`: numbers by name in one column, each of which is compared, counted and averaged as a column of its own.
+"""`ScoreColumns`: numbers by name in one column, each of which is asked for as a column of its own.
 
-An index knows its columns when it is made, and the names of scores come later. So a score is indexed as texts in one TAG
-column: its name, and beginnings of its value written in decimal so that texts sort as numbers do. Every range of numbers
-is then a union of few beginnings (at most ten for each digit), whatever the name, and no stored digit is lost.
+An index knows its columns when it is made, and the names of scores come later. So a score is indexed as texts in one
+TAG column: its name, and all beginnings of its value, written in decimal so that texts sort as numbers do. Every range
+of numbers is a union of few beginnings (at most nine for each digit), whatever the name, and no stored digit is lost.
 """
 
 from __future__ import annotations
@@ -35,7 +35,14 @@ _SCORE = ColumnType(Kind.NUMBER, float, nullable=True, store=rounded, load=float
 _MOST_KEPT = 10_000
 
 
-class ScoreColumn(Column[float | None]):
+if TYPE_CHECKING:
+    _Number = Column[float | None]
+    _Numbers = Column[dict[str, float]]
+else:
+    _Number = _Numbers = Column
+
+
+class ScoreColumn(_Number):
     """One score by its name, made by ``Run.scores[name]``; None on a run that has no such score."""
 
     __slots__ = ("family", "key")
@@ -56,7 +63,7 @@ class ScoreColumn(Column[float | None]):
         return self.family.name
 
 
-class ScoreColumns(Column[dict[str, float]]):
+class ScoreColumns(_Numbers):
     """Scores by name: ``Run.scores["helpfulness"] < 0.5``; on an object a dict."""
 
     __slots__ = ("_members",)
@@ -86,7 +93,7 @@ class ScoreColumns(Column[dict[str, float]]):
             found = self._members[name] = ScoreColumn(self, checked_name(name))
         return found
 
-    def member(self, name: str) -> ScoreColumn:
+    def member(self, name: str) -> Column[Any]:
         """The score with this name, for names with a dot in front of it."""
         return self[name]
 
@@ -164,7 +171,7 @@ def _beginnings(value: float) -> Iterator[str]:
 
 
 def _written(value: float) -> tuple[str, str]:
-    """The sign and the magnitude of a number; magnitudes sort as texts: exponent, then digits without zeros at the end."""
+    """The sign and the magnitude of a number; magnitudes sort as texts: the exponent, then the digits."""
     parts = Decimal(repr(float(value))).as_tuple()
     digits = "".join(map(str, parts.digits)).strip("0") if any(parts.digits) else ""
     if not digits:

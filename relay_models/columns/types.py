@@ -19,7 +19,8 @@ __all__ = ["ColumnType", "column_type", "rounded"]
 
 _INDEXABLE = (
     "str, bool, int, float, Decimal, UUID, datetime, date, timedelta, an Enum or a Literal of texts, a list or a set "
-    "of texts, a dict of floats by name, any of them or None, and with text=True running text that is searched by its words"
+    "of texts, a dict of floats by name, any of them or None, and with text=True running text that is searched by its "
+    "words"
 )
 _COLLECTIONS: tuple[type, ...] = (list, set, frozenset, tuple)
 

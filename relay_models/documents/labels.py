@@ -105,8 +105,8 @@ class LabelChange:
         if both := added & removed:
             raise InvalidRecordError(f"{', '.join(map(repr, sorted(both)))}: in tags and in remove_tags", "tags")
         numbers = {_name(name): _number(name, value) for name, value in (scores or {}).items()}
-        if both := numbers.keys() & unnamed:
-            raise InvalidRecordError(f"{', '.join(map(repr, sorted(both)))}: in scores and in remove_scores", "scores")
+        if twice := numbers.keys() & unnamed:
+            raise InvalidRecordError(f"{', '.join(map(repr, sorted(twice)))}: in scores and in remove_scores", "scores")
         if note is not None:
             _text("note", note)
         for name, text in (("source", source), ("by", by)):
@@ -164,7 +164,7 @@ class Labels:
         """These labels with a change made to them; a tag that is there already keeps its origin."""
         said = {"at": change.at, "source": change.source} | ({} if change.by is None else {"by": change.by})
         stored = dict(self._stored)
-        tags = {tag: said for tag in change.tags} | dict(stored.get("tags", {}))
+        tags = dict.fromkeys(change.tags, said) | dict(stored.get("tags", {}))
         stored["tags"] = {tag: entry for tag, entry in tags.items() if tag not in change.remove_tags}
         scores = dict(stored.get("scores", {})) | {n: {"value": v, **said} for n, v in change.scores.items()}
         stored["scores"] = {name: entry for name, entry in scores.items() if name not in change.remove_scores}

@@ -51,7 +51,11 @@ def index_fields(document: type[Document], *, text: bool = False) -> list[str]:
             continue
         fields += [column.path, "AS", column.name, *_TYPES[column.kind]]
         # Where a text may be absent, the index must keep that to be asked for it; numbers show it by their range.
-        if column.kind in (Kind.TAGS, Kind.SCORES) or (column.kind is Kind.TAG and column.nullable) or column.name in _REPORTED:
+        if (
+            column.kind in (Kind.TAGS, Kind.SCORES)
+            or (column.kind is Kind.TAG and column.nullable)
+            or column.name in _REPORTED
+        ):
             fields.append("INDEXMISSING")
         if column.kind is Kind.TAG:
             fields += ["SORTABLE", "UNF"]

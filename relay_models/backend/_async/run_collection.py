@@ -85,7 +85,8 @@ class RunCollection(Collection[Run]):
 
         Example:
             ```python
-            await backend.runs.label(run_id, tags={"golden"}, scores={"helpfulness": 0.8}, source="evaluator", by="judge")
+            await backend.runs.label(run_id, tags={"golden"}, note="what a good answer looks like", by="ana")
+            await backend.runs.label(run_id, scores={"helpfulness": 0.8}, source="evaluator", by="judge-2")
             ```
         """
         change = self._change(labels)

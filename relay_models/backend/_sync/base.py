@@ -9,6 +9,7 @@ from typing import Any
 
 from relay_models.backend._sync.collection import Collection
 from relay_models.backend._sync.index import Indexes
+from relay_models.backend._sync.run_collection import RunCollection
 from relay_models.backend._sync.store import Store
 from relay_models.backend._sync.unindexed import UnindexedDocuments
 from relay_models.backend.options import StoreOptions
@@ -30,7 +31,7 @@ class BackendBase:
         stability: the stability results, one per agent or profile key.
     """
 
-    runs: Collection[Run]
+    runs: RunCollection
     plans: Collection[Plan]
     tries: Collection[Trie]
     accumulators: Collection[Accumulators]
@@ -54,7 +55,7 @@ class BackendBase:
         self._store = Store(transport, self._keys, self._indexes, limit_ms, cache_page_bounds=options.cache_page_bounds)
         self._clock = self._store.clock
         self._unindexed = UnindexedDocuments(self._store)
-        self.runs = Collection(self._store, Run)
+        self.runs = RunCollection(self._store, Run)
         self.plans = Collection(self._store, Plan)
         self.tries = Collection(self._store, Trie)
         self.accumulators = Collection(self._store, Accumulators)
