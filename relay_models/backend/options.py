@@ -22,6 +22,8 @@ class StoreOptions:
         run_ttl: how long a run is kept after it was last stored, None for ever.
         index_timeout: maximum wait for existing documents to be indexed (seconds).
         cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one.
+        migrate: whether indexes that lack columns are replaced when the store is opened.
+        allow_missing: whether documents may be stored without columns that the store has.
 
     Raises:
         InvalidConfigurationError: an option cannot work.
@@ -33,6 +35,8 @@ class StoreOptions:
     run_ttl: timedelta | None = None
     index_timeout: float = 600.0
     cache_page_bounds: bool = True
+    migrate: bool = True
+    allow_missing: bool = False
 
     def __post_init__(self) -> None:
         Keys(self.key_prefix)

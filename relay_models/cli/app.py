@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from relay_models import __version__
-from relay_models.cli.commands import agents, demo, import_, native, runs, schema, server
+from relay_models.cli.commands import agents, demo, import_, migrate, native, runs, schema, server
 from relay_models.cli.exit_codes import guarded
 
 __all__ = ["app", "main"]
@@ -46,7 +46,7 @@ def _root(
 ) -> None: ...
 
 
-for part in (import_, agents, runs, demo, schema, server, native):
+for part in (import_, agents, runs, demo, schema, migrate, server, native):
     part.register(app)
 
 

@@ -12,6 +12,7 @@ from relay_models.columns.tags import escape_tag
 from relay_models.documents.base import Document
 from relay_models.documents.kinds import KINDS, checked_record
 from relay_models.documents.run import Run
+from relay_models.documents.schema import stamp_name
 from relay_models.errors import InvalidRecordError
 from relay_models.records import RunRecord, to_json as record_json
 
@@ -37,7 +38,7 @@ def encode_run(record: RunRecord, now_us: int, *, text: bool = False, body: byte
         InvalidRecordError: it is no run, or cannot be written as JSON.
     """
     document = _run(record, text, body)
-    document["stored_at"] = document["updated_at"] = now_us
+    document["stored_at"] = document["updated_at"] = document[stamp_name(Run, text=text)] = now_us
     return _dump(document)
 
 
@@ -47,7 +48,7 @@ def merge_run(record: RunRecord, now_us: int, *, text: bool = False) -> bytes:
     Columns without a value are null, which takes them out of the document. Raises as `encode_run`.
     """
     document = _ABSENT | _run(record, text)
-    document["updated_at"] = now_us
+    document["updated_at"] = document[stamp_name(Run, text=text)] = now_us
     return _dump(document)
 
 
@@ -62,7 +63,8 @@ def encode_artifact(kind: str, agent_id: str, record: Any, now_us: int) -> bytes
         raise InvalidRecordError(f"an agent id is text, not {type(agent_id).__name__}", "agent_id")
     document_type = KINDS[kind].document
     columns = encode_columns(document_type, document_type.column_values(record, agent_id=agent_id))
-    return _dump({"pk": agent_id, **columns, "updated_at": now_us, "record": record_json(record).decode()})
+    times = {"updated_at": now_us, stamp_name(document_type): now_us}
+    return _dump({"pk": agent_id, **columns, **times, "record": record_json(record).decode()})
 
 
 def encode_columns(document: type[Document], values: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ LAYOUT_VERSION = 2
 
 _MARKERS = tuple(kind.segment for kind in KINDS.values())
 _RUN_ID_LENGTH = 36
-_INDEX = re.compile(r":idx:v([0-9]{1,6})(t?)\Z")
+_INDEX = re.compile(r":idx:v([0-9]{1,6})(t?)(?:-[0-9a-f]{8})?\Z")
 
 
 class Layout(NamedTuple):
@@ -96,6 +96,10 @@ class Keys:
     def index(self, kind: str, *, text: bool = False) -> str:
         """The name of the index that this release makes; `text` (runs only): with the words of prompts and answers."""
         return f"{self.prefix}@{kind}:idx:v{LAYOUT_VERSION}{'t' if text and kind == 'run' else ''}"
+
+    def migration(self, kind: str) -> bytes:
+        """The key that says which index a migration replaces by which."""
+        return f"{self.prefix}@migration:{kind}".encode()
 
     def split_run(self, key: bytes) -> tuple[str, str]:
         """The agent id and the run id in a run's key; ValueError for another key."""

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+
 from relay_models.columns.column import Column, Kind
 from relay_models.columns.tags import words_column
 from relay_models.documents.base import Document
-from relay_models.documents.keys import Keys
+from relay_models.documents.keys import LAYOUT_VERSION, Keys
 from relay_models.documents.kinds import KINDS
 
-__all__ = ["create_index_command", "index_columns", "index_fields"]
+__all__ = ["STAMP", "create_index_command", "index_columns", "index_fields", "stamp_name"]
 
 
 def index_columns(kind: str, *, text: bool = False) -> frozenset[str]:
     """Names of the attributes that the index of a document type has."""
     columns = _indexed(KINDS[kind].document, text)
     return frozenset(
-        [column.name for column in columns] + [words_column(column) for column in columns if column.kind is Kind.WORDS]
+        [STAMP]
+        + [column.name for column in columns]
+        + [words_column(column) for column in columns if column.kind is Kind.WORDS]
     )
 
 
@@ -61,7 +66,25 @@ def index_fields(document: type[Document], *, text: bool = False) -> list[str]:
             fields += ["SORTABLE", "UNF"]
         elif column.ordered:
             fields.append("SORTABLE")
-    return fields
+    return [*fields, f"$.{stamp_name(document, text=text)}", "AS", STAMP, "NUMERIC", "SORTABLE"]
+
+
+STAMP = "made_at"
+"""The attribute that says for which version of a document (its ``updated_at``) its columns were computed."""
+
+
+@functools.cache
+def stamp_name(document: type[Document], *, text: bool = False) -> str:
+    """The member of a document that `STAMP` is, which each layout has of its own.
+
+    Whoever writes a document by another layout changes its ``updated_at`` and not this: the two then differ, and the
+    document's columns have to be computed again.
+    """
+    name = f"made_v{LAYOUT_VERSION}{'t' if text and document.kind == 'run' else ''}"
+    if KINDS[document.kind].document is document:
+        return name
+    columns = [f"{column.path} {column.kind}" for column in _indexed(document, text)]
+    return f"{name}_{hashlib.sha256(' '.join(columns).encode()).hexdigest()[:8]}"
 
 
 # Columns that every document of ours has: what lacks them was written by something else.

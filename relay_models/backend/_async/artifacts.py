@@ -88,6 +88,7 @@ class Artifacts(BackendBase):
         return await self._delete_artifact("stability", agent_id)
 
     async def _store_artifact(self, kind: str, agent_id: str, record: object) -> None:
+        self._indexes.check_writable(kind)
         document = encode_artifact(kind, agent_id, record, self._clock.now())
         await self._transport.execute("JSON.SET", self._keys.document(kind, agent_id), "$", document)
 

@@ -56,6 +56,8 @@ class RedisBackend(Queries, Artifacts):
         max_connections: int = 50,
         index_timeout: float = 600.0,
         cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
         **redis_options: Any,
     ) -> Opening[Self]:
         """Open the store with a key prefix on the server at a URL.
@@ -77,6 +79,10 @@ class RedisBackend(Queries, Artifacts):
             index_timeout: maximum wait for existing documents to be indexed (seconds).
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
+            migrate: whether an index that lacks columns of this program is replaced now; with False by
+                ``backend.migrations`` only, and until then nothing can be asked.
+            allow_missing: whether documents may be stored without columns that the store has and this program does
+                not know.
             redis_options: options of redis-py, such as ``ssl_ca_certs``, ``username`` or ``client_name``.
 
         Returns:
@@ -102,6 +108,8 @@ class RedisBackend(Queries, Artifacts):
             run_ttl=run_ttl,
             index_timeout=index_timeout,
             cache_page_bounds=cache_page_bounds,
+            migrate=migrate,
+            allow_missing=allow_missing,
         )
         connection = ConnectionOptions(
             timeout=timeout, connect_timeout=connect_timeout, retries=retries, max_connections=max_connections
@@ -117,6 +125,8 @@ class RedisBackend(Queries, Artifacts):
         index_text: bool | None = None,
         run_ttl: timedelta | None = None,
         cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
     ) -> Opening[Self]:
         """Open a store that needs no server.
 
@@ -127,6 +137,10 @@ class RedisBackend(Queries, Artifacts):
             run_ttl: how long a run is kept after it was last stored, None for ever.
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
+            migrate: whether an index that lacks columns of this program is replaced now; with False by
+                ``backend.migrations`` only, and until then nothing can be asked.
+            allow_missing: whether documents may be stored without columns that the store has and this program does
+                not know.
 
         Returns:
             The backend: await it, or enter it with ``async with``.
@@ -142,7 +156,12 @@ class RedisBackend(Queries, Artifacts):
             ```
         """
         options = StoreOptions(
-            key_prefix=key_prefix, index_text=index_text, run_ttl=run_ttl, cache_page_bounds=cache_page_bounds
+            key_prefix=key_prefix,
+            index_text=index_text,
+            run_ttl=run_ttl,
+            cache_page_bounds=cache_page_bounds,
+            migrate=migrate,
+            allow_missing=allow_missing,
         )
         return as_opening(cls._open(options, partial(open_embedded, path)))
 
@@ -158,6 +177,8 @@ class RedisBackend(Queries, Artifacts):
         retries: int = 5,
         index_timeout: float = 600.0,
         cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
     ) -> Opening[Self]:
         """Open a store through a redis-py client, which `close` leaves open.
 
@@ -174,6 +195,10 @@ class RedisBackend(Queries, Artifacts):
             index_timeout: maximum wait for existing documents to be indexed (seconds).
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
+            migrate: whether an index that lacks columns of this program is replaced now; with False by
+                ``backend.migrations`` only, and until then nothing can be asked.
+            allow_missing: whether documents may be stored without columns that the store has and this program does
+                not know.
 
         Returns:
             The backend: await it, or enter it with ``async with``.
@@ -190,6 +215,8 @@ class RedisBackend(Queries, Artifacts):
             run_ttl=run_ttl,
             index_timeout=index_timeout,
             cache_page_bounds=cache_page_bounds,
+            migrate=migrate,
+            allow_missing=allow_missing,
         )
         return as_opening(cls._open(options, partial(open_client, client, retries=retries)))
 

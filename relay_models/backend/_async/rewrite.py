@@ -1,4 +1,4 @@
-"""Documents brought to the columns of this release, while others read and write them."""
+"""Documents brought to the columns of this program, while others read and write them."""
 
 from __future__ import annotations
 
@@ -9,29 +9,39 @@ from pydantic_core import from_json, to_json
 from redis.exceptions import ResponseError
 
 from relay_models.backend.column_changes import column_changes
-from relay_models.backend.scan import scan_command
-from relay_models.documents import Keys
+from relay_models.documents import Document, Keys
 from relay_models.transport import Command, Transport, translate
 
-__all__ = ["rewrite_columns"]
+__all__ = ["rewrite_keys"]
 
 _AT_ONCE = 100
 
 
-async def rewrite_columns(link: Transport, keys: Keys, kind: str, *, text: bool) -> None:
-    """Set the columns of every document of a kind anew from its record; what cannot be read is left as it is."""
-    cursor: bytes | int = 0
-    while True:
-        cursor, found = await link.execute(*scan_command(keys.root(kind), cursor))
-        for start in range(0, len(found), _AT_ONCE):
-            left: Sequence[bytes] = found[start : start + _AT_ONCE]
-            while left:
-                left = await _rewrite(link, keys, kind, left, text)
-        if int(cursor) == 0:
-            return
+async def rewrite_keys(
+    link: Transport, keys: Keys, kind: str, some: Sequence[bytes], *, text: bool, document: type[Document]
+) -> tuple[set[bytes], set[bytes]]:
+    """Compute the columns of documents from their records; the keys that were written, and those that are unreadable.
+
+    A document that is stored by another process meanwhile keeps the columns of that, or is found stale again.
+    """
+    written, unreadable = set[bytes](), set[bytes]()
+    for start in range(0, len(some), _AT_ONCE):
+        left: Sequence[bytes] = some[start : start + _AT_ONCE]
+        while left:
+            left = await _rewrite(link, keys, kind, left, text, document, written, unreadable)
+    return written, unreadable
 
 
-async def _rewrite(link: Transport, keys: Keys, kind: str, some: Sequence[bytes], text: bool) -> list[bytes]:
+async def _rewrite(
+    link: Transport,
+    keys: Keys,
+    kind: str,
+    some: Sequence[bytes],
+    text: bool,
+    document_type: type[Document],
+    written: set[bytes],
+    unreadable: set[bytes],
+) -> list[bytes]:
     """Rewrite some documents; those whose record was replaced meanwhile are given back, to be done again.
 
     Columns are set one by one inside the document: a document that was deleted meanwhile does not come back, as it
@@ -41,12 +51,16 @@ async def _rewrite(link: Transport, keys: Keys, kind: str, some: Sequence[bytes]
     records: dict[bytes, Any] = {}
     commands: list[Command] = []
     for key, reply in zip(some, replies, strict=True):
+        if reply is None:
+            continue
         try:
             document = from_json(reply)[0]
-            changes = column_changes(kind, keys, key, document, text=text)
+            changes = column_changes(kind, keys, key, document, text=text, document_type=document_type)
         except (TypeError, ValueError, AttributeError):
+            unreadable.add(key)
             continue
         if changes:
+            written.add(key)
             records[key] = document["record"]
             for name, value in changes.items():
                 path = f"$.{name}"

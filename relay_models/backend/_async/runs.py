@@ -75,6 +75,7 @@ class Runs(BackendBase):
 
         Raises `InvalidRecordError` for what is not a run or cannot be written as JSON.
         """
+        self._indexes.check_writable("run")
         now = self._clock.now()
         key, document = self._encode(record, now)
         replies = await self._transport.pipeline([("JSON.SET", key, "$", document, "NX"), *self._expiry(key)])
@@ -101,6 +102,7 @@ class Runs(BackendBase):
         what it gave before is stored first; when the connection is lost for good, `ConnectionFailedError` is raised
         and a part may be stored: storing the same runs again is harmless.
         """
+        self._indexes.check_writable("run")
         report = StoreReport()
         failures: list[Exception] = []
         batch = _Batch()

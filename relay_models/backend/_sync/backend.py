@@ -59,6 +59,8 @@ class RedisBackend(Queries, Artifacts):
         max_connections: int = 50,
         index_timeout: float = 600.0,
         cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
         **redis_options: Any,
     ) -> Opening[Self]:
         """Open the store with a key prefix on the server at a URL.
@@ -80,6 +82,10 @@ class RedisBackend(Queries, Artifacts):
             index_timeout: maximum wait for existing documents to be indexed (seconds).
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
+            migrate: whether an index that lacks columns of this program is replaced now; with False by
+                ``backend.migrations`` only, and until then nothing can be asked.
+            allow_missing: whether documents may be stored without columns that the store has and this program does
+                not know.
             redis_options: options of redis-py, such as ``ssl_ca_certs``, ``username`` or ``client_name``.
 
         Returns:
@@ -105,6 +111,8 @@ class RedisBackend(Queries, Artifacts):
             run_ttl=run_ttl,
             index_timeout=index_timeout,
             cache_page_bounds=cache_page_bounds,
+            migrate=migrate,
+            allow_missing=allow_missing,
         )
         connection = ConnectionOptions(
             timeout=timeout, connect_timeout=connect_timeout, retries=retries, max_connections=max_connections
@@ -120,6 +128,8 @@ class RedisBackend(Queries, Artifacts):
         index_text: bool | None = None,
         run_ttl: timedelta | None = None,
         cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
     ) -> Opening[Self]:
         """Open a store that needs no server.
 
@@ -130,6 +140,10 @@ class RedisBackend(Queries, Artifacts):
             run_ttl: how long a run is kept after it was last stored, None for ever.
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
+            migrate: whether an index that lacks columns of this program is replaced now; with False by
+                ``backend.migrations`` only, and until then nothing can be asked.
+            allow_missing: whether documents may be stored without columns that the store has and this program does
+                not know.
 
         Returns:
             The backend, which ``with`` closes.
@@ -145,7 +159,12 @@ class RedisBackend(Queries, Artifacts):
             ```
         """
         options = StoreOptions(
-            key_prefix=key_prefix, index_text=index_text, run_ttl=run_ttl, cache_page_bounds=cache_page_bounds
+            key_prefix=key_prefix,
+            index_text=index_text,
+            run_ttl=run_ttl,
+            cache_page_bounds=cache_page_bounds,
+            migrate=migrate,
+            allow_missing=allow_missing,
         )
         return as_opening(cls._open(options, partial(open_embedded, path)))
 
@@ -161,6 +180,8 @@ class RedisBackend(Queries, Artifacts):
         retries: int = 5,
         index_timeout: float = 600.0,
         cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
     ) -> Opening[Self]:
         """Open a store through a redis-py client, which `close` leaves open.
 
@@ -177,6 +198,10 @@ class RedisBackend(Queries, Artifacts):
             index_timeout: maximum wait for existing documents to be indexed (seconds).
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
+            migrate: whether an index that lacks columns of this program is replaced now; with False by
+                ``backend.migrations`` only, and until then nothing can be asked.
+            allow_missing: whether documents may be stored without columns that the store has and this program does
+                not know.
 
         Returns:
             The backend, which ``with`` closes.
@@ -193,6 +218,8 @@ class RedisBackend(Queries, Artifacts):
             run_ttl=run_ttl,
             index_timeout=index_timeout,
             cache_page_bounds=cache_page_bounds,
+            migrate=migrate,
+            allow_missing=allow_missing,
         )
         return as_opening(cls._open(options, partial(open_client, client, retries=retries)))
 

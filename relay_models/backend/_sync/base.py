@@ -9,6 +9,7 @@ from typing import Any
 
 from relay_models.backend._sync.collection import Collection
 from relay_models.backend._sync.index import Indexes
+from relay_models.backend._sync.migrations import Migrations
 from relay_models.backend._sync.run_collection import RunCollection
 from relay_models.backend._sync.store import Store
 from relay_models.backend._sync.unindexed import UnindexedDocuments
@@ -23,6 +24,7 @@ class BackendBase:
     """One store, and a collection for each type of its documents.
 
     Attributes:
+        migrations: plans and makes changes of the columns that the store can be asked by.
         runs: the runs.
         plans: the execution plans, one per agent.
         tries: the prediction tries, one per agent.
@@ -31,6 +33,7 @@ class BackendBase:
         stability: the stability results, one per agent or profile key.
     """
 
+    migrations: Migrations
     runs: RunCollection
     plans: Collection[Plan]
     tries: Collection[Trie]
@@ -47,6 +50,8 @@ class BackendBase:
             create=options.create_index,
             text=options.index_text,
             timeout=options.index_timeout,
+            migrate=options.migrate,
+            allow_missing=options.allow_missing,
         )
         self._run_ttl_ms = options.run_ttl_ms
         # The server's own limit (500 ms unless configured) would cut answers short without an error.
@@ -55,6 +60,7 @@ class BackendBase:
         self._store = Store(transport, self._keys, self._indexes, limit_ms, cache_page_bounds=options.cache_page_bounds)
         self._clock = self._store.clock
         self._unindexed = UnindexedDocuments(self._store)
+        self.migrations = Migrations(self._indexes)
         self.runs = RunCollection(self._store, Run)
         self.plans = Collection(self._store, Plan)
         self.tries = Collection(self._store, Trie)
