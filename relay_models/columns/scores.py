@@ -2,7 +2,7 @@
 
 An index knows its columns when it is made, and the names of scores come later. So a score is indexed as texts in one
 TAG column: its name, and all beginnings of its value, written in decimal so that texts sort as numbers do. Every range
-of numbers is a union of few beginnings (at most nine for each digit), whatever the name, and no stored digit is lost.
+of numbers is a union of few beginnings (about five for each digit), whatever the name, and no stored digit is lost.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ _PLAIN = re.compile(r"""[^\s()"',=!<>~]+""")
 _BIAS = 100
 # Digits of an exponent in a text.
 _WIDTH = 3
+# Digits of a number that are parts of their own; the rest goes in pairs. Long numbers are rarely equal in more digits, so
+# that each further beginning is a text of its own in the index (about 130 bytes).
+_SINGLE = 4
 _DIGITS = "0123456789"
 _SCORE = ColumnType(Kind.NUMBER, float, nullable=True, store=rounded, load=float)
 # Score columns that are kept for the next filter.
@@ -166,30 +169,45 @@ def _ranges(value: float) -> dict[str, Callable[[], Iterator[str]]]:
 def _beginnings(value: float) -> Iterator[str]:
     """The codes of a value: all beginnings of its text, and the whole text, closed by a point."""
     sign, text = _written(value)
-    yield from (f"{sign}{text[:length]}" for length in range(1, len(text) + 1))
+    yield from (f"{sign}{text[:end]}" for _, end in _parts(text))
     yield f"{sign}{text}."
 
 
 def _written(value: float) -> tuple[str, str]:
     """The sign and the magnitude of a number; magnitudes sort as texts: the exponent, then the digits."""
-    parts = Decimal(repr(float(value))).as_tuple()
-    digits = "".join(map(str, parts.digits)).strip("0") if any(parts.digits) else ""
+    number = Decimal(repr(float(value)))
+    digits = "".join(map(str, number.as_tuple().digits)).strip("0")
     if not digits:
         return "0", ""
-    exponent = Decimal(repr(float(value))).adjusted() + _BIAS
-    return "-" if parts.sign else "+", f"{exponent:0{_WIDTH}d}{digits}"
+    if len(digits) > _SINGLE and (len(digits) - _SINGLE) % 2:
+        digits += "0"
+    return "-" if number.is_signed() else "+", f"{number.adjusted() + _BIAS:0{_WIDTH}d}{digits}"
+
+
+def _parts(text: str) -> Iterator[tuple[int, int]]:
+    """Where the parts of a magnitude begin and end: one digit each, then two."""
+    start = 0
+    while start < len(text):
+        end = start + _step(start)
+        yield start, end
+        start = end
+
+
+def _step(position: int) -> int:
+    return 1 if position < _WIDTH + _SINGLE else 2
 
 
 def _less(text: str) -> Iterator[str]:
     """Codes of all magnitudes that are less."""
-    for position, digit in enumerate(text):
-        yield from (f"{text[:position]}{less}" for less in _DIGITS[: int(digit)])
-        if position > _WIDTH:
-            yield f"{text[:position]}."
+    for start, end in _parts(text):
+        yield from (f"{text[:start]}{less:0{end - start}d}" for less in range(int(text[start:end])))
+        if start > _WIDTH:
+            yield f"{text[:start]}."
 
 
 def _greater(text: str) -> Iterator[str]:
     """Codes of all magnitudes that are greater; those that only have more digits, too."""
-    for position, digit in enumerate(text):
-        yield from (f"{text[:position]}{more}" for more in _DIGITS[int(digit) + 1 :])
-    yield from (f"{text}{more}" for more in _DIGITS)
+    for start, end in (*_parts(text), (len(text), len(text) + _step(len(text)))):
+        width = end - start
+        least = int(text[start:end]) + 1 if start < len(text) else 0
+        yield from (f"{text[:start]}{more:0{width}d}" for more in range(least, 10**width))

@@ -46,9 +46,9 @@ def test_prefixes_that_cannot_work(prefix: str) -> None:
 def test_prefixes_that_work(prefix: str) -> None:
     keys = Keys(prefix)
     assert keys.alias("run") == f"{prefix}@run"
-    assert layout_of(keys.index("run")) == Layout(1, False)
-    assert layout_of(keys.index("run", text=True).encode()) == Layout(1, True)
-    assert layout_of(keys.index("plan", text=True)) == Layout(1, False)
+    assert layout_of(keys.index("run")) == Layout(2, False)
+    assert layout_of(keys.index("run", text=True).encode()) == Layout(2, True)
+    assert layout_of(keys.index("plan", text=True)) == Layout(2, False)
 
 
 def test_layouts_are_in_order() -> None:

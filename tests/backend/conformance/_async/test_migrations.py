@@ -176,7 +176,9 @@ async def test_fewer_columns_take_none_away(place: Place) -> None:
     for store in (lambda: reader.store_run(make_run("agent")), lambda: reader.store_runs([make_run("agent")])):
         with pytest.raises(IndexOutdatedError, match=r"tenant.*allow_missing"):
             await store()
-    await reader.store_plan(ExecutionPlan(agent_id="a", parallel_groups=[], metadata=MetadataEnvelope(agent_id="a")))
+    await reader.store_plan(
+        ExecutionPlan(agent_id="a", parallel_groups=[], metadata_template=MetadataEnvelope(agent_id="a"))
+    )
     allowed = await place.open(allow_missing=True)
     await allowed.store_run(make_run("agent", 9))
     assert await reader.count_runs() == 6
@@ -195,7 +197,7 @@ async def test_documents_that_cannot_be_read_are_named_and_kept(place: Place) ->
 
 async def test_artifacts_are_stamped(place: Place) -> None:
     backend = await place.open()
-    plan = ExecutionPlan(agent_id="a", parallel_groups=[], metadata=MetadataEnvelope(agent_id="a"))
+    plan = ExecutionPlan(agent_id="a", parallel_groups=[], metadata_template=MetadataEnvelope(agent_id="a"))
     await backend.store_plan(plan)
     assert (await plan_of(backend, "plan")).stale == 0
     old = json.loads(encode_artifact("plan", "a", plan, 5))
@@ -224,9 +226,8 @@ for number in range(first, first + 100_000):
 
 
 @pytest.mark.real_server
+@pytest.mark.parametrize("place", ["server"], indirect=True)
 async def test_an_old_writer_loses_nothing_while_it_is_killed_and_restarted(place: Place, real_redis_url: str) -> None:
-    if not place.url:
-        pytest.skip("two processes need a server")
     await old_store(place, 2000)
     root = str(Path(__file__).parents[4])
     written: list[str] = []

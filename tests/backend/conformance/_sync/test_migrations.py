@@ -179,7 +179,9 @@ def test_fewer_columns_take_none_away(place: Place) -> None:
     for store in (lambda: reader.store_run(make_run("agent")), lambda: reader.store_runs([make_run("agent")])):
         with pytest.raises(IndexOutdatedError, match=r"tenant.*allow_missing"):
             store()
-    reader.store_plan(ExecutionPlan(agent_id="a", parallel_groups=[], metadata=MetadataEnvelope(agent_id="a")))
+    reader.store_plan(
+        ExecutionPlan(agent_id="a", parallel_groups=[], metadata_template=MetadataEnvelope(agent_id="a"))
+    )
     allowed = place.open(allow_missing=True)
     allowed.store_run(make_run("agent", 9))
     assert reader.count_runs() == 6
@@ -198,7 +200,7 @@ def test_documents_that_cannot_be_read_are_named_and_kept(place: Place) -> None:
 
 def test_artifacts_are_stamped(place: Place) -> None:
     backend = place.open()
-    plan = ExecutionPlan(agent_id="a", parallel_groups=[], metadata=MetadataEnvelope(agent_id="a"))
+    plan = ExecutionPlan(agent_id="a", parallel_groups=[], metadata_template=MetadataEnvelope(agent_id="a"))
     backend.store_plan(plan)
     assert (plan_of(backend, "plan")).stale == 0
     old = json.loads(encode_artifact("plan", "a", plan, 5))
@@ -227,9 +229,8 @@ for number in range(first, first + 100_000):
 
 
 @pytest.mark.real_server
+@pytest.mark.parametrize("place", ["server"], indirect=True)
 def test_an_old_writer_loses_nothing_while_it_is_killed_and_restarted(place: Place, real_redis_url: str) -> None:
-    if not place.url:
-        pytest.skip("two processes need a server")
     old_store(place, 2000)
     root = str(Path(__file__).parents[4])
     written: list[str] = []
