@@ -29,8 +29,8 @@ _PLAIN = re.compile(r"""[^\s()"',=!<>~]+""")
 _BIAS = 100
 # Digits of an exponent in a text.
 _WIDTH = 3
-# Digits of a number that are parts of their own; the rest goes in pairs. Long numbers are rarely equal in more digits, so
-# that each further beginning is a text of its own in the index (about 130 bytes).
+# Digits of a number that are parts of their own; the rest goes in pairs. Long numbers are rarely equal in more
+# digits, and then each further beginning is a text of its own in the index (about 130 bytes).
 _SINGLE = 4
 _DIGITS = "0123456789"
 _SCORE = ColumnType(Kind.NUMBER, float, nullable=True, store=rounded, load=float)
