@@ -13,7 +13,18 @@ from relay_models._version import __version__
 
 if TYPE_CHECKING:
     from relay_models.backend import AgentSummary, RedisBackend, StorageBackend, StoreReport
-    from relay_models.documents import Accumulators, Observations, Plan, Run, Stability, Trie
+    from relay_models.columns.column import Column
+    from relay_models.documents import (
+        Accumulators,
+        Document,
+        Observations,
+        Plan,
+        Run,
+        Stability,
+        Trie,
+        column,
+        metadata,
+    )
     from relay_models.embedded import EmbeddedServer
     from relay_models.errors import RelayModelsError
     from relay_models.records import (
@@ -44,8 +55,9 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "columns.column": ("Column",),
     "backend": ("AgentSummary", "RedisBackend", "StorageBackend", "StoreReport"),
-    "documents": ("Accumulators", "Observations", "Plan", "Run", "Stability", "Trie"),
+    "documents": ("Accumulators", "Document", "Observations", "Plan", "Run", "Stability", "Trie", "column", "metadata"),
     "embedded": ("EmbeddedServer",),
     "errors": ("RelayModelsError",),
     "records": (
@@ -86,6 +98,8 @@ __all__ = [
     "BlockStabilityScore",
     "CallKind",
     "CallRecord",
+    "Column",
+    "Document",
     "EmbeddedServer",
     "ExecutionPlan",
     "LlmCallPrediction",
@@ -115,6 +129,8 @@ __all__ = [
     "Trie",
     "TrieEnvelope",
     "__version__",
+    "column",
+    "metadata",
 ]
 
 

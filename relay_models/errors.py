@@ -8,8 +8,10 @@
     │   ├── AuthenticationFailedError (PermissionError) the login was refused
     │   ├── PermissionDeniedError (PermissionError)    the ACL of this user lacks a command or a key
     │   ├── StoreTimeoutError (TimeoutError)           no answer within the time limit
-    │   │   └── IncompleteAnswerError                  the server cut its answer short
+    │   │   ├── IncompleteAnswerError                  the server cut its answer short
+    │   │   └── NotReplicatedError                     too few replicas have what was written
     │   ├── MissingModuleError (RuntimeError)          no JSON or no search on that server
+    │   ├── ConflictError (RuntimeError)               another client changed the document first
     │   ├── IndexMissingError (LookupError)            no index, and not allowed to make one
     │   └── IndexOutdatedError (RuntimeError)          the index has the layout of another release
     ├── SerializationError (ValueError)            a value that is not what its type says
@@ -38,6 +40,7 @@ from typing import Any
 
 __all__ = [
     "AuthenticationFailedError",
+    "ConflictError",
     "ConnectionFailedError",
     "CorruptDocumentError",
     "CorruptDocumentsError",
@@ -50,6 +53,7 @@ __all__ = [
     "MissingExtraError",
     "MissingModuleError",
     "NotFoundError",
+    "NotReplicatedError",
     "PermissionDeniedError",
     "QueryError",
     "RefusedRecordsError",
@@ -95,8 +99,27 @@ class IncompleteAnswerError(StoreTimeoutError):
         self.partial = partial
 
 
+class NotReplicatedError(StoreTimeoutError):
+    """Fewer replicas than asked for have a write in time: the primary has it, a failover may lose it.
+
+    `keys` are the keys that were written; storing them again is harmless.
+    """
+
+    def __init__(self, message: str, keys: Sequence[bytes] = ()) -> None:
+        super().__init__(message)
+        self.keys = tuple(keys)
+
+
 class MissingModuleError(StorageError, RuntimeError):
     """The server lacks the JSON or the search commands (Redis 8 and Redis Stack have both)."""
+
+
+class ConflictError(StorageError, RuntimeError):
+    """The document is not the one that was expected: another client changed or deleted it; `key` says which."""
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class IndexMissingError(StorageError, LookupError):

@@ -17,6 +17,7 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 REAL_URL = os.environ.get("RELAY_MODELS_TEST_REDIS_URL")
+CLUSTER_URL = os.environ.get("RELAY_MODELS_TEST_CLUSTER_URL")
 DATA = Path(__file__).parent / "data"
 
 
@@ -47,9 +48,13 @@ def pytest_report_header() -> str:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Without a real server, leave out the tests that are about one; the others run the same cases embedded."""
-    if REAL_URL:
+    out: list[pytest.Item] = []
+    if not REAL_URL:
+        out += [item for item in items if item.get_closest_marker("real_server") or "real_redis_url" in _fixtures(item)]
+    if not CLUSTER_URL:
+        out += [item for item in items if item.get_closest_marker("real_cluster")]
+    if not out:
         return
-    out = [item for item in items if item.get_closest_marker("real_server") or "real_redis_url" in _fixtures(item)]
     config.hook.pytest_deselected(items=out)
     items[:] = [item for item in items if item not in set(out)]
 

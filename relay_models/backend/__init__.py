@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from relay_models.backend._async.backend import RedisBackend
+from relay_models.backend._async.bound import BoundFind, BoundModel
 from relay_models.backend._async.collection import Collection
 from relay_models.backend._async.protocol import StorageBackend
+from relay_models.backend._async.saving import ModelCollection
 from relay_models.backend._async.streams import RowStream
 from relay_models.backend.reports import RefusedRecord, StoreReport
 from relay_models.query.agents import AgentSummary
 
-__all__ = ["AgentSummary", "Collection", "RedisBackend", "RefusedRecord", "RowStream", "StorageBackend", "StoreReport"]
+__all__ = [
+    "AgentSummary",
+    "BoundFind",
+    "BoundModel",
+    "Collection",
+    "ModelCollection",
+    "RedisBackend",
+    "RefusedRecord",
+    "RowStream",
+    "StorageBackend",
+    "StoreReport",
+]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
-from relay_models.documents import Keys
+from relay_models.documents import Document, Keys, Run
 from relay_models.errors import InvalidConfigurationError
 
-__all__ = ["StoreOptions"]
+__all__ = ["StoreOptions", "check_model"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,7 @@ class StoreOptions:
         run_ttl: how long a run is kept after it was last stored, None for ever.
         index_timeout: maximum wait for existing documents to be indexed (seconds).
         cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one.
+        models: a subclass of `Run` whose columns runs get, and document classes whose indexes are made on opening.
         migrate: whether indexes that lack columns are replaced when the store is opened.
         allow_missing: whether documents may be stored without columns that the store has.
 
@@ -35,6 +38,7 @@ class StoreOptions:
     run_ttl: timedelta | None = None
     index_timeout: float = 600.0
     cache_page_bounds: bool = True
+    models: Sequence[type[Document]] = ()
     migrate: bool = True
     allow_missing: bool = False
 
@@ -51,7 +55,40 @@ class StoreOptions:
                 f"index_timeout is a number of seconds, 0 or more, not {self.index_timeout!r}"
             )
 
+        self.documents()
+
+    def documents(self) -> dict[str, type[Document]]:
+        """The models by their kind.
+
+        Raises:
+            InvalidConfigurationError: one is no document class that can be opened so, or two have one name.
+        """
+        if isinstance(self.models, str | type):
+            raise InvalidConfigurationError(f"models is a list of document classes, not {self.models!r}")
+        found: dict[str, type[Document]] = {}
+        for model in self.models:
+            check_model(model)
+            if found.setdefault(model.kind, model) is not model:
+                what = "class of runs" if model.kind == "run" else f"model named {model.kind!r}"
+                raise InvalidConfigurationError(
+                    f"models has more than one {what}: {found[model.kind].__name__} and {model.__name__}"
+                )
+        return found
+
     @property
     def run_ttl_ms(self) -> int:
         """How long a run is kept (milliseconds), 0 for ever."""
         return int(self.run_ttl / timedelta(milliseconds=1)) if isinstance(self.run_ttl, timedelta) else 0
+
+
+def check_model(model: Any) -> None:
+    """Refuse what is neither a subclass of `Run` nor a document class of one's own.
+
+    Raises:
+        InvalidConfigurationError: it is not.
+    """
+    is_class = isinstance(model, type) and issubclass(model, Document)
+    if not is_class or not (issubclass(model, Run) or model.is_own_model()):
+        raise InvalidConfigurationError(
+            f"a model is a subclass of Run or of Document, such as class Feedback(Document), not {model!r}"
+        )

@@ -44,6 +44,13 @@ PasswordFile = Annotated[
         rich_help_panel=_PANEL, show_default=False,
     ),
 ]  # fmt: skip
+Models = Annotated[
+    str | None,
+    typer.Option(
+        "--models", metavar="MODULE,…", show_default=False, rich_help_panel=_PANEL,
+        help="Modules with your own Run and Document classes. [RELAY_MODELS_MODELS, or pyproject.toml]",
+    ),
+]  # fmt: skip
 AskPassword = Annotated[
     bool, typer.Option("--ask-password", help="Prompt for the server's password.", rich_help_panel=_PANEL)
 ]
@@ -55,12 +62,14 @@ _STORE: dict[str, tuple[Any, Any]] = {
     "path": (StorePath, None),
     "password_file": (PasswordFile, None),
     "ask_password": (AskPassword, False),
+    "models": (Models, None),
 }
+_MODELS: dict[str, tuple[Any, Any]] = {"models": (Models, None)}
 _JSON: dict[str, tuple[Any, Any]] = {"as_json": (AsJson, False)}
 
 
 def command(
-    app: typer.Typer, name: str, *, store: bool = True, json: bool = True, **options: Any
+    app: typer.Typer, name: str, *, store: bool = True, models: bool = False, json: bool = True, **options: Any
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a command whose first parameter is its `Session`; the session's options are added to its own.
 
@@ -68,13 +77,14 @@ def command(
         app: Where to register it.
         name: The command's name.
         store: Whether it has the options that name a store.
+        models: Whether it has ``--models`` without a store.
         json: Whether it has ``--json``.
         options: Options of typer.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         own = inspect.signature(function, eval_str=True)
-        shared = {**(_STORE if store else {}), **(_JSON if json else {})}
+        shared = {**(_STORE if store else _MODELS if models else {}), **(_JSON if json else {})}
 
         @functools.wraps(function)
         def run(**values: Any) -> None:

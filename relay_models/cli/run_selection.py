@@ -32,16 +32,14 @@ def split_names(text: str | None) -> list[str] | None:
     raise InvalidConfigurationError("expected a list of column names, such as agent_id,duration")
 
 
-def column_names(text: str | None) -> list[str] | None:
+def column_names(session: Session, text: str | None) -> list[str] | None:
     """Return the columns of runs that --columns names, also by the short names of the filter language."""
-    # lazy: start-up time
-    from relay_models.columns.info import find_column
-    from relay_models.documents import Run
+    from relay_models.columns.info import find_column  # lazy: start-up time
 
     names = split_names(text)
     if names is None:
         return None
-    columns = Run.columns()
+    columns = session.run_document.columns()
     return [column.name if (column := find_column(columns, name)) else name for name in names]
 
 
@@ -57,7 +55,7 @@ def split_metrics(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def make_filter(where: str | None, agent: str | None) -> Any:
+def make_filter(session: Session, where: str | None, agent: str | None) -> Any:
     """Return the expression for --where and --agent; None for all runs.
 
     Raises:
@@ -66,7 +64,7 @@ def make_filter(where: str | None, agent: str | None) -> Any:
     from relay_models.documents import Run  # lazy: start-up time
     from relay_models.query.language.filters import as_expression  # lazy: start-up time
 
-    columns = Run.columns()
+    columns = session.run_document.columns()
     parts = [] if where is None else [as_expression(where, columns)]
     if agent is not None:
         parts.append(Run.agent_id == agent)

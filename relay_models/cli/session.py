@@ -13,6 +13,7 @@ from relay_models.errors import InvalidConfigurationError, NotFoundError
 
 if TYPE_CHECKING:
     from relay_models.cli.output import Output
+    from relay_models.documents import Document, Run
     from relay_models.errors import CorruptDocumentError
     from relay_models.sync import RedisBackend
 
@@ -31,6 +32,7 @@ class Session:
         password_file: A file with the server's password.
         ask_password: Prompt for the server's password.
         as_json: Print JSON.
+        models: Modules with document classes of the user's own.
     """
 
     def __init__(
@@ -41,9 +43,11 @@ class Session:
         password_file: Path | None,
         ask_password: bool,
         as_json: bool,
+        models: str | None = None,
     ) -> None:
         self.as_json = as_json
         self._given = (url, prefix, path)
+        self._models = models
         self._password = PasswordSource("RELAY_MODELS_PASSWORD", password_file, ask_password)
         self._backend: RedisBackend | None = None
         self.is_in_memory = False
@@ -56,6 +60,20 @@ class Session:
         from relay_models.cli.output import Output  # lazy: start-up time
 
         return Output(self.as_json)
+
+    @functools.cached_property
+    def models(self) -> list[type[Document]]:
+        """The document classes of the user's own."""
+        from relay_models.cli.models import load_models  # lazy: start-up time
+
+        return load_models(self._models)
+
+    @property
+    def run_document(self) -> type[Run]:
+        """The class of runs, which has all of their columns."""
+        from relay_models.documents import Run  # lazy: start-up time
+
+        return next((model for model in self.models if issubclass(model, Run)), Run)
 
     @property
     def prefix(self) -> str:
@@ -107,6 +125,7 @@ class Session:
         if self._backend is None:
             from relay_models.sync import RedisBackend  # lazy: start-up time
 
+            options = {"models": self.models, **options}
             url, path = self.where()
             if path is not None:
                 check_file(path)
@@ -130,7 +149,8 @@ class Session:
         """Open a store in memory, which is gone when the command ends."""
         from relay_models.sync import RedisBackend  # lazy: start-up time
 
-        self._backend = RedisBackend.embedded(None, self.prefix)
+        models: Any = self.models
+        self._backend = RedisBackend.embedded(None, self.prefix, models=models)
         self.is_in_memory = True
         return self._backend
 

@@ -10,7 +10,10 @@ from typing import Any, Self, TypeVar
 from relay_models.columns.kind import NUMERIC, Kind
 from relay_models.columns.types import ColumnType
 
-__all__ = ["ColumnInfo", "Origin", "find_column", "unquote"]
+__all__ = ["OWN", "ColumnInfo", "Origin", "find_column", "unquote"]
+
+OWN = "own"
+"""The member of a stored document that holds the values of a user's columns, as the index reads them."""
 
 ColumnInfoType = TypeVar("ColumnInfoType", bound="ColumnInfo")
 
@@ -39,9 +42,13 @@ class ColumnInfo:
         origin: where the value comes from.
         value: makes the value from the record; None takes the attribute of that name of the document's summary.
         document: name of the document type, for messages.
+        own: a user declared it; its values are kept by name, apart from those of built-in columns.
+        links: the document class whose ids it holds.
     """
 
-    __slots__ = ("about", "aliases", "document", "heading", "kind", "name", "origin", "type", "unit", "value")
+    __slots__ = (
+        "about", "aliases", "document", "heading", "kind", "links", "name", "origin", "own", "type", "unit", "value",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -55,6 +62,8 @@ class ColumnInfo:
         origin: Origin = Origin.RECORD,
         value: Callable[[Any], Any] | None = None,
         document: str = "",
+        own: bool = False,
+        links: Any = None,
     ) -> None:
         self.name = name
         self.type = type
@@ -66,12 +75,15 @@ class ColumnInfo:
         self.origin = origin
         self.value = value
         self.document = document
+        self.own = own
+        self.links = links
 
     def copy_for(self, document: str) -> Self:
         """The same column of another document type."""
         return type(self)(
             self.name, self.type, self.about, unit=self.unit, aliases=self.aliases, heading=self.heading,
             origin=self.origin, value=self.value, document=document,
+            own=self.own, links=self.links,
         )  # fmt: skip
 
     @property
@@ -97,7 +109,12 @@ class ColumnInfo:
     @property
     def path(self) -> str:
         """Where the values are in the JSON document, as the index reads them."""
-        return f"$.{self.name}[*]" if self.kind is Kind.TAGS else f"$.{self.name}"
+        return f"{self.member_path}[*]" if self.kind is Kind.TAGS else self.member_path
+
+    @property
+    def member_path(self) -> str:
+        """Where the value is in the JSON document, as one member."""
+        return f"$.{OWN}.{self.name}" if self.own else f"$.{self.name}"
 
     def read(self, values: Mapping[str, Any]) -> Any:
         """The column's value among the stored values of a document; None where there is none."""

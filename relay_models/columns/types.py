@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +20,7 @@ __all__ = ["ColumnType", "column_type", "rounded"]
 
 _INDEXABLE = (
     "str, bool, int, float, Decimal, UUID, datetime, date, timedelta, an Enum or a Literal of texts, a list or a set "
-    "of texts, a dict of floats by name, any of them or None, and with text=True running text that is searched by its "
-    "words"
+    "of texts, any of them or None, and with text=True running text that is searched by its words"
 )
 _COLLECTIONS: tuple[type, ...] = (list, set, frozenset, tuple)
 
@@ -48,6 +48,25 @@ class ColumnType:
     store: Callable[[Any], Any] = lambda value: value
     load: Callable[[Any], Any] | None = None
     empty: Callable[[], Any] | None = None
+
+    def checked(self, stored: Any) -> Any:
+        """A stored value that a user's function gave, if the index takes such.
+
+        Raises:
+            ValueError: the index would refuse it, and with it the document.
+        """
+        match self.kind:
+            case Kind.TAG:
+                fits = isinstance(stored, str)
+            case Kind.TAGS:
+                fits = isinstance(stored, list) and all(isinstance(text, str) for text in stored)
+            case Kind.NUMBER:
+                fits = isinstance(stored, int | float) and not isinstance(stored, bool) and math.isfinite(stored)
+            case _:
+                fits = isinstance(stored, int) and not isinstance(stored, bool)
+        if not fits:
+            raise ValueError(f"{stored!r} is no {getattr(self.python, '__name__', self.python)} that an index takes")
+        return stored
 
 
 def rounded(value: float) -> float:

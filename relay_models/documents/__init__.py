@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from relay_models.documents.artifacts import Accumulators, Observations, Plan, Stability, Trie
 from relay_models.documents.base import Document, column
-from relay_models.documents.codec import encode_artifact, encode_run, merge_run
+from relay_models.documents.codec import encode_artifact, encode_item, encode_run, merge_item, merge_run
+from relay_models.documents.extractors import metadata
 from relay_models.documents.find import Find
 from relay_models.documents.keys import LAYOUT_VERSION, Keys, Layout, layout_of
 from relay_models.documents.kinds import ARTIFACT_KINDS, DOCUMENTS, KINDS, DocumentKind, decode_artifact, find_kind
@@ -36,10 +37,13 @@ __all__ = [
     "create_index_command",
     "decode_artifact",
     "encode_artifact",
+    "encode_item",
     "encode_run",
     "find_kind",
     "index_columns",
     "layout_of",
+    "merge_item",
     "merge_run",
+    "metadata",
     "record_of",
 ]

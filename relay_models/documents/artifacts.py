@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from redis_om import Field
 
@@ -72,6 +72,11 @@ class Plan(Document):
     updated_at: Column[datetime | None] = _updated()
     record_json: str | None = _record()
 
+    if TYPE_CHECKING:
+
+        @property
+        def record(self) -> ExecutionPlan | None: ...
+
 
 class Trie(Document):
     """The prediction trie of an agent."""
@@ -94,6 +99,11 @@ class Trie(Document):
     updated_at: Column[datetime | None] = _updated()
     record_json: str | None = _record()
 
+    if TYPE_CHECKING:
+
+        @property
+        def record(self) -> TrieEnvelope | None: ...
+
 
 class Accumulators(Document):
     """The running statistics of an agent."""
@@ -107,6 +117,11 @@ class Accumulators(Document):
     )
     updated_at: Column[datetime | None] = _updated()
     record_json: str | None = _record()
+
+    if TYPE_CHECKING:
+
+        @property
+        def record(self) -> AccumulatorState | None: ...
 
 
 class Observations(Document):
@@ -122,6 +137,11 @@ class Observations(Document):
     )
     updated_at: Column[datetime | None] = _updated()
     record_json: str | None = _record()
+
+    if TYPE_CHECKING:
+
+        @property
+        def record(self) -> list[PromptIR] | None: ...
 
 
 class Stability(Document):
@@ -144,3 +164,8 @@ class Stability(Document):
     )
     updated_at: Column[datetime | None] = _updated()
     record_json: str | None = _record()
+
+    if TYPE_CHECKING:
+
+        @property
+        def record(self) -> StabilityAnalysisResult | None: ...

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationInfo, field_validator
 from redis_om import JsonModel
@@ -17,10 +19,26 @@ from relay_models.columns.words import words_text
 from relay_models.documents.declaration import Declaration, apply_default, column
 from relay_models.documents.find import Find
 from relay_models.documents.making import object_maker
+from relay_models.documents.own_models import (
+    MODEL_SEGMENT,
+    ModelSettings,
+    check_fields,
+    key_text,
+    new_id,
+    store_columns,
+)
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError, UnsupportedMethodError
 from relay_models.records import from_json
 
 __all__ = ["Document", "column"]
+
+
+# What a collection has in place of redis-om's methods.
+_METHODS = {
+    "save": "save(item)", "add": "save_many(items)", "get": "get(pk)", "update": "update(pk, …)",
+    "delete": "delete_one(pk)", "delete_many": "delete_many(pks)", "all_pks": "stream()", "expire": "expire(pk, ttl)",
+    "from_redis": "get(pk)",
+}  # fmt: skip
 
 
 class _NoServer:
@@ -40,15 +58,23 @@ class DocumentMeta(ModelMeta):
     redis-om's ``index=True`` is not used: its proxies stand for its own columns, and its Migrator would make an index.
     """
 
-    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> Any:
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], /, **options: Any) -> Any:
         declared = {field: it for field, it in namespace.items() if isinstance(it, Declaration)}
+        parent: Any = next((base for base in bases if isinstance(base, DocumentMeta)), None)
+        settings = None
+        if parent is not None and "kind" not in namespace and (not parent.kind or parent._settings is not None):
+            # A class of a user's, which is its own record.
+            settings = ModelSettings.of(name, options)
+            namespace |= {"kind": MODEL_SEGMENT + settings.name, "_settings": settings}
+            if settings.ttl is None and parent._settings is not None:
+                settings = namespace["_settings"] = replace(settings, ttl=parent._settings.ttl)
         namespace.update({field: declaration.field() for field, declaration in declared.items()})
         cls = super().__new__(mcs, name, bases, namespace, **options)  # type: ignore[no-untyped-call]
-        _install_columns(cls, declared)
+        _install_columns(cls, declared, extends=parent is not None and bool(parent.kind) and "kind" not in namespace)
         return cls
 
 
-def _install_columns(cls: Any, declared: Mapping[str, Declaration]) -> None:
+def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: bool) -> None:
     """Replace redis-om's proxies by the columns, and work out once what is needed of them.
 
     Raises:
@@ -57,6 +83,9 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration]) -> None:
     """
     columns: dict[str, Column[Any]] = {}
     changed = False
+    is_model = cls._settings is not None
+    if is_model:
+        check_fields(cls, cls._settings)
     for field_name, field in cls.__pydantic_fields__.items():
         is_column = field_name in cls._annotated
         inherited = getattr(cls, "_columns", {}).get(field_name)
@@ -65,8 +94,20 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration]) -> None:
                 raise InvalidConfigurationError(
                     f"{cls.__name__}.{field_name} is declared by column(…): annotate it as Column[…]"
                 )
-            made = declared[field_name].column(cls.__name__, field_name, field.annotation)
-            changed = apply_default(field, made) or changed
+            if extends and field_name in getattr(cls, "_columns", {}):
+                raise InvalidConfigurationError(
+                    f"{cls.__name__}.{field_name}: there is a column of that name already; choose another name"
+                )
+            made = declared[field_name].column(cls.__name__, field_name, field.annotation, own=is_model or extends)
+            if is_model and made.value is None:
+                made.value = attrgetter(field_name)
+                if made.kind is not Kind.WORDS or type(None) in get_args(field.annotation):
+                    changed = apply_default(field, made) or changed
+            elif is_model:
+                field.default = None
+                changed = True
+            else:
+                changed = apply_default(field, made) or changed
         elif inherited is not None:
             made = inherited.copy_for(cls.__name__)
         elif is_column:
@@ -77,17 +118,26 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration]) -> None:
             continue
         columns[field_name] = made
         setattr(cls, field_name, made)
+    if is_model:
+        of_store = store_columns(cls.__name__)
+        columns = {"pk": of_store.pop("pk"), **columns, **of_store}
+        for name in ("pk", *of_store):
+            setattr(cls, name, columns[name])
     cls._columns = columns
+    read = [name for name, made in columns.items() if made.kind is not Kind.WORDS]
+    cls.own_columns = tuple(name for name in read if columns[name].own)
     cls.row_columns = tuple(
-        name for name, made in columns.items() if made.origin is not Origin.STORE and made.kind is not Kind.WORDS
+        name for name in read if columns[name].origin is not Origin.STORE and not columns[name].own and not is_model
     )
-    summarized = tuple(
-        name for name in cls.row_columns if columns[name].value is None and columns[name].origin is Origin.RECORD
-    )
+    kept = (*cls.row_columns, *cls.own_columns)
+    summarized = tuple(name for name in kept if columns[name].value is None and columns[name].origin is Origin.RECORD)
     _check_summary(cls, summarized)
     cls._summarized = summarized
     cls._read_summary = staticmethod(_reader(summarized))
-    cls._computed = tuple(columns[name] for name in cls.row_columns if columns[name].value is not None)
+    cls._computed = tuple(columns[name] for name in kept if columns[name].value is not None)
+    cls._calculated = frozenset(
+        name for name, made in declared.items() if is_model and made.value is not None
+    ) | getattr(cls, "_calculated", frozenset())
     if changed and not cls.model_config.get("defer_build"):
         cls.model_rebuild(force=True)
 
@@ -120,7 +170,9 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     """
 
     # The validator is built when it is first used: reading rows does without.
-    model_config = ConfigDict(defer_build=True)
+    model_config = ConfigDict(
+        defer_build=True, ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants"
+    )
 
     class Meta:
         database = _NoServer()
@@ -139,6 +191,11 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
 
     Positions are part of the stored layout: columns are only ever added at the end.
     """
+    own_columns: ClassVar[tuple[str, ...]] = ()
+    """Names of the columns that a user declared, whose values ``own_row`` holds as a JSON object, by name."""
+    _settings: ClassVar[ModelSettings | None] = None
+    """How a class that is its own record is kept; None for classes about a record of another type."""
+    _calculated: ClassVar[frozenset[str]] = frozenset()
     _columns: ClassVar[dict[str, Column[Any]]] = {}
     _annotated: ClassVar[frozenset[str]] = frozenset()
     _summarized: ClassVar[tuple[str, ...]] = ()
@@ -146,7 +203,12 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     _computed: ClassVar[tuple[Column[Any], ...]] = ()
     _record: Any = PrivateAttr(None)
 
-    if not TYPE_CHECKING:
+    if TYPE_CHECKING:
+        # What documents of one's own have; the built-in ones declare which of them they have.
+        pk: Column[str] = column("Its id.")
+        stored_at: Column[datetime | None] = column("When it was first stored.")
+        updated_at: Column[datetime | None] = column("When it was last stored.")
+    else:
         # redis-om's would ask the server, at once, which modules it has.
         __init__ = BaseModel.__init__
 
@@ -191,10 +253,23 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
             try:
                 value = made.value(record)
                 if value is not None and (stored := made.type.store(value)) != []:
-                    values[made.name] = stored
+                    values[made.name] = made.type.checked(stored)
+                elif not made.nullable:
+                    raise ValueError("it is None, and its annotation does not allow that")
             except Exception as error:
-                raise InvalidRecordError(f"{made!r} has no value for this record: {error}", made.name) from error
+                about = f"{made!r} has no value for {cls.describe(record)}: {error or type(error).__name__}"
+                raise InvalidRecordError(about, made.name) from error
         return given | values if given else values
+
+    @classmethod
+    def is_own_model(cls) -> bool:
+        """Whether its objects are their own records."""
+        return cls._settings is not None
+
+    @classmethod
+    def describe(cls, record: Any) -> str:
+        """What a message calls a record."""
+        return f"{cls.__name__} {record.pk!r}" if isinstance(record, Document) else "this record"
 
     @classmethod
     def indexed_words(cls, record: Any) -> dict[str, str]:
@@ -239,6 +314,8 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         Raises:
             InvalidRecordError: the stored text is not such a record.
         """
+        if self._settings is not None:
+            return self
         text = self.__dict__.get("record_json")
         if self._record is None and text is not None:
             self._record = from_json(self.record_type, text)
@@ -271,7 +348,19 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     def model_post_init(self, context: Any, /) -> None:
         """Name the object after what it is about; redis-om would draw lots."""
         super().model_post_init(context)
-        self.__dict__["pk"] = self._pk(self.__dict__)
+        data = self.__dict__
+        settings = self._settings
+        if settings is None:
+            data["pk"] = self._pk(data)
+            return
+        data["stored_at"] = data["updated_at"] = data["record_json"] = None
+        if settings.key:
+            data["pk"] = key_text([data[name] for name in settings.key])
+        elif not data.get("pk") or "pk" not in self.__pydantic_fields_set__:
+            data["pk"] = new_id()  # redis-om's would be a ULID
+        for name in self._calculated:
+            made = self._columns[name].value
+            data[name] = None if made is None else made(self)
 
     @field_validator("*", mode="before", check_fields=False)
     @classmethod
@@ -290,6 +379,9 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
 
     @classmethod
     def _instead(cls, method: str, right: str) -> NoReturn:
+        if cls._settings is not None:
+            name = cls.__name__
+            right = f"backend.collection({name}).{_METHODS.get(method, method)}, or backend.bind({name})"
         raise UnsupportedMethodError(
             f"{cls.__name__}.{method} of redis-om would lose data or reach the wrong server: use {right}"
         )
@@ -381,3 +473,12 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         if not isinstance(other, type(self)):
             return NotImplemented
         return str(self.pk) < str(other.pk)
+
+    def __eq__(self, other: Any) -> bool:
+        if self._settings is None or type(other) is not type(self):
+            return bool(super().__eq__(other))
+        # When a document was stored is no part of what it says.
+        ours, theirs = self.__dict__, other.__dict__
+        return all(ours.get(name) == theirs.get(name) for name in type(self).__pydantic_fields__)
+
+    __hash__ = None  # type: ignore[assignment]

@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import msgspec
 from pydantic_core import PydanticSerializationError, to_json
 
 from relay_models.columns.column import Origin
+from relay_models.columns.info import OWN
 from relay_models.columns.tags import escape_tag
 from relay_models.documents.base import Document
 from relay_models.documents.kinds import KINDS, checked_record
+from relay_models.documents.own_models import item_text
 from relay_models.documents.run import Run
 from relay_models.documents.schema import stamp_name
 from relay_models.errors import InvalidRecordError
 from relay_models.records import RunRecord, to_json as record_json
 
-__all__ = ["encode_artifact", "encode_columns", "encode_run", "merge_run"]
+__all__ = ["encode_artifact", "encode_columns", "encode_item", "encode_run", "merge_item", "merge_run"]
 
 # Integers that RedisJSON keeps; others become the nearest double, as the index has them anyway.
 _LEAST, _GREATEST = -(2**63), 2**64 - 1
 # Most of a document is the text of its record, which this encoder quotes in half the time of pydantic's.
 _encode = msgspec.json.Encoder().encode
-_ABSENT = {name: None for name, column in Run.columns().items() if column.nullable and column.origin is Origin.RECORD}
 
 
-def encode_run(record: RunRecord, now_us: int, *, text: bool = False, body: bytes | None = None) -> bytes:
+@functools.lru_cache(maxsize=64)
+def _absent(document: type[Document]) -> dict[str, Any]:
+    """What takes the columns without a value out of a document that it is merged with."""
+    of_record = [column for column in document.columns().values() if column.origin is Origin.RECORD]
+    absent: dict[str, Any] = {column.name: None for column in of_record if column.nullable and not column.own}
+    if document.own_columns:
+        absent[OWN] = {column.name: None for column in of_record if column.nullable and column.own}
+    return absent
+
+
+def encode_run(
+    record: RunRecord, now_us: int, *, text: bool = False, body: bytes | None = None, document_type: type[Run] = Run
+) -> bytes:
     """The JSON document of a run that is stored for the first time at `now_us` (epoch microseconds).
 
     Args:
@@ -33,23 +47,53 @@ def encode_run(record: RunRecord, now_us: int, *, text: bool = False, body: byte
         now_us: time of storing.
         text: also keep the words of its prompts and answers, for the text column.
         body: the JSON text that `record` has just been read from, so that it need not be written again.
+        document_type: the class whose columns it gets.
 
     Raises:
         InvalidRecordError: it is no run, or cannot be written as JSON.
     """
-    document = _run(record, text, body)
-    document["stored_at"] = document["updated_at"] = document[stamp_name(Run, text=text)] = now_us
+    document = _run(record, text, document_type, body)
+    document["stored_at"] = document["updated_at"] = document[stamp_name(document_type, text=text)] = now_us
     return _dump(document)
 
 
-def merge_run(record: RunRecord, now_us: int, *, text: bool = False) -> bytes:
+def merge_run(record: RunRecord, now_us: int, *, text: bool = False, document_type: type[Run] = Run) -> bytes:
     """The patch for JSON.MERGE that makes a stored document that of `record`, but keeps its ``stored_at``.
 
     Columns without a value are null, which takes them out of the document. Raises as `encode_run`.
     """
-    document = _ABSENT | _run(record, text)
-    document["updated_at"] = document[stamp_name(Run, text=text)] = now_us
+    document = _merging(document_type, _run(record, text, document_type))
+    document["updated_at"] = document[stamp_name(document_type, text=text)] = now_us
     return _dump(document)
+
+
+def encode_item(item: Document, now_us: int) -> bytes:
+    """The JSON document of an own model's item that is stored for the first time at `now_us`.
+
+    Raises:
+        InvalidRecordError: it is not valid, or would not be read back as it is.
+    """
+    return _dump({**_item(item), "stored_at": now_us, "updated_at": now_us, stamp_name(type(item)): now_us})
+
+
+def merge_item(item: Document, now_us: int) -> bytes:
+    """The patch for JSON.MERGE that makes a stored document that of `item`, but keeps its ``stored_at``."""
+    return _dump({**_merging(type(item), _item(item)), "updated_at": now_us, stamp_name(type(item)): now_us})
+
+
+def _item(item: Document) -> dict[str, Any]:
+    document_type, text = type(item), item_text(item)
+    columns = encode_columns(document_type, document_type.column_values(item))
+    columns.setdefault(OWN, {}).update(document_type.indexed_words(item))
+    return {"pk": escape_tag(str(item.pk)), **columns, "record": text}
+
+
+def _merging(document_type: type[Document], document: dict[str, Any]) -> dict[str, Any]:
+    absent = _absent(document_type)
+    merged = absent | document
+    if OWN in absent:
+        merged[OWN] = absent[OWN] | document.get(OWN, {})
+    return merged
 
 
 def encode_artifact(kind: str, agent_id: str, record: Any, now_us: int) -> bytes:
@@ -70,6 +114,8 @@ def encode_artifact(kind: str, agent_id: str, record: Any, now_us: int) -> bytes
 def encode_columns(document: type[Document], values: dict[str, Any]) -> dict[str, Any]:
     """The members of a stored document that its columns are: each as the index reads it, and all of them as ``row``.
 
+    Columns that a user declared are apart: in ``own`` as the index reads them, and as JSON text in ``own_row``.
+
     Args:
         document: the document class.
         values: what its `column_values` gave; changed in place.
@@ -77,30 +123,39 @@ def encode_columns(document: type[Document], values: dict[str, Any]) -> dict[str
     Raises:
         InvalidRecordError: a value cannot be written as JSON.
     """
-    row = _row(document, values)
-    return {**_escaped(values, row), "row": row}
+    own = {name: values.pop(name) for name in document.own_columns if name in values}
+    members: dict[str, Any] = {}
+    if document.row_columns:
+        row = _text([values.get(name) for name in document.row_columns])
+        members = {**_escaped(values, row), "row": row}
+    if document.own_columns:
+        own_row = _text(own)
+        members |= {OWN: _escaped(own, own_row), "own_row": own_row}
+    return members
 
 
-def _run(record: RunRecord, text: bool, body: bytes | None = None) -> dict[str, Any]:
+def _run(record: RunRecord, text: bool, document_type: type[Run], body: bytes | None = None) -> dict[str, Any]:
     if not isinstance(record, RunRecord):
         checked_record("run", record)
     if body is None:
         body = record_json(record)
-    columns = encode_columns(Run, Run.column_values(record))
+    columns = encode_columns(document_type, document_type.column_values(record))
     document: dict[str, Any] = {"pk": f"{record.agent_id}:{columns['run_id']}", **columns}
     if text:
-        document.update(Run.indexed_words(record))
+        for name, words in document_type.indexed_words(record).items():
+            target = document.setdefault(OWN, {}) if document_type.columns()[name].own else document
+            target[name] = words
     document["record"] = body.decode()
     return document
 
 
-def _row(document: type[Document], columns: dict[str, Any]) -> str:
-    """The values of the columns as the text of a JSON array: one field to read, and numbers to the last digit.
+def _text(values: Any) -> str:
+    """The values of the columns as JSON text: one field to read, and numbers to the last digit.
 
     A search gives numbers with twelve digits, and each field of an answer costs time.
     """
     try:
-        return to_json([columns.get(name) for name in document.row_columns]).decode()
+        return to_json(values).decode()
     except (PydanticSerializationError, UnicodeEncodeError) as error:
         raise InvalidRecordError(f"the record cannot be stored as JSON: {error}") from None
 

@@ -30,14 +30,15 @@ class Declaration:
     origin: Origin
     text: bool
     is_uuid: bool
+    links: Any
     options: dict[str, Any]
 
     def field(self) -> Any:
         """The field of the model, as redis-om has it."""
         return Field(description=self.about, **self.options)
 
-    def column(self, document: str, name: str, annotation: Any) -> Column[Any]:
-        """The column, once the annotation of the field is known.
+    def column(self, document: str, name: str, annotation: Any, *, own: bool = False) -> Column[Any]:
+        """The column, once the annotation of the field is known; `own` for one that a user declares.
 
         Raises:
             InvalidConfigurationError: no index has values of that type.
@@ -46,10 +47,13 @@ class Declaration:
             type = column_type(annotation, text=self.text, is_uuid=self.is_uuid)
         except InvalidConfigurationError as error:
             raise InvalidConfigurationError(f"{document}.{name}: {error}") from None
+        if type.kind is Kind.SCORES and self.origin is not Origin.STORE:
+            raise InvalidConfigurationError(f"{document}.{name}: no index has values of the type {annotation}")
         made = ScoreColumns if type.kind is Kind.SCORES else Column
         return made(
             name, type, self.about, unit=self.unit or _UNITS.get(type.kind, ""), aliases=self.aliases,
             heading=self.heading, origin=self.origin, value=self.value, document=document,
+            own=own, links=self.links,
         )  # fmt: skip
 
 
@@ -68,6 +72,7 @@ def column(
     origin: Origin = Origin.RECORD,
     text: bool = False,
     is_uuid: bool = False,
+    links: Any = None,
     **options: Any,
 ) -> Any:
     """Declare a field of a document class as a column of its index.
@@ -85,7 +90,8 @@ def column(
         origin: where the value comes from, where that is not the record.
         text: it is running text that is searched by its words and never read back.
         is_uuid: a column of texts holds UUIDs.
-        options: of the pydantic field, such as ``default``.
+        links: the document class whose ids it holds: run ids for `Run`, the ``pk`` of others.
+        options: of the pydantic field, such as ``default``, ``ge`` and ``le``.
 
     Example:
         ```python
@@ -95,7 +101,7 @@ def column(
     """
     if not isinstance(about, str):
         value, about = about, ""
-    return Declaration(about, value, unit, aliases, heading, origin, text, is_uuid, options)
+    return Declaration(about, value, unit, aliases, heading, origin, text, is_uuid, links, options)
 
 
 def apply_default(field: Any, column: Column[Any]) -> bool:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from relay_models.columns.tags import escape_tag, unescape_tag
 from relay_models.documents.kinds import KINDS
+from relay_models.documents.own_models import MODEL_SEGMENT
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 
 __all__ = ["LAYOUT_VERSION", "Keys", "Layout", "layout_of"]
@@ -15,23 +16,27 @@ __all__ = ["LAYOUT_VERSION", "Keys", "Layout", "layout_of"]
 LAYOUT_VERSION = 2
 """Raised whenever the columns of an index change; a store made by an older release gets a new index."""
 
-_MARKERS = tuple(kind.segment for kind in KINDS.values())
+_MARKERS = (*(kind.segment for kind in KINDS.values()), f"@{MODEL_SEGMENT}")
 _RUN_ID_LENGTH = 36
-_INDEX = re.compile(r":idx:v([0-9]{1,6})(t?)(?:-[0-9a-f]{8})?\Z")
+_INDEX = re.compile(r":idx:v([0-9]{1,6})(t?)(?:\.([0-9a-f]{12}))?\Z")
 
 
 class Layout(NamedTuple):
-    """What an index holds; a greater one replaces a lesser one."""
+    """What an index holds; a greater one replaces a lesser one.
+
+    `own` identifies the columns that a user declared, as `own_layout` does.
+    """
 
     version: int
     text: bool
+    own: str = ""
 
 
 def layout_of(index_name: str | bytes) -> Layout | None:
     """The layout that an index says by its name; None where it is not one of ours."""
     name = index_name.decode("utf-8", "replace") if isinstance(index_name, bytes) else index_name
     match = _INDEX.search(name)
-    return Layout(int(match[1]), bool(match[2])) if match else None
+    return Layout(int(match[1]), bool(match[2]), match[3] or "") if match else None
 
 
 class Keys:
@@ -85,17 +90,29 @@ class Keys:
         """The key of an agent's artifact."""
         return self._roots[kind] + _encode(agent_id)
 
+    def item(self, kind: str, pk: str) -> bytes:
+        """The key of a document of an own model, by its id."""
+        return self.root(kind) + _encode(pk)
+
     def root(self, kind: str) -> bytes:
         """What all keys of a kind begin with."""
-        return self._roots[kind]
+        found = self._roots.get(kind)
+        return f"{self.prefix}@{kind}:".encode() if found is None else found
 
     def alias(self, kind: str) -> str:
         """The name under which a kind is searched, whatever index is behind it."""
         return f"{self.prefix}@{kind}"
 
-    def index(self, kind: str, *, text: bool = False) -> str:
-        """The name of the index that this release makes; `text` (runs only): with the words of prompts and answers."""
-        return f"{self.prefix}@{kind}:idx:v{LAYOUT_VERSION}{'t' if text and kind == 'run' else ''}"
+    def index(self, kind: str, *, text: bool = False, own: str = "") -> str:
+        """The name of the index that this release makes.
+
+        Args:
+            kind: name of the document type.
+            text: with the words of prompts and answers (runs only).
+            own: what identifies the columns that a user declared (`own_layout`).
+        """
+        name = f"{self.prefix}@{kind}:idx:v{LAYOUT_VERSION}{'t' if text and kind == 'run' else ''}"
+        return f"{name}.{own}" if own else name
 
     def migration(self, kind: str) -> bytes:
         """The key that says which index a migration replaces by which."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, get_args, get_origin
 
@@ -16,7 +16,7 @@ from relay_models.documents.run import Run
 from relay_models.errors import InvalidRecordError, NotFoundError
 from relay_models.records import from_json
 
-__all__ = ["ARTIFACT_KINDS", "DOCUMENTS", "KINDS", "DocumentKind", "decode_artifact", "find_kind"]
+__all__ = ["ARTIFACT_KINDS", "DOCUMENTS", "KINDS", "DocumentKind", "decode_artifact", "find_kind", "kinds_with"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class DocumentKind:
     @property
     def shape(self) -> Any:
         """The type of the record: a model, or a list of one."""
-        return self.document.record_type
+        return self.document if self.document.is_own_model() else self.document.record_type
 
     @property
     def shape_text(self) -> str:
@@ -79,6 +79,8 @@ class DocumentKind:
     @property
     def key(self) -> str:
         """The key of one document, with the parts that vary in braces."""
+        if self.document.is_own_model():
+            return f"{{prefix}}{self.segment}{{pk}}"
         return f"{{prefix}}{self.segment}{{agent_id}}{':{run_id}' if self.many else ''}"
 
     @property
@@ -123,17 +125,29 @@ DOCUMENTS: Mapping[str, type[Document]] = MappingProxyType({name: kind.document 
 """The document classes by name."""
 
 
-def find_kind(name: str) -> DocumentKind:
+def kinds_with(models: Iterable[type[Document]]) -> dict[str, DocumentKind]:
+    """Every document type by its name, with a user's models; a subclass of `Run` is there in its stead."""
+    kinds = dict(KINDS)
+    for model in models:
+        if model.is_own_model():
+            name = model.kind.rpartition(":")[2]
+            kinds[name] = DocumentKind(model, name, "", many=True)
+        elif model.kind in kinds:
+            kinds[model.kind] = replace(kinds[model.kind], document=model)
+    return kinds
+
+
+def find_kind(name: str, kinds: Mapping[str, DocumentKind] = KINDS) -> DocumentKind:
     """The document type of that name, in any case; its plural and the names of its classes are understood too.
 
     Raises:
         NotFoundError: there is none; the message lists those there are.
     """
     wanted = name.strip().lower()
-    for kind in KINDS.values():
-        if wanted in (kind.name, kind.plural, kind.record.__name__.lower(), kind.document.__name__.lower()):
+    for key, kind in kinds.items():
+        if wanted in (key, kind.name, kind.plural, kind.record.__name__.lower(), kind.document.__name__.lower()):
             return kind
-    raise NotFoundError(f"there is no kind of state {name!r}; there are {', '.join(KINDS)}")
+    raise NotFoundError(f"there is no kind of state {name!r}; there are {', '.join(kinds)}")
 
 
 def decode_artifact(kind: str, text: str | bytes) -> Any:

@@ -83,6 +83,6 @@ def layout_change(wanted: Mapping[str, IndexField], stored: Mapping[str, IndexFi
 
 
 def layout_id(fields: Iterable[IndexField]) -> str:
-    """The identity of a layout: eight hexadecimal digits that follow from its columns."""
+    """The identity of a layout: twelve hexadecimal digits that follow from its columns."""
     text = "\n".join(sorted(" ".join(field.declaration()) for field in fields))
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

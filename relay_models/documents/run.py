@@ -124,6 +124,11 @@ class Run(Document):
         """What the columns hold, computed in one pass over the calls."""
         return summarize(record)
 
+    @classmethod
+    def describe(cls, record: Any) -> str:
+        """What a message calls a run."""
+        return f"run {record.id} of agent {record.agent_id!r}"
+
     @property
     def labels(self) -> Labels:
         """Tags, scores and notes, with who said so and when.

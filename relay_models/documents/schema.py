@@ -11,12 +11,12 @@ from relay_models.documents.base import Document
 from relay_models.documents.keys import LAYOUT_VERSION, Keys
 from relay_models.documents.kinds import KINDS
 
-__all__ = ["STAMP", "create_index_command", "index_columns", "index_fields", "stamp_name"]
+__all__ = ["STAMP", "create_index_command", "index_columns", "index_fields", "own_layout", "stamp_name"]
 
 
-def index_columns(kind: str, *, text: bool = False) -> frozenset[str]:
-    """Names of the attributes that the index of a document type has."""
-    columns = _indexed(KINDS[kind].document, text)
+def index_columns(kind: str, *, text: bool = False, document: type[Document] | None = None) -> frozenset[str]:
+    """Names of the attributes that the index of a document type has; `document` where it is not the built-in one."""
+    columns = _indexed(KINDS[kind].document if document is None else document, text)
     return frozenset(
         [STAMP]
         + [column.name for column in columns]
@@ -24,17 +24,28 @@ def index_columns(kind: str, *, text: bool = False) -> frozenset[str]:
     )
 
 
-def create_index_command(kind: str, keys: Keys, *, text: bool = False) -> list[str | bytes | int]:
+def create_index_command(
+    kind: str, keys: Keys, *, text: bool = False, document: type[Document] | None = None
+) -> list[str | bytes | int]:
     """FT.CREATE for the index of a document type, as a list of arguments.
 
     Args:
         kind: name of the document type.
         keys: names of the store's keys and indexes.
         text: with the columns of running text.
+        document: the document class, where that is not the built-in one.
     """
-    command: list[str | bytes | int] = ["FT.CREATE", keys.index(kind, text=text), "ON", "JSON"]
+    document = KINDS[kind].document if document is None else document
+    name = keys.index(kind, text=text, own=own_layout(document))
+    command: list[str | bytes | int] = ["FT.CREATE", name, "ON", "JSON"]
     command += ["PREFIX", 1, keys.root(kind), "STOPWORDS", 0, "SCHEMA"]
-    return [*command, *index_fields(KINDS[kind].document, text=text)]
+    return [*command, *index_fields(document, text=text)]
+
+
+def own_layout(document: type[Document]) -> str:
+    """What identifies the columns that a user declared: a hash of their names and index types; empty without any."""
+    fields = [(made.name, made.kind.value, made.nullable) for made in document.columns().values() if made.own]
+    return hashlib.sha256(repr(sorted(fields)).encode()).hexdigest()[:12] if fields else ""
 
 
 def index_fields(document: type[Document], *, text: bool = False) -> list[str]:
@@ -56,11 +67,8 @@ def index_fields(document: type[Document], *, text: bool = False) -> list[str]:
             continue
         fields += [column.path, "AS", column.name, *_TYPES[column.kind]]
         # Where a text may be absent, the index must keep that to be asked for it; numbers show it by their range.
-        if (
-            column.kind in (Kind.TAGS, Kind.SCORES)
-            or (column.kind is Kind.TAG and column.nullable)
-            or column.name in _REPORTED
-        ):
+        several = column.kind in (Kind.TAGS, Kind.SCORES)
+        if several or (column.kind is Kind.TAG and column.nullable) or column.name in _REPORTED:
             fields.append("INDEXMISSING")
         if column.kind is Kind.TAG:
             fields += ["SORTABLE", "UNF"]
@@ -77,14 +85,11 @@ STAMP = "made_at"
 def stamp_name(document: type[Document], *, text: bool = False) -> str:
     """The member of a document that `STAMP` is, which each layout has of its own.
 
-    Whoever writes a document by another layout changes its ``updated_at`` and not this: the two then differ, and the
-    document's columns have to be computed again.
+    A writer of another layout changes the ``updated_at`` of a document and not this: the two then differ, and the
+    columns of the document have to be computed again.
     """
-    name = f"made_v{LAYOUT_VERSION}{'t' if text and document.kind == 'run' else ''}"
-    if KINDS[document.kind].document is document:
-        return name
-    columns = [f"{column.path} {column.kind}" for column in _indexed(document, text)]
-    return f"{name}_{hashlib.sha256(' '.join(columns).encode()).hexdigest()[:8]}"
+    own = own_layout(document)
+    return f"made_v{LAYOUT_VERSION}{'t' if text and document.kind == 'run' else ''}{f'_{own}' if own else ''}"
 
 
 # Columns that every document of ours has: what lacks them was written by something else.
@@ -105,4 +110,8 @@ _WORD_VALUES = ("TAG", "SEPARATOR", " ", "CASESENSITIVE", "INDEXMISSING")
 
 
 def _indexed(document: type[Document], text: bool) -> list[Column[object]]:
-    return [column for column in document.columns().values() if text or column.kind is not Kind.WORDS]
+    return [
+        column
+        for column in document.columns().values()
+        if text or column.kind is not Kind.WORDS or document.is_own_model()
+    ]

@@ -46,7 +46,12 @@ def arrow_schema(columns: Sequence[TableColumn]) -> Any:
         Kind.DURATION: pa.duration("us"),
     }
     return pa.schema(
-        [pa.field(column.name, types[column.kind], metadata={"about": column.about}) for column in columns]
+        [
+            pa.field(
+                column.name, pa.int64() if _is_signed(column) else types[column.kind], metadata={"about": column.about}
+            )
+            for column in columns
+        ]
     )
 
 
@@ -69,7 +74,9 @@ def pandas_frame(columns: Sequence[TableColumn], values: Columns) -> pandas.Data
         Kind.DURATION: "timedelta64[us]",
     }
     series = {
-        column.name: _converted(column.name, pd.Series, values[column.name], dtype=types[column.kind])
+        column.name: _converted(
+            column.name, pd.Series, values[column.name], dtype="Int64" if _is_signed(column) else types[column.kind]
+        )
         for column in columns
     }
     frame: pandas.DataFrame = pd.DataFrame(series)
@@ -88,11 +95,21 @@ def polars_frame(columns: Sequence[TableColumn], values: Columns) -> polars.Data
         Kind.DURATION: pl.Duration("us"),
     }
     series = [
-        _converted(column.name, pl.Series, column.name, values[column.name], dtype=types[column.kind])
+        _converted(
+            column.name,
+            pl.Series,
+            column.name,
+            values[column.name],
+            dtype=pl.Int64() if _is_signed(column) else types[column.kind],
+        )
         for column in columns
     ]
     frame: polars.DataFrame = pl.DataFrame(series)
     return frame
+
+
+def _is_signed(column: TableColumn) -> bool:
+    return column.signed and column.kind is Kind.COUNT
 
 
 def _converted(name: str, make: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from relay_models.columns.column import Kind
-from relay_models.documents import Run, record_of
+from relay_models.documents import Document, Run, record_of
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
-from relay_models.export.columns import CALL_COLUMNS, RUN_COLUMNS, TableColumn, TableRows, score_column, select_columns
+from relay_models.export.columns import (
+    CALL_COLUMNS,
+    TableColumn,
+    TableRows,
+    document_columns,
+    score_column,
+    select_columns,
+)
 from relay_models.query.aggregate.groups import AggregateRow, AggregateRows
 from relay_models.records import RunRecord
 
 if TYPE_CHECKING:
     from relay_models.records import CallRecord, Record, Timestamp
 
-__all__ = ["Table", "is_aggregate", "table_of"]
+__all__ = ["RowsOf", "Table", "is_aggregate", "table_of"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_RUN_KINDS = {column.name: column.kind for column in RUN_COLUMNS}
 
 
 class Table(ABC):
@@ -45,16 +51,56 @@ class Table(ABC):
 
 
 class _RunTable(Table):
-    """One row per run."""
+    """One row per run.
+
+    Args:
+        columns: The columns, in order.
+        document: The class of the runs.
+    """
+
+    def __init__(self, columns: tuple[TableColumn, ...], document: type[Run]) -> None:
+        super().__init__(columns)
+        self._document = document
+        self._kinds = {column.name: column.kind for column in document.columns().values()}
+        self._own = frozenset(document.own_columns)
 
     def rows(self, item: Any) -> Iterator[dict[str, Any]]:
         if isinstance(item, RunRecord):
-            stored = Run.column_values(item)
-            yield {name: _value(_RUN_KINDS.get(name, Kind.NUMBER), stored.get(name)) for name in self.names}
+            stored = self._document.column_values(item)
+            yield {name: _value(self._kinds.get(name, Kind.NUMBER), stored.get(name)) for name in self.names}
         elif isinstance(item, Run):
-            yield {name: _run_value(item, name) for name in self.names}
+            row = {name: _run_value(item, name) for name in self.names}
+            if self._own:
+                row |= _own_values(item, self._own & row.keys())
+            yield row
         else:
             raise InvalidConfigurationError(f"expected a RunRecord or a Run, not {type(item).__name__}")
+
+
+class _ItemTable(Table):
+    """One row per document of an own model: its columns, not its other fields."""
+
+    def rows(self, item: Any) -> Iterator[dict[str, Any]]:
+        if not isinstance(item, Document):
+            raise InvalidConfigurationError(f"expected a document, not {type(item).__name__}")
+        row = {name: getattr(item, name) for name in self.names}
+        yield row | _own_values(item, row.keys() & set(item.own_columns))
+
+
+class RowsOf:
+    """Documents with their class, for an iterator that does not tell it.
+
+    Args:
+        document: The class of the documents.
+        items: The documents.
+    """
+
+    def __init__(self, document: type[Document], items: Iterable[Any]) -> None:
+        self.document = document
+        self._items = items
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items)
 
 
 class _CallTable(Table):
@@ -98,7 +144,27 @@ def table_of(source: Any, rows: TableRows, columns: Sequence[str] | None) -> Tab
         return _AggregateTable(select_columns(known, columns, "these aggregates"))
     if rows == "calls":
         return _CallTable(select_columns(CALL_COLUMNS, columns, rows))
-    return _RunTable(select_columns(RUN_COLUMNS, columns, rows))
+    document = _document_of(source)
+    if document.is_own_model():
+        return _ItemTable(select_columns(document_columns(document), columns, document.__name__))
+    assert issubclass(document, Run)
+    return _RunTable(select_columns(document_columns(document), columns, rows), document)
+
+
+def _document_of(source: Any) -> type[Document]:
+    """The class of what is to be exported: as the source tells it, or as its first item does."""
+    told = getattr(source, "document", None)
+    if told is None and isinstance(source, Sequence) and not isinstance(source, str) and source:
+        told = type(source[0])
+    if isinstance(told, type) and issubclass(told, Document) and (issubclass(told, Run) or told.is_own_model()):
+        return told
+    return Run
+
+
+def _own_values(item: Document, names: Iterable[str]) -> dict[str, Any]:
+    """Values of columns that a user declared as tables hold them: an enum's value, a UUID as text."""
+    stored, columns = item.stored_values(), item.columns()
+    return {name: _value(columns[name].kind, stored[name]) for name in names}
 
 
 def is_aggregate(source: Any) -> bool:
@@ -118,7 +184,7 @@ def _aggregate_kinds(source: Any) -> Mapping[str, Kind] | None:
 
 def _run_value(run: Run, name: str) -> Any:
     score = score_column(name)
-    return getattr(run, name) if score is None else score.read({score.stored_in: run.scores})
+    return getattr(run, name, None) if score is None else score.read({score.stored_in: run.scores})
 
 
 def _guessed_kind(values: Sequence[Any]) -> Kind:

@@ -63,6 +63,8 @@ class IndexInfo:
     fields: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
     """Name, path and declaring words of each column."""
     bytes: int = 0
+    types: Mapping[str, str] = field(default_factory=dict)
+    """The index type (TAG, NUMERIC, TEXT) of each attribute."""
 
 
 def decode_rows(reply: Any) -> Rows:
@@ -104,6 +106,11 @@ def decode_index_info(reply: Any) -> IndexInfo:
         documents=documents,
         failures=_integer(fields.get(b"hash_indexing_failures")),
         columns=frozenset(name for entry in fields.get(b"attributes", ()) for name in _attribute(entry)),
+        types={
+            name: kind
+            for entry in fields.get(b"attributes", ())
+            for name, kind in zip(_attribute(entry), _attribute(entry, "type"), strict=False)
+        },
         replaced=greatest - documents,
         fields=tuple(_field(entry) for entry in fields.get(b"attributes", ())),
         bytes=int(_number(fields.get(b"total_index_memory_sz_mb")) * 2**20),
@@ -165,10 +172,10 @@ def _row(row: Any) -> dict[bytes, Any] | None:
     return None if values is None else dict(_by_bytes(values))
 
 
-def _attribute(entry: Any) -> list[str]:
+def _attribute(entry: Any, of: str = "attribute") -> list[str]:
     # In RESP2 a list of names and values that ends with flags.
     pairs = entry.items() if isinstance(entry, Mapping) else zip(entry[::2], entry[1::2], strict=False)
-    return [_text(value) for name, value in pairs if _text(name) == "attribute"]
+    return [_text(value) for name, value in pairs if _text(name) == of]
 
 
 def _field(entry: Any) -> tuple[str, str, tuple[str, ...]]:

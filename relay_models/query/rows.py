@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 import msgspec
 
 from relay_models.columns.column import Kind
+from relay_models.columns.tags import unescape_tag
 from relay_models.documents.labels import Labels
+from relay_models.documents.own_models import read_item
 from relay_models.errors import CorruptDocumentError
 from relay_models.query.order import Order
 from relay_models.query.replies import decode_values
@@ -29,6 +31,7 @@ LABEL_VALUES = ("labels_json", "tags", "notes", "scores")
 """What of a document comes from its labels."""
 
 _decode_row = msgspec.json.Decoder(list[Any]).decode
+_decode_own = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class RowReader(Protocol[T_co]):
@@ -58,7 +61,9 @@ class DocumentReader(Generic[D]):
     def __init__(self, document: type[D], bodies: bool) -> None:
         self.document = document
         columns = document.columns()
-        self.names = document.row_columns
+        self._is_model = document.is_own_model()
+        self._width, self._own = len(document.row_columns), document.own_columns
+        self.names = (*(["pk"] if self._is_model else document.row_columns), *document.own_columns)
         self._required = [name for name in self.names if not columns[name].nullable]
         self._pick_required = operator.itemgetter(*(self.names.index(name) for name in self._required), 0)
         self._times = [name for name in columns if name not in self.names and columns[name].kind is Kind.TIME]
@@ -66,14 +71,25 @@ class DocumentReader(Generic[D]):
         self.labelled = document.has_labels
         self._make = document.maker((*self.names, *self._times, *(LABEL_VALUES if self.labelled else ())))
         self.ties: tuple[str, ...] = ("run_id", "agent_id") if document.kind == "run" else ("agent_id",)
+        if self._is_model:
+            self.ties = ("pk",)
+            bodies = bodies or type(self) is DocumentReader  # it is made of its record
         self.bodies = bodies
         # By path: a sortable column that is loaded by its name is put into every row that is sorted, not only these.
-        self.load = ["@__key", "$.row", *(f"$.{name}" for name in self._times)]
-        self.load += (["$.labels"] if self.labelled else []) + (["$.record"] if bodies else [])
+        self.load = [
+            "@__key",
+            *(["$.pk"] if self._is_model else ["$.row"]),
+            *(["$.own_row"] if self._own else []),
+            *(f"$.{name}" for name in self._times),
+            *(["$.labels"] if self.labelled else []),
+            *(["$.record"] if bodies else []),
+        ]
 
     def decode(self, row: dict[bytes, Any]) -> D:
         """Decode a row; `CorruptDocumentError` where it is none of ours, or lacks its record."""
         try:
+            if self._is_model:
+                return self._item(row)
             found = self._columns(row)
             for path in self._time_paths:
                 raw = row.get(path)
@@ -88,6 +104,19 @@ class DocumentReader(Generic[D]):
             return cast(D, self._make(found, body.decode()))
         except (ValueError, TypeError, AttributeError) as error:
             raise _corrupt(row, error) from None
+
+    def _item(self, row: dict[bytes, Any]) -> D:
+        body = row.get(b"$.record")
+        if body is None:
+            raise ValueError("it has no record text")
+        times: list[Any] = [None if (raw := row.get(path)) is None else int(raw) for path in self._time_paths]
+        return cast(D, read_item(self.document, self._pk(row), body.decode(), *times))
+
+    def _pk(self, row: dict[bytes, Any]) -> str:
+        raw = row.get(b"$.pk")
+        if raw is None:
+            raise ValueError("it has no pk")
+        return unescape_tag(raw.decode())
 
     def values(self, row: dict[bytes, Any]) -> dict[str, Any]:
         """Stored values by column name; `CorruptDocumentError` where the row is of no document of ours."""
@@ -104,14 +133,23 @@ class DocumentReader(Generic[D]):
 
     def _columns(self, row: dict[bytes, Any]) -> list[Any]:
         """The values of the columns that come from the record, in order."""
-        try:
-            found = _decode_row(row.get(b"$.row") or b"")
-        except msgspec.MsgspecError:
-            raise ValueError("its row is no list of columns") from None
-        # A later release adds columns at the end, which mean nothing here; an earlier one has fewer.
-        width = len(self.names)
-        if len(found) != width:
-            found = found[:width] + [None] * (width - len(found))
+        if self._is_model:
+            found: list[Any] = [self._pk(row)]
+        else:
+            try:
+                found = _decode_row(row.get(b"$.row") or b"")
+            except msgspec.MsgspecError:
+                raise ValueError("its row is no list of columns") from None
+            # A later release adds columns at the end, which mean nothing here; an earlier one has fewer.
+            width = self._width
+            if len(found) != width:
+                found = found[:width] + [None] * (width - len(found))
+        if self._own:
+            try:
+                own = _decode_own(row.get(b"$.own_row") or b"{}")
+            except msgspec.MsgspecError:
+                raise ValueError("its own_row is no object of columns") from None
+            found += [own.get(name) for name in self._own]
         required = self._pick_required(found)
         if None in required:
             raise ValueError(f"it has no {self._required[required.index(None)]}")

@@ -32,7 +32,7 @@ class Watch:
     def __init__(self, filter: Expression, time: Column[Any], now: int, since: int | None) -> None:
         self.time = time
         self._filter = filter
-        self._given: dict[tuple[str, str], int] = {}
+        self._given: dict[str, int] = {}
         self._looked = self._looked_far = now
         self._since = now - _FAR if since is None else since
         # What the first look finds is there already where a watch begins with what is to come.
@@ -61,7 +61,7 @@ class Watch:
         if at < self._looked - _KEPT:
             # Only a watch that begins there looks so far back, and only once.
             return True
-        key = (row.agent_id, getattr(row, "run_id", ""))
+        key = row.pk
         if self._given.get(key) == at:
             return False
         self._given[key] = at

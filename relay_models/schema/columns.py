@@ -47,7 +47,7 @@ class ColumnRow:
 
 
 def _command(kind: DocumentKind, *, text: bool) -> list[str]:
-    command = create_index_command(kind.name, Keys(EXAMPLE_PREFIX), text=text)
+    command = create_index_command(kind.name, Keys(EXAMPLE_PREFIX), text=text, document=kind.document)
     return [word.decode() if isinstance(word, bytes) else str(word) for word in command]
 
 
@@ -77,6 +77,9 @@ def column_rows(kind: DocumentKind) -> list[ColumnRow]:
 
 def document_rows(kind: DocumentKind) -> list[ColumnRow]:
     """All fields of the document: the columns, and what is kept beside them without being indexed."""
+    if kind.document.is_own_model():
+        about = f"The fields as JSON text: {kind.shape_text}."
+        return [*column_rows(kind), ColumnRow("record", "$.record", "", (), False, "", about)]
     key = (
         "Agent id, colon, run id: what redis-om names a document by."
         if kind.many

@@ -73,11 +73,11 @@ def types_page(title: str, intro: str, models: Sequence[type[BaseModel]], *, sit
     return _page(parts)
 
 
-def overview_page(*, site: bool = False) -> str:
+def overview_page(*, site: bool = False, kinds: Mapping[str, DocumentKind] = KINDS) -> str:
     """Every kind with its record and its key, and the keys under which NeMo Relay keeps the same."""
-    names = {kind: f"[{kind.title}]({kind.name}.md)" if site else kind.title for kind in KINDS.values()}
+    names = {kind: f"[{kind.title}]({kind.name}.md)" if site else kind.title for kind in kinds.values()}
     ours = [[name, f"`{kind.shape_text}`", f"`{kind.key}`"] for kind, name in names.items()]
-    theirs = [[name, f"`{kind.native_key}`"] for kind, name in names.items()]
+    theirs = [[name, f"`{kind.native_key}`"] for kind, name in names.items() if not kind.document.is_own_model()]
     parts = [
         "# Schema",
         "Six kinds of state, each a JSON document under a key of its own. "
@@ -88,7 +88,7 @@ def overview_page(*, site: bool = False) -> str:
         "and at most one of everything else.",
     ]
     if site:
-        diagram = entity_diagram((kind.name, kind.key, kind.many) for kind in KINDS.values())
+        diagram = entity_diagram((kind.name, kind.key, kind.many) for kind in kinds.values())
         parts.append(_diagram(diagram))
     parts += [
         "## Beside NeMo Relay's own keys",
@@ -109,6 +109,8 @@ def _diagram(text: str) -> str:
 
 
 def _facts(kind: DocumentKind, schema_link: str) -> str:
+    if kind.document.is_own_model():
+        return _table(["Key", f"`{kind.key}`"], [["Record", f"`{kind.shape_text}`"]])
     rows = [
         ["Record", f"`{kind.shape_text}`"],
         ["Per agent", "any number" if kind.many else "one; storing another replaces it"],

@@ -8,22 +8,29 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, TypeVar
 
+import redis.asyncio
 import redis.asyncio.connection
 import redis.asyncio.retry
+import redis.asyncio.sentinel
 import redis.backoff
 
 __all__ = [
     "CONNECTIONS",
     "AnyIterable",
     "BlockingConnectionPool",
+    "Lock",
     "Opening",
     "Operation",
     "Redis",
+    "RedisCluster",
+    "Sentinel",
+    "SentinelConnectionPool",
     "as_opening",
     "current_loop",
     "embedded_client",
+    "has_message",
     "iterate",
-    "make_retry",
+    "no_retry",
     "shielded",
     "sleep",
 ]
@@ -36,10 +43,15 @@ AnyIterable = Iterable[T] | AsyncIterable[T]
 # redis-om installs type stubs of a redis-py four major releases ago, which hide redis-py's own types.
 _connection: Any = redis.asyncio.connection
 _retry: Any = redis.asyncio.retry
+_sentinel: Any = redis.asyncio.sentinel
 _backoff: Any = redis.backoff
 _client: Any = redis.asyncio
 
 Redis = _client.Redis
+RedisCluster = _client.RedisCluster
+Sentinel = _sentinel.Sentinel
+SentinelConnectionPool = _sentinel.SentinelConnectionPool
+Lock = asyncio.Lock
 BlockingConnectionPool = _connection.BlockingConnectionPool
 CONNECTIONS: dict[str, Any] = {
     "redis": _connection.Connection,
@@ -48,13 +60,10 @@ CONNECTIONS: dict[str, Any] = {
 }
 sleep = asyncio.sleep
 
-# First and longest backoff (seconds); NeMo Relay's connection manager begins with the same one.
-_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 2.0
 
-
-def make_retry(retries: int) -> Any:
-    """Return redis-py's retry policy: `retries` further attempts, with bounded exponential backoff and jitter."""
-    return _retry.Retry(_backoff.ExponentialWithJitterBackoff(base=_FIRST_BACKOFF, cap=_LONGEST_BACKOFF), retries)
+def no_retry() -> Any:
+    """Return redis-py's retry policy that never tries again: transports retry whole operations."""
+    return _retry.Retry(_backoff.NoBackoff(), 0)
 
 
 def current_loop() -> object:
@@ -65,6 +74,11 @@ def current_loop() -> object:
 async def shielded(step: Callable[..., Awaitable[T]], *arguments: Any, **options: Any) -> T:
     """Run a clean-up step, to its end even when the task around it is being cancelled."""
     return await asyncio.shield(asyncio.ensure_future(step(*arguments, **options)))
+
+
+async def has_message(connection: Any) -> bool:
+    """Return whether something was received on a connection, or it was lost; never waits."""
+    return bool(await connection.can_read())
 
 
 def embedded_client(server: Any, **options: Any) -> Any:

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, TypeVar
 
+import redis
 import redis.backoff
 import redis.connection
 import redis.retry
+import redis.sentinel
 
 __all__ = [
     "CONNECTIONS",
     "AnyIterable",
     "BlockingConnectionPool",
+    "Lock",
     "Opening",
     "Operation",
     "Redis",
+    "RedisCluster",
+    "Sentinel",
+    "SentinelConnectionPool",
     "as_opening",
     "current_loop",
     "embedded_client",
+    "has_message",
     "iterate",
-    "make_retry",
+    "no_retry",
     "shielded",
     "sleep",
 ]
@@ -35,10 +43,15 @@ Opening = Annotated[T, "open"]
 # redis-om installs type stubs of a redis-py four major releases ago, which hide redis-py's own types.
 _connection: Any = redis.connection
 _retry: Any = redis.retry
+_sentinel: Any = redis.sentinel
 _backoff: Any = redis.backoff
 _client: Any = redis
 
 Redis = _client.Redis
+RedisCluster = _client.RedisCluster
+Sentinel = _sentinel.Sentinel
+SentinelConnectionPool = _sentinel.SentinelConnectionPool
+Lock = threading.Lock
 BlockingConnectionPool = _connection.BlockingConnectionPool
 CONNECTIONS: dict[str, Any] = {
     "redis": _connection.Connection,
@@ -47,13 +60,10 @@ CONNECTIONS: dict[str, Any] = {
 }
 sleep = time.sleep
 
-# First and longest backoff (seconds); NeMo Relay's connection manager begins with the same one.
-_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 2.0
 
-
-def make_retry(retries: int) -> Any:
-    """Return redis-py's retry policy: `retries` further attempts, with bounded exponential backoff and jitter."""
-    return _retry.Retry(_backoff.ExponentialWithJitterBackoff(base=_FIRST_BACKOFF, cap=_LONGEST_BACKOFF), retries)
+def no_retry() -> Any:
+    """Return redis-py's retry policy that never tries again: transports retry whole operations."""
+    return _retry.Retry(_backoff.NoBackoff(), 0)
 
 
 def current_loop() -> object:
@@ -64,6 +74,11 @@ def current_loop() -> object:
 def shielded(step: Callable[..., T], *arguments: Any, **options: Any) -> T:
     """Run a clean-up step."""
     return step(*arguments, **options)
+
+
+def has_message(connection: Any) -> bool:
+    """Return whether something was received on a connection, or it was lost; never waits."""
+    return bool(connection.can_read(timeout=0))
 
 
 def embedded_client(server: Any, **options: Any) -> Any:

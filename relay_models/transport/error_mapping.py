@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from redis import exceptions as redis_errors
 
@@ -15,6 +16,7 @@ from relay_models.errors import (
     IndexMissingError,
     InvalidConfigurationError,
     MissingModuleError,
+    NotReplicatedError,
     PermissionDeniedError,
     RelayModelsError,
     StorageError,
@@ -22,10 +24,26 @@ from relay_models.errors import (
 )
 from relay_models.transport.urls import Target, scrub
 
-__all__ = ["is_retryable", "mapped_errors", "translate"]
+__all__ = ["NotReplicated", "is_retryable", "mapped_errors", "translate"]
 
 _NO_INDEX = ("no such index", "unknown index name", "index not found")
 _LOGIN = ("WRONGPASS", "NOAUTH", "invalid password", "invalid username", "without any password configured")
+
+
+class NotReplicated(redis_errors.ConnectionError):
+    """Too few replicas acknowledged the writes of a batch.
+
+    Args:
+        acknowledged: how many did, or the server's error.
+        wanted: how many should have.
+        keys: the keys that were written; None where a command has none.
+    """
+
+    def __init__(self, acknowledged: Any, wanted: int, keys: Sequence[bytes | None]) -> None:
+        super().__init__(f"{acknowledged} of {wanted} replicas acknowledged the write")
+        self.acknowledged = acknowledged
+        self.wanted = wanted
+        self.keys = tuple(dict.fromkeys(key for key in keys if key is not None))
 
 
 def is_retryable(error: Exception) -> bool:
@@ -33,7 +51,8 @@ def is_retryable(error: Exception) -> bool:
 
     Not after a refused login; and not after a timeout, which is how long the caller wants to wait in all.
     """
-    return isinstance(error, redis_errors.ConnectionError) and not _is_login(error)
+    own = isinstance(error.__cause__, EmbeddedError)
+    return isinstance(error, redis_errors.ConnectionError) and not own and not _is_login(error)
 
 
 def translate(error: BaseException, target: Target, command: Sequence[object] | None = None) -> RelayModelsError:
@@ -48,9 +67,23 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
     """
     if isinstance(error, RelayModelsError):
         return error
+    if isinstance(error.__cause__, EmbeddedError):  # the engine in this process; there is no connection to lose
+        error = error.__cause__
     text = scrub(str(error), target.secrets).strip().rstrip(".") or type(error).__name__
     name = _name(command)
     lowered = text.lower()
+    if isinstance(error, NotReplicated):
+        return _not_replicated(error, text, target)
+    if isinstance(error, redis_errors.ReadOnlyError) or text.startswith("READONLY"):
+        return StorageError(
+            f"{target.label} is a replica, which takes no writes: {text}. Connect to the primary, or through its "
+            "sentinels: redis+sentinel://host:26379/service"
+        )
+    if isinstance(error, redis_errors.MovedError | redis_errors.AskError):
+        return StorageError(
+            f"{target.label} is a node of a Redis Cluster and has only a part of the keys: {text}. "
+            "Connect with redis+cluster://host:port"
+        )
     if isinstance(error, redis_errors.NoPermissionError) or "no permissions" in lowered or text.startswith("NOPERM"):
         return PermissionDeniedError(
             f"{target.label} does not let this user do that: {text}. "
@@ -61,6 +94,9 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
             f"{target.label} refused the login: {text}. Give the user and the password in the URL: "
             "redis://user:password@host:port"
         )
+    if isinstance(error, EmbeddedError):
+        kind = InvalidConfigurationError if isinstance(error, ValueError) else StorageError
+        return kind(text if str(target.label) in text else f"{target.label}: {text}")
     if isinstance(error, redis_errors.TimeoutError):
         return StoreTimeoutError(f"{target.label} did not answer in time: {text}. connect(timeout=…) sets the limit")
     if isinstance(error, redis_errors.BusyLoadingError):
@@ -78,9 +114,6 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
         )
     if "timeout limit was reached" in lowered:
         return IncompleteAnswerError(f"{target.label} stopped the query at its time limit and gave no answer: {text}")
-    if isinstance(error, EmbeddedError):
-        kind = InvalidConfigurationError if isinstance(error, ValueError) else StorageError
-        return kind(f"{target.label}: {text}")
     if isinstance(error, redis_errors.RedisError):
         sent = f" to {name}" if name else ""
         return StorageError(f"{target.label} answered{sent}: {text}")
@@ -98,6 +131,16 @@ def mapped_errors(target: Target) -> Iterator[None]:
         yield
     except (EmbeddedError, redis_errors.RedisError) as error:
         raise translate(error, target) from None
+
+
+def _not_replicated(error: NotReplicated, text: str, target: Target) -> NotReplicatedError:
+    shown = ", ".join(key.decode("utf-8", "backslashreplace") for key in error.keys[:3])
+    more = f" and {len(error.keys) - 3} more" if len(error.keys) > 3 else ""
+    return NotReplicatedError(
+        f"{target.label}: only {text} in time, so a failover may lose {shown or 'it'}{more}: the primary has it, "
+        "storing it again is harmless. Are the replicas connected? connect(replica_timeout=…) sets the limit",
+        error.keys,
+    )
 
 
 def _unknown_command(name: str, text: str, target: Target) -> RelayModelsError:

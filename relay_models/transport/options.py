@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay_models.errors import InvalidConfigurationError
@@ -17,7 +18,10 @@ class ConnectionOptions:
         timeout: maximum wait for a reply (seconds), None for no limit.
         connect_timeout: maximum wait for a connection (seconds), None for no limit.
         retries: maximum number of further attempts after a lost connection.
-        max_connections: maximum size of the connection pool.
+        max_connections: maximum size of the connection pool (of each server, where there are several).
+        replicas: how many replicas must have a write before it is acknowledged; 0 does not wait for them.
+        replica_timeout: maximum wait for the replicas (seconds).
+        address_remap: for clusters behind NAT: maps the (host, port) that a node announces to the one to connect to.
 
     Raises:
         InvalidConfigurationError: an option is out of its range.
@@ -27,6 +31,9 @@ class ConnectionOptions:
     connect_timeout: float | None = 5.0
     retries: int = 5
     max_connections: int = 50
+    replicas: int = 0
+    replica_timeout: float = 5.0
+    address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None
 
     def __post_init__(self) -> None:
         for name in ("timeout", "connect_timeout"):
@@ -39,6 +46,12 @@ class ConnectionOptions:
             raise InvalidConfigurationError(f"retries is an integer of 0 or more, not {self.retries!r}")
         if not isinstance(self.max_connections, int) or self.max_connections < 1:
             raise InvalidConfigurationError(f"max_connections is an integer of 1 or more, not {self.max_connections!r}")
+        if not isinstance(self.replicas, int) or self.replicas < 0:
+            raise InvalidConfigurationError(f"replicas is an integer of 0 or more, not {self.replicas!r}")
+        if not (_is_number(self.replica_timeout) and self.replica_timeout > 0):
+            raise InvalidConfigurationError(
+                f"replica_timeout is a number of seconds greater than 0, not {self.replica_timeout!r}"
+            )
 
 
 def _is_number(value: object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from relay_models.transport._io_sync import AnyIterable, Opening, as_opening, iterate, shielded, sleep
 from relay_models.transport._sync.interface import Command, Pipeline, Transport
-from relay_models.transport._sync.opening import open_client, open_embedded, open_url
+from relay_models.transport._sync.opening import as_cluster, open_client, open_embedded, open_url
 from relay_models.transport.backoff import Backoff
 from relay_models.transport.error_mapping import mapped_errors, translate
 from relay_models.transport.options import ConnectionOptions
@@ -19,6 +19,7 @@ __all__ = [
     "Pipeline",
     "Target",
     "Transport",
+    "as_cluster",
     "as_opening",
     "iterate",
     "mapped_errors",

@@ -12,10 +12,14 @@ from redis.connection import parse_url
 
 from relay_models.errors import InvalidConfigurationError
 
-__all__ = ["Target", "parse_target", "scrub", "target_of_client"]
+__all__ = ["Address", "Target", "parse_target", "scrub", "target_of_client"]
 
 SCHEMES = ("redis", "rediss", "unix")
-_SECRET_OPTIONS = ("password", "ssl_password")
+SEVERAL_SERVERS = ("redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+_SECRET_OPTIONS = ("password", "ssl_password", "sentinel_password")
+_DEFAULT_PORTS = {"sentinel": 26379, "cluster": 6379}
+
+Address = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,18 @@ class Target:
         scheme: of the URL; "embedded" or "client" where there is none.
         options: what redis-py needs to connect; not shown in the repr.
         secrets: what no message may hold; not shown in the repr.
+        servers: the sentinels, or the cluster's nodes to begin with; empty for a single server.
+        service: the name that the sentinels have for the primary.
+        sentinel_options: what redis-py needs to connect to the sentinels; not shown in the repr.
     """
 
     label: str
     scheme: str
     options: Mapping[str, Any] = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False, default=())
+    servers: tuple[Address, ...] = ()
+    service: str = ""
+    sentinel_options: Mapping[str, Any] = field(repr=False, default_factory=dict)
 
     @classmethod
     def embedded(cls, path: str | os.PathLike[str] | None) -> Target:
@@ -44,7 +54,9 @@ def parse_target(url: str, options: Mapping[str, Any] | None = None, *, any_data
     """Parse the URL of a store.
 
     Args:
-        url: ``redis://``, ``rediss://`` (TLS) or ``unix://`` (the path of a socket).
+        url: ``redis://``, ``rediss://`` (TLS), ``unix://`` (the path of a socket),
+            ``redis+sentinel://host:26379,host:26379/service`` or ``redis+cluster://host:6379,host:6379``, the last two
+            with TLS as ``rediss+sentinel://`` and ``rediss+cluster://``.
         options: redis-py's options, which win over those in the URL.
         any_database: whether databases other than 0, which have no search, are allowed; the label then names it.
 
@@ -59,9 +71,12 @@ def parse_target(url: str, options: Mapping[str, Any] | None = None, *, any_data
     options = dict(options or {})
     secrets = _secrets(url, options)
     scheme = url.partition("://")[0] if "://" in url else ""
+    if scheme in SEVERAL_SERVERS:
+        return _parse_several(url, options, secrets)
     if scheme not in SCHEMES:
         raise InvalidConfigurationError(
-            "the URL of a store begins with redis://, rediss:// (TLS) or unix:// (a socket's path); "
+            "the URL of a store begins with redis://, rediss:// (TLS), unix:// (a socket's path), redis+sentinel:// or "
+            "redis+cluster://; "
             "RedisBackend.embedded(path) needs no server and no URL"
         )
     split = _split(url)
@@ -95,6 +110,52 @@ def parse_target(url: str, options: Mapping[str, Any] | None = None, *, any_data
     else:
         merged.pop("db", None)
     return Target(scrub(label, secrets), scheme, merged, secrets)
+
+
+def _parse_several(url: str, options: Mapping[str, Any], secrets: tuple[str, ...]) -> Target:
+    """Parse a URL that names sentinels or nodes of a cluster."""
+    scheme, _, rest = url.partition("://")
+    base, _, kind = scheme.partition("+")
+    form = f"{scheme}://[user:password@]host[:port],host[:port]" + ("/service" if kind == "sentinel" else "")
+    refusal = InvalidConfigurationError(
+        f"the {scheme}:// URL cannot be read: it is {form}, where '/', '?', '#', '@', ':', ',', '[', ']' and '%' in a "
+        "user name or a password are written as %2F, %3F, %23, %40, %3A, %2C, %5B, %5D and %25"
+    )
+    end = min((rest.index(sign) for sign in "/?#" if sign in rest), default=len(rest))
+    login, at, hosts = rest[:end].rpartition("@")
+    path, mark, query = rest[end:].partition("?")
+    service = unquote(path.strip("/"))
+    if "@" in path + query or not hosts or (kind == "sentinel") != bool(service) or "/" in service:
+        raise refusal
+    found = []
+    for host in hosts.split(","):
+        try:
+            found.append(parse_target(f"{base}://{login}{at}{host}{mark}{query}", options))
+        except InvalidConfigurationError as error:
+            refusal = error if "database" in str(error) else refusal
+            break
+    if len(found) < len(hosts.split(",")) or any(not each for each in hosts.split(",")):
+        raise refusal
+    servers = tuple(
+        (str(each.options.get("host", "localhost")), int(each.options.get("port", _DEFAULT_PORTS[kind])))
+        for each in found
+    )
+    settings = {name: value for name, value in found[0].options.items() if name not in ("host", "port")}
+    sentinel = {
+        name: settings.pop(f"sentinel_{name}") for name in ("username", "password") if f"sentinel_{name}" in settings
+    }
+    user = f"{settings['username']}@" if settings.get("username") else ""
+    label = f"{scheme}://{user}{','.join(map(_host_and_port, servers))}" + (f"/{service}" if service else "")
+    if kind == "sentinel":
+        # Timeouts, TLS and the like hold for sentinels, too; the login does not.
+        shared = {name: value for name, value in settings.items() if name not in ("username", "password", "db")}
+        sentinel = {**shared, **sentinel}
+    return Target(scrub(label, secrets), scheme, settings, secrets, servers, service, sentinel)
+
+
+def _host_and_port(address: Address) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def target_of_client(client: Any, *, any_database: bool = False) -> Target:

@@ -13,7 +13,7 @@ from relay_models._gc import collector_paused
 from relay_models.backend.clock import StoreClock
 from relay_models.backend.column_changes import column_changes
 from relay_models.backend.scan import scan_command
-from relay_models.documents import Keys, encode_run
+from relay_models.documents import Keys, Run, encode_run
 from tests.backend.stores import make_run
 
 ROOT = Path(__file__).parents[2]
@@ -39,11 +39,11 @@ def test_columns_that_differ_from_the_record() -> None:
     keys, run = Keys("x:"), make_run("agent", 3)
     document = from_json(encode_run(run, 5))
     key = keys.run("agent", run.id)
-    assert column_changes("run", keys, key, document, text=False) == {}
+    assert column_changes(Run, keys, key, document, text=False) == {}
     changed = document | {"calls": 99, "tools": ["none"]}
-    assert column_changes("run", keys, key, changed, text=False) == {"calls": 1, "tools": None}
+    assert column_changes(Run, keys, key, changed, text=False) == {"calls": 1, "tools": None}
     with pytest.raises(ValueError, match="no record text"):
-        column_changes("run", keys, key, {}, text=False)
+        column_changes(Run, keys, key, {}, text=False)
 
 
 def test_the_collector_is_paused_and_left_as_it_was() -> None:

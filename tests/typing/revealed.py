@@ -36,7 +36,7 @@ async def runs(backend: RedisBackend, record: RunRecord, run_id: UUID) -> None:
     reveal_type(backend.watch_runs(since=timedelta(hours=1)))  # RowStream[Run]
     reveal_type(await backend.count_runs([Run.calls > 2, "status = running"]))  # int
     rows = await backend.aggregate_runs(by=[Run.agent_id, "models"], every="1d", metrics=["count", "p95(duration)"])
-    reveal_type(rows)  # list[AggregateRow]
+    reveal_type(rows)  # AggregateRows
     reveal_type(rows[0]["count"])  # str | int | float | datetime | timedelta | None
     reveal_type(await backend.delete_runs("all"))  # int
     reveal_type(await backend.delete_agent("a", what="runs"))  # int
@@ -55,7 +55,7 @@ async def collections(backend: RedisBackend) -> None:
     reveal_type(await backend.tries.get("a"))  # Trie | None
     reveal_type(backend.observations.watch())  # RowStream[Observations]
     reveal_type(await backend.observations.count())  # int
-    reveal_type(await backend.stability.aggregate(metrics="count"))  # list[AggregateRow]
+    reveal_type(await backend.stability.aggregate(metrics="count"))  # AggregateRows
     reveal_type(await backend.stability.delete("all"))  # int
     query = Run.find(Run.agent_id == "a").order_by("-duration").limit(3)
     reveal_type(query)  # Find[Run]

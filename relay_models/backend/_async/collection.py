@@ -64,8 +64,11 @@ class Collection(Generic[D]):
         self._store = store
         self._alias = store.keys.alias(document.kind)
         self._columns = document.columns()
-        self._has_runs = "run_id" in self._columns
-        self._newest_first = "-started_at" if "started_at" in self._columns else "agent_id"
+        self._has_runs = document.kind == "run"
+        self._newest_first = "-started_at" if self._has_runs else "agent_id"
+        self._time = "started_at" if self._has_runs else "updated_at"
+        if document.is_own_model():
+            self._newest_first, self._time = "-stored_at", "stored_at"
 
     async def find(
         self,
@@ -157,7 +160,7 @@ class Collection(Generic[D]):
         expression, order_by, limit = self._parts(filter, order_by)
         reader = row_reader(self.document, not columns)
         pager = self._pager(expression, order_by, reader)
-        return RowStream(lambda corrupt: self._rows(pager, page_size, limit, on_corrupt, corrupt))
+        return RowStream(lambda corrupt: self._rows(pager, page_size, limit, on_corrupt, corrupt), self.document)
 
     async def count(self, filter: Filter = None) -> int:
         """Count the documents that meet a filter, exactly."""
@@ -207,7 +210,7 @@ class Collection(Generic[D]):
             by=by,
             every=every,
             metrics=metrics,
-            time=time or ("started_at" if self._has_runs else "updated_at"),
+            time=time or self._time,
             tz=tz,
             fill=fill,
             order_by=order_by,
@@ -271,7 +274,7 @@ class Collection(Generic[D]):
         if time is None:
             raise QueryError(f"{self.document.__name__} documents are replaced whole: watch them with changes=True")
         watch = Watch(as_expression(filter, self._columns), time, now, start)
-        return RowStream(lambda corrupt: self._watch(watch, columns, interval, corrupt))
+        return RowStream(lambda corrupt: self._watch(watch, columns, interval, corrupt), self.document)
 
     async def get(self, agent_id: str, run_id: UUID | str | None = None) -> D | None:
         """Get one document with its record: a run by agent and run id, any other by agent; None where there is none.
@@ -417,6 +420,8 @@ class Collection(Generic[D]):
 
     def _key(self, row: D) -> bytes:
         values: Any = row
+        if self.document.is_own_model():
+            return self._store.keys.item(self.document.kind, values.pk)
         if self._has_runs:
             return self._store.keys.run(values.agent_id, values.run_id)
         return self._store.keys.document(self.document.kind, values.agent_id)

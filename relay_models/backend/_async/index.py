@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from relay_models.backend._async.index_builder import IndexBuilder
 from relay_models.backend.migration import MigrationResult, ReportProgress
-from relay_models.documents import KINDS, Keys, layout_of
+from relay_models.documents import Document, Keys, layout_of
 from relay_models.documents.layout import LayoutChange
+from relay_models.documents.schema import own_layout
 from relay_models.errors import IndexMissingError, IndexOutdatedError, InvalidConfigurationError
 from relay_models.query.replies import IndexInfo, decode_index_info
 from relay_models.transport import Transport, translate
@@ -28,6 +30,7 @@ class Indexes:
         create: indexes that are missing or lack columns may be made.
         text: whether words are indexed; None does what the store does.
         timeout: maximum wait for an index to be filled (seconds).
+        documents: document classes by kind, beside or in place of the built-in ones.
         migrate: indexes that lack columns are replaced when the store is opened; otherwise by `migrate` only.
         allow_missing: documents may be stored that lack columns of the store.
     """
@@ -40,6 +43,7 @@ class Indexes:
         create: bool,
         text: bool | None,
         timeout: float,
+        documents: Mapping[str, type[Document]] = MappingProxyType({}),
         migrate: bool = True,
         allow_missing: bool = False,
     ) -> None:
@@ -51,10 +55,26 @@ class Indexes:
         self._seen = -1
         self._wanted_text = text
         self._pending: list[str] = []
-        self.builder = IndexBuilder(transport, keys, timeout)
+        self.builder = IndexBuilder(transport, keys, timeout, documents)
         self.unknown: dict[str, tuple[str, ...]] = {}
         """Columns of the store that this program does not know, by kind."""
         self.text = bool(text)
+
+    def add(self, document: type[Document]) -> None:
+        """Keep the index of one more document type; it is made before the next query.
+
+        Raises:
+            InvalidConfigurationError: another class has that name.
+        """
+        known = self.builder.documents.get(document.kind)
+        if known is None:
+            self.builder.documents[document.kind] = document
+            self._seen = -1
+        elif known is not document:
+            raise InvalidConfigurationError(
+                f"two classes have the name {document.kind.rpartition(':')[2]!r} in this store: {known!r} and "
+                f"{document!r}; give one of them another, as in class {document.__name__}(Document, name='…')"
+            )
 
     async def ready(self) -> None:
         """Make sure of every index, if a connection was lost since: the server may have been restarted."""
@@ -69,7 +89,7 @@ class Indexes:
         make = [kind for kind in outdated if kind not in self._pending]
         if make:
             await self._make(make, found)
-        for kind in KINDS:
+        for kind in found:
             if kind not in outdated:
                 await self.builder.filled(kind, self._keys.alias(kind), found[kind])
         self._seen = seen
@@ -99,8 +119,9 @@ class Indexes:
 
     async def infos(self) -> dict[str, IndexInfo | None]:
         """The index in use of each kind; None where there is none."""
-        replies = await self._transport.pipeline([("FT.INFO", self._keys.alias(kind)) for kind in KINDS])
-        return {kind: self._info(reply) for kind, reply in zip(KINDS, replies, strict=True)}
+        kinds = list(self.builder.documents)
+        replies = await self._transport.pipeline([("FT.INFO", self._keys.alias(kind)) for kind in kinds])
+        return {kind: self._info(reply) for kind, reply in zip(kinds, replies, strict=True)}
 
     def recheck(self) -> None:
         """Look at the indexes again before the next query."""
@@ -186,15 +207,33 @@ class Indexes:
                     f"words from now on, drop the index {info.name!r} (FT.DROPINDEX, without DD) and open it again"
                 )
             self.text = True
-        current = layout_of(self._keys.index(kind, text=self.text))
+        document = self.builder.documents[kind]
+        current = layout_of(self._keys.index(kind, text=self.text, own=own_layout(document)))
         change = self.change(kind, info)
-        if layout is None or current is None or (layout.version > current.version and change):
+        if layout is None or current is None or (layout[:2] > current[:2] and change):
             raise IndexOutdatedError(
                 f"the index {info.name!r} on {where} is not one that this release of relay_models makes: "
                 "a newer release made it (upgrade), or another program uses this key_prefix (choose another)"
             )
         self.unknown[kind] = change.unknown
-        return bool(change) or layout < current
+        if self._migrate and layout[:2] == current[:2]:
+            self._check_own(document, info, change)
+        return bool(change) or layout[:2] < current[:2]
+
+    def _check_own(self, document: type[Document], info: IndexInfo, change: LayoutChange) -> None:
+        """Refuse to change, by merely opening a store, what another program's columns are."""
+        retyped, others = ", ".join(change.retyped), ", ".join(change.unknown)
+        if retyped:
+            problem = f"has {retyped} as another type"
+        elif change.added and others and not self._allow_missing:
+            problem = f"has the columns {others}, and lacks {', '.join(change.added)}"
+        else:
+            return
+        raise IndexOutdatedError(
+            f"the index {info.name!r} on {self._transport.target.label} {problem}, compared with "
+            f"{document.__name__}: open the store with a class that has all of its columns, or change it by "
+            "`relay-models migrate apply --allow-missing`"
+        )
 
     async def _make(self, kinds: Sequence[str], found: Mapping[str, IndexInfo | None]) -> None:
         """Make indexes and use them once they are complete; drop the old ones, never documents."""

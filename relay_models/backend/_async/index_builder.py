@@ -15,6 +15,7 @@ from relay_models.backend.migration import MigrationProgress, ReportProgress
 from relay_models.backend.scan import scan_command
 from relay_models.documents import DOCUMENTS, Document, Keys
 from relay_models.documents.layout import IndexField, LayoutChange, layout_change, layout_id, wanted_fields
+from relay_models.documents.schema import own_layout
 from relay_models.errors import IndexMissingError, RelayModelsError, StoreTimeoutError
 from relay_models.query.replies import IndexInfo, decode_cursor, decode_index_info
 from relay_models.transport import Backoff, Command, Transport, sleep, translate
@@ -34,9 +35,9 @@ class IndexBuilder:
     """The steps of which migrations are made. Each may be repeated: what was done already is left as it is."""
 
     def __init__(
-        self, transport: Transport, keys: Keys, timeout: float, documents: Mapping[str, type[Document]] = DOCUMENTS
+        self, transport: Transport, keys: Keys, timeout: float, documents: Mapping[str, type[Document]]
     ) -> None:
-        self.documents = documents
+        self.documents: dict[str, type[Document]] = {**DOCUMENTS, **documents}
         self._transport = transport
         self._keys = keys
         self._timeout = timeout
@@ -49,10 +50,10 @@ class IndexBuilder:
 
     def target(self, kind: str, info: IndexInfo | None, change: LayoutChange, *, text: bool) -> str:
         """The name of the index to make."""
-        name = self._keys.index(kind, text=text)
-        if info is not None and self.own_name(kind, info) == name:
-            # Another program's columns are behind the usual name.
-            return f"{name}-{layout_id(change.target)}"
+        name = self._keys.index(kind, text=text, own=own_layout(self.documents[kind]))
+        if info is not None and (change.unknown or self.own_name(kind, info) == name):
+            # Another program's columns are in it, too.
+            return self._keys.index(kind, text=text, own=layout_id(change.target))
         return name
 
     def own_name(self, kind: str, info: IndexInfo) -> str:
@@ -121,7 +122,7 @@ class IndexBuilder:
                 async for keys in pages:
                     wanted = [key for key in keys if key not in unreadable]
                     written, unread = await rewrite_keys(
-                        self._transport, self._keys, kind, wanted, text=text, document=self.documents[kind]
+                        self._transport, self._keys, self.documents[kind], wanted, text=text
                     )
                     done += len(written)
                     unreadable |= unread

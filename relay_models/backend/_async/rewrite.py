@@ -18,7 +18,7 @@ _AT_ONCE = 100
 
 
 async def rewrite_keys(
-    link: Transport, keys: Keys, kind: str, some: Sequence[bytes], *, text: bool, document: type[Document]
+    link: Transport, keys: Keys, document_type: type[Document], some: Sequence[bytes], *, text: bool
 ) -> tuple[set[bytes], set[bytes]]:
     """Compute the columns of documents from their records; the keys that were written, and those that are unreadable.
 
@@ -28,17 +28,16 @@ async def rewrite_keys(
     for start in range(0, len(some), _AT_ONCE):
         left: Sequence[bytes] = some[start : start + _AT_ONCE]
         while left:
-            left = await _rewrite(link, keys, kind, left, text, document, written, unreadable)
+            left = await _rewrite(link, keys, document_type, left, text, written, unreadable)
     return written, unreadable
 
 
 async def _rewrite(
     link: Transport,
     keys: Keys,
-    kind: str,
+    document_type: type[Document],
     some: Sequence[bytes],
     text: bool,
-    document_type: type[Document],
     written: set[bytes],
     unreadable: set[bytes],
 ) -> list[bytes]:
@@ -55,7 +54,7 @@ async def _rewrite(
             continue
         try:
             document = from_json(reply)[0]
-            changes = column_changes(kind, keys, key, document, text=text, document_type=document_type)
+            changes = column_changes(document_type, keys, key, document, text=text)
         except (TypeError, ValueError, AttributeError):
             unreadable.add(key)
             continue

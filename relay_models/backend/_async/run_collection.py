@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, TypedDict, Unpack
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, Unpack
 from uuid import UUID, uuid4
 
 from pydantic_core import from_json, to_json
@@ -23,6 +23,8 @@ __all__ = ["LabelOptions", "RunCollection", "RunReference"]
 
 RunReference: TypeAlias = Run | RunRecord | UUID | str | tuple[str, UUID | str]
 """A run: the `Run`, its record, its id, or its agent and its id."""
+
+RunT = TypeVar("RunT", bound=Run)
 
 # Runs that are labelled by one pipeline, ids that one query looks up, and keys of one page.
 _AT_ONCE, _KEYS_PER_PAGE = 200, 10_000
@@ -61,7 +63,7 @@ class LabelOptions(TypedDict, total=False):
     by: str | None
 
 
-class RunCollection(Collection[Run]):
+class RunCollection(Collection[RunT]):
     """The runs of a store, reached as ``backend.runs``: the questions of every `Collection`, and labels."""
 
     async def label(self, run: RunReference, **labels: Unpack[LabelOptions]) -> Labels:

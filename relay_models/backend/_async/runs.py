@@ -10,7 +10,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from relay_models._gc import collector_paused
-from relay_models.backend._async.base import BackendBase
+from relay_models.backend._async.base import BackendBase, RunT
 from relay_models.backend._async.streams import RowStream
 from relay_models.backend.reports import ReadRun, RefusedRecord, StoreReport, refusal_text
 from relay_models.documents import Run, encode_run, merge_run
@@ -67,7 +67,7 @@ class _Batch:
         return len(self.records) >= count or self.size >= _BATCH_BYTES
 
 
-class Runs(BackendBase):
+class Runs(BackendBase[RunT]):
     """The operations on runs."""
 
     async def store_run(self, record: RunRecord) -> None:
@@ -242,14 +242,17 @@ class Runs(BackendBase):
         return keys + [error.key.encode() for error in pages.pager.take_corrupt()]
 
     def _encode(self, record: RunRecord, now: int, body: bytes | None = None) -> tuple[bytes, bytes]:
-        document = encode_run(record, now, text=self._indexes.text, body=body)
+        document = encode_run(record, now, text=self._indexes.text, body=body, document_type=self._run_document)
         return self._keys.run(record.agent_id, record.id), document
 
     def _replacement(self, record: RunRecord, now: int) -> list[Command]:
         """What replaces a document in its place; the place itself is set only if somebody deleted it meanwhile."""
         key = self._keys.run(record.agent_id, record.id)
         return [
-            ("JSON.MERGE", key, "$", merge_run(record, now, text=self._indexes.text)),
+            (
+                *("JSON.MERGE", key, "$"),
+                merge_run(record, now, text=self._indexes.text, document_type=self._run_document),
+            ),
             ("JSON.SET", key, "$.stored_at", str(now), "NX"),
             *self._expiry(key),
         ]

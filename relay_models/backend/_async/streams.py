@@ -20,9 +20,13 @@ class RowStream(AsyncIterator[T], Generic[T]):
 
     Attributes:
         corrupt: the documents that could not be read so far, each once.
+        document: the class of the rows, where they are documents.
     """
 
-    def __init__(self, make: Callable[[list[CorruptDocumentError]], AsyncGenerator[T, None]]) -> None:
+    def __init__(
+        self, make: Callable[[list[CorruptDocumentError]], AsyncGenerator[T, None]], document: type | None = None
+    ) -> None:
+        self.document = document
         self.corrupt: list[CorruptDocumentError] = []
         self._rows = make(self.corrupt)
 

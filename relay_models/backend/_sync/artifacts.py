@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from relay_models.backend._sync.base import BackendBase
+from relay_models.backend._sync.base import BackendBase, RunT
 from relay_models.documents import decode_artifact, encode_artifact
 from relay_models.errors import CorruptDocumentError
 from relay_models.query.replies import decode_body
@@ -17,7 +17,7 @@ from relay_models.records import AccumulatorState, ExecutionPlan, PromptIR, Stab
 __all__ = ["Artifacts"]
 
 
-class Artifacts(BackendBase):
+class Artifacts(BackendBase[RunT]):
     """The operations on artifacts.
 
     Loading an absent one returns None, storing replaces it, deleting returns whether there was one. Storing raises

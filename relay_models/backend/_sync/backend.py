@@ -6,19 +6,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from relay_models.backend._sync.artifacts import Artifacts
+from relay_models.backend._sync.base import RunT
+from relay_models.backend._sync.models import Models
 from relay_models.backend._sync.queries import Queries
 from relay_models.backend.options import StoreOptions
 from relay_models.transport.sync import (
     ConnectionOptions,
     Opening,
     Transport,
+    as_cluster,
     as_opening,
     open_client,
     open_embedded,
@@ -29,7 +32,7 @@ from relay_models.transport.sync import (
 __all__ = ["RedisBackend"]
 
 
-class RedisBackend(Queries, Artifacts):
+class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
     """A store of NeMo Relay's adaptive state in Redis, or in the embedded engine.
 
     Opened by `connect`, `embedded` or `from_client`; closed by `close` or by leaving ``with``. Backends share
@@ -53,6 +56,7 @@ class RedisBackend(Queries, Artifacts):
         create_index: bool = True,
         index_text: bool | None = None,
         run_ttl: timedelta | None = None,
+        models: Sequence[type[RunT]] = (),
         timeout: float | None = 30.0,
         connect_timeout: float | None = 5.0,
         retries: int = 5,
@@ -61,6 +65,9 @@ class RedisBackend(Queries, Artifacts):
         cache_page_bounds: bool = True,
         migrate: bool = True,
         allow_missing: bool = False,
+        replicas: int = 0,
+        replica_timeout: float = 5.0,
+        address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
         **redis_options: Any,
     ) -> Opening[Self]:
         """Open the store with a key prefix on the server at a URL.
@@ -68,13 +75,16 @@ class RedisBackend(Queries, Artifacts):
         When the store is open, every existing document is in its search indexes.
 
         Args:
-            url: ``redis://``, ``rediss://`` (TLS) or ``unix://``.
+            url: ``redis://``, ``rediss://`` (TLS), ``unix://``, ``redis+sentinel://host:26379,host:26379/service`` or
+                ``redis+cluster://host:6379,host:6379`` (``rediss+…`` with TLS). A node of a cluster is recognized.
             key_prefix: the beginning of all keys of the store.
             create_index: whether search indexes that are missing or of an older release are created.
             index_text: whether the words of prompts and answers are indexed: True makes the store do so (stored runs
                 are backfilled), None does what the store does already, False refuses a store that does. A backend
                 that is open while another one makes the store index words notices after its next reconnect.
             run_ttl: how long a run is kept after it was last stored, None for ever.
+            models: a subclass of `Run` whose columns the runs have, such as ``[AcmeRun]``; document classes of your
+                own in it have their indexes made on opening.
             timeout: maximum wait for a reply (seconds), None for no limit.
             connect_timeout: maximum wait for a connection (seconds), None for no limit.
             retries: maximum number of further attempts after a lost connection, with exponential backoff.
@@ -86,7 +96,11 @@ class RedisBackend(Queries, Artifacts):
                 ``backend.migrations`` only, and until then nothing can be asked.
             allow_missing: whether documents may be stored without columns that the store has and this program does
                 not know.
-            redis_options: options of redis-py, such as ``ssl_ca_certs``, ``username`` or ``client_name``.
+            replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
+            replica_timeout: maximum wait for the replicas (seconds).
+            address_remap: for a cluster behind NAT: maps the (host, port) that a node announces to the one to use.
+            redis_options: options of redis-py, such as ``ssl_ca_certs``, ``username`` or ``client_name``; for sentinels
+                also ``sentinel_username`` and ``sentinel_password``.
 
         Returns:
             The backend, which ``with`` closes.
@@ -109,15 +123,23 @@ class RedisBackend(Queries, Artifacts):
             create_index=create_index,
             index_text=index_text,
             run_ttl=run_ttl,
+            models=models,
             index_timeout=index_timeout,
             cache_page_bounds=cache_page_bounds,
             migrate=migrate,
             allow_missing=allow_missing,
         )
         connection = ConnectionOptions(
-            timeout=timeout, connect_timeout=connect_timeout, retries=retries, max_connections=max_connections
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+            retries=retries,
+            max_connections=max_connections,
+            replicas=replicas,
+            replica_timeout=replica_timeout,
+            address_remap=address_remap,
         )
-        return as_opening(cls._open(options, partial(open_url, url, connection, redis_options=redis_options)))
+        opening = partial(open_url, url, connection, redis_options=redis_options)
+        return as_opening(cls._open(options, opening, connection))
 
     @classmethod
     def embedded(
@@ -127,6 +149,7 @@ class RedisBackend(Queries, Artifacts):
         *,
         index_text: bool | None = None,
         run_ttl: timedelta | None = None,
+        models: Sequence[type[RunT]] = (),
         cache_page_bounds: bool = True,
         migrate: bool = True,
         allow_missing: bool = False,
@@ -138,6 +161,8 @@ class RedisBackend(Queries, Artifacts):
             key_prefix: the beginning of all keys of the store.
             index_text: whether the words of prompts and answers are indexed; as in `connect`.
             run_ttl: how long a run is kept after it was last stored, None for ever.
+            models: a subclass of `Run` whose columns the runs have, such as ``[AcmeRun]``; document classes of your
+                own in it have their indexes made on opening.
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
             migrate: whether an index that lacks columns of this program is replaced now; with False by
@@ -162,6 +187,7 @@ class RedisBackend(Queries, Artifacts):
             key_prefix=key_prefix,
             index_text=index_text,
             run_ttl=run_ttl,
+            models=models,
             cache_page_bounds=cache_page_bounds,
             migrate=migrate,
             allow_missing=allow_missing,
@@ -177,11 +203,14 @@ class RedisBackend(Queries, Artifacts):
         create_index: bool = True,
         index_text: bool | None = None,
         run_ttl: timedelta | None = None,
+        models: Sequence[type[RunT]] = (),
         retries: int = 5,
         index_timeout: float = 600.0,
         cache_page_bounds: bool = True,
         migrate: bool = True,
         allow_missing: bool = False,
+        replicas: int = 0,
+        replica_timeout: float = 5.0,
     ) -> Opening[Self]:
         """Open a store through a redis-py client, which `close` leaves open.
 
@@ -189,11 +218,15 @@ class RedisBackend(Queries, Artifacts):
         one.
 
         Args:
-            client: a ``redis.Redis``.
+            client: a ``redis.Redis``, also one that ``Sentinel.master_for`` gave, or a
+                ``redis.RedisCluster``. For the last two connections of the store's own are made, by the
+                client's settings.
             key_prefix: the beginning of all keys of the store.
             create_index: whether search indexes that are missing or of an older release are created.
             index_text: whether the words of prompts and answers are indexed; as in `connect`.
             run_ttl: how long a run is kept after it was last stored, None for ever.
+            models: a subclass of `Run` whose columns the runs have, such as ``[AcmeRun]``; document classes of your
+                own in it have their indexes made on opening.
             retries: maximum number of further attempts after a lost connection, with exponential backoff.
             index_timeout: maximum wait for existing documents to be indexed (seconds).
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
@@ -202,6 +235,8 @@ class RedisBackend(Queries, Artifacts):
                 ``backend.migrations`` only, and until then nothing can be asked.
             allow_missing: whether documents may be stored without columns that the store has and this program does
                 not know.
+            replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
+            replica_timeout: maximum wait for the replicas (seconds).
 
         Returns:
             The backend, which ``with`` closes.
@@ -216,18 +251,26 @@ class RedisBackend(Queries, Artifacts):
             create_index=create_index,
             index_text=index_text,
             run_ttl=run_ttl,
+            models=models,
             index_timeout=index_timeout,
             cache_page_bounds=cache_page_bounds,
             migrate=migrate,
             allow_missing=allow_missing,
         )
-        return as_opening(cls._open(options, partial(open_client, client, retries=retries)))
+        connection = ConnectionOptions(retries=retries, replicas=replicas, replica_timeout=replica_timeout)
+        return as_opening(cls._open(options, partial(open_client, client, connection), connection))
 
     @classmethod
-    def _open(cls, options: StoreOptions, open_transport: Callable[[], Transport]) -> Self:
+    def _open(
+        cls,
+        options: StoreOptions,
+        open_transport: Callable[[], Transport],
+        connection: ConnectionOptions | None = None,
+    ) -> Self:
         """Open the transport, check that the server can keep a store, and complete the indexes."""
         transport = open_transport()
         try:
+            transport = as_cluster(transport, connection)
             backend = cls(transport, options)
             backend._set_clock()
             transport.execute("JSON.GET", backend._keys.document("plan", ""), "$.pk")

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
 
 from relay_models.backend._sync.collection import Collection
 from relay_models.backend._sync.index import Indexes
@@ -17,10 +19,13 @@ from relay_models.backend.options import StoreOptions
 from relay_models.documents import Accumulators, Keys, Observations, Plan, Run, Stability, Trie
 from relay_models.transport.sync import Transport
 
-__all__ = ["BackendBase"]
+__all__ = ["BackendBase", "RunT"]
 
 
-class BackendBase:
+RunT = TypeVar("RunT", bound=Run, default=Run)
+
+
+class BackendBase(Generic[RunT]):
     """One store, and a collection for each type of its documents.
 
     Attributes:
@@ -34,7 +39,7 @@ class BackendBase:
     """
 
     migrations: Migrations
-    runs: RunCollection
+    runs: RunCollection[RunT]
     plans: Collection[Plan]
     tries: Collection[Trie]
     accumulators: Collection[Accumulators]
@@ -50,9 +55,11 @@ class BackendBase:
             create=options.create_index,
             text=options.index_text,
             timeout=options.index_timeout,
+            documents=options.documents(),
             migrate=options.migrate,
             allow_missing=options.allow_missing,
         )
+        self._run_document: Any = options.documents().get("run", Run)
         self._run_ttl_ms = options.run_ttl_ms
         # The server's own limit (500 ms unless configured) would cut answers short without an error.
         # Ours ends before the client stops waiting; 0 is no limit.
@@ -61,7 +68,7 @@ class BackendBase:
         self._clock = self._store.clock
         self._unindexed = UnindexedDocuments(self._store)
         self.migrations = Migrations(self._indexes)
-        self.runs = RunCollection(self._store, Run)
+        self.runs = RunCollection[Any](self._store, self._run_document)
         self.plans = Collection(self._store, Plan)
         self.tries = Collection(self._store, Trie)
         self.accumulators = Collection(self._store, Accumulators)

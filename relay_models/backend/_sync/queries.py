@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Literal
 
+from relay_models.backend._sync.base import RunT
 from relay_models.backend._sync.runs import Runs
 from relay_models.backend._sync.streams import RowStream
 from relay_models.columns.column import Column
@@ -24,7 +25,7 @@ from relay_models.records import RunRecord
 __all__ = ["Queries"]
 
 
-class Queries(Runs):
+class Queries(Runs[RunT]):
     """The questions about runs; every method does what the one of `Collection` does that it names."""
 
     def find_runs(
@@ -37,7 +38,7 @@ class Queries(Runs):
         columns: bool = False,
         on_corrupt: OnCorrupt = "raise",
         on_incomplete: OnIncomplete = "raise",
-    ) -> Page[Run]:
+    ) -> Page[RunT]:
         """Find a page of the runs that meet a filter, newest first: `Collection.find` of ``backend.runs``."""
         return self.runs.find(
             filter,
@@ -57,7 +58,7 @@ class Queries(Runs):
         columns: bool = False,
         on_corrupt: OnCorrupt = "raise",
         page_size: int = 2000,
-    ) -> RowStream[Run]:
+    ) -> RowStream[RunT]:
         """Stream all runs that meet a filter, in bounded memory: `Collection.stream` of ``backend.runs``."""
         return self.runs.stream(filter, order_by=order_by, columns=columns, on_corrupt=on_corrupt, page_size=page_size)
 
@@ -69,7 +70,7 @@ class Queries(Runs):
         changes: bool = True,
         columns: bool = False,
         interval: float = 1.0,
-    ) -> RowStream[Run]:
+    ) -> RowStream[RunT]:
         """Watch for runs as they are stored: `Collection.watch` of ``backend.runs``."""
         return self.runs.watch(filter, since=since, changes=changes, columns=columns, interval=interval)
 

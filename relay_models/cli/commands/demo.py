@@ -70,7 +70,10 @@ def _answers(session: Session, counts: dict[str, int]) -> dict[str, Any]:
         "imported": {PLURALS[kind].replace(" ", "_"): count for kind, count in counts.items()},
         "agents": [asdict(agent) for agent in backend.agents()],
         "newest": to_dicts(each_run(session, None, "-started_at", 8)),
-        "query": {"where": QUERY, "runs": to_dicts(each_run(session, make_filter(QUERY, None), "-duration", 5))},
+        "query": {
+            "where": QUERY,
+            "runs": to_dicts(each_run(session, make_filter(session, QUERY, None), "-duration", 5)),
+        },
         "summary": stats_rows(backend.aggregate_runs(by=["models"], metrics=list(METRICS))),
     }
 
@@ -90,7 +93,7 @@ def _tour(session: Session, counts: dict[str, int], took: float) -> None:
     _head(out, "Newest runs", "relay-models runs list --limit 8")
     show_runs(out, list(each_run(session, None, "-started_at", 8)))
     _head(out, "A question", f"relay-models runs list --where '{QUERY}' --order -duration")
-    found = list(each_run(session, make_filter(QUERY, None), "-duration", 5))
+    found = list(each_run(session, make_filter(session, QUERY, None), "-duration", 5))
     show_runs(out, found)
     _head(out, "By model", "relay-models runs stats --by models")
     show_stats(session, backend.aggregate_runs(by=["models"], metrics=list(METRICS)))

@@ -67,7 +67,7 @@ def register_label(group: typer.Typer) -> None:
         }  # fmt: skip
         if run_id is None:
             session.open()
-            count = session.backend.runs.label_where(make_filter(where, agent), **labels)
+            count = session.backend.runs.label_where(make_filter(session, where, agent), **labels)
             if session.as_json:
                 session.out.line({"labelled": count})
             else:

@@ -86,9 +86,9 @@ def _list(group: typer.Typer) -> None:
         """List runs, the newest first."""
         from relay_models.export import to_dicts  # lazy: start-up time
 
-        names = column_names(columns)
+        names = column_names(session, columns)
         session.open()
-        found = each_run(session, make_filter(where, agent), order, limit or None)
+        found = each_run(session, make_filter(session, where, agent), order, limit or None)
         if session.as_json:
             session.out.array(row for run in found for row in to_dicts([run], columns=names))
             return
@@ -98,7 +98,7 @@ def _list(group: typer.Typer) -> None:
             return
         show_runs(session.out, runs, names)
         if limit and len(runs) == limit:
-            total = session.backend.count_runs(make_filter(where, agent))
+            total = session.backend.count_runs(make_filter(session, where, agent))
             if total > limit:
                 session.out.note(f"{limit:,} of {total:,} runs (--limit 0 shows all)")
 
@@ -167,7 +167,7 @@ def _export(group: typer.Typer) -> None:
         ] = "600",
     ) -> None:
         """Export runs to a file, in bounded memory. JSON lines of whole records (the default) are lossless."""
-        names = split_names(columns) if rows is Rows.calls else column_names(columns)
+        names = split_names(columns) if rows is Rows.calls else column_names(session, columns)
         _write_export(session, target, where, agent, order, limit, names, format, rows, keep_formulas, mode)
 
 
@@ -178,7 +178,7 @@ def _write_export(
 ) -> None:  # fmt: skip
     import sys  # lazy: start-up time
 
-    from relay_models.export import write_csv, write_jsonl, write_parquet  # lazy: start-up time
+    from relay_models.export import RowsOf, write_csv, write_jsonl, write_parquet  # lazy: start-up time
 
     if format is None:
         ending = target.rpartition(".")[2].lower()
@@ -193,20 +193,21 @@ def _write_export(
         raise InvalidConfigurationError("Parquet is a binary format: name a FILE, or pipe it into another program")
     permissions = _permissions(mode)
     session.open()
-    runs = each_run(session, make_filter(where, agent), order, limit or None, bodies=rows is not Rows.runs)
+    runs = each_run(session, make_filter(session, where, agent), order, limit or None, bodies=rows is not Rows.runs)
     if rows is Rows.calls:
         runs = (run for run in runs if has_readable_calls(session, run, names))
+    source = RowsOf(session.run_document, runs)
     sink: Any = sys.stdout.buffer if target == "-" else target
     table: Any = None if rows is Rows.records else rows.value
     match format:
         case Format.jsonl:
-            count = write_jsonl(runs, sink, rows=table, columns=names, mode=permissions)
+            count = write_jsonl(source, sink, rows=table, columns=names, mode=permissions)
         case Format.csv:
             count = write_csv(
-                runs, sink, rows=table, columns=names, mode=permissions, escape_formulas=not keep_formulas
+                source, sink, rows=table, columns=names, mode=permissions, escape_formulas=not keep_formulas
             )
         case Format.parquet:
-            count = write_parquet(runs, sink, rows=table, columns=names, mode=permissions)
+            count = write_parquet(source, sink, rows=table, columns=names, mode=permissions)
     if target == "-":
         sys.stdout.flush()
     else:
@@ -267,7 +268,7 @@ def _stats(group: typer.Typer) -> None:
         """Aggregate runs by columns, by intervals of time, or both."""
         groups = split_names(by) or []
         rows = session.open().aggregate_runs(
-            by=groups, every=every, metrics=split_metrics(metrics), filter=make_filter(where, agent),
+            by=groups, every=every, metrics=split_metrics(metrics), filter=make_filter(session, where, agent),
             order_by=order, limit=limit or None, fill=fill, tz=zone,
         )  # fmt: skip
         from relay_models.cli.aggregate_tables import save_chart, show_stats  # lazy: start-up time
@@ -294,6 +295,6 @@ def _watch(group: typer.Typer) -> None:
         from relay_models.cli.run_watch import watch_runs  # lazy: start-up time
 
         watch_runs(
-            session, make_filter(where, agent), column_names(columns), interval=interval, count=count,
+            session, make_filter(session, where, agent), column_names(session, columns), interval=interval, count=count,
             from_start=since_start, changes=not new,
         )  # fmt: skip

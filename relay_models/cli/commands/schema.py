@@ -24,7 +24,7 @@ class SchemaFormat(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
 
-    @command(app, "schema", store=False)
+    @command(app, "schema", store=False, models=True)
     def schema(
         session: Session,
         type_: Annotated[
@@ -37,13 +37,15 @@ def register(app: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """Describe what is stored: fields, columns, keys. Needs no store."""
-        from relay_models.documents import KINDS, find_kind  # lazy: start-up time
+        from relay_models.documents.kinds import find_kind, kinds_with  # lazy: start-up time
         from relay_models.schema.json_schema import json_schema  # lazy: start-up time
         from relay_models.schema.markdown import kind_page, overview_page  # lazy: start-up time
 
+        kinds = kinds_with(session.models)
         as_json = session.as_json if format is None else format is SchemaFormat.json_schema
         if as_json:
-            one = None if type_ is None else json_schema(find_kind(type_))
-            session.out.object(one if one is not None else {name: json_schema(kind) for name, kind in KINDS.items()})
+            one = None if type_ is None else json_schema(find_kind(type_, kinds))
+            session.out.object(one if one is not None else {name: json_schema(kind) for name, kind in kinds.items()})
         else:
-            sys.stdout.write((overview_page() if type_ is None else kind_page(find_kind(type_))).rstrip() + "\n")
+            page = overview_page(kinds=kinds) if type_ is None else kind_page(find_kind(type_, kinds))
+            sys.stdout.write(page.rstrip() + "\n")

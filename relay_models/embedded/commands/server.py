@@ -8,7 +8,6 @@ import os
 import re
 import sqlite3
 import sys
-import time
 import zlib
 from typing import Any
 
@@ -252,6 +251,12 @@ class ServerCommands:
         self._client_info["user"] = user.decode()
         self._logged_in = True
 
+    @command("time")
+    def engine_time(self) -> list[bytes]:
+        # fakeredis tells the machine's time, which may go back.
+        seconds, micros = divmod(self._server.clock.now(), 1_000_000)
+        return [b"%d" % seconds, b"%d" % micros]
+
     @command("info", repeat=(bytes,), categories="")
     def engine_info(self, *sections: bytes) -> bytes:
         wanted = {section.decode("utf-8", "replace").lower() for section in sections}
@@ -270,7 +275,7 @@ class ServerCommands:
 
     def _facts(self) -> dict[str, list[tuple[str, Any]]]:
         server = self._server
-        uptime = int(time.time() - server.started)
+        uptime = int(server.clock.read() - server.started)
         keyspace = [
             (f"db{number}", f"keys={len(database)},expires={database.count_expiring()},avg_ttl=0")
             for number, database in sorted(server.dbs.items())

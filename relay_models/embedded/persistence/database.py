@@ -201,6 +201,17 @@ class FileDatabase(TrackedDatabase):
     def committed(self) -> None:
         self._dict.committed()
 
+    def reset(self, keyspace: FileKeyspace) -> None:
+        """Take the keys that are in the file, after a change could not be written. Watchers are told."""
+        self._dict = keyspace
+        self._soonest = 0.0
+        for key in list(self._watches):
+            self.notify_watch(key)
+        self.wake_all()
+        for held in (self.touched, self.created, self.exchanged):
+            held.clear()
+        self.emptied = False
+
     def replay(self, change: Change) -> None:
         """Apply a change from the redo log."""
         self.touched[change.key] = None

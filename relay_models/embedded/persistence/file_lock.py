@@ -1,9 +1,17 @@
-"""`FileLock`: a lock file next to a data file, held by one process at a time and freed by the system when it dies."""
+"""`FileLock`: the exclusive right to a data file, however it is named, freed by the system when its process dies.
+
+Two locks make it up. A lock file beside the data file, which exists before the file does, names the holder. A lock on
+the data file itself goes with the file: it is found through hard links and bind mounts, and when the lock file was
+removed. The `filelock` package has neither the holder's process nor a lock on the data file, so the locks are our own.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import struct
+import sys
+import threading
 import weakref
 from typing import Final
 
@@ -19,49 +27,112 @@ except ImportError:  # pragma: no cover - Windows
 # On Windows other processes cannot read the locked byte, so it is far behind the text.
 _LOCKED_BYTE: Final = 1 << 30
 
+# The byte of the data file that is locked, far behind the bytes that SQLite locks.
+_DATA_BYTE: Final = 1 << 60
+
+# A lock of an open file description, where the system has them. Unlike other locks of POSIX it stays when another
+# descriptor of the file is closed in this process, and it is inherited by nobody.
+_OFD_SETLK: Final = getattr(fcntl, "F_OFD_SETLK", None) if sys.platform == "linux" else None
+
+_guard = threading.Lock()
 _held: weakref.WeakSet[FileLock] = weakref.WeakSet()
+_files: dict[tuple[int, int], weakref.ref[FileLock]] = {}
+"""The data files that this process has open: device and inode."""
 
 
 class FileLock:
-    """The exclusive right to `path`. Raises `FileInUseError` with the process that has it."""
+    """The exclusive right to the file at `path`, which errors call `name`. Raises `FileInUseError`."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, name: str) -> None:
         self.path = path + ".lock"
-        self._descriptor = self._acquire(path)
+        self.name = name
+        self.file: tuple[int, int] | None = None
+        """Device and inode of the data file; None before it exists."""
+        self._data = self._descriptor = -1
+        with _guard:
+            self._register(path)
+            try:
+                self._descriptor = self._acquire(path)
+            except BaseException:
+                self._unregister()
+                raise
         _held.add(self)
 
+    def _register(self, path: str) -> None:
+        try:
+            status = os.stat(path)
+        except OSError:
+            return
+        file = (status.st_dev, status.st_ino)
+        holder = _files.get(file)
+        if holder is not None and holder() is not None:
+            raise FileInUseError(_in_use(self.name, os.getpid()), os.getpid())
+        self.file = file
+        _files[file] = weakref.ref(self)
+
+    def _unregister(self) -> None:
+        if self.file is not None and (holder := _files.get(self.file)) is not None and holder() is self:
+            del _files[self.file]
+
     def _acquire(self, path: str) -> int:
+        try:
+            mode = os.stat(path).st_mode & 0o666  # whoever may open the file may need the lock
+        except OSError:
+            mode = 0o600
         while True:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), mode)
             try:
                 _lock(descriptor)
             except OSError:
                 pid = _read_pid(descriptor)
                 os.close(descriptor)
-                raise FileInUseError(_in_use(path, pid), pid) from None
+                raise FileInUseError(_in_use(self.name, pid), pid) from None
             # The holder before us may have removed the file between our open and our lock.
             try:
                 current = os.stat(self.path).st_ino == os.fstat(descriptor).st_ino
             except FileNotFoundError:
                 current = False
             if current:
-                try:
+                with contextlib.suppress(OSError):  # a full disk: the lock holds without the number
                     os.ftruncate(descriptor, 0)
                     os.write(descriptor, b"%d\n" % os.getpid())
-                except OSError:  # a full disk
-                    with contextlib.suppress(OSError):
-                        os.unlink(self.path)
-                    os.close(descriptor)
-                    raise
                 return descriptor
             os.close(descriptor)
+
+    def lock_data(self, path: str) -> None:
+        """Lock the data file itself, once it exists. Raises `FileInUseError`."""
+        with _guard:
+            if self.file is None:
+                self._register(path)
+        if _OFD_SETLK is None or self._data >= 0:
+            return
+        self._data = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        with contextlib.suppress(PermissionError):
+            try:
+                fcntl.fcntl(self._data, _OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, _DATA_BYTE, 1, 0))
+            except BlockingIOError:
+                raise FileInUseError(_in_use(self.name, None), None) from None
+            except OSError:
+                pass  # the file system has no locks; the lock file remains
+
+    def data_replaced(self) -> None:
+        """Forget the data file, which another one with the same name replaces; lock that one next."""
+        self._close_data()
+        self._unregister()
+        self.file = None
+
+    def _close_data(self) -> None:
+        if self._data >= 0:
+            os.close(self._data)
+            self._data = -1
 
     def release(self) -> None:
         """Release the right and remove the lock file."""
         if self._descriptor < 0:
             return
         with contextlib.suppress(OSError):  # the directory may have become read-only; the lock is freed all the same
-            os.unlink(self.path)
+            if os.stat(self.path).st_ino == os.fstat(self._descriptor).st_ino:
+                os.unlink(self.path)
         self.forget()
 
     def forget(self) -> None:
@@ -69,6 +140,8 @@ class FileLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+        self._close_data()
+        self._unregister()
 
 
 def _lock(descriptor: int) -> None:
@@ -98,6 +171,9 @@ def _in_use(path: str, pid: int | None) -> str:
 
 
 def _forget_in_child() -> None:
+    global _guard
+    _guard = threading.Lock()
+    _files.clear()
     for lock in list(_held):
         lock.forget()
 

@@ -22,7 +22,6 @@ import contextlib
 import datetime
 import gzip
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
@@ -30,6 +29,7 @@ from typing import IO, Any, Final
 import redis
 
 from relay_models.embedded.errors import TransferError
+from relay_models.embedded.persistence.dump_files import Target, reading, writing
 
 __all__ = ["DumpReport", "RestoreReport", "dump", "restore"]
 
@@ -65,9 +65,6 @@ class RestoreReport:
     expired: int
 
 
-Target = str | os.PathLike[str] | IO[bytes]
-
-
 def dump(
     client: redis.Redis,  # type: ignore[type-arg]
     target: Target,
@@ -77,8 +74,9 @@ def dump(
 ) -> DumpReport:
     """Write every key of the client's database to a file of JSON lines.
 
-    A key that changes meanwhile is written as it was at some moment of the dump. A file given by its name appears under
-    that name only when it is complete.
+    A key that changes meanwhile is written as it was at some moment of the dump. A file given by its name appears, or
+    changes, only when it is complete; it keeps its permissions, and a new one is for its owner alone. Links are
+    followed, and pipes and devices are written as they are.
 
     Args:
         client: A client of any Redis server, real or embedded.
@@ -94,12 +92,14 @@ def dump(
         OSError: The file cannot be written.
         redis.RedisError: The server failed.
     """
-    with _session(client) as call, _writing(target) as file:
+    with _session(client) as call, writing(target) as file:
         return _Dump(call, file).run(match, leave_out_unknown)
 
 
 def restore(client: redis.Redis, source: Target, *, replace: bool = False) -> RestoreReport:  # type: ignore[type-arg]
     """Write the keys of a dump into the client's database. Keys that have expired since are left out.
+
+    Each key is written as a whole, with its time to live, or left as it was.
 
     Args:
         client: A client of any Redis server, real or embedded.
@@ -115,7 +115,7 @@ def restore(client: redis.Redis, source: Target, *, replace: bool = False) -> Re
         OSError: The file cannot be read.
         redis.RedisError: The server failed.
     """
-    with _session(client) as call, _reading(source) as file:
+    with _session(client) as call, reading(source) as file:
         return _Restore(call, replace).run(file)
 
 
@@ -153,38 +153,6 @@ def _session(client: redis.Redis) -> Iterator[_Call]:  # type: ignore[type-arg]
         raise
     finally:
         pool.release(connection)
-
-
-@contextlib.contextmanager
-def _writing(target: Target) -> Iterator[IO[bytes]]:
-    if not isinstance(target, (str, os.PathLike)):
-        yield target
-        return
-    path = os.fspath(target)
-    scratch = f"{path}.part-{os.getpid()}"
-    try:
-        with _open(scratch, "wb", path) as file:
-            yield file
-        os.replace(scratch, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(scratch)
-        raise
-
-
-@contextlib.contextmanager
-def _reading(source: Target) -> Iterator[IO[bytes]]:
-    if not isinstance(source, (str, os.PathLike)):
-        yield source
-        return
-    with _open(os.fspath(source), "rb", os.fspath(source)) as file:
-        yield file
-
-
-def _open(path: str, mode: str, name: str) -> IO[bytes]:
-    if name.endswith(".gz"):
-        return gzip.open(path, mode, **({"compresslevel": 6} if "w" in mode else {}))  # type: ignore[call-overload, no-any-return]
-    return open(path, mode)
 
 
 def _text(value: bytes) -> Any:
@@ -389,6 +357,8 @@ class _Restore:
         self._keys = self._expired = 0
         self._current: bytes | None = None
         self._skipping = False
+        self._empty = True
+        """Whether nothing was written to the current key yet, such as a stream without entries."""
         self._deadline: int | None = None
 
     def run(self, file: IO[bytes]) -> RestoreReport:
@@ -455,17 +425,24 @@ class _Restore:
         if self._skipping:
             self._expired += 1
             return
+        if not self._replace and self._call("EXISTS", key):
+            raise TransferError(f"the key {key!r} exists already; pass replace=True (--replace), or delete it first")
+        self._empty = True
+        self._call("MULTI")
         if self._replace:
             self._call("DEL", key)
-        elif self._call("EXISTS", key):
-            raise TransferError(f"the key {key!r} exists already; pass replace=True (--replace), or delete it first")
         self._keys += 1
 
     def _finish(self) -> None:
-        """The key's TTL is set last, so that it does not expire halfway."""
-        if self._current is not None and not self._skipping and self._deadline is not None:
-            self._call("PEXPIREAT", self._current, self._deadline)
-        self._current = None
+        """Write the key. Its TTL is set last, so that it does not expire halfway."""
+        key, self._current = self._current, None
+        if key is None or self._skipping:
+            return
+        if self._deadline is not None:
+            self._call("PEXPIREAT", key, self._deadline)
+        for reply in self._call("EXEC"):
+            if isinstance(reply, Exception):
+                raise TransferError(f"the key {key!r} was refused: {reply}")
 
     def _string(self, key: bytes, line: dict[str, Any]) -> None:
         self._call("SET", key, _bytes(line["value"]))
@@ -493,11 +470,12 @@ class _Restore:
             ("XADD", key, _bytes(id), *map(_bytes, fields)) for id, fields in line["value"]
         ]
         self._call.many(commands)
+        self._empty = self._empty and not commands
         last = line.get("last")
         if last is None:
             return
         commands = []
-        if self._call("TYPE", key) == b"none":  # a stream without entries
+        if self._empty:
             commands += [("XGROUP", "CREATE", key, "\0", "0", "MKSTREAM"), ("XGROUP", "DESTROY", key, "\0")]
         added = (
             () if last["added"] is None else ("ENTRIESADDED", last["added"], "MAXDELETEDID", _bytes(last["deleted"]))

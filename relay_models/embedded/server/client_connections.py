@@ -10,8 +10,8 @@ import redis.asyncio
 from fakeredis._clients._async import FakeBaseAsyncConnection, FakeReader, FakeWriter
 from fakeredis._clients._sync import FakeBaseConnection
 
-from relay_models.embedded.errors import ServerClosedError
-from relay_models.embedded.server.engine_socket import AsyncEngineSocket, EngineSocket
+from relay_models.embedded.errors import EmbeddedError, FileUnavailableError
+from relay_models.embedded.server.engine_socket import AsyncEngineSocket, EngineSocket, stopped
 from relay_models.embedded.server.protocol import Request
 
 __all__ = ["AsyncEngineConnection", "EngineConnection"]
@@ -50,10 +50,16 @@ class DirectMixin:
         return super()._decode(response) if self.encoder.decode_responses else response  # type: ignore[misc]
 
     def _commit(self) -> None:
+        """Make durable what the replies acknowledge, before they are delivered."""
+        socket = self._sock
         try:
             self._server.commit()
-        except ServerClosedError as error:
+            if socket is not None and socket.undone:
+                raise FileUnavailableError("the change could not be written, and nothing of it was kept")
+        except EmbeddedError as error:
             raise redis.ConnectionError(str(error)) from error
+        if socket is not None and (socket.responses is None or socket.responses.empty()):
+            socket.unsent = False
 
     def __str__(self) -> str:
         return f"{type(self).__name__}({self._server!r})"
@@ -64,13 +70,12 @@ class EngineConnection(DirectMixin, FakeBaseConnection, redis.Connection):  # ty
 
     def _connect(self) -> EngineSocket:
         if not self._server.connected:
-            raise redis.ConnectionError(self._server.failure)
+            raise stopped(self._server)
         return EngineSocket(self._server, client_class=redis.Redis, db=self.db, client_info=self._client_info)
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         reply = super().read_response(*args, **kwargs)
-        if self._server.dirty:
-            self._commit()
+        self._commit()
         return reply
 
 
@@ -79,7 +84,7 @@ class AsyncEngineConnection(DirectMixin, FakeBaseAsyncConnection, redis.asyncio.
 
     async def _connect(self) -> None:
         if not self._server.connected:
-            raise redis.ConnectionError(self._server.failure)
+            raise stopped(self._server)
         self._sock = AsyncEngineSocket(
             self._server, self.db, client_class=redis.asyncio.Redis, client_info=self._client_info
         )

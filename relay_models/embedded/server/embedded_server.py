@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 import redis
 import redis.asyncio
 from redis.asyncio.connection import ConnectionPool as AsyncConnectionPool
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
+from relay_models.embedded.errors import FileUnavailableError
+from relay_models.embedded.persistence.file_checks import is_unavailable
 from relay_models.embedded.persistence.storage import UNREADABLE, Storage, Sync
 from relay_models.embedded.server.client_connections import AsyncEngineConnection, EngineConnection
+from relay_models.embedded.server.clock import EngineClock
 from relay_models.embedded.server.state import EngineState
 
 __all__ = ["EmbeddedServer"]
@@ -27,6 +35,8 @@ class EmbeddedServer:
         path: The file that keeps the data, which one server at a time may have open; None to keep it in memory.
         sync: What an acknowledged change survives: ``"process"``, the death of this process at any moment;
             ``"power"``, a power failure too, at the cost of a disk sync per batch of commands.
+        clock: Gives the time in seconds since 1970, for tests; None for the machine's clock. Keys expire by it. What
+            TIME answers follows it forward and never goes back, also not from what it was when the file was last open.
 
     Raises:
         FileInUseError: Another server has the file open.
@@ -44,17 +54,25 @@ class EmbeddedServer:
         ```
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None, *, sync: Sync = "process") -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        sync: Sync = "process",
+        clock: Callable[[], float] | None = None,
+    ) -> None:
         if sync not in ("process", "power"):
             raise ValueError(f"sync is 'process' or 'power', not {sync!r}")
         self.path = None if path is None else os.fspath(path)
         storage = None if self.path is None else Storage(self.path, sync)
         try:
-            self._state = EngineState(storage)
+            self._state = EngineState(storage, EngineClock(clock))
         except BaseException as error:
             if storage is None:
                 raise
             storage.close(clean=False)
+            if isinstance(error, sqlite3.OperationalError) and is_unavailable(error):
+                raise FileUnavailableError(f"cannot open {storage.name}: {storage.reason(error)}") from error
             if isinstance(error, UNREADABLE):
                 raise storage.damaged(str(error)) from error
             raise
@@ -69,6 +87,8 @@ class EmbeddedServer:
             A `redis.Redis` that any threads may share.
         """
         options.setdefault("protocol", 3)
+        # Another attempt helps after CLIENT KILL, and at once; a pause before it never does without a network.
+        options.setdefault("retry", Retry(NoBackoff(), 1))
         pool = redis.ConnectionPool(connection_class=EngineConnection, server=self._state, **options)
         client: Any = redis.Redis
         return client.from_pool(pool)  # type: ignore[no-any-return]
@@ -83,6 +103,7 @@ class EmbeddedServer:
             A `redis.asyncio.Redis`. It connects when it is first used.
         """
         options.setdefault("protocol", 3)
+        options.setdefault("retry", AsyncRetry(NoBackoff(), 1))
         pool = AsyncConnectionPool(connection_class=AsyncEngineConnection, server=self._state, **options)
         client: Any = redis.asyncio.Redis
         return client.from_pool(pool)  # type: ignore[no-any-return]
@@ -90,9 +111,12 @@ class EmbeddedServer:
     def close(self) -> None:
         """Write what is left and release the file. Clients fail from then on; closing twice does nothing.
 
+        In a forked child this does nothing: the file is the parent's.
+
         Raises:
-            FileUnavailableError: The file could not be written.
-            DamagedFileError: The file could not be closed cleanly.
+            FileUnavailableError: The file could not be written. It is released all the same, and everything that was
+                acknowledged is in it and the files beside it.
+            DamagedFileError: The file is damaged, which was not seen when it was opened. It is not sealed as sound.
         """
         self._state.close()
 

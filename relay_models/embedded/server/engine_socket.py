@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import queue
 import sqlite3
-import time
 from collections import deque
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from fakeredis._socket import AsyncFakeSocket, FakeSocket
 from fakeredis._socket._resp import convert_to_resp2
 from fakeredis.model import XStream
 from redis._parsers import _RESP2Parser
-from redis.exceptions import ResponseError
+from redis.exceptions import ConnectionError, ResponseError
 
 from relay_models.embedded.commands.acl import AclCommands
 from relay_models.embedded.commands.client import ClientCommands
@@ -26,7 +25,7 @@ from relay_models.embedded.commands.config import ConfigCommands
 from relay_models.embedded.commands.module import ModuleCommands
 from relay_models.embedded.commands.permissions import categories_of
 from relay_models.embedded.commands.server import ServerCommands
-from relay_models.embedded.errors import EmbeddedError
+from relay_models.embedded.errors import EmbeddedError, ServerClosedError
 from relay_models.embedded.json.read_commands import JsonCommands
 from relay_models.embedded.json.value import JsonDocument
 from relay_models.embedded.registry import COMMANDS, EngineSignature, MissingKey, split_name
@@ -77,6 +76,13 @@ class CommandRunner(
 
     _server: EngineState
 
+    unsent = False
+    """Whether a command was run whose reply was not delivered yet, after what it did was made durable."""
+    ran_at = 0
+    """How many commits there were before the last command."""
+    undone = False
+    """Whether such a command was undone, since its changes could not be written."""
+
     def _parse_commands(self) -> Generator[None, Any, None]:
         """Takes bytes or whole requests, and runs them in order except while a command blocks."""
         reader = RequestReader()
@@ -122,7 +128,9 @@ class CommandRunner(
                     self._forget_closed(server)
                 server.commands += 1
                 self._client_info["cmd"] = name if " " not in name else name.replace(" ", "|")
-                now = time.time()
+                self.unsent = True
+                self.ran_at = server.commits
+                now = server.clock.read()
                 for database in server.dbs.all:
                     database.time = now
                 if self._queueing:
@@ -254,6 +262,13 @@ def parse_error(text: str) -> ResponseError:
     return parse(text)
 
 
+def stopped(server: EngineState) -> ConnectionError:
+    """The error of redis-py that says why a server has stopped answering."""
+    error = ConnectionError(server.failure)
+    error.__cause__ = ServerClosedError(server.failure)
+    return error
+
+
 class EngineSocket(CommandRunner, FakeSocket):
     """The socket behind a synchronous client."""
 
@@ -262,7 +277,9 @@ class EngineSocket(CommandRunner, FakeSocket):
         self.responses: queue.SimpleQueue[Any] | None = queue.SimpleQueue()  # type: ignore[assignment]
 
     def sendall(self, data: Any) -> None:
-        if type(data) is Request and self._server.connected and not self._killed:
+        if not self._server.connected:
+            raise stopped(self._server)
+        if type(data) is Request and not self._killed:
             self._process_command(data)  # nothing ever waits here: a blocking command blocks its caller
         else:
             super().sendall(data)
@@ -278,3 +295,8 @@ class EngineSocket(CommandRunner, FakeSocket):
 
 class AsyncEngineSocket(CommandRunner, AsyncFakeSocket):
     """The socket behind an asyncio client; it belongs to the event loop that made it."""
+
+    def sendall(self, data: Any) -> None:
+        if not self._server.connected:
+            raise stopped(self._server)
+        super().sendall(data)

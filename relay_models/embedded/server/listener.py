@@ -16,7 +16,7 @@ import redis.asyncio
 from fakeredis._helpers import NoResponse, SimpleError
 from fakeredis._socket import AsyncFakeSocket
 
-from relay_models.embedded.errors import ServerClosedError
+from relay_models.embedded.errors import EmbeddedError, FileUnavailableError, ServerClosedError
 from relay_models.embedded.registry import COMMANDS, split_name
 from relay_models.embedded.reply_types import PlainReply, PushReply, SetReply
 from relay_models.embedded.server.engine_socket import CommandRunner
@@ -185,6 +185,8 @@ class ClientProtocol(asyncio.Protocol):
         self._broken: str | None = None
         self._out: list[bytes] = []
         self._out_size = 0
+        self._owed = 0
+        """How many replies to commands are in `_out`."""
         self._out_since = 0.0  # when the first of the waiting replies was queued
         self._turn: asyncio.Handle | None = None
         self._choked = False
@@ -305,6 +307,7 @@ class ClientProtocol(asyncio.Protocol):
         if self._socket is None:
             return
         before = len(self._out)
+        self._owed += type(reply) is not PushReply
         if not before:
             self._out_since = time.monotonic()
         try:
@@ -331,15 +334,27 @@ class ClientProtocol(asyncio.Protocol):
         """Make the changes durable, then send the replies."""
         if not self._out or self._transport is None:
             return
+        stop = False
         try:
             self._state.commit()
-        except ServerClosedError as error:
+            if self._socket is not None and self._socket.undone:
+                raise FileUnavailableError("the change could not be written, and nothing of it was kept")
+        except EmbeddedError as error:
             logger.error("%s", error)
+            owed, self._owed = self._owed, 0
             self._out.clear()
-            self._transport.abort()
-            return
-        out, self._out, self._out_size = self._out, [], 0
+            for _ in range(owed):  # which of these commands only read is not known here
+                encode_reply(SimpleError(f"MISCONF {error}"), 2, self._out)
+            stop = isinstance(error, ServerClosedError)
+            if self._socket is not None:
+                self._socket.undone = False
+        if self._socket is not None:
+            self._socket.unsent = False
+        out, self._out, self._out_size, self._owed = self._out, [], 0, 0
         self._transport.write(b"".join(out))
+        if stop:
+            self._closing = True
+            self._transport.close()
 
     def _read(self, wanted: bool) -> None:
         if self._transport is None or self._transport.is_closing():

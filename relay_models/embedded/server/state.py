@@ -6,10 +6,9 @@ import contextlib
 import os
 import sqlite3
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from fakeredis import FakeServer
 from fakeredis._helpers import SimpleError
@@ -27,6 +26,7 @@ from relay_models.embedded.scripting.commands import Scripting
 from relay_models.embedded.search.commands import SearchCommand
 from relay_models.embedded.search.engine import SearchEngine
 from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.server.clock import EngineClock
 
 __all__ = ["EngineState"]
 
@@ -38,6 +38,9 @@ NEXT_DATABASE = "SELECT min(db) FROM keys WHERE db > ?"
 # Maximum of the redo log before a transaction includes it. More would make opening an unclosed file slow.
 LOG_BYTES = 8 * 1024 * 1024
 LOG_CHANGES = 1500
+
+
+CLOSED = "this embedded server was closed"
 
 
 class Databases(dict[int, TrackedDatabase]):
@@ -113,10 +116,11 @@ class EngineState(FakeServer):
 
     dbs: Databases  # type: ignore[assignment]
 
-    def __init__(self, storage: Storage | None) -> None:
+    def __init__(self, storage: Storage | None, clock: EngineClock | None = None) -> None:
         super().__init__(version=(7, 4), server_type="redis")
         self.storage = storage
-        self.started = time.time()
+        self.clock = clock or EngineClock()
+        self.started = self.clock.read()
         self.port: int | None = None
         self.acl: Users = Users()
         self.scripting = Scripting()
@@ -130,6 +134,8 @@ class EngineState(FakeServer):
             self.connection = storage.connection
         self.commands = 0
         """How many commands were run."""
+        self.commits = 0
+        """How many times changes were made durable."""
         self.failure: str | None = None
         """Why the server has stopped answering, once it has."""
         self.dirty = False
@@ -141,31 +147,36 @@ class EngineState(FakeServer):
             while (number := self.connection.execute(NEXT_DATABASE, (number,)).fetchone()[0]) is not None:
                 self.dbs[number]
         self.documents = KeyspaceDocuments(self)
+        self._pid = os.getpid()
+        self._wrote = False
+        """Whether anything was written since the file was opened."""
         begin(self.connection)
         self.engine = SearchEngine(self.connection, self.documents)
         self._defined = False  # whether an index was created, altered or dropped since the last transaction
-        self._generation = self._logged = 0
+        self._logged = 0  # the changes in the redo log
         if storage is None:
             self.connection.execute("COMMIT")
+        elif storage.created:
+            self._commit_transaction(storage)
         else:
-            self._generation = storage.generation
-            if self._replay(storage):
-                self._commit_transaction(storage)
-            else:
-                self.connection.execute("COMMIT")
+            self.clock.at_least(storage.stamp.time)
+            self._replay(storage)
         _states.add(self)
 
-    def _replay(self, storage: Storage) -> bool:
-        """Apply the redo log of a process that was killed. Returns whether there was anything in it."""
-        replayed = False
-        for batch in storage.redo.read(self._generation):
+    def _replay(self, storage: Storage) -> None:
+        """Apply the redo log, of a process that was killed or of this one. A transaction includes it later."""
+        self._logged = 0
+        for moment, batch in storage.redo.read(storage.stamp.number, storage.stamp.token):
             for change in batch:
                 database = self.dbs[change.db]
                 assert isinstance(database, FileDatabase)
                 database.replay(change)
             self.settle()
-            replayed = True
-        return replayed
+            self._logged += len(batch)
+            self.clock.at_least(moment)
+        for database in self.dbs.all:
+            database.committed()
+        self.dirty = False
 
     def new_database(self, number: int) -> TrackedDatabase:
         if self.storage is None:
@@ -247,7 +258,8 @@ class EngineState(FakeServer):
     def commit(self) -> None:
         """Make all changes durable. Cheap when there are none.
 
-        Raises `ServerClosedError` where that fails; the server then stops answering.
+        Raises `FileUnavailableError` where that fails: the changes are undone then. Raises `ServerClosedError` where
+        the server has stopped answering.
         """
         if not self.unsettled:
             return
@@ -266,20 +278,52 @@ class EngineState(FakeServer):
             elif self.connection.in_transaction:
                 self.connection.execute("COMMIT")
         except (OSError, sqlite3.Error, EmbeddedError) as error:
-            self._fail(f"the file could not be written ({error}); close this server and open the file again")
-            raise ServerClosedError(self.failure) from error
+            self._undo(error)
         except BaseException:
             self.interrupted("writing to the file", reading=False)
             raise
         self.dirty = False
+        self.commits += 1
+
+    def _undo(self, error: Exception) -> NoReturn:
+        """Return to what is in the file after a failed write, or stop answering where that fails too."""
+        if self.storage is None:
+            self._fail(f"the engine's database failed ({error}); close this server")
+            raise ServerClosedError(self.failure) from error
+        reason = f"{self.storage.name} could not be written: {self.storage.reason(error)}"
+        moved = self.storage.moved()
+        try:
+            if moved is not None:
+                raise FileUnavailableError(moved)
+            self._reload(self.storage)
+        except (OSError, sqlite3.Error, EmbeddedError) as second:
+            self._fail(moved or f"{reason}; close this server and open the file again")
+            raise ServerClosedError(self.failure) from second
+        for socket in self.sockets:  # a reply that was not sent yet may tell of what is undone
+            socket.undone = socket.unsent and socket.ran_at == self.commits
+        raise FileUnavailableError(f"{reason}. Nothing of this change was kept; reading goes on") from error
+
+    def _reload(self, storage: Storage) -> None:
+        """Forget everything that is not in the file or its logs."""
+        storage.reread()
+        for number, database in self.dbs.items():
+            assert isinstance(database, FileDatabase)
+            database.reset(FileKeyspace(self.connection, number))
+        self.dirty = self._defined = self._settling = False
+        begin(self.connection)
+        self.engine = SearchEngine(self.connection, self.documents)
+        self._replay(storage)
 
     def _commit_file(self, storage: Storage) -> None:
         """Make the changes durable: through the redo log where they are few, else in a transaction with its content."""
+        moved = storage.moved()
+        if moved is not None:
+            raise FileUnavailableError(moved)
         changes: list[Change] = []
         for database in self.dbs.all:
             assert isinstance(database, FileDatabase)
             found = database.changes()
-            if found is None or self._defined:
+            if found is None or self._defined or not storage.marked:
                 self._commit_transaction(storage)
                 return
             changes += found
@@ -289,7 +333,8 @@ class EngineState(FakeServer):
         if storage.redo.size + size > LOG_BYTES or len(changes) + self._logged > LOG_CHANGES:
             self._commit_transaction(storage)
             return
-        storage.redo.append(self._generation, changes)
+        storage.log(changes, self.clock.now())
+        self._wrote = True
         self._logged += len(changes)
         for database in self.dbs.all:
             database.committed()
@@ -298,12 +343,12 @@ class EngineState(FakeServer):
         begin(self.connection)
         for database in self.dbs.all:
             database.write()
-        self.connection.execute("UPDATE generation SET number = ?, seal = NULL", (self._generation + 1,))
+        storage.stamp_transaction(self.clock.now())
         self.connection.execute("COMMIT")
-        self._generation += 1
+        self._wrote = True
         self._logged = 0
         self._defined = False
-        storage.redo.reset(self._generation)
+        storage.after_commit()
         for database in self.dbs.all:
             database.committed()
 
@@ -325,40 +370,66 @@ class EngineState(FakeServer):
 
     def close(self) -> None:
         """Write what is left and release the file. Later commands fail."""
+        if os.getpid() != self._pid:
+            self.abandon()
+            return
         with self.lock:
-            already = self.failure is not None
-            clean = False
+            storage, self.storage = self.storage, None
+            failure = self.failure
+            self.connected = False
+            if storage is None:
+                self.failure = failure or CLOSED
+                self.connection.close()
+                return
             try:
-                if not already:
-                    self._commit()
-                    if self.storage is not None:
-                        self._commit_transaction(self.storage)
-                    clean = True
-            except sqlite3.Error as error:
-                raise FileUnavailableError(f"the file could not be written ({error})") from error
+                self._close_file(storage, failure)
             finally:
-                if self.failure is None:
-                    self.failure = "this embedded server was closed"
-                self.connected = False
-                if self.storage is not None:
-                    storage, self.storage = self.storage, None
-                    self._close_file(storage, clean)
-                else:
-                    self.connection.close()
+                self.failure = failure or CLOSED
 
-    @staticmethod
-    def _close_file(storage: Storage, clean: bool) -> None:
+    def _close_file(self, storage: Storage, failure: str | None) -> None:
+        clean = False
         try:
-            storage.close(clean=clean)
-        except sqlite3.DatabaseError as error:
-            raise DamagedFileError(f"{storage.path} could not be closed cleanly ({error})") from error
-        except OSError as error:
-            raise FileUnavailableError(f"{storage.path} could not be closed cleanly ({error})") from error
+            moved = storage.moved()
+            if failure is None and moved is None:
+                self.storage = storage
+                self._commit()
+            elif moved is not None:
+                # What was acknowledged belongs to the file that is open, wherever that is now.
+                self._reload(storage)
+            if (failure is None or moved is not None) and (
+                self._wrote or self._logged or storage.stamp.home is not None
+            ):
+                self._commit_transaction(storage)
+                storage.seal(self.clock.now())
+                clean = True
+        except (OSError, sqlite3.Error, EmbeddedError) as error:
+            if isinstance(error, DamagedFileError):
+                raise
+            if self._wrote and failure is None:
+                reason = str(error) if isinstance(error, EmbeddedError) else storage.reason(error)
+                raise FileUnavailableError(
+                    f"{storage.name} could not be closed cleanly: {reason}. Everything that was acknowledged is in it"
+                    " and the files beside it; it is written into the file when that is next opened and closed"
+                ) from error
+        finally:
+            self.storage = None
+            with contextlib.suppress(sqlite3.Error):
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+            try:
+                storage.close(clean=clean)
+            except (OSError, sqlite3.Error) as error:
+                raise FileUnavailableError(f"{storage.name} could not be closed cleanly: {error}") from error
 
     def abandon(self) -> None:
         """Stop in a forked child: the file and the connection to it belong to the parent."""
+        self._pid = -1
         self.failure = "this embedded server belongs to the process that opened it; open another one after a fork"
         self.connected = False
+        self.lock = threading.Lock()  # another thread of the parent may hold the former one for ever
+        storage, self.storage = self.storage, None
+        if storage is not None:
+            storage.abandon()
 
 
 def _abandon_in_child() -> None:

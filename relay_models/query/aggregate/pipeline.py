@@ -72,7 +72,7 @@ def _on_server(
     for index, column in enumerate(ask.groups):
         if column.kind is Kind.TAGS:
             # The whole list as JSON text: a server by itself sees only the first text.
-            loads += [f"$.{column.name}", "AS", f"g{index}"]
+            loads += [column.member_path, "AS", f"g{index}"]
             keys.append(f"g{index}")
         else:
             keys.append(column.name)
@@ -238,7 +238,7 @@ class _ColumnReader:
         self.fields: list[tuple[bytes, str, Callable[[bytes], Any], Any]] = []
         self.load: list[str] = []
         for column in columns:
-            name = f"$.{column.name}" if column.kind is Kind.TAGS else column.name
+            name = column.member_path if column.kind is Kind.TAGS else column.name
             self.load.append(name if column.kind is Kind.TAGS else f"@{name}")
             self.fields.append(
                 (name.encode(), column.name, _READ[column.kind], [] if column.kind is Kind.TAGS else None)

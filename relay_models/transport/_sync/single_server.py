@@ -8,23 +8,29 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError, RedisError, ResponseError
 
 from relay_models.errors import InvalidConfigurationError, StorageError
 from relay_models.transport._sync.interface import Command
-from relay_models.transport._io_sync import Operation, current_loop, make_retry, shielded
-from relay_models.transport.error_mapping import is_retryable, translate
+from relay_models.transport._io_sync import Operation, current_loop, shielded, sleep
+from relay_models.transport.backoff import Backoff
+from relay_models.transport.command_table import is_write, key_of
+from relay_models.transport.error_mapping import NotReplicated, is_retryable, mapped_errors, translate
 from relay_models.transport.urls import Target
 
 __all__ = ["PipelinedConnection", "SingleServerTransport"]
 
 # Seconds after which a connection goes through its pool again, which checks that it is alive and renews its login.
 _CHECK_INTERVAL = 1.0
+# First and longest backoff (seconds); NeMo Relay's connection manager begins with the same one.
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 2.0
+# Longest WAIT (seconds): between two of them is looked whether the primary is another one by now.
+_WAIT_SLICE = 0.25
 
 T = TypeVar("T")
 
@@ -40,6 +46,8 @@ class SingleServerTransport:
         owns_client: whether `close` closes the client. If it does, one connection is also kept out of the pool
             between two operations: a trip through the pool costs as much as an operation.
         on_close: called at the end of `close`.
+        replicas: how many replicas must have every write before it is acknowledged.
+        replica_timeout: maximum wait for them (seconds).
     """
 
     def __init__(
@@ -51,6 +59,8 @@ class SingleServerTransport:
         timeout: float | None = None,
         owns_client: bool = True,
         on_close: Callable[[], None] | None = None,
+        replicas: int = 0,
+        replica_timeout: float = 5.0,
     ) -> None:
         self.client = client
         self.target = target
@@ -61,7 +71,8 @@ class SingleServerTransport:
         self._pool = client.connection_pool
         self._owns_client = owns_client
         self._on_close = on_close
-        self._retry = make_retry(retries)
+        self._replicas = replicas
+        self._replica_timeout = replica_timeout
         self._loop: object = None
         self._registered: WeakSet[Any] = WeakSet()
         # A connection is cached only while the pool has another one left: a caller may be waiting for its last one.
@@ -70,6 +81,12 @@ class SingleServerTransport:
         self._cached: list[Any] = []
         # When each connection in use (or cached) left the pool, on the monotonic clock.
         self._acquired_at: dict[Any, float] = {}
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """redis-py's options of a connection."""
+        settings: Mapping[str, Any] = self._pool.connection_kwargs
+        return settings
 
     def execute(self, *command: bytes | str | int) -> Any:
         """Send one command and return its reply; see `Transport.execute`."""
@@ -91,8 +108,8 @@ class SingleServerTransport:
         def exchange() -> list[Any]:
             connection = self.acquire(checked=not retry)
             try:
-                connection.send_packed_command(connection.pack_commands(commands))
-                replies = _read_replies(connection, len(commands))
+                self.send(connection, commands)
+                replies = self.receive(connection, commands)
             except BaseException:
                 self.discard(connection)
                 raise
@@ -107,7 +124,7 @@ class SingleServerTransport:
         def send() -> Any:
             connection = self.acquire(checked=True)
             try:
-                connection.send_packed_command(connection.pack_commands((command,)))
+                self.send(connection, (command,))
             except BaseException:
                 self.discard(connection)
                 raise
@@ -120,7 +137,7 @@ class SingleServerTransport:
 
         def receive() -> Any:
             try:
-                (reply,) = _read_replies(pending, 1)
+                (reply,) = self.receive(pending, (command,))
             except BaseException:
                 self.discard(pending)
                 raise
@@ -140,15 +157,70 @@ class SingleServerTransport:
         """Run an operation on the server, again after lost connections if it may `retry`, and map its errors."""
         if self.is_closed:
             raise StorageError(f"this backend of {self.target.label} is closed")
-        try:
-            if not retry:
+        failures, began = 0, time.monotonic()
+        backoff = Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
+        while True:
+            try:
                 return operation()
-            result: T = self._retry.call_with_retry(operation, _ignore, is_retryable=is_retryable)
-            return result
-        except (RedisError, OSError) as error:
-            failure = translate(error, self.target, command)
+            except (RedisError, OSError) as error:
+                failures += 1
+                if not retry or not self._may_retry(error, failures, time.monotonic() - began):
+                    failure = translate(error, self.target, command)
+                    break
+            sleep(backoff.next())
         # Raised outside the handler: the driver's error may quote a password, and would be attached as __context__.
         raise failure
+
+    def send(self, connection: Any, commands: Sequence[Command]) -> None:
+        """Send commands, and a WAIT behind writes that replicas must have."""
+        if self._waits_for(commands):
+            wait = ("WAIT", self._replicas, max(1, int(min(_WAIT_SLICE, self._replica_timeout) * 1000)))
+            commands = [*commands, wait]
+        connection.send_packed_command(connection.pack_commands(commands))
+
+    def receive(self, connection: Any, commands: Sequence[Command], *, is_last: bool = True) -> list[Any]:
+        """Read the replies to what `send` sent.
+
+        Args:
+            connection: where it was sent.
+            commands: what was sent.
+            is_last: whether nothing was sent on the connection since, so that replicas can be waited for again.
+
+        Raises:
+            NotReplicated: too few replicas have the writes; sending them again is harmless.
+        """
+        if not self._waits_for(commands):
+            return _read_replies(connection, len(commands))
+        *replies, acknowledged = _read_replies(connection, len(commands) + 1)
+        written = [
+            command
+            for command, reply in zip(commands, replies, strict=True)
+            if is_write(command) and not isinstance(reply, Exception)
+        ]
+        deadline = time.monotonic() + self._replica_timeout
+        while written and (isinstance(acknowledged, Exception) or acknowledged < self._replicas):
+            if isinstance(acknowledged, Exception):
+                raise RedisConnectionError(f"the server is no primary any more: {acknowledged}")
+            left = deadline - time.monotonic()
+            if not is_last or left <= 0:
+                raise NotReplicated(acknowledged, self._replicas, [key_of(each) for each in written])
+            self._check_current(connection)
+            wait = ("WAIT", self._replicas, max(1, int(min(_WAIT_SLICE, left) * 1000)))
+            connection.send_packed_command(connection.pack_commands((wait,)))
+            (acknowledged,) = _read_replies(connection, 1)
+        return replies
+
+    def _waits_for(self, commands: Sequence[Command]) -> bool:
+        return self._replicas > 0 and any(map(is_write, commands))
+
+    def _check_current(self, connection: Any) -> None:
+        """Raise a connection error if a connection should not be used any more."""
+
+    def _may_retry(self, error: Exception, failures: int, elapsed: float) -> bool:
+        """Whether to try again after an error, the given number of failures, and so many seconds."""
+        if isinstance(error, NotReplicated):
+            return elapsed < self._replica_timeout
+        return failures <= self.retries and is_retryable(error)
 
     def acquire(self, *, checked: bool = False) -> Any:
         """Take a connection: the cached one, or one from the pool, which is sure to be alive (`checked`)."""
@@ -170,12 +242,16 @@ class SingleServerTransport:
             if not checked and self._is_fresh(connection):
                 return connection
             self._give_back(connection)
-        connection = self._pool.get_connection()
+        connection = self._take()
         self._acquired_at[connection] = time.monotonic()
         if connection not in self._registered:
             self._registered.add(connection)
             connection.register_connect_callback(self._reconnected)
         return connection
+
+    def _take(self) -> Any:
+        """Take a connection from the pool, which checks that it is alive."""
+        return self._pool.get_connection()
 
     def discard(self, pending: Any) -> None:
         """Give back a connection on which replies may be outstanding: closed first, even while being cancelled."""
@@ -210,7 +286,8 @@ class SingleServerTransport:
                 self._pool.disconnect()
         finally:
             if self._on_close is not None:
-                self._on_close()
+                with mapped_errors(self.target):
+                    self._on_close()
 
     def _reconnected(self, connection: Any) -> None:
         self.reconnects += 1
@@ -247,7 +324,7 @@ class PipelinedConnection:
     def receive(self) -> list[Any]:
         """Return the replies to the oldest batch; see `Pipeline.receive`."""
         commands = self._outstanding[0]
-        replies = self._transport.run(self._pull, commands[0])
+        replies: list[Any] = self._transport.run(self._pull, commands[0])
         self._outstanding.popleft()
         return replies
 
@@ -258,7 +335,7 @@ class PipelinedConnection:
             while self._sent < len(self._outstanding):
                 commands = self._outstanding[self._sent]
                 self._sent += 1
-                self._connection.send_packed_command(self._connection.pack_commands(commands))
+                self._transport.send(self._connection, commands)
         except BaseException:
             self._drop()
             raise
@@ -266,7 +343,7 @@ class PipelinedConnection:
     def _pull(self) -> list[Any]:
         self._push()
         try:
-            replies = _read_replies(self._connection, len(self._outstanding[0]))
+            replies = self._transport.receive(self._connection, self._outstanding[0], is_last=self._sent == 1)
         except BaseException:
             self._drop()
             raise
@@ -287,7 +364,3 @@ def _read_replies(connection: Any, count: int) -> list[Any]:
         except ResponseError as error:
             replies.append(error)
     return replies
-
-
-def _ignore(error: Exception) -> None:
-    """A failed operation has closed its connection already."""

@@ -178,3 +178,105 @@ def test_types_of_other_modules(tmp_path: Path) -> None:
         report = dump(client, tmp_path / "dump.jsonl", leave_out_unknown=True)
         assert report.keys == 1
         assert [key for key, _ in report.left_out] == [b"digest"]
+
+
+@pytest.fixture
+def one() -> Iterator[Any]:
+    with EmbeddedServer() as server:
+        client = server.client()
+        client.set("a", "1")
+        yield client
+
+
+def content(path: Path) -> list[Any]:
+    raw = path.read_bytes()
+    return [json.loads(line) for line in (gzip.decompress(raw) if path.name.endswith(".gz") else raw).splitlines()]
+
+
+@pytest.mark.parametrize("name", ["dump.jsonl", "dump.jsonl.gz"])
+@pytest.mark.parametrize("there", [False, True])
+def test_links_are_followed(one: Any, tmp_path: Path, name: str, there: bool) -> None:
+    (tmp_path / "folder").mkdir()
+    real, link = tmp_path / "folder" / name, tmp_path / f"link-{name}"
+    if there:
+        real.write_text("old")
+    link.symlink_to(real)
+    dump(one, link)
+    assert link.is_symlink()
+    assert content(real)[-1] == {"end": True, "keys": 1}
+    assert os.listdir(tmp_path / "folder") == [name]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
+def test_a_files_permissions_and_names_stay(one: Any, tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "dump.jsonl"
+    path.write_text("x" * 10_000)
+    path.chmod(mode)
+    dump(one, path)
+    assert path.stat().st_mode & 0o777 == mode
+    os.link(path, tmp_path / "other.jsonl")
+    one.set("b", "2")
+    dump(one, path)
+    assert path.samefile(tmp_path / "other.jsonl")
+    assert content(path)[-1] == {"end": True, "keys": 2}
+    assert sorted(os.listdir(tmp_path)) == ["dump.jsonl", "other.jsonl"]
+
+
+def test_a_new_dump_is_for_its_owner_alone(one: Any, tmp_path: Path) -> None:
+    dump(one, tmp_path / "dump.jsonl")
+    assert (tmp_path / "dump.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+def test_pipes_and_devices_are_written(one: Any, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    dump(one, fifo)
+    assert json.loads(os.read(reading, 65536).splitlines()[-1]) == {"end": True, "keys": 1}
+    os.close(reading)
+    assert fifo.is_fifo()
+    (tmp_path / "null").symlink_to("/dev/null")
+    dump(one, tmp_path / "null")
+    dump(one, "/dev/null")
+    assert Path("/dev/null").is_char_device()
+    reading, writing = os.pipe()
+    dump(one, f"/dev/fd/{writing}")
+    assert json.loads(os.read(reading, 65536).splitlines()[-1]) == {"end": True, "keys": 1}
+    os.close(reading)
+    os.close(writing)
+
+
+def test_errors_name_the_file_that_was_given_and_leave_it(one: Any, tmp_path: Path) -> None:
+    for name in ("missing/dump.jsonl", "."):
+        with pytest.raises(OSError, match=r".") as caught:
+            dump(one, tmp_path / name)
+        assert caught.value.filename == str(tmp_path / name)
+    path = tmp_path / "dump.jsonl"
+    path.write_text("old")
+    one.execute_command("TDIGEST.CREATE", "digest")
+    with pytest.raises(TransferError):
+        dump(one, path)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["dump.jsonl"]
+
+
+def test_replacing_keeps_what_was_there_until_the_new_value_is_whole(tmp_path: Path) -> None:
+    """As when the process is killed in between: the connection ends before the last part of a key."""
+    with EmbeddedServer() as server:
+        client: Any = server.client()
+        client.rpush("list", *range(2000))
+        client.execute_command("JSON.SET", "json", "$", "1")
+        dump(client, tmp_path / "dump.jsonl")
+        client.delete("list", "json")
+        client.rpush("list", "old")
+        client.set("json", "old", px=10**6)
+        lines = (tmp_path / "dump.jsonl").read_bytes().splitlines(keepends=True)
+        first = next(at for at, line in enumerate(lines) if b'"part":1' in line)
+        with pytest.raises(TransferError, match="incomplete"):
+            restore(client, io.BytesIO(b"".join(lines[: first + 1])), replace=True)
+        assert client.lrange("list", 0, -1) == [b"old"]
+        assert restore(client, tmp_path / "dump.jsonl", replace=True).keys == 2
+        assert client.llen("list") == 2000
+        assert client.execute_command("JSON.GET", "json") == b"1"
+        assert client.pttl("json") == -1

@@ -162,7 +162,7 @@ async def test_fewer_columns_take_none_away(place: Place) -> None:
     backend = await place.open()
     await backend.store_runs([make_run("agent", number) for number in range(5)])
     # Another program's columns are added: this one does not know `tenant`.
-    richer = f"{Keys(place.token).index('run')}-0a0a0a0a"
+    richer = f"{Keys(place.token).index('run')}.0a0a0a0a0a0a"
     fields = [*wanted_fields(Run, text=False).values()]
     words = [word for field in fields for word in field.declaration()]
     await place.raw.execute_command(

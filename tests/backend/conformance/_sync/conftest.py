@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,16 +19,19 @@ from relay_models.backend._sync.backend import RedisBackend
 from relay_models.documents import KINDS, Keys
 from relay_models.embedded import EmbeddedServer
 from relay_models.transport.sync import open_url
+from tests.servers.simulated_cluster import SimulatedCluster
 
 REAL_URL = os.environ.get("RELAY_MODELS_TEST_REDIS_URL")
+CLUSTER_URL = os.environ.get("RELAY_MODELS_TEST_CLUSTER_URL")
 
 
 class Place:
     """One server. Every store opened here gets a prefix of its own unless the test names one."""
 
-    def __init__(self, path: Path | None, url: str | None) -> None:
-        self.url = url
-        self.server: Any = None if url else EmbeddedServer(path)
+    def __init__(self, path: Path | None, url: str | None, cluster: SimulatedCluster | None = None) -> None:
+        self.url = cluster.url if cluster else url
+        self.cluster = cluster
+        self.server: Any = cluster.engine if cluster else None if url else EmbeddedServer(path)
         self.token = f"test-{uuid4().hex[:12]}:"
         self.raw = open_url(url).client if url else self.server.client()
         self._open: list[Any] = []
@@ -50,7 +53,7 @@ class Place:
     def close(self) -> None:
         for each in reversed(self._open):
             (each.close() if isinstance(each, RedisBackend) else each.close())
-        if self.url:
+        if self.url and not self.cluster:
             # FT._LIST blanks out line breaks, so it cannot tell the names to drop.
             for prefix in self._prefixes:
                 for name in [Keys(prefix).index("run", text=True), *map(Keys(prefix).index, KINDS)]:
@@ -59,16 +62,24 @@ class Place:
             for key in [key for key in self.raw.scan_iter(match=self.token + "*", count=1000)]:
                 self.raw.delete(key)
         self.raw.close()
-        if self.server:
+        if self.server and not self.cluster:
             self.server.close()
 
 
-@pytest.fixture(params=["memory", "file", pytest.param("server", marks=pytest.mark.real_server)])
+@pytest.fixture(
+    params=[
+        *("memory", "file", "cluster"),
+        pytest.param("server", marks=pytest.mark.real_server),
+        pytest.param("real cluster", marks=pytest.mark.real_cluster),
+    ]
+)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     path = tmp_path / "store.db" if request.param == "file" else None
-    here = Place(path, REAL_URL if request.param == "server" else None)
-    yield here
-    here.close()
+    urls = {"server": REAL_URL, "real cluster": CLUSTER_URL}
+    with SimulatedCluster() if request.param == "cluster" else nullcontext() as cluster:
+        here = Place(path, urls.get(request.param), cluster)
+        yield here
+        here.close()
 
 
 @pytest.fixture

@@ -1,0 +1,379 @@
+"""`ModelCollection`: saving, changing and following documents of a user's own model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any, Literal, TypeVar, cast
+
+from pydantic_core import from_json
+
+from relay_models.backend._async.collection import Collection
+from relay_models.backend._async.store import Store
+from relay_models.backend.reports import RefusedRecord, StoreReport, refusal_text
+from relay_models.columns.column import Column, Kind, find_column
+from relay_models.columns.tags import unescape_tag
+from relay_models.documents import Document, Run, encode_item, merge_item
+from relay_models.documents.own_models import changed_text, check_ttl, key_text, read_item
+from relay_models.errors import (
+    ConflictError,
+    CorruptDocumentError,
+    InvalidRecordError,
+    MissingModuleError,
+    NotFoundError,
+    PermissionDeniedError,
+    QueryError,
+    RefusedRecordsError,
+    RelayModelsError,
+)
+from relay_models.query.options import Filter
+from relay_models.transport import AnyIterable, Command, iterate, translate
+
+__all__ = ["ModelCollection"]
+
+D = TypeVar("D", bound=Document)
+
+# Documents per pipeline.
+_AT_ONCE = 200
+# Changes of one document by others that one update outlasts.
+_ATTEMPTS = 100
+_FIELDS = ("$.pk", "$.record", "$.stored_at", "$.updated_at")
+# Compares texts only: Lua's numbers are doubles. KEYS[1] the key; ARGV[1] what it had when it was read, ARGV[2] the
+# patch, ARGV[3] the time to live (milliseconds), 0 to keep it as it is.
+_SWAP = """
+if redis.call('JSON.GET', KEYS[1], '$.pk', '$.record', '$.stored_at', '$.updated_at') ~= ARGV[1] then return 0 end
+redis.call('JSON.MERGE', KEYS[1], '$', ARGV[2])
+if ARGV[3] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+return 1
+"""
+
+
+class ModelCollection(Collection[D]):
+    """The documents of one model of a user's, reached as ``backend.collection(Feedback)``.
+
+    An id is an item's ``pk``, the value of its natural key, or a tuple of the values where several fields are the key.
+
+    Example:
+        ```python
+        feedback = backend.collection(Feedback)
+        await feedback.save(Feedback(run_id=run.id, rating=2))
+        page = await feedback.find(Feedback.rating <= 2, order_by="-stored_at")
+        ```
+    """
+
+    def __init__(self, store: Store, document: type[D], follow: Callable[[type[Document]], Collection[Any]]) -> None:
+        super().__init__(store, document)
+        self._follow = follow
+        settings = document._settings
+        assert settings is not None
+        self._key_fields = settings.key
+        self._ttl_ms = check_ttl(settings.ttl, document.__name__)
+
+    async def save(self, item: D, *, if_absent: bool = False, ttl: timedelta | None = None) -> bool:
+        """Save an item; one with the same id is replaced, and keeps its ``stored_at``.
+
+        Args:
+            item: the item; it gets its ``stored_at`` and ``updated_at``.
+            if_absent: leave a document that there is as it is.
+            ttl: how long it is kept, in place of the model's own time to live.
+
+        Returns:
+            Whether it was saved: False only where `if_absent` is set and there is one.
+
+        Raises:
+            InvalidRecordError: the item is not valid, or a value would not be read back as it is. Nothing is stored.
+        """
+        now = self._store.clock.now()
+        key = self._item_key(item)
+        expiry = self._expiry(key, ttl)
+        # Together with the first command, so that no document is kept for ever by accident.
+        at_once = [] if if_absent else expiry
+        replies = await self._send([("JSON.SET", key, "$", encode_item(item, now), "NX"), *at_once])
+        if replies[0] is None:
+            if if_absent:
+                return False
+            replies = await self._send([*self._replacement(key, item, now), *expiry, ("JSON.GET", key, "$.stored_at")])
+            stored = from_json(replies[-1])[0] if replies[-1] is not None else now
+        else:
+            if expiry and not at_once:
+                await self._send(expiry)
+            stored = now
+        self._stamp(item, stored, now)
+        return True
+
+    async def save_many(
+        self,
+        items: AnyIterable[D],
+        *,
+        if_absent: bool = False,
+        ttl: timedelta | None = None,
+        on_refused: Literal["raise", "skip"] = "raise",
+    ) -> StoreReport:
+        """Save many items, as `save` does; every one that can be saved is.
+
+        Args:
+            items: the items.
+            if_absent: leave documents that there are as they are.
+            ttl: how long they are kept, in place of the model's own time to live.
+            on_refused: ``"skip"`` only names items that were refused in the report.
+
+        Returns:
+            How many are new, how many replaced one, and which were refused.
+
+        Raises:
+            RefusedRecordsError: items were refused; ``report`` names each.
+        """
+        report = StoreReport()
+        batch: list[tuple[int, D]] = []
+        number = -1
+        async for item in iterate(items):
+            number += 1
+            batch.append((number, item))
+            if len(batch) >= _AT_ONCE:
+                await self._save_batch(batch, report, if_absent, ttl)
+                batch = []
+        if batch:
+            await self._save_batch(batch, report, if_absent, ttl)
+        if report.refused and on_refused == "raise":
+            raise RefusedRecordsError(refusal_text(report.refused, report.stored), report)
+        return report
+
+    async def get(self, id: Any) -> D | None:  # type: ignore[override]  # the id of one's own, not an agent's
+        """The document with this id, or None.
+
+        Raises:
+            CorruptDocumentError: it cannot be read.
+        """
+        return (await self.get_many([id]))[0]
+
+    async def get_many(self, ids: Iterable[Any]) -> list[D | None]:
+        """The documents with these ids, in their order; None where there is none.
+
+        Raises:
+            CorruptDocumentError: one cannot be read.
+        """
+        keys = [self._id_key(id) for id in ids]
+        found: list[D | None] = []
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            replies = await self._send([("JSON.GET", key, *_FIELDS) for key in some])
+            found += [
+                None if reply is None else self._read(key, reply) for key, reply in zip(some, replies, strict=True)
+            ]
+        return found
+
+    async def delete_one(self, id: Any) -> bool:
+        """Delete the document with this id; False where there is none."""
+        return await self._store.delete_keys([self._id_key(id)]) == 1
+
+    async def delete_many(self, ids: Iterable[Any]) -> int:
+        """Delete the documents with these ids and return how many there were. By a filter, `delete` does it."""
+        return await self._store.delete_keys([self._id_key(id) for id in ids])
+
+    async def update(self, id: Any, *, expect: D | None = None, ttl: timedelta | None = None, **changes: Any) -> D:
+        """Change fields of a document, atomically: what others change meanwhile is kept.
+
+        Args:
+            id: the id, or the item itself.
+            expect: the item as it was read; where the stored one is another version, nothing is changed.
+            ttl: how long it is kept from now on; the time to live stays as it is by default, or begins again where
+                the model has one.
+            changes: the new values, by field.
+
+        Returns:
+            The document as it is stored now.
+
+        Raises:
+            NotFoundError: there is no such document.
+            ConflictError: it is not the version that was expected.
+            InvalidRecordError: there is no such field, or a value is not valid. Nothing is changed.
+        """
+        key = self._id_key(id)
+        name = key.decode("utf-8", "backslashreplace")
+        wait = check_ttl(ttl, "update") or self._ttl_ms
+        sent: set[tuple[int, str]] = set()
+        for _ in range(_ATTEMPTS):
+            reply = await self._store.transport.execute("JSON.GET", key, *_FIELDS)
+            if reply is None:
+                if expect is not None:
+                    raise ConflictError(f"{name} was deleted", name)
+                raise NotFoundError(f"there is no {self.document.__name__} {id!r}")
+            current = self._read(key, reply)
+            updated = current._columns["updated_at"].type.store(current.updated_at)
+            if (updated, current.__dict__["record_json"]) in sent:
+                return current  # the reply to our own change was lost
+            if expect is not None and (expect.pk, expect.updated_at) != (current.pk, current.updated_at):
+                raise ConflictError(
+                    f"{name} was changed at {current.updated_at}, after the version of {expect.updated_at} that was "
+                    "expected: read it again",
+                    name,
+                )
+            item: D
+            item, text = changed_text(self.document, current.__dict__["record_json"], changes)
+            item.__dict__["pk"] = current.pk
+            item.__dict__["record_json"] = text
+            now = max(self._store.clock.now(), updated + 1)
+            sent.add((now, text))
+            if await self._store.transport.execute("EVAL", _SWAP, 1, key, reply, merge_item(item, now), wait):
+                self._stamp(item, current._columns["stored_at"].type.store(current.stored_at), now)
+                return item
+        raise ConflictError(f"{name} was changed by others {_ATTEMPTS} times while it was updated", name)
+
+    async def expire(self, id: Any, ttl: timedelta | None) -> bool:
+        """Set how long a document is kept from now on, None for ever; False where there is none."""
+        key, wait = self._id_key(id), check_ttl(ttl, "expire")
+        if wait:
+            return bool(await self._store.transport.execute("PEXPIRE", key, wait))
+        replies = await self._send([("PERSIST", key), ("EXISTS", key)])
+        return bool(replies[1])
+
+    async def linked(self, item: D, link: Any) -> Any:
+        """The document that an item's link leads to, or None.
+
+        Args:
+            item: the item.
+            link: the column, declared as ``column(links=…)``.
+
+        Raises:
+            QueryError: the column is no link.
+        """
+        target = self._link(link)
+        value = getattr(item, link.name)
+        if value is None:
+            return None
+        collection = self._follow(target)
+        if issubclass(target, Run):
+            page: Any = await collection.find(Run.run_id == value, limit=1)
+            return page[0] if page else None
+        if isinstance(collection, ModelCollection):
+            return await collection.get(value)
+        return await collection.get(str(value))
+
+    async def values(self, column: Column[Any] | str, filter: Filter = None) -> list[Any]:
+        """The values that a column has in the documents that meet a filter, each once, for ``in_`` of another model.
+
+        Args:
+            column: the column.
+            filter: which documents; all by default.
+
+        Example:
+            ```python
+            disliked = await feedback.values(Feedback.run_id, Feedback.rating <= 2)
+            runs = await backend.runs.find(Run.run_id.in_(disliked))
+            ```
+        """
+        name = column if isinstance(column, str) else column.name
+        rows = await self.aggregate(by=name, metrics="count", filter=filter)
+        known = find_column(self._columns, name)
+        assert known is not None  # else it could not be aggregated
+        load = known.type.load if known.kind is Kind.TAG else None
+        values: list[Any] = [row[known.name] for row in rows if row[known.name] is not None]
+        return values if load is None else list(map(load, values))
+
+    def _link(self, link: Any) -> type[Document]:
+        target = getattr(link, "links", None)
+        if target is None or link.name not in self._columns:
+            links = [name for name, made in self._columns.items() if made.links is not None]
+            raise QueryError(
+                f"{link!r} is no link of {self.document.__name__}; it has {', '.join(links) or 'none'}: "
+                "declare one as column(links=Run)"
+            )
+        return cast("type[Document]", target)
+
+    async def _save_batch(
+        self, batch: list[tuple[int, D]], report: StoreReport, if_absent: bool, ttl: timedelta | None
+    ) -> None:
+        waiting: list[tuple[int, D, bytes, int]] = []
+        commands: list[Command] = []
+        for number, item in batch:
+            now = self._store.clock.now()
+            try:
+                key = self._item_key(item)
+                commands.append(("JSON.SET", key, "$", encode_item(item, now), "NX"))
+            except InvalidRecordError as error:
+                report.refused.append(_refused(number, item, error))
+                continue
+            waiting.append((number, item, key, now))
+        replaced: list[tuple[int, D, bytes, int]] = []
+        expiries: list[Command] = []
+        for (number, item, key, now), reply in zip(waiting, await self._replies(commands), strict=True):
+            if isinstance(reply, Exception):
+                self._refuse(number, item, reply, report)
+            elif reply is not None:
+                report.created += 1
+                self._stamp(item, now, now)
+                expiries += self._expiry(key, ttl)
+            elif not if_absent:
+                replaced.append((number, item, key, now))
+        if expiries:
+            await self._send(expiries)
+        again = [
+            [*self._replacement(key, item, now), *self._expiry(key, ttl), ("JSON.GET", key, "$.stored_at")]
+            for _, item, key, now in replaced
+        ]
+        replies = await self._replies([command for commands in again for command in commands])
+        for (number, item, _, now), mine in zip(replaced, again, strict=True):
+            of_item, replies = replies[: len(mine)], replies[len(mine) :]
+            failed = next((reply for reply in of_item if isinstance(reply, Exception)), None)
+            if failed is not None:
+                self._refuse(number, item, failed, report)
+                continue
+            report.replaced += 1
+            self._stamp(item, from_json(of_item[-1])[0] if of_item[-1] is not None else now, now)
+
+    def _refuse(self, number: int, item: D, reply: Exception, report: StoreReport) -> None:
+        error = translate(reply, self._store.transport.target, ("JSON.SET",))
+        if isinstance(error, PermissionDeniedError | MissingModuleError):
+            raise error from None
+        report.refused.append(_refused(number, item, error))
+
+    def _replacement(self, key: bytes, item: D, now: int) -> list[Command]:
+        return [
+            ("JSON.MERGE", key, "$", merge_item(item, now)),
+            ("JSON.SET", key, "$.stored_at", str(now), "NX"),
+        ]
+
+    def _expiry(self, key: bytes, ttl: timedelta | None) -> list[Command]:
+        wait = check_ttl(ttl, self.document.__name__) or self._ttl_ms
+        return [("PEXPIRE", key, wait)] if wait else []
+
+    def _stamp(self, item: D, stored_us: int, updated_us: int) -> None:
+        """Note on an item when it was stored."""
+        load: Any = self._columns["stored_at"].type.load
+        item.__dict__["stored_at"], item.__dict__["updated_at"] = load(stored_us), load(updated_us)
+
+    def _item_key(self, item: D) -> bytes:
+        if type(item) is not self.document:
+            raise InvalidRecordError(f"this collection holds {self.document.__name__}, not {type(item).__name__}")
+        if self._key_fields:
+            item.__dict__["pk"] = key_text([item.__dict__[name] for name in self._key_fields])
+        return self._store.keys.item(self.document.kind, item.pk)
+
+    def _id_key(self, id: Any) -> bytes:
+        if isinstance(id, self.document):
+            id = id.pk
+        return self._store.keys.item(self.document.kind, id if isinstance(id, str) else key_text(id))
+
+    def _read(self, key: bytes, reply: bytes) -> D:
+        try:
+            found = from_json(reply)
+            values: list[Any] = [found[name][0] if found[name] else None for name in _FIELDS]
+            pk, text, stored, updated = values
+            return cast(D, read_item(self.document, unescape_tag(pk), text, stored, updated))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise CorruptDocumentError(key.decode("utf-8", "backslashreplace"), str(error)) from None
+
+    async def _replies(self, commands: list[Command]) -> list[Any]:
+        return await self._store.transport.pipeline(commands) if commands else []
+
+    async def _send(self, commands: list[Command]) -> list[Any]:
+        """The replies to commands; the first error is raised."""
+        replies = await self._replies(commands)
+        for command, reply in zip(commands, replies, strict=True):
+            if isinstance(reply, Exception):
+                raise translate(reply, self._store.transport.target, command) from None
+        return replies
+
+
+def _refused(number: int, item: Any, error: RelayModelsError) -> RefusedRecord:
+    return RefusedRecord(number, None, None if item is None else str(getattr(item, "pk", None)), error)

@@ -1,0 +1,220 @@
+"""ClusterWatch: says whether all primaries of a cluster stayed alive, and the same, from one moment to another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import BusyLoadingError, ConnectionError as RedisConnectionError, RedisError, ResponseError
+
+from relay_models.transport._async.servers import ServerSettings
+from relay_models.transport._io_async import Lock, shielded
+from relay_models.transport.topology import NodeView, Topology, newest, parse_nodes
+from relay_models.transport.urls import Address
+
+__all__ = ["ClusterState", "ClusterWatch"]
+
+# Maximum wait for one node's answer to CLUSTER NODES (seconds).
+_ANSWER_SECONDS = 2.0
+# After a change, coordinators may use the old topology for a while: they look at theirs once a second.
+_SETTLING_SECONDS = 1.5
+
+
+@dataclass(frozen=True)
+class ClusterState:
+    """What a check found.
+
+    Attributes:
+        generation: grows with every change of the topology, and whenever a primary was lost or restarted.
+        topology: the primaries.
+        problem: why answers of all shards cannot be trusted now; empty where they can.
+        failed: nodes that the cluster takes for dead.
+    """
+
+    generation: int
+    topology: Topology
+    problem: str = ""
+    failed: tuple[str, ...] = ()
+
+
+class ClusterWatch:
+    """Keeps one connection to every primary of a cluster, and asks over it what the primary knows of the cluster.
+
+    An answer that was put together from all shards holds if the check after it finds the generation of the check
+    before it: then each primary answered over the same connection, so it is the same process, which lived all the time;
+    and the slots were owned by the same primaries, none was being moved, and all primaries agree. Concurrent callers
+    share a check.
+
+    Args:
+        settings: how to connect to nodes.
+        servers: nodes to begin with.
+        remap: maps the address that a node announces to the one to connect to.
+    """
+
+    def __init__(
+        self, settings: ServerSettings, servers: tuple[Address, ...], remap: Callable[[Address], Address]
+    ) -> None:
+        self._settings = settings
+        self._servers = servers
+        self._remap = remap
+        self._lock = Lock()
+        self._connections: dict[Address, Any] = {}
+        self._rounds = 0
+        self._has_checked = False
+        self._changed_at = float("-inf")
+        self.state: ClusterState | None = None
+
+    async def check(self) -> ClusterState:
+        """Ask every primary, in a round of questions that begins now or later."""
+        wanted = self._rounds + 1
+        async with self._lock:
+            if self._rounds < wanted or self.state is None:
+                self._rounds += 1
+                self.state = await self._ask_all(self.state or await self._begin())
+            return self.state
+
+    async def refresh(self, address: Address | None = None) -> ClusterState:
+        """Read the topology from one node, the one that is named if it answers, without asking the others."""
+        async with self._lock:
+            self._rounds += 1
+            before = self.state
+            view = await self._any_view(address)
+            generation = 1 if before is None else before.generation
+            if before is not None and view.topology != before.topology:
+                generation += 1
+                self._changed_at = time.monotonic()
+            self.state = ClusterState(generation, view.topology, "not checked yet", view.failed)
+            return self.state
+
+    async def close(self) -> None:
+        """Close the connections."""
+        connections, self._connections = self._connections, {}
+        for connection in connections.values():
+            await connection.disconnect()
+
+    async def _begin(self) -> ClusterState:
+        view = await self._any_view(None)
+        return ClusterState(1, view.topology)
+
+    async def _any_view(self, first: Address | None) -> NodeView:
+        known = [primary.address for primary in self.state.topology.primaries] if self.state else []
+        asked = dict.fromkeys([*([first] if first else []), *map(self._remap, known), *self._servers])
+        problem: Exception | None = None
+        for address in asked:
+            try:
+                view = await self._view(address, time.monotonic() + _ANSWER_SECONDS)
+            except (RedisError, OSError, ValueError) as error:
+                problem = error
+                continue
+            if view.topology.primaries:
+                return view
+        if problem is not None:
+            raise problem
+        raise RedisConnectionError("no node of the cluster knows who owns its slots")
+
+    async def _ask_all(self, before: ClusterState) -> ClusterState:
+        """Ask all primaries at once."""
+        addresses = {self._remap(primary.address): primary.label for primary in before.topology.primaries}
+        problems: list[str] = []
+        is_new = self._has_checked
+        self._has_checked = True
+        generation = before.generation
+        views: list[NodeView] = []
+        unread: list[Address] = []
+        try:
+            for address, label in addresses.items():
+                generation += address not in self._connections
+                try:
+                    await self._send(address)
+                    unread.append(address)
+                except (RedisError, OSError) as error:
+                    problems.append(f"the shard {label} {_why(error)}")
+            deadline = time.monotonic() + _ANSWER_SECONDS
+            while unread:
+                label = addresses[unread[0]]
+                try:
+                    view = await self._receive(unread[0], deadline)
+                except ResponseError:
+                    raise
+                except (RedisError, OSError, ValueError) as error:
+                    generation += 1
+                    problems.append(f"the shard {label} {_why(error)}")
+                else:
+                    views.append(view)
+                    if not view.is_primary:
+                        problems.append(f"{label} is no primary any more")
+                    elif view.is_moving:
+                        problems.append(f"slots are being moved from or to the shard {label}")
+                unread.pop(0)
+        finally:
+            for address in unread:  # a reply that is read later would be taken for that to a later question
+                await self._drop(address)
+        if not views:
+            view = await self._any_view(None)
+            problems.append("no shard answered")
+        else:
+            view = newest(views)
+        topology = view.topology
+        if any(each.topology != topology for each in views):
+            problems.append("the shards do not agree who owns which slots (yet)")
+        failing = {label for each in views for label in each.failing}
+        if failing:
+            problems.append(f"the cluster does not reach the shard {', '.join(sorted(failing))}")
+        if not topology.is_complete:
+            problems.append("some slots have no owner")
+        if topology != before.topology:
+            generation += 1
+        if generation != before.generation and is_new:
+            self._changed_at = time.monotonic()
+        if time.monotonic() - self._changed_at < _SETTLING_SECONDS:
+            problems.append("the cluster has changed just now")
+        await self._forget({self._remap(primary.address) for primary in topology.primaries})
+        return ClusterState(generation, topology, "; ".join(dict.fromkeys(problems)), view.failed)
+
+    async def _view(self, address: Address, deadline: float) -> NodeView:
+        await self._send(address)
+        return await self._receive(address, deadline)
+
+    async def _send(self, address: Address) -> None:
+        connection = self._connections.get(address)
+        try:
+            if connection is None:
+                connection = self._settings.connection(*address)
+                await connection.connect()
+                self._connections[address] = connection
+            await connection.send_packed_command(connection.pack_command("CLUSTER", "NODES"))
+        except BaseException:
+            self._connections.pop(address, None)
+            if connection is not None:
+                await shielded(connection.disconnect, nowait=True)
+            raise
+
+    async def _receive(self, address: Address, deadline: float) -> NodeView:
+        connection = self._connections[address]
+        try:
+            left = max(0.01, deadline - time.monotonic())
+            reply = await connection.read_response(disable_decoding=True, timeout=left)
+            return parse_nodes(reply, address)
+        except ResponseError:
+            raise
+        except BaseException:
+            await self._drop(address)
+            raise
+
+    async def _drop(self, address: Address) -> None:
+        connection = self._connections.pop(address, None)
+        if connection is not None:
+            with suppress(RedisError, OSError):
+                await shielded(connection.disconnect, nowait=True)
+
+    async def _forget(self, wanted: set[Address]) -> None:
+        """Close the connections to nodes that are no primaries (any more)."""
+        for address in [address for address in self._connections if address not in wanted]:
+            await self._drop(address)
+
+
+def _why(error: Exception) -> str:
+    return "is still loading its data" if isinstance(error, BusyLoadingError) else f"does not answer ({error})"

@@ -1,0 +1,54 @@
+"""What this library needs to know about commands: which ones write, which ones have a key, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["Part", "is_search", "is_write", "key_of", "name_of"]
+
+Part = bytes | str | int
+
+# Commands that change nothing in the data set; all others are taken to be writes.
+_READS = frozenset(
+    [
+        *("AUTH", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "DBSIZE", "ECHO", "EXISTS", "GET", "HELLO", "INFO"),
+        *("LATENCY", "LINDEX", "LLEN", "LRANGE", "MEMORY", "MGET", "MODULE", "PEXPIRETIME", "PING", "PTTL", "ROLE"),
+        *("SCAN", "SENTINEL", "SLOWLOG", "STRLEN", "TIME", "TTL", "TYPE", "WAIT"),
+        *("JSON.ARRLEN", "JSON.GET", "JSON.MGET", "JSON.OBJKEYS", "JSON.STRLEN", "JSON.TYPE"),
+        *("FT.AGGREGATE", "FT.CURSOR", "FT.EXPLAIN", "FT.INFO", "FT.PROFILE", "FT.SEARCH", "FT.TAGVALS", "FT._LIST"),
+    ]
+)
+# Commands that go to any server: they have no key.
+_KEYLESS = frozenset(
+    [
+        *("ACL", "AUTH", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "DBSIZE", "ECHO", "HELLO", "INFO", "LATENCY"),
+        *("MEMORY", "MODULE", "PING", "PUBLISH", "ROLE", "SCAN", "SLOWLOG", "TIME", "WAIT"),
+    ]
+)
+# Searches, whose answer is put together from all shards.
+_SEARCHES = frozenset(("FT.SEARCH", "FT.AGGREGATE", "FT.TAGVALS", "FT.CURSOR", "FT.PROFILE"))
+
+
+def name_of(command: Sequence[Part]) -> str:
+    """Return the name of a command in upper case."""
+    name = command[0]
+    return (name.decode("ascii", "replace") if isinstance(name, bytes) else str(name)).upper()
+
+
+def is_write(command: Sequence[Part]) -> bool:
+    """Return whether a command may change the data set."""
+    return name_of(command) not in _READS
+
+
+def is_search(command: Sequence[Part]) -> bool:
+    """Return whether the answer to a command is put together from all shards of a cluster."""
+    return name_of(command) in _SEARCHES
+
+
+def key_of(command: Sequence[Part]) -> bytes | None:
+    """Return the first key of a command, None where it has none."""
+    name = name_of(command)
+    if len(command) < 2 or name.startswith("FT.") or name in _KEYLESS:
+        return None
+    key = command[1]
+    return key if isinstance(key, bytes) else str(key).encode()

@@ -1,0 +1,340 @@
+# ruff: noqa
+# fmt: off
+# Generated from tests/backend/conformance/_async/test_models.py by scripts/generate_sync.py: change that, not this.
+"""A user's own columns and own models, wherever they are stored."""
+
+from __future__ import annotations
+
+import math
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from pydantic import Field
+
+from relay_models import Column, Document, Run, RunRecord, column
+from relay_models.backend._sync.backend import RedisBackend
+from relay_models.backend._sync.saving import ModelCollection
+from relay_models.errors import (
+    ConflictError,
+    CorruptDocumentsError,
+    IndexOutdatedError,
+    InvalidConfigurationError,
+    InvalidRecordError,
+    NotFoundError,
+    QueryError,
+    RefusedRecordsError,
+)
+from relay_models.export import to_dicts, to_pandas
+from tests.backend.own_models import AcmeRun, Feedback, Mood, Part, Slot
+from tests.backend.stores import HOSTILE, make_run
+
+from .conftest import Place
+
+
+@pytest.fixture
+def acme(place: Place) -> RedisBackend:
+    return place.open(models=[AcmeRun])
+
+
+@pytest.fixture
+def feedback(backend: RedisBackend) -> ModelCollection[Feedback]:
+    return backend.collection(Feedback)
+
+
+def say(rating: int = 3, comment: str = "fine", **more: Any) -> Feedback:
+    return Feedback(**{"run_id": uuid4(), "rating": rating, "comment": comment, **more})
+
+
+def tenant_run(tenant: Any, number: int = 1, **more: Any) -> RunRecord:
+    return make_run("agent", number, relay_models={"metadata": {"tenant": tenant}}, **more)
+
+
+def test_own_columns_answer_as_built_in_ones_do(acme: RedisBackend) -> None:
+    runs = [tenant_run(name, number) for number, name in enumerate(HOSTILE)]
+    acme.store_runs(runs)
+    acme.store_run(runs[3])
+    for name, run in zip(HOSTILE, runs, strict=True):
+        page = acme.runs.find(AcmeRun.tenant == name)
+        assert [(row.run_id, row.tenant, row.record) for row in page] == [(str(run.id), name, run)]
+        assert type(page[0]) is AcmeRun
+    slow = [run for run in runs if run.calls[0].name == "openai" and len(run.calls) == 1]
+    assert acme.runs.count("regions has agent and regions has r1 and score = -1") == len(slow)
+    assert acme.runs.count("slowest_call is present or region != eu") == 0
+    rows = acme.aggregate_runs(["tenant"], metrics=["count", "min(score)"])
+    assert {row["tenant"]: row["count"] for row in rows} == dict.fromkeys(HOSTILE, 1)
+    assert {row["min(score)"] for row in rows} == {-1}
+    assert (acme.aggregate_runs("regions", metrics="count"))[0]["regions"] == "agent"
+    found = acme.runs.find(order_by="-tenant", limit=3)
+    assert [row.tenant for row in found] == ["🦜", "数据-агент", "␀0"]
+    assert [row["tenant"] for row in to_dicts(found)] == [row.tenant for row in found]
+    assert list(to_pandas(found)["score"]) == [-1, -1, -1]
+
+
+def test_a_replaced_run_loses_own_values_that_it_has_no_more(acme: RedisBackend) -> None:
+    run = tenant_run("acme")
+    acme.store_run(run)
+    acme.store_run(run.model_copy(update={"relay_models": None}))
+    assert acme.runs.count(AcmeRun.tenant.missing()) == 1
+    assert (acme.runs.find())[0].tenant is None
+
+
+def test_a_column_that_cannot_be_computed_stores_nothing(acme: RedisBackend) -> None:
+    run = make_run("nowhere")
+    with pytest.raises(InvalidRecordError, match=rf"AcmeRun\.region .*run {run.id} of agent 'nowhere'.*no region"):
+        acme.store_run(run)
+    report = acme.store_runs([make_run("a"), run, make_run("b")], on_refused="skip")
+    assert (report.created, [refused.position for refused in report.refused]) == (2, [1])
+    with pytest.raises(InvalidRecordError, match=r"AcmeRun\.tenant .*5 is no str"):
+        acme.store_run(tenant_run(5))
+    assert acme.load_run("nowhere", run.id) is None
+
+
+def test_a_store_gets_columns_and_keeps_those_that_others_need(place: Place) -> None:
+    plain = place.open("same:")
+    plain.store_runs([tenant_run("acme"), tenant_run("other", 2)])
+    acme = place.open("same:", models=[AcmeRun])
+    assert acme.runs.count(AcmeRun.tenant == "acme") == 1
+    again = place.open("same:")
+    assert again.count_runs() == 2
+    assert acme.runs.count(AcmeRun.tenant == "other") == 1
+
+    class OtherRun(Run):
+        tenant: Column[int | None] = column(lambda run: 1)
+
+    class MoreRun(Run):
+        more: Column[int | None] = column(lambda run: 1)
+
+    with pytest.raises(IndexOutdatedError, match="tenant as another type"):
+        place.open("same:", models=[OtherRun])
+    with pytest.raises(IndexOutdatedError, match="lacks more"):
+        place.open("same:", models=[MoreRun])
+
+
+def test_models_that_cannot_be_opened(place: Place) -> None:
+    class Other(Run):
+        pass
+
+    for models in ([RunRecord], [AcmeRun, Other], AcmeRun, ["acme"]):
+        with pytest.raises(InvalidConfigurationError, match="model"):
+            place.open(models=models)
+    backend = place.open()
+    with pytest.raises(InvalidConfigurationError, match=r"models=\[AcmeRun\]"):
+        backend.collection(AcmeRun)
+
+
+def test_what_is_read_is_what_was_saved(feedback: ModelCollection[Feedback]) -> None:
+    item = say(
+        2, "Disk full", mood=Mood.BAD, author="nul\0␀", price=Decimal("1.10"), day=date(2026, 1, 2), labels={"b", "a"},
+        parts=[Part(name="x", at=datetime.fromisoformat("2026-01-01T01:02:03.456789"), more={"big": 2**80})],
+        raw={"": [1, 2.5, None, True, {"deep": "\u2028"}], "not": math.inf}, blob=bytes(range(256)),
+        exact=Decimal("1.2345678901234567890123"), naive=datetime.fromisoformat("2026-01-01"),
+    )  # fmt: skip
+    assert UUID(item.pk).version == 7
+    assert item.stored_at is None
+    assert feedback.save(item)
+    found = feedback.get(item.pk)
+    assert found == item
+    assert found is not None
+    assert (found.stored_at, found.length, type(found.price)) == (item.stored_at, 9, Decimal)
+    assert (feedback.find(Feedback.author == "nul\0␀"))[0] == item
+    assert (feedback.find('comment matches "disk full" and labels has a'))[0] == item
+    assert [one for one in feedback.stream()] == [item]
+
+
+@pytest.mark.parametrize(
+    "raw", [{"at": date(2026, 1, 1)}, {"t": (1, 2)}, {"d": Decimal(1)}, {"b": b"\xff"}, {"s": "\ud800"}]
+)
+def test_a_value_that_would_be_read_as_another_is_refused(feedback: ModelCollection[Feedback], raw: Any) -> None:
+    item = say(raw=raw)
+    with pytest.raises(InvalidRecordError):
+        feedback.save(item)
+    assert feedback.count() == 0
+
+
+def test_saving_new_replacing_and_if_absent(feedback: ModelCollection[Feedback]) -> None:
+    item = say(4)
+    assert feedback.save(item, if_absent=True)
+    first = item.stored_at
+    other = Feedback(pk=item.pk, run_id=item.run_id, rating=1, comment="no")
+    assert not feedback.save(other, if_absent=True)
+    assert feedback.get(item.pk) == item
+    assert feedback.save(other)
+    assert other.stored_at == first
+    assert other.updated_at is not None
+    assert first is not None
+    assert other.updated_at > first
+    item.rating = 9
+    with pytest.raises(InvalidRecordError, match="rating"):
+        feedback.save(item)
+    assert feedback.get(item.pk) == other
+
+
+def test_many(feedback: ModelCollection[Feedback]) -> None:
+    items = [say(number % 5 + 1, f"number {number}") for number in range(450)]
+    report = feedback.save_many(items)
+    assert (report.created, report.replaced) == (450, 0)
+    items[7].rating = 17
+    with pytest.raises(RefusedRecordsError) as refused:
+        feedback.save_many([items[0], items[7], say()])
+    assert (refused.value.report.created, refused.value.report.replaced) == (1, 1)
+    missing = say().pk
+    assert feedback.get_many([items[3].pk, missing, items[1]]) == [items[3], None, items[1]]
+    assert feedback.delete_many([items[3].pk, missing]) == 1
+    assert feedback.delete_one(items[1])
+    assert not feedback.delete_one(items[1].pk)
+    assert feedback.delete(Feedback.rating == 1) == 90
+    rows = feedback.aggregate("rating", metrics=["count", "avg(length)"])
+    assert {row["rating"]: row["count"] for row in rows} == {2: 89, 3: 91, 4: 89, 5: 90}
+    page = feedback.find(order_by=-Feedback.rating, limit=100)
+    rest = feedback.find(order_by=-Feedback.rating, limit=None, after=page.next)
+    assert len({row.pk for row in (*page, *rest)}) == 359
+
+
+def test_update_is_atomic_and_expects(feedback: ModelCollection[Feedback]) -> None:
+    item = say(2)
+    feedback.save(item)
+    read = feedback.get(item.pk)
+    new = feedback.update(item.pk, rating=4, labels={"seen"})
+    assert (new.rating, new.labels, new.stored_at) == (4, {"seen"}, item.stored_at)
+    assert feedback.get(item.pk) == new
+    with pytest.raises(ConflictError, match="changed"):
+        feedback.update(item.pk, rating=5, expect=read)
+    assert (feedback.update(item.pk, comment="two words", expect=new)).length == 9
+    assert feedback.count("rating = 4 and length = 9 and comment ~ words and labels has seen") == 1
+    for changes in ({"rating": 6}, {"nothing": 1}, {"pk": "x"}, {"length": 3}):
+        with pytest.raises(InvalidRecordError):
+            feedback.update(item.pk, **changes)
+    with pytest.raises(NotFoundError):
+        feedback.update("absent", rating=1)
+    feedback.delete_one(item)
+    with pytest.raises(ConflictError, match="deleted"):
+        feedback.update(item.pk, rating=1, expect=new)
+
+
+def test_fields_of_a_later_version_survive(backend: RedisBackend) -> None:
+    class LaterPart(Part):
+        color: str = "red"
+
+    class Later(Document, name="feedback"):
+        run_id: Column[UUID] = column()
+        rating: Column[int] = column()
+        comment: Column[str] = column(text=True)
+        parts: list[LaterPart] = Field(default_factory=list)
+        mystery: dict[str, Any] = Field(default_factory=dict)
+
+    later = Later(run_id=uuid4(), rating=1, comment="x", parts=[LaterPart(name="a")], mystery={"big": 2**70})
+    feedback = backend.collection(Feedback)
+    with pytest.raises(InvalidConfigurationError, match="two classes"):
+        backend.collection(Later)
+    from relay_models.documents import encode_item
+
+    key = f"{backend.key_prefix}@model:feedback:{later.pk}"
+    backend.client.execute_command("JSON.SET", key, "$", encode_item(later, 5))
+    found = feedback.get(later.pk)
+    assert found is not None
+    found.rating = 3
+    feedback.save(found)
+    feedback.update(later.pk, author="me")
+    text = (backend.client.execute_command("JSON.GET", key, "$.record")).decode()
+    assert '\\"mystery\\":{\\"big\\":1180591620717411303424}' in text
+    assert '\\"color\\":\\"red\\"' in text
+    assert '\\"rating\\":3' in text
+    assert '\\"author\\":\\"me\\"' in text
+
+
+def test_natural_keys_and_time_to_live(backend: RedisBackend) -> None:
+    slots = backend.collection(Slot)
+    for room in HOSTILE:
+        slots.save(Slot(room=room, number=1, guest=room))
+    slots.save(Slot(room="a:1", number=1))
+    slots.save(Slot(room="a", number=11))
+    for room in HOSTILE:
+        found = slots.get((room, 1))
+        assert found is not None
+        assert found.guest == room
+    with pytest.raises(InvalidRecordError, match="part of the id"):
+        slots.update(("a", 1), number=2)
+    key = f"{backend.key_prefix}@model:slot:a:11"
+    assert 0 < backend.client.pttl(key) <= 3_600_000
+    assert slots.expire(("a", 11), None)
+    assert backend.client.pttl(key) == -1
+    slots.update(("a", 11), guest="b", ttl=timedelta(minutes=1))
+    assert 0 < backend.client.pttl(key) <= 60_000
+    assert not slots.expire(("absent", 1), timedelta(1))
+
+
+def test_links_lead_both_ways(backend: RedisBackend, feedback: ModelCollection[Feedback]) -> None:
+    runs = [make_run("agent", number) for number in range(5)]
+    backend.store_runs(runs)
+    items = [say(number + 1, run_id=run.id) for number, run in enumerate(runs)]
+    feedback.save_many(items)
+    linked = feedback.linked(items[2], Feedback.run_id)
+    assert linked.record == runs[2]
+    disliked = feedback.values(Feedback.run_id, Feedback.rating <= 2)
+    assert set(disliked) == {runs[0].id, runs[1].id}
+    assert {row.run_id for row in backend.runs.find(Run.run_id.in_(disliked))} == set(map(str, disliked))
+    slots = backend.collection(Slot)
+    slot = Slot(room="a", number=1, feedback=items[0].pk)
+    assert slots.linked(slot, Slot.feedback) == items[0]
+    assert slots.linked(Slot(room="a", number=1), Slot.feedback) is None
+    with pytest.raises(QueryError, match=r"no link of Slot; it has feedback"):
+        slots.linked(slot, Slot.room)
+
+
+def test_a_model_bound_to_a_store(backend: RedisBackend) -> None:
+    bound = backend.bind(Feedback)
+    item = bound.save(bound(run_id=uuid4(), rating=3, comment="fine"))
+    assert (bound.get(item.pk)) == item
+    bound.add([say(rating, "x" * rating) for rating in (1, 2, 3, 4, 5)])
+    ordered = bound.find(Feedback.rating >= 2).sort_by("-rating").find("length < 5")
+    assert [one.rating for one in ordered.all()] == [4, 3, 3, 2]
+    assert [one.rating for one in ordered.page(1, 2)] == [3, 3]
+    assert (ordered.first()).rating == 4
+    assert ordered.count() == 4
+    assert [one.rating for one in bound.find("rating = 4")] == [4]
+    assert (bound.update(item, rating=5)).rating == 5
+    assert bound.find("rating = 5").update(author="me") == 2
+    assert bound.find("author = me").exists()
+    assert bound.expire(item, 60)
+    assert bound.delete(item.pk)
+    assert bound.find("rating < 3").delete() == 2
+    with pytest.raises(QueryError, match="everything"):
+        bound.find().delete()
+    with pytest.raises(NotFoundError):
+        bound.get(item.pk)
+    with pytest.raises(NotFoundError):
+        bound.find("rating = 1").first()
+
+
+def test_documents_that_are_none_are_named(backend: RedisBackend, feedback: ModelCollection[Feedback]) -> None:
+    feedback.save(say())
+    backend.client.execute_command(
+        "JSON.SET", f"{backend.key_prefix}@model:feedback:odd", "$", '{"pk":"odd","record":"{}","stored_at":1}'
+    )
+    with pytest.raises(CorruptDocumentsError, match="odd") as found:
+        feedback.find()
+    assert len(found.value.good) == 1
+
+
+def test_watching_a_model(feedback: ModelCollection[Feedback]) -> None:
+    item = say(1)
+    feedback.save(item)
+    seen: list[int] = []
+    with closing(feedback.watch(since=timedelta(hours=1), interval=0.01)) as watch:
+        for row in watch:
+            seen.append(row.rating)
+            if len(seen) == 3:
+                break
+            feedback.update(item.pk, rating=len(seen) + 1)
+    assert seen == [1, 2, 3]
+
+
+def test_two_stores_do_not_touch_each_other(place: Place) -> None:
+    one, two = place.open("one:"), place.open("two:")
+    one.collection(Feedback).save(say(), ttl=timedelta(hours=1))
+    assert two.collection(Feedback).count() == 0
+    assert (one.collection(Feedback).find("stored_at > 2020-01-01"))[0].updated_at <= datetime.now(UTC) + timedelta(1)  # fmt: skip  # noqa: E501

@@ -1,0 +1,233 @@
+"""Commands with keys on a Redis Cluster, with real servers: routing, moved slots, lost primaries, what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+
+from relay_models import errors
+from relay_models.transport import ConnectionOptions, as_cluster, open_client, open_url, sync
+from relay_models.transport.topology import slot_of
+from tests.servers.clusters import ClusterSetup
+from tests.servers.sentinels import free_port, wait_until
+
+pytestmark = pytest.mark.skipif(
+    not shutil.which("redis-server"), reason="needs redis-server (Debian: apt install redis-server)"
+)
+KEYS = [f"run:{number}" for number in range(300)]
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterSetup]:
+    """A cluster that no test changes."""
+    with ClusterSetup(tmp_path_factory.mktemp("cluster")) as setup:
+        yield setup
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Iterator[ClusterSetup]:
+    with ClusterSetup(tmp_path, replicas=1) as setup:
+        yield setup
+
+
+async def store_until(transport: Any, stop: asyncio.Event, acknowledged: list[int]) -> None:
+    """Write numbered keys in batches through a pipeline, two of them under way at once; note what is acknowledged."""
+    sent: list[range] = []
+    async with transport.conversation() as pipeline:
+        for start in itertools.count(0, 50):
+            if stop.is_set():
+                break
+            batch = range(start, start + 50)
+            await pipeline.send([("RPUSH", f"list:{number % 200}", number) for number in batch])
+            sent.append(batch)
+            if len(sent) > 1:
+                replies = await pipeline.receive()
+                assert not [reply for reply in replies if isinstance(reply, Exception)]
+                acknowledged += sent.pop(0)
+        for batch in sent:
+            await pipeline.receive()
+            acknowledged += batch
+
+
+async def lists_of(transport: Any) -> dict[int, list[int]]:
+    replies = await transport.pipeline([("LRANGE", f"list:{number}", 0, -1) for number in range(200)])
+    return {number: [int(value) for value in reply] for number, reply in enumerate(replies)}
+
+
+async def wait_for(condition: Any) -> None:
+    """Wait, while other tasks run, until something is true."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 (servers set no event)
+            await asyncio.sleep(0.01)
+
+
+async def test_each_command_goes_to_the_owner_of_its_key(still: ClusterSetup) -> None:
+    transport = open_url(still.url)
+    replies = await transport.pipeline([("SET", key, number) for number, key in enumerate(KEYS)])
+    assert set(replies) <= {b"OK", "OK"}
+    assert await transport.pipeline([("GET", key) for key in KEYS]) == [b"%d" % number for number in range(len(KEYS))]
+    assert sum(still.run(port, "DBSIZE") for port in still.primaries) == len(KEYS)
+    assert await transport.execute("DBSIZE") == len(KEYS)
+    values = await transport.execute("MGET", *KEYS, "none")
+    assert values == [*(b"%d" % number for number in range(len(KEYS))), None]
+    assert await transport.execute("EXISTS", *KEYS) == len(KEYS)
+    pending = await transport.begin(("GET", KEYS[7]))
+    assert await transport.finish(pending, ("GET", KEYS[7])) == b"7"
+    assert len(await transport.execute("TIME")) == 2
+    replies = await transport.pipeline([("GET", KEYS[0]), ("LPUSH", KEYS[1], 1), ("PING",)])
+    assert replies[0] == b"0"
+    assert isinstance(replies[1], Exception)
+    assert replies[2] in (b"PONG", "PONG")
+    assert await transport.execute("DEL", *KEYS) == len(KEYS)
+    await transport.close()
+    with pytest.raises(errors.StorageError, match="closed"):
+        await transport.execute("PING")
+
+
+async def test_a_scan_covers_all_primaries(still: ClusterSetup) -> None:
+    transport = open_url(still.url)
+    await transport.pipeline([("SET", key, 1) for key in KEYS])
+    found: list[bytes] = []
+    cursor: Any = 0
+    while True:
+        cursor, keys = await transport.execute("SCAN", cursor, "MATCH", "run:*", "COUNT", 20)
+        found += keys
+        if int(cursor) == 0:
+            break
+    assert sorted(found) == sorted(key.encode() for key in KEYS)
+    await transport.execute("DEL", *KEYS)
+    await transport.close()
+
+
+async def test_the_plain_url_of_a_node_is_used_as_a_cluster(still: ClusterSetup) -> None:
+    url = f"redis://127.0.0.1:{still.primaries[1]}"
+    alone = open_url(url)
+    foreign = next(key for key in KEYS if slot_of(key.encode()) < 1000)
+    with pytest.raises(errors.StorageError, match=r"node of a Redis Cluster.*redis\+cluster"):
+        await alone.execute("SET", foreign, 1)
+    transport = await as_cluster(alone)
+    assert transport.target.label == f"redis+cluster://127.0.0.1:{still.primaries[1]}"
+    await transport.pipeline([("SET", key, 1) for key in KEYS])
+    assert await transport.execute("DEL", *KEYS) == len(KEYS)
+    await transport.close()
+    other = await asyncio.to_thread(lambda: sync.as_cluster(sync.open_url(url)))
+    assert await asyncio.to_thread(other.execute, "DEL", *KEYS) == 0
+    await asyncio.to_thread(other.close)
+
+
+async def test_clients_of_redis_pys_cluster(still: ClusterSetup) -> None:
+    client = redis.asyncio.RedisCluster(host="127.0.0.1", port=still.primaries[0])
+    transport = open_client(client)
+    await transport.pipeline([("SET", key, 1) for key in KEYS])
+    assert transport.client is client
+    await transport.close()
+    assert await client.get(KEYS[0]) == b"1"
+    await client.aclose()
+    with redis.RedisCluster(host="127.0.0.1", port=still.primaries[0]) as blocking:
+        other = sync.open_client(blocking)
+        assert other.execute("DEL", *KEYS) == len(KEYS)
+        other.close()
+
+
+async def test_addresses_behind_nat_are_mapped(still: ClusterSetup) -> None:
+    asked: set[tuple[str, int]] = set()
+
+    def remap(address: tuple[str, int]) -> tuple[str, int]:
+        asked.add(address)
+        return "localhost", address[1]
+
+    transport = open_url(still.url, ConnectionOptions(address_remap=remap))
+    await transport.pipeline([("SET", key, 1) for key in KEYS])
+    assert await transport.execute("DEL", *KEYS) == len(KEYS)
+    assert asked == {("127.0.0.1", port) for port in still.primaries}
+    await transport.close()
+
+
+async def test_a_cluster_without_search_is_refused(still: ClusterSetup) -> None:
+    transport = open_url(still.url)
+    with pytest.raises(errors.MissingModuleError, match="Redis 8"):
+        await transport.execute("FT.SEARCH", "index", "*")
+    await transport.close()
+
+
+async def test_no_node_answers() -> None:
+    transport = open_url(f"redis+cluster://127.0.0.1:{free_port()}", ConnectionOptions(retries=0))
+    with pytest.raises(errors.ConnectionFailedError, match=r"redis\+cluster://"):
+        await transport.execute("GET", "a")
+    await transport.close()
+
+
+async def test_lists_keep_their_order_while_slots_move_and_a_primary_is_added(setup: ClusterSetup) -> None:
+    transport = open_url(setup.url)
+    acknowledged: list[int] = []
+    stop = asyncio.Event()
+    writing = asyncio.create_task(store_until(transport, stop, acknowledged))
+    await wait_for(lambda: len(acknowledged) > 500)
+
+    def reshard() -> None:
+        new = setup.add()
+        slots = sorted({slot_of(f"list:{number}".encode()) for number in range(0, 200, 7)})
+        for slot in slots:
+            size = 16384 // 3
+            source = setup.primaries[min(slot // (size + 1), 2)]
+            owner = next(port for port in setup.primaries[:3] if setup.run(port, "CLUSTER", "COUNTKEYSINSLOT", slot))
+            setup.move_slot(slot, owner or source, new)
+
+    await asyncio.to_thread(reshard)
+    before = len(acknowledged)
+    await wait_for(lambda: len(acknowledged) > before + 500)
+    stop.set()
+    await writing
+    lists = await lists_of(transport)
+    for number, values in lists.items():
+        assert values == [each for each in acknowledged if each % 200 == number]
+    await transport.close()
+
+
+@pytest.mark.parametrize("how", ["promote", "kill"])
+async def test_a_lost_primary_loses_nothing_that_its_replica_had_to_have(setup: ClusterSetup, how: str) -> None:
+    transport = open_url(setup.url, ConnectionOptions(timeout=10, replicas=1, replica_timeout=1))
+    acknowledged: list[int] = []
+    stop = asyncio.Event()
+
+    async def store() -> None:
+        async with transport.conversation() as pipeline:
+            for start in itertools.count(0, 50):
+                if stop.is_set():
+                    return
+                batch = range(start, start + 50)
+                await pipeline.send([("SET", f"run:{number}", number) for number in batch])
+                try:
+                    await pipeline.receive()
+                except errors.NotReplicatedError:
+                    assert how == "kill"  # the promoted replica has none of its own
+                    return
+                acknowledged.extend(batch)
+
+    writing = asyncio.create_task(store())
+    await wait_for(lambda: len(acknowledged) > 500)
+    victim = setup.primaries[0]
+    (replica,) = setup.replicas[victim]
+    if how == "kill":
+        setup.kill(victim)
+        await asyncio.to_thread(wait_until, lambda: setup.run(replica, "ROLE")[0] == "master")
+        await writing
+    else:
+        await asyncio.to_thread(setup.fail_over, replica)
+        before = len(acknowledged)
+        await wait_for(lambda: len(acknowledged) > before + 500)
+        stop.set()
+        await writing
+    await transport.close()
+    reader = open_url(setup.url)
+    found = await reader.pipeline([("GET", f"run:{number}") for number in acknowledged])
+    assert [number for number, value in zip(acknowledged, found, strict=True) if value is None] == []
+    await reader.close()

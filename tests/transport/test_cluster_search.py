@@ -1,0 +1,180 @@
+"""Searches on a cluster: every trap that real clusters were seen to set, switched on in a simulated one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from relay_models import errors
+from relay_models.sync import RedisBackend
+from relay_models.transport.topology import slot_of
+from tests.backend.stores import make_run
+from tests.servers.simulated_cluster import SimulatedCluster, SimulatedNode
+
+RUNS = [make_run("agent", number) for number in range(90)]
+
+
+@pytest.fixture
+def cluster() -> Iterator[SimulatedCluster]:
+    with SimulatedCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def backend(cluster: SimulatedCluster) -> Iterator[RedisBackend]:
+    with RedisBackend.connect(cluster.url, timeout=8) as backend:
+        backend.store_runs(RUNS)
+        yield backend
+
+
+def victim(cluster: SimulatedCluster) -> SimulatedNode:
+    """A node that holds runs, and is not the first that a client knows."""
+    return cluster.nodes[1]
+
+
+def later(step: object, seconds: float, *arguments: object) -> threading.Timer:
+    """Do something after a while, in another thread."""
+    timer = threading.Timer(seconds, step, arguments)  # type: ignore[arg-type]
+    timer.start()
+    return timer
+
+
+def test_an_answer_without_a_dead_shard_is_never_given(cluster: SimulatedCluster, backend: RedisBackend) -> None:
+    assert backend.count_runs() == len(RUNS)
+    node = victim(cluster)
+    cluster.kill(node, partial_answers=10_000)
+    promoted = later(cluster.promote, 1.0, node)
+    assert backend.count_runs() == len(RUNS)
+    assert len(backend.list_runs("agent")) == len(RUNS)
+    assert backend.aggregate_runs(by="agent_id")[0]["count"] == len(RUNS)
+    promoted.join()
+
+
+def test_a_shard_that_stays_dead_is_named(cluster: SimulatedCluster) -> None:
+    with RedisBackend.connect(cluster.url, timeout=1) as backend:
+        backend.store_runs(RUNS)
+        node = victim(cluster)
+        cluster.kill(node, partial_answers=10_000)
+        for ask in (backend.count_runs, lambda: backend.list_runs("agent"), lambda: backend.find_runs("agent = agent")):
+            with pytest.raises(errors.ConnectionFailedError, match=f"127.0.0.1:{node.port}"):
+                ask()
+
+
+def test_a_shard_that_was_restarted_between_two_checks_is_noticed(
+    cluster: SimulatedCluster, backend: RedisBackend
+) -> None:
+    assert backend.count_runs() == len(RUNS)
+    before = backend.transport.reconnects
+    cluster.kill(victim(cluster), partial_answers=0)
+    cluster.restart(victim(cluster))
+    assert backend.count_runs() == len(RUNS)
+    assert backend.transport.reconnects > before
+
+
+def test_a_shard_that_hangs_ends_in_a_timeout_that_names_it(cluster: SimulatedCluster) -> None:
+    with RedisBackend.connect(cluster.url, timeout=3) as backend:
+        backend.store_runs(RUNS)
+        node = victim(cluster)
+        node.is_paused = True
+        try:
+            with pytest.raises(errors.StorageError, match=f"127.0.0.1:{node.port}"):
+                backend.count_runs()
+        finally:
+            node.is_paused = False
+        assert backend.count_runs() == len(RUNS)
+
+
+def test_a_search_that_waits_for_a_dead_node_says_what_to_do(cluster: SimulatedCluster) -> None:
+    with RedisBackend.connect(cluster.url, timeout=3) as backend:
+        backend.store_runs(RUNS)
+        node = victim(cluster)
+        cluster.kill(node)
+        cluster.promote(node)
+        cluster.hangs = True
+        with pytest.raises(errors.StoreTimeoutError, match="CLUSTER FORGET"):
+            backend.count_runs()
+        cluster.hangs = False
+
+
+def test_doubled_rows_of_old_servers_are_refused_and_others_are_right() -> None:
+    slot = slot_of(b"elsewhere")
+    for version in ("8.0.6", "8.2.1"):
+        with SimulatedCluster(version=version) as cluster, RedisBackend.connect(cluster.url) as backend:
+            backend.store_runs(RUNS)
+            cluster.move(slot, next(node for node in cluster.nodes if slot not in node.slots))
+            with pytest.raises(errors.StorageError, match=r"Upgrade to Redis 8\.4"):
+                backend.count_runs()
+            assert backend.load_run("agent", RUNS[3].id) == RUNS[3]
+    with SimulatedCluster(version="8.6.3") as cluster, RedisBackend.connect(cluster.url) as backend:
+        backend.store_runs(RUNS)
+        cluster.move(slot, next(node for node in cluster.nodes if slot not in node.slots))
+        assert backend.count_runs() == len(RUNS)
+
+
+def test_slots_that_are_being_moved_are_waited_for(cluster: SimulatedCluster, backend: RedisBackend) -> None:
+    node = cluster.nodes[0]
+    node.moving = f"[17->-{cluster.nodes[1].id}]"
+    asked = cluster.searches
+    done = later(setattr, 0.5, node, "moving", "")
+    assert backend.count_runs() == len(RUNS)
+    assert cluster.searches >= asked
+    done.join()
+
+
+def test_an_index_that_a_shard_lacks_is_made_there(cluster: SimulatedCluster, backend: RedisBackend) -> None:
+    cluster.forget_index(victim(cluster))
+    assert backend.count_runs() == len(RUNS)
+    assert not victim(cluster).lacks
+    cluster.forget_index(victim(cluster))
+    with RedisBackend.connect(cluster.url) as other:
+        assert len(other.list_runs("agent")) == len(RUNS)
+
+
+def test_a_new_primary_gets_the_index_and_is_asked(cluster: SimulatedCluster, backend: RedisBackend) -> None:
+    new = cluster.add()
+    for slot in range(5000):
+        cluster.nodes[0].slots.discard(slot)
+        new.slots.add(slot)
+    new.epoch = 99
+    assert backend.count_runs() == len(RUNS)
+    assert not new.lacks
+
+
+def test_a_stream_goes_on_where_its_node_or_its_cursor_is_lost(
+    cluster: SimulatedCluster, backend: RedisBackend
+) -> None:
+    seen: list[str] = []
+    for number, run in enumerate(backend.stream_runs(order_by="started_at", page_size=10)):
+        seen.append(str(run.record.id))
+        if number == 25:
+            node = victim(cluster)
+            cluster.kill(node, partial_answers=10_000)
+            cluster.promote(node)
+        if number == 55:
+            for node in cluster.nodes:
+                node.cursors.clear()
+    assert seen == [str(run.id) for run in RUNS]
+
+
+def test_offsets_are_refused(backend: RedisBackend) -> None:
+    with pytest.raises(errors.StorageError, match="offset"):
+        backend.transport.execute("FT.SEARCH", "any", "*", "LIMIT", 5, 5)
+    with pytest.raises(errors.StorageError, match="MULTI"):
+        backend.transport.execute("MULTI")
+
+
+def test_a_cluster_without_a_coordinator_is_refused() -> None:
+    with (
+        SimulatedCluster(coordinator=False) as cluster,
+        pytest.raises(errors.MissingModuleError, match=r"no coordinator.*Redis 8"),
+    ):
+        RedisBackend.connect(cluster.url)
+
+
+def test_the_plain_url_of_a_node_opens_the_cluster(cluster: SimulatedCluster, backend: RedisBackend) -> None:
+    with RedisBackend.connect(f"redis://127.0.0.1:{cluster.nodes[2].port}") as other:
+        assert "redis+cluster://" in repr(other)
+        assert other.count_runs() == len(RUNS)
+        assert {run.id for run in other.list_runs("agent")} == {run.id for run in RUNS}
