@@ -43,6 +43,7 @@ def everything(backend: RedisBackend) -> None:
     assert backend.load_plan("a") is not None
     assert len(backend.plans.find()) == 1
     assert backend.delete_plan("a")
+    assert backend.runs.label(runs[1], tags=["golden"]).tags.keys() == {"golden"}
     assert backend.delete_run("a", runs[0].id)
     # A document that the index refuses, once and for good, is one agent's: others are listed without it.
     backend.client.execute_command("JSON.SET", f"{backend.key_prefix}@run:b:{runs[0].id}", "$", '{"started_at": "x"}')

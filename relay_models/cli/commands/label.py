@@ -10,7 +10,7 @@ from relay_models.cli.command import command
 from relay_models.cli.label_text import show_labels
 from relay_models.cli.run_selection import find_one, make_filter
 from relay_models.cli.session import Session
-from relay_models.errors import InvalidConfigurationError
+from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 
 __all__ = ["register_label"]
 
@@ -65,21 +65,28 @@ def register_label(group: typer.Typer) -> None:
             "tags": tag or (), "remove_tags": remove_tag or (), "scores": dict(map(_score, score or ())),
             "remove_scores": remove_score or (), "note": note, "source": source, "by": by,
         }  # fmt: skip
-        if run_id is None:
-            session.open()
-            count = session.backend.runs.label_where(make_filter(session, where, agent), **labels)
-            if session.as_json:
-                session.out.line({"labelled": count})
-            else:
-                session.out.print(f"labelled {count:,} runs")
-            return
-        record = find_one(session, run_id, agent)
-        found = session.backend.runs.label(record, **labels)
+        try:
+            _label(session, run_id, where, agent, labels)
+        except InvalidRecordError as error:
+            raise InvalidConfigurationError(str(error)) from None
+
+
+def _label(session: Session, run_id: str | None, where: str | None, agent: str | None, labels: dict[str, Any]) -> None:
+    if run_id is None:
+        session.open()
+        count = session.backend.runs.label_where(make_filter(session, where, agent), **labels)
         if session.as_json:
-            session.out.line({"run_id": str(record.id), **found.column_values()})
+            session.out.line({"labelled": count})
         else:
-            session.out.print(str(record.id), style="bright_black")
-            show_labels(session.out, found)
+            session.out.print(f"labelled {count:,} runs")
+        return
+    record = find_one(session, run_id, agent)
+    found = session.backend.runs.label(record, **labels)
+    if session.as_json:
+        session.out.line({"run_id": str(record.id), **found.column_values()})
+    else:
+        session.out.print(str(record.id), style="bright_black")
+        show_labels(session.out, found)
 
 
 def _score(text: str) -> tuple[str, float]:
