@@ -188,6 +188,8 @@ def _field(entry: Any) -> tuple[str, str, tuple[str, ...]]:
         pairs = 8 if "SEPARATOR" in known[6:7] or "WEIGHT" in known[6:7] else 6
         words = dict(zip(known[:pairs:2], known[1:pairs:2], strict=True))
         flags = known[pairs:]
+    # In the order in which FT.CREATE takes them.
+    flags.sort(key=lambda flag: flag in ("SORTABLE", "UNF"))
     separator = ["SEPARATOR", found] if (found := _text(words.get("SEPARATOR", ""))) else []
     return _text(words["attribute"]), _text(words["identifier"]), (_text(words["type"]), *separator, *flags)
 

@@ -13,7 +13,8 @@ import pytest
 
 from relay_models.backend._async.backend import RedisBackend
 from relay_models.backend.migration import MigrationProgress
-from relay_models.documents import Keys, Run, encode_artifact, encode_run
+from relay_models.columns.column import Column
+from relay_models.documents import Keys, Run, column, encode_artifact, encode_run
 from relay_models.documents.layout import wanted_fields
 from relay_models.errors import IndexMissingError, IndexOutdatedError, NotFoundError
 from relay_models.records import ExecutionPlan, MetadataEnvelope
@@ -269,3 +270,39 @@ async def test_an_old_writer_loses_nothing_while_it_is_killed_and_restarted(plac
     assert found >= set(written)
     assert len(found) == await backend.count_runs()
     assert (await plan_of(backend)).stale == 0
+
+
+class WithTenant(Run):
+    """A program's own columns."""
+
+    tenant: Column[str | None] = column(lambda run: f"t-{len(run.calls)}")
+
+
+class WithTeam(Run):
+    """Another program's."""
+
+    team: Column[str | None] = column(lambda run: "red")
+
+
+async def test_own_columns_are_added_beside_those_of_another_program(place: Place) -> None:
+    plain = await place.open()
+    await plain.store_runs([make_run("agent", number) for number in range(10)])
+    tenants = await place.open(models=[WithTenant])
+    assert await tenants.count_runs(WithTenant.tenant == "t-1") == 10
+    # The program without it goes on; what it stores is completed later.
+    allowed = await place.open(allow_missing=True)
+    await allowed.store_run(make_run("agent", 11))
+    assert await tenants.count_runs(WithTenant.tenant == "t-1") == 10
+    await tenants.migrations.apply()
+    assert await tenants.count_runs(WithTenant.tenant == "t-1") == 11
+    # Merely opening mixes no two programs' columns; a migration does, and keeps both.
+    with pytest.raises(IndexOutdatedError, match="tenant"):
+        await place.open(models=[WithTeam])
+    teams = await place.open(models=[WithTeam], migrate=False, allow_missing=True)
+    plan = await plan_of(teams)
+    assert (plan.state, plan.added, plan.kept) == ("needed", ("team",), ("tenant",))
+    await teams.migrations.apply()
+    await teams.migrations.finish()
+    assert await teams.count_runs(WithTeam.team == "red") == 11
+    again = await place.open(models=[WithTenant])
+    assert await again.count_runs(WithTenant.tenant == "t-1") == 11

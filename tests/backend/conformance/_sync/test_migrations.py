@@ -16,7 +16,8 @@ import pytest
 
 from relay_models.backend._sync.backend import RedisBackend
 from relay_models.backend.migration import MigrationProgress
-from relay_models.documents import Keys, Run, encode_artifact, encode_run
+from relay_models.columns.column import Column
+from relay_models.documents import Keys, Run, column, encode_artifact, encode_run
 from relay_models.documents.layout import wanted_fields
 from relay_models.errors import IndexMissingError, IndexOutdatedError, NotFoundError
 from relay_models.records import ExecutionPlan, MetadataEnvelope
@@ -272,3 +273,39 @@ def test_an_old_writer_loses_nothing_while_it_is_killed_and_restarted(place: Pla
     assert found >= set(written)
     assert len(found) == backend.count_runs()
     assert (plan_of(backend)).stale == 0
+
+
+class WithTenant(Run):
+    """A program's own columns."""
+
+    tenant: Column[str | None] = column(lambda run: f"t-{len(run.calls)}")
+
+
+class WithTeam(Run):
+    """Another program's."""
+
+    team: Column[str | None] = column(lambda run: "red")
+
+
+def test_own_columns_are_added_beside_those_of_another_program(place: Place) -> None:
+    plain = place.open()
+    plain.store_runs([make_run("agent", number) for number in range(10)])
+    tenants = place.open(models=[WithTenant])
+    assert tenants.count_runs(WithTenant.tenant == "t-1") == 10
+    # The program without it goes on; what it stores is completed later.
+    allowed = place.open(allow_missing=True)
+    allowed.store_run(make_run("agent", 11))
+    assert tenants.count_runs(WithTenant.tenant == "t-1") == 10
+    tenants.migrations.apply()
+    assert tenants.count_runs(WithTenant.tenant == "t-1") == 11
+    # Merely opening mixes no two programs' columns; a migration does, and keeps both.
+    with pytest.raises(IndexOutdatedError, match="tenant"):
+        place.open(models=[WithTeam])
+    teams = place.open(models=[WithTeam], migrate=False, allow_missing=True)
+    plan = plan_of(teams)
+    assert (plan.state, plan.added, plan.kept) == ("needed", ("team",), ("tenant",))
+    teams.migrations.apply()
+    teams.migrations.finish()
+    assert teams.count_runs(WithTeam.team == "red") == 11
+    again = place.open(models=[WithTenant])
+    assert again.count_runs(WithTenant.tenant == "t-1") == 11
