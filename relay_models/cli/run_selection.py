@@ -17,6 +17,7 @@ __all__ = [
     "each_run",
     "find_one",
     "has_readable_calls",
+    "join_filters",
     "make_filter",
     "split_metrics",
     "split_names",
@@ -55,8 +56,14 @@ def split_metrics(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def make_filter(session: Session, where: str | None, agent: str | None) -> Any:
-    """Return the expression for --where and --agent; None for all runs.
+def join_filters(texts: Sequence[str | None]) -> str | None:
+    """Return the filter that means all of these; None where all are None."""
+    given = [text for text in texts if text is not None]
+    return given[0] if len(given) == 1 else " and ".join(f"({text})" for text in given) or None
+
+
+def make_filter(session: Session, where: str | None, agent: str | None, *, failed: bool = False) -> Any:
+    """Return the expression for --where, --agent and --failed; None for all runs.
 
     Raises:
         QueryError: The filter is blank, does not parse, or is invalid.
@@ -68,6 +75,8 @@ def make_filter(session: Session, where: str | None, agent: str | None) -> Any:
     parts = [] if where is None else [as_expression(where, columns)]
     if agent is not None:
         parts.append(Run.agent_id == agent)
+    if failed:
+        parts.append((Run.status == "failed") | (Run.failed_calls > 0))
     return as_expression(parts, columns) if parts else None
 
 

@@ -142,11 +142,11 @@ class Keys:
 
 
 def _encode(agent_id: str) -> bytes:
+    if not isinstance(agent_id, str):
+        raise InvalidRecordError(f"an agent id is text, not {type(agent_id).__name__}", "agent_id")
     try:
         return escape_tag(agent_id).encode()
     except UnicodeEncodeError:
         raise InvalidRecordError(
             f"the agent id {agent_id!r} has a lone surrogate and cannot be stored as text", "agent_id"
         ) from None
-    except TypeError:
-        raise InvalidRecordError(f"an agent id is text, not {type(agent_id).__name__}", "agent_id") from None

@@ -105,6 +105,7 @@ class SimulatedCluster:
     def __exit__(self, *error: object) -> None:
         for node in self.nodes:
             self._do(self._stop(node))
+        self._do(_end_others())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -350,6 +351,14 @@ class _Session:
         self._down.write(_packed(command))
         await self._down.drain()
         return await _reply(self._upstream)
+
+
+async def _end_others() -> None:
+    """Cancel all other tasks of the loop, and wait for their ends."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def _packed(command: list[bytes]) -> bytes:

@@ -14,6 +14,7 @@ from relay_models.backend._async.base import RunT
 from relay_models.backend._async.models import Models
 from relay_models.backend._async.queries import Queries
 from relay_models.backend.options import StoreOptions
+from relay_models.records.prices import PriceTable
 from relay_models.transport import (
     ConnectionOptions,
     Opening,
@@ -62,6 +63,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         cache_page_bounds: bool = True,
         migrate: bool = True,
         allow_missing: bool = False,
+        prices: PriceTable | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
         address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
@@ -93,6 +95,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
                 ``backend.migrations`` only, and until then nothing can be asked.
             allow_missing: whether documents may be stored without columns that the store has and this program does
                 not know.
+            prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
             replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
             replica_timeout: maximum wait for the replicas (seconds).
             address_remap: for a cluster behind NAT: maps the (host, port) that a node announces to the one to use.
@@ -125,6 +128,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             cache_page_bounds=cache_page_bounds,
             migrate=migrate,
             allow_missing=allow_missing,
+            prices=prices,
         )
         connection = ConnectionOptions(
             timeout=timeout,
@@ -150,6 +154,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         cache_page_bounds: bool = True,
         migrate: bool = True,
         allow_missing: bool = False,
+        prices: PriceTable | None = None,
     ) -> Opening[Self]:
         """Open a store that needs no server.
 
@@ -166,6 +171,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
                 ``backend.migrations`` only, and until then nothing can be asked.
             allow_missing: whether documents may be stored without columns that the store has and this program does
                 not know.
+            prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
 
         Returns:
             The backend: await it, or enter it with ``async with``.
@@ -188,6 +194,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             cache_page_bounds=cache_page_bounds,
             migrate=migrate,
             allow_missing=allow_missing,
+            prices=prices,
         )
         return as_opening(cls._open(options, partial(open_embedded, path)))
 
@@ -206,6 +213,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         cache_page_bounds: bool = True,
         migrate: bool = True,
         allow_missing: bool = False,
+        prices: PriceTable | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
     ) -> Opening[Self]:
@@ -232,6 +240,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
                 ``backend.migrations`` only, and until then nothing can be asked.
             allow_missing: whether documents may be stored without columns that the store has and this program does
                 not know.
+            prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
             replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
             replica_timeout: maximum wait for the replicas (seconds).
 
@@ -253,6 +262,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             cache_page_bounds=cache_page_bounds,
             migrate=migrate,
             allow_missing=allow_missing,
+            prices=prices,
         )
         connection = ConnectionOptions(retries=retries, replicas=replicas, replica_timeout=replica_timeout)
         return as_opening(cls._open(options, partial(open_client, client, connection), connection))
@@ -269,9 +279,9 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         try:
             transport = await as_cluster(transport, connection)
             backend = cls(transport, options)
-            await backend._set_clock()
             await transport.execute("JSON.GET", backend._keys.document("plan", ""), "$.pk")
             await backend._indexes.ready()
+            await backend._store.open_clock()
         except BaseException:
             await shielded(transport.close)
             raise

@@ -10,6 +10,7 @@ from relay_models.backend._async.collection import Collection
 from relay_models.backend._async.index import Indexes
 from relay_models.backend._async.migrations import Migrations
 from relay_models.backend._async.run_collection import RunCollection
+from relay_models.backend._async.saved import SavedQuestions
 from relay_models.backend._async.store import Store
 from relay_models.backend._async.unindexed import UnindexedDocuments
 from relay_models.backend.options import StoreOptions
@@ -33,6 +34,7 @@ class BackendBase(Generic[RunT]):
         accumulators: the running statistics, one per agent.
         observations: the prompt observations, one per agent or profile key.
         stability: the stability results, one per agent or profile key.
+        saved: the saved questions about runs.
     """
 
     migrations: Migrations
@@ -42,6 +44,7 @@ class BackendBase(Generic[RunT]):
     accumulators: Collection[Accumulators]
     observations: Collection[Observations]
     stability: Collection[Stability]
+    saved: SavedQuestions
 
     def __init__(self, transport: Transport, options: StoreOptions) -> None:
         self._transport = transport
@@ -58,6 +61,7 @@ class BackendBase(Generic[RunT]):
         )
         self._run_document: Any = options.documents().get("run", Run)
         self._run_ttl_ms = options.run_ttl_ms
+        self._prices = options.prices
         # The server's own limit (500 ms unless configured) would cut answers short without an error.
         # Ours ends before the client stops waiting; 0 is no limit.
         limit_ms = max(1, int(transport.timeout * 900)) if transport.timeout else 0
@@ -71,6 +75,7 @@ class BackendBase(Generic[RunT]):
         self.accumulators = Collection(self._store, Accumulators)
         self.observations = Collection(self._store, Observations)
         self.stability = Collection(self._store, Stability)
+        self.saved = SavedQuestions(self._store)
 
     @property
     def key_prefix(self) -> str:
@@ -91,6 +96,3 @@ class BackendBase(Generic[RunT]):
     def index_text(self) -> bool:
         """Whether words of prompts and answers are indexed when this backend stores a run."""
         return self._indexes.text
-
-    async def _set_clock(self) -> None:
-        await self._store.set_clock()

@@ -13,6 +13,7 @@ from relay_models.backend._sync.collection import Collection
 from relay_models.backend._sync.index import Indexes
 from relay_models.backend._sync.migrations import Migrations
 from relay_models.backend._sync.run_collection import RunCollection
+from relay_models.backend._sync.saved import SavedQuestions
 from relay_models.backend._sync.store import Store
 from relay_models.backend._sync.unindexed import UnindexedDocuments
 from relay_models.backend.options import StoreOptions
@@ -36,6 +37,7 @@ class BackendBase(Generic[RunT]):
         accumulators: the running statistics, one per agent.
         observations: the prompt observations, one per agent or profile key.
         stability: the stability results, one per agent or profile key.
+        saved: the saved questions about runs.
     """
 
     migrations: Migrations
@@ -45,6 +47,7 @@ class BackendBase(Generic[RunT]):
     accumulators: Collection[Accumulators]
     observations: Collection[Observations]
     stability: Collection[Stability]
+    saved: SavedQuestions
 
     def __init__(self, transport: Transport, options: StoreOptions) -> None:
         self._transport = transport
@@ -61,6 +64,7 @@ class BackendBase(Generic[RunT]):
         )
         self._run_document: Any = options.documents().get("run", Run)
         self._run_ttl_ms = options.run_ttl_ms
+        self._prices = options.prices
         # The server's own limit (500 ms unless configured) would cut answers short without an error.
         # Ours ends before the client stops waiting; 0 is no limit.
         limit_ms = max(1, int(transport.timeout * 900)) if transport.timeout else 0
@@ -74,6 +78,7 @@ class BackendBase(Generic[RunT]):
         self.accumulators = Collection(self._store, Accumulators)
         self.observations = Collection(self._store, Observations)
         self.stability = Collection(self._store, Stability)
+        self.saved = SavedQuestions(self._store)
 
     @property
     def key_prefix(self) -> str:
@@ -94,6 +99,3 @@ class BackendBase(Generic[RunT]):
     def index_text(self) -> bool:
         """Whether words of prompts and answers are indexed when this backend stores a run."""
         return self._indexes.text
-
-    def _set_clock(self) -> None:
-        self._store.set_clock()

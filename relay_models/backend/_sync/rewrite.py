@@ -12,16 +12,36 @@ from pydantic_core import from_json, to_json
 from redis.exceptions import ResponseError
 
 from relay_models.backend.column_changes import column_changes
+from relay_models.backend.scan import scan_command
 from relay_models.documents import Document, Keys
+from relay_models.records.prices import PriceTable
 from relay_models.transport.sync import Command, Transport, translate
 
-__all__ = ["rewrite_keys"]
+__all__ = ["rewrite_columns", "rewrite_keys"]
 
 _AT_ONCE = 100
 
 
+def rewrite_columns(
+    link: Transport, keys: Keys, document_type: type[Document], *, text: bool, prices: PriceTable | None = None
+) -> None:
+    """Recompute the columns of every document of a kind from its record; what cannot be read is left as it is."""
+    cursor: bytes | int = 0
+    while True:
+        cursor, found = link.execute(*scan_command(keys.root(document_type.kind), cursor))
+        rewrite_keys(link, keys, document_type, found, text=text, prices=prices)
+        if int(cursor) == 0:
+            return
+
+
 def rewrite_keys(
-    link: Transport, keys: Keys, document_type: type[Document], some: Sequence[bytes], *, text: bool
+    link: Transport,
+    keys: Keys,
+    document_type: type[Document],
+    some: Sequence[bytes],
+    *,
+    text: bool,
+    prices: PriceTable | None = None,
 ) -> tuple[set[bytes], set[bytes]]:
     """Compute the columns of documents from their records; the keys that were written, and those that are unreadable.
 
@@ -31,7 +51,7 @@ def rewrite_keys(
     for start in range(0, len(some), _AT_ONCE):
         left: Sequence[bytes] = some[start : start + _AT_ONCE]
         while left:
-            left = _rewrite(link, keys, document_type, left, text, written, unreadable)
+            left = _rewrite(link, keys, document_type, left, text, prices, written, unreadable)
     return written, unreadable
 
 
@@ -41,6 +61,7 @@ def _rewrite(
     document_type: type[Document],
     some: Sequence[bytes],
     text: bool,
+    prices: PriceTable | None,
     written: set[bytes],
     unreadable: set[bytes],
 ) -> list[bytes]:
@@ -57,7 +78,7 @@ def _rewrite(
             continue
         try:
             document = from_json(reply)[0]
-            changes = column_changes(document_type, keys, key, document, text=text)
+            changes = column_changes(document_type, keys, key, document, text=text, prices=prices)
         except (TypeError, ValueError, AttributeError):
             unreadable.add(key)
             continue

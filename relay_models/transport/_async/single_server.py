@@ -18,6 +18,7 @@ from relay_models.transport._io_async import Operation, current_loop, shielded, 
 from relay_models.transport.backoff import Backoff
 from relay_models.transport.command_table import is_write, key_of
 from relay_models.transport.error_mapping import NotReplicated, is_retryable, mapped_errors, translate
+from relay_models.transport.transaction import expanded, gathered
 from relay_models.transport.urls import Target
 
 __all__ = ["PipelinedConnection", "SingleServerTransport"]
@@ -173,7 +174,7 @@ class SingleServerTransport:
         if self._waits_for(commands):
             wait = ("WAIT", self._replicas, max(1, int(min(_WAIT_SLICE, self._replica_timeout) * 1000)))
             commands = [*commands, wait]
-        await connection.send_packed_command(connection.pack_commands(commands))
+        await connection.send_packed_command(connection.pack_commands(expanded(commands)))
 
     async def receive(self, connection: Any, commands: Sequence[Command], *, is_last: bool = True) -> list[Any]:
         """Read the replies to what `send` sent.
@@ -187,8 +188,8 @@ class SingleServerTransport:
             NotReplicated: too few replicas have the writes; sending them again is harmless.
         """
         if not self._waits_for(commands):
-            return await _read_replies(connection, len(commands))
-        *replies, acknowledged = await _read_replies(connection, len(commands) + 1)
+            return await _read_replies(connection, commands)
+        *replies, acknowledged = await _read_replies(connection, [*commands, ("WAIT",)])
         written = [
             command
             for command, reply in zip(commands, replies, strict=True)
@@ -204,7 +205,7 @@ class SingleServerTransport:
             await self._check_current(connection)
             wait = ("WAIT", self._replicas, max(1, int(min(_WAIT_SLICE, left) * 1000)))
             await connection.send_packed_command(connection.pack_commands((wait,)))
-            (acknowledged,) = await _read_replies(connection, 1)
+            (acknowledged,) = await _read_replies(connection, (wait,))
         return replies
 
     def _waits_for(self, commands: Sequence[Command]) -> bool:
@@ -352,12 +353,12 @@ class PipelinedConnection:
         await self._transport.discard(connection)
 
 
-async def _read_replies(connection: Any, count: int) -> list[Any]:
-    """Read `count` replies as bytes; an error reply is returned, a lost connection is raised."""
+async def _read_replies(connection: Any, commands: Sequence[Command]) -> list[Any]:
+    """Read one reply per command as bytes; an error reply is returned, a lost connection is raised."""
     replies: list[Any] = []
-    for _ in range(count):
+    for _ in expanded(commands):
         try:
             replies.append(await connection.read_response(disable_decoding=True))
         except ResponseError as error:
             replies.append(error)
-    return replies
+    return gathered(commands, replies)
