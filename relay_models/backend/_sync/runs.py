@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, cast, Literal
+from typing import Any, Literal, cast
 from uuid import UUID
 
 from relay_models._gc import collector_paused
