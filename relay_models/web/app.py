@@ -250,12 +250,9 @@ class _Pages:
         given = request.query_params
         question = Question.parse(given, self.document)
         if "filter" not in given:
-            question = Question(default_where(self.backend))
-        by = [name for name in given.getlist("by") if name in groupable(self.document)] or [
-            "agent_id",
-            "models",
-            "tools",
-        ]
+            question = Question(default_where(self.backend), document=self.document)
+        known = groupable(self.document)
+        by = [name for name in given.getlist("by") if name in known] or ["agent_id", "models", "tools"]
         every = given.get("every", "").strip()
         error, numbers, status = "", None, 200
 
@@ -270,7 +267,7 @@ class _Pages:
             error, status = str(fault), 400
         return self.page(
             "numbers.html", request, status, title="Numbers", question=question, numbers=numbers, error=error,
-            every=every, by=by, groupable=groupable(self.document), periods=PERIODS, link=link,
+            every=every, by=by, groupable=known, periods=PERIODS, link=link,
         )  # fmt: skip
 
     def agents(self, request: Request) -> Response:
