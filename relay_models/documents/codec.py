@@ -11,6 +11,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from relay_models.columns.column import Origin
 from relay_models.columns.info import OWN
 from relay_models.columns.tags import escape_tag
+from relay_models.columns.types import rounded
 from relay_models.documents.base import Document
 from relay_models.documents.kinds import KINDS, checked_record
 from relay_models.documents.own_models import item_text
@@ -29,15 +30,21 @@ _encode = msgspec.json.Encoder().encode
 @functools.lru_cache(maxsize=64)
 def _absent(document: type[Document]) -> dict[str, Any]:
     """What takes the columns without a value out of a document that it is merged with."""
-    of_record = [column for column in document.columns().values() if column.origin is Origin.RECORD]
-    absent: dict[str, Any] = {column.name: None for column in of_record if column.nullable and not column.own}
+    computed = [column for column in document.columns().values() if column.origin is not Origin.STORE]
+    absent: dict[str, Any] = {column.name: None for column in computed if column.nullable and not column.own}
     if document.own_columns:
-        absent[OWN] = {column.name: None for column in of_record if column.nullable and column.own}
+        absent[OWN] = {column.name: None for column in computed if column.nullable and column.own}
     return absent
 
 
 def encode_run(
-    record: RunRecord, now_us: int, *, text: bool = False, body: bytes | None = None, document_type: type[Run] = Run
+    record: RunRecord,
+    now_us: int,
+    *,
+    text: bool = False,
+    body: bytes | None = None,
+    document_type: type[Run] = Run,
+    estimated_cost: float | None = None,
 ) -> bytes:
     """The JSON document of a run that is stored for the first time at `now_us` (epoch microseconds).
 
@@ -47,21 +54,29 @@ def encode_run(
         text: also keep the words of its prompts and answers, for the text column.
         body: the JSON text that `record` has just been read from, so that it need not be written again.
         document_type: the class whose columns it gets.
+        estimated_cost: estimated cost of the calls that tell none.
 
     Raises:
         InvalidRecordError: it is no run, or cannot be written as JSON.
     """
-    document = _run(record, text, document_type, body)
+    document = _run(record, text, document_type, body, estimated_cost)
     document["stored_at"] = document["updated_at"] = now_us
     return _dump(document)
 
 
-def merge_run(record: RunRecord, now_us: int, *, text: bool = False, document_type: type[Run] = Run) -> bytes:
+def merge_run(
+    record: RunRecord,
+    now_us: int,
+    *,
+    text: bool = False,
+    document_type: type[Run] = Run,
+    estimated_cost: float | None = None,
+) -> bytes:
     """The patch for JSON.MERGE that makes a stored document that of `record`, but keeps its ``stored_at``.
 
     Columns without a value are null, which takes them out of the document. Raises as `encode_run`.
     """
-    document = _merging(document_type, _run(record, text, document_type))
+    document = _merging(document_type, _run(record, text, document_type, None, estimated_cost))
     document["updated_at"] = now_us
     return _dump(document)
 
@@ -132,12 +147,15 @@ def encode_columns(document: type[Document], values: dict[str, Any]) -> dict[str
     return members
 
 
-def _run(record: RunRecord, text: bool, document_type: type[Run], body: bytes | None = None) -> dict[str, Any]:
+def _run(
+    record: RunRecord, text: bool, document_type: type[Run], body: bytes | None, estimated_cost: float | None
+) -> dict[str, Any]:
     if not isinstance(record, RunRecord):
         checked_record("run", record)
     if body is None:
         body = record_json(record)
-    columns = encode_columns(document_type, document_type.column_values(record))
+    given = {} if estimated_cost is None else {"estimated_cost": rounded(estimated_cost)}
+    columns = encode_columns(document_type, document_type.column_values(record, **given))
     document: dict[str, Any] = {"pk": f"{record.agent_id}:{columns['run_id']}", **columns}
     if text:
         for name, words in document_type.indexed_words(record).items():

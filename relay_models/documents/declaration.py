@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,15 +106,33 @@ def column(
 
 
 def check_name(document: str, name: str) -> None:
-    """Refuse a name of a user's column that means something else in filters or aggregates.
+    """Refuse a name of a user's column that means something else in filters, aggregates or a server's queries.
 
     Raises:
         InvalidConfigurationError: it does.
     """
+    if not name.isascii():
+        raise InvalidConfigurationError(
+            f"{document}.{name}: a server's queries name a column by ASCII letters, digits and '_' only; rename it, or "
+            "keep it as a field that is no column"
+        )
     if name.lower() in _RESERVED or _RESERVED_PATTERN.fullmatch(name):
         raise InvalidConfigurationError(
             f"{document}.{name}: filters and aggregates use the name {name!r} themselves; choose another for the column"
         )
+
+
+def check_names(document: str, names: Iterable[str], taken: Container[str]) -> None:
+    """Refuse declarations of names that the document has already.
+
+    Raises:
+        InvalidConfigurationError: one is taken.
+    """
+    for name in names:
+        if name in taken:
+            raise InvalidConfigurationError(
+                f"{document}.{name}: there is a column of that name already; choose another name"
+            )
 
 
 def apply_default(field: Any, column: Column[Any]) -> bool:

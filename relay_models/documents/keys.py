@@ -13,7 +13,7 @@ from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 
 __all__ = ["LAYOUT_VERSION", "Keys", "Layout", "layout_of"]
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 """Raised whenever the columns of an index change; a store made by an older release gets a new index."""
 
 _MARKERS = (*(kind.segment for kind in KINDS.values()), f"@{MODEL_SEGMENT}")

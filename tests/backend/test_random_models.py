@@ -54,7 +54,7 @@ TYPES: dict[Any, st.SearchStrategy[Any]] = {
     list[str]: st.lists(texts, max_size=3),
     set[Mood]: st.sets(st.sampled_from(Mood)),
 }
-NAMES = ["a", "größe", "数据", "is_", "text", "Upper", "sum", "x9"]
+NAMES = ["a", "b_", "C", "is_", "text", "Upper", "sum", "x9"]
 SIGNS = ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__")
 
 

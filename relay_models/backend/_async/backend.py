@@ -14,6 +14,7 @@ from relay_models.backend._async.base import RunT
 from relay_models.backend._async.models import Models
 from relay_models.backend._async.queries import Queries
 from relay_models.backend.options import StoreOptions
+from relay_models.records.prices import PriceTable
 from relay_models.transport import (
     ConnectionOptions,
     Opening,
@@ -60,6 +61,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         max_connections: int = 50,
         index_timeout: float = 600.0,
         cache_page_bounds: bool = True,
+        prices: PriceTable | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
         address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
@@ -87,6 +89,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             index_timeout: maximum wait for existing documents to be indexed (seconds).
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
+            prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
             replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
             replica_timeout: maximum wait for the replicas (seconds).
             address_remap: for a cluster behind NAT: maps the (host, port) that a node announces to the one to use.
@@ -117,6 +120,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             models=models,
             index_timeout=index_timeout,
             cache_page_bounds=cache_page_bounds,
+            prices=prices,
         )
         connection = ConnectionOptions(
             timeout=timeout,
@@ -140,6 +144,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         run_ttl: timedelta | None = None,
         models: Sequence[type[RunT]] = (),
         cache_page_bounds: bool = True,
+        prices: PriceTable | None = None,
     ) -> Opening[Self]:
         """Open a store that needs no server.
 
@@ -152,6 +157,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
                 own in it have their indexes made on opening.
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
+            prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
 
         Returns:
             The backend: await it, or enter it with ``async with``.
@@ -172,6 +178,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             run_ttl=run_ttl,
             models=models,
             cache_page_bounds=cache_page_bounds,
+            prices=prices,
         )
         return as_opening(cls._open(options, partial(open_embedded, path)))
 
@@ -188,6 +195,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         retries: int = 5,
         index_timeout: float = 600.0,
         cache_page_bounds: bool = True,
+        prices: PriceTable | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
     ) -> Opening[Self]:
@@ -210,6 +218,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             index_timeout: maximum wait for existing documents to be indexed (seconds).
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
+            prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
             replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
             replica_timeout: maximum wait for the replicas (seconds).
 
@@ -229,6 +238,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             models=models,
             index_timeout=index_timeout,
             cache_page_bounds=cache_page_bounds,
+            prices=prices,
         )
         connection = ConnectionOptions(retries=retries, replicas=replicas, replica_timeout=replica_timeout)
         return as_opening(cls._open(options, partial(open_client, client, connection), connection))

@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 from relay_models.backend.column_changes import column_changes
 from relay_models.backend.scan import scan_command
 from relay_models.documents import Document, Keys
+from relay_models.records.prices import PriceTable
 from relay_models.transport import Command, Transport, translate
 
 __all__ = ["rewrite_columns"]
@@ -18,21 +19,28 @@ __all__ = ["rewrite_columns"]
 _AT_ONCE = 100
 
 
-async def rewrite_columns(link: Transport, keys: Keys, document_type: type[Document], *, text: bool) -> None:
-    """Set the columns of every document of a kind anew from its record; what cannot be read is left as it is."""
+async def rewrite_columns(
+    link: Transport, keys: Keys, document_type: type[Document], *, text: bool, prices: PriceTable | None = None
+) -> None:
+    """Recompute the columns of every document of a kind from its record; what cannot be read is left as it is."""
     cursor: bytes | int = 0
     while True:
         cursor, found = await link.execute(*scan_command(keys.root(document_type.kind), cursor))
         for start in range(0, len(found), _AT_ONCE):
             left: Sequence[bytes] = found[start : start + _AT_ONCE]
             while left:
-                left = await _rewrite(link, keys, document_type, left, text)
+                left = await _rewrite(link, keys, document_type, left, text, prices)
         if int(cursor) == 0:
             return
 
 
 async def _rewrite(
-    link: Transport, keys: Keys, document_type: type[Document], some: Sequence[bytes], text: bool
+    link: Transport,
+    keys: Keys,
+    document_type: type[Document],
+    some: Sequence[bytes],
+    text: bool,
+    prices: PriceTable | None,
 ) -> list[bytes]:
     """Rewrite some documents; those whose record was replaced meanwhile are given back, to be done again.
 
@@ -45,7 +53,7 @@ async def _rewrite(
     for key, reply in zip(some, replies, strict=True):
         try:
             document = from_json(reply)[0]
-            changes = column_changes(document_type, keys, key, document, text=text)
+            changes = column_changes(document_type, keys, key, document, text=text, prices=prices)
         except (TypeError, ValueError, AttributeError):
             continue
         if changes:

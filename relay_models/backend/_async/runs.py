@@ -11,6 +11,7 @@ from uuid import UUID
 
 from relay_models._gc import collector_paused
 from relay_models.backend._async.base import BackendBase, RunT
+from relay_models.backend._async.rewrite import rewrite_columns
 from relay_models.backend._async.streams import RowStream
 from relay_models.backend.clock_check import ClockCheck
 from relay_models.backend.reports import ReadRun, RefusedRecord, StoreReport, refusal_text
@@ -29,6 +30,7 @@ from relay_models.query.order import Order
 from relay_models.query.replies import decode_body
 from relay_models.query.rows import KeyReader, RecordReader
 from relay_models.records import RunRecord, from_json
+from relay_models.records.prices import PriceTable
 from relay_models.transport import AnyIterable, Command, Pipeline, Transaction, iterate, translate
 
 __all__ = ["Runs"]
@@ -219,6 +221,16 @@ class Runs(BackendBase[RunT]):
         found |= {error.key: error for error in await self._unindexed.of_agent(agent_id)}
         corrupt += found.values()
 
+    async def estimate_costs(self, prices: PriceTable) -> None:
+        """Estimate the costs of all stored runs by a price table, instead of by the one they were stored with.
+
+        Times of storing stay as they are. Runs may be stored meanwhile.
+
+        Args:
+            prices: the table; runs without a price in it have no estimate afterwards.
+        """
+        await rewrite_columns(self._transport, self._keys, self._run_document, text=self._indexes.text, prices=prices)
+
     async def delete_run(self, agent_id: str, run_id: UUID | str) -> bool:
         """Delete a run; False where there was none."""
         return bool(await self._transport.execute("DEL", self._keys.run(agent_id, run_id)))
@@ -251,7 +263,14 @@ class Runs(BackendBase[RunT]):
         return keys + [error.key.encode() for error in pages.pager.take_corrupt()]
 
     def _encode(self, record: RunRecord, now: int, body: bytes | None = None) -> tuple[bytes, bytes]:
-        document = encode_run(record, now, text=self._indexes.text, body=body, document_type=self._run_document)
+        document = encode_run(
+            record,
+            now,
+            text=self._indexes.text,
+            body=body,
+            document_type=self._run_document,
+            estimated_cost=self._estimated_cost(record),
+        )
         return self._keys.run(record.agent_id, record.id), document
 
     def _creation(self, key: bytes, document: bytes) -> Command:
@@ -262,14 +281,22 @@ class Runs(BackendBase[RunT]):
     def _replacement(self, record: RunRecord, now: int) -> Transaction:
         """What replaces a document and keeps when it was first stored, unless another client deleted it meanwhile."""
         key = self._keys.run(record.agent_id, record.id)
+        document = merge_run(
+            record,
+            now,
+            text=self._indexes.text,
+            document_type=self._run_document,
+            estimated_cost=self._estimated_cost(record),
+        )
         return Transaction(
-            (
-                *("JSON.MERGE", key, "$"),
-                merge_run(record, now, text=self._indexes.text, document_type=self._run_document),
-            ),
+            ("JSON.MERGE", key, "$", document),
             ("JSON.SET", key, "$.stored_at", str(now), "NX"),
             *self._expiry(key),
         )
+
+    def _estimated_cost(self, record: RunRecord) -> float | None:
+        """Estimated cost of the calls that tell none; what is no run is refused later."""
+        return self._prices.estimate_run(record) if self._prices and isinstance(record, RunRecord) else None
 
     def _expiry(self, key: bytes) -> list[Command]:
         """What makes a run expire, where this backend has a `run_ttl`."""
@@ -314,7 +341,7 @@ class Runs(BackendBase[RunT]):
             batch.check.receive(replies)
             replies = replies[len(batch.check.commands) :]
         again = _Batch(again=True)
-        created: list[bytes] = []
+        created: list[Any] = []
         for held, number, command, reply in zip(batch.records, batch.numbers, batch.commands, replies, strict=True):
             result = _first(reply)
             if isinstance(result, Exception):

@@ -58,6 +58,7 @@ class BackendBase(Generic[RunT]):
         )
         self._run_document: Any = options.documents().get("run", Run)
         self._run_ttl_ms = options.run_ttl_ms
+        self._prices = options.prices
         # The server's own limit (500 ms unless configured) would cut answers short without an error.
         # Ours ends before the client stops waiting; 0 is no limit.
         limit_ms = max(1, int(transport.timeout * 900)) if transport.timeout else 0
