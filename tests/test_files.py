@@ -215,11 +215,11 @@ def own_directory(tmp_path: Path) -> Iterator[Path]:
     nobody = 65534
     directory = Path(tempfile.mkdtemp())
     os.chown(directory, nobody, nobody)
-    os.seteuid(nobody)
+    os.setresuid(nobody, nobody, 0)
     try:
         yield directory
     finally:
-        os.seteuid(0)
+        os.setresuid(0, 0, 0)
         shutil.rmtree(directory)
 
 
