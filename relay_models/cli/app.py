@@ -13,6 +13,7 @@ from relay_models.cli.commands import (
     agents,
     demo,
     import_,
+    migrate,
     native,
     prices,
     receive,
@@ -60,7 +61,7 @@ def _root(
 ) -> None: ...
 
 
-for part in (import_, agents, runs, saved, sessions, web, prices, demo, schema, server, native, receive):
+for part in (import_, agents, runs, saved, sessions, web, prices, demo, schema, migrate, server, native, receive):
     part.register(app)
 
 

@@ -114,6 +114,10 @@ class Keys:
         name = f"{self.prefix}@{kind}:idx:v{LAYOUT_VERSION}{'t' if text and kind == 'run' else ''}"
         return f"{name}.{own}" if own else name
 
+    def migration(self, kind: str) -> bytes:
+        """The key that says which index a migration replaces by which."""
+        return f"{self.prefix}@migration:{kind}".encode()
+
     def split_run(self, key: bytes) -> tuple[str, str]:
         """The agent id and the run id in a run's key; ValueError for another key."""
         rest = self._rest("run", key)

@@ -77,6 +77,7 @@ def everything(backend: RedisBackend) -> set[str]:
     assert store.load_plan("a") == plan
     assert len(backend.plans.find()) == 1
     assert store.delete_plan("a")
+    assert store.runs.label(runs[1], tags=["golden"]).tags.keys() == {"golden"}
     for kind, value in ARTIFACTS.items():
         for names in ((f"store_{kind}", ("a", value)), (f"load_{kind}", ("a",)), (f"delete_{kind}", ("a",))):
             getattr(store, names[0])(*names[1])

@@ -16,6 +16,7 @@ from relay_models.backend._async.streams import RowStream
 from relay_models.backend.clock_check import ClockCheck
 from relay_models.backend.reports import ReadRun, RefusedRecord, StoreReport, refusal_text
 from relay_models.documents import Run, encode_run, merge_run
+from relay_models.documents.schema import stamp_name
 from relay_models.errors import (
     CorruptDocumentError,
     CorruptDocumentsError,
@@ -82,6 +83,7 @@ class Runs(BackendBase[RunT]):
 
         Raises `InvalidRecordError` for what is not a run or cannot be written as JSON.
         """
+        self._indexes.check_writable("run")
         corrections = self._clock.corrections
         now = self._clock.now()
         key, document = self._encode(record, now)
@@ -91,7 +93,7 @@ class Runs(BackendBase[RunT]):
             (reply,) = await self._transport.pipeline([self._replacement(record, self._clock.now())])
             created = _first(reply)
         elif self._clock.corrections != corrections:
-            await self._store.stamp_again([(key, _STAMPS)])
+            await self._store.stamp_again([(key, self._stamps())])
         if isinstance(created, Exception):
             raise translate(created, self._transport.target, ("JSON.SET",)) from None
 
@@ -115,6 +117,7 @@ class Runs(BackendBase[RunT]):
         check_count("batch_size", batch_size)
         if isinstance(records, RunRecord) or not (hasattr(records, "__iter__") or hasattr(records, "__aiter__")):
             raise InvalidRecordError(f"records is an iterable of runs, not {type(records).__name__}")
+        self._indexes.check_writable("run")
         report = StoreReport()
         failures: list[Exception] = []
         batch = _Batch()
@@ -262,6 +265,10 @@ class Runs(BackendBase[RunT]):
             await pages.close()
         return keys + [error.key.encode() for error in pages.pager.take_corrupt()]
 
+    def _stamps(self) -> tuple[str, ...]:
+        """The members of a document that hold when it was stored."""
+        return (*_STAMPS, stamp_name(self._run_document, text=self._indexes.text))
+
     def _encode(self, record: RunRecord, now: int, body: bytes | None = None) -> tuple[bytes, bytes]:
         document = encode_run(
             record,
@@ -358,7 +365,7 @@ class Runs(BackendBase[RunT]):
                 report.created += 1
                 created.append(cast(bytes, command[1]))
         if self._clock.corrections != batch.corrections and not batch.again:
-            await self._store.stamp_again([(key, _STAMPS) for key in created])
+            await self._store.stamp_again([(key, self._stamps()) for key in created])
         if again.commands:
             await conversation.send(again.commands)
             waiting.append(again)

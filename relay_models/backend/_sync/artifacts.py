@@ -10,7 +10,8 @@ from typing import Any
 
 from relay_models.backend._sync.base import BackendBase, RunT
 from relay_models.documents import decode_artifact, encode_artifact
-from relay_models.documents.kinds import checked_record
+from relay_models.documents.kinds import KINDS, checked_record
+from relay_models.documents.schema import stamp_name
 from relay_models.errors import CorruptDocumentError, InvalidRecordError
 from relay_models.query.replies import decode_body
 from relay_models.records import AccumulatorState, ExecutionPlan, PromptIR, StabilityAnalysisResult, TrieEnvelope
@@ -96,6 +97,7 @@ class Artifacts(BackendBase[RunT]):
         return self._delete_artifact("stability", agent_id)
 
     def _store_artifact(self, kind: str, agent_id: str, record: object) -> None:
+        self._indexes.check_writable(kind)
         corrections = self._clock.corrections
         now = self._clock.now()
         document = encode_artifact(kind, agent_id, record, now)
@@ -104,7 +106,7 @@ class Artifacts(BackendBase[RunT]):
         if isinstance(reply, Exception):
             raise translate(reply, self._transport.target, ("JSON.SET",)) from None
         if self._clock.corrections != corrections:
-            self._store.stamp_again([(key, ("updated_at",))])
+            self._store.stamp_again([(key, ("updated_at", stamp_name(KINDS[kind].document)))])
 
     def _load_artifact(self, kind: str, agent_id: str) -> Any:
         key = self._keys.document(kind, agent_id)

@@ -1,4 +1,4 @@
-"""`relay-models runs`: list, show, export, aggregate and watch runs."""
+"""`relay-models runs`: list, show, export, aggregate, watch and label runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from relay_models.cli.command import command
+from relay_models.cli.commands.label import register_label
+from relay_models.cli.label_text import find_labels, show_labels
 from relay_models.cli.run_details import show_io, show_tree
 from relay_models.cli.run_families import nested_columns
 from relay_models.cli.run_selection import (
@@ -76,9 +78,10 @@ _TRAJECTORIES = (Format.atif, Format.otlp, Format.openinference)
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands to the app."""
-    group = typer.Typer(name="runs", help="List, show, export, aggregate and watch runs.", no_args_is_help=True)
+    group = typer.Typer(name="runs", help="List, show, export, aggregate, watch and label runs.", no_args_is_help=True)
     for add in (_list, _show, _export, _stats, _watch):
         add(group)
+    register_label(group)
     app.add_typer(group)
 
 
@@ -171,6 +174,7 @@ def _show(group: typer.Typer) -> None:
             if len(rows) > 1:
                 session.out.print("")
                 show_tree(session.out, record, rows)
+            show_labels(session.out, find_labels(session, record))
 
 
 def _export(group: typer.Typer) -> None:
