@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from relay_models import Run, SavedQuestion, Stability
 from relay_models.errors import (
+    InvalidRecordError,
     NotFoundError,
     QueryError,
     RelayModelsError,
@@ -84,6 +85,7 @@ def create_app(backend: RedisBackend, *, password: str | None = None, read_only:
     if not read_only:
         routes += [Route("/saved/save", pages.save, methods=["POST"])]
         routes += [Route("/saved/delete", pages.delete, methods=["POST"])]
+        routes += [Route("/runs/{run_id}/label", pages.label, methods=["POST"])]
     handlers: dict[Any, Any] = {RelayModelsError: pages.on_error, 404: pages.on_missing}
     return Starlette(
         routes=routes, middleware=[Middleware(Guard, password=password)], exception_handlers=handlers
@@ -345,8 +347,24 @@ class _Pages:
 
         return await self._form(request, work)
 
+    async def label(self, request: Request) -> Response:
+        """Put tags and a note on a run, or take tags away; POST."""
+        run_id = request.path_params["run_id"]
+
+        def work(form: dict[str, str]) -> Response:
+            agent = form.get("agent", "")
+            tags, removed = (
+                {tag.strip() for tag in form.get(name, "").split(",") if tag.strip()}
+                for name in ("tags", "remove_tags")
+            )
+            note = form.get("note", "").strip() or None
+            self.backend.runs.label((agent, run_id), tags=tags, remove_tags=removed, note=note, source="human")
+            return RedirectResponse(f"/runs/{run_id}?{urlencode({'agent': agent})}#labels", 303)
+
+        return await self._form(request, work)
+
     async def _form(self, request: Request, work: Callable[[dict[str, str]], Response]) -> Response:
-        """Read a form, check its token, and do the work in a thread. Labels of runs are another user of this."""
+        """Read a form, check its token, and do the work in a thread."""
         body = b""
         async for chunk in request.stream():
             body += chunk
@@ -393,6 +411,8 @@ def _status(error: Exception) -> int:
     match error:
         case NotFoundError():
             return 404
+        case InvalidRecordError():
+            return 400
         case QueryError():
             return 400
         case StorageError():

@@ -222,3 +222,26 @@ def test_a_question_is_saved_asked_and_deleted(empty: RedisBackend) -> None:
     assert client.post("/saved/save", data={**form, "filter": "nonsense"}).status_code == 400
     assert client.post("/saved/delete", data={"token": token, "name": "slow"}).status_code == 303
     assert empty.saved.all() == []
+
+
+def test_a_run_is_labelled(empty: RedisBackend) -> None:
+    client = TestClient(create_app(empty), base_url="http://localhost", follow_redirects=False)
+    run = RunRecord(agent_id="<b>planner")
+    empty.store_run(run)
+    (token,) = set(re.findall(r'name="token" value="([^"]+)"', client.get(f"/runs/{run.id}").text))
+    form = {"token": token, "agent": "<b>planner", "tags": "golden, <i>x", "note": "<script>1</script>"}
+    answer = client.post(f"/runs/{run.id}/label", data=form)
+    assert answer.status_code == 303
+    assert empty.count_runs("tags = golden") == 1
+    page = client.get(answer.headers["location"]).text
+    assert "golden" in page
+    assert "<script>1" not in page
+    assert "<i>x" not in page
+    gone = {"token": token, "agent": "<b>planner", "remove_tags": "golden"}
+    assert client.post(f"/runs/{run.id}/label", data=gone).status_code == 303
+    assert empty.count_runs("tags = golden") == 0
+    assert client.post(f"/runs/{run.id}/label", data={"token": token, "agent": "<b>planner"}).status_code == 400
+    assert client.post(f"/runs/{run.id}/label", data={**form, "agent": "other"}).status_code == 404
+    assert client.post(f"/runs/{run.id}/label", data={**form, "token": "no"}).status_code == 403
+    read_only = TestClient(create_app(empty, read_only=True), base_url="http://localhost")
+    assert read_only.post(f"/runs/{run.id}/label", data=form).status_code in (404, 405)
