@@ -209,6 +209,9 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         pk: Column[str] = column("Its id.")
         stored_at: Column[datetime | None] = column("When it was first stored.")
         updated_at: Column[datetime | None] = column("When it was last stored.")
+
+        def __init__(self, **values: Any) -> None: ...
+
     else:
         # redis-om's would ask the server, at once, which modules it has.
         __init__ = BaseModel.__init__

@@ -71,7 +71,7 @@ def plain_svg(svg: str) -> str:
 
 def sure_state() -> str:
     """The status that means a failure: ``failed`` where runs have it, else ``running`` (no end was recorded)."""
-    choices = known_columns()["status"].choices
+    choices = Run.columns()["status"].choices
     return "failed" if "failed" in choices else "running"
 
 
@@ -121,7 +121,7 @@ def _no_failures(key: str, **grouping: Any) -> dict[Any, Any]:
 
 
 def _metric_text(name: str, value: Any) -> str:
-    return column_text(known_columns()["cost"], value) if name == "sum(cost)" else value_text(value)
+    return column_text(Run.columns()["cost"], value) if name == "sum(cost)" else value_text(value)
 
 
 def _choose_span(backend: RedisBackend, where: str | None) -> str:
@@ -163,7 +163,7 @@ def _grouped(
     link: Callable[[str], str],
     narrow: Callable[[str], str], width: int,
 ) -> Breakdown:  # fmt: skip
-    column = known_columns()[name]
+    column = known_columns(backend.runs.document)[name]
     rows = backend.aggregate_runs(by=[name], metrics=METRICS, filter=where, order_by="-count", limit=MOST_GROUPS)
     failed = count_failed(name, by=[name])
 
@@ -246,7 +246,7 @@ def default_where(backend: RedisBackend) -> str:
     return text
 
 
-def groupable() -> list[str]:
+def groupable(document: type[Run]) -> list[str]:
     """The columns that runs can be grouped by."""
     kinds = (Kind.TAG, Kind.TAGS)
-    return [name for name, column in Run.columns().items() if column.kind in kinds and not column.is_uuid]
+    return [name for name, column in document.columns().items() if column.kind in kinds and not column.is_uuid]

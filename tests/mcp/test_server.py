@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -187,3 +192,43 @@ async def test_it_runs_on_standard_input_and_output(tmp_path: Path) -> None:
     async with Client(stdio_client(command)) as client:
         answer = await ask(client, "find_runs", filter="agent = kept")
     assert answer["total"] == 1
+
+
+@pytest.fixture
+def http_url(tmp_path: Path) -> Iterator[str]:
+    """The address of a process that serves a store with one run."""
+    path = tmp_path / "runs.db"
+    with RedisBackend.embedded(path) as backend:
+        backend.store_run(RunRecord(agent_id="kept"))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "relay_models.cli", "mcp", "--path", str(path), "--http", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        end = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None
+                assert time.monotonic() < end
+                time.sleep(0.02)
+        yield f"http://127.0.0.1:{port}/mcp"
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+async def test_it_serves_http_to_this_machine(http_url: str) -> None:
+    async with Client(http_url) as client:
+        answer = await ask(client, "find_runs", filter="agent = kept")
+    assert answer["total"] == 1
+
+
+def test_http_refuses_the_names_of_other_hosts(http_url: str) -> None:
+    request = urllib.request.Request(http_url, headers={"Host": "evil.example"})
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=30)
+    caught.value.close()
+    assert caught.value.code in (403, 421)

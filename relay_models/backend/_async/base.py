@@ -75,7 +75,7 @@ class BackendBase(Generic[RunT]):
         self.accumulators = Collection(self._store, Accumulators)
         self.observations = Collection(self._store, Observations)
         self.stability = Collection(self._store, Stability)
-        self.saved = SavedQuestions(self._store)
+        self.saved = SavedQuestions(self._store, self._run_document.columns())
 
     @property
     def key_prefix(self) -> str:

@@ -348,7 +348,7 @@ class Runs(BackendBase[RunT]):
             batch.check.receive(replies)
             replies = replies[len(batch.check.commands) :]
         again = _Batch(again=True)
-        created: list[bytes] = []
+        created: list[Any] = []
         for held, number, command, reply in zip(batch.records, batch.numbers, batch.commands, replies, strict=True):
             result = _first(reply)
             if isinstance(result, Exception):

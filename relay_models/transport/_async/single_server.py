@@ -30,6 +30,9 @@ _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 2.0
 # Longest WAIT (seconds): between two of them is looked whether the primary is another one by now.
 _WAIT_SLICE = 0.25
 
+# Bytes of commands that are copied into one piece.
+_ONE_PIECE = 65_536
+
 T = TypeVar("T")
 
 
@@ -174,7 +177,7 @@ class SingleServerTransport:
         if self._waits_for(commands):
             wait = ("WAIT", self._replicas, max(1, int(min(_WAIT_SLICE, self._replica_timeout) * 1000)))
             commands = [*commands, wait]
-        await connection.send_packed_command(connection.pack_commands(expanded(commands)))
+        await connection.send_packed_command(_packed(connection, expanded(commands)))
 
     async def receive(self, connection: Any, commands: Sequence[Command], *, is_last: bool = True) -> list[Any]:
         """Read the replies to what `send` sent.
@@ -204,7 +207,7 @@ class SingleServerTransport:
                 raise NotReplicated(acknowledged, self._replicas, [key_of(each) for each in written])
             await self._check_current(connection)
             wait = ("WAIT", self._replicas, max(1, int(min(_WAIT_SLICE, left) * 1000)))
-            await connection.send_packed_command(connection.pack_commands((wait,)))
+            await connection.send_packed_command(_packed(connection, (wait,)))
             (acknowledged,) = await _read_replies(connection, (wait,))
         return replies
 
@@ -351,6 +354,14 @@ class PipelinedConnection:
     async def _drop(self) -> None:
         connection, self._connection, self._sent = self._connection, None, 0
         await self._transport.discard(connection)
+
+
+def _packed(connection: Any, commands: Sequence[Command]) -> list[Any]:
+    """Commands as they are sent: small ones in one piece, as redis-py makes one system call per piece."""
+    pieces = connection.pack_commands(commands)
+    if len(pieces) == 1 or not isinstance(pieces[0], bytes) or sum(map(len, pieces)) > _ONE_PIECE:
+        return list(pieces)
+    return [b"".join(pieces)]
 
 
 async def _read_replies(connection: Any, commands: Sequence[Command]) -> list[Any]:

@@ -33,6 +33,9 @@ _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 2.0
 # Longest WAIT (seconds): between two of them is looked whether the primary is another one by now.
 _WAIT_SLICE = 0.25
 
+# Bytes of commands that are copied into one piece.
+_ONE_PIECE = 65_536
+
 T = TypeVar("T")
 
 
@@ -177,7 +180,7 @@ class SingleServerTransport:
         if self._waits_for(commands):
             wait = ("WAIT", self._replicas, max(1, int(min(_WAIT_SLICE, self._replica_timeout) * 1000)))
             commands = [*commands, wait]
-        connection.send_packed_command(connection.pack_commands(expanded(commands)))
+        connection.send_packed_command(_packed(connection, expanded(commands)))
 
     def receive(self, connection: Any, commands: Sequence[Command], *, is_last: bool = True) -> list[Any]:
         """Read the replies to what `send` sent.
@@ -207,7 +210,7 @@ class SingleServerTransport:
                 raise NotReplicated(acknowledged, self._replicas, [key_of(each) for each in written])
             self._check_current(connection)
             wait = ("WAIT", self._replicas, max(1, int(min(_WAIT_SLICE, left) * 1000)))
-            connection.send_packed_command(connection.pack_commands((wait,)))
+            connection.send_packed_command(_packed(connection, (wait,)))
             (acknowledged,) = _read_replies(connection, (wait,))
         return replies
 
@@ -354,6 +357,14 @@ class PipelinedConnection:
     def _drop(self) -> None:
         connection, self._connection, self._sent = self._connection, None, 0
         self._transport.discard(connection)
+
+
+def _packed(connection: Any, commands: Sequence[Command]) -> list[Any]:
+    """Commands as they are sent: small ones in one piece, as redis-py makes one system call per piece."""
+    pieces = connection.pack_commands(commands)
+    if len(pieces) == 1 or not isinstance(pieces[0], bytes) or sum(map(len, pieces)) > _ONE_PIECE:
+        return list(pieces)
+    return [b"".join(pieces)]
 
 
 def _read_replies(connection: Any, commands: Sequence[Command]) -> list[Any]:
