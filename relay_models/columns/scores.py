@@ -7,6 +7,7 @@ of numbers is a union of few beginnings (about five for each digit), whatever th
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
@@ -130,10 +131,11 @@ def score_terms(scores: Mapping[str, float]) -> list[str]:
 def score_range(name: str, operator: str, value: int | float) -> list[str]:
     """The texts of which a document has at least one if, and only if, its score compares so; none where none can."""
     number = as_double(value)
+    number = rounded(number) if math.isfinite(number) else number
     if number in (float("inf"), float("-inf")):
         below = operator in ("<", "<=")
         return [f":{name}"] if operator != "==" and below == (number > 0) else []
-    return [f"{code}:{name}" for code in _ranges(rounded(number))[operator]()]
+    return [f"{code}:{name}" for code in _ranges(number)[operator]()]
 
 
 def _ranges(value: float) -> dict[str, Callable[[], Iterator[str]]]:

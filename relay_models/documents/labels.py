@@ -222,9 +222,9 @@ def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidRecordError(f"the score {name!r} is a number, not {value!r} ({type(value).__name__})", "scores")
     try:
-        number = float(value)
+        number = rounded(float(value))
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
         raise InvalidRecordError(f"the score {name!r} is a finite number, not {value!r}", "scores")
-    return rounded(number) + 0.0
+    return number + 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 
 import pytest
@@ -19,6 +20,7 @@ short = st.decimals(-10, 10, places=2).map(float)
 numbers = st.one_of(short, st.floats(allow_nan=False, allow_infinity=False), st.integers(-(10**18), 10**18)).map(
     lambda number: rounded(float(number))
 )
+numbers = numbers.filter(math.isfinite)
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 
 
