@@ -10,7 +10,9 @@ from relay_models.columns.info import OWN
 from relay_models.columns.tags import unescape_tag
 from relay_models.documents import Document, Keys, Run, decode_artifact, encode_artifact, merge_item, merge_run
 from relay_models.documents.own_models import read_item
+from relay_models.documents.schema import stamp_name
 from relay_models.records import RunRecord, from_json as record_from_json
+from relay_models.records.prices import PriceTable
 
 __all__ = ["column_changes"]
 
@@ -19,18 +21,30 @@ _KEPT = frozenset({"record", "stored_at", "updated_at"})
 
 
 def column_changes(
-    document_type: type[Document], keys: Keys, key: bytes, document: dict[str, Any], *, text: bool
+    document_type: type[Document],
+    keys: Keys,
+    key: bytes,
+    document: dict[str, Any],
+    *,
+    text: bool,
+    prices: PriceTable | None = None,
 ) -> dict[str, Any]:
     """The columns of a stored document that differ from what its record gives; None for one to be taken out.
+
+    An estimated cost stays, unless there are prices to estimate it by.
 
     Raises ValueError for a document that cannot be read.
     """
     body = document.get("record")
     if not isinstance(body, str):
         raise ValueError("it has no record text")
+    if not isinstance(document.get("updated_at"), int):
+        raise ValueError("it has no updated_at")
     kind = document_type.kind
     if issubclass(document_type, Run):
-        encoded = merge_run(record_from_json(RunRecord, body), 0, text=text, document_type=document_type)
+        record = record_from_json(RunRecord, body)
+        estimate = document.get("estimated_cost") if prices is None else prices.estimate_run(record)
+        encoded = merge_run(record, 0, text=text, document_type=document_type, estimated_cost=estimate)
     elif document_type.is_own_model():
         encoded = merge_item(read_item(document_type, unescape_tag(document["pk"]), body, None, None), 0)
     else:
@@ -40,4 +54,8 @@ def column_changes(
         # What another version of the class keeps there stays.
         kept = {**document.get(OWN, {}), **wanted[OWN]}
         wanted[OWN] = {name: value for name, value in kept.items() if value is not None}
+    # Last: a document whose columns are half written is not taken as complete.
+    stamp = stamp_name(document_type, text=text)
+    wanted.pop(stamp, None)
+    wanted[stamp] = document["updated_at"]
     return {name: value for name, value in wanted.items() if name not in _KEPT and document.get(name) != value}

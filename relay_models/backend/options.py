@@ -9,6 +9,7 @@ from typing import Any
 
 from relay_models.documents import Document, Keys, Run
 from relay_models.errors import InvalidConfigurationError
+from relay_models.records.prices import PriceTable
 
 __all__ = ["StoreOptions", "check_model"]
 
@@ -25,6 +26,9 @@ class StoreOptions:
         index_timeout: maximum wait for existing documents to be indexed (seconds).
         cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one.
         models: a subclass of `Run` whose columns runs get, and document classes whose indexes are made on opening.
+        migrate: whether indexes that lack columns are replaced when the store is opened.
+        allow_missing: whether documents may be stored without columns that the store has.
+        prices: estimates the cost of calls that tell none, when a run is stored.
 
     Raises:
         InvalidConfigurationError: an option cannot work.
@@ -37,11 +41,18 @@ class StoreOptions:
     index_timeout: float = 600.0
     cache_page_bounds: bool = True
     models: Sequence[type[Document]] = ()
+    migrate: bool = True
+    allow_missing: bool = False
+    prices: PriceTable | None = None
 
     def __post_init__(self) -> None:
         Keys(self.key_prefix)
         if self.index_text not in (None, True, False):
             raise InvalidConfigurationError(f"index_text is True, False or None, not {self.index_text!r}")
+        if not isinstance(self.prices, PriceTable | None):
+            raise InvalidConfigurationError(
+                f"prices is a PriceTable, such as PriceTable.load(file), not {self.prices!r}"
+            )
         if self.run_ttl is not None and self.run_ttl_ms < 1:
             raise InvalidConfigurationError(
                 f"run_ttl is a timedelta of a millisecond or more, or None, not {self.run_ttl!r}"

@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 
 from relay_models import __version__
-from relay_models.cli.commands import agents, demo, import_, native, runs, saved, schema, server, web
+from relay_models.cli.commands import (
+    agents,
+    demo,
+    import_,
+    migrate,
+    native,
+    prices,
+    receive,
+    runs,
+    saved,
+    schema,
+    server,
+    sessions,
+    web,
+)
 from relay_models.cli.exit_codes import guarded
 
 __all__ = ["app", "main"]
@@ -17,7 +31,8 @@ __all__ = ["app", "main"]
 EPILOG = (
     "Stores: --path FILE is an embedded store that needs no server, --url URL a Redis with JSON and search. The "
     "environment variables RELAY_MODELS_PATH, RELAY_MODELS_URL, RELAY_MODELS_PREFIX and RELAY_MODELS_PASSWORD do the "
-    "same. With --json a list is one JSON array, and continuous output (runs watch, follow) is one JSON object per "
+    "same; RELAY_MODELS_PRICES names a price table. "
+    "With --json a list is one JSON array, and continuous output (runs watch, follow) is one JSON object per "
     "line. Exit codes: 0 done, 1 done in part, 2 wrong usage or filter, 3 the store failed, 4 not found, 5 unreadable "
     "data, 6 refused by the operating system (permission, disk space, port, directory)."
 )
@@ -46,7 +61,7 @@ def _root(
 ) -> None: ...
 
 
-for part in (import_, agents, runs, saved, web, demo, schema, server, native):
+for part in (import_, agents, runs, saved, sessions, web, prices, demo, schema, migrate, server, native, receive):
     part.register(app)
 
 

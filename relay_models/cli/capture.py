@@ -73,6 +73,8 @@ class Capture:
     lines: int = 0
     orders: int = 0
     """Lists of run ids, which give the order in which runs were stored."""
+    cache_entries: int = 0
+    """Lines of NeMo Relay's response and tool caches, which are skipped."""
     bad: list[BadLine] = field(default_factory=list)
     runs: list[tuple[int, int]] = field(default_factory=list)
     """(line, byte offset) of each run, each agent's in the order in which they were stored."""
@@ -254,6 +256,9 @@ def _proven_prefix(key: str, value: Any) -> str | None:
 
 def _first_pass(capture: Capture) -> None:
     """Find the offset of each value, and sort each agent's runs in the order of its list of run ids."""
+    from relay_models.native.layout import NativeKeys  # lazy: start-up time
+
+    keys = NativeKeys(capture.prefix)
     ranks: dict[tuple[str, str], int] = {}
     first_of_agent: dict[str, int] = {}
     found: list[tuple[int, int, str | None, str | None]] = []
@@ -269,6 +274,9 @@ def _first_pass(capture: Capture) -> None:
             key, value, run = read_row(raw)
             if run is not None:
                 found.append((number, here, str(run.get("agent_id")), str(run.get("id"))))
+                continue
+            if keys.is_cache_entry(key.encode()):
+                capture.cache_entries += 1
                 continue
             kind, agent_id, run_id = split_key(key, capture.prefix)
             if kind == ORDER:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from relay_models.cli.capture import Capture, Entry
     from relay_models.records import RunRecord
+    from relay_models.records.redact import Redaction
     from relay_models.sync import RedisBackend
 
 __all__ = ["PLURALS", "Imported", "import_capture", "read_run", "store_artifact"]
@@ -39,9 +40,21 @@ class Imported:
 
 
 def import_capture(
-    backend: RedisBackend, capture: Capture, source: str, seen: Callable[[int], None] = lambda count: None
+    backend: RedisBackend,
+    capture: Capture,
+    source: str,
+    seen: Callable[[int], None] = lambda count: None,
+    redact: Redaction | None = None,
 ) -> Imported:
-    """Store all values of a capture; `seen` is called with the number of values read since the last call."""
+    """Store all values of a capture.
+
+    Args:
+        backend: the store.
+        capture: the capture.
+        source: how the user named it.
+        seen: called with the number of values read since the last call.
+        redact: what removes secrets from runs.
+    """
     stored: Counter[str] = Counter()
     for entry in capture.entries(capture.artifacts, seen):
         try:
@@ -52,6 +65,7 @@ def import_capture(
 
     # The line of each run, to report those that the server refuses.
     lines: list[int] = []
+    withheld: list[int] = []
 
     def runs() -> Iterator[RunRecord]:
         for entry in capture.entries(capture.runs, seen):
@@ -59,9 +73,19 @@ def import_capture(
                 record = read_run(entry)
             except ValueError as error:
                 capture.refuse(entry.line, entry.key or None, str(error))
-            else:
-                lines.append(entry.line)
-                yield record
+                continue
+            if redact is not None:
+                try:
+                    redacted = redact(record)
+                except Exception as error:
+                    capture.refuse(entry.line, entry.key or None, f"its redaction failed: {error}")
+                    continue
+                if redacted is None:
+                    withheld.append(entry.line)
+                    continue
+                record = redacted
+            lines.append(entry.line)
+            yield record
 
     report = backend.store_runs(runs(), on_refused="skip")
     for refused in report.refused:
@@ -74,7 +98,7 @@ def import_capture(
         {kind: stored[kind] for kind in PLURALS},
         report.replaced,
         [{"line": bad.line, "key": bad.key, "reason": bad.reason} for bad in capture.bad],
-        {"lines": capture.lines},
+        {"lines": capture.lines, "cache_entries": capture.cache_entries, "withheld": len(withheld)},
     )
 
 

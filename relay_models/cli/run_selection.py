@@ -62,8 +62,8 @@ def join_filters(texts: Sequence[str | None]) -> str | None:
     return given[0] if len(given) == 1 else " and ".join(f"({text})" for text in given) or None
 
 
-def make_filter(session: Session, where: str | None, agent: str | None) -> Any:
-    """Return the expression for --where and --agent; None for all runs.
+def make_filter(session: Session, where: str | None, agent: str | None, *, failed: bool = False) -> Any:
+    """Return the expression for --where, --agent and --failed; None for all runs.
 
     Raises:
         QueryError: The filter is blank, does not parse, or is invalid.
@@ -75,6 +75,8 @@ def make_filter(session: Session, where: str | None, agent: str | None) -> Any:
     parts = [] if where is None else [as_expression(where, columns)]
     if agent is not None:
         parts.append(Run.agent_id == agent)
+    if failed:
+        parts.append((Run.status == "failed") | (Run.failed_calls > 0))
     return as_expression(parts, columns) if parts else None
 
 

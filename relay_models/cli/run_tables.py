@@ -25,12 +25,18 @@ _LISTED: dict[str, tuple[str, bool, int, int]] = {
     "tools": ("tools used", False, 2, 12),
     "total_tokens": ("tokens", True, 5, 6),
     "cost": ("cost", True, 4, 4),
+    "failed_calls": ("failed calls", True, 6, 6),
+    "error_types": ("errors", False, 6, 14),
+    "session_id": ("session", False, 3, 10),
 }
 _USUAL = ["run_id", "agent_id", "started_at", "duration", "llm_calls", "tool_calls", "total_tokens", "models"]
 
 
-def show_runs(out: Output, runs: Sequence[Any], names: Sequence[str] | None = None) -> None:
-    """Print a table of `Run` values."""
+def show_runs(
+    out: Output, runs: Sequence[Any], names: Sequence[str] | None = None, *, named: bool | None = None
+) -> None:
+    """Print a table of `Run` values; `named` if the user asked for the columns by name."""
+    named = bool(names) if named is None else named
     from relay_models.export import to_dicts  # lazy: start-up time
 
     rows = to_dicts(runs, columns=[*(names or _USUAL), "status"])
@@ -38,8 +44,8 @@ def show_runs(out: Output, runs: Sequence[Any], names: Sequence[str] | None = No
     columns = []
     for name in shown:
         sample = next((row[name] for row in rows if row[name] is not None), "")
-        columns.append(listed_column(name, named=bool(names), number=isinstance(sample, int | float)))
-    out.table(columns, [[listed_cell(row, name, named=bool(names)) for name in shown] for row in rows])
+        columns.append(listed_column(name, named=named, number=isinstance(sample, int | float)))
+    out.table(columns, [[listed_cell(row, name, named=named) for name in shown] for row in rows])
 
 
 def listed_column(name: str, *, named: bool = False, number: bool = False) -> Column:

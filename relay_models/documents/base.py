@@ -185,6 +185,8 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     """Type of the record: a model, or a list of one."""
     summary_type: ClassVar[type | None] = None
     """Type of what `summarize` makes; None where that is the record."""
+    has_labels: ClassVar[bool] = False
+    """Documents of this type can have labels."""
     row_columns: ClassVar[tuple[str, ...]] = ()
     """Names of the columns whose values ``row`` holds as a JSON array, by their positions in it.
 

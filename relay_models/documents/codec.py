@@ -11,10 +11,12 @@ from pydantic_core import PydanticSerializationError, to_json
 from relay_models.columns.column import Origin
 from relay_models.columns.info import OWN
 from relay_models.columns.tags import escape_tag
+from relay_models.columns.types import rounded
 from relay_models.documents.base import Document
 from relay_models.documents.kinds import KINDS, checked_record
 from relay_models.documents.own_models import item_text
 from relay_models.documents.run import Run
+from relay_models.documents.schema import stamp_name
 from relay_models.errors import InvalidRecordError
 from relay_models.records import RunRecord, to_json as record_json
 
@@ -29,15 +31,21 @@ _encode = msgspec.json.Encoder().encode
 @functools.lru_cache(maxsize=64)
 def _absent(document: type[Document]) -> dict[str, Any]:
     """What takes the columns without a value out of a document that it is merged with."""
-    of_record = [column for column in document.columns().values() if column.origin is Origin.RECORD]
-    absent: dict[str, Any] = {column.name: None for column in of_record if column.nullable and not column.own}
+    computed = [column for column in document.columns().values() if column.origin is not Origin.STORE]
+    absent: dict[str, Any] = {column.name: None for column in computed if column.nullable and not column.own}
     if document.own_columns:
-        absent[OWN] = {column.name: None for column in of_record if column.nullable and column.own}
+        absent[OWN] = {column.name: None for column in computed if column.nullable and column.own}
     return absent
 
 
 def encode_run(
-    record: RunRecord, now_us: int, *, text: bool = False, body: bytes | None = None, document_type: type[Run] = Run
+    record: RunRecord,
+    now_us: int,
+    *,
+    text: bool = False,
+    body: bytes | None = None,
+    document_type: type[Run] = Run,
+    estimated_cost: float | None = None,
 ) -> bytes:
     """The JSON document of a run that is stored for the first time at `now_us` (epoch microseconds).
 
@@ -47,22 +55,30 @@ def encode_run(
         text: also keep the words of its prompts and answers, for the text column.
         body: the JSON text that `record` has just been read from, so that it need not be written again.
         document_type: the class whose columns it gets.
+        estimated_cost: estimated cost of the calls that tell none.
 
     Raises:
         InvalidRecordError: it is no run, or cannot be written as JSON.
     """
-    document = _run(record, text, document_type, body)
-    document["stored_at"] = document["updated_at"] = now_us
+    document = _run(record, text, document_type, body, estimated_cost)
+    document["stored_at"] = document["updated_at"] = document[stamp_name(document_type, text=text)] = now_us
     return _dump(document)
 
 
-def merge_run(record: RunRecord, now_us: int, *, text: bool = False, document_type: type[Run] = Run) -> bytes:
+def merge_run(
+    record: RunRecord,
+    now_us: int,
+    *,
+    text: bool = False,
+    document_type: type[Run] = Run,
+    estimated_cost: float | None = None,
+) -> bytes:
     """The patch for JSON.MERGE that makes a stored document that of `record`, but keeps its ``stored_at``.
 
     Columns without a value are null, which takes them out of the document. Raises as `encode_run`.
     """
-    document = _merging(document_type, _run(record, text, document_type))
-    document["updated_at"] = now_us
+    document = _merging(document_type, _run(record, text, document_type, None, estimated_cost))
+    document["updated_at"] = document[stamp_name(document_type, text=text)] = now_us
     return _dump(document)
 
 
@@ -72,12 +88,12 @@ def encode_item(item: Document, now_us: int) -> bytes:
     Raises:
         InvalidRecordError: it is not valid, or would not be read back as it is.
     """
-    return _dump({**_item(item), "stored_at": now_us, "updated_at": now_us})
+    return _dump({**_item(item), "stored_at": now_us, "updated_at": now_us, stamp_name(type(item)): now_us})
 
 
 def merge_item(item: Document, now_us: int) -> bytes:
     """The patch for JSON.MERGE that makes a stored document that of `item`, but keeps its ``stored_at``."""
-    return _dump({**_merging(type(item), _item(item)), "updated_at": now_us})
+    return _dump({**_merging(type(item), _item(item)), "updated_at": now_us, stamp_name(type(item)): now_us})
 
 
 def _item(item: Document) -> dict[str, Any]:
@@ -106,7 +122,8 @@ def encode_artifact(kind: str, agent_id: str, record: Any, now_us: int) -> bytes
         raise InvalidRecordError(f"an agent id is text, not {type(agent_id).__name__}", "agent_id")
     document_type = KINDS[kind].document
     columns = encode_columns(document_type, document_type.column_values(record, agent_id=agent_id))
-    return _dump({"pk": agent_id, **columns, "updated_at": now_us, "record": record_json(record).decode()})
+    times = {"updated_at": now_us, stamp_name(document_type): now_us}
+    return _dump({"pk": agent_id, **columns, **times, "record": record_json(record).decode()})
 
 
 def encode_columns(document: type[Document], values: dict[str, Any]) -> dict[str, Any]:
@@ -132,12 +149,15 @@ def encode_columns(document: type[Document], values: dict[str, Any]) -> dict[str
     return members
 
 
-def _run(record: RunRecord, text: bool, document_type: type[Run], body: bytes | None = None) -> dict[str, Any]:
+def _run(
+    record: RunRecord, text: bool, document_type: type[Run], body: bytes | None, estimated_cost: float | None
+) -> dict[str, Any]:
     if not isinstance(record, RunRecord):
         checked_record("run", record)
     if body is None:
         body = record_json(record)
-    columns = encode_columns(document_type, document_type.column_values(record))
+    given = {} if estimated_cost is None else {"estimated_cost": rounded(estimated_cost)}
+    columns = encode_columns(document_type, document_type.column_values(record, **given))
     document: dict[str, Any] = {"pk": f"{record.agent_id}:{columns['run_id']}", **columns}
     if text:
         for name, words in document_type.indexed_words(record).items():

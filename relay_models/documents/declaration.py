@@ -12,6 +12,7 @@ from redis_om import Field
 
 from relay_models.columns.column import Column, Origin
 from relay_models.columns.kind import Kind
+from relay_models.columns.scores import ScoreColumns
 from relay_models.columns.types import column_type
 from relay_models.errors import InvalidConfigurationError
 
@@ -47,7 +48,10 @@ class Declaration:
             type = column_type(annotation, text=self.text, is_uuid=self.is_uuid)
         except InvalidConfigurationError as error:
             raise InvalidConfigurationError(f"{document}.{name}: {error}") from None
-        return Column(
+        if type.kind is Kind.SCORES and self.origin is not Origin.STORE:
+            raise InvalidConfigurationError(f"{document}.{name}: no index has values of the type {annotation}")
+        made = ScoreColumns if type.kind is Kind.SCORES else Column
+        return made(
             name, type, self.about, unit=self.unit or _UNITS.get(type.kind, ""), aliases=self.aliases,
             heading=self.heading, origin=self.origin, value=self.value, document=document,
             own=own, links=self.links,

@@ -9,7 +9,9 @@ from typing import Any, ClassVar, Literal, Self
 from redis_om import Field
 
 from relay_models.columns.column import Column, Origin
+from relay_models.columns.scores import Scores
 from relay_models.documents.base import Document, column
+from relay_models.documents.labels import Labels
 from relay_models.documents.run_summary import RunSummary, summarize
 from relay_models.errors import InvalidConfigurationError
 from relay_models.records import RunRecord, to_json
@@ -29,13 +31,15 @@ class Run(Document):
     kind: ClassVar[str] = "run"
     record_type: ClassVar[Any] = RunRecord
     summary_type: ClassVar[type | None] = RunSummary
+    has_labels: ClassVar[bool] = True
 
     agent_id: Column[str] = column("The agent that ran (RunRecord.agent_id).", aliases=("agent",), heading="agent")
     run_id: Column[str] = column(
         "The run's UUID, lower case (RunRecord.id).", is_uuid=True, aliases=("id", "run"), heading="run"
     )
-    status: Column[Literal["running", "completed"]] = column(
-        "running, or completed once the run has an end (RunRecord.ended_at)."
+    status: Column[Literal["running", "completed", "failed"]] = column(
+        "failed where that is known (RunRecord.ext.status); else running, or completed once the run has an end "
+        "(RunRecord.ended_at). A failed call does not make its run fail."
     )
     started_at: Column[datetime] = column(
         "When the run began (RunRecord.started_at).", aliases=("started",), heading="began (UTC)"
@@ -63,10 +67,16 @@ class Run(Document):
         "Why the answers ended, each reason once, sorted (RunRecord.calls[].annotated_response.finish_reason).",
         aliases=("reason", "finish_reason"),
     )
-    prompt_tokens: Column[int | None] = column(_SUM.format("prompt_tokens"), unit="tokens")
-    output_tokens: Column[int | None] = column(_SUM.format("output_tokens"), unit="tokens")
+    prompt_tokens: Column[int | None] = column(
+        _SUM.format("prompt_tokens") + " As the providers count: with or without cached ones; see input_tokens.",
+        unit="tokens",
+    )
+    output_tokens: Column[int | None] = column(
+        "Tokens of the output, reasoning included whatever the provider counts; none where no call tells any.",
+        unit="tokens",
+    )
     total_tokens: Column[int | None] = column(
-        _SUM.format("total_tokens"), unit="tokens", aliases=("tokens",), heading="tokens"
+        _SUM.format("total_tokens") + " As the providers count.", unit="tokens", aliases=("tokens",), heading="tokens"
     )
     cache_read_tokens: Column[int | None] = column(
         _SUM.format("annotated_response.usage.cache_read_tokens"), unit="tokens"
@@ -89,6 +99,65 @@ class Run(Document):
         value=lambda record: record.texts,
         aliases=("words",),
     )
+    failed_calls: Column[int | None] = column(
+        "Calls that failed (RunRecord.calls[].ext.status); none where no call tells how it went.",
+        unit="calls",
+        aliases=("failures",),
+    )
+    error_types: Column[list[str]] = column(
+        "Types of the errors of the run and of its calls, each once, sorted (ext.error.type, else ext.error.category).",
+        aliases=("error", "error_type"),
+    )
+    session_id: Column[str | None] = column(
+        "Session (conversation) that the run belongs to (RunRecord.ext.session_id).", aliases=("session",)
+    )
+    user_id: Column[str | None] = column(
+        "User on whose behalf the agent ran (RunRecord.ext.user_id).", aliases=("user",)
+    )
+    parent_run_id: Column[str | None] = column(
+        "Run that called this one (RunRecord.ext.parent_run_id); none at the root.", is_uuid=True, aliases=("parent",)
+    )
+    root_run_id: Column[str | None] = column(
+        "Outermost run that this one belongs to (RunRecord.ext.root_run_id); none at the root.",
+        is_uuid=True,
+        aliases=("root",),
+    )
+    time_to_first_token: Column[timedelta | None] = column(
+        "Time to the first token of the first call that tells it (RunRecord.calls[].ext.time_to_first_token_ms).",
+        aliases=("ttft",),
+    )
+    input_tokens: Column[int | None] = column(
+        "Tokens of the prompts, those read from and written to caches included whatever the provider counts; none "
+        "where no call tells any.",
+        unit="tokens",
+    )
+    cached_input_tokens: Column[int | None] = column("Part of input_tokens: read from a cache.", unit="tokens")
+    cache_write_tokens: Column[int | None] = column("Part of input_tokens: written to a cache.", unit="tokens")
+    reasoning_tokens: Column[int | None] = column("Part of output_tokens: spent on reasoning.", unit="tokens")
+    estimated_cost: Column[float | None] = column(
+        "Estimated cost of the calls that tell none, by the price table of the backend that stored the run; none "
+        "without a table, or where it has no price. Not part of cost.",
+        unit="currency",
+        origin=Origin.KEY,
+    )
+    tags: Column[list[str]] = column(
+        "Tags that were put on the run (`label`), sorted; kept when it is stored again.",
+        origin=Origin.STORE,
+        aliases=("tag",),
+    )
+    notes: Column[list[str]] = column(
+        "Notes on the run (`label`), each text once, sorted; `labels` has their order.",
+        origin=Origin.STORE,
+        aliases=("note",),
+    )
+    scores: Scores = column(
+        "Scores of the run by name (`label`); score.helpfulness is the one of that name.",
+        origin=Origin.STORE,
+        aliases=("score",),
+    )
+    labels_json: str | None = Field(
+        default=None, description="Tags, scores and notes with their origins as JSON text, kept under `labels`."
+    )
     record_json: str | None = Field(
         default=None, description="The record as JSON text, kept under `record`; none where only columns were read."
     )
@@ -107,6 +176,15 @@ class Run(Document):
     def describe(cls, record: Any) -> str:
         """What a message calls a run."""
         return f"run {record.id} of agent {record.agent_id!r}"
+
+    @property
+    def labels(self) -> Labels:
+        """Tags, scores and notes, with who said so and when.
+
+        Raises:
+            ValueError: the stored text is no such thing.
+        """
+        return Labels.parse(self.labels_json)
 
     @property
     def record(self) -> RunRecord | None:

@@ -6,8 +6,9 @@ import math
 from typing import NamedTuple
 
 from relay_models.columns.types import rounded
-from relay_models.records import CallRecord, CostEstimate, RunRecord
+from relay_models.records import CallRecord, CostEstimate, ErrorInfo, RunExtensions, RunRecord, Status
 from relay_models.records.run import calls_text, single_cost, sum_costs
+from relay_models.records.tokens import NO_TOKENS, add_tokens, count_tokens
 from relay_models.records.views import viewing
 
 __all__ = ["RunSummary", "summarize"]
@@ -15,7 +16,16 @@ __all__ = ["RunSummary", "summarize"]
 # Reads of calls that are kept as text what columns come from.
 _column_views = viewing(
     CallRecord,
-    without=("started_at", "metadata_snapshot", "annotated_request", "message", "tool_calls", "api_specific"),
+    without=(
+        "started_at",
+        "metadata_snapshot",
+        "annotated_request",
+        "message",
+        "tool_calls",
+        "input",
+        "metadata",
+        "cut",
+    ),
 )
 
 
@@ -44,6 +54,17 @@ class RunSummary(NamedTuple):
     total_tokens: int | None
     cache_read_tokens: int | None
     cost: float | None
+    failed_calls: int | None
+    error_types: list[str] | None
+    session_id: str | None
+    user_id: str | None
+    parent_run_id: str | None
+    root_run_id: str | None
+    time_to_first_token: int | None
+    input_tokens: int | None
+    cached_input_tokens: int | None
+    cache_write_tokens: int | None
+    reasoning_tokens: int | None
 
 
 def summarize(record: RunRecord) -> RunSummary:
@@ -52,7 +73,9 @@ def summarize(record: RunRecord) -> RunSummary:
     text = calls_text(record)
     calls = record.calls if text is None else _column_views(text)
     llm = tool = unfinished = 0
-    prompt = output = total = cached = None
+    prompt = output = total = cached = failed = first_token = None
+    all_input = cached_input = cache_write = reasoning = None
+    errors: set[str] = set()
     providers: set[str] = set()
     models: set[str] = set()
     tools: set[str] = set()
@@ -73,8 +96,6 @@ def summarize(record: RunRecord) -> RunSummary:
             models.add(model)
         if (tokens := call.prompt_tokens) is not None:
             prompt = (prompt or 0) + tokens
-        if (tokens := call.output_tokens) is not None:
-            output = (output or 0) + tokens
         if (tokens := call.total_tokens) is not None:
             total = (total or 0) + tokens
         if (response := call.annotated_response) is not None:
@@ -85,12 +106,30 @@ def summarize(record: RunRecord) -> RunSummary:
                     cached = (cached or 0) + tokens
                 if (cost := usage.cost) is not None:
                     costs.append(cost)
+        counts = count_tokens(call)
+        if counts is not NO_TOKENS:
+            all_input = add_tokens(all_input, counts.input_tokens)
+            cached_input = add_tokens(cached_input, counts.cached_input_tokens)
+            cache_write = add_tokens(cache_write, counts.cache_write_tokens)
+            output = add_tokens(output, counts.output_tokens)
+            reasoning = add_tokens(reasoning, counts.reasoning_tokens)
+        if (ext := call.ext) is not None:
+            if ext.status in _KNOWN_OUTCOMES:
+                failed = (failed or 0) + (ext.status == Status.FAILED)
+            if (name := _error_name(ext.error)) is not None:
+                errors.add(name)
+            if first_token is None and ext.time_to_first_token_ms is not None:
+                first_token = _microseconds(ext.time_to_first_token_ms)
     known = single_cost(sum_costs(costs))
     ended = None if record.ended_at is None else record.ended_at.nanoseconds
+    own = record.ext or _NOTHING_KNOWN
+    if (name := _error_name(own.error)) is not None:
+        errors.add(name)
+    status = "failed" if own.status == Status.FAILED else "running" if ended is None else "completed"
     return RunSummary(
         record.agent_id,
         str(record.id),
-        "running" if ended is None else "completed",
+        status,
         started // 1000,
         None if ended is None else ended // 1000,
         None if ended is None else (ended - started) // 1000,
@@ -107,4 +146,28 @@ def summarize(record: RunRecord) -> RunSummary:
         total,
         cached,
         rounded(known) if known is not None and math.isfinite(known) else None,
+        failed,
+        sorted(errors) or None,
+        own.session_id,
+        own.user_id,
+        None if own.parent_run_id is None else str(own.parent_run_id),
+        None if own.root_run_id is None else str(own.root_run_id),
+        first_token,
+        all_input,
+        cached_input,
+        cache_write,
+        reasoning,
     )
+
+
+_NOTHING_KNOWN = RunExtensions()
+_KNOWN_OUTCOMES = frozenset({Status.COMPLETED, Status.FAILED})
+
+
+def _error_name(error: ErrorInfo | None) -> str | None:
+    return None if error is None else error.type or error.category or None
+
+
+def _microseconds(milliseconds: float) -> int | None:
+    """Rounded down; None for what cannot be the time to a token."""
+    return int(milliseconds * 1000) if 0 <= milliseconds < 1e12 else None

@@ -44,13 +44,14 @@ class Answers:
 
     def __init__(self, backend: RedisBackend) -> None:
         self._backend = backend
+        self._document: type[Run] = backend.runs.document
 
     def find_runs(
         self, filter: str = "", columns: list[str] | None = None, order_by: str = "-started_at", limit: int = 20,
         after: str = "", saved: str = "",
     ) -> dict[str, Any]:  # fmt: skip
         """Runs that meet a filter, by their columns."""
-        names = list(dict.fromkeys(map(_column_name, columns or ())))
+        names = list(dict.fromkeys(_column_name(name, self._document) for name in columns or ()))
         if saved:
             question = self._backend.saved.get(saved)
             parts = [text for text in (question.filter, filter) if text.strip()]
@@ -86,7 +87,7 @@ class Answers:
                 raise QueryError(f"the run has calls 1 to {len(calls)}, not {call}")
             answer = {"run": record, "calls": len(calls), "call": calls[call - 1]}
         else:
-            summary = {name: _json(getattr(run, name)) for name in known_columns()}
+            summary = {name: _json(getattr(run, name)) for name in known_columns(self._document)}
             answer = {"summary": _without_none(summary), "run": {**record, "calls": calls}}
         shorter, cut = bounded(answer, max_characters)
         answer = shorter if isinstance(shorter, dict) else {}
@@ -118,7 +119,7 @@ class Answers:
             return {"numbers": [_fact(fact) for fact in facts]}
         assert one.record is not None
         assert two.record is not None
-        compared = compare_runs(one.record, two.record)
+        compared = compare_runs(one.record, two.record, self._document)
         calls = []
         for pair in compared.calls:
             shown = [
@@ -136,7 +137,7 @@ class Answers:
     def list_columns(self) -> dict[str, Any]:
         """The columns of runs, with their operators, and how filters are written."""
         columns = []
-        for name, column in Run.columns().items():
+        for name, column in self._document.columns().items():
             texts = [text for known in OPERATORS.values() if column.kind in known.kinds for text in known.texts]
             entry = {
                 "name": name, "kind": str(column.kind), "about": column.about, "unit": column.unit,
@@ -177,8 +178,8 @@ class Answers:
         }
 
 
-def _column_name(name: str) -> str:
-    known = known_columns()
+def _column_name(name: str, document: type[Run]) -> str:
+    known = known_columns(document)
     column = find_column(known, name)
     if column is None:
         raise UnknownColumnError(f"there is no column {name!r}; there are {', '.join(known)}")

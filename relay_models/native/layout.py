@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -21,6 +22,7 @@ _KINDS = {segment: kind for kind, segment in _SEGMENTS.items()}
 RECORD_TYPES: MappingProxyType[str, Any] = MappingProxyType({name: kind.shape for name, kind in KINDS.items()})
 
 _RUN_ID_LENGTH = 36
+_CACHE_ENTRY = re.compile(rb"sha256:[0-9a-f]{64}")
 
 
 class NativeKey(NamedTuple):
@@ -99,10 +101,17 @@ class NativeKeys:
             return None
         return NativeKey(kind, agent_id, run_id)
 
+    def is_cache_entry(self, key: bytes) -> bool:
+        """Whether it is the key of an answer that NeMo Relay's response or tool cache keeps for a while.
+
+        Such an entry is no state of an agent, and holds an unredacted response: it is neither imported nor exported.
+        """
+        return key.startswith(self._encoded) and _CACHE_ENTRY.fullmatch(key, len(self._encoded)) is not None
+
     def patterns(self) -> tuple[bytes, ...]:
-        """Return SCAN patterns that together match all keys except those of single runs."""
+        """Return SCAN patterns that together match all keys, also of cache entries, except those of single runs."""
         prefix = escape_glob(self._encoded)
-        return prefix + b"runs_index:*", prefix + b"[apt]*"
+        return prefix + b"runs_index:*", prefix + b"[apts]*"
 
     def __repr__(self) -> str:
         return f"NativeKeys({self.prefix!r})"

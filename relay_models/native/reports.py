@@ -41,8 +41,12 @@ class ImportReport:
     """New or changed artifacts, by kind."""
     unchanged: int = 0
     """Artifacts that were already in the store."""
+    cache_entries: int = 0
+    """Entries of NeMo Relay's response and tool caches, which are skipped: they are no state of an agent."""
+    withheld: int = 0
+    """Runs that a redaction left out."""
     bad: list[BadValue] = field(default_factory=list)
-    """Values that cannot be read; the next import tries them again."""
+    """Values that cannot be read, or whose redaction failed; the next import tries them again."""
     newest_end_ns: int | None = None
     """The newest `ended_at` of the imported runs, in nanoseconds since 1970."""
     started: float = field(default_factory=time.monotonic, repr=False)
@@ -67,7 +71,10 @@ class ImportReport:
 
 @dataclass(slots=True)
 class ExportReport:
-    """Counts of an export: runs written, runs added to the target's lists, artifacts by kind."""
+    """Counts of an export: runs written, runs added to the target's lists, artifacts by kind.
+
+    Entries of NeMo Relay's response and tool caches are in no store, so they are never exported.
+    """
 
     runs: int = 0
     new_runs: int = 0
@@ -86,6 +93,8 @@ class FollowMetrics:
     """Artifacts stored."""
     bad: int = 0
     """Values that could not be read."""
+    cache_entries: int = 0
+    """Entries of NeMo Relay's response and tool caches that the last scan found; they are skipped."""
     errors: int = 0
     """Times that the source or the store was unavailable."""
     last_error: str | None = None

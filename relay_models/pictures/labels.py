@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from relay_models.pictures.layout import Bar, BarState, Layout, Row
 from relay_models.pictures.text import duration_text, number_text, plain
 
-__all__ = ["RowLabel", "label_rows", "legend", "outcome", "sum_tokens", "tip"]
+__all__ = ["RowLabel", "label_rows", "legend", "one_line", "outcome", "sum_tokens", "tip"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def _label(row: Row, by_name: bool, arrow: str) -> RowLabel:
         known = [bar.duration for bar in bars if bar.duration is not None]
         counts: dict[str, int] = {}
         for bar in bars:
-            if warning := _warning(bar):
+            if warning := ("failed" if bar.error is not None else _warning(bar)):
                 counts[warning] = counts.get(warning, 0) + 1
         warning = ", ".join(f"{count:,} {what}" for what, count in counts.items())
         duration = duration_text(sum(known)) if known else ""
@@ -56,6 +56,8 @@ def _label(row: Row, by_name: bool, arrow: str) -> RowLabel:
 
 
 def _warning(bar: Bar) -> str:
+    if bar.error is not None:
+        return f"failed: {one_line(bar.error)}" if bar.error else "failed"
     if bar.state is BarState.UNFINISHED:
         return "unfinished"
     if bar.state is BarState.SILENT:
@@ -65,9 +67,16 @@ def _warning(bar: Bar) -> str:
 
 def outcome(bar: Bar) -> str:
     """Describe how the call ended."""
+    if bar.error is not None:
+        return f"failed: {one_line(bar.error)}" if bar.error else "failed"
     if bar.state is not BarState.FINISHED:
         return str(bar.state)
     return f"ended by {plain(bar.finish)}" if bar.finish else "finished"
+
+
+def one_line(text: str) -> str:
+    """A message, safe to show, with its lines joined."""
+    return plain(" ".join(text.split()))
 
 
 def tip(bar: Bar) -> str:
@@ -101,13 +110,15 @@ def sum_tokens(bars: Sequence[Bar], arrow: str = "→") -> str:
 
 
 def legend(layout: Layout) -> list[tuple[str, str]]:
-    """The kinds of bar that occur, as (key, words); keys: llm, tool, open, silent, parallel."""
+    """The kinds of bar that occur, as (key, words); keys: llm, tool, failed, open, silent, parallel."""
     bars = layout.bars
     entries = []
     if any(bar.llm for bar in bars):
         entries.append(("llm", "LLM call"))
     if others := sorted({bar.kind for bar in bars if not bar.llm}):
         entries.append(("tool", f"{' or '.join(map(plain, others))} call"))
+    if any(bar.state is BarState.FAILED for bar in bars):
+        entries.append(("failed", "failed"))
     if any(bar.state is BarState.UNFINISHED for bar in bars):
         entries.append(("open", "unfinished"))
     if any(bar.state is BarState.SILENT for bar in bars):

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
-if TYPE_CHECKING:
-    from relay_models.records import CallRecord, RunRecord
+from relay_models.records import Status
 
-__all__ = ["Bar", "BarState", "Layout", "Row", "Rows", "lay_out", "ticks"]
+if TYPE_CHECKING:
+    from relay_models.records import CallRecord, ErrorInfo, RunRecord
+
+__all__ = ["Bar", "BarState", "Layout", "Row", "Rows", "describe_error", "lay_out", "ticks"]
 
 Rows = Literal["auto", "calls", "names"]
 
@@ -33,10 +35,12 @@ class BarState(StrEnum):
     """What is known about how a call ended."""
 
     FINISHED = "finished"
+    FAILED = "failed"
+    """The source of the run said that it failed; see `Bar.error`."""
     UNFINISHED = "unfinished"
     """No end is recorded: still running, or lost when the process stopped."""
     SILENT = "no answer recorded"
-    """An LLM call that ended without tokens and without a response: it failed, or no codec could read its answer."""
+    """An LLM call that ended without tokens and without a response: how it went is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class Bar:
     total_tokens: int | None
     finish: str | None
     """The finish reason, if it is not the usual one: length, content_filter, or one of the provider's."""
+    error: str | None = None
+    """Why it failed, such as ``TimeoutError: no answer within 5 s``; empty where the source does not say."""
 
     @property
     def llm(self) -> bool:
@@ -142,12 +148,19 @@ def _extent(run: RunRecord) -> tuple[int, int]:
 
 
 def _depths(calls: Sequence[CallRecord], starts: list[int], ends: list[int], order: list[int]) -> list[int]:
-    """Return the nesting depth of each call, by time: records are flat and name no parent.
+    """Return the nesting depth of each call: by its parent where the source told it, else by time.
 
     An LLM call within a tool call was made by that tool. A tool call within another may as well be its parallel
     neighbour; it counts as nested only after the outer one has made an LLM call, which then asked for it.
     """
     depths = [0] * len(calls)
+    parents = [None if call.ext is None else call.ext.parent_call for call in calls]
+    if any(parent is not None for parent in parents):
+        for index, parent in enumerate(parents):
+            # A parent begins before its calls; anything else is not one.
+            if parent is not None and parent < index:
+                depths[index] = depths[parent] + 1
+        return depths
     open_tools: list[int] = []
     asked: set[int] = set()
     for index in order:
@@ -190,8 +203,14 @@ def _groups(
 
 def _bar(call: CallRecord, index: int, start: int, end: int, depth: int, group: int | None) -> Bar:
     llm = call.kind == "llm"
+    ext = call.ext
+    error = describe_error(ext.error) if ext is not None and ext.status == Status.FAILED else None
     if call.ended_at is None:
         state = BarState.UNFINISHED
+    elif error is not None:
+        state = BarState.FAILED
+    elif ext is not None and ext.output is not None:
+        state = BarState.FINISHED
     elif llm and call.annotated_response is None and call.output_tokens is None and call.total_tokens is None:
         state = BarState.SILENT
     else:
@@ -200,8 +219,13 @@ def _bar(call: CallRecord, index: int, start: int, end: int, depth: int, group: 
     finish = None if reason in (None, "complete", "tool_use") else reason
     return Bar(
         index, str(call.kind), call.name, start, end, state, depth, group,
-        call.model_name, call.prompt_tokens, call.output_tokens, call.total_tokens, finish,
+        call.model_name, call.prompt_tokens, call.output_tokens, call.total_tokens, finish, error,
     )  # fmt: skip
+
+
+def describe_error(error: ErrorInfo | None) -> str:
+    """An error as ``type: message``, as far as it is known."""
+    return "" if error is None else ": ".join(part for part in (error.type or error.category, error.message) if part)
 
 
 def _rows_by_name(bars: Sequence[Bar]) -> tuple[Row, ...]:

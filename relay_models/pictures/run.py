@@ -9,10 +9,11 @@ from rich.console import RenderableType
 
 from relay_models.documents import record_of
 from relay_models.pictures import run_svg, run_text
-from relay_models.pictures.labels import outcome, sum_tokens
-from relay_models.pictures.layout import BarState, Layout, Rows, lay_out
+from relay_models.pictures.labels import one_line, outcome, sum_tokens
+from relay_models.pictures.layout import BarState, Layout, Rows, describe_error, lay_out
 from relay_models.pictures.picture import Picture, table
 from relay_models.pictures.text import duration_text, plain
+from relay_models.records import Status
 
 if TYPE_CHECKING:
     from relay_models.documents import Run
@@ -79,9 +80,14 @@ def facts(run: RunRecord, layout: Layout) -> list[str]:
         said.append("running" if unfinished or not bars else "no end recorded")
     else:
         said.append(duration_text(max(run.ended_at.nanoseconds - run.started_at.nanoseconds, 0)))
+    if run.ext is not None and run.ext.status == Status.FAILED:
+        why = one_line(describe_error(run.ext.error))
+        said.append(f"run failed: {why}" if why else "run failed")
     said.append(f"{llm:,} LLM call{'' if llm == 1 else 's'}, {tools:,} tool call{'' if tools == 1 else 's'}")
     if others:
         said[-1] += f", {others:,} other"
+    if failed := sum(bar.error is not None for bar in bars):
+        said.append(f"{failed:,} failed")
     if unfinished:
         said.append(f"{unfinished:,} unfinished")
     if silent:

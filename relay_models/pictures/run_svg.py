@@ -149,6 +149,8 @@ def _bar(canvas: Canvas, bar: Bar, x: float, end: float, middle: float, limit: f
         if long >= 14:
             centre = x + long / 2
             canvas.path(f"M{centre - 3:.1f} {middle - 3:.1f}l6 6m0 -6l-6 6", "silent")
+    elif bar.state is BarState.FAILED:
+        canvas.rect(x, middle - half, long, half * 2, "failed", radius=min(radius, long / 2))
     elif bar.start == bar.end:
         size = 5.0
         kind, fill = ("llm", "") if bar.llm else ("tool", HATCH)
@@ -171,6 +173,8 @@ def _legend(canvas: Canvas, layout: Layout, run_id: str) -> None:
         elif key == "tool":
             _mark(canvas, x + 6, y, False)
             canvas.rect(x + 16, y - 4, 22, 8, "tool", fill=HATCH)
+        elif key == "failed":
+            canvas.rect(x + 12, y - 5, 26, 10, "failed")
         elif key == "open":
             canvas.path(f"M{x + 10:.1f} {y - 5:.1f}h22l6 5l-6 5h-22z", "llm open")
         elif key == "silent":

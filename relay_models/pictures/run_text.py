@@ -171,6 +171,8 @@ def _cell(bar: Bar, cell: int, start: int, end: int, before: str, glyphs: _Glyph
         return (glyphs.full[bar.llm] if cell == start // 2 else glyphs.open), style
     if bar.state is BarState.SILENT:
         return glyphs.silent, BAD
+    if bar.state is BarState.FAILED:
+        style = BAD
     if bar.start == bar.end:
         return glyphs.instant[bar.llm], style
     if start > cell * 2 and before not in glyphs.right.values():
@@ -184,6 +186,7 @@ def _legend(layout: Layout, glyphs: _Glyphs, width: int) -> Text:
     samples = {
         "llm": (f"{glyphs.mark[True]} {glyphs.full[True] * 2}", LLM),
         "tool": (f"{glyphs.mark[False]} {glyphs.full[False] * 2}", TOOL),
+        "failed": (glyphs.full[True] * 2, BAD),
         "open": (glyphs.open * 2 + glyphs.head, ""),
         "silent": (glyphs.silent * 2, BAD),
         "parallel": (glyphs.brace[0] + glyphs.brace[2], DIM),

@@ -52,6 +52,7 @@ body[data-jp-theme-light=false] .rm, .vscode-dark .rm {{ {_DARK} }}
 .rm .open {{ stroke-dasharray: 4 3; stroke-width: 1.5; fill-opacity: .18; }}
 .rm .llm.open {{ stroke: var(--rm-llm); }}
 .rm .silent {{ fill: var(--rm-bg); stroke: var(--rm-bad); stroke-width: 1.5; }}
+.rm .failed {{ fill: var(--rm-bad); }}
 .rm .good {{ fill: var(--rm-good); }}
 .rm .semi {{ fill: var(--rm-semi); }}
 .rm .vary {{ fill: var(--rm-vary); }}

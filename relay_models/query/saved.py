@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from relay_models.columns.column import Column
 from relay_models.columns.kind import Kind
 from relay_models.documents import Find, Run
 from relay_models.errors import CorruptDocumentError, QueryError, UnknownColumnError
@@ -29,7 +30,7 @@ class SavedQuestion:
         order: the column to sort by, with ``-`` in front for descending.
 
     Raises:
-        QueryError: the name, the filter, a column or the order means nothing.
+        QueryError: it is no name. The rest is checked when the question is saved: stores can have columns of their own.
 
     Example:
         ```python
@@ -44,14 +45,20 @@ class SavedQuestion:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        known = Run.columns()
+
+    def check(self, columns: dict[str, Column[Any]]) -> None:
+        """Check what is asked against the columns of a store's runs.
+
+        Raises:
+            QueryError: the filter, a column or the order means nothing.
+        """
         if self.filter.strip():
-            as_expression(self.filter, known)
+            as_expression(self.filter, columns)
         for name in self.columns:
-            if name not in known or known[name].kind is Kind.WORDS:
-                shown = ", ".join(column.name for column in known.values() if column.kind is not Kind.WORDS)
+            if name not in columns or columns[name].kind is Kind.WORDS:
+                shown = ", ".join(column.name for column in columns.values() if column.kind is not Kind.WORDS)
                 raise UnknownColumnError(f"there is no column {name!r}; there are {shown}")
-        Order.parse(self.order, known)
+        Order.parse(self.order, columns)
 
     def find(self) -> Find[Run]:
         """The question as a query, which a backend runs: ``backend.find_runs(question.find())``."""
@@ -79,9 +86,6 @@ def encode_question(question: SavedQuestion) -> str:
 def decode_questions(reply: Any, key: bytes) -> list[SavedQuestion]:
     """The questions in a reply to JSON.GET, sorted by name; none where there is no document.
 
-    A question whose filter or columns mean nothing to this release raises `QueryError` only when it is asked for by
-    name, so it is left out here.
-
     Raises:
         CorruptDocumentError: something else wrote the document.
     """
@@ -89,16 +93,9 @@ def decode_questions(reply: Any, key: bytes) -> list[SavedQuestion]:
         return []
     try:
         (kept,) = json.loads(reply)
-        entries = [
-            (str(name), str(value["filter"]), tuple(map(str, value["columns"])), str(value["order"]))
-            for name, value in kept.items()
+        return [
+            SavedQuestion(str(name), str(value["filter"]), tuple(map(str, value["columns"])), str(value["order"]))
+            for name, value in sorted(kept.items())
         ]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CorruptDocumentError(key.decode("utf-8", "backslashreplace"), f"not saved questions: {error}") from None
-    found = []
-    for name, text, columns, order in sorted(entries):
-        try:
-            found.append(SavedQuestion(name, text, columns, order))
-        except QueryError:
-            continue
-    return found

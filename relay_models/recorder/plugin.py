@@ -7,6 +7,7 @@ from typing import Any
 
 from relay_models.errors import InvalidConfigurationError, MissingExtraError, RelayModelsError
 from relay_models.recorder.threaded_recorder import ThreadedRecorder
+from relay_models.records.redact import as_redactor
 
 __all__ = ["PLUGIN_KIND", "RecorderPlugin", "component", "register_plugin"]
 
@@ -19,6 +20,10 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "agent_id": (str,),
     "max_waiting": (int,),
     "flush_timeout": (int, float),
+    "keep_io": (bool,),
+    "redact": (list,),
+    "max_text_length": (int,),
+    "max_call_bytes": (int,),
 }
 
 
@@ -26,7 +31,8 @@ class RecorderPlugin:
     """Stores the runs of all agents of this process, in the store with this `url` (or `path`) and `key_prefix`.
 
     A thread opens the store when the first run has ended, so a Redis that is down does not block the application.
-    `agent_id` is the agent of all runs; without it, the name of a run's Agent scope.
+    `agent_id` is the agent of all runs; without it, the name of a run's Agent scope. `redact` is a list of JSON paths;
+    `keep_io`, `max_text_length` and `max_call_bytes` are those of `record_runs`.
     """
 
     def validate(self, plugin_config: dict[str, Any]) -> list[Any]:
@@ -42,8 +48,15 @@ class RecorderPlugin:
             if name not in _FIELDS:
                 known = ", ".join(_FIELDS)
                 say("warning", "relay_models.unknown_field", name, f"unknown option {name!r}; the options are {known}")
-            elif not isinstance(value, _FIELDS[name]) or isinstance(value, bool):
+            elif not isinstance(value, _FIELDS[name]) or (isinstance(value, bool) and bool not in _FIELDS[name]):
                 say("error", "relay_models.type", name, f"{name} must be {_FIELDS[name][-1].__name__}")
+        if not wrong:
+            try:
+                as_redactor(
+                    **{name: plugin_config.get(name) for name in ("redact", "max_text_length", "max_call_bytes")}
+                )
+            except RelayModelsError as error:
+                say("error", "relay_models.redact", "redact", str(error))
         if not wrong and "url" in plugin_config:
             from relay_models.transport import parse_target  # lazy: validating a path needs no redis-py
 
@@ -101,7 +114,8 @@ def component(**config: Any) -> Any:
     """Create a component that records runs, for ``nemo_relay.plugin.PluginConfig(components=[…])``.
 
     Args:
-        config: `url` or `path`, `key_prefix`, `agent_id`, `max_waiting`, `flush_timeout`; see `RecorderPlugin`.
+        config: `url` or `path`, `key_prefix`, `agent_id`, `max_waiting`, `flush_timeout`, `keep_io`, `redact`,
+            `max_text_length`, `max_call_bytes`; see `RecorderPlugin`.
 
     Returns:
         A `nemo_relay.plugin.ComponentSpec`.

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from relay_models.recorder.run_queue import Queue, RecorderStats, subscribers, subscription_name
+from relay_models.records.redact import Redactions, as_redactor
 from relay_models.trajectories.builder import AgentNaming
 from relay_models.transport import Backoff
 
@@ -26,6 +27,10 @@ async def record_runs(
     max_waiting: int = 10_000,
     max_calls: int = 100_000,
     flush_timeout: float = 10.0,
+    keep_io: bool = True,
+    redact: Redactions = None,
+    max_text_length: int | None = None,
+    max_call_bytes: int | None = None,
 ) -> AsyncIterator[Recorder]:
     """Store every run of this process's agents while the block runs.
 
@@ -41,12 +46,18 @@ async def record_runs(
             and counted.
         max_calls: Maximum number of calls of open runs to hold. Beyond it the oldest open run is dropped and counted.
         flush_timeout: How long to wait for the store at the end (seconds).
+        keep_io: Whether the input and output of tools, and of models that no codec read, are stored.
+        redact: What removes secrets and personal data before a run is stored: JSON paths, functions of a run, or a
+            `Redactor`. A run whose redaction fails is not stored, but counted as withheld.
+        max_text_length: Maximum length of each text in a call; longer ones are cut [characters].
+        max_call_bytes: Maximum size of a call as JSON; a larger one loses output, input, request and response [bytes].
 
     Yields:
         The running recorder.
 
     Raises:
         MissingExtraError: nemo_relay is not installed.
+        InvalidConfigurationError: `redact` or a limit cannot work.
 
     Example:
         ```python
@@ -54,7 +65,17 @@ async def record_runs(
             await my_agent()
         ```
     """
-    recorder = Recorder(backend, agent_id, max_waiting=max_waiting, max_calls=max_calls, flush_timeout=flush_timeout)
+    recorder = Recorder(
+        backend,
+        agent_id,
+        max_waiting=max_waiting,
+        max_calls=max_calls,
+        flush_timeout=flush_timeout,
+        keep_io=keep_io,
+        redact=redact,
+        max_text_length=max_text_length,
+        max_call_bytes=max_call_bytes,
+    )
     await recorder.start()
     try:
         yield recorder
@@ -73,6 +94,11 @@ class Recorder:
             and counted.
         max_calls: Maximum number of calls of open runs to hold. Beyond it the oldest open run is dropped and counted.
         flush_timeout: How long to wait for the store at the end (seconds).
+        keep_io: Whether the input and output of tools, and of models that no codec read, are stored.
+        redact: What removes secrets and personal data before a run is stored: JSON paths, functions of a run, or a
+            `Redactor`. A run whose redaction fails is not stored, but counted as withheld.
+        max_text_length: Maximum length of each text in a call; longer ones are cut [characters].
+        max_call_bytes: Maximum size of a call as JSON; a larger one loses output, input, request and response [bytes].
     """
 
     def __init__(
@@ -83,10 +109,21 @@ class Recorder:
         max_waiting: int = 10_000,
         max_calls: int = 100_000,
         flush_timeout: float = 10.0,
+        keep_io: bool = True,
+        redact: Redactions = None,
+        max_text_length: int | None = None,
+        max_call_bytes: int | None = None,
     ) -> None:
         self._subscribers = subscribers()
         self._backend = backend
-        self._queue = Queue(agent_id, max_waiting=max_waiting, max_calls=max_calls, wake=self._wake)
+        self._queue = Queue(
+            agent_id,
+            max_waiting=max_waiting,
+            max_calls=max_calls,
+            wake=self._wake,
+            keep_io=keep_io,
+            redact=as_redactor(redact, max_text_length=max_text_length, max_call_bytes=max_call_bytes),
+        )
         self._flush_timeout = flush_timeout
         self._name = subscription_name()
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -7,10 +7,12 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from relay_models.errors import MissingExtraError
 from relay_models.records import RunRecord, uuid7
+from relay_models.records.redact import Redaction
 from relay_models.trajectories.builder import AgentNaming, RunBuilder, ScopeEvent
 
 __all__ = ["Queue", "RecorderStats", "subscribers"]
@@ -31,6 +33,8 @@ class RecorderStats:
     """Runs that were lost: too many were buffered, too many calls were open, or the store was down at the end."""
     refused: int = 0
     """Runs that the store refused."""
+    withheld: int = 0
+    """Runs that are not stored because a redaction left them out or failed."""
     failed_attempts: int = 0
     """Failed attempts to store a batch; the batch is retried."""
     last_error: str | None = None
@@ -48,10 +52,23 @@ class Queue:
         max_waiting: Maximum number of finished runs to buffer. Beyond it the oldest is dropped and counted.
         max_calls: Maximum number of calls of open runs to hold.
         wake: Called, on any thread, when there is something to store.
+        keep_io: Whether input and output of calls are kept in the extensions.
+        redact: What removes secrets, before a run is in a batch.
     """
 
-    def __init__(self, agent_id: AgentNaming, *, max_waiting: int, max_calls: int, wake: Callable[[], None]) -> None:
-        self._builder = RunBuilder(agent_id, max_calls=max_calls)
+    def __init__(
+        self,
+        agent_id: AgentNaming,
+        *,
+        max_waiting: int,
+        max_calls: int,
+        wake: Callable[[], None],
+        keep_io: bool = True,
+        redact: Redaction | None = None,
+    ) -> None:
+        self._builder = RunBuilder(agent_id, max_calls=max_calls, keep_io=keep_io)
+        self._redact = redact
+        self._redacted: set[int] = set()
         self._finished: deque[RunRecord] = deque()
         self._max_waiting = max_waiting
         self._wake = wake
@@ -79,9 +96,40 @@ class Queue:
             log.exception("a run could not be recorded")
 
     def batch(self) -> list[RunRecord]:
-        """Return the oldest finished runs, which stay in the queue until `done`."""
+        """Return the oldest finished runs, as they may be stored; they stay in the queue until `done`.
+
+        Redaction happens here, on the thread that stores, so that it does not hold up the runtime's events.
+        """
+        if self._redact is not None:
+            self._redact_oldest(self._redact)
         with self._lock:
             return [self._finished[index] for index in range(min(BATCH, len(self._finished)))]
+
+    def _redact_oldest(self, redact: Redaction) -> None:
+        """Redact the runs of the next batch that have not been redacted; those that may not be stored are removed."""
+        with self._lock:
+            oldest = list(islice(self._finished, BATCH))
+        self._redacted &= {id(run) for run in oldest}
+        for run in oldest:
+            if id(run) in self._redacted:
+                continue
+            try:
+                redacted = redact(run)
+            except Exception:
+                log.exception("a run is not stored: its redaction failed")
+                redacted = None
+            with self._lock:
+                try:
+                    # By identity: the run may have been dropped meanwhile, and equal runs are not the same.
+                    position = next(index for index, held in enumerate(self._finished) if held is run)
+                except StopIteration:
+                    continue
+                if redacted is None:
+                    del self._finished[position]
+                    self._stats.withheld += 1
+                else:
+                    self._finished[position] = redacted
+                    self._redacted.add(id(redacted))
 
     def done(self, batch: list[RunRecord], stored: int, refused: int) -> None:
         """Remove a stored batch."""

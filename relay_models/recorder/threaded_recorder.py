@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from relay_models.recorder.run_queue import Queue, RecorderStats, log, subscribers, subscription_name
+from relay_models.records.redact import Redactions, as_redactor
 from relay_models.trajectories.builder import AgentNaming
 from relay_models.transport.sync import Backoff
 
@@ -28,6 +29,10 @@ def record_runs_in_thread(
     max_waiting: int = 10_000,
     max_calls: int = 100_000,
     flush_timeout: float = 10.0,
+    keep_io: bool = True,
+    redact: Redactions = None,
+    max_text_length: int | None = None,
+    max_call_bytes: int | None = None,
 ) -> Iterator[ThreadedRecorder]:
     """Store every run of this process's agents while the block runs, with a thread.
 
@@ -40,15 +45,28 @@ def record_runs_in_thread(
         max_waiting: As for `record_runs`.
         max_calls: As for `record_runs`.
         flush_timeout: As for `record_runs` (seconds).
+        keep_io: As for `record_runs`.
+        redact: As for `record_runs`.
+        max_text_length: As for `record_runs` [characters].
+        max_call_bytes: As for `record_runs` [bytes].
 
     Yields:
         The running recorder.
 
     Raises:
         MissingExtraError: nemo_relay is not installed.
+        InvalidConfigurationError: `redact` or a limit cannot work.
     """
     recorder = ThreadedRecorder(
-        backend, agent_id, max_waiting=max_waiting, max_calls=max_calls, flush_timeout=flush_timeout
+        backend,
+        agent_id,
+        max_waiting=max_waiting,
+        max_calls=max_calls,
+        flush_timeout=flush_timeout,
+        keep_io=keep_io,
+        redact=redact,
+        max_text_length=max_text_length,
+        max_call_bytes=max_call_bytes,
     )
     recorder.start()
     try:
@@ -68,12 +86,23 @@ class ThreadedRecorder:
         max_waiting: int = 10_000,
         max_calls: int = 100_000,
         flush_timeout: float = 10.0,
+        keep_io: bool = True,
+        redact: Redactions = None,
+        max_text_length: int | None = None,
+        max_call_bytes: int | None = None,
     ) -> None:
         self._subscribers = subscribers()
         self._open: Callable[[], Any] | None = backend if not hasattr(backend, "store_runs") else None
         self._backend = None if self._open else backend
         self._ready = threading.Event()
-        self._queue = Queue(agent_id, max_waiting=max_waiting, max_calls=max_calls, wake=self._ready.set)
+        self._queue = Queue(
+            agent_id,
+            max_waiting=max_waiting,
+            max_calls=max_calls,
+            wake=self._ready.set,
+            keep_io=keep_io,
+            redact=as_redactor(redact, max_text_length=max_text_length, max_call_bytes=max_call_bytes),
+        )
         self._flush_timeout = flush_timeout
         self._name = subscription_name()
         self._thread: threading.Thread | None = None

@@ -200,15 +200,29 @@ class Usage(LooseRecord):
     """Tokens of one response, as the provider counted them."""
 
     prompt_tokens: U64 | None = Field(
-        default=None, description="Tokens of the prompt; whether cached ones are included depends on the provider."
+        default=None,
+        description="Tokens of the prompt as the provider counts them: without what was read from or written to a "
+        "cache for Anthropic, with it for the others; see records/tokens.py.",
     )
-    completion_tokens: U64 | None = Field(default=None, description="Tokens of the output.")
-    total_tokens: U64 | None = Field(default=None, description="Tokens of prompt and output.")
-    cache_read_tokens: U64 | None = Field(default=None, description="Prompt tokens that came from a cache.")
+    completion_tokens: U64 | None = Field(
+        default=None, description="Tokens of the output as the provider counts them; Gemini leaves thoughts out."
+    )
+    total_tokens: U64 | None = Field(default=None, description="Tokens of prompt and output, as the provider says.")
+    cache_read_tokens: U64 | None = Field(
+        default=None,
+        description="Input tokens that were read from a cache. They are part of the prompt tokens, but for Anthropic, "
+        "which counts them beside those.",
+    )
     cache_write_tokens: U64 | list[Loose[CacheWriteTokens]] | None = Field(
-        default=None, description="Prompt tokens that were written to a cache; since NeMo Relay 1.0 by duration."
+        default=None,
+        description="Input tokens that were written to a cache; since NeMo Relay 1.0 by duration. Anthropic counts "
+        "them beside the prompt tokens.",
     )
-    uncached_input_tokens: U64 | None = Field(default=None, description="Prompt tokens that did not come from a cache.")
+    uncached_input_tokens: U64 | None = Field(
+        default=None, description="Input tokens that were neither read from nor written to a cache (NeMo Relay 1.0)."
+    )
+    reasoning_tokens: U64 | None = Field(default=None, description="Output tokens that were spent on reasoning.")
+    completion_tokens_details: Any = Field(default=None, description="OpenAI's details of the output tokens, as given.")
     cost: Loose[CostEstimate] | None = Field(default=None, description="What the call cost.")
 
     @property

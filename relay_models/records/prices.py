@@ -32,10 +32,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from relay_models.errors import InvalidConfigurationError
 from relay_models.records.llm import CostEstimate, CostSource
+from relay_models.records.run import single_cost, sum_costs
 from relay_models.records.tokens import count_tokens
 
 if TYPE_CHECKING:
     from relay_models.records.call import CallRecord
+    from relay_models.records.run import RunRecord
 
 __all__ = ["ESTIMATED", "Price", "PriceTable"]
 
@@ -159,6 +161,22 @@ class PriceTable:
             pricing_source=self.source,
             **parts,
         )
+
+    def estimate_run(self, run: RunRecord) -> float | None:
+        """Estimate what the calls of a run cost that do not tell it.
+
+        Args:
+            run: the run.
+
+        Returns:
+            The sum; None where no such call has a price, or the prices are in several currencies, also in comparison
+            with the costs that are told.
+        """
+        estimates = [self.estimate(call) for call in run.calls if call.cost is None or call.cost.amount is None]
+        sums = sum_costs(estimates)
+        if len(sums) != 1 or len(sums.keys() | run.costs.keys()) != 1:
+            return None
+        return single_cost(sums)
 
     def cost(self, call: CallRecord) -> CostEstimate | None:
         """Return the cost that the runtime told, or else an estimate of it."""

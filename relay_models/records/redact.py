@@ -15,13 +15,16 @@ from relay_models.records.extensions import EXTENSIONS_KEY
 from relay_models.records.record import from_json
 from relay_models.records.run import RunRecord
 
-__all__ = ["REDACTED", "Redaction", "Redactor"]
+__all__ = ["REDACTED", "Redaction", "Redactions", "Redactor", "as_redactor"]
 
 # What stands for a text or number that was removed.
 REDACTED = "[redacted]"
 
 Redaction = Callable[[RunRecord], RunRecord | None]
 """A function that returns the run to store; None leaves the run out."""
+
+Redactions = str | Redaction | Iterable[str | Redaction] | None
+"""What `redact=` takes: a JSON path, a function (a `Redactor` is one), several of them, or nothing."""
 
 # A lower limit would cut what is no content: names, kinds of message, identifiers.
 _LEAST_LIMIT = 100
@@ -119,6 +122,31 @@ class Redactor:
             extensions = call.setdefault(EXTENSIONS_KEY, {})
             extensions["cut"] = [*(extensions.get("cut") or ()), *marks]
         return bool(marks)
+
+
+def as_redactor(
+    redact: Redactions, *, max_text_length: int | None = None, max_call_bytes: int | None = None
+) -> Redaction | None:
+    """Make one function of what `redact=` and the size limits say; None where there is nothing to do.
+
+    Raises:
+        InvalidConfigurationError: it is none of what `Redactor` takes.
+    """
+    if redact is None:
+        steps: list[str | Redaction] = []
+    elif isinstance(redact, str) or callable(redact):
+        steps = [redact]
+    else:
+        try:
+            steps = list(redact)
+        except TypeError:
+            steps = [redact]  # type: ignore[list-item]
+    for step in steps:
+        if not isinstance(step, str) and not callable(step):
+            raise InvalidConfigurationError(f"redact takes JSON paths and functions of a run, not {step!r}")
+    if not steps and max_text_length is None and max_call_bytes is None:
+        return None
+    return Redactor(*steps, max_text_length=max_text_length, max_call_bytes=max_call_bytes)
 
 
 def _parsed(path: str) -> JSONPath:

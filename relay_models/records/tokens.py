@@ -23,12 +23,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from relay_models.records.llm import Usage
 
 if TYPE_CHECKING:
     from relay_models.records.call import CallRecord
 
-__all__ = ["TokenCounts", "cache_write_total", "count_tokens", "sum_tokens"]
+__all__ = ["NO_TOKENS", "TokenCounts", "add_tokens", "cache_write_total", "count_tokens", "sum_tokens"]
 
 _ANTHROPIC, _GEMINI = "anthropic_messages", "gemini_generate_content"
 _INCLUSIVE = frozenset({"openai_chat", "openai_responses", _GEMINI, "oci_genai"})
@@ -59,11 +61,15 @@ class TokenCounts:
     @property
     def total_tokens(self) -> int | None:
         """Input and output together; None where neither is known."""
-        return _add(self.input_tokens, self.output_tokens)
+        return add_tokens(self.input_tokens, self.output_tokens)
 
     def __add__(self, other: TokenCounts) -> TokenCounts:
         names = type(self).__slots__
-        return TokenCounts(**{name: _add(getattr(self, name), getattr(other, name)) for name in names})
+        return TokenCounts(**{name: add_tokens(getattr(self, name), getattr(other, name)) for name in names})
+
+
+NO_TOKENS = TokenCounts()
+"""The counts of a call that tells none."""
 
 
 def count_tokens(call: CallRecord) -> TokenCounts:
@@ -79,11 +85,13 @@ def count_tokens(call: CallRecord) -> TokenCounts:
     usage = None if response is None else response.usage
     told = None if call.ext is None else call.ext.reasoning_tokens
     if response is None or usage is None:
+        if call.prompt_tokens is None and call.output_tokens is None and told is None:
+            return NO_TOKENS
         return TokenCounts(input_tokens=call.prompt_tokens, output_tokens=call.output_tokens, reasoning_tokens=told)
     prompt = call.prompt_tokens if usage.prompt_tokens is None else usage.prompt_tokens
     output = call.output_tokens if usage.completion_tokens is None else usage.completion_tokens
     read, write = usage.cache_read_tokens, cache_write_total(usage.cache_write_tokens)
-    api_specific = response.api_specific if isinstance(response.api_specific, Mapping) else {}
+    api_specific = _members(response.api_specific)
     api = api_specific.get("api")
     reasoning = told if told is not None else _reasoning(call, usage, api_specific)
     if prompt is not None and _excludes_cache(call, usage, prompt, (read or 0) + (write or 0), api):
@@ -126,24 +134,30 @@ def _excludes_cache(call: CallRecord, usage: Usage, prompt: int, cached: int, ap
 
 
 def _reasoning(call: CallRecord, usage: Usage, api_specific: Mapping[str, Any]) -> int | None:
-    raw = None if call.ext is None else call.ext.output
-    raw_usage = raw.get("usage") if isinstance(raw, Mapping) else None
-    for holder, name in (
-        (api_specific.get("output_tokens_details"), "reasoning_tokens"),
-        (api_specific, "thoughts_tokens"),
-        (usage.model_extra, "reasoning_tokens"),
-        ((usage.model_extra or {}).get("completion_tokens_details"), "reasoning_tokens"),
-        (raw_usage.get("completion_tokens_details") if isinstance(raw_usage, Mapping) else None, "reasoning_tokens"),
+    for told in (
+        _members(api_specific.get("output_tokens_details")).get("reasoning_tokens"),
+        api_specific.get("thoughts_tokens"),
+        usage.reasoning_tokens,
+        _members(usage.completion_tokens_details).get("reasoning_tokens"),
     ):
-        found = _number(holder.get(name)) if isinstance(holder, Mapping) else None
-        if found is not None:
+        if (found := _number(told)) is not None:
             return found
-    return None
+    raw = {} if call.ext is None else _members(call.ext.output)
+    details = _members(_members(raw.get("usage")).get("completion_tokens_details"))
+    return _number(details.get("reasoning_tokens"))
+
+
+def _members(value: Any) -> Mapping[str, Any]:
+    """The members of a JSON object, which a view holds as its text; none of any other value."""
+    if isinstance(value, msgspec.Raw):
+        value = msgspec.json.decode(value) if bytes(value).startswith(b"{") else None
+    return value if isinstance(value, Mapping) else {}
 
 
 def _number(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def _add(one: int | None, other: int | None) -> int | None:
+def add_tokens(one: int | None, other: int | None) -> int | None:
+    """Add two figures, of which either may not be known."""
     return other if one is None else one if other is None else one + other

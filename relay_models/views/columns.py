@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["find_run", "known_columns", "quoted"]
 
 
-def known_columns() -> dict[str, Column[Any]]:
-    """The columns of runs that can be shown, by name."""
-    return {name: column for name, column in Run.columns().items() if column.kind is not Kind.WORDS}
+def known_columns(document: type[Run]) -> dict[str, Column[Any]]:
+    """The columns of a store's runs that can be shown, by name; `document` is its ``backend.runs.document``."""
+    return {name: column for name, column in document.columns().items() if column.kind is not Kind.WORDS}
 
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"})
@@ -36,7 +36,7 @@ def find_run(backend: RedisBackend, wanted: str, agent: str | None = None) -> Ru
         QueryError: there are several.
     """
     run_id = wanted.strip().strip("….").lower()
-    columns = Run.columns()
+    columns = backend.runs.document.columns()
     found: Any = []
     if run_id:
         column = columns["run_id"]

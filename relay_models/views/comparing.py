@@ -61,11 +61,11 @@ class RunComparison:
     calls: tuple[CallPair, ...]
 
 
-def compare_runs(left: RunRecord, right: RunRecord) -> RunComparison:
+def compare_runs(left: RunRecord, right: RunRecord, document: type[Run] = Run) -> RunComparison:
     """Compare two runs: their columns, and their calls, aligned by kind and name."""
-    first, second = Run.of(left), Run.of(right)
+    first, second = document.of(left), document.of(right)
     facts = []
-    for name, column in known_columns().items():
+    for name, column in known_columns(document).items():
         one, two = getattr(first, name), getattr(second, name)
         if one is None and two is None:
             continue
@@ -118,7 +118,7 @@ def compare_windows(backend: RedisBackend, left: str | None, right: str | None) 
 
     The interval is that of Welch's approximation at 95 %, which holds for some tens of runs and more.
     """
-    known = known_columns()
+    known = known_columns(backend.runs.document)
     measured = [name for name in _MEASURED if name in known]
     metrics = ["count"]
     for name in measured:

@@ -102,6 +102,7 @@ class _Pages:
 
     def __init__(self, backend: RedisBackend, read_only: bool) -> None:
         self.backend = backend
+        self.document: type[Run] = backend.runs.document
         self.read_only = read_only
         self.tokens = Tokens()
         self.completion = Completion(backend)
@@ -133,9 +134,9 @@ class _Pages:
             kept = self.backend.saved.get(name)
             return RedirectResponse(Question(kept.filter, kept.columns, kept.order).url(), 302)
         error, rows, status, page = "", [], 200, None
-        question = Question()
+        question = Question(document=self.document)
         try:
-            question = Question.parse(request.query_params)
+            question = Question.parse(request.query_params, self.document)
             page = self.backend.find_runs(
                 question.where, order_by=question.order, limit=question.limit, after=question.after or None,
                 columns=True, on_corrupt="skip", on_incomplete="partial",
@@ -145,7 +146,7 @@ class _Pages:
             error, status = str(fault), 400
             question = _loose_question(request, question)
         template = "runs_table.html" if request.query_params.get("part") == "table" else "runs.html"
-        columns = known_columns()
+        columns = known_columns(self.document)
         chosen = {column.name for column in question.shown}
         return self.page(
             template, request, status, title="Runs", question=question, rows=rows, error=error, page=page,
@@ -156,7 +157,7 @@ class _Pages:
 
     def state(self, request: Request) -> Response:
         """How many runs meet the filter, and how many of them were stored since a page was made."""
-        question = Question.parse(request.query_params)
+        question = Question.parse(request.query_params, self.document)
         since = request.query_params.get("since", "")
         counts = {"total": self.backend.count_runs(question.where)}
         if since:
@@ -175,7 +176,7 @@ class _Pages:
 
     def export(self, request: Request) -> Response:
         """All runs that meet the filter, with the columns that are shown, as a file."""
-        question = Question.parse(request.query_params)
+        question = Question.parse(request.query_params, self.document)
         form = request.query_params.get("format", "csv")
         if form not in ("csv", "jsonl"):
             raise QueryError(f"runs are exported as csv or jsonl, not {form!r}")
@@ -203,7 +204,7 @@ class _Pages:
         zoom = next((each for each in ZOOMS if str(each) == request.query_params.get("zoom")), 1)
         rows: Any = request.query_params.get("rows", "auto")
         rows = rows if rows in ("auto", "calls", "names") else "auto"
-        columns = known_columns()
+        columns = known_columns(self.document)
         facts = [cell for cell in run_cells(run, tuple(columns.values())) if cell["full"]]
         ext = record.ext
         known = {} if ext is None else ext.model_dump(mode="json", exclude_none=True)
@@ -222,7 +223,7 @@ class _Pages:
 
         Sessions are shown by their column: a further pair here is all that another relation needs.
         """
-        columns = known_columns()
+        columns = known_columns(self.document)
         relations = [
             ("Nested runs", "parent_run_id", run.run_id),
             ("Called by", "run_id", getattr(run, "parent_run_id", None)),
@@ -247,10 +248,11 @@ class _Pages:
         """Aggregates over time and by agent, model and tool."""
         request.scope["relay_models.began"] = time.perf_counter()
         given = request.query_params
-        question = Question.parse(given)
+        question = Question.parse(given, self.document)
         if "filter" not in given:
-            question = Question(default_where(self.backend))
-        by = [name for name in given.getlist("by") if name in groupable()] or ["agent_id", "models", "tools"]
+            question = Question(default_where(self.backend), document=self.document)
+        known = groupable(self.document)
+        by = [name for name in given.getlist("by") if name in known] or ["agent_id", "models", "tools"]
         every = given.get("every", "").strip()
         error, numbers, status = "", None, 200
 
@@ -265,7 +267,7 @@ class _Pages:
             error, status = str(fault), 400
         return self.page(
             "numbers.html", request, status, title="Numbers", question=question, numbers=numbers, error=error,
-            every=every, by=by, groupable=groupable(), periods=PERIODS, link=link,
+            every=every, by=by, groupable=known, periods=PERIODS, link=link,
         )  # fmt: skip
 
     def agents(self, request: Request) -> Response:
@@ -307,7 +309,7 @@ class _Pages:
                 if len(ids) != 2:
                     raise QueryError(f"two runs are compared, not {len(ids)}: choose two in the list of runs")
                 pair = [find_run(self.backend, each.strip(), None) for each in ids]
-                runs = compare_runs(pair[0].record, pair[1].record)
+                runs = compare_runs(pair[0].record, pair[1].record, self.document)
             elif left or right:
                 facts = compare_windows(self.backend, left or None, right or None)
         except (QueryError, NotFoundError) as fault:
@@ -362,9 +364,9 @@ class _Pages:
 
 def _loose_question(request: Request, question: Question) -> Question:
     """What can be kept of a question that means nothing, to show it again."""
-    if question != Question():
+    if question != Question(document=question.document):
         return question
-    return Question(request.query_params.get("filter", "").strip())
+    return Question(request.query_params.get("filter", "").strip(), document=question.document)
 
 
 def _latest(page: Any) -> str:

@@ -6,7 +6,6 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from relay_models import Run
 from relay_models.columns.column import OPERATORS, find_column
 from relay_models.columns.kind import Kind
 from relay_models.errors import UnknownColumnError
@@ -32,6 +31,7 @@ class Completion:
 
     def __init__(self, backend: RedisBackend) -> None:
         self._backend = backend
+        self._columns = backend.runs.document.columns()
         self._known: dict[str, tuple[float, list[str]]] = {}
         self._lock = threading.Lock()
 
@@ -47,7 +47,7 @@ class Completion:
                     text for known in OPERATORS.values() if column.kind in known.kinds for text in known.texts
                 ],
             }
-            for name, column in Run.columns().items()
+            for name, column in self._columns.items()
         ]
 
     def values(self, name: str) -> list[str]:
@@ -56,9 +56,9 @@ class Completion:
         Raises:
             UnknownColumnError: there is no such column.
         """
-        column = find_column(Run.columns(), name)
+        column = find_column(self._columns, name)
         if column is None:
-            raise UnknownColumnError(f"there is no column {name!r}; there are {', '.join(Run.columns())}")
+            raise UnknownColumnError(f"there is no column {name!r}; there are {', '.join(self._columns)}")
         if column.choices:
             return list(column.choices)
         if column.kind not in (Kind.TAG, Kind.TAGS) or column.is_uuid:

@@ -28,6 +28,9 @@ TITLES = {
     "sum(cost)": "cost",
 }
 MOST_GROUPS = 25
+MOST_RUNS = 20_000
+"""Maximum number of runs in the time that is chosen when none is given; they take about a second."""
+_WINDOWS = (timedelta(days=6), timedelta(days=1), timedelta(hours=6), timedelta(hours=1), timedelta(minutes=10))
 # Buckets that make a readable chart, and the seconds of each.
 _SPANS = (
     ("1s", 1), ("10s", 10), ("1m", 60), ("5m", 300), ("15m", 900), ("1h", 3600), ("6h", 21_600), ("1d", 86_400),
@@ -36,6 +39,7 @@ _SPANS = (
 _MOST_BUCKETS = 60
 
 Link = Callable[[Mapping[str, Any]], str]
+CountFailed = Callable[..., dict[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ def plain_svg(svg: str) -> str:
 
 def sure_state() -> str:
     """The status that means a failure: ``failed`` where runs have it, else ``running`` (no end was recorded)."""
-    choices = known_columns()["status"].choices
+    choices = Run.columns()["status"].choices
     return "failed" if "failed" in choices else "running"
 
 
@@ -99,13 +103,25 @@ def numbers_of(
     shown = [(TITLES[name], _metric_text(name, totals[name])) for name in METRICS]
     shown.insert(1, ("failed" if state == "failed" else "unfinished", f"{failures:,}"))
     every = every or _choose_span(backend, where)
-    groups = tuple(_grouped(backend, where, name, has_state, link, narrow, width) for name in by)
-    over_time = _over_time(backend, where, every, has_state, link, narrow, width) if every else None
+    count_failed = _failure_counter(backend, narrow(has_state)) if failures else _no_failures
+    groups = tuple(_grouped(backend, where, name, has_state, count_failed, link, narrow, width) for name in by)
+    over_time = _over_time(backend, where, every, has_state, count_failed, link, narrow, width) if every else None
     return Numbers(tuple(shown), every, over_time, tuple(each for each in groups if each.rows))
 
 
+def _failure_counter(backend: RedisBackend, where: str) -> CountFailed:
+    def count(key: str, **grouping: Any) -> dict[Any, Any]:
+        return {row[key]: row["count"] for row in backend.aggregate_runs(filter=where, **grouping)}
+
+    return count
+
+
+def _no_failures(key: str, **grouping: Any) -> dict[Any, Any]:
+    return {}
+
+
 def _metric_text(name: str, value: Any) -> str:
-    return column_text(known_columns()["cost"], value) if name == "sum(cost)" else value_text(value)
+    return column_text(Run.columns()["cost"], value) if name == "sum(cost)" else value_text(value)
 
 
 def _choose_span(backend: RedisBackend, where: str | None) -> str:
@@ -122,13 +138,12 @@ def _choose_span(backend: RedisBackend, where: str | None) -> str:
 
 
 def _over_time(
-    backend: RedisBackend, where: str | None, every: str, state: str, link: Callable[[str], str],
+    backend: RedisBackend, where: str | None, every: str, state: str, count_failed: CountFailed,
+    link: Callable[[str], str],
     narrow: Callable[[str], str], width: int,
 ) -> Breakdown:  # fmt: skip
     rows = backend.aggregate_runs(every=every, metrics=METRICS, filter=where, fill=True, max_buckets=2_000)
-    failed = {
-        row["bucket"]: row["count"] for row in backend.aggregate_runs(every=every, filter=narrow(state))
-    }  # fmt: skip
+    failed = count_failed("bucket", every=every)
     starts: list[Any] = [row["bucket"] for row in rows]
     following: dict[Any, Any] = dict(itertools.pairwise(starts))
 
@@ -144,12 +159,13 @@ def _over_time(
 
 
 def _grouped(
-    backend: RedisBackend, where: str | None, name: str, state: str, link: Callable[[str], str],
+    backend: RedisBackend, where: str | None, name: str, state: str, count_failed: CountFailed,
+    link: Callable[[str], str],
     narrow: Callable[[str], str], width: int,
 ) -> Breakdown:  # fmt: skip
-    column = known_columns()[name]
+    column = known_columns(backend.runs.document)[name]
     rows = backend.aggregate_runs(by=[name], metrics=METRICS, filter=where, order_by="-count", limit=MOST_GROUPS)
-    failed = {row[name]: row["count"] for row in backend.aggregate_runs(by=[name], filter=narrow(state))}
+    failed = count_failed(name, by=[name])
 
     def condition(row: Mapping[str, Any]) -> str:
         value = row[name]
@@ -212,16 +228,25 @@ def _instant(value: datetime) -> str:
     return value.isoformat().replace("+00:00", "Z")
 
 
-def default_where(backend: RedisBackend, days: int = 7) -> str:
-    """The filter of a page of numbers when none is given: the last days in which there are runs; empty for all."""
+def default_where(backend: RedisBackend) -> str:
+    """The filter of a page of numbers when none is given: the last days in which there are runs; empty for all.
+
+    Percentiles need every value, so the time is shorter where there are many runs.
+    """
     newest = backend.find_runs(None, order_by="-started_at", limit=1, columns=True)
     if not newest:
         return ""
-    first = newest[0].started_at - timedelta(days=days - 1)
-    return f"started_at >= {first:%Y-%m-%d}"
+    last = newest[0].started_at
+    text = ""
+    for span in _WINDOWS:
+        first = last - span
+        text = f"started_at >= {first:%Y-%m-%d}" if span.days else f"started_at >= {first:%Y-%m-%dT%H:%MZ}"
+        if backend.count_runs(text) <= MOST_RUNS:
+            break
+    return text
 
 
-def groupable() -> list[str]:
+def groupable(document: type[Run]) -> list[str]:
     """The columns that runs can be grouped by."""
     kinds = (Kind.TAG, Kind.TAGS)
-    return [name for name, column in Run.columns().items() if column.kind in kinds and not column.is_uuid]
+    return [name for name, column in document.columns().items() if column.kind in kinds and not column.is_uuid]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
+from relay_models import Run
 from relay_models.columns.column import Column, find_column
 from relay_models.errors import QueryError, UnknownColumnError
 from relay_models.views import known_columns
@@ -45,6 +46,7 @@ class Question:
         order: the column to sort by, with ``-`` in front for descending.
         limit: rows per page.
         after: the cursor of the page; empty for the first.
+        document: the store's type of runs.
     """
 
     filter: str = ""
@@ -52,10 +54,11 @@ class Question:
     order: str = NEWEST
     limit: int = 50
     after: str = ""
+    document: type[Run] = Run
 
     @classmethod
-    def parse(cls, parameters: Any) -> Question:
-        """Read the parameters of a URL, a multi-dict.
+    def parse(cls, parameters: Any, document: type[Run] = Run) -> Question:
+        """Read the parameters of a URL, a multi-dict; `document` is the store's type of runs.
 
         Raises:
             QueryError: one means nothing.
@@ -66,10 +69,11 @@ class Question:
         names = [part for item in parameters.getlist("columns") for part in item.split(",") if part.strip()]
         return cls(
             (parameters.get("filter") or "").strip(),
-            tuple(dict.fromkeys(_column_name(name.strip()) for name in names)),
+            tuple(dict.fromkeys(_column_name(name.strip(), document) for name in names)),
             (parameters.get("order") or NEWEST).strip(),
             int(text),
             parameters.get("after") or "",
+            document,
         )
 
     @property
@@ -79,9 +83,9 @@ class Question:
         Raises:
             UnknownColumnError: one of them does not exist.
         """
-        known = known_columns()
+        known = known_columns(self.document)
         if self.columns:
-            return tuple(known[_column_name(name)] for name in self.columns)
+            return tuple(known[_column_name(name, self.document)] for name in self.columns)
         return tuple(known[name] for name in USUAL if name in known)
 
     @property
@@ -142,8 +146,8 @@ class Question:
         return f"backend.find_runs({filter}, order_by={self.order!r}, limit={self.limit})"
 
 
-def _column_name(name: str) -> str:
-    known = known_columns()
+def _column_name(name: str, document: type[Run]) -> str:
+    known = known_columns(document)
     column = find_column(known, name)
     if column is None:
         raise UnknownColumnError(f"there is no column {name!r}; there are {', '.join(known)}")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from relay_models._files import PRIVATE, open_output
 from relay_models.pictures import Timeline
-from relay_models.views import known_columns
 from relay_models.web.numbers import numbers_of, plain_svg
 from relay_models.web.question import Question
 from relay_models.web.rendering import make_environment, run_cells, static_file
@@ -53,11 +52,11 @@ def report_html(
         QueryError: The filter, a column or the order means nothing.
     """
     where = filter or None
-    question = Question(filter or "", tuple(columns), order_by)
+    question = Question(filter or "", tuple(columns), order_by, document=backend.runs.document)
     numbers = numbers_of(backend, where, link=lambda text: "", narrow=question.narrowed)
     page = backend.find_runs(where, order_by=order_by, limit=limit, columns=True, on_corrupt="skip")
     slowest = backend.find_runs(where, order_by="-duration", limit=SLOWEST, on_corrupt="skip")
-    shown = tuple(column for column in question.shown if column.name in known_columns() and column.name != "run_id")
+    shown = tuple(column for column in question.shown if column.name != "run_id")
     style = static_file("app.css").decode()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return (

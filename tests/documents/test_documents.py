@@ -76,6 +76,8 @@ def test_columns_of_a_run() -> None:
         "calls": 4, "llm_calls": 2, "tool_calls": 2, "unfinished_calls": 1,
         "providers": ["openai"], "models": ["m1", "m2"], "tools": ["a", "z"], "finish_reasons": ["tool_use"],
         "prompt_tokens": 3, "total_tokens": 7, "cache_read_tokens": 5, "cost": 0.25,
+        # Fewer prompt tokens than cached ones: they do not include the cache.
+        "input_tokens": 8, "cached_input_tokens": 5,
     }  # fmt: skip
 
 
@@ -195,7 +197,7 @@ def test_schemas(kind: str) -> None:
     command = create_index_command(kind, Keys("p {*}\n"), text=True)
     assert command[:7] == [
         "FT.CREATE",
-        f"p {{*}}\n@{kind}:idx:v1{'t' if kind == 'run' else ''}",
+        f"p {{*}}\n@{kind}:idx:v2{'t' if kind == 'run' else ''}",
         "ON",
         "JSON",
         "PREFIX",
@@ -243,3 +245,85 @@ def test_nothing_dials() -> None:
         [sys.executable, "-W", "error", "-c", NOTHING_DIALS], capture_output=True, text=True, check=False
     )
     assert done.stdout == "quiet\n", done.stderr
+
+
+def extended(**run: Any) -> RunRecord:
+    """A run with extensions of every kind."""
+    calls = [
+        {"kind": "llm", "name": "a", "started_at": "2026-01-01T00:00:00Z", "ended_at": "2026-01-01T00:00:01Z",
+         "annotated_response": {
+             "usage": {"prompt_tokens": 9, "completion_tokens": 7, "cache_read_tokens": 100, "cache_write_tokens": 50},
+             "api_specific": {"api": "anthropic_messages"}},
+         "relay_models": {"status": "completed", "time_to_first_token_ms": 12.5}},
+        {"kind": "llm", "name": "g", "started_at": "2026-01-01T00:00:00Z", "ended_at": "2026-01-01T00:00:01Z",
+         "annotated_response": {
+             "usage": {"prompt_tokens": 150, "completion_tokens": 4, "cache_read_tokens": 30},
+             "api_specific": {"api": "gemini_generate_content", "thoughts_tokens": 6}},
+         "relay_models": {"status": "completed", "time_to_first_token_ms": 99.0}},
+        {"kind": "tool", "name": "t", "started_at": "2026-01-01T00:00:00Z",
+         "relay_models": {"status": "failed", "error": {"type": "TimeoutError", "message": "late"}, "input": {"q": 1}}},
+        {"kind": "tool", "name": "u", "started_at": "2026-01-01T00:00:00Z",
+         "relay_models": {"status": "failed", "error": {"category": "internal_error"}}},
+    ]  # fmt: skip
+    value = {
+        "id": "01a20829-3ca5-72a0-ae86-fbc312ec684a", "agent_id": "a", "calls": calls,
+        "started_at": "2026-01-01T00:00:00Z", "ended_at": "2026-01-01T00:00:02Z", "relay_models": run,
+    }  # fmt: skip
+    return RunRecord.model_validate(value)
+
+
+PARENT, ROOT = "01a20829-3ca5-72a0-ae86-fbc312ec684b", "01a20829-3ca5-72a0-ae86-fbc312ec684c"
+
+
+def test_columns_of_what_the_runtime_has_no_field_for() -> None:
+    record = extended(
+        status="failed",
+        error={"type": "ValueError"},
+        session_id="s",
+        user_id="u",
+        parent_run_id=PARENT,
+        root_run_id=ROOT,
+    )
+    values = Run.column_values(record)
+    expected = {
+        "status": "failed", "failed_calls": 2, "error_types": ["TimeoutError", "ValueError", "internal_error"],
+        "session_id": "s", "user_id": "u", "parent_run_id": PARENT, "root_run_id": ROOT,
+        "time_to_first_token": 12_500, "input_tokens": 159 + 150, "cached_input_tokens": 130, "cache_write_tokens": 50,
+        "output_tokens": 7 + 4 + 6, "reasoning_tokens": 6,
+    }  # fmt: skip
+    assert {name: values[name] for name in expected} == expected
+    assert Run.of(record).time_to_first_token == timedelta(microseconds=12_500)
+
+
+def test_columns_are_the_same_where_the_calls_are_still_text() -> None:
+    record = extended(status="failed")
+    assert Run.column_values(from_json(RunRecord, to_json(record))) == Run.column_values(record)
+
+
+@pytest.mark.parametrize(
+    ("extensions", "ended", "status"),
+    [
+        ({}, True, "completed"),
+        ({"status": "completed"}, True, "completed"),
+        ({"status": "running"}, False, "running"),
+        ({"status": "failed"}, False, "failed"),
+        ({"status": "cancelled"}, True, "completed"),  # a word of a later release
+    ],
+)
+def test_the_status_of_a_run(extensions: dict[str, Any], ended: bool, status: str) -> None:
+    record = extended(**extensions)
+    if not ended:
+        record.ended_at = None
+    assert Run.column_values(record)["status"] == status
+
+
+def test_no_failures_are_known_of_a_run_without_extensions() -> None:
+    assert "failed_calls" not in Run.column_values(a_run())
+    assert "error_types" not in Run.column_values(a_run())
+
+
+def test_an_estimated_cost_is_stored_beside_the_record() -> None:
+    stored = json.loads(encode_run(extended(), 1, estimated_cost=0.1 + 0.2))
+    assert stored["estimated_cost"] == 0.3
+    assert "cost" not in stored
+    assert json.loads(merge_run(extended(), 1))["estimated_cost"] is None

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, strategies as st
 
-from relay_models.documents import ARTIFACT_KINDS, Keys, Layout, layout_of
+from relay_models.documents import ARTIFACT_KINDS, LAYOUT_VERSION, Keys, Layout, layout_of
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 
 RUN_ID = "01a20829-5419-78a3-9ad0-f4d3b8e9db7a"
@@ -46,9 +46,9 @@ def test_prefixes_that_cannot_work(prefix: str) -> None:
 def test_prefixes_that_work(prefix: str) -> None:
     keys = Keys(prefix)
     assert keys.alias("run") == f"{prefix}@run"
-    assert layout_of(keys.index("run")) == Layout(1, False)
-    assert layout_of(keys.index("run", text=True).encode()) == Layout(1, True)
-    assert layout_of(keys.index("plan", text=True)) == Layout(1, False)
+    assert layout_of(keys.index("run")) == Layout(LAYOUT_VERSION, False)
+    assert layout_of(keys.index("run", text=True).encode()) == Layout(LAYOUT_VERSION, True)
+    assert layout_of(keys.index("plan", text=True)) == Layout(LAYOUT_VERSION, False)
 
 
 def test_layouts_are_in_order() -> None:

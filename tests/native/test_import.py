@@ -15,7 +15,15 @@ from relay_models.errors import ConnectionFailedError, CorruptDocumentsError, In
 from relay_models.native import ImportReport, NativeKeys, NativeSource, export_native, import_native
 from relay_models.native._async import importer
 from relay_models.native.checkpoints import Checkpoint
-from relay_models.records import RunRecord, Timestamp, to_json
+from relay_models.records import (
+    CallExtensions,
+    CallRecord,
+    RunExtensions,
+    RunRecord,
+    Timestamp,
+    strip_extensions,
+    to_json,
+)
 from relay_models.sync import RedisBackend as SyncBackend
 from tests.native.conftest import fill
 
@@ -362,3 +370,45 @@ async def test_a_run_stored_again_after_it_was_read_is_read_again(
     report = await import_native(source_url, store, on_progress=change)
     assert (report.created, report.replaced) == (6, 1)
     await assert_same(source, store)
+
+
+async def test_cache_entries_are_skipped_and_counted(source: redis.Redis, source_url: str, store: RedisBackend) -> None:
+    for number in range(3):
+        source.set(f"nemo_relay:sha256:{number:064x}", "{}", ex=60)
+    source.set("nemo_relay:sha256:short", "{}")
+    (run,) = made_runs(1)
+    store_natively(source, run)
+    report = await import_native(source_url, store)
+    assert (report.runs, report.cache_entries, report.bad) == (1, 3, [])
+
+
+async def test_what_is_imported_can_be_redacted(source: redis.Redis, source_url: str, store: RedisBackend) -> None:
+    def redact(run: RunRecord) -> RunRecord | None:
+        number = run.model_extra["number"]  # type: ignore[index]
+        if number == 1:
+            raise ValueError("no")
+        return None if number == 2 else run.model_copy(update={"number": "hidden"})
+
+    for run in made_runs(3):
+        store_natively(source, run)
+    report = await import_native(source_url, store, redact=redact)
+    assert (report.runs, report.withheld, len(report.bad)) == (1, 1, 1)
+    assert "redaction failed" in report.bad[0].reason
+    (stored,) = await store.list_runs("a: b::c|{d}*")
+    assert stored.model_extra == {"number": "hidden"}
+
+
+@pytest.mark.parametrize("strip", [True, False])
+async def test_extensions_are_left_out_of_an_export(
+    source: redis.Redis, source_url: str, store: RedisBackend, strip: bool
+) -> None:
+    run = RunRecord(agent_id="a", calls=[CallRecord(kind="tool", name="t", ext=CallExtensions(status="failed"))])
+    run.ext = RunExtensions(status="failed")
+    await store.store_run(run)
+    await export_native(store, source_url, strip=strip)
+    text = source.get(KEYS.run("a", run.id))
+    assert (b"relay_models" in text) is not strip
+    if strip:
+        await store.delete_run("a", run.id)
+        await import_native(source_url, store)
+        assert await store.load_run("a", run.id) == strip_extensions(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -145,3 +146,40 @@ def test_every_call_is_drawn_once_within_the_axis(
     assert sorted(bar.index for row in layout.rows for bar in row.bars) == list(range(len(calls)))
     for bar in layout.bars:
         assert 0 <= bar.start <= bar.end <= layout.span
+
+
+def failed(name: str, start: float, end: float | None, **error: str) -> dict[str, Any]:
+    """A tool call that failed."""
+    return call("tool", name, start, end, relay_models={"status": "failed", "error": error})
+
+
+def test_a_failed_call_says_why() -> None:
+    bars = lay_out(
+        run(failed("a", 0, 10, type="TimeoutError", message="late"), failed("b", 20, 30), tool("c", 40, 50))
+    ).bars
+    assert [(bar.state, bar.error) for bar in bars] == [
+        (BarState.FAILED, "TimeoutError: late"),
+        (BarState.FAILED, ""),
+        (BarState.FINISHED, None),
+    ]
+
+
+def test_a_failed_call_without_an_end_is_unfinished_and_has_its_error() -> None:
+    (bar,) = lay_out(run(failed("a", 0, None, type="Gone"), end=None)).bars
+    assert (bar.state, bar.duration, bar.error) == (BarState.UNFINISHED, None, "Gone")
+
+
+def test_calls_are_indented_under_the_call_that_the_source_names() -> None:
+    outer = call("tool", "outer", 0, 100, relay_models={"status": "completed"})
+    inner = call("tool", "inner", 10, 20, relay_models={"parent_call": 0})
+    deeper = call("tool", "deeper", 12, 15, relay_models={"parent_call": 1})
+    odd = call("tool", "odd", 30, 40, relay_models={"parent_call": 3})
+    assert [bar.depth for bar in lay_out(run(outer, inner, deeper, odd)).bars] == [0, 1, 2, 0]
+
+
+def test_an_answer_that_no_codec_read_is_an_answer() -> None:
+    answered = llm("a", 0, 10, None, relay_models={"output": {"text": "x"}})
+    assert [bar.state for bar in lay_out(run(answered, llm("b", 20, 30, None))).bars] == [
+        BarState.FINISHED,
+        BarState.SILENT,
+    ]

@@ -284,6 +284,15 @@ class _Session:
     def _cluster_command(self, name: bytes) -> bytes:
         if name == b"NODES":
             return _bulk(self._cluster.describe(self._node).encode())
+        if name == b"SLOTS":
+            ranges = [(each, part) for each in self._cluster.nodes for part in each.ranges]
+            return b"*%d\r\n" % len(ranges) + b"".join(
+                b"*3\r\n:%d\r\n:%d\r\n*3\r\n" % part
+                + _bulk(b"127.0.0.1")
+                + b":%d\r\n" % node.port
+                + _bulk(node.id.encode())
+                for node, part in ranges
+            )
         if name == b"MYID":
             return _bulk(self._node.id.encode())
         if name == b"INFO":

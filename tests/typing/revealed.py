@@ -43,7 +43,7 @@ async def runs(backend: RedisBackend, record: RunRecord, run_id: UUID) -> None:
 
 
 async def collections(backend: RedisBackend) -> None:
-    reveal_type(backend.runs)  # Collection[Run]
+    reveal_type(backend.runs)  # RunCollection[Run]
     reveal_type(backend.plans)  # Collection[Plan]
     reveal_type(backend.tries)  # Collection[Trie]
     reveal_type(backend.accumulators)  # Collection[Accumulators]
@@ -94,7 +94,7 @@ class Feedback(Document):
 async def models(backend: RedisBackend, url: str) -> None:
     acme = await RedisBackend.connect(url, models=[AcmeRun])
     reveal_type(acme)  # RedisBackend[AcmeRun]
-    reveal_type(acme.runs)  # Collection[AcmeRun]
+    reveal_type(acme.runs)  # RunCollection[AcmeRun]
     reveal_type(await acme.find_runs(AcmeRun.tenant == "acme"))  # Page[AcmeRun]
     reveal_type((await acme.find_runs())[0].tenant)  # str | None
     reveal_type(AcmeRun.tenant)  # Column[str | None]

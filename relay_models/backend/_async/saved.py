@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from relay_models.backend._async.store import Store
+from relay_models.columns.column import Column
 from relay_models.errors import NotFoundError
 from relay_models.query.saved import SavedQuestion, check_name, decode_questions, encode_question
 
@@ -20,21 +23,24 @@ class SavedQuestions:
         ```
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, columns: dict[str, Column[Any]]) -> None:
         self._store = store
+        self._columns = columns
         self._key = f"{store.keys.prefix}@saved:questions".encode()
 
     async def save(self, question: SavedQuestion) -> None:
-        """Save a question; one with the same name is replaced."""
+        """Save a question; one with the same name is replaced.
+
+        Raises:
+            QueryError: the filter, a column or the order means nothing in this store.
+        """
+        question.check(self._columns)
         execute = self._store.transport.execute
         await execute("JSON.SET", self._key, "$", "{}", "NX")
         await execute("JSON.SET", self._key, f'$["{question.name}"]', encode_question(question))
 
     async def all(self) -> list[SavedQuestion]:
-        """List the questions, sorted by name.
-
-        Questions about columns that this release does not have are left out.
-        """
+        """List the questions, sorted by name."""
         return decode_questions(await self._store.transport.execute("JSON.GET", self._key, "$"), self._key)
 
     async def get(self, name: str) -> SavedQuestion:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -14,8 +14,12 @@ from relay_models.cli.session import Session
 
 if TYPE_CHECKING:
     from relay_models.cli.output import Output
+    from relay_models.sync import RedisBackend
 
 __all__ = ["register", "show_agents"]
+
+# Between an agent's id and what a profile key adds to it.
+PROFILE_MARK = "::model="
 
 
 def register(app: typer.Typer) -> None:
@@ -23,18 +27,35 @@ def register(app: typer.Typer) -> None:
 
     @command(app, "agents")
     def agents(session: Session) -> None:
-        """List the agents: how many runs each has, how many are running, and when the last one started."""
-        found = session.open().agents()
+        """List the agents: how many runs each has, how many are running, and when the last one started.
+
+        What NeMo Relay learned for one model of an agent has a key of its own (a profile, AGENT::model=…); profiles
+        are shown with their agent.
+        """
+        backend = session.open()
+        found = backend.agents()
+        profiles = _profiles(backend)
         if session.as_json:
-            session.out.array(asdict(agent) for agent in found)
+            session.out.array({**asdict(agent), "profiles": profiles.get(agent.agent_id, [])} for agent in found)
         elif found:
-            show_agents(session.out, found)
+            show_agents(session.out, found, profiles)
         else:
             session.out.print("no runs are stored")
 
 
-def show_agents(out: Output, agents: Sequence[object]) -> None:
-    """A table of `AgentSummary` values."""
+def _profiles(backend: RedisBackend) -> dict[str, list[str]]:
+    """The profile keys of prompt observations and stability results, by the agent that they are derived from."""
+    found: dict[str, set[str]] = {}
+    for artifacts in (backend.observations, backend.stability):
+        for row in artifacts.stream(columns=True, on_corrupt="skip"):
+            agent_id, mark, _ = row.agent_id.partition(PROFILE_MARK)
+            if mark:
+                found.setdefault(agent_id, set()).add(row.agent_id)
+    return {agent_id: sorted(keys) for agent_id, keys in found.items()}
+
+
+def show_agents(out: Output, agents: Sequence[object], profiles: Mapping[str, Sequence[str]] | None = None) -> None:
+    """A table of `AgentSummary` values, with the number of their profiles where there are any."""
     from relay_models.cli.output import Column, age_text, cell_text  # lazy: start-up time
 
     now = datetime.now(UTC)
@@ -42,6 +63,7 @@ def show_agents(out: Output, agents: Sequence[object]) -> None:
         Column("agent", priority=9, least=12),
         Column("runs", right=True, priority=8, least=1),
         Column("running", right=True, priority=5, least=1),
+        *((Column("profiles", right=True, priority=4, least=1),) if profiles else ()),
         Column("last run started", priority=6, least=19),
         Column("", priority=3, least=4, style="bright_black"),
     )
@@ -49,6 +71,8 @@ def show_agents(out: Output, agents: Sequence[object]) -> None:
     for agent in agents:
         row = asdict(agent)  # type: ignore[call-overload]
         last = row["last_started_at"]
-        counts = cell_text(row["runs"]), cell_text(row["running"])
+        counts = [cell_text(row["runs"]), cell_text(row["running"])]
+        if profiles:
+            counts.append(cell_text(len(profiles.get(row["agent_id"], ()))))
         rows.append((row["agent_id"], *counts, cell_text(last), age_text(last, now)))
     out.table(columns, rows)

@@ -1,14 +1,19 @@
-"""`relay-models runs`: list, show, export, aggregate and watch runs."""
+"""`relay-models runs`: list, show, export, aggregate, watch and label runs."""
 
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from relay_models.cli.command import command
+from relay_models.cli.commands.label import register_label
+from relay_models.cli.label_text import find_labels, show_labels
+from relay_models.cli.run_details import show_io, show_tree
+from relay_models.cli.run_families import nested_columns
 from relay_models.cli.run_selection import (
     column_names,
     each_run,
@@ -53,6 +58,9 @@ class Format(StrEnum):
     jsonl = "jsonl"
     csv = "csv"
     parquet = "parquet"
+    atif = "atif"
+    otlp = "otlp"
+    openinference = "openinference"
 
 
 class Rows(StrEnum):
@@ -63,11 +71,17 @@ class Rows(StrEnum):
     calls = "calls"
 
 
+# Columns of a list of failures.
+FAILED_COLUMNS = ["run_id", "agent_id", "started_at", "status", "failed_calls", "error_types", "session_id"]
+_TRAJECTORIES = (Format.atif, Format.otlp, Format.openinference)
+
+
 def register(app: typer.Typer) -> None:
     """Add the group of commands to the app."""
-    group = typer.Typer(name="runs", help="List, show, export, aggregate and watch runs.", no_args_is_help=True)
+    group = typer.Typer(name="runs", help="List, show, export, aggregate, watch and label runs.", no_args_is_help=True)
     for add in (_list, _show, _export, _stats, _watch):
         add(group)
+    register_label(group)
     app.add_typer(group)
 
 
@@ -90,29 +104,32 @@ def _list(group: typer.Typer) -> None:
             str | None,
             typer.Option("--saved", metavar="NAME", show_default=False, help="The filter, columns and order saved so."),
         ] = None,
+        failed: Annotated[
+            bool, typer.Option("--failed", help="Only runs that failed or have a failed call; shows the errors.")
+        ] = False,
     ) -> None:  # fmt: skip
         """List runs, the newest first."""
         from relay_models.export import to_dicts  # lazy: start-up time
 
-        names = column_names(session, columns)
+        names = column_names(session, columns) or (FAILED_COLUMNS if failed else None)
         session.open()
         wheres = [where]
         if saved is not None:
             question = session.backend.saved.get(saved)
             wheres.append(question.filter or None)
             order, names = order or question.order, names or list(question.columns) or None
-        filter = make_filter(session, join_filters(wheres), agent)
-        found = each_run(session, filter, order or "-started_at", limit or None)
+        chosen = make_filter(session, join_filters(wheres), agent, failed=failed)
+        found = each_run(session, chosen, order or "-started_at", limit or None)
         if session.as_json:
             session.out.array(row for run in found for row in to_dicts([run], columns=names))
             return
         runs = list(found)
         if not runs:
-            session.out.print("no runs" if filter is None else "no runs match")
+            session.out.print("no runs" if chosen is None else "no runs match")
             return
-        show_runs(session.out, runs, names)
+        show_runs(session.out, runs, names, named=columns is not None)
         if limit and len(runs) == limit:
-            total = session.backend.count_runs(filter)
+            total = session.backend.count_runs(chosen)
             if total > limit:
                 session.out.note(f"{limit:,} of {total:,} runs (--limit 0 shows all)")
 
@@ -130,8 +147,14 @@ def _show(group: typer.Typer) -> None:
             str | None,
             typer.Option(metavar="FILE", show_default=False, help="Save the timeline as .svg, .html or .txt."),
         ] = None,
+        io: Annotated[
+            bool, typer.Option("--io", help="Show what went into each call and came out, cut to a few lines.")
+        ] = False,
+        full: Annotated[bool, typer.Option("--full", help="With --io: show all of it.")] = False,
     ) -> None:
-        """Show one run: its calls with their times, tokens and models."""
+        """Show one run: its calls with their times, tokens and models, and the runs that it is nested with."""
+        if full and not io:
+            raise InvalidConfigurationError("--full goes with --io")
         from relay_models.pictures import Timeline  # lazy: start-up time
 
         record = find_one(session, run_id, agent)
@@ -142,8 +165,16 @@ def _show(group: typer.Typer) -> None:
             session.out.raw(record.model_dump_json())
         elif timeline:
             session.out.console.print(Timeline(record), width=session.out.page_width)
+        elif io:
+            show_io(session.out, record, full=full)
         else:
             show_calls(session.out, record)
+            root = None if record.ext is None else record.ext.root_run_id
+            rows = nested_columns(session.backend, str(record.id), None if root is None else str(root))
+            if len(rows) > 1:
+                session.out.print("")
+                show_tree(session.out, record, rows)
+            show_labels(session.out, find_labels(session, record))
 
 
 def _export(group: typer.Typer) -> None:
@@ -160,7 +191,13 @@ def _export(group: typer.Typer) -> None:
         columns: Columns = None,
         format: Annotated[
             Format | None,
-            typer.Option("--format", "-f", show_default=False, help="By default from the ending of FILE, else jsonl."),
+            typer.Option(
+                "--format",
+                "-f",
+                show_default=False,
+                help="By default from the ending of FILE, else jsonl. atif writes a trajectory per line, otlp and "
+                "openinference an OTLP export request per line.",
+            ),
         ] = None,
         rows: Annotated[
             Rows | None,
@@ -197,6 +234,13 @@ def _write_export(
     if format is None:
         ending = target.rpartition(".")[2].lower()
         format = next((known for known in Format if known == ending), Format.jsonl)
+    if format in _TRAJECTORIES:
+        if rows is not None or names:
+            raise InvalidConfigurationError(f"--format {format} writes whole runs, without --rows and --columns")
+        _write_trajectories(
+            session, target, make_filter(session, where, agent), order, limit, format, _permissions(mode)
+        )
+        return
     if rows is None:
         rows = Rows.runs if format is not Format.jsonl or names else Rows.records
     if rows is Rows.records and (format is not Format.jsonl or names):
@@ -226,6 +270,35 @@ def _write_export(
         sys.stdout.flush()
     else:
         session.out.note(f"wrote {count:,} {'runs' if rows is not Rows.calls else 'calls'} to {target}")
+
+
+def _write_trajectories(
+    session: Session, target: str, chosen: Any, order: str, limit: int, format: Format, permissions: int
+) -> None:
+    """Write a trajectory, or an export request, per line: a run with the runs below it."""
+    # lazy: start-up time
+    import json
+    import sys
+
+    from relay_models._files import open_output
+    from relay_models.cli.run_families import families
+    from relay_models.trajectories import to_atif, to_otlp
+
+    backend = session.open()
+    runs = (run.record for run in each_run(session, chosen, order, limit or None, bodies=True))
+    count = 0
+    with open_output(target, mode=permissions) if target != "-" else nullcontext(sys.stdout.buffer) as file:
+        for run, below in families(backend, runs, chosen):
+            if format is Format.atif:
+                value = to_atif(run, below)
+            else:
+                value = to_otlp([run, *below], "gen_ai" if format is Format.otlp else "openinference")
+            file.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+            count += 1 + len(below)
+    if target == "-":
+        sys.stdout.flush()
+    else:
+        session.out.note(f"wrote {count:,} runs to {target}")
 
 
 def _permissions(mode: str) -> int:

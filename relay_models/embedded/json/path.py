@@ -193,7 +193,8 @@ def _regex(pattern: str) -> Any:
     """A user's pattern, as an automaton: RedisJSON's engine does not backtrack either."""
     options = re2.Options()
     options.log_errors = False
-    return re2.compile(pattern, options)  # type: ignore[no-untyped-call]
+    compiler: Any = re2.compile  # has no annotations
+    return compiler(pattern, options)
 
 
 _OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {

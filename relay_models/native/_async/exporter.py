@@ -17,7 +17,7 @@ from relay_models.errors import (
 from relay_models.native._async.source import open_native
 from relay_models.native.layout import ARTIFACT_KINDS, DEFAULT_PREFIX, NativeKeys
 from relay_models.native.reports import ExportReport
-from relay_models.records import to_json
+from relay_models.records import RunRecord, strip_extensions, to_json
 from relay_models.transport import Backoff, Command, ConnectionOptions, Transport, sleep, translate
 
 __all__ = ["export_native"]
@@ -34,6 +34,7 @@ async def export_native(
     native_prefix: str = DEFAULT_PREFIX,
     agents: Collection[str] | None = None,
     runs: bool = True,
+    strip: bool = True,
     timeout: float | None = 30.0,
     connect_timeout: float | None = 5.0,
     retries: int = 5,
@@ -50,6 +51,7 @@ async def export_native(
         native_prefix: The key prefix that NeMo Relay will be configured with.
         agents: Only these agents, with the profiles derived from them (``agent::model=…``); None for all.
         runs: Whether to write the runs, or only what was learned from them.
+        strip: Whether to leave the extensions out of the runs, so that they are as NeMo Relay writes them.
         timeout: How long to wait for a reply (seconds); None for no limit.
         connect_timeout: How long to wait for a connection (seconds).
         retries: Maximum number of attempts after a lost connection.
@@ -79,7 +81,7 @@ async def export_native(
         if runs:
             for summary in await backend.agents():
                 if _wanted(summary.agent_id, agents):
-                    await _export_runs(backend, transport, keys, summary.agent_id, report, corrupt)
+                    await _export_runs(backend, transport, keys, summary.agent_id, strip, report, corrupt)
     finally:
         await transport.close()
     if corrupt:
@@ -116,6 +118,7 @@ async def _export_runs(
     transport: Transport,
     keys: NativeKeys,
     agent_id: str,
+    strip: bool,
     report: ExportReport,
     corrupt: list[CorruptDocumentError],
 ) -> None:
@@ -124,7 +127,7 @@ async def _export_runs(
     runs = backend.iter_runs(agent_id, on_corrupt="skip")
     async for record in runs:
         try:
-            batch.append((str(record.id), to_json(record)))
+            batch.append((str(record.id), _text(record, strip)))
         except InvalidRecordError as error:
             # A number beyond the range of a double: valid as JSON text, but not as a value.
             key = Keys(backend.key_prefix).run(agent_id, record.id)
@@ -135,6 +138,12 @@ async def _export_runs(
             batch = []
     corrupt += runs.corrupt
     await _write(transport, keys, agent_id, batch, listed, report)
+
+
+def _text(record: RunRecord, strip: bool) -> bytes:
+    """The record as JSON; with `strip` as NeMo Relay would have written it. Most have nothing to leave out."""
+    text = to_json(record)
+    return to_json(strip_extensions(record)) if strip and b'"relay_models"' in text else text
 
 
 async def _write(

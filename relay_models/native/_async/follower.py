@@ -18,6 +18,7 @@ from relay_models.native._async.importer import Importer
 from relay_models.native._async.source import NativeSource
 from relay_models.native.layout import DEFAULT_PREFIX, NativeKey
 from relay_models.native.reports import FollowMetrics, ImportReport
+from relay_models.records.redact import Redactions
 from relay_models.transport import Backoff, sleep
 
 __all__ = ["Follower", "follow_native"]
@@ -47,6 +48,7 @@ class Follower:
         native_prefix: NeMo Relay's key prefix.
         poll: Interval between polls (seconds).
         on_pass: Called with the metrics after each poll, and once a second during a long one.
+        redact: What removes secrets before a run is stored, as for `import_native`.
         redis_options: Options of redis-py for the source, as for `NativeSource`.
     """
 
@@ -58,6 +60,7 @@ class Follower:
         native_prefix: str = DEFAULT_PREFIX,
         poll: float = 0.2,
         on_pass: Observer | None = None,
+        redact: Redactions = None,
         **redis_options: Any,
     ) -> None:
         self._owns_source = not isinstance(source, NativeSource)
@@ -66,7 +69,7 @@ class Follower:
         )
         self.metrics = FollowMetrics()
         self._backend = backend
-        self._importer = Importer(self.source, backend, on_progress=self._progress)
+        self._importer = Importer(self.source, backend, on_progress=self._progress, redact=redact)
         self._told_at = time.monotonic()
         self._poll = poll
         self._on_pass = on_pass
@@ -155,6 +158,7 @@ class Follower:
             return False
         known = set(self._artifacts)
         found = await self.source.scan()
+        self.metrics.cache_entries = self.source.cache_entries
         self._agents = [key.agent_id for key in found if key.kind == "run_index"]
         self._artifacts = [key for key in found if key.kind != "run_index"]
         self._database_size = size
@@ -222,7 +226,11 @@ async def follow_native(
     native_prefix: str = DEFAULT_PREFIX,
     poll: float = 0.2,
     on_pass: Observer | None = None,
+    redact: Redactions = None,
     **redis_options: Any,
 ) -> None:
     """Keep a store up to date with a live deployment, until the task is cancelled; see `Follower`."""
-    await Follower(source, backend, native_prefix=native_prefix, poll=poll, on_pass=on_pass, **redis_options).run()
+    follower = Follower(
+        source, backend, native_prefix=native_prefix, poll=poll, on_pass=on_pass, redact=redact, **redis_options
+    )
+    await follower.run()

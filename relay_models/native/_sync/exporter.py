@@ -20,7 +20,7 @@ from relay_models.errors import (
 from relay_models.native._sync.source import open_native
 from relay_models.native.layout import ARTIFACT_KINDS, DEFAULT_PREFIX, NativeKeys
 from relay_models.native.reports import ExportReport
-from relay_models.records import to_json
+from relay_models.records import RunRecord, strip_extensions, to_json
 from relay_models.transport.sync import Backoff, Command, ConnectionOptions, Transport, sleep, translate
 
 __all__ = ["export_native"]
@@ -37,6 +37,7 @@ def export_native(
     native_prefix: str = DEFAULT_PREFIX,
     agents: Collection[str] | None = None,
     runs: bool = True,
+    strip: bool = True,
     timeout: float | None = 30.0,
     connect_timeout: float | None = 5.0,
     retries: int = 5,
@@ -53,6 +54,7 @@ def export_native(
         native_prefix: The key prefix that NeMo Relay will be configured with.
         agents: Only these agents, with the profiles derived from them (``agent::model=…``); None for all.
         runs: Whether to write the runs, or only what was learned from them.
+        strip: Whether to leave the extensions out of the runs, so that they are as NeMo Relay writes them.
         timeout: How long to wait for a reply (seconds); None for no limit.
         connect_timeout: How long to wait for a connection (seconds).
         retries: Maximum number of attempts after a lost connection.
@@ -82,7 +84,7 @@ def export_native(
         if runs:
             for summary in backend.agents():
                 if _wanted(summary.agent_id, agents):
-                    _export_runs(backend, transport, keys, summary.agent_id, report, corrupt)
+                    _export_runs(backend, transport, keys, summary.agent_id, strip, report, corrupt)
     finally:
         transport.close()
     if corrupt:
@@ -119,6 +121,7 @@ def _export_runs(
     transport: Transport,
     keys: NativeKeys,
     agent_id: str,
+    strip: bool,
     report: ExportReport,
     corrupt: list[CorruptDocumentError],
 ) -> None:
@@ -127,7 +130,7 @@ def _export_runs(
     runs = backend.iter_runs(agent_id, on_corrupt="skip")
     for record in runs:
         try:
-            batch.append((str(record.id), to_json(record)))
+            batch.append((str(record.id), _text(record, strip)))
         except InvalidRecordError as error:
             # A number beyond the range of a double: valid as JSON text, but not as a value.
             key = Keys(backend.key_prefix).run(agent_id, record.id)
@@ -138,6 +141,12 @@ def _export_runs(
             batch = []
     corrupt += runs.corrupt
     _write(transport, keys, agent_id, batch, listed, report)
+
+
+def _text(record: RunRecord, strip: bool) -> bytes:
+    """The record as JSON; with `strip` as NeMo Relay would have written it. Most have nothing to leave out."""
+    text = to_json(record)
+    return to_json(strip_extensions(record)) if strip and b'"relay_models"' in text else text
 
 
 def _write(

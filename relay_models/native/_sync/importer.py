@@ -22,6 +22,8 @@ from relay_models.native.checkpoints import Checkpoint, checkpoint_key
 from relay_models.native.layout import DEFAULT_PREFIX, NativeKey
 from relay_models.native.reports import ImportReport
 from relay_models.query.replies import decode_body
+from relay_models.records import to_json
+from relay_models.records.redact import Redactions, as_redactor
 
 __all__ = ["Importer", "import_native"]
 
@@ -38,6 +40,7 @@ def import_native(
     native_prefix: str = DEFAULT_PREFIX,
     full: bool = False,
     on_progress: Progress | None = None,
+    redact: Redactions = None,
     **redis_options: Any,
 ) -> ImportReport:
     """Copy a NeMo Relay deployment's state into a store: all agents, their runs in order, and all artifacts.
@@ -52,6 +55,8 @@ def import_native(
         native_prefix: NeMo Relay's key prefix; ignored for a `NativeSource`, which has its own.
         full: Read everything again, regardless of earlier imports.
         on_progress: Called after each batch with the report so far.
+        redact: What removes secrets and personal data before a run is stored: JSON paths, functions of a run, or a
+            `Redactor`. It does not change artifacts.
         redis_options: Options of redis-py for the source, as for `NativeSource`.
 
     Returns:
@@ -59,10 +64,11 @@ def import_native(
 
     Raises:
         StorageError: The source or the store failed and did not recover.
+        InvalidConfigurationError: `redact` cannot work.
     """
     reader = source if isinstance(source, NativeSource) else NativeSource(source, native_prefix, **redis_options)
     try:
-        return Importer(reader, backend, on_progress=on_progress).run(full=full)
+        return Importer(reader, backend, on_progress=on_progress, redact=redact).run(full=full)
     finally:
         if reader is not source:
             reader.close()
@@ -71,12 +77,20 @@ def import_native(
 class Importer:
     """The steps of an import, which a follower uses individually."""
 
-    def __init__(self, source: NativeSource, backend: RedisBackend, *, on_progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        source: NativeSource,
+        backend: RedisBackend,
+        *,
+        on_progress: Progress | None = None,
+        redact: Redactions = None,
+    ) -> None:
         self.source = source
         self.backend = backend
         self._keys = Keys(backend.key_prefix)
         self._transport = backend.transport
         self._on_progress = on_progress
+        self._redact = as_redactor(redact)
         self._digests: dict[NativeKey, bytes] = {}
         self.checkpoints: dict[str, Checkpoint] = {}
         self.report = ImportReport(source.label)
@@ -90,6 +104,7 @@ class Importer:
         """Import everything once."""
         report = self.report = ImportReport(self.source.label)
         found = self.source.scan()
+        report.cache_entries = self.source.cache_entries
         agents = [key.agent_id for key in found if key.kind == "run_index"]
         artifacts = [key for key in found if key.kind != "run_index"]
         report.agents = len(agents)
@@ -233,10 +248,22 @@ class Importer:
                     bad.append(run_id)
                     report.refuse(self.source.keys.run(agent_id, run_id), str(error))
                     continue
+                stored = ReadRun(record, text)
+                if self._redact is not None:
+                    try:
+                        redacted = self._redact(record)
+                    except Exception as error:
+                        bad.append(run_id)
+                        report.refuse(self.source.keys.run(agent_id, run_id), f"its redaction failed: {error}")
+                        continue
+                    if redacted is None:
+                        report.withheld += 1
+                        continue
+                    stored = ReadRun(redacted, text if redacted is record else to_json(redacted))
                 given.append(run_id)
                 if record.ended_at is not None:
                     report.newest_end_ns = max(record.ended_at.nanoseconds, report.newest_end_ns or 0)
-                yield ReadRun(record, text)
+                yield stored
             self._progress(len(batch))
 
     def _save(self, agent_id: str, checkpoint: Checkpoint) -> None:

@@ -51,6 +51,8 @@ class NativeSource:
         )
         self._transport = open_native(source, options, redis_options)
         self.label = self._transport.target.label
+        self.cache_entries = 0
+        """Entries of NeMo Relay's response and tool caches that the last scan found, and left out."""
 
     @property
     def reconnects(self) -> int:
@@ -58,16 +60,19 @@ class NativeSource:
         return self._transport.reconnects
 
     def scan(self) -> list[NativeKey]:
-        """Return every run list and artifact of the deployment, sorted. Scans all keys."""
+        """Return every run list and artifact of the deployment, sorted. Scans all keys, and counts `cache_entries`."""
         found: set[NativeKey] = set()
+        cached: set[bytes] = set()
         for pattern in self.keys.patterns():
             cursor: bytes | int = 0
             while True:
                 cursor, keys = self._transport.execute("SCAN", cursor, "MATCH", pattern, "COUNT", KEYS_PER_SCAN)
+                cached.update(key for key in keys if self.keys.is_cache_entry(key))
                 parsed = (self.keys.parse(key) for key in keys)
                 found.update(key for key in parsed if key is not None and key.kind != "run")
                 if int(cursor) == 0:
                     break
+        self.cache_entries = len(cached)
         return sorted(found)
 
     def agents(self) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from relay_models import Column, Run, column, metadata
 from relay_models.errors import CorruptDocumentError, NotFoundError, QueryError, UnknownColumnError
 from relay_models.query.saved import SavedQuestion
 from relay_models.records import RunRecord
@@ -59,10 +60,27 @@ def test_names_are_plain(name: str) -> None:
         SavedQuestion(name)
 
 
-def test_a_question_that_means_nothing_is_refused() -> None:
+def test_a_question_that_means_nothing_is_refused(place: Place) -> None:
+    backend = place.open()
     with pytest.raises(QueryError):
-        SavedQuestion("x", "duration >")
+        backend.saved.save(SavedQuestion("x", "duration >"))
     with pytest.raises(UnknownColumnError):
-        SavedQuestion("x", columns=("nonsense",))
+        backend.saved.save(SavedQuestion("x", columns=("nonsense",)))
     with pytest.raises(QueryError):
-        SavedQuestion("x", order="models")
+        backend.saved.save(SavedQuestion("x", order="models"))
+    assert backend.saved.all() == []
+
+
+class TenantRun(Run):
+    """Runs with a column of the application's own."""
+
+    tenant: Column[str | None] = column("Whose run it is.", value=metadata("tenant"))
+
+
+def test_a_question_may_be_about_columns_of_ones_own(place: Place) -> None:
+    backend = place.open(models=[TenantRun])
+    backend.store_run(RunRecord(agent_id="one", ext={"metadata": {"tenant": "acme"}}))
+    backend.store_run(RunRecord(agent_id="two"))
+    backend.saved.save(SavedQuestion("acme", "tenant = acme", ("tenant",), "-tenant"))
+    page = backend.find_runs((backend.saved.get("acme")).find())
+    assert [run.agent_id for run in page] == ["one"]
