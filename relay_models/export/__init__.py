@@ -18,13 +18,11 @@ written in bounded memory, whatever the number of runs, and replaced only when t
 from __future__ import annotations
 
 from relay_models.export.columns import CALL_COLUMNS, RUN_COLUMNS, TableColumn, TableRows
-from relay_models.export.rows import RowsOf
 from relay_models.export.tables import to_arrow, to_dicts, to_pandas, to_polars, write_csv, write_jsonl, write_parquet
 
 __all__ = [
     "CALL_COLUMNS",
     "RUN_COLUMNS",
-    "RowsOf",
     "TableColumn",
     "TableRows",
     "to_arrow",

@@ -228,7 +228,8 @@ def _write_export(
 ) -> None:  # fmt: skip
     import sys  # lazy: start-up time
 
-    from relay_models.export import RowsOf, write_csv, write_jsonl, write_parquet  # lazy: start-up time
+    from relay_models.export import write_csv, write_jsonl, write_parquet  # lazy: start-up time
+    from relay_models.export.rows import RowsOf  # lazy: start-up time
 
     if format is None:
         ending = target.rpartition(".")[2].lower()

@@ -212,7 +212,7 @@ async def test_update_is_atomic_and_expects(feedback: ModelCollection[Feedback])
         await feedback.update(item.pk, rating=1, expect=new)
 
 
-async def test_fields_of_a_later_version_survive(backend: RedisBackend) -> None:
+async def test_fields_of_a_later_version_survive(place: Place, backend: RedisBackend) -> None:
     class LaterPart(Part):
         color: str = "red"
 
@@ -230,20 +230,20 @@ async def test_fields_of_a_later_version_survive(backend: RedisBackend) -> None:
     from relay_models.documents import encode_item
 
     key = f"{backend.key_prefix}@model:feedback:{later.pk}"
-    await backend.client.execute_command("JSON.SET", key, "$", encode_item(later, 5))
+    await place.raw.execute_command("JSON.SET", key, "$", encode_item(later, 5))
     found = await feedback.get(later.pk)
     assert found is not None
     found.rating = 3
     await feedback.save(found)
     await feedback.update(later.pk, author="me")
-    text = (await backend.client.execute_command("JSON.GET", key, "$.record")).decode()
+    text = (await place.raw.execute_command("JSON.GET", key, "$.record")).decode()
     assert '\\"mystery\\":{\\"big\\":1180591620717411303424}' in text
     assert '\\"color\\":\\"red\\"' in text
     assert '\\"rating\\":3' in text
     assert '\\"author\\":\\"me\\"' in text
 
 
-async def test_natural_keys_and_time_to_live(backend: RedisBackend) -> None:
+async def test_natural_keys_and_time_to_live(place: Place, backend: RedisBackend) -> None:
     slots = backend.collection(Slot)
     for room in HOSTILE:
         await slots.save(Slot(room=room, number=1, guest=room))
@@ -256,11 +256,11 @@ async def test_natural_keys_and_time_to_live(backend: RedisBackend) -> None:
     with pytest.raises(InvalidRecordError, match="part of the id"):
         await slots.update(("a", 1), number=2)
     key = f"{backend.key_prefix}@model:slot:a:11"
-    assert 0 < await backend.client.pttl(key) <= 3_600_000
+    assert 0 < await place.raw.pttl(key) <= 3_600_000
     assert await slots.expire(("a", 11), None)
-    assert await backend.client.pttl(key) == -1
+    assert await place.raw.pttl(key) == -1
     await slots.update(("a", 11), guest="b", ttl=timedelta(minutes=1))
-    assert 0 < await backend.client.pttl(key) <= 60_000
+    assert 0 < await place.raw.pttl(key) <= 60_000
     assert not await slots.expire(("absent", 1), timedelta(1))
 
 
@@ -307,9 +307,11 @@ async def test_a_model_bound_to_a_store(backend: RedisBackend) -> None:
         await bound.find("rating = 1").first()
 
 
-async def test_documents_that_are_none_are_named(backend: RedisBackend, feedback: ModelCollection[Feedback]) -> None:
+async def test_documents_that_are_none_are_named(
+    place: Place, backend: RedisBackend, feedback: ModelCollection[Feedback]
+) -> None:
     await feedback.save(say())
-    await backend.client.execute_command(
+    await place.raw.execute_command(
         "JSON.SET", f"{backend.key_prefix}@model:feedback:odd", "$", '{"pk":"odd","record":"{}","stored_at":1}'
     )
     with pytest.raises(CorruptDocumentsError, match="odd") as found:

@@ -215,7 +215,7 @@ def test_update_is_atomic_and_expects(feedback: ModelCollection[Feedback]) -> No
         feedback.update(item.pk, rating=1, expect=new)
 
 
-def test_fields_of_a_later_version_survive(backend: RedisBackend) -> None:
+def test_fields_of_a_later_version_survive(place: Place, backend: RedisBackend) -> None:
     class LaterPart(Part):
         color: str = "red"
 
@@ -233,20 +233,20 @@ def test_fields_of_a_later_version_survive(backend: RedisBackend) -> None:
     from relay_models.documents import encode_item
 
     key = f"{backend.key_prefix}@model:feedback:{later.pk}"
-    backend.client.execute_command("JSON.SET", key, "$", encode_item(later, 5))
+    place.raw.execute_command("JSON.SET", key, "$", encode_item(later, 5))
     found = feedback.get(later.pk)
     assert found is not None
     found.rating = 3
     feedback.save(found)
     feedback.update(later.pk, author="me")
-    text = (backend.client.execute_command("JSON.GET", key, "$.record")).decode()
+    text = (place.raw.execute_command("JSON.GET", key, "$.record")).decode()
     assert '\\"mystery\\":{\\"big\\":1180591620717411303424}' in text
     assert '\\"color\\":\\"red\\"' in text
     assert '\\"rating\\":3' in text
     assert '\\"author\\":\\"me\\"' in text
 
 
-def test_natural_keys_and_time_to_live(backend: RedisBackend) -> None:
+def test_natural_keys_and_time_to_live(place: Place, backend: RedisBackend) -> None:
     slots = backend.collection(Slot)
     for room in HOSTILE:
         slots.save(Slot(room=room, number=1, guest=room))
@@ -259,11 +259,11 @@ def test_natural_keys_and_time_to_live(backend: RedisBackend) -> None:
     with pytest.raises(InvalidRecordError, match="part of the id"):
         slots.update(("a", 1), number=2)
     key = f"{backend.key_prefix}@model:slot:a:11"
-    assert 0 < backend.client.pttl(key) <= 3_600_000
+    assert 0 < place.raw.pttl(key) <= 3_600_000
     assert slots.expire(("a", 11), None)
-    assert backend.client.pttl(key) == -1
+    assert place.raw.pttl(key) == -1
     slots.update(("a", 11), guest="b", ttl=timedelta(minutes=1))
-    assert 0 < backend.client.pttl(key) <= 60_000
+    assert 0 < place.raw.pttl(key) <= 60_000
     assert not slots.expire(("absent", 1), timedelta(1))
 
 
@@ -310,9 +310,11 @@ def test_a_model_bound_to_a_store(backend: RedisBackend) -> None:
         bound.find("rating = 1").first()
 
 
-def test_documents_that_are_none_are_named(backend: RedisBackend, feedback: ModelCollection[Feedback]) -> None:
+def test_documents_that_are_none_are_named(
+    place: Place, backend: RedisBackend, feedback: ModelCollection[Feedback]
+) -> None:
     feedback.save(say())
-    backend.client.execute_command(
+    place.raw.execute_command(
         "JSON.SET", f"{backend.key_prefix}@model:feedback:odd", "$", '{"pk":"odd","record":"{}","stored_at":1}'
     )
     with pytest.raises(CorruptDocumentsError, match="odd") as found:
