@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from relay_models._version import __version__
 
 if TYPE_CHECKING:
-    from relay_models.backend import AgentSummary, RedisBackend, StorageBackend, StoreReport
+    from relay_models.backend import AgentSummary, RedisBackend, SavedQuestion, StorageBackend, StoreReport
     from relay_models.columns.column import Column
     from relay_models.documents import (
         Accumulators,
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "columns.column": ("Column",),
-    "backend": ("AgentSummary", "RedisBackend", "StorageBackend", "StoreReport"),
+    "backend": ("AgentSummary", "RedisBackend", "SavedQuestion", "StorageBackend", "StoreReport"),
     "documents": ("Accumulators", "Document", "Observations", "Plan", "Run", "Stability", "Trie", "column", "metadata"),
     "embedded": ("EmbeddedServer",),
     "errors": ("RelayModelsError",),
@@ -118,6 +118,7 @@ __all__ = [
     "Run",
     "RunRecord",
     "RunningStats",
+    "SavedQuestion",
     "Stability",
     "StabilityAnalysisResult",
     "StorageBackend",

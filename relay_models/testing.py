@@ -1,10 +1,16 @@
-"""`check_storage_backend`: tests an implementation of `StorageBackend`, as `RedisBackend` is tested.
+"""Helpers for tests: fixtures of an embedded backend with models of your own, and checks of a storage backend.
 
 Example:
     ```python
     import pytest
 
-    from relay_models.testing import STORAGE_CHECKS, check_storage_backend
+    from relay_models.testing import STORAGE_CHECKS, backend_fixture, check_storage_backend
+
+    backend = backend_fixture(AcmeRun, Feedback)
+
+
+    def test_feedback(backend: RedisBackend) -> None:
+        backend.collection(Feedback).save(Feedback(run_id=uuid4(), rating=5))
 
 
     @pytest.mark.parametrize("check", STORAGE_CHECKS)
@@ -16,12 +22,14 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from relay_models.backend import StorageBackend
+from relay_models.backend import RedisBackend, StorageBackend
+from relay_models.backend.sync import RedisBackend as SyncBackend
+from relay_models.documents import Document
 from relay_models.records import (
     AccumulatorState,
     ExecutionPlan,
@@ -31,7 +39,7 @@ from relay_models.records import (
     TrieEnvelope,
 )
 
-__all__ = ["STORAGE_CHECKS", "check_storage_backend"]
+__all__ = ["STORAGE_CHECKS", "async_backend_fixture", "backend_fixture", "check_storage_backend"]
 
 # Agent ids that a careless key or pattern would mix up.
 _AGENTS = ("a", "a:b", "a|b", "*", " a", "a ", "", "数据", "é", 'quo"te', "line\nbreak", "nul\0l")
@@ -167,3 +175,46 @@ async def check_storage_backend(backend: StorageBackend, check: str) -> None:
         KeyError: there is no such check.
     """
     await _CHECKS[check](backend)
+
+
+def backend_fixture(*models: type[Document], **options: Any) -> Any:
+    """Make a pytest fixture: a sync backend in memory for each test, which needs no server.
+
+    Args:
+        models: a subclass of `Run`, and document classes of your own.
+        options: options of `RedisBackend.embedded`.
+
+    Example:
+        ``backend = backend_fixture(AcmeRun, Feedback)`` in a test module or a conftest.py
+    """
+    import pytest  # lazy: only tests have it
+
+    given: Any = models
+
+    @pytest.fixture
+    def backend() -> Iterator[SyncBackend[Any]]:
+        """A backend in memory."""
+        with SyncBackend.embedded(models=given, **options) as opened:
+            yield opened
+
+    return backend
+
+
+def async_backend_fixture(*models: type[Document], **options: Any) -> Any:
+    """Make a pytest fixture as `backend_fixture` does, of an asyncio backend; it needs pytest-asyncio.
+
+    Args:
+        models: a subclass of `Run`, and document classes of your own.
+        options: options of `RedisBackend.embedded`.
+    """
+    import pytest_asyncio  # lazy: only tests have it
+
+    given: Any = models
+
+    @pytest_asyncio.fixture
+    async def backend() -> AsyncIterator[RedisBackend[Any]]:
+        """A backend in memory."""
+        async with RedisBackend.embedded(models=given, **options) as opened:
+            yield opened
+
+    return backend

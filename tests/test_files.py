@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -203,9 +206,25 @@ def test_a_name_of_the_greatest_length(tmp_path: Path) -> None:
     assert (tmp_path / ("n" * 255)).read_bytes() == b"new"
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_file_without_write_permission_is_refused(tmp_path: Path) -> None:
-    target = tmp_path / "file"
+@pytest.fixture
+def own_directory(tmp_path: Path) -> Iterator[Path]:
+    """A directory of a user without privileges, as whom the test runs: root may write everywhere."""
+    if os.geteuid() != 0:
+        yield tmp_path
+        return
+    nobody = 65534
+    directory = Path(tempfile.mkdtemp())
+    os.chown(directory, nobody, nobody)
+    os.setresuid(nobody, nobody, 0)
+    try:
+        yield directory
+    finally:
+        os.setresuid(0, 0, 0)
+        shutil.rmtree(directory)
+
+
+def test_a_file_without_write_permission_is_refused(own_directory: Path) -> None:
+    target = own_directory / "file"
     target.write_bytes(b"old")
     target.chmod(0o400)
 
@@ -214,14 +233,13 @@ def test_a_file_without_write_permission_is_refused(tmp_path: Path) -> None:
     assert caught.value.filename == str(target)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_file_in_a_directory_without_write_permission_is_rewritten(tmp_path: Path) -> None:
-    target = tmp_path / "file"
+def test_a_file_in_a_directory_without_write_permission_is_rewritten(own_directory: Path) -> None:
+    target = own_directory / "file"
     target.write_bytes(b"old and longer")
-    tmp_path.chmod(0o500)
+    own_directory.chmod(0o500)
     try:
         write(target)
     finally:
-        tmp_path.chmod(0o700)
+        own_directory.chmod(0o700)
 
     assert target.read_bytes() == b"new"

@@ -10,6 +10,7 @@ from relay_models.columns.info import OWN
 from relay_models.columns.tags import unescape_tag
 from relay_models.documents import Document, Keys, Run, decode_artifact, encode_artifact, merge_item, merge_run
 from relay_models.documents.own_models import read_item
+from relay_models.documents.schema import stamp_name
 from relay_models.records import RunRecord, from_json as record_from_json
 from relay_models.records.prices import PriceTable
 
@@ -37,6 +38,8 @@ def column_changes(
     body = document.get("record")
     if not isinstance(body, str):
         raise ValueError("it has no record text")
+    if not isinstance(document.get("updated_at"), int):
+        raise ValueError("it has no updated_at")
     kind = document_type.kind
     if issubclass(document_type, Run):
         record = record_from_json(RunRecord, body)
@@ -51,4 +54,8 @@ def column_changes(
         # What another version of the class keeps there stays.
         kept = {**document.get(OWN, {}), **wanted[OWN]}
         wanted[OWN] = {name: value for name, value in kept.items() if value is not None}
+    # Last: a document whose columns are half written is not taken as complete.
+    stamp = stamp_name(document_type, text=text)
+    wanted.pop(stamp, None)
+    wanted[stamp] = document["updated_at"]
     return {name: value for name, value in wanted.items() if name not in _KEPT and document.get(name) != value}

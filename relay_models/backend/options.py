@@ -26,6 +26,8 @@ class StoreOptions:
         index_timeout: maximum wait for existing documents to be indexed (seconds).
         cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one.
         models: a subclass of `Run` whose columns runs get, and document classes whose indexes are made on opening.
+        migrate: whether indexes that lack columns are replaced when the store is opened.
+        allow_missing: whether documents may be stored without columns that the store has.
         prices: estimates the cost of calls that tell none, when a run is stored.
 
     Raises:
@@ -39,6 +41,8 @@ class StoreOptions:
     index_timeout: float = 600.0
     cache_page_bounds: bool = True
     models: Sequence[type[Document]] = ()
+    migrate: bool = True
+    allow_missing: bool = False
     prices: PriceTable | None = None
 
     def __post_init__(self) -> None:

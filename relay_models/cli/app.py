@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 
 from relay_models import __version__
-from relay_models.cli.commands import agents, demo, import_, native, prices, receive, runs, schema, server, sessions
+from relay_models.cli.commands import (
+    agents,
+    demo,
+    import_,
+    migrate,
+    native,
+    prices,
+    receive,
+    runs,
+    saved,
+    schema,
+    server,
+    sessions,
+    web,
+)
 from relay_models.cli.exit_codes import guarded
 
 __all__ = ["app", "main"]
@@ -47,7 +61,7 @@ def _root(
 ) -> None: ...
 
 
-for part in (import_, agents, runs, sessions, prices, demo, schema, server, native, receive):
+for part in (import_, agents, runs, saved, sessions, web, prices, demo, schema, migrate, server, native, receive):
     part.register(app)
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "each_run",
     "find_one",
     "has_readable_calls",
+    "join_filters",
     "make_filter",
     "split_metrics",
     "split_names",
@@ -53,6 +54,12 @@ def split_metrics(text: str) -> list[str]:
             start = position + 1
     parts.append(text[start:])
     return [part.strip() for part in parts if part.strip()]
+
+
+def join_filters(texts: Sequence[str | None]) -> str | None:
+    """Return the filter that means all of these; None where all are None."""
+    given = [text for text in texts if text is not None]
+    return given[0] if len(given) == 1 else " and ".join(f"({text})" for text in given) or None
 
 
 def make_filter(session: Session, where: str | None, agent: str | None, *, failed: bool = False) -> Any:

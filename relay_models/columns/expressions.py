@@ -207,7 +207,7 @@ class Equal(Condition):
     value: str
 
     def accepts(self, values: Values) -> bool:
-        found = values.get(self.column.name)
+        found = self.column.read(values)
         if found is None:
             return False
         return self.value in found if self.column.kind is Kind.TAGS else bool(self.value == found)
@@ -231,7 +231,7 @@ class Compare(Condition):
     value: int | float
 
     def accepts(self, values: Values) -> bool:
-        found = values.get(self.column.name)
+        found = self.column.read(values)
         if found is None:
             return False
         left, right = as_double(found), as_double(self.value)
@@ -296,7 +296,7 @@ class Pattern(Condition):
         return ""
 
     def accepts(self, values: Values) -> bool:
-        found = values.get(self.column.name)
+        found = self.column.read(values)
         if found is None:
             return False
         return any(map(self.fits, found)) if self.column.kind is Kind.TAGS else self.fits(found)
@@ -396,8 +396,8 @@ class Missing(Condition):
     def accepts(self, values: Values) -> bool:
         if self.column.kind is Kind.WORDS:
             return not _words_in(values, self.column)
-        found = values.get(self.column.name)
-        return found is None or (self.column.kind is Kind.TAGS and not found)
+        found = self.column.read(values)
+        return found is None or (self.column.kind in (Kind.TAGS, Kind.SCORES) and not found)
 
     def visit(self, visitor: Visitor[Result]) -> Result:
         return visitor.missing(self)

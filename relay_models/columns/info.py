@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Self, TypeVar
@@ -9,7 +10,7 @@ from typing import Any, Self, TypeVar
 from relay_models.columns.kind import NUMERIC, Kind
 from relay_models.columns.types import ColumnType
 
-__all__ = ["OWN", "ColumnInfo", "Origin", "find_column"]
+__all__ = ["OWN", "ColumnInfo", "Origin", "find_column", "unquote"]
 
 OWN = "own"
 """The member of a stored document that holds the values of a user's columns, as the index reads them."""
@@ -115,14 +116,47 @@ class ColumnInfo:
         """Where the value is in the JSON document, as one member."""
         return f"$.{OWN}.{self.name}" if self.own else f"$.{self.name}"
 
+    def read(self, values: Mapping[str, Any]) -> Any:
+        """The column's value among the stored values of a document; None where there is none."""
+        return values.get(self.name)
+
+    def member(self, name: str) -> Any:
+        """The column that is written with this name after a dot, where a column has such; None for others."""
+        return None
+
     def __repr__(self) -> str:
         return f"{self.document}.{self.name}" if self.document else self.name
 
 
 def find_column(columns: Mapping[str, ColumnInfoType], name: str) -> ColumnInfoType | None:
-    """The column of that name, in any case, or with that short name; None where there is none."""
+    """The column of that name, in any case, or with that short name; None where there is none.
+
+    ``score.helpfulness`` is the score of that name; a name with blanks is quoted: ``score."to the point"``.
+    """
     found = columns.get(name)
     if found is not None:
         return found
-    lowered = name.lower()
-    return columns.get(lowered) or next((column for column in columns.values() if lowered in column.aliases), None)
+    before, dot, after = name.partition(".")
+    lowered = before.lower()
+    found = columns.get(lowered) or next((column for column in columns.values() if lowered in column.aliases), None)
+    if not dot or found is None:
+        return None if dot else found
+    return found.member(unquote(after) if after[:1] in ("'", '"') else after) if after else None
+
+
+_ESCAPE = re.compile(r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_NAMED = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "b": "\b", "f": "\f"}
+
+
+def unquote(text: str) -> str:
+    """A quoted text of the filter language without its quotes; ValueError for a code that is no character."""
+
+    def replace(match: re.Match[str]) -> str:
+        code = match[1] or match[2]
+        if code is None:
+            return _NAMED.get(match[3], match[3])
+        if int(code, 16) > 0x10FFFF or 0xD800 <= int(code, 16) <= 0xDFFF:
+            raise ValueError(f"\\u{{{code}}} is not a character")
+        return chr(int(code, 16))
+
+    return _ESCAPE.sub(replace, text[1:-1])

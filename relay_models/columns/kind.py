@@ -24,6 +24,8 @@ class Kind(StrEnum):
     """Stored as microseconds, read as a timedelta."""
     WORDS = "words"
     """Words of running text, searched and never read."""
+    SCORES = "scores"
+    """Numbers by name; each is asked for as a column of its own."""
 
 
 NUMERIC = frozenset({Kind.COUNT, Kind.NUMBER, Kind.TIME, Kind.DURATION})

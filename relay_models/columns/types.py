@@ -95,6 +95,8 @@ def column_type(annotation: Any, *, text: bool = False, is_uuid: bool = False) -
     if text:
         return ColumnType(Kind.WORDS, annotation, nullable=True)
     origin = get_origin(annotation)
+    if origin is dict and get_args(annotation) == (str, float):
+        return ColumnType(Kind.SCORES, annotation, nullable=True, store=dict, empty=dict)
     if origin in _COLLECTIONS:
         return _collection(annotation, origin)
     return _single(annotation, nullable, is_uuid)

@@ -9,6 +9,7 @@ from relay_models.documents.extractors import metadata
 from relay_models.documents.find import Find
 from relay_models.documents.keys import LAYOUT_VERSION, Keys, Layout, layout_of
 from relay_models.documents.kinds import ARTIFACT_KINDS, DOCUMENTS, KINDS, DocumentKind, decode_artifact, find_kind
+from relay_models.documents.labels import Labels, Note, Origin, Score
 from relay_models.documents.run import Run, record_of
 from relay_models.documents.schema import create_index_command, index_columns
 
@@ -22,10 +23,14 @@ __all__ = [
     "DocumentKind",
     "Find",
     "Keys",
+    "Labels",
     "Layout",
+    "Note",
     "Observations",
+    "Origin",
     "Plan",
     "Run",
+    "Score",
     "Stability",
     "Trie",
     "column",

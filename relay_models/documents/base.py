@@ -16,11 +16,12 @@ from redis_om.model.model import ModelMeta
 from relay_models.columns.column import COLUMN, Column, Origin
 from relay_models.columns.kind import Kind
 from relay_models.columns.words import words_text
-from relay_models.documents.declaration import Declaration, apply_default, column
+from relay_models.documents.declaration import Declaration, apply_default, check_name, check_names, column
 from relay_models.documents.find import Find
 from relay_models.documents.making import object_maker
 from relay_models.documents.own_models import (
     MODEL_SEGMENT,
+    RESERVED,
     ModelSettings,
     check_fields,
     key_text,
@@ -68,9 +69,11 @@ class DocumentMeta(ModelMeta):
             namespace |= {"kind": MODEL_SEGMENT + settings.name, "_settings": settings}
             if settings.ttl is None and parent._settings is not None:
                 settings = namespace["_settings"] = replace(settings, ttl=parent._settings.ttl)
+        extends = parent is not None and bool(parent.kind) and "kind" not in namespace
+        check_names(name, declared, parent._columns if extends else RESERVED if settings is not None else ())
         namespace.update({field: declaration.field() for field, declaration in declared.items()})
         cls = super().__new__(mcs, name, bases, namespace, **options)  # type: ignore[no-untyped-call]
-        _install_columns(cls, declared, extends=parent is not None and bool(parent.kind) and "kind" not in namespace)
+        _install_columns(cls, declared, extends=extends)
         return cls
 
 
@@ -94,10 +97,8 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
                 raise InvalidConfigurationError(
                     f"{cls.__name__}.{field_name} is declared by column(…): annotate it as Column[…]"
                 )
-            if extends and field_name in getattr(cls, "_columns", {}):
-                raise InvalidConfigurationError(
-                    f"{cls.__name__}.{field_name}: there is a column of that name already; choose another name"
-                )
+            if is_model or extends:
+                check_name(cls.__name__, field_name)
             made = declared[field_name].column(cls.__name__, field_name, field.annotation, own=is_model or extends)
             if is_model and made.value is None:
                 made.value = attrgetter(field_name)
@@ -184,6 +185,8 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     """Type of the record: a model, or a list of one."""
     summary_type: ClassVar[type | None] = None
     """Type of what `summarize` makes; None where that is the record."""
+    has_labels: ClassVar[bool] = False
+    """Documents of this type can have labels."""
     row_columns: ClassVar[tuple[str, ...]] = ()
     """Names of the columns whose values ``row`` holds as a JSON array, by their positions in it.
 
@@ -206,6 +209,9 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         pk: Column[str] = column("Its id.")
         stored_at: Column[datetime | None] = column("When it was first stored.")
         updated_at: Column[datetime | None] = column("When it was last stored.")
+
+        def __init__(self, **values: Any) -> None: ...
+
     else:
         # redis-om's would ask the server, at once, which modules it has.
         __init__ = BaseModel.__init__

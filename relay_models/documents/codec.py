@@ -16,6 +16,7 @@ from relay_models.documents.base import Document
 from relay_models.documents.kinds import KINDS, checked_record
 from relay_models.documents.own_models import item_text
 from relay_models.documents.run import Run
+from relay_models.documents.schema import stamp_name
 from relay_models.errors import InvalidRecordError
 from relay_models.records import RunRecord, to_json as record_json
 
@@ -60,7 +61,7 @@ def encode_run(
         InvalidRecordError: it is no run, or cannot be written as JSON.
     """
     document = _run(record, text, document_type, body, estimated_cost)
-    document["stored_at"] = document["updated_at"] = now_us
+    document["stored_at"] = document["updated_at"] = document[stamp_name(document_type, text=text)] = now_us
     return _dump(document)
 
 
@@ -77,7 +78,7 @@ def merge_run(
     Columns without a value are null, which takes them out of the document. Raises as `encode_run`.
     """
     document = _merging(document_type, _run(record, text, document_type, None, estimated_cost))
-    document["updated_at"] = now_us
+    document["updated_at"] = document[stamp_name(document_type, text=text)] = now_us
     return _dump(document)
 
 
@@ -87,12 +88,12 @@ def encode_item(item: Document, now_us: int) -> bytes:
     Raises:
         InvalidRecordError: it is not valid, or would not be read back as it is.
     """
-    return _dump({**_item(item), "stored_at": now_us, "updated_at": now_us})
+    return _dump({**_item(item), "stored_at": now_us, "updated_at": now_us, stamp_name(type(item)): now_us})
 
 
 def merge_item(item: Document, now_us: int) -> bytes:
     """The patch for JSON.MERGE that makes a stored document that of `item`, but keeps its ``stored_at``."""
-    return _dump({**_merging(type(item), _item(item)), "updated_at": now_us})
+    return _dump({**_merging(type(item), _item(item)), "updated_at": now_us, stamp_name(type(item)): now_us})
 
 
 def _item(item: Document) -> dict[str, Any]:
@@ -121,7 +122,8 @@ def encode_artifact(kind: str, agent_id: str, record: Any, now_us: int) -> bytes
         raise InvalidRecordError(f"an agent id is text, not {type(agent_id).__name__}", "agent_id")
     document_type = KINDS[kind].document
     columns = encode_columns(document_type, document_type.column_values(record, agent_id=agent_id))
-    return _dump({"pk": agent_id, **columns, "updated_at": now_us, "record": record_json(record).decode()})
+    times = {"updated_at": now_us, stamp_name(document_type): now_us}
+    return _dump({"pk": agent_id, **columns, **times, "record": record_json(record).decode()})
 
 
 def encode_columns(document: type[Document], values: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from redis_om import Field
 
 from relay_models.columns.column import Column, Origin
 from relay_models.columns.kind import Kind
+from relay_models.columns.scores import ScoreColumns
 from relay_models.columns.types import column_type
 from relay_models.errors import InvalidConfigurationError
 
@@ -46,12 +48,19 @@ class Declaration:
             type = column_type(annotation, text=self.text, is_uuid=self.is_uuid)
         except InvalidConfigurationError as error:
             raise InvalidConfigurationError(f"{document}.{name}: {error}") from None
-        return Column(
+        if type.kind is Kind.SCORES and self.origin is not Origin.STORE:
+            raise InvalidConfigurationError(f"{document}.{name}: no index has values of the type {annotation}")
+        made = ScoreColumns if type.kind is Kind.SCORES else Column
+        return made(
             name, type, self.about, unit=self.unit or _UNITS.get(type.kind, ""), aliases=self.aliases,
             heading=self.heading, origin=self.origin, value=self.value, document=document,
             own=own, links=self.links,
         )  # fmt: skip
 
+
+# Words of the filter language that begin a condition, and columns of aggregates and of commands that compute them.
+_RESERVED = frozenset({"not", "all", "none", "count", "bucket", "n", "span", "own", "row", "own_row"})
+_RESERVED_PATTERN = re.compile(r"(g|has|n|sum|min|max)[0-9]+|.*_words")
 
 # Units that follow from the kind.
 _UNITS = {Kind.TIME: "µs", Kind.DURATION: "µs"}
@@ -98,6 +107,36 @@ def column(
     if not isinstance(about, str):
         value, about = about, ""
     return Declaration(about, value, unit, aliases, heading, origin, text, is_uuid, links, options)
+
+
+def check_name(document: str, name: str) -> None:
+    """Refuse a name of a user's column that means something else in filters, aggregates or a server's queries.
+
+    Raises:
+        InvalidConfigurationError: it does.
+    """
+    if not name.isascii():
+        raise InvalidConfigurationError(
+            f"{document}.{name}: a server's queries name a column by ASCII letters, digits and '_' only; rename it, or "
+            "keep it as a field that is no column"
+        )
+    if name.lower() in _RESERVED or _RESERVED_PATTERN.fullmatch(name):
+        raise InvalidConfigurationError(
+            f"{document}.{name}: filters and aggregates use the name {name!r} themselves; choose another for the column"
+        )
+
+
+def check_names(document: str, names: Iterable[str], taken: Container[str]) -> None:
+    """Refuse declarations of names that the document has already.
+
+    Raises:
+        InvalidConfigurationError: one is taken.
+    """
+    for name in names:
+        if name in taken:
+            raise InvalidConfigurationError(
+                f"{document}.{name}: there is a column of that name already; choose another name"
+            )
 
 
 def apply_default(field: Any, column: Column[Any]) -> bool:

@@ -114,6 +114,10 @@ class Keys:
         name = f"{self.prefix}@{kind}:idx:v{LAYOUT_VERSION}{'t' if text and kind == 'run' else ''}"
         return f"{name}.{own}" if own else name
 
+    def migration(self, kind: str) -> bytes:
+        """The key that says which index a migration replaces by which."""
+        return f"{self.prefix}@migration:{kind}".encode()
+
     def split_run(self, key: bytes) -> tuple[str, str]:
         """The agent id and the run id in a run's key; ValueError for another key."""
         rest = self._rest("run", key)
@@ -138,11 +142,11 @@ class Keys:
 
 
 def _encode(agent_id: str) -> bytes:
+    if not isinstance(agent_id, str):
+        raise InvalidRecordError(f"an agent id is text, not {type(agent_id).__name__}", "agent_id")
     try:
         return escape_tag(agent_id).encode()
     except UnicodeEncodeError:
         raise InvalidRecordError(
             f"the agent id {agent_id!r} has a lone surrogate and cannot be stored as text", "agent_id"
         ) from None
-    except TypeError:
-        raise InvalidRecordError(f"an agent id is text, not {type(agent_id).__name__}", "agent_id") from None

@@ -18,12 +18,13 @@ def object_maker(cls: Any, names: tuple[str, ...]) -> Callable[[Sequence[Any], s
     """
     columns = cls.columns()
     # What all objects start from; the values replace what is in it.
-    blank: dict[str, Any] = {"pk": None, **dict.fromkeys(columns), "record_json": None}
-    surplus = [name for name in names if name not in columns]
+    plain = [name for name in cls.__pydantic_fields__ if name not in columns]
+    blank: dict[str, Any] = {"pk": None, **dict.fromkeys(columns), **dict.fromkeys(plain), "record_json": None}
+    surplus = [name for name in names if name not in blank]
     loads = [(name, column.type.load) for name, column in columns.items() if column.type.load is not None]
     empties = [(name, column.type.empty) for name, column in columns.items() if column.type.empty is not None]
     # Pydantic only ever adds the names of fields to this set, and here are all of them: objects can share it.
-    fields = {"pk", *columns, "record_json"}
+    fields = set(blank)
     new, write, key = cls.__new__, object.__setattr__, cls._pk
 
     def make(values: Sequence[Any], text: str | None) -> Any:

@@ -9,7 +9,9 @@ from typing import Any, ClassVar, Literal, Self
 from redis_om import Field
 
 from relay_models.columns.column import Column, Origin
+from relay_models.columns.scores import Scores
 from relay_models.documents.base import Document, column
+from relay_models.documents.labels import Labels
 from relay_models.documents.run_summary import RunSummary, summarize
 from relay_models.errors import InvalidConfigurationError
 from relay_models.records import RunRecord, to_json
@@ -29,6 +31,7 @@ class Run(Document):
     kind: ClassVar[str] = "run"
     record_type: ClassVar[Any] = RunRecord
     summary_type: ClassVar[type | None] = RunSummary
+    has_labels: ClassVar[bool] = True
 
     agent_id: Column[str] = column("The agent that ran (RunRecord.agent_id).", aliases=("agent",), heading="agent")
     run_id: Column[str] = column(
@@ -137,6 +140,24 @@ class Run(Document):
         unit="currency",
         origin=Origin.KEY,
     )
+    tags: Column[list[str]] = column(
+        "Tags that were put on the run (`label`), sorted; kept when it is stored again.",
+        origin=Origin.STORE,
+        aliases=("tag",),
+    )
+    notes: Column[list[str]] = column(
+        "Notes on the run (`label`), each text once, sorted; `labels` has their order.",
+        origin=Origin.STORE,
+        aliases=("note",),
+    )
+    scores: Scores = column(
+        "Scores of the run by name (`label`); score.helpfulness is the one of that name.",
+        origin=Origin.STORE,
+        aliases=("score",),
+    )
+    labels_json: str | None = Field(
+        default=None, description="Tags, scores and notes with their origins as JSON text, kept under `labels`."
+    )
     record_json: str | None = Field(
         default=None, description="The record as JSON text, kept under `record`; none where only columns were read."
     )
@@ -155,6 +176,15 @@ class Run(Document):
     def describe(cls, record: Any) -> str:
         """What a message calls a run."""
         return f"run {record.id} of agent {record.agent_id!r}"
+
+    @property
+    def labels(self) -> Labels:
+        """Tags, scores and notes, with who said so and when.
+
+        Raises:
+            ValueError: the stored text is no such thing.
+        """
+        return Labels.parse(self.labels_json)
 
     @property
     def record(self) -> RunRecord | None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 
 from relay_models.columns.column import Column, Kind
 from relay_models.columns.tags import words_column
 from relay_models.documents.base import Document
-from relay_models.documents.keys import Keys
+from relay_models.documents.keys import LAYOUT_VERSION, Keys
 from relay_models.documents.kinds import KINDS
 
-__all__ = ["create_index_command", "index_columns", "index_fields", "own_layout"]
+__all__ = ["STAMP", "create_index_command", "index_columns", "index_fields", "own_layout", "stamp_name"]
 
 
 def index_columns(kind: str, *, text: bool = False, document: type[Document] | None = None) -> frozenset[str]:
     """Names of the attributes that the index of a document type has; `document` where it is not the built-in one."""
     columns = _indexed(KINDS[kind].document if document is None else document, text)
     return frozenset(
-        [column.name for column in columns] + [words_column(column) for column in columns if column.kind is Kind.WORDS]
+        [STAMP]
+        + [column.name for column in columns]
+        + [words_column(column) for column in columns if column.kind is Kind.WORDS]
     )
 
 
@@ -64,13 +67,29 @@ def index_fields(document: type[Document], *, text: bool = False) -> list[str]:
             continue
         fields += [column.path, "AS", column.name, *_TYPES[column.kind]]
         # Where a text may be absent, the index must keep that to be asked for it; numbers show it by their range.
-        if column.kind is Kind.TAGS or (column.kind is Kind.TAG and column.nullable) or column.name in _REPORTED:
+        several = column.kind in (Kind.TAGS, Kind.SCORES)
+        if several or (column.kind is Kind.TAG and column.nullable) or column.name in _REPORTED:
             fields.append("INDEXMISSING")
         if column.kind is Kind.TAG:
             fields += ["SORTABLE", "UNF"]
         elif column.ordered:
             fields.append("SORTABLE")
-    return fields
+    return [*fields, f"$.{stamp_name(document, text=text)}", "AS", STAMP, "NUMERIC", "SORTABLE"]
+
+
+STAMP = "made_at"
+"""The attribute that says for which version of a document (its ``updated_at``) its columns were computed."""
+
+
+@functools.cache
+def stamp_name(document: type[Document], *, text: bool = False) -> str:
+    """The member of a document that `STAMP` is, which each layout has of its own.
+
+    A writer of another layout changes the ``updated_at`` of a document and not this: the two then differ, and the
+    columns of the document have to be computed again.
+    """
+    own = own_layout(document)
+    return f"made_v{LAYOUT_VERSION}{'t' if text and document.kind == 'run' else ''}{f'_{own}' if own else ''}"
 
 
 # Columns that every document of ours has: what lacks them was written by something else.
@@ -79,6 +98,7 @@ _REPORTED = ("agent_id", "stored_at")
 _TYPES: dict[Kind, tuple[str, ...]] = {
     Kind.TAG: ("TAG", "CASESENSITIVE", "INDEXEMPTY"),
     Kind.TAGS: ("TAG", "CASESENSITIVE", "INDEXEMPTY"),
+    Kind.SCORES: ("TAG", "CASESENSITIVE"),
     Kind.COUNT: ("NUMERIC",),
     Kind.NUMBER: ("NUMERIC",),
     Kind.TIME: ("NUMERIC",),

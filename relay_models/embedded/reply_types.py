@@ -6,7 +6,7 @@ import math
 from decimal import Decimal
 from typing import Any
 
-__all__ = ["BigNumber", "PlainReply", "PushReply", "SetReply", "Verbatim", "encode_double"]
+__all__ = ["BigNumber", "NullArray", "PlainReply", "PushReply", "SetReply", "Verbatim", "encode_double"]
 
 
 class SetReply(list[Any]):
@@ -28,6 +28,10 @@ class PlainReply:
 
     def __init__(self, value: Any) -> None:
         self.value = value
+
+
+class NullArray:
+    """Nothing, in place of an array: null in RESP3."""
 
 
 class PushReply(list[Any]):

@@ -6,11 +6,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from relay_models.columns.column import Kind
+from relay_models.columns.column import Kind, find_column
+from relay_models.columns.scores import ScoreColumn
 from relay_models.documents import Document, Run
 from relay_models.errors import InvalidConfigurationError, UnknownColumnError
 
-__all__ = ["CALL_COLUMNS", "RUN_COLUMNS", "TableColumn", "TableRows", "document_columns", "select_columns"]
+__all__ = [
+    "CALL_COLUMNS",
+    "RUN_COLUMNS",
+    "TableColumn",
+    "TableRows",
+    "document_columns",
+    "score_column",
+    "select_columns",
+]
 
 TableRows = Literal["runs", "calls"]
 
@@ -34,17 +43,27 @@ class TableColumn:
     signed: bool = False
 
 
+# Columns that a table only has when they are named.
+_NOT_USUAL = ("updated_at", "tags", "notes")
+
+
+def score_column(name: str) -> ScoreColumn | None:
+    """The score that a table's column holds; None for other columns."""
+    found = find_column(Run.columns(), name) if "." in name else None
+    return found if isinstance(found, ScoreColumn) else None
+
+
 def document_columns(document: type[Document]) -> tuple[TableColumn, ...]:
     """Every column of a document class that can be read."""
     return tuple(
-        TableColumn(column.name, column.kind, column.about, by_default=column.name != "updated_at", signed=column.own)
+        TableColumn(column.name, column.kind, column.about, by_default=column.name not in _NOT_USUAL, signed=column.own)
         for column in document.columns().values()
-        if column.kind is not Kind.WORDS
+        if column.kind not in (Kind.WORDS, Kind.SCORES)
     )
 
 
 RUN_COLUMNS: tuple[TableColumn, ...] = document_columns(Run)
-"""Every column of `Run` that can be read."""
+"""Every column of `Run` that can be read; a score is a column named ``score.helpfulness``."""
 
 CALL_COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("agent_id", Kind.TAG, "The agent."),
@@ -85,6 +104,9 @@ def select_columns(known: Iterable[TableColumn], names: Sequence[str] | None, ta
     if isinstance(names, str):
         raise InvalidConfigurationError(f"columns is a list of names, such as [{names!r}]")
     by_name = {column.name: column for column in known}
+    if table == "runs":
+        scores = [name for name in names if score_column(name)]
+        by_name |= {name: TableColumn(name, Kind.NUMBER, "A score.") for name in scores}
     for name in names:
         if name not in by_name:
             raise UnknownColumnError(f"a table of {table} has no column {name!r}; it has {', '.join(by_name)}")

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 from relay_models.columns.column import Kind
 from relay_models.documents import Document, Run, record_of
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
-from relay_models.export.columns import CALL_COLUMNS, TableColumn, TableRows, document_columns, select_columns
+from relay_models.export.columns import (
+    CALL_COLUMNS,
+    TableColumn,
+    TableRows,
+    document_columns,
+    score_column,
+    select_columns,
+)
 from relay_models.query.aggregate.groups import AggregateRow, AggregateRows
 from relay_models.records import RunRecord
 
@@ -60,9 +67,9 @@ class _RunTable(Table):
     def rows(self, item: Any) -> Iterator[dict[str, Any]]:
         if isinstance(item, RunRecord):
             stored = self._document.column_values(item)
-            yield {name: _value(self._kinds[name], stored.get(name)) for name in self.names}
+            yield {name: _value(self._kinds.get(name, Kind.NUMBER), stored.get(name)) for name in self.names}
         elif isinstance(item, Run):
-            row = {name: getattr(item, name, None) for name in self.names}
+            row = {name: _run_value(item, name) for name in self.names}
             if self._own:
                 row |= _own_values(item, self._own & row.keys())
             yield row
@@ -173,6 +180,11 @@ def _aggregate_kinds(source: Any) -> Mapping[str, Kind] | None:
         return None
     names = dict.fromkeys(name for row in source for name in row)
     return {name: _guessed_kind([row.get(name) for row in source]) for name in names}
+
+
+def _run_value(run: Run, name: str) -> Any:
+    score = score_column(name)
+    return getattr(run, name, None) if score is None else score.read({score.stored_in: run.scores})
 
 
 def _guessed_kind(values: Sequence[Any]) -> Kind:

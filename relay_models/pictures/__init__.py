@@ -5,6 +5,7 @@ In IPython and Jupyter, importing this package makes records show their picture.
 
 from __future__ import annotations
 
+from relay_models.pictures.bars import BarChart
 from relay_models.pictures.charts import chart
 from relay_models.pictures.notebook import register_notebook_formatters
 from relay_models.pictures.picture import Picture
@@ -12,6 +13,6 @@ from relay_models.pictures.run import Timeline
 from relay_models.pictures.stability import StabilityBar
 from relay_models.pictures.trie import TrieTree
 
-__all__ = ["Picture", "StabilityBar", "Timeline", "TrieTree", "chart", "register_notebook_formatters"]
+__all__ = ["BarChart", "Picture", "StabilityBar", "Timeline", "TrieTree", "chart", "register_notebook_formatters"]
 
 register_notebook_formatters()

@@ -58,6 +58,8 @@ body[data-jp-theme-light=false] .rm, .vscode-dark .rm {{ {_DARK} }}
 .rm .vary {{ fill: var(--rm-vary); }}
 .rm .ghost {{ fill: var(--rm-line); }}
 .rm .dot {{ fill: var(--rm-fg); }}
+.rm .hit {{ fill: var(--rm-band); fill-opacity: 0; }}
+.rm a:hover .hit, .rm a:focus .hit {{ fill-opacity: 1; }}
 .rm .h0 {{ fill: var(--rm-hatch); }}
 .rm .h1 {{ fill: var(--rm-tool); }}
 .rm-page {{ background: var(--rm-bg); color: var(--rm-fg); margin: 0; padding: 24px; font: 14px/1.5 {_FONT}; }}
@@ -128,13 +130,14 @@ class Canvas:
         """Add a straight line."""
         self.path(f"M{_n(x1)} {_n(y1)}L{_n(x2)} {_n(y2)}", kind)
 
-    def open(self, tip: str) -> None:
-        """Open a group whose tooltip is `tip`."""
-        self.parts.append(f"<g><title>{escape(plain_lines(tip), quote=False)}</title>")
+    def open(self, tip: str, link: str = "") -> None:
+        """Open a group whose tooltip is `tip`, and which leads to `link` where there is one."""
+        start = f'<a href="{escape(link)}">' if link else "<g>"
+        self.parts.append(f"{start}<title>{escape(plain_lines(tip), quote=False)}</title>")
 
-    def close(self) -> None:
+    def close(self, link: str = "") -> None:
         """Close the group."""
-        self.parts.append("</g>")
+        self.parts.append("</a>" if link else "</g>")
 
     def finish(self, height: float, title: str, description: str) -> str:
         """Return the complete ``<svg>`` element. Its ids derive from the content, so pictures can share a page."""

@@ -9,6 +9,7 @@ from relay_models.columns import expressions as ast
 from relay_models.columns.expressions import Expression, Visitor, as_double
 from relay_models.columns.info import ColumnInfo
 from relay_models.columns.kind import Kind
+from relay_models.columns.scores import ScoreColumn, score_range
 from relay_models.columns.tags import tag_parameter, words_column
 from relay_models.errors import QueryError
 
@@ -108,6 +109,8 @@ class _Compiler(Visitor[str]):
         return self._tags(node.column.name, [node.value])
 
     def compare(self, node: ast.Compare) -> str:
+        if isinstance(node.column, ScoreColumn):
+            return self._tags(node.column.stored_in, score_range(node.column.key, node.operator, node.value))
         return _range(node.column.name, node.operator, as_double(node.value), node.value)
 
     def pattern(self, node: ast.Pattern) -> str:
@@ -126,6 +129,8 @@ class _Compiler(Visitor[str]):
         column = node.column
         if not column.nullable:
             return _NEVER
+        if isinstance(column, ScoreColumn):
+            return _negated(self._tags(column.stored_in, score_range(column.key, "<", float("inf"))))
         # A numeric range over all numbers shows whether there is one; texts have their own index for that.
         if column.ordered:
             return f"-@{column.name}:[-inf +inf]"

@@ -29,6 +29,11 @@ class ResultLimit:
     def __init__(self) -> None:
         self._rows: int | None = None
 
+    @property
+    def rows(self) -> int | None:
+        """The limit, as far as it is known."""
+        return self._rows
+
     def clamp(self, rows: int) -> int:
         """`rows`, but not more than the server accepts."""
         return rows if self._rows is None else min(rows, self._rows)
@@ -37,6 +42,11 @@ class ResultLimit:
         """Take the limit out of a reply to one of `LIMIT_COMMANDS`; False where it says nothing new."""
         numbers = [int(value) for value in _flat(reply) if value.isdigit()]
         return bool(numbers) and self._accept(numbers[0])
+
+    @staticmethod
+    def is_refusal(error: Exception) -> bool:
+        """Whether an error says that a query asked for too many rows."""
+        return _REFUSED.search(str(error)) is not None
 
     def refused(self, error: Exception) -> bool | None:
         """Whether an error says that a query asked for too many rows; None where it does not say how many it may."""

@@ -60,6 +60,9 @@ class IndexInfo:
     failures: int
     columns: frozenset[str]
     replaced: int = 0
+    fields: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+    """Name, path and declaring words of each column."""
+    bytes: int = 0
     types: Mapping[str, str] = field(default_factory=dict)
     """The index type (TAG, NUMERIC, TEXT) of each attribute."""
 
@@ -109,6 +112,8 @@ def decode_index_info(reply: Any) -> IndexInfo:
             for name, kind in zip(_attribute(entry), _attribute(entry, "type"), strict=False)
         },
         replaced=greatest - documents,
+        fields=tuple(_field(entry) for entry in fields.get(b"attributes", ())),
+        bytes=int(_number(fields.get(b"total_index_memory_sz_mb")) * 2**20),
     )
 
 
@@ -171,6 +176,26 @@ def _attribute(entry: Any, of: str = "attribute") -> list[str]:
     # In RESP2 a list of names and values that ends with flags.
     pairs = entry.items() if isinstance(entry, Mapping) else zip(entry[::2], entry[1::2], strict=False)
     return [_text(value) for name, value in pairs if _text(name) == of]
+
+
+def _field(entry: Any) -> tuple[str, str, tuple[str, ...]]:
+    """A column as FT.INFO describes it; RESP2 has names and values, then flags."""
+    if isinstance(entry, Mapping):
+        words = {_text(name): value for name, value in entry.items()}
+        flags = [_text(flag) for flag in words.get("flags", ())]
+    else:
+        known = [_text(part) for part in entry]
+        pairs = 8 if "SEPARATOR" in known[6:7] or "WEIGHT" in known[6:7] else 6
+        words = dict(zip(known[:pairs:2], known[1:pairs:2], strict=True))
+        flags = known[pairs:]
+    # In the order in which FT.CREATE takes them.
+    flags.sort(key=lambda flag: flag in ("SORTABLE", "UNF"))
+    separator = ["SEPARATOR", found] if (found := _text(words.get("SEPARATOR", ""))) else []
+    return _text(words["attribute"]), _text(words["identifier"]), (_text(words["type"]), *separator, *flags)
+
+
+def _number(value: Any) -> float:
+    return 0.0 if value is None else float(value)
 
 
 def _is_resp3(reply: Any) -> bool:

@@ -12,6 +12,7 @@ import msgspec
 
 from relay_models.columns.column import Kind
 from relay_models.columns.tags import unescape_tag
+from relay_models.documents.labels import Labels
 from relay_models.documents.own_models import read_item
 from relay_models.errors import CorruptDocumentError
 from relay_models.query.order import Order
@@ -25,6 +26,9 @@ __all__ = ["DocumentReader", "KeyReader", "RecordReader", "RowReader", "row_read
 D = TypeVar("D", bound="Document")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+LABEL_VALUES = ("labels_json", "tags", "notes", "scores")
+"""What of a document comes from its labels."""
 
 _decode_row = msgspec.json.Decoder(list[Any]).decode
 _decode_own = msgspec.json.Decoder(dict[str, Any]).decode
@@ -64,7 +68,8 @@ class DocumentReader(Generic[D]):
         self._pick_required = operator.itemgetter(*(self.names.index(name) for name in self._required), 0)
         self._times = [name for name in columns if name not in self.names and columns[name].kind is Kind.TIME]
         self._time_paths = [f"$.{name}".encode() for name in self._times]
-        self._make = document.maker((*self.names, *self._times))
+        self.labelled = document.has_labels
+        self._make = document.maker((*self.names, *self._times, *(LABEL_VALUES if self.labelled else ())))
         self.ties: tuple[str, ...] = ("run_id", "agent_id") if document.kind == "run" else ("agent_id",)
         if self._is_model:
             self.ties = ("pk",)
@@ -76,6 +81,7 @@ class DocumentReader(Generic[D]):
             *(["$.pk"] if self._is_model else ["$.row"]),
             *(["$.own_row"] if self._own else []),
             *(f"$.{name}" for name in self._times),
+            *(["$.labels"] if self.labelled else []),
             *(["$.record"] if bodies else []),
         ]
 
@@ -88,6 +94,8 @@ class DocumentReader(Generic[D]):
             for path in self._time_paths:
                 raw = row.get(path)
                 found.append(None if raw is None else int(raw))
+            if self.labelled:
+                found += _label_values(row.get(b"$.labels"))
             if not self.bodies:
                 return cast(D, self._make(found, None))
             body = row.get(b"$.record")
@@ -117,6 +125,8 @@ class DocumentReader(Generic[D]):
             for name, path in zip(self._times, self._time_paths, strict=True):
                 raw = row.get(path)
                 values[name] = None if raw is None else int(raw)
+            if self.labelled:
+                values.update(zip(LABEL_VALUES, _label_values(row.get(b"$.labels")), strict=True))
         except ValueError as error:
             raise _corrupt(row, error) from None
         return values
@@ -205,6 +215,14 @@ class KeyReader:
     def sorted_by(self, row: dict[bytes, Any], order: Order) -> dict[str, Any]:
         """The values by which the server sorted a row that cannot be read."""
         return _sorted_by(row, order, self.ties)
+
+
+def _label_values(text: bytes | None) -> list[Any]:
+    """The values of `LABEL_VALUES`; ValueError where the text is none of ours."""
+    if text is None:
+        return [None] * len(LABEL_VALUES)
+    values = Labels.parse(text).column_values()
+    return [text.decode(), *(values[name] for name in LABEL_VALUES[1:])]
 
 
 def _sort_values(row: dict[bytes, Any], order: Order, ties: tuple[str, ...]) -> dict[str, Any]:

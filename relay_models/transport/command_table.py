@@ -25,6 +25,8 @@ _KEYLESS = frozenset(
         *("MEMORY", "MODULE", "PING", "PUBLISH", "ROLE", "SCAN", "SLOWLOG", "TIME", "WAIT"),
     ]
 )
+# Scripts: the script, how many keys, the keys.
+_SCRIPTS = frozenset(("EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO"))
 # Searches, whose answer is put together from all shards.
 _SEARCHES = frozenset(("FT.SEARCH", "FT.AGGREGATE", "FT.TAGVALS", "FT.CURSOR", "FT.PROFILE"))
 
@@ -50,5 +52,10 @@ def key_of(command: Sequence[Part]) -> bytes | None:
     name = name_of(command)
     if len(command) < 2 or name.startswith("FT.") or name in _KEYLESS:
         return None
-    key = command[1]
+    at = 1
+    if name in _SCRIPTS:
+        at = 3
+        if len(command) <= at or not int(command[2]):
+            return None
+    key = command[at]
     return key if isinstance(key, bytes) else str(key).encode()

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
-from relay_models import Run
+from relay_models import Run, SavedQuestion
+from relay_models.embedded import EmbeddedServer, serving_in_thread
 from relay_models.errors import CorruptDocumentsError, IndexMissingError, PermissionDeniedError
-from relay_models.records import ExecutionPlan, MetadataEnvelope, RunRecord
+from relay_models.records import (
+    AccumulatorState,
+    ExecutionPlan,
+    MetadataEnvelope,
+    PredictionTrieNode,
+    RunRecord,
+    StabilityAnalysisResult,
+    TrieEnvelope,
+)
 from relay_models.sync import RedisBackend
 
+ARTIFACTS: dict[str, Any] = {
+    "trie": TrieEnvelope(workflow_name="a", root=PredictionTrieNode(name="root")),
+    "accumulators": AccumulatorState(),
+    "observations": [],
+    "stability": StabilityAnalysisResult(scores=[], stable_prefix_length=0, total_observations=0),
+}
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "deploying.md"
 
 
@@ -25,33 +43,58 @@ def rules() -> list[str]:
     return found[1].split()
 
 
-def everything(backend: RedisBackend) -> None:
-    """Each operation once, those that store again and those that ask the index included."""
+class Walk:
+    """A backend whose methods are noted when they are called."""
+
+    def __init__(self, backend: RedisBackend) -> None:
+        self.backend = backend
+        self.called: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.called.add(name)
+        return getattr(self.backend, name)
+
+
+def everything(backend: RedisBackend) -> set[str]:
+    """Each operation once, those that store again and those that ask the index included; returns their names."""
+    store: Any = Walk(backend)
     runs = [RunRecord(agent_id="a", calls=[]) for _ in range(3)]
-    backend.store_run(runs[0])
-    backend.store_run(runs[0])
-    assert backend.store_runs(runs).stored == 3
-    assert backend.load_run("a", runs[1].id) == runs[1]
-    assert len(backend.list_runs("a")) == len(list(backend.iter_runs("a"))) == 3
-    assert backend.count_runs(Run.agent_id.like("?")) == len(backend.find_runs("agent = a")) == 3
-    assert backend.latest_run("a") is not None
-    assert backend.aggregate_runs(by=["agent_id"], metrics=["count", "p95(duration)"])
-    assert [agent.agent_id for agent in backend.agents()] == ["a"]
-    backend.store_plan(
-        ExecutionPlan(agent_id="a", parallel_groups=[], metadata_template=MetadataEnvelope(agent_id="a"))
-    )
-    assert backend.load_plan("a") is not None
+    store.store_run(runs[0])
+    store.store_run(runs[0])
+    assert store.store_runs(runs).stored == 3
+    assert store.load_run("a", runs[1].id) == runs[1]
+    assert len(store.list_runs("a")) == len(list(store.iter_runs("a"))) == 3
+    assert store.count_runs(Run.agent_id.like("?")) == len(store.find_runs("agent = a")) == 3
+    assert len(store.find_runs(limit=None)) == len(list(store.stream_runs())) == 3
+    assert store.latest_run("a") is not None
+    assert store.aggregate_runs(by=["agent_id"], metrics=["count", "p95(duration)"])
+    assert [agent.agent_id for agent in store.agents()] == ["a"]
+    with closing(store.watch_runs(since=timedelta(minutes=1))) as watch:
+        assert next(iter(watch)).agent_id == "a"
+    plan = ExecutionPlan(agent_id="a", parallel_groups=[], metadata_template=MetadataEnvelope(agent_id="a"))
+    store.store_plan(plan)
+    store.store_plan(plan)
+    assert store.load_plan("a") == plan
     assert len(backend.plans.find()) == 1
-    assert backend.delete_plan("a")
-    assert backend.delete_run("a", runs[0].id)
+    assert store.delete_plan("a")
+    assert store.runs.label(runs[1], tags=["golden"]).tags.keys() == {"golden"}
+    for kind, value in ARTIFACTS.items():
+        for names in ((f"store_{kind}", ("a", value)), (f"load_{kind}", ("a",)), (f"delete_{kind}", ("a",))):
+            getattr(store, names[0])(*names[1])
+    store.saved.save(SavedQuestion("slow", "duration > 2s"))
+    assert [question.name for question in store.saved.all()] == ["slow"]
+    assert store.saved.delete("slow")
+    assert store.delete_run("a", runs[0].id)
     # A document that the index refuses, once and for good, is one agent's: others are listed without it.
     backend.client.execute_command("JSON.SET", f"{backend.key_prefix}@run:b:{runs[0].id}", "$", '{"started_at": "x"}')
-    assert len(backend.list_runs("a")) == 2
-    assert backend.list_runs("b", on_corrupt="skip") == []
+    assert len(store.list_runs("a")) == len(list(store.iter_runs("a"))) == 2
+    assert store.trim_runs("a", 5) == 0
+    assert store.list_runs("b", on_corrupt="skip") == []
     with pytest.raises(CorruptDocumentsError):
-        backend.list_runs("b")
-    assert backend.delete_agent("b", what="everything") == 1
-    assert backend.delete_runs("agent = a") == 2
+        store.list_runs("b")
+    assert store.delete_agent("b", what="everything") == 1
+    assert store.delete_runs("agent = a") == 2
+    return store.called
 
 
 def clear(admin: redis.Redis, prefix: str) -> None:
@@ -63,24 +106,40 @@ def clear(admin: redis.Redis, prefix: str) -> None:
         admin.delete(key)
 
 
-def test_the_rules_are_what_is_needed(real_redis_url: str) -> None:
-    admin = redis.Redis.from_url(real_redis_url)
+@pytest.fixture(params=["embedded", pytest.param("server", marks=pytest.mark.real_server)])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The embedded engine over TCP, and a real server if one is named."""
+    if request.param == "server":
+        yield request.getfixturevalue("real_redis_url")
+        return
+    with EmbeddedServer() as server, serving_in_thread(server) as endpoint:
+        yield endpoint.url
+
+
+def test_the_rules_are_what_is_needed(url: str) -> None:
+    admin = redis.Redis.from_url(url)
     user, password, prefix = f"relay{secrets.token_hex(4)}", secrets.token_hex(8), f"acl{secrets.token_hex(4)}:"
     given = [rule.replace("nemo_relay:", prefix) for rule in rules() if not rule.startswith(">")]
     try:
         admin.execute_command("ACL", "SETUSER", user, *given, f">{password}")
         admin.execute_command("ACL", "LOG", "RESET")
-        options = {
+        options: dict[str, Any] = {
             "run_ttl": timedelta(days=1),
             "username": user,
             "password": password,
             "client_name": "guide",
             "retries": 0,
         }
-        with RedisBackend.connect(real_redis_url, prefix, **options) as backend:
+        with RedisBackend.connect(url, prefix, **options) as backend:
+            called = everything(backend)
+            assert called >= {name for name in dir(backend) if is_operation(name)}
+            backend.store_run(RunRecord(agent_id="a", calls=[]))
+        # Words are turned on for a store that has runs.
+        with RedisBackend.connect(url, prefix, index_text=True, **options) as backend:
+            assert backend.index_text
+            assert backend.delete_runs("all") == 1
             everything(backend)
-        refused = [entry for entry in admin.acl_log() if entry["username"] == user]
-        assert not refused
+        assert not refused_to(admin, user)
         # Without any one of the rules something is refused: none of them is too much. Left out are those for what
         # redis-py says about itself, for answers of thousands of rows, for a changed layout, and the optional clock.
         superfluous = []
@@ -89,7 +148,7 @@ def test_the_rules_are_what_is_needed(real_redis_url: str) -> None:
             clear(admin, prefix)
             admin.execute_command("ACL", "SETUSER", user, "-" + rule[1:])
             try:
-                with RedisBackend.connect(real_redis_url, prefix, **options) as backend:
+                with RedisBackend.connect(url, prefix, **options) as backend:
                     everything(backend)
             except (PermissionDeniedError, IndexMissingError):
                 pass
@@ -101,3 +160,15 @@ def test_the_rules_are_what_is_needed(real_redis_url: str) -> None:
         admin.execute_command("ACL", "DELUSER", user)
         clear(admin, prefix)
         admin.close()
+
+
+def is_operation(name: str) -> bool:
+    """Whether a name of the backend is one of its operations on documents."""
+    opening = {"connect", "embedded", "from_client", "close", "client", "transport", "key_prefix", "index_text"}
+    collections = {"runs", "plans", "tries", "accumulators", "observations", "stability"}
+    return not name.startswith("_") and name not in opening | collections
+
+
+def refused_to(admin: redis.Redis, user: str) -> list[Any]:
+    """What the server refused to a user."""
+    return [entry for entry in admin.acl_log() if entry["username"] == user]

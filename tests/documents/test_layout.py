@@ -65,5 +65,5 @@ def test_a_document_of_an_earlier_release_is_read() -> None:
 
 def test_what_the_index_can_be_asked_for_follows_from_the_declarations() -> None:
     unread = [name for name, column in Run.columns().items() if name not in Run.row_columns]
-    assert unread == ["stored_at", "updated_at", "text"]
+    assert unread == ["stored_at", "updated_at", "text", "tags", "notes", "scores"]
     assert Run.columns()["text"].kind is Kind.WORDS

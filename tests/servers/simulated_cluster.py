@@ -105,6 +105,7 @@ class SimulatedCluster:
     def __exit__(self, *error: object) -> None:
         for node in self.nodes:
             self._do(self._stop(node))
+        self._do(_end_others())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -283,6 +284,15 @@ class _Session:
     def _cluster_command(self, name: bytes) -> bytes:
         if name == b"NODES":
             return _bulk(self._cluster.describe(self._node).encode())
+        if name == b"SLOTS":
+            ranges = [(each, part) for each in self._cluster.nodes for part in each.ranges]
+            return b"*%d\r\n" % len(ranges) + b"".join(
+                b"*3\r\n:%d\r\n:%d\r\n*3\r\n" % part
+                + _bulk(b"127.0.0.1")
+                + b":%d\r\n" % node.port
+                + _bulk(node.id.encode())
+                for node, part in ranges
+            )
         if name == b"MYID":
             return _bulk(self._node.id.encode())
         if name == b"INFO":
@@ -350,6 +360,14 @@ class _Session:
         self._down.write(_packed(command))
         await self._down.drain()
         return await _reply(self._upstream)
+
+
+async def _end_others() -> None:
+    """Cancel all other tasks of the loop, and wait for their ends."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def _packed(command: list[bytes]) -> bytes:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import reveal_type
 from uuid import UUID
 
-from relay_models import RedisBackend, Run, RunRecord, StorageBackend
+from relay_models import Column, Document, RedisBackend, Run, RunRecord, StorageBackend, column, metadata
 from relay_models.sync import RedisBackend as SyncBackend
 
 
@@ -43,7 +43,7 @@ async def runs(backend: RedisBackend, record: RunRecord, run_id: UUID) -> None:
 
 
 async def collections(backend: RedisBackend) -> None:
-    reveal_type(backend.runs)  # Collection[Run]
+    reveal_type(backend.runs)  # RunCollection[Run]
     reveal_type(backend.plans)  # Collection[Plan]
     reveal_type(backend.tries)  # Collection[Trie]
     reveal_type(backend.accumulators)  # Collection[Accumulators]
@@ -79,3 +79,43 @@ def synchronously(backend: SyncBackend) -> None:
     reveal_type(backend.stream_runs())  # RowStream[Run]
     reveal_type(backend.plans.get("a"))  # Plan | None
     reveal_type(backend.find_runs(Run.find()))  # Page[Run]
+
+
+class AcmeRun(Run):
+    tenant: Column[str | None] = column(metadata("tenant"))
+
+
+class Feedback(Document):
+    run_id: Column[UUID] = column(links=Run)
+    rating: Column[int] = column(ge=1, le=5)
+    note: str = ""
+
+
+async def models(backend: RedisBackend, url: str) -> None:
+    acme = await RedisBackend.connect(url, models=[AcmeRun])
+    reveal_type(acme)  # RedisBackend[AcmeRun]
+    reveal_type(acme.runs)  # RunCollection[AcmeRun]
+    reveal_type(await acme.find_runs(AcmeRun.tenant == "acme"))  # Page[AcmeRun]
+    reveal_type((await acme.find_runs())[0].tenant)  # str | None
+    reveal_type(AcmeRun.tenant)  # Column[str | None]
+    feedback = backend.collection(Feedback)
+    reveal_type(feedback)  # ModelCollection[Feedback]
+    item = Feedback(run_id=UUID(int=1), rating=5)
+    reveal_type(item.rating)  # int
+    reveal_type(item.pk)  # str
+    reveal_type(item.stored_at)  # datetime | None
+    reveal_type(await feedback.save(item))  # bool
+    reveal_type(await feedback.save_many([item]))  # StoreReport
+    reveal_type(await feedback.get("a"))  # Feedback | None
+    reveal_type(await feedback.get_many(["a"]))  # list[Feedback | None]
+    reveal_type(await feedback.update(item, rating=4, expect=item))  # Feedback
+    reveal_type(await feedback.find(Feedback.rating <= 2, order_by=-Feedback.stored_at))  # Page[Feedback]
+    bound = backend.bind(Feedback)
+    reveal_type(await bound.get("a"))  # Feedback
+    reveal_type(await bound.find().sort_by(Feedback.rating).all())  # list[Feedback]
+
+
+def models_synchronously(backend: SyncBackend) -> None:
+    reveal_type(backend.collection(Feedback).get("a"))  # Feedback | None
+    reveal_type(backend.bind(Feedback).find().first())  # Feedback
+    reveal_type(SyncBackend.embedded(models=[AcmeRun]).find_runs())  # Page[AcmeRun]

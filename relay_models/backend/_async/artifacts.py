@@ -7,9 +7,12 @@ from typing import Any
 
 from relay_models.backend._async.base import BackendBase, RunT
 from relay_models.documents import decode_artifact, encode_artifact
-from relay_models.errors import CorruptDocumentError
+from relay_models.documents.kinds import KINDS, checked_record
+from relay_models.documents.schema import stamp_name
+from relay_models.errors import CorruptDocumentError, InvalidRecordError
 from relay_models.query.replies import decode_body
 from relay_models.records import AccumulatorState, ExecutionPlan, PromptIR, StabilityAnalysisResult, TrieEnvelope
+from relay_models.transport import translate
 
 __all__ = ["Artifacts"]
 
@@ -24,6 +27,7 @@ class Artifacts(BackendBase[RunT]):
 
     async def store_plan(self, plan: ExecutionPlan) -> None:
         """Store the execution plan of ``plan.agent_id``."""
+        checked_record("plan", plan)
         await self._store_artifact("plan", plan.agent_id, plan)
 
     async def load_plan(self, agent_id: str) -> ExecutionPlan | None:
@@ -63,6 +67,8 @@ class Artifacts(BackendBase[RunT]):
 
     async def store_observations(self, agent_id: str, observations: Sequence[PromptIR]) -> None:
         """Store the prompt observations of an agent (or of a profile key derived from one)."""
+        if not isinstance(observations, Sequence):
+            raise InvalidRecordError(f"observations are a list of PromptIR, not {type(observations).__name__}")
         await self._store_artifact("observations", agent_id, list(observations))
 
     async def load_observations(self, agent_id: str) -> list[PromptIR] | None:
@@ -88,8 +94,16 @@ class Artifacts(BackendBase[RunT]):
         return await self._delete_artifact("stability", agent_id)
 
     async def _store_artifact(self, kind: str, agent_id: str, record: object) -> None:
-        document = encode_artifact(kind, agent_id, record, self._clock.now())
-        await self._transport.execute("JSON.SET", self._keys.document(kind, agent_id), "$", document)
+        self._indexes.check_writable(kind)
+        corrections = self._clock.corrections
+        now = self._clock.now()
+        document = encode_artifact(kind, agent_id, record, now)
+        key = self._keys.document(kind, agent_id)
+        (reply,) = await self._store.write(kind, now, ("JSON.SET", key, "$", document))
+        if isinstance(reply, Exception):
+            raise translate(reply, self._transport.target, ("JSON.SET",)) from None
+        if self._clock.corrections != corrections:
+            await self._store.stamp_again([(key, ("updated_at", stamp_name(KINDS[kind].document)))])
 
     async def _load_artifact(self, kind: str, agent_id: str) -> Any:
         key = self._keys.document(kind, agent_id)

@@ -61,6 +61,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         max_connections: int = 50,
         index_timeout: float = 600.0,
         cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
         prices: PriceTable | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
@@ -89,6 +91,10 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             index_timeout: maximum wait for existing documents to be indexed (seconds).
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
+            migrate: whether an index that lacks columns of this program is replaced now; with False by
+                ``backend.migrations`` only, and until then nothing can be asked.
+            allow_missing: whether documents may be stored without columns that the store has and this program does
+                not know.
             prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
             replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
             replica_timeout: maximum wait for the replicas (seconds).
@@ -120,6 +126,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             models=models,
             index_timeout=index_timeout,
             cache_page_bounds=cache_page_bounds,
+            migrate=migrate,
+            allow_missing=allow_missing,
             prices=prices,
         )
         connection = ConnectionOptions(
@@ -144,6 +152,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         run_ttl: timedelta | None = None,
         models: Sequence[type[RunT]] = (),
         cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
         prices: PriceTable | None = None,
     ) -> Opening[Self]:
         """Open a store that needs no server.
@@ -157,6 +167,10 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
                 own in it have their indexes made on opening.
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
+            migrate: whether an index that lacks columns of this program is replaced now; with False by
+                ``backend.migrations`` only, and until then nothing can be asked.
+            allow_missing: whether documents may be stored without columns that the store has and this program does
+                not know.
             prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
 
         Returns:
@@ -178,6 +192,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             run_ttl=run_ttl,
             models=models,
             cache_page_bounds=cache_page_bounds,
+            migrate=migrate,
+            allow_missing=allow_missing,
             prices=prices,
         )
         return as_opening(cls._open(options, partial(open_embedded, path)))
@@ -195,6 +211,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         retries: int = 5,
         index_timeout: float = 600.0,
         cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
         prices: PriceTable | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
@@ -218,6 +236,10 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             index_timeout: maximum wait for existing documents to be indexed (seconds).
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
+            migrate: whether an index that lacks columns of this program is replaced now; with False by
+                ``backend.migrations`` only, and until then nothing can be asked.
+            allow_missing: whether documents may be stored without columns that the store has and this program does
+                not know.
             prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
             replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
             replica_timeout: maximum wait for the replicas (seconds).
@@ -238,6 +260,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             models=models,
             index_timeout=index_timeout,
             cache_page_bounds=cache_page_bounds,
+            migrate=migrate,
+            allow_missing=allow_missing,
             prices=prices,
         )
         connection = ConnectionOptions(retries=retries, replicas=replicas, replica_timeout=replica_timeout)
@@ -255,9 +279,9 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         try:
             transport = await as_cluster(transport, connection)
             backend = cls(transport, options)
-            await backend._set_clock()
             await transport.execute("JSON.GET", backend._keys.document("plan", ""), "$.pk")
             await backend._indexes.ready()
+            await backend._store.open_clock()
         except BaseException:
             await shielded(transport.close)
             raise

@@ -8,6 +8,9 @@ from typing_extensions import TypeVar
 
 from relay_models.backend._async.collection import Collection
 from relay_models.backend._async.index import Indexes
+from relay_models.backend._async.migrations import Migrations
+from relay_models.backend._async.run_collection import RunCollection
+from relay_models.backend._async.saved import SavedQuestions
 from relay_models.backend._async.store import Store
 from relay_models.backend._async.unindexed import UnindexedDocuments
 from relay_models.backend.options import StoreOptions
@@ -24,20 +27,24 @@ class BackendBase(Generic[RunT]):
     """One store, and a collection for each type of its documents.
 
     Attributes:
+        migrations: plans and makes changes of the columns that the store can be asked by.
         runs: the runs.
         plans: the execution plans, one per agent.
         tries: the prediction tries, one per agent.
         accumulators: the running statistics, one per agent.
         observations: the prompt observations, one per agent or profile key.
         stability: the stability results, one per agent or profile key.
+        saved: the saved questions about runs.
     """
 
-    runs: Collection[RunT]
+    migrations: Migrations
+    runs: RunCollection[RunT]
     plans: Collection[Plan]
     tries: Collection[Trie]
     accumulators: Collection[Accumulators]
     observations: Collection[Observations]
     stability: Collection[Stability]
+    saved: SavedQuestions
 
     def __init__(self, transport: Transport, options: StoreOptions) -> None:
         self._transport = transport
@@ -49,6 +56,8 @@ class BackendBase(Generic[RunT]):
             text=options.index_text,
             timeout=options.index_timeout,
             documents=options.documents(),
+            migrate=options.migrate,
+            allow_missing=options.allow_missing,
         )
         self._run_document: Any = options.documents().get("run", Run)
         self._run_ttl_ms = options.run_ttl_ms
@@ -59,12 +68,14 @@ class BackendBase(Generic[RunT]):
         self._store = Store(transport, self._keys, self._indexes, limit_ms, cache_page_bounds=options.cache_page_bounds)
         self._clock = self._store.clock
         self._unindexed = UnindexedDocuments(self._store)
-        self.runs = Collection[Any](self._store, self._run_document)
+        self.migrations = Migrations(self._indexes)
+        self.runs = RunCollection[Any](self._store, self._run_document)
         self.plans = Collection(self._store, Plan)
         self.tries = Collection(self._store, Trie)
         self.accumulators = Collection(self._store, Accumulators)
         self.observations = Collection(self._store, Observations)
         self.stability = Collection(self._store, Stability)
+        self.saved = SavedQuestions(self._store, self._run_document.columns())
 
     @property
     def key_prefix(self) -> str:
@@ -85,6 +96,3 @@ class BackendBase(Generic[RunT]):
     def index_text(self) -> bool:
         """Whether words of prompts and answers are indexed when this backend stores a run."""
         return self._indexes.text
-
-    async def _set_clock(self) -> None:
-        await self._store.set_clock()

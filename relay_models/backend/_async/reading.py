@@ -49,13 +49,14 @@ class PageReader(Generic[T]):
         while not pager.is_done:
             if self._answer is None:
                 await self._drop_cursor()
+                known = self._store.result_limit.rows
                 command = self._request()
                 if command is None:
                     return None
                 try:
                     self._answer = await self._store.ask(command)
                 except RelayModelsError as error:
-                    if not await self._store.asks_for_less(error) and not self._stops_using_cursors(error):
+                    if not await self._store.asks_for_less(error, known) and not self._stops_using_cursors(error):
                         raise
                     continue
             pager.receive(self._answer, from_cursor=self._uses_cursors)

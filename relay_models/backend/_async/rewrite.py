@@ -1,4 +1,4 @@
-"""Documents brought to the columns of this release, while others read and write them."""
+"""Documents brought to the columns of this program, while others read and write them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from relay_models.documents import Document, Keys
 from relay_models.records.prices import PriceTable
 from relay_models.transport import Command, Transport, translate
 
-__all__ = ["rewrite_columns"]
+__all__ = ["rewrite_columns", "rewrite_keys"]
 
 _AT_ONCE = 100
 
@@ -26,12 +26,30 @@ async def rewrite_columns(
     cursor: bytes | int = 0
     while True:
         cursor, found = await link.execute(*scan_command(keys.root(document_type.kind), cursor))
-        for start in range(0, len(found), _AT_ONCE):
-            left: Sequence[bytes] = found[start : start + _AT_ONCE]
-            while left:
-                left = await _rewrite(link, keys, document_type, left, text, prices)
+        await rewrite_keys(link, keys, document_type, found, text=text, prices=prices)
         if int(cursor) == 0:
             return
+
+
+async def rewrite_keys(
+    link: Transport,
+    keys: Keys,
+    document_type: type[Document],
+    some: Sequence[bytes],
+    *,
+    text: bool,
+    prices: PriceTable | None = None,
+) -> tuple[set[bytes], set[bytes]]:
+    """Compute the columns of documents from their records; the keys that were written, and those that are unreadable.
+
+    A document that is stored by another process meanwhile keeps the columns of that, or is found stale again.
+    """
+    written, unreadable = set[bytes](), set[bytes]()
+    for start in range(0, len(some), _AT_ONCE):
+        left: Sequence[bytes] = some[start : start + _AT_ONCE]
+        while left:
+            left = await _rewrite(link, keys, document_type, left, text, prices, written, unreadable)
+    return written, unreadable
 
 
 async def _rewrite(
@@ -41,6 +59,8 @@ async def _rewrite(
     some: Sequence[bytes],
     text: bool,
     prices: PriceTable | None,
+    written: set[bytes],
+    unreadable: set[bytes],
 ) -> list[bytes]:
     """Rewrite some documents; those whose record was replaced meanwhile are given back, to be done again.
 
@@ -51,12 +71,16 @@ async def _rewrite(
     records: dict[bytes, Any] = {}
     commands: list[Command] = []
     for key, reply in zip(some, replies, strict=True):
+        if reply is None:
+            continue
         try:
             document = from_json(reply)[0]
             changes = column_changes(document_type, keys, key, document, text=text, prices=prices)
         except (TypeError, ValueError, AttributeError):
+            unreadable.add(key)
             continue
         if changes:
+            written.add(key)
             records[key] = document["record"]
             for name, value in changes.items():
                 path = f"$.{name}"

@@ -9,20 +9,22 @@ from typing import Any, TypeVar
 from relay_models._gc import collector_paused
 from relay_models.backend._async.index import Indexes
 from relay_models.backend.clock import StoreClock
-from relay_models.documents import Keys
-from relay_models.errors import ConnectionFailedError, PermissionDeniedError, RelayModelsError
+from relay_models.backend.clock_check import ClockCheck, greatest_stamp, later_command
+from relay_models.documents import KINDS, Keys
+from relay_models.errors import ConnectionFailedError, RelayModelsError
 from relay_models.query.limits import LIMIT_COMMANDS, ResultLimit
 from relay_models.query.paging.page_bounds import PageBounds
-from relay_models.query.replies import decode_time
 from relay_models.query.steps import Answer, Steps
-from relay_models.transport import Command, Transport, translate
+from relay_models.transport import Command, Transaction, Transport, translate
 
 __all__ = ["Store"]
 
 T = TypeVar("T")
 
-# Keys deleted by one pipeline.
-_DELETED_AT_ONCE = 1000
+# Readings of the server's clock when a store is opened: the quickest of them counts.
+_READINGS = 3
+# Keys deleted or stamped by one pipeline.
+_WRITTEN_AT_ONCE = 1000
 
 
 class Store:
@@ -61,7 +63,7 @@ class Store:
         """
         lost = 0
         while True:
-            steps = make_steps()
+            steps, known = make_steps(), self.result_limit.rows
             try:
                 command = next(steps)
                 while True:
@@ -74,7 +76,7 @@ class Store:
                             raise
                         break
                     except RelayModelsError as error:
-                        if not await self.asks_for_less(error):
+                        if not await self.asks_for_less(error, known):
                             raise
                         break
                     with collector_paused():
@@ -83,11 +85,14 @@ class Store:
                 result: T = end.value
                 return result
 
-    async def asks_for_less(self, error: RelayModelsError) -> bool:
-        """Whether an error says that a query asked for more rows than the server gives, and fewer can be asked for."""
-        known = self.result_limit.refused(error)
-        if known is not None:
-            return known
+    async def asks_for_less(self, error: RelayModelsError, before: int | None) -> bool:
+        """Whether an error says that a query asked for more rows than the server gives, and fewer can be asked for.
+
+        `before` is the limit that was known when the query was made: another task may have learned it since.
+        """
+        is_lower = self.result_limit.refused(error)
+        if is_lower is not None:
+            return is_lower or (self.result_limit.is_refusal(error) and self.result_limit.rows != before)
         for command in LIMIT_COMMANDS:
             try:
                 if self.result_limit.read(await self.transport.execute(*command)):
@@ -101,20 +106,52 @@ class Store:
     async def delete_keys(self, keys: Sequence[bytes]) -> int:
         """Delete keys, one per command: on a cluster they live in different places."""
         deleted = 0
-        for start in range(0, len(keys), _DELETED_AT_ONCE):
+        for start in range(0, len(keys), _WRITTEN_AT_ONCE):
             for reply in await self.transport.pipeline(
-                [("DEL", key) for key in keys[start : start + _DELETED_AT_ONCE]]
+                [("DEL", key) for key in keys[start : start + _WRITTEN_AT_ONCE]]
             ):
                 if isinstance(reply, Exception):
                     raise translate(reply, self.transport.target, ("DEL",)) from None
                 deleted += reply
         return deleted
 
-    async def set_clock(self) -> None:
-        """Read the server's clock; a user who may not is served by the local one."""
-        sent = time.monotonic_ns()
-        try:
-            reply: Any = await self.transport.execute("TIME")
-        except PermissionDeniedError:
-            return
-        self.clock.set(decode_time(reply), sent, time.monotonic_ns())
+    async def open_clock(self) -> None:
+        """Read the server's clock, and go on from what is stored where that is later: the clock was set back."""
+        for _ in range(_READINGS):
+            await self.read_clock()
+        after, limit = self.clock.server_now(), self.clock.limit()
+        queries = [later_command(self.keys.alias(kind), after, limit, greatest=True) for kind in KINDS]
+        stamps = [greatest_stamp(reply) for reply in await self.transport.pipeline(queries)]
+        latest = max((stamp for stamp in stamps if stamp is not None), default=0)
+        if latest > self.clock.now():
+            self.clock.raise_to(latest)
+
+    async def read_clock(self) -> None:
+        """Read the server's clock; a user who may not is served by this machine's."""
+        check = ClockCheck(self.clock, self.keys.alias("run"), self.clock.now())
+        check.receive(await self.transport.pipeline(check.commands) if check.commands else [])
+
+    async def write(self, kind: str, stamp: int, *commands: Command) -> list[Any]:
+        """Write a document of a kind that is stamped, check the clock in the same trip, and return the replies.
+
+        Where ``clock.corrections`` has changed meanwhile, what was written has the time of a clock that was wrong.
+        """
+        check = ClockCheck(self.clock, self.keys.alias(kind), stamp)
+        replies = await self.transport.pipeline([*check.commands, *commands])
+        check.receive(replies)
+        return replies[len(check.commands) :]
+
+    async def stamp_again(self, keys: Sequence[tuple[bytes, Sequence[str]]]) -> None:
+        """Stamp documents again that were just written by a clock that was wrong.
+
+        Args:
+            keys: the keys, each with its columns that were stamped. A document that was deleted meanwhile stays so.
+        """
+        await self.read_clock()
+        commands: list[Command] = []
+        for key, columns in keys:
+            now = str(self.clock.now())
+            sets = [("JSON.SET", key, f"$.{name}", now, "XX") for name in columns]
+            commands.append(Transaction(*sets) if len(sets) > 1 else sets[0])
+        for start in range(0, len(commands), _WRITTEN_AT_ONCE):
+            await self.transport.pipeline(commands[start : start + _WRITTEN_AT_ONCE])

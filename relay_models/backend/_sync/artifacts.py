@@ -10,9 +10,12 @@ from typing import Any
 
 from relay_models.backend._sync.base import BackendBase, RunT
 from relay_models.documents import decode_artifact, encode_artifact
-from relay_models.errors import CorruptDocumentError
+from relay_models.documents.kinds import KINDS, checked_record
+from relay_models.documents.schema import stamp_name
+from relay_models.errors import CorruptDocumentError, InvalidRecordError
 from relay_models.query.replies import decode_body
 from relay_models.records import AccumulatorState, ExecutionPlan, PromptIR, StabilityAnalysisResult, TrieEnvelope
+from relay_models.transport.sync import translate
 
 __all__ = ["Artifacts"]
 
@@ -27,6 +30,7 @@ class Artifacts(BackendBase[RunT]):
 
     def store_plan(self, plan: ExecutionPlan) -> None:
         """Store the execution plan of ``plan.agent_id``."""
+        checked_record("plan", plan)
         self._store_artifact("plan", plan.agent_id, plan)
 
     def load_plan(self, agent_id: str) -> ExecutionPlan | None:
@@ -66,6 +70,8 @@ class Artifacts(BackendBase[RunT]):
 
     def store_observations(self, agent_id: str, observations: Sequence[PromptIR]) -> None:
         """Store the prompt observations of an agent (or of a profile key derived from one)."""
+        if not isinstance(observations, Sequence):
+            raise InvalidRecordError(f"observations are a list of PromptIR, not {type(observations).__name__}")
         self._store_artifact("observations", agent_id, list(observations))
 
     def load_observations(self, agent_id: str) -> list[PromptIR] | None:
@@ -91,8 +97,16 @@ class Artifacts(BackendBase[RunT]):
         return self._delete_artifact("stability", agent_id)
 
     def _store_artifact(self, kind: str, agent_id: str, record: object) -> None:
-        document = encode_artifact(kind, agent_id, record, self._clock.now())
-        self._transport.execute("JSON.SET", self._keys.document(kind, agent_id), "$", document)
+        self._indexes.check_writable(kind)
+        corrections = self._clock.corrections
+        now = self._clock.now()
+        document = encode_artifact(kind, agent_id, record, now)
+        key = self._keys.document(kind, agent_id)
+        (reply,) = self._store.write(kind, now, ("JSON.SET", key, "$", document))
+        if isinstance(reply, Exception):
+            raise translate(reply, self._transport.target, ("JSON.SET",)) from None
+        if self._clock.corrections != corrections:
+            self._store.stamp_again([(key, ("updated_at", stamp_name(KINDS[kind].document)))])
 
     def _load_artifact(self, kind: str, agent_id: str) -> Any:
         key = self._keys.document(kind, agent_id)

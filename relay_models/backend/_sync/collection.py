@@ -30,7 +30,7 @@ from relay_models.query.aggregate.groups import AggregateRows
 from relay_models.query.aggregate.pipeline import aggregate_steps
 from relay_models.query.aggregate.request import MAX_BUCKETS, Aggregation, Columns
 from relay_models.query.language.filters import as_expression
-from relay_models.query.options import Filter, OnCorrupt, OnIncomplete, OrderBy, check_limit
+from relay_models.query.options import Filter, OnCorrupt, OnIncomplete, OrderBy, check_count, check_limit
 from relay_models.query.order import Order
 from relay_models.query.paging.page import Page
 from relay_models.query.paging.pager import Pager, find_steps
@@ -46,6 +46,8 @@ T = TypeVar("T")
 
 # Maximum rows that are read by one query without a cursor, and deleted by one pipeline.
 _ROWS_PER_QUERY, _DELETED_AT_ONCE = 2000, 1000
+# Maximum seconds between two looks of a watch (a day).
+_LONGEST_INTERVAL = 86_400
 
 
 class Collection(Generic[D]):
@@ -160,6 +162,7 @@ class Collection(Generic[D]):
         Returns:
             An async iterator of rows. Documents that cannot be read are in its ``corrupt``.
         """
+        check_count("page_size", page_size)
         expression, order_by, limit = self._parts(filter, order_by)
         reader = row_reader(self.document, not columns)
         pager = self._pager(expression, order_by, reader)
@@ -262,21 +265,22 @@ class Collection(Generic[D]):
 
         Raises:
             QueryError: `since` is neither; or documents of this type have no time at which they were first stored.
-            InvalidConfigurationError: a negative `interval`.
+            InvalidConfigurationError: an `interval` that is negative or longer than a day.
         """
-        if interval < 0:
-            raise InvalidConfigurationError(f"interval is a number of seconds from 0 on, not {interval!r}")
-        now = self._store.clock.now()
+        if not isinstance(interval, int | float) or not 0 <= interval <= _LONGEST_INTERVAL:
+            raise InvalidConfigurationError(
+                f"interval is a number of seconds from 0 to {_LONGEST_INTERVAL}, not {interval!r}"
+            )
         try:
             start = None if since is None else microseconds_of(since)
         except TypeError:
             raise QueryError(f"since is an aware datetime or a timedelta, not {since!r}") from None
         if isinstance(since, timedelta):
-            start = now - microseconds_of(since)
+            start = self._store.clock.now() - microseconds_of(since)
         time = self._columns.get("updated_at" if changes else "stored_at")
         if time is None:
             raise QueryError(f"{self.document.__name__} documents are replaced whole: watch them with changes=True")
-        watch = Watch(as_expression(filter, self._columns), time, now, start)
+        watch = Watch(as_expression(filter, self._columns), time, start)
         return RowStream(lambda corrupt: self._watch(watch, columns, interval, corrupt), self.document)
 
     def get(self, agent_id: str, run_id: UUID | str | None = None) -> D | None:
@@ -284,13 +288,16 @@ class Collection(Generic[D]):
 
         Raises:
             QueryError: a run id is missing, or given for a document that has none.
+            InvalidRecordError: an agent id that is no text, or a run id that is no UUID.
             CorruptDocumentsError: the document cannot be read.
         """
         if (run_id is not None) != self._has_runs:
             names = "agent_id, run_id" if self._has_runs else "agent_id"
             raise QueryError(f"a {self.document.__name__} is got by {names}")
+        self._store.keys.document(self.document.kind, agent_id)  # that it can be one
         parts = [Equal(self._columns["agent_id"], agent_id)]
         if run_id is not None:
+            self._store.keys.run(agent_id, run_id)
             parts.append(Equal(self._columns["run_id"], str(run_id).lower()))
         page = self.find(all_of(parts), limit=1)
         return page[0] if page else None
@@ -375,9 +382,9 @@ class Collection(Generic[D]):
         known: set[str] = set()
         while True:
             raise_if_cancelled()
-            if watch.is_far(self._store.clock.now()):
-                self._store.set_clock()
-            recent, found = watch.look(self._store.clock.now()), False
+            self._store.read_clock()
+            clock, found = self._store.clock, False
+            recent = watch.look(clock.server_now(), clock.mark() // 1000, clock.limit())
             stream = self.stream(recent, order_by=watch.time, columns=columns, on_corrupt="skip")
             with closing(stream):
                 for row in stream:

@@ -1,36 +1,41 @@
 # ruff: noqa
 # fmt: off
 # Generated from relay_models/backend/_async/index.py by scripts/generate_sync.py: change that, not this.
-"""The search indexes of a store: made beside what is there, filled, and only then put behind the alias."""
+"""`Indexes`: the search indexes of a store, complete before anything is asked of them."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from redis.exceptions import ResponseError
-
-from relay_models.backend._sync.rewrite import rewrite_columns
-from relay_models.columns.kind import NUMERIC, Kind
-from relay_models.documents import DOCUMENTS, Document, Keys, create_index_command, index_columns, layout_of
+from relay_models.backend._sync.index_builder import IndexBuilder
+from relay_models.backend.migration import MigrationResult, ReportProgress
+from relay_models.documents import Document, Keys, layout_of
+from relay_models.documents.layout import LayoutChange
 from relay_models.documents.schema import own_layout
-from relay_models.errors import IndexMissingError, IndexOutdatedError, InvalidConfigurationError, StoreTimeoutError
+from relay_models.errors import IndexMissingError, IndexOutdatedError, InvalidConfigurationError
 from relay_models.query.replies import IndexInfo, decode_index_info
-from relay_models.transport.sync import Backoff, Command, Transport, sleep, translate
+from relay_models.transport.sync import Transport, translate
 
 __all__ = ["Indexes"]
 
-_TYPE_OF = {kind: "NUMERIC" if kind in NUMERIC else "TEXT" if kind is Kind.WORDS else "TAG" for kind in Kind}
-_FIRST_POLL, _LONGEST_POLL = 0.005, 0.25
-
 
 class Indexes:
-    """Keeps the alias of each kind pointing at a complete index of this release's layout.
+    """Keeps the alias of each kind pointing at a complete index that has this program's columns.
 
     Queries go through the alias, and the alias moves only when the index behind it is filled: whoever asks gets the
     old index, the new one, or an error, never a part.
+
+    Args:
+        transport: sends the commands.
+        keys: the names of keys and indexes.
+        create: indexes that are missing or lack columns may be made.
+        text: whether words are indexed; None does what the store does.
+        timeout: maximum wait for an index to be filled (seconds).
+        documents: document classes by kind, beside or in place of the built-in ones.
+        migrate: indexes that lack columns are replaced when the store is opened; otherwise by `migrate` only.
+        allow_missing: documents may be stored that lack columns of the store.
     """
 
     def __init__(
@@ -42,15 +47,21 @@ class Indexes:
         text: bool | None,
         timeout: float,
         documents: Mapping[str, type[Document]] = MappingProxyType({}),
+        migrate: bool = True,
+        allow_missing: bool = False,
     ) -> None:
         self._transport = transport
         self._keys = keys
         self._create = create
-        self._timeout = timeout
+        self._migrate = migrate
+        self._allow_missing = allow_missing
         self._seen = -1
         self._wanted_text = text
+        self._pending: list[str] = []
+        self.builder = IndexBuilder(transport, keys, timeout, documents)
+        self.unknown: dict[str, tuple[str, ...]] = {}
+        """Columns of the store that this program does not know, by kind."""
         self.text = bool(text)
-        self._documents: dict[str, type[Document]] = {**DOCUMENTS, **documents}
 
     def add(self, document: type[Document]) -> None:
         """Keep the index of one more document type; it is made before the next query.
@@ -58,9 +69,9 @@ class Indexes:
         Raises:
             InvalidConfigurationError: another class has that name.
         """
-        known = self._documents.get(document.kind)
+        known = self.builder.documents.get(document.kind)
         if known is None:
-            self._documents = {**self._documents, document.kind: document}
+            self.builder.documents[document.kind] = document
             self._seen = -1
         elif known is not document:
             raise InvalidConfigurationError(
@@ -73,15 +84,17 @@ class Indexes:
         if self._seen == self._transport.reconnects:
             return
         seen = self._transport.reconnects
-        kinds = list(self._documents)
-        replies = self._transport.pipeline([("FT.INFO", self._keys.alias(kind)) for kind in kinds])
-        found = {kind: self._info(reply) for kind, reply in zip(kinds, replies, strict=True)}
+        found = self.infos()
         outdated = [kind for kind, info in found.items() if self._is_outdated(kind, info)]
-        if outdated:
-            self._make(outdated, found)
-        for kind in kinds:
+        self._pending = []
+        if not self._migrate:
+            self._pending = [kind for kind in outdated if found[kind] is not None]
+        make = [kind for kind in outdated if kind not in self._pending]
+        if make:
+            self._make(make, found)
+        for kind in found:
             if kind not in outdated:
-                self._filled(self._keys.alias(kind), found[kind])
+                self.builder.filled(kind, self._keys.alias(kind), found[kind])
         self._seen = seen
 
     def ask(self, *command: bytes | str | int) -> Any:
@@ -92,6 +105,11 @@ class Indexes:
         made = not self._create
         while True:
             self.ready()
+            if self._pending:
+                raise IndexOutdatedError(
+                    f"the index {self._keys.alias(self._pending[0])!r} lacks columns of this program, and the store "
+                    "was opened with migrate=False: run backend.migrations.apply() first"
+                )
             try:
                 reply = self._transport.execute(*command)
             except IndexMissingError:
@@ -102,6 +120,74 @@ class Indexes:
             if self._seen == self._transport.reconnects:
                 return reply
 
+    def infos(self) -> dict[str, IndexInfo | None]:
+        """The index in use of each kind; None where there is none."""
+        kinds = list(self.builder.documents)
+        replies = self._transport.pipeline([("FT.INFO", self._keys.alias(kind)) for kind in kinds])
+        return {kind: self._info(reply) for kind, reply in zip(kinds, replies, strict=True)}
+
+    def recheck(self) -> None:
+        """Look at the indexes again before the next query."""
+        self._seen = -1
+
+    def needs_migration(self, kind: str, info: IndexInfo | None) -> bool:
+        """Whether an index has to be made.
+
+        Raises:
+            IndexOutdatedError: this program must not touch what is there.
+            InvalidConfigurationError: the store indexes words and is opened with `index_text` False.
+        """
+        return self._is_outdated(kind, info)
+
+    def change(self, kind: str, info: IndexInfo | None) -> LayoutChange:
+        """What an index would have to be changed in."""
+        return self.builder.change(kind, info, text=self._is_text(kind))
+
+    def target(self, kind: str, info: IndexInfo | None) -> str:
+        """The name of the index that would be made."""
+        return self.builder.target(kind, info, self.change(kind, info), text=self.text)
+
+    def check_writable(self, kind: str) -> None:
+        """Refuse to store documents whose columns this program cannot all compute.
+
+        Raises:
+            IndexOutdatedError: the store has columns that it does not know.
+        """
+        unknown = self.unknown.get(kind)
+        if unknown and not self._allow_missing:
+            raise IndexOutdatedError(
+                f"the index {self._keys.alias(kind)!r} on {self._transport.target.label} has the columns "
+                f"{', '.join(unknown)}, which this program does not know and would leave out: open the store with the "
+                "models that declare them, or with the release that has them; or with allow_missing=True, and run "
+                "`relay-models migrate apply` with those models afterwards"
+            )
+
+    def migrate(
+        self, kind: str, info: IndexInfo | None, *, finish: bool, report: ReportProgress | None = None
+    ) -> MigrationResult:
+        """Make the index of a kind, complete it, and use it; `finish` also drops the old one."""
+        self.check_writable(kind)
+        builder, text = self.builder, self._is_text(kind)
+        name = self.target(kind, info)
+        builder.create([(kind, name, self.change(kind, info).target)])
+        old = None if info is None else builder.own_name(kind, info)
+        if not finish and old is not None:
+            builder.note(kind, old, name)
+        builder.filled(kind, name, report=report)
+        done, unreadable = builder.backfill(kind, name, text=text, report=report)
+        builder.switch(kind, name)
+        if old is not None:
+            # What others stored between the last look and the switch.
+            more, unread = builder.backfill(kind, name, text=text)
+            done, unreadable = done + more, unreadable | unread
+            if finish:
+                builder.drop(old)
+        keys = tuple(sorted(key.decode("utf-8", "backslashreplace") for key in unreadable))
+        return MigrationResult(kind, True, done, keys)
+
+    def _is_text(self, kind: str) -> bool:
+        return self.text and kind == "run"
+
     def _info(self, reply: Any) -> IndexInfo | None:
         if isinstance(reply, Exception):
             error = translate(reply, self._transport.target, ("FT.INFO",))
@@ -111,7 +197,7 @@ class Indexes:
         return decode_index_info(reply)
 
     def _is_outdated(self, kind: str, info: IndexInfo | None) -> bool:
-        """Whether an index has to be made; raises where this release must not touch what is there."""
+        """Whether an index has to be made; raises where this program must not touch what is there."""
         if info is None:
             return True
         where = self._transport.target.label
@@ -124,76 +210,44 @@ class Indexes:
                     f"words from now on, drop the index {info.name!r} (FT.DROPINDEX, without DD) and open it again"
                 )
             self.text = True
-        document = self._documents[kind]
-        own = own_layout(document)
-        current = layout_of(self._keys.index(kind, text=self.text, own=own))
-        if layout is None or current is None or layout[:2] > current[:2]:
+        document = self.builder.documents[kind]
+        current = layout_of(self._keys.index(kind, text=self.text, own=own_layout(document)))
+        change = self.change(kind, info)
+        if layout is None or current is None or (layout[:2] > current[:2] and change):
             raise IndexOutdatedError(
                 f"the index {info.name!r} on {where} is not one that this release of relay_models makes: "
                 "a newer release made it (upgrade), or another program uses this key_prefix (choose another)"
             )
-        missing = index_columns(kind, text=self.text, document=document) - info.columns
-        if layout.own != own and layout[:2] == current[:2]:
-            # A store that has more columns keeps them: a client that knows fewer of them asks by those.
-            self._check_own(document, info, missing)
-            return bool(missing)
-        if layout == current and missing:
-            raise IndexOutdatedError(
-                f"the index {info.name!r} on {where} lacks the columns {', '.join(sorted(missing))}: "
-                "another program made it; drop it (FT.DROPINDEX, without DD) and connect again"
-            )
-        return layout[:2] < current[:2]
+        self.unknown[kind] = change.unknown
+        if self._migrate and layout[:2] == current[:2]:
+            self._check_own(document, info, change)
+        return bool(change) or layout[:2] < current[:2]
 
-    def _check_own(self, document: type[Document], info: IndexInfo, missing: frozenset[str]) -> None:
-        """Refuse to take columns that a user declared away from an index, or to ask by one of another type."""
-        retyped = [
-            made.name
-            for made in document.columns().values()
-            if made.own and info.types.get(made.name, _TYPE_OF[made.kind]).upper() != _TYPE_OF[made.kind]
-        ]
-        others = info.columns - index_columns(document.kind, text=True, document=document)
-        if retyped or (missing and others):
-            problem = (
-                f"has {', '.join(sorted(retyped))} as another type"
-                if retyped
-                else f"has the columns {', '.join(sorted(others))}, and lacks {', '.join(sorted(missing))}"
-            )
-            raise IndexOutdatedError(
-                f"the index {info.name!r} on {self._transport.target.label} {problem}, compared with "
-                f"{document.__name__}: open the store with a class that has all of its columns, or drop the index "
-                "(FT.DROPINDEX, without DD) and open the store again"
-            )
+    def _check_own(self, document: type[Document], info: IndexInfo, change: LayoutChange) -> None:
+        """Refuse to change, by merely opening a store, what another program's columns are."""
+        retyped, others = ", ".join(change.retyped), ", ".join(change.unknown)
+        if retyped:
+            problem = f"has {retyped} as another type"
+        elif change.added and others and not self._allow_missing:
+            problem = f"has the columns {others}, and lacks {', '.join(change.added)}"
+        else:
+            return
+        raise IndexOutdatedError(
+            f"the index {info.name!r} on {self._transport.target.label} {problem}, compared with "
+            f"{document.__name__}: open the store with a class that has all of its columns, or change it by "
+            "`relay-models migrate apply --allow-missing`"
+        )
 
     def _make(self, kinds: Sequence[str], found: Mapping[str, IndexInfo | None]) -> None:
-        """Make indexes, wait until they are filled, move the aliases to them, drop the old ones (never documents).
-
-        Documents that an older release wrote get this release's columns before the alias moves.
-        """
+        """Make indexes and use them once they are complete; drop the old ones, never documents."""
         if not self._create:
             raise self._may_not_make(kinds[0], found[kinds[0]])
         # All at once: the server looks at every key it has for each of them.
-        documents = {kind: self._documents[kind] for kind in kinds}
-        names = {
-            kind: self._keys.index(kind, text=self.text, own=own_layout(document))
-            for kind, document in documents.items()
-        }
-        self._tolerate(
-            [
-                create_index_command(kind, self._keys, text=self.text, document=document)
-                for kind, document in documents.items()
-            ],
-            "already exists",
+        self.builder.create(
+            [(kind, self.target(kind, found[kind]), self.change(kind, found[kind]).target) for kind in kinds]
         )
-        for kind, name in names.items():
-            old = found[kind]
-            if old is not None or (kind == "run" and self.text):
-                rewrite_columns(self._transport, self._keys, documents[kind], text=self.text)
-            self._filled(name)
-            self._transport.execute("FT.ALIASUPDATE", self._keys.alias(kind), name)
-            if old is not None:
-                # The name is put together again: the server's reply has line breaks written as \n.
-                dropped = self._keys.alias(kind) + old.name[old.name.rindex(":idx:v") :]
-                self._tolerate([("FT.DROPINDEX", dropped)], "index")
+        for kind in kinds:
+            self.migrate(kind, found[kind], finish=True)
 
     def _may_not_make(self, kind: str, old: IndexInfo | None) -> Exception:
         where = self._transport.target.label
@@ -204,27 +258,6 @@ class Indexes:
             )
         return IndexOutdatedError(
             f"the index {old.name!r} on {where} has the layout of an older release (or lacks the words that index_text "
-            "asks for) and create_index is False: connect once with create_index=True, which makes the new one beside "
-            "it and then moves over"
+            "asks for, or columns of your own) and create_index is False: connect once with create_index=True, or run "
+            "`relay-models migrate apply`, which makes the new one beside it and then moves over"
         )
-
-    def _filled(self, name: str, info: IndexInfo | None = None) -> None:
-        """Wait until the documents that exist are in the index."""
-        backoff, deadline = Backoff(_FIRST_POLL, _LONGEST_POLL), time.monotonic() + self._timeout
-        while info is None or info.indexing:
-            if info is not None:
-                if time.monotonic() > deadline:
-                    raise StoreTimeoutError(
-                        f"{self._transport.target.label} has filled the index {name!r} to {info.filled:.0%} only after "
-                        f"{self._timeout:g} s: connect again later, or with a larger index_timeout"
-                    )
-                sleep(backoff.next())
-            info = decode_index_info(self._transport.execute("FT.INFO", name))
-
-    def _tolerate(self, commands: Sequence[Command], words: str) -> None:
-        """Run commands that another process may have run just before."""
-        for command, reply in zip(commands, self._transport.pipeline(commands), strict=True):
-            if isinstance(reply, ResponseError) and words in str(reply).lower():
-                continue
-            if isinstance(reply, Exception):
-                raise translate(reply, self._transport.target, command) from None

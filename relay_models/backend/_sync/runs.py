@@ -9,32 +9,33 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from uuid import UUID
 
 from relay_models._gc import collector_paused
 from relay_models.backend._sync.base import BackendBase, RunT
 from relay_models.backend._sync.rewrite import rewrite_columns
 from relay_models.backend._sync.streams import RowStream
+from relay_models.backend.clock_check import ClockCheck
 from relay_models.backend.reports import ReadRun, RefusedRecord, StoreReport, refusal_text
 from relay_models.documents import Run, encode_run, merge_run
+from relay_models.documents.schema import stamp_name
 from relay_models.errors import (
     CorruptDocumentError,
     CorruptDocumentsError,
-    InvalidConfigurationError,
     InvalidRecordError,
     MissingModuleError,
     PermissionDeniedError,
     RefusedRecordsError,
     RelayModelsError,
 )
-from relay_models.query.options import OnCorrupt
+from relay_models.query.options import OnCorrupt, check_count
 from relay_models.query.order import Order
 from relay_models.query.replies import decode_body
 from relay_models.query.rows import KeyReader, RecordReader
 from relay_models.records import RunRecord, from_json
 from relay_models.records.prices import PriceTable
-from relay_models.transport.sync import AnyIterable, Command, Pipeline, iterate, translate
+from relay_models.transport.sync import AnyIterable, Command, Pipeline, Transaction, iterate, translate
 
 __all__ = ["Runs"]
 
@@ -43,6 +44,8 @@ __all__ = ["Runs"]
 _KEYS_PER_PAGE, _RUNS_PER_PAGE = 10_000, 500
 # Maximum bytes per batch of `store_runs`.
 _BATCH_BYTES = 4_000_000
+# The columns that hold when a run was stored.
+_STAMPS = ("stored_at", "updated_at")
 # Microseconds that a batch may take to fill.
 _PATIENCE = 1_000_000
 
@@ -51,8 +54,9 @@ _PATIENCE = 1_000_000
 class _Batch:
     """Records on their way: `numbers` are their places in the input.
 
-    One whose JSON text is at hand is held as that text: reading the next into warm memory is half the time. `begun` is
-    the first of the times of storing that are written in the documents.
+    One whose JSON text is available is held as that text: reading the next into warm memory is half the time. `begun`
+    is the first of the times of storing that are written in the documents, and `corrections` those of the clock then.
+    `check` tells whether the clock was right.
     """
 
     records: list[RunRecord | bytes] = field(default_factory=list)
@@ -61,11 +65,13 @@ class _Batch:
     size: int = 0
     begun: int = 0
     again: bool = False
+    corrections: int = 0
+    check: ClockCheck | None = None
 
-    def add(self, record: RunRecord | bytes, number: int, size: int, *commands: Command) -> None:
+    def add(self, record: RunRecord | bytes, number: int, size: int, command: Command) -> None:
         self.records.append(record)
         self.numbers.append(number)
-        self.commands.extend(commands)
+        self.commands.append(command)
         self.size += size
 
     def is_full(self, count: int) -> bool:
@@ -80,14 +86,19 @@ class Runs(BackendBase[RunT]):
 
         Raises `InvalidRecordError` for what is not a run or cannot be written as JSON.
         """
+        self._indexes.check_writable("run")
+        corrections = self._clock.corrections
         now = self._clock.now()
         key, document = self._encode(record, now)
-        replies = self._transport.pipeline([("JSON.SET", key, "$", document, "NX"), *self._expiry(key)])
-        if replies[0] is None:
-            replies = self._transport.pipeline(self._replacement(record, now))
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise translate(reply, self._transport.target, ("JSON.SET",)) from None
+        (reply,) = self._store.write("run", now, self._creation(key, document))
+        created = _first(reply)
+        if created is None:
+            (reply,) = self._transport.pipeline([self._replacement(record, self._clock.now())])
+            created = _first(reply)
+        elif self._clock.corrections != corrections:
+            self._store.stamp_again([(key, self._stamps())])
+        if isinstance(created, Exception):
+            raise translate(created, self._transport.target, ("JSON.SET",)) from None
 
     def store_runs(
         self,
@@ -106,6 +117,10 @@ class Runs(BackendBase[RunT]):
         what it gave before is stored first; when the connection is lost for good, `ConnectionFailedError` is raised
         and a part may be stored: storing the same runs again is harmless.
         """
+        check_count("batch_size", batch_size)
+        if isinstance(records, RunRecord) or not (hasattr(records, "__iter__") or hasattr(records, "__iter__")):
+            raise InvalidRecordError(f"records is an iterable of runs, not {type(records).__name__}")
+        self._indexes.check_writable("run")
         report = StoreReport()
         failures: list[Exception] = []
         batch = _Batch()
@@ -235,10 +250,9 @@ class Runs(BackendBase[RunT]):
             How many were deleted.
 
         Raises:
-            InvalidConfigurationError: `keep` is negative.
+            InvalidConfigurationError: `keep` is negative or no number.
         """
-        if keep < 0:
-            raise InvalidConfigurationError(f"the number of runs to keep is 0 or more, not {keep}")
+        check_count("keep", keep, 0)
         keys = self._run_keys(agent_id)
         return self._store.delete_keys(keys[: max(0, len(keys) - keep)])
 
@@ -254,6 +268,10 @@ class Runs(BackendBase[RunT]):
             pages.close()
         return keys + [error.key.encode() for error in pages.pager.take_corrupt()]
 
+    def _stamps(self) -> tuple[str, ...]:
+        """The members of a document that hold when it was stored."""
+        return (*_STAMPS, stamp_name(self._run_document, text=self._indexes.text))
+
     def _encode(self, record: RunRecord, now: int, body: bytes | None = None) -> tuple[bytes, bytes]:
         document = encode_run(
             record,
@@ -265,8 +283,13 @@ class Runs(BackendBase[RunT]):
         )
         return self._keys.run(record.agent_id, record.id), document
 
-    def _replacement(self, record: RunRecord, now: int) -> list[Command]:
-        """What replaces a document in its place; the place itself is set only if somebody deleted it meanwhile."""
+    def _creation(self, key: bytes, document: bytes) -> Command:
+        """The command that stores a run that is new; its reply is None where there is one already."""
+        command: Command = ("JSON.SET", key, "$", document, "NX")
+        return Transaction(command, *self._expiry(key)) if self._run_ttl_ms else command
+
+    def _replacement(self, record: RunRecord, now: int) -> Transaction:
+        """What replaces a document and keeps when it was first stored, unless another client deleted it meanwhile."""
         key = self._keys.run(record.agent_id, record.id)
         document = merge_run(
             record,
@@ -275,26 +298,26 @@ class Runs(BackendBase[RunT]):
             document_type=self._run_document,
             estimated_cost=self._estimated_cost(record),
         )
-        return [
+        return Transaction(
             ("JSON.MERGE", key, "$", document),
             ("JSON.SET", key, "$.stored_at", str(now), "NX"),
             *self._expiry(key),
-        ]
+        )
 
     def _estimated_cost(self, record: RunRecord) -> float | None:
         """Estimated cost of the calls that tell none; what is no run is refused later."""
         return self._prices.estimate_run(record) if self._prices and isinstance(record, RunRecord) else None
 
     def _expiry(self, key: bytes) -> list[Command]:
-        """What lets a run go by itself, where this backend has a `run_ttl`."""
+        """What makes a run expire, where this backend has a `run_ttl`."""
         return [("PEXPIRE", key, self._run_ttl_ms)] if self._run_ttl_ms else []
 
     def _add(self, batch: _Batch, record: RunRecord, number: int, now: int, body: bytes | None) -> None:
         """Put a run into a batch, as stored at `now`."""
         key, document = self._encode(record, now, body)
-        batch.begun = batch.begun or now
-        command = ("JSON.SET", key, "$", document, "NX")
-        batch.add(body or record, number, len(document), command, *self._expiry(key))
+        if not batch.records:
+            batch.begun, batch.corrections = now, self._clock.corrections
+        batch.add(body or record, number, len(document), self._creation(key, document))
 
     def _up_to_date(self, batch: _Batch) -> _Batch:
         """A batch that is about to be sent: as stored now, and not when it began to wait for more.
@@ -314,7 +337,8 @@ class Runs(BackendBase[RunT]):
     ) -> None:
         """Send a batch, and read the replies to the one before it."""
         batch = self._up_to_date(batch)
-        conversation.send(batch.commands)
+        batch.check = ClockCheck(self._clock, self._keys.alias("run"), batch.begun or self._clock.now())
+        conversation.send([*batch.check.commands, *batch.commands])
         waiting.append(batch)
         while len(waiting) > 1:
             self._settle(conversation, waiting, report)
@@ -323,24 +347,28 @@ class Runs(BackendBase[RunT]):
         """Read the replies to the oldest batch; runs that were there already are sent again as replacements."""
         batch = waiting.popleft()
         replies: list[Any] = conversation.receive()
-        width = len(batch.commands) // len(batch.records)
+        if batch.check is not None:
+            batch.check.receive(replies)
+            replies = replies[len(batch.check.commands) :]
         again = _Batch(again=True)
-        for index, held in enumerate(batch.records):
-            number = batch.numbers[index]
-            mine = replies[index * width : (index + 1) * width]
-            failed = next((reply for reply in mine if isinstance(reply, Exception)), None)
-            if failed is not None:
-                error = translate(failed, self._transport.target, batch.commands[0])
+        created: list[Any] = []
+        for held, number, command, reply in zip(batch.records, batch.numbers, batch.commands, replies, strict=True):
+            result = _first(reply)
+            if isinstance(result, Exception):
+                error = translate(result, self._transport.target, command)
                 if isinstance(error, PermissionDeniedError | MissingModuleError):
                     raise error from None
                 report.refused.append(_refused(number, _record_of(held), error))
             elif batch.again:
                 report.replaced += 1
-            elif mine[0] is None:
+            elif result is None:
                 record = _record_of(held)
-                again.add(record, number, 0, *self._replacement(record, self._clock.now()))
+                again.add(record, number, 0, self._replacement(record, self._clock.now()))
             else:
                 report.created += 1
+                created.append(cast(bytes, command[1]))
+        if self._clock.corrections != batch.corrections and not batch.again:
+            self._store.stamp_again([(key, self._stamps()) for key in created])
         if again.commands:
             conversation.send(again.commands)
             waiting.append(again)
@@ -353,6 +381,13 @@ def _until_failure(records: AnyIterable[Any], failures: list[Exception]) -> Iter
             yield record
     except Exception as error:
         failures.append(error)
+
+
+def _first(reply: Any) -> Any:
+    """The reply to the first command of a `Transaction`, or the first error; any other reply is returned as it is."""
+    if not isinstance(reply, list):
+        return reply
+    return next((one for one in reply if isinstance(one, Exception)), reply[0])
 
 
 def _record_of(held: RunRecord | bytes) -> RunRecord:

@@ -1,4 +1,4 @@
-"""`relay-models runs`: list, show, export, aggregate and watch runs."""
+"""`relay-models runs`: list, show, export, aggregate, watch and label runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from relay_models.cli.command import command
+from relay_models.cli.commands.label import register_label
+from relay_models.cli.label_text import find_labels, show_labels
 from relay_models.cli.run_details import show_io, show_tree
 from relay_models.cli.run_families import nested_columns
 from relay_models.cli.run_selection import (
@@ -17,6 +19,7 @@ from relay_models.cli.run_selection import (
     each_run,
     find_one,
     has_readable_calls,
+    join_filters,
     make_filter,
     split_metrics,
     split_names,
@@ -75,9 +78,10 @@ _TRAJECTORIES = (Format.atif, Format.otlp, Format.openinference)
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands to the app."""
-    group = typer.Typer(name="runs", help="List, show, export, aggregate and watch runs.", no_args_is_help=True)
+    group = typer.Typer(name="runs", help="List, show, export, aggregate, watch and label runs.", no_args_is_help=True)
     for add in (_list, _show, _export, _stats, _watch):
         add(group)
+    register_label(group)
     app.add_typer(group)
 
 
@@ -87,20 +91,35 @@ def _list(group: typer.Typer) -> None:
         session: Session,
         where: Where = None,
         agent: Agent = None,
-        order: Order = "-started_at",
+        order: Annotated[
+            str | None,
+            typer.Option(
+                "--order", "-o", metavar="COLUMN", show_default=False,
+                help="Sort by a column; - in front for descending. [-started_at]",
+            ),
+        ] = None,
         limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Maximum number of runs; 0 for all.")] = 20,
         columns: Columns = None,
+        saved: Annotated[
+            str | None,
+            typer.Option("--saved", metavar="NAME", show_default=False, help="The filter, columns and order saved so."),
+        ] = None,
         failed: Annotated[
             bool, typer.Option("--failed", help="Only runs that failed or have a failed call; shows the errors.")
         ] = False,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """List runs, the newest first."""
         from relay_models.export import to_dicts  # lazy: start-up time
 
         names = column_names(session, columns) or (FAILED_COLUMNS if failed else None)
         session.open()
-        chosen = make_filter(session, where, agent, failed=failed)
-        found = each_run(session, chosen, order, limit or None)
+        wheres = [where]
+        if saved is not None:
+            question = session.backend.saved.get(saved)
+            wheres.append(question.filter or None)
+            order, names = order or question.order, names or list(question.columns) or None
+        chosen = make_filter(session, join_filters(wheres), agent, failed=failed)
+        found = each_run(session, chosen, order or "-started_at", limit or None)
         if session.as_json:
             session.out.array(row for run in found for row in to_dicts([run], columns=names))
             return
@@ -155,6 +174,7 @@ def _show(group: typer.Typer) -> None:
             if len(rows) > 1:
                 session.out.print("")
                 show_tree(session.out, record, rows)
+            show_labels(session.out, find_labels(session, record))
 
 
 def _export(group: typer.Typer) -> None:

@@ -10,8 +10,9 @@ import re
 from typing import Any
 
 from fakeredis import _msgs as msgs
-from fakeredis._helpers import OK, SimpleError, SimpleString, compile_pattern
+from fakeredis._helpers import OK, SimpleError, SimpleString
 
+from relay_models.embedded.glob import compile_glob
 from relay_models.embedded.registry import ADMIN, command
 from relay_models.embedded.search.arguments import Arguments
 from relay_models.embedded.search.errors import SearchError
@@ -118,7 +119,7 @@ class ConfigCommands:
         if self._server.engine is not None:
             settings = self._server.engine.settings.by_config_name()
             known |= {name.encode(): value.encode() for name, value in settings.items()}
-        expressions = [compile_pattern(pattern.lower()) for pattern in patterns]
+        expressions = [compile_glob(pattern.lower()) for pattern in patterns]
         return {name: value for name, value in known.items() if any(e.match(name) for e in expressions)}
 
     @command("config set", fixed=(bytes, bytes), repeat=(bytes, bytes), flags=msgs.FLAG_NO_SCRIPT)

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fakeredis._commands import COMMANDS_WITH_SUB, SUPPORTED_COMMANDS, Key
-from fakeredis._helpers import SimpleError, compile_pattern
+from fakeredis._helpers import SimpleError
 from fakeredis.model import AccessControlList, get_categories, get_command_info
 
+from relay_models.embedded.glob import compile_glob
 from relay_models.embedded.registry import COMMANDS, CONTAINERS
 
 __all__ = ["CATEGORIES", "Users", "categories_of"]
@@ -213,7 +214,7 @@ class Permissions:
 
 
 def fits(pattern: bytes, text: bytes) -> bool:
-    return pattern == b"*" or compile_pattern(pattern).match(text) is not None
+    return pattern == b"*" or compile_glob(pattern).match(text) is not None
 
 
 def _known(name: str) -> bool:

@@ -15,7 +15,7 @@ from fakeredis import _msgs as msgs
 from fakeredis._command_args_parsing import DbIndex, Int, Timeout
 from fakeredis._commands import Key
 from fakeredis._core import CommandItem, Item
-from fakeredis._helpers import OK, SimpleError, SimpleString, casematch, compile_pattern
+from fakeredis._helpers import OK, SimpleError, SimpleString, casematch
 from fakeredis.model import (
     ExpiringMembersSet,
     Hash,
@@ -27,6 +27,7 @@ from fakeredis.model import (
 )
 
 from relay_models.embedded.commands.module import MODULES
+from relay_models.embedded.glob import compile_glob
 from relay_models.embedded.json.value import JsonDocument
 from relay_models.embedded.persistence.database import FileDatabase
 from relay_models.embedded.persistence.encoding import dump, kind_code, load
@@ -70,7 +71,7 @@ class ServerCommands:
     @command("scan", fixed=(Int,), repeat=(bytes,))
     def engine_scan(self, cursor: int, *args: bytes) -> Any:
         if not isinstance(self._db, FileDatabase):
-            return self._scan(self._db, cursor, *args)  # type: ignore[attr-defined]
+            return self._scan(self._db, cursor, *args)
         pattern: re.Pattern[bytes] | None = None
         kind: bytes | None = None
         count = 10
@@ -80,7 +81,7 @@ class ServerCommands:
             if value is None:
                 raise SimpleError(msgs.SYNTAX_ERROR_MSG)
             if casematch(word, b"match"):
-                pattern = compile_pattern(value)
+                pattern = compile_glob(value)
             elif casematch(word, b"type"):
                 kind = value.lower()
             elif casematch(word, b"count"):
@@ -95,6 +96,25 @@ class ServerCommands:
         if kind is not None:
             found = [key for key in found if self._type_name(key).lower() == kind]
         return [b"%d" % following, found]
+
+    def keys(self, pattern: bytes) -> list[bytes]:
+        """KEYS, as fakeredis declares it."""
+        matches = compile_glob(pattern).match
+        return [key for key in self._db if pattern == b"*" or matches(key)]
+
+    def _scan(self, keys: Any, cursor: int, *args: bytes, scanned_key: bytes | None = None) -> list[Any]:
+        """What fakeredis' SCAN, HSCAN, SSCAN and ZSCAN give, with patterns matched in linear time."""
+        others: list[bytes] = []
+        matches = None
+        for at in range(0, len(args), 2):
+            if casematch(args[at], b"match") and at + 1 < len(args):
+                matches = compile_glob(args[at + 1]).match
+            else:
+                others += args[at : at + 2]
+        following, found = super()._scan(keys, cursor, *others, scanned_key=scanned_key)  # type: ignore[misc]
+        if matches is not None:
+            found = [each for each in found if matches(each.encode() if isinstance(each, str) else each)]
+        return [following, found]
 
     def _type_name(self, key: bytes) -> bytes:
         item = self._db.get(key)
@@ -334,7 +354,7 @@ class ServerCommands:
         if kind == b"aclcat":
             return [name for name in names if b"@" + value.lower() in (command_info(name) or [[]] * 7)[6]]
         if kind == b"pattern":
-            expression = compile_pattern(value.lower())
+            expression = compile_glob(value.lower())
             return [name for name in names if expression.match(name)]
         raise SimpleError(msgs.SYNTAX_ERROR_MSG)
 

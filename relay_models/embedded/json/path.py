@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import operator
-import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
+
+import re2
 
 from relay_models.embedded.json.grammar import PathSyntaxError, RuleNode, read_path
 
@@ -182,9 +183,18 @@ def _matches_pattern(left: Any, right: Any) -> bool:
     if type(left) is not str or type(right) is not str:
         return False
     try:
-        return re.search(right, left) is not None
-    except re.error:
+        return _regex(right).search(left) is not None
+    except (re2.error, UnicodeEncodeError):
         return False
+
+
+@functools.lru_cache(maxsize=128)
+def _regex(pattern: str) -> Any:
+    """A user's pattern, as an automaton: RedisJSON's engine does not backtrack either."""
+    options = re2.Options()
+    options.log_errors = False
+    compiler: Any = re2.compile  # has no annotations
+    return compiler(pattern, options)
 
 
 _OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {

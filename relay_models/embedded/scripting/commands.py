@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from fakeredis import _msgs as msgs
 from fakeredis._command_args_parsing import Int
@@ -13,28 +16,61 @@ from fakeredis._helpers import SimpleError, SimpleString
 from fakeredis.commands_mixins._lua_functions import FUNCTION_FLAGS
 from fakeredis.model import get_command_info
 
+from relay_models.embedded.commands.corrections import corrected_error
+from relay_models.embedded.commands.permissions import categories_of
 from relay_models.embedded.commands.server import REDIS_VERSION
+from relay_models.embedded.glob import compile_glob
 from relay_models.embedded.registry import command, split_name
 from relay_models.embedded.reply_types import BigNumber, SetReply, Verbatim
 from relay_models.embedded.scripting.functions import Functions
 from relay_models.embedded.scripting.sandbox import MapReply, Outcome, Sandbox, ScriptStopped
 
-__all__ = ["ScriptCommands", "Scripting"]
+__all__ = ["RUNNING", "SHUTTING_DOWN", "WHILE_BUSY", "ScriptAborted", "ScriptCommands", "Scripting"]
 
 SCRIPTING = "@scripting @slow"
 
 UNKNOWN_COMMAND = "ERR Unknown Redis command called from script"
 WRONG_ARITY = "ERR Wrong number of args calling Redis command from script"
 NOT_IN_SCRIPTS = "ERR This Redis command is not allowed from script"
+UNKILLABLE = (
+    "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script"
+    " termination or kill the server in a hard way using the SHUTDOWN NOSAVE command."
+)
+SHUTTING_DOWN = "ERR The server is shutting down"
+# The commands that run code of scripts.
+RUNNING = frozenset(
+    ("eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro", "function load", "function restore")
+)
+# The commands that are answered while a script runs: they touch no data.
+WHILE_BUSY = frozenset(("script kill", "function kill", "shutdown", "hello", "auth", "reset", "quit"))
 # Replies that RESP3 has as sets.
 SETS = frozenset(("smembers", "sinter", "sunion", "sdiff", "spop"))
 
 
-class Scripting:
-    """The scripts of one server: their interpreter, and which client's script runs in it."""
+class ScriptAborted(BaseException):
+    """A script that had written was ended midway because the server stops; its changes must not be kept."""
 
-    def __init__(self) -> None:
+
+class Scripting:
+    """The scripts of one server: their interpreter, and which client's script runs in it.
+
+    Args:
+        config: The server's settings, which say after how long other clients are told that a script runs.
+    """
+
+    def __init__(self, config: Mapping[bytes, bytes]) -> None:
         self.caller: Any = None
+        self._config = config
+        self._running: Literal["script", "function"] | None = None
+        self.reserved = False
+        """Whether a script of a TCP client has been given to its thread, and its reply has not been queued yet."""
+        self.wrote = False
+        """Whether the running script has called a command that writes."""
+        self.when_done: set[Callable[[], None]] = set()
+        """Callbacks for the end of a script, called in the script's thread."""
+        self._started = 0.0
+        self._killed = False
+        self._deadline: float | None = None
         self._sandbox: Sandbox | None = None
         self._compiled: set[bytes] = set()
         self.read_only: dict[bytes, bool] = {}
@@ -58,6 +94,9 @@ class Scripting:
         return self._sandbox
 
     def _call(self, fields: list[bytes]) -> Any:
+        reason = self._tick()
+        if reason is not None:
+            raise ScriptStopped(reason)
         return self.caller._script_call(fields)
 
     def _allowed(self, fields: list[bytes]) -> bool:
@@ -71,7 +110,62 @@ class Scripting:
         return self.caller._script_resp or 2
 
     def _tick(self) -> str | None:
+        if self._killed:
+            command = "FUNCTION" if self._running == "function" else "SCRIPT"
+            return f"ERR Error running script: Script killed by user with {command} KILL."
+        if self._deadline is not None and not self.wrote:
+            return SHUTTING_DOWN
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise ScriptAborted
         return None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a script runs, in any thread."""
+        return self._running is not None or self.reserved
+
+    @property
+    def busy_error(self) -> SimpleError:
+        """The reply to other clients while a script runs for too long."""
+        command = "FUNCTION" if self._running == "function" else "SCRIPT"
+        return SimpleError(f"BUSY Redis is busy running a script. You can only call {command} KILL or SHUTDOWN NOSAVE.")
+
+    @property
+    def patience(self) -> float:
+        """How much longer the script may run before other clients are told that the server is busy, in seconds."""
+        setting = self._config.get(b"busy-reply-threshold") or self._config.get(b"lua-time-limit") or b"5000"
+        limit = int(setting) / 1000
+        if limit <= 0:
+            return math.inf
+        return limit if self._running is None else self._started + limit - time.monotonic()
+
+    def enter(self, lock: threading.Lock) -> None:
+        """Take the server's lock for a command. Raises `SimpleError` once a script has kept it for too long."""
+        if lock.acquire(blocking=False):
+            return
+        while True:
+            patience = self.patience if self.busy else 0.1
+            if patience <= 0:
+                raise self.busy_error
+            if lock.acquire(timeout=min(patience, 1.0)):
+                return
+
+    def kill(self, kind: Literal["script", "function"]) -> None:
+        """End the script that runs. Raises `SimpleError` where none does, or where it has written."""
+        if self._running is None:
+            raise SimpleError("NOTBUSY No scripts in execution right now.")
+        if self.wrote:
+            raise SimpleError(UNKILLABLE)
+        if kind != self._running:
+            raise self.busy_error
+        self._killed = True
+
+    def stop(self, seconds: float) -> None:
+        """End the script that runs: at once, or `seconds` later where it has written. `resume` allows scripts again."""
+        self._deadline = time.monotonic() + seconds
+
+    def resume(self) -> None:
+        self._deadline = None
 
     def prepare(self, digest: bytes, text: bytes) -> None:
         """Compile a script unless it is. Raises `SimpleError` with the parser's complaint."""
@@ -93,17 +187,20 @@ class Scripting:
         self._compiled = set()
 
     @contextmanager
-    def running(self, caller: Any) -> Iterator[Sandbox]:
+    def running(self, caller: Any, kind: Literal["script", "function"] = "script") -> Iterator[Sandbox]:
         """The interpreter, for a script of the client `caller`. One that was stopped midway is not used again."""
         sandbox = self.sandbox
-        self.caller = caller
+        self.caller, self.wrote, self._killed, self._started = caller, False, False, time.monotonic()
+        self._running = kind
         try:
             yield sandbox
         except BaseException:
             self._sandbox = None
             raise
         finally:
-            self.caller = None
+            self.caller = self._running = None
+            for call in tuple(self.when_done):
+                call()
         if sandbox.worn:
             self._sandbox = None
 
@@ -184,10 +281,31 @@ class ScriptCommands:
         self._server.scripting.flush()
         return SimpleString(b"OK")
 
+    @command("script kill", flags=msgs.FLAG_NO_SCRIPT)
+    def engine_script_kill(self) -> SimpleString:
+        self._server.scripting.kill("script")
+        return SimpleString(b"OK")
+
+    @command("function kill", flags=msgs.FLAG_NO_SCRIPT)
+    def engine_function_kill(self) -> SimpleString:
+        self._server.scripting.kill("function")
+        return SimpleString(b"OK")
+
     def _functions(self) -> Functions:
         """What fakeredis' FUNCTION commands work on."""
         functions: Functions = self._server.scripting.functions
         return functions
+
+    def function_list(self, *args: bytes) -> list[Any]:
+        """FUNCTION LIST, as fakeredis declares it, with its pattern matched in linear time."""
+        others, pattern = list(args), None
+        for at, word in enumerate(args[:-1]):
+            if word.lower() == b"libraryname":
+                pattern = compile_glob(args[at + 1].lower())
+                del others[at : at + 2]
+                break
+        found: list[Any] = super().function_list(*others)  # type: ignore[misc]
+        return [each for each in found if pattern is None or pattern.match(each[b"library_name"].lower())]
 
     @command(
         "fcall", fixed=(bytes, bytes), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=SCRIPTING, key_count=1
@@ -218,15 +336,21 @@ class ScriptCommands:
         def run(sandbox: Sandbox) -> Outcome:
             return sandbox.fcall(library, name, args[:count], args[count:])
 
-        return self._run_script(run, name.decode("utf-8", "replace"), only_reads)
+        return self._run_script(run, name.decode("utf-8", "replace"), only_reads, "function")
 
-    def _run_script(self, run: Callable[[Sandbox], Outcome], name: str, reading: bool) -> Any:
+    def _run_script(
+        self,
+        run: Callable[[Sandbox], Outcome],
+        name: str,
+        reading: bool,
+        kind: Literal["script", "function"] = "script",
+    ) -> Any:
         """Run a script as this client, and give its value in the client's protocol."""
         before = self._only_reads, self._in_transaction, self._fieldsets
         # A script starts with RESP2 whatever the client speaks, blocks on nothing, and has fieldsets of its own.
         self._only_reads, self._script_resp, self._in_transaction, self._fieldsets = reading, 2, True, {}
         try:
-            with self._server.scripting.running(self) as sandbox:
+            with self._server.scripting.running(self, kind) as sandbox:
                 outcome = run(sandbox)
             resp = self._script_resp
         except ScriptStopped as stopped:
@@ -259,8 +383,11 @@ class ScriptCommands:
             raise SimpleError(NOT_IN_SCRIPTS)
         if name in ("xread", "xreadgroup") and b"BLOCK" in [arg.upper() for arg in args[:-1]]:
             raise SimpleError(f"ERR {name} command is not allowed with BLOCK option from scripts")
+        if b"@write" in categories_of(name):
+            self._server.scripting.wrote = True
         result = self._run_command(function, signature, args, True)
         if isinstance(result, SimpleError):
+            result.value = corrected_error(name, args, result.value)
             raise SimpleError(NOT_IN_SCRIPTS) if result.value == msgs.COMMAND_IN_SCRIPT_MSG else result
         return SetReply(result) if self._script_resp == 3 and name in SETS and type(result) is list else result
 

@@ -9,7 +9,8 @@ local assert, ipairs, pairs, select, tonumber, tostring, type =
 local getmetatable, setmetatable, rawget, rawset, rawequal, next = getmetatable, setmetatable, rawget, rawset, rawequal, next
 local raw_pcall, raw_xpcall, raw_unpack, raw_loadstring, setfenv = pcall, xpcall, unpack, loadstring, setfenv
 local raw_create, raw_resume, raw_collect = coroutine.create, coroutine.resume, collectgarbage
-local byte, format, rep, concat, floor = string.byte, string.format, string.rep, table.concat, math.floor
+local byte, find, format, rep = string.byte, string.find, string.format, string.rep
+local concat, floor = table.concat, math.floor
 local getinfo, sethook = debug.getinfo, debug.sethook
 local raw_error = error
 local null = newproxy()
@@ -162,8 +163,13 @@ end
 local function caught(ok, ...)
   if not ok then
     local err = ...
-    if stopped == nil and type(err) == "userdata" and err ~= null then
-      stopped = "ERR interrupted"
+    if stopped == nil then
+      if type(err) == "userdata" and err ~= null then
+        stopped = err -- an exception, of a signal handler perhaps, for Python to raise again
+      elseif type(err) == "string" and (find(err, "C stack overflow", 1, true) or err == "error in error handling") then
+        -- At the limit of nested C calls the hook's own call fails, so it never runs; here, one level above, it can.
+        stopped = py_tick()
+      end
     end
     if stopped ~= nil then
       error(stopped, 0)
@@ -674,6 +680,9 @@ end
 
 -- An uncaught error as a table that says where it came from.
 local function handler(err)
+  if stopped == nil and type(err) == "userdata" and err ~= null then
+    stopped = err
+  end
   if stopped ~= nil then
     sethook()
     return stopped

@@ -145,6 +145,9 @@ class Sandbox:
                 ok, value = True, function(*args)
             except SimpleError as error:
                 ok, value = False, error.value.encode()
+            except ScriptStopped as stopped:
+                ok, value = None, str(stopped).encode()
+                self._stopped = value
             except BaseException as error:
                 self._interruption = error
                 ok, value = None, b"ERR interrupted"
@@ -297,6 +300,8 @@ class Sandbox:
         finally:
             self._lua.set_max_memory(0)
         interruption, self._interruption = self._interruption, None
+        if type(results) is tuple and isinstance(results[1], BaseException):
+            interruption = results[1]
         if interruption is not None:
             raise interruption
         return results if type(results) is tuple else (results, None)

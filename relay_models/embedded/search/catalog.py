@@ -6,11 +6,11 @@ import sqlite3
 import time
 from typing import Any, Final, Literal
 
+from relay_models.embedded.glob import compile_wildcard
 from relay_models.embedded.search.aggregate.cursors import Cursors
 from relay_models.embedded.search.aggregate.expressions import parse_expression
 from relay_models.embedded.search.arguments import display
 from relay_models.embedded.search.errors import SearchError
-from relay_models.embedded.search.execute.words import wildcard_regex
 from relay_models.embedded.search.index.dictionaries import Dictionaries
 from relay_models.embedded.search.index.document_indexer import Indexer, Unfit
 from relay_models.embedded.search.index.documents import Documents
@@ -249,4 +249,4 @@ class Catalog:
 
 
 def _fits(text: bytes | None, pattern: bytes) -> bool:
-    return text is not None and wildcard_regex(pattern).match(text) is not None
+    return text is not None and compile_wildcard(pattern).match(text) is not None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
 import redis
 import redis.asyncio
+from fakeredis import _msgs as msgs
 from fakeredis._clients._async import FakeBaseAsyncConnection, FakeReader, FakeWriter
 from fakeredis._clients._sync import FakeBaseConnection
 
@@ -49,9 +51,11 @@ class DirectMixin:
         """Bytes as text, where the client decodes responses."""
         return super()._decode(response) if self.encoder.decode_responses else response  # type: ignore[misc]
 
-    def _commit(self) -> None:
+    def _commit(self, socket: Any) -> None:
         """Make durable what the replies acknowledge, before they are delivered."""
-        socket = self._sock
+        # A reply that was given while another client's script has the lock, to SCRIPT KILL say, acknowledges nothing.
+        if socket is not None and not socket.unsent:
+            return
         try:
             self._server.commit()
             if socket is not None and socket.undone:
@@ -60,6 +64,14 @@ class DirectMixin:
             raise redis.ConnectionError(str(error)) from error
         if socket is not None and (socket.responses is None or socket.responses.empty()):
             socket.unsent = False
+
+    def _explained(self, error: redis.ConnectionError) -> redis.ConnectionError:
+        """The error with the reason why the engine does not answer, of which fakeredis knows nothing."""
+        if str(error) != msgs.CONNECTION_ERROR_MSG:
+            return error
+        if self._server.failure is not None:
+            return stopped(self._server)
+        return redis.ConnectionError("the connection to the embedded server was closed")
 
     def __str__(self) -> str:
         return f"{type(self).__name__}({self._server!r})"
@@ -74,8 +86,12 @@ class EngineConnection(DirectMixin, FakeBaseConnection, redis.Connection):  # ty
         return EngineSocket(self._server, client_class=redis.Redis, db=self.db, client_info=self._client_info)
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        reply = super().read_response(*args, **kwargs)
-        self._commit()
+        socket = self._sock
+        try:
+            reply = super().read_response(*args, **kwargs)
+        except redis.ConnectionError as error:
+            raise self._explained(error) from None
+        self._commit(socket)
         return reply
 
 
@@ -91,7 +107,34 @@ class AsyncEngineConnection(DirectMixin, FakeBaseAsyncConnection, redis.asyncio.
         self._reader = FakeReader(self._sock)
         self._writer = FakeWriter(self._sock)
 
+    async def connect(self) -> None:
+        # On Python 3.11 redis-py's connect swallows a cancellation that comes while it waits (wait_for).
+        task = asyncio.current_task()
+        before = 0 if task is None else task.cancelling()
+        await super().connect()
+        if task is not None and task.cancelling() > before:
+            await self.disconnect(nowait=True)
+            raise asyncio.CancelledError
+
+    def _leave(self) -> None:
+        """Tell the engine that this client is gone; fakeredis only forgets the socket."""
+        socket = getattr(self, "_sock", None)
+        if socket is not None:
+            socket.close()
+
+    async def disconnect(self, nowait: bool = False, **kwargs: Any) -> None:
+        self._leave()
+        await super().disconnect(nowait, **kwargs)
+
+    def __del__(self) -> None:
+        self._leave()
+        super().__del__()
+
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        reply = await super().read_response(*args, **kwargs)
-        self._commit()
+        socket = self._sock
+        try:
+            reply = await super().read_response(*args, **kwargs)
+        except redis.ConnectionError as error:
+            raise self._explained(error) from None
+        self._commit(socket)
         return reply

@@ -81,32 +81,38 @@ class EmbeddedServer:
         """Create a synchronous client.
 
         Args:
-            **options: redis-py's options: ``db``, ``decode_responses``, ``protocol`` (3 unless given), …
+            **options: redis-py's options: ``db``, ``decode_responses``, ``protocol`` (3 unless given),
+                ``single_connection_client``, …
 
         Returns:
             A `redis.Redis` that any threads may share.
         """
         options.setdefault("protocol", 3)
+        single = bool(options.pop("single_connection_client", False))
         # Another attempt helps after CLIENT KILL, and at once; a pause before it never does without a network.
         options.setdefault("retry", Retry(NoBackoff(), 1))
         pool = redis.ConnectionPool(connection_class=EngineConnection, server=self._state, **options)
-        client: Any = redis.Redis
-        return client.from_pool(pool)  # type: ignore[no-any-return]
+        client: Any = redis.Redis(connection_pool=pool, single_connection_client=single)
+        client.auto_close_connection_pool = True
+        return client  # type: ignore[no-any-return]
 
     def async_client(self, **options: Any) -> redis.asyncio.Redis:  # type: ignore[type-arg]
         """Create an asyncio client, for one event loop.
 
         Args:
-            **options: redis-py's options: ``db``, ``decode_responses``, ``protocol`` (3 unless given), …
+            **options: redis-py's options: ``db``, ``decode_responses``, ``protocol`` (3 unless given),
+                ``single_connection_client``, …
 
         Returns:
             A `redis.asyncio.Redis`. It connects when it is first used.
         """
         options.setdefault("protocol", 3)
+        single = bool(options.pop("single_connection_client", False))
         options.setdefault("retry", AsyncRetry(NoBackoff(), 1))
         pool = AsyncConnectionPool(connection_class=AsyncEngineConnection, server=self._state, **options)
-        client: Any = redis.asyncio.Redis
-        return client.from_pool(pool)  # type: ignore[no-any-return]
+        client: Any = redis.asyncio.Redis(connection_pool=pool, single_connection_client=single)
+        client.auto_close_connection_pool = True
+        return client  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Write what is left and release the file. Clients fail from then on; closing twice does nothing.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from fakeredis import _msgs as msgs
-from fakeredis._commands import SUPPORTED_COMMANDS, Signature
+from fakeredis._commands import COMMANDS_WITH_SUB, SUPPORTED_COMMANDS, Signature
 from fakeredis._core import CommandItem
 from fakeredis._helpers import QUEUED, NoResponse, SimpleError, SimpleString
 from fakeredis._socket import AsyncFakeSocket, FakeSocket
@@ -20,17 +20,24 @@ from redis._parsers import _RESP2Parser
 from redis.exceptions import ConnectionError, ResponseError
 
 from relay_models.embedded.commands.acl import AclCommands
+from relay_models.embedded.commands.bitmaps import BitmapCommands
 from relay_models.embedded.commands.client import ClientCommands
 from relay_models.embedded.commands.config import ConfigCommands
+from relay_models.embedded.commands.corrections import CorrectedCommands, corrected_error, doubles_as_text
+from relay_models.embedded.commands.lcs import LcsCommand
 from relay_models.embedded.commands.module import ModuleCommands
 from relay_models.embedded.commands.permissions import categories_of
+from relay_models.embedded.commands.pubsub import PubSubCommands
+from relay_models.embedded.commands.random_members import RandomCommands
 from relay_models.embedded.commands.server import ServerCommands
+from relay_models.embedded.commands.streams import StreamCommands
 from relay_models.embedded.errors import EmbeddedError, ServerClosedError
 from relay_models.embedded.json.read_commands import JsonCommands
 from relay_models.embedded.json.value import JsonDocument
-from relay_models.embedded.registry import COMMANDS, EngineSignature, MissingKey, split_name
+from relay_models.embedded.registry import COMMANDS, CONTAINERS, EngineSignature, MissingKey, split_name
 from relay_models.embedded.reply_types import BigNumber, PlainReply, Verbatim
-from relay_models.embedded.scripting.commands import ScriptCommands
+from relay_models.embedded.scripting.commands import SHUTTING_DOWN, WHILE_BUSY, ScriptAborted, ScriptCommands
+from relay_models.embedded.server.blocking import WaitingInLoop, WaitingInThread
 from relay_models.embedded.server.protocol import Request, RequestReader
 from relay_models.embedded.server.state import EngineState
 
@@ -41,6 +48,9 @@ LEFT_END = frozenset(("lpush", "lpushx", "lpop"))
 LIST_ENDS = LEFT_END | {
     "rpush", "rpushx", "rpop", "expire", "pexpire", "expireat", "pexpireat", "persist",
 }  # fmt: skip
+
+# Commands that set when fields of a hash expire, of which fakeredis reports nothing.
+FIELD_EXPIRIES = frozenset(("hexpire", "hpexpire", "hexpireat", "hpexpireat", "hpersist", "hgetex", "hsetex"))
 
 # Commands on streams that only read. The others change entries or groups, often without fakeredis saying so.
 STREAM_READS = frozenset(("xlen", "xrange", "xrevrange", "xread", "xpending"))
@@ -54,6 +64,10 @@ def _one_line(text: str) -> str:
 
 def unknown_command(fields: list[bytes]) -> SimpleError:
     """The error for a command that does not exist, which shows the start of the request."""
+    first = fields[0].decode("utf-8", "replace").lower()
+    if len(fields) > 1 and (first in COMMANDS_WITH_SUB or first in CONTAINERS) and first not in COMMANDS:
+        word = fields[1][:128].decode("utf-8", "replace")
+        return SimpleError(_one_line(f"ERR unknown subcommand '{word}'. Try {first.upper()} HELP."))
     shown = ""
     for field in fields[1:]:
         if len(shown) >= 128:
@@ -63,6 +77,11 @@ def unknown_command(fields: list[bytes]) -> SimpleError:
     return SimpleError(_one_line(f"ERR unknown command '{name}', with args beginning with: {shown}"))
 
 
+def allowed_while_busy(name: str, args: list[bytes]) -> bool:
+    """Whether a command is run although a script has the server's lock."""
+    return name in WHILE_BUSY and (name != "shutdown" or b"nosave" in [arg.lower() for arg in args])
+
+
 if TYPE_CHECKING:
     Socket = FakeSocket
 else:
@@ -70,11 +89,31 @@ else:
 
 
 class CommandRunner(
-    ScriptCommands, ModuleCommands, ServerCommands, ClientCommands, AclCommands, ConfigCommands, JsonCommands, Socket
+    ScriptCommands,
+    ModuleCommands,
+    ServerCommands,
+    ClientCommands,
+    AclCommands,
+    ConfigCommands,
+    JsonCommands,
+    CorrectedCommands,
+    BitmapCommands,
+    LcsCommand,
+    RandomCommands,
+    PubSubCommands,
+    StreamCommands,
+    Socket,
 ):
     """What the engine changes in a fakeredis socket, sync or async: one request from its fields to its queued reply."""
 
     _server: EngineState
+    _pubsub: int
+    _watches: set[Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._alive: set[tuple[bytes, Any]] = set()
+        """The keys that were there when they were watched."""
+        super().__init__(*args, **kwargs)
 
     unsent = False
     """Whether a command was run whose reply was not delivered yet, after what it did was made durable."""
@@ -123,7 +162,12 @@ class CommandRunner(
             if server.guarded or name == "acl setuser":
                 server.guarded = True
                 server.acl.check(self._client_info.user, self._client_info, name, args)
-            with server.lock:
+            if server.scripting.busy and allowed_while_busy(name, args):
+                return self._run_while_busy(function, signature, args)
+            server.scripting.enter(server.lock)
+            try:
+                if server.loops:
+                    server.forget_ended_loops()
                 if server.closed_sockets:
                     self._forget_closed(server)
                 server.commands += 1
@@ -139,10 +183,18 @@ class CommandRunner(
                     self._transaction.append((function, signature, args))
                     return QUEUED
                 running = True
-                return self._run_command(function, signature, args, False)
+                result = self._run_command(function, signature, args, False)
+                if server.blocked and server.blocked.serve():
+                    server.settle()
+                if isinstance(result, SimpleError):
+                    result.value = corrected_error(name, args, result.value)
+                return result
+            finally:
+                server.lock.release()
         except SimpleError as error:
             if self._queueing and not running:
                 self._transaction_failed = True
+            error.value = corrected_error(name, args, error.value)
             if name == "exec" and error.value.startswith("ERR "):
                 error.value = "EXECABORT Transaction discarded because of: " + error.value[4:]
                 self._forget_transaction()
@@ -157,14 +209,49 @@ class CommandRunner(
             # An internal error must cost the client one error reply, not the connection.
             logger.exception("%s failed", name)
             return SimpleError(f"ERR internal error in {name}: {type(error).__name__}: {error}")
-        except BaseException:
+        except BaseException as error:
             if running:
                 server.interrupted(name, reading=b"@read" in categories_of(name))
+            if isinstance(error, ScriptAborted):
+                return SimpleError(SHUTTING_DOWN)
             raise
 
     def _names_json(self, args: list[bytes]) -> bool:
         """Whether an argument names a key that holds JSON, a type that fakeredis' own commands do not expect."""
         return any(type(getattr(self._db.get(arg), "value", None)) is JsonDocument for arg in args)
+
+    def close(self) -> None:
+        server = self._server
+        if server is None:
+            return
+        self._stop_waiting(server)
+        super().close()
+
+    def _check_connected(self) -> None:
+        """Raise redis-py's error where the engine does not answer, with the reason."""
+        if self._server is None or self._killed:
+            raise ConnectionError("the connection to the embedded server was closed")
+        if not self._server.connected:
+            raise stopped(self._server)
+
+    def _stop_waiting(self, server: EngineState) -> None:
+        """Wait for nothing any more, where this socket waits while it takes no commands."""
+
+    # What a watched key that expires means: fakeredis does not tell those who watch it
+
+    def watch(self, *keys: CommandItem) -> Any:
+        result = super().watch(*keys)
+        self._alive.update((item.key, self._db) for item in keys if item.value is not None)
+        return result
+
+    def exec_(self) -> Any:
+        if any(database.get(key) is None for key, database in self._alive & self._watches):
+            self._watch_notified = True
+        return super().exec_()
+
+    def _clear_watches(self) -> None:
+        self._alive.clear()
+        super()._clear_watches()
 
     def _cleanup(self, server: EngineState) -> None:
         """Remove the connection's subscriptions of every kind, and channels without subscribers."""
@@ -187,10 +274,20 @@ class CommandRunner(
             raise SimpleError("ERR Write commands are not allowed from read-only scripts.")
         if from_script and self._server.guarded:
             self._server.acl.check(self._client_info.user, self._client_info, sig.name, args, b"lua")
+        subscriptions = self._pubsub
+        if subscriptions and self._resp_version == 3 and sig.name not in self.ACCEPTED_COMMANDS_WHILE_PUBSUB:
+            # With RESP3 a client may subscribe and go on with other commands, which fakeredis refuses.
+            self._pubsub = 0
+            try:
+                return self._run_command(func, sig, args, from_script)
+            finally:
+                self._pubsub += subscriptions
         if type(sig) is EngineSignature:
             result = self._run_own(func, sig, args, from_script)
             refused = self._server.settle()
             return result if refused is None else refused
+        if self._resp_version == 2 and sig.name.startswith(("z", "bz", "geo")):
+            func = self._with_text_doubles(func)
         ends = sig.name in LIST_ENDS and self._server.storage is not None
         before = self._list_length(args) if ends else None
         result = super()._run_command(func, sig, args, from_script)
@@ -199,12 +296,24 @@ class CommandRunner(
             after = self._list_length(args)
             if after is not None:
                 change = (after - before if sig.name in LEFT_END else 0, after)
+        if sig.name in FIELD_EXPIRIES and args[0] in self._db:
+            self._db.touched[args[0]] = None
         if self._server.storage is not None:
             self._db.notice(args)
             if sig.name[0] == "x" and sig.name not in STREAM_READS:
                 self._touch_streams(args)
         refused = self._server.settle(change)
         return result if refused is None else refused
+
+    @staticmethod
+    def _with_text_doubles(func: Any) -> Any:
+        return lambda *args: doubles_as_text(func(*args))
+
+    def _run_while_busy(self, func: Any, sig: Signature, args: list[Any]) -> Any:
+        """Run a command that touches no data while a script in another thread has the lock."""
+        if type(sig) is EngineSignature:
+            return self._run_own(func, sig, args, False)
+        return super()._run_command(func, sig, args, False)
 
     def _run_own(self, func: Any, sig: EngineSignature, args: list[Any], from_script: bool) -> Any:
         """Run one of the engine's own commands: what fakeredis does for its own, without the parts not needed."""
@@ -269,7 +378,7 @@ def stopped(server: EngineState) -> ConnectionError:
     return error
 
 
-class EngineSocket(CommandRunner, FakeSocket):
+class EngineSocket(WaitingInThread, CommandRunner, FakeSocket):
     """The socket behind a synchronous client."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -277,9 +386,8 @@ class EngineSocket(CommandRunner, FakeSocket):
         self.responses: queue.SimpleQueue[Any] | None = queue.SimpleQueue()  # type: ignore[assignment]
 
     def sendall(self, data: Any) -> None:
-        if not self._server.connected:
-            raise stopped(self._server)
-        if type(data) is Request and not self._killed:
+        self._check_connected()
+        if type(data) is Request:
             self._process_command(data)  # nothing ever waits here: a blocking command blocks its caller
         else:
             super().sendall(data)
@@ -293,10 +401,17 @@ class EngineSocket(CommandRunner, FakeSocket):
                 self.response_ready.set()
 
 
-class AsyncEngineSocket(CommandRunner, AsyncFakeSocket):
+class AsyncEngineSocket(WaitingInLoop, CommandRunner, AsyncFakeSocket):
     """The socket behind an asyncio client; it belongs to the event loop that made it."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._server.joined(self, self._event_loop)
+
     def sendall(self, data: Any) -> None:
-        if not self._server.connected:
-            raise stopped(self._server)
+        self._check_connected()
         super().sendall(data)
+
+    def _resumed(self, reply: Any) -> None:
+        self.put_response(self._decode_result(reply))
+        self.resume()

@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Any, Final
 
 import redis.asyncio
 from fakeredis._helpers import NoResponse, SimpleError
 from fakeredis._socket import AsyncFakeSocket
 
+from relay_models.embedded.commands.corrections import NULL_ARRAYS
 from relay_models.embedded.errors import EmbeddedError, FileUnavailableError, ServerClosedError
 from relay_models.embedded.registry import COMMANDS, split_name
-from relay_models.embedded.reply_types import PlainReply, PushReply, SetReply
-from relay_models.embedded.server.engine_socket import CommandRunner
+from relay_models.embedded.reply_types import NullArray, PlainReply, PushReply, SetReply
+from relay_models.embedded.scripting.commands import RUNNING
+from relay_models.embedded.scripting.thread import ScriptThread
+from relay_models.embedded.server.blocking import WaitingInLoop
+from relay_models.embedded.server.engine_socket import CommandRunner, allowed_while_busy
 from relay_models.embedded.server.protocol import (
     ProtocolError,
     Request,
@@ -48,6 +52,10 @@ MAX_CLIENTS: Final = 10_000
 SET_REPLIES: Final = {"smembers", "sinter", "sunion", "sdiff", "spop"} | {
     name for name, declared in COMMANDS.items() if declared.set_reply
 }
+# How often to check whether a script has ended, where no callback says so, in seconds.
+SCRIPT_POLL_SECONDS: Final = 0.001
+# Commands whose reply to nothing is a null array if they have more arguments than this.
+NULL_ARRAY_WITH_MORE: Final = {"lpop": 1, "rpop": 1, "zrank": 2, "zrevrank": 2}
 # What only a browser sends, in the lines of a request that a page made it send.
 HTTP_WORDS: Final = frozenset((b"post", b"host:"))
 # How often such requests are put into the log, in seconds.
@@ -55,13 +63,13 @@ HTTP_LOG_SECONDS: Final = 60.0
 WITHOUT_LOGIN: Final = frozenset(("auth", "hello", "quit", "reset"))
 
 
-class TcpSocket(CommandRunner, AsyncFakeSocket):
+class TcpSocket(WaitingInLoop, CommandRunner, AsyncFakeSocket):
     """The server's end of one TCP connection."""
 
     def __init__(self, state: EngineState, connection: ClientProtocol, info: dict[str, Any]) -> None:
         super().__init__(state, 0, client_class=redis.asyncio.Redis, client_info=info)
         self._connection = connection
-        self._waiting_task: asyncio.Task[None] | None = None
+        self._script_runs = self._left = False
 
     @property
     def protocol(self) -> int:
@@ -71,22 +79,58 @@ class TcpSocket(CommandRunner, AsyncFakeSocket):
         return self._server.login_required and not self._logged_in
 
     def run(self, request: Request) -> None:
-        """Run one request and queue its reply."""
+        """Run one request and queue its reply; scripts run in a thread of their own, and their replies follow."""
         if self._needs_login() and split_name(request)[0] not in WITHOUT_LOGIN:
             self._connection.put(SimpleError("NOAUTH Authentication required."))
             return
-        self._process_command(request)
+        if self._runs_script(request):
+            self.pause()
+            self._script_runs = True
+            self._connection.run_script(request)
+            return
+        busy = self._server.scripting.busy
+        self._send_reply(self._answer(request), acknowledges=not busy)
         self._connection.trusted = not self._needs_login()
 
+    def refuse(self, error: SimpleError) -> None:
+        """Refuse one request, which fails a transaction that it would have been queued in."""
+        if self._queueing:
+            self._transaction_failed = True
+        self._send_reply(error, acknowledges=False)
+
+    def _runs_script(self, request: Request) -> bool:
+        name = split_name(request)[0]
+        if name == "exec":
+            return any(signature.name.lower() in RUNNING for _, signature, _ in self._transaction or ())
+        return name in RUNNING and not self._queueing
+
+    def script_done(self, result: Any) -> None:
+        """Go on after a script of this client."""
+        self._script_runs = False
+        if self._left:
+            self.close()
+            return
+        self._send_reply(result)
+        self._paused = False
+        self._connection.work()
+
     def _process_command(self, fields: list[bytes]) -> None:
-        result = self._answer(fields)
+        self._send_reply(self._answer(fields))
+
+    def _send_reply(self, result: Any, *, acknowledges: bool = True) -> None:
         suppressed = self._reply_off or self._reply_skip
         self._reply_skip, self._reply_skip_next = self._reply_skip_next, False
         if not suppressed and not isinstance(result, NoResponse):
-            self._connection.put(result)
+            self._connection.put(result, acknowledges=acknowledges)
 
     def _run_command(self, func: Any, sig: Any, args: list[Any], from_script: bool) -> Any:
         result = super()._run_command(func, sig, args, from_script)
+        if (
+            result is None
+            and not from_script
+            and (sig.name in NULL_ARRAYS or len(args) > NULL_ARRAY_WITH_MORE.get(sig.name, len(args)))
+        ):
+            return NullArray()
         if sig.name in SET_REPLIES and not from_script:
             plain = result.value if type(result) is PlainReply else result
             if type(plain) is list:
@@ -107,60 +151,8 @@ class TcpSocket(CommandRunner, AsyncFakeSocket):
         super().kill()
         self._event_loop.call_soon_threadsafe(self._connection.close_after_replies)
 
-    # Commands that wait
-
-    def _blocking(
-        self, timeout: float | None, func: Callable[[bool], Any], shape: Callable[[Any], Any] | None = None
-    ) -> Any:
-        result = func(True)
-        if result is not None or self._in_transaction:
-            return result if shape is None else shape(result)
-        event = asyncio.Event()
-
-        def wake() -> None:
-            self._event_loop.call_soon_threadsafe(event.set)
-
-        self._db.add_change_callback(wake)
-        self._blocked = True
-        self.pause()
-        self._waiting_task = self._event_loop.create_task(self._wait(timeout, func, shape, event, wake))
-        return NoResponse()
-
-    async def _wait(
-        self,
-        timeout: float | None,
-        func: Callable[[bool], Any],
-        shape: Callable[[Any], Any] | None,
-        event: asyncio.Event,
-        wake: Callable[[], None],
-    ) -> None:
-        """Try again whenever something changed, until there is a result or the timeout."""
-        database, server = self._db, self._server  # the socket loses these once the client has disconnected
-        result: Any = None
-        try:
-            async with asyncio.timeout(timeout or None):
-                while result is None:
-                    await event.wait()
-                    event.clear()
-                    with server.lock:
-                        if self._unblock_reason is not None:
-                            self._take_unblock_reason()
-                            break
-                        result = func(False)
-        except TimeoutError:
-            pass
-        except SimpleError as error:
-            result = error
-        finally:
-            with server.lock:
-                database.remove_change_callback(wake)
-                self._blocked = False
-                self._unblock_reason = None
-            self._waiting_task = None
-        if not isinstance(result, SimpleError) and shape is not None:
-            with server.lock:
-                result = shape(result)
-        self._connection.put(result)
+    def _resumed(self, reply: Any) -> None:
+        self._connection.put(NullArray() if reply is None else reply)
         self._paused = False
         self._connection.work()
 
@@ -168,8 +160,9 @@ class TcpSocket(CommandRunner, AsyncFakeSocket):
         self._paused = True
 
     def close(self) -> None:
-        if self._waiting_task is not None:
-            self._waiting_task.cancel()
+        if self._script_runs:  # it runs to its end all the same, as one whole
+            self._left = True
+            return
         super().close()
 
 
@@ -191,6 +184,7 @@ class ClientProtocol(asyncio.Protocol):
         self._turn: asyncio.Handle | None = None
         self._choked = False
         self._closing = False
+        self._acknowledges = False  # whether a reply that waits tells of something that must be durable first
         self._socket: TcpSocket | None = None
         self.trusted = not self._state.login_required
 
@@ -268,6 +262,15 @@ class ClientProtocol(asyncio.Protocol):
             if word in HTTP_WORDS:
                 self._refuse_http(socket)
                 return
+            if self._state.scripting.busy and not allowed_while_busy(*split_name(request)):
+                if self._state.scripting.patience > 0:
+                    self._requests.appendleft(request)
+                    self._listener.wait_for_script(self)
+                    self._send()
+                    self._read(False)
+                    return
+                socket.refuse(self._state.scripting.busy_error)
+                continue
             socket.run(request)
             if word == b"quit":
                 self.close_after_replies()
@@ -291,8 +294,7 @@ class ClientProtocol(asyncio.Protocol):
                 socket._client_info["addr"],
             )
         self._requests.clear()
-        self._closing = True
-        self.abort()
+        self.close_after_replies()
 
     def _next_turn(self, socket: TcpSocket) -> None:
         """Let other clients run before the rest. Replies are sent together as long as none waits for long."""
@@ -302,10 +304,17 @@ class ClientProtocol(asyncio.Protocol):
         if self._turn is None and not self._closing:
             self._turn = socket._event_loop.call_soon(self.work)
 
-    def put(self, reply: Any) -> None:
+    def run_script(self, request: Request) -> None:
+        """Run a request that runs a script, in the scripts' thread."""
+        assert self._socket is not None
+        self._state.scripting.reserved = True
+        self._listener.scripts.run(self._socket, request, self._listener.script_done)
+
+    def put(self, reply: Any, *, acknowledges: bool = True) -> None:
         """Queue a reply."""
         if self._socket is None:
             return
+        self._acknowledges = self._acknowledges or acknowledges
         before = len(self._out)
         self._owed += type(reply) is not PushReply
         if not before:
@@ -334,9 +343,13 @@ class ClientProtocol(asyncio.Protocol):
         """Make the changes durable, then send the replies."""
         if not self._out or self._transport is None:
             return
+        if self._acknowledges and self._state.scripting.busy and self._state.unsettled:
+            self._listener.wait_for_script(self)  # the lock is the script's until it ends
+            return
         stop = False
         try:
-            self._state.commit()
+            if self._acknowledges:
+                self._state.commit()
             if self._socket is not None and self._socket.undone:
                 raise FileUnavailableError("the change could not be written, and nothing of it was kept")
         except EmbeddedError as error:
@@ -351,6 +364,7 @@ class ClientProtocol(asyncio.Protocol):
         if self._socket is not None:
             self._socket.unsent = False
         out, self._out, self._out_size, self._owed = self._out, [], 0, 0
+        self._acknowledges = False
         self._transport.write(b"".join(out))
         if stop:
             self._closing = True
@@ -392,6 +406,10 @@ class TcpListener:
         """When an HTTP request was last put into the log."""
         self._empty = asyncio.Event()
         self._empty.set()
+        self.scripts = ScriptThread()
+        self._held_up: dict[ClientProtocol, None] = {}
+        self._patience: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def unfinished(self) -> int:
@@ -400,7 +418,8 @@ class TcpListener:
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen on a port; 0 takes a free one. Returns the port."""
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
+        self.state.scripting.when_done.add(self._script_ended)
         self._server = await loop.create_server(lambda: ClientProtocol(self), host, port, ssl=tls, backlog=512)
         self.state.port = int(self._server.sockets[0].getsockname()[1])
         return self.state.port
@@ -410,6 +429,7 @@ class TcpListener:
         if self._server is None:
             return
         self._server.close()
+        await self._end_scripts(seconds)
         for client in list(self.clients):
             client.close_after_replies()
         with contextlib.suppress(TimeoutError):
@@ -419,6 +439,49 @@ class TcpListener:
             client.abort()
         await self._empty.wait()
         self._server = None
+        self.state.scripting.when_done.discard(self._script_ended)
+        self.state.scripting.resume()
+        self.scripts.stop()
+
+    async def _end_scripts(self, seconds: float) -> None:
+        """End the script that a client runs: one that has written gets half of the time to come to its end."""
+        self.state.scripting.stop(seconds / 2)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.state.scripting.reserved:  # noqa: ASYNC110 - its reply follows its end
+                    await asyncio.sleep(SCRIPT_POLL_SECONDS)
+
+    # While a script runs
+
+    def wait_for_script(self, client: ClientProtocol) -> None:
+        """Call a client's `work` when the script that runs has ended, or has run for too long."""
+        assert self._loop is not None
+        scripting = self.state.scripting
+        self._held_up[client] = None
+        patience = scripting.patience
+        if not scripting.busy:  # it has ended meanwhile
+            self._loop.call_soon(self._resume_waiting)
+        elif self._patience is None and 0 < patience < math.inf:
+            self._patience = self._loop.call_later(patience, self._resume_waiting)
+
+    def script_done(self, socket: TcpSocket, result: Any) -> None:
+        """Queue the reply of a script, and let the clients that waited for its end go on in their order."""
+        self.state.scripting.reserved = False
+        self._resume_waiting()
+        socket.script_done(result)
+
+    def _script_ended(self) -> None:
+        if self._held_up and self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._resume_waiting)
+
+    def _resume_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        clients, self._held_up = self._held_up, {}
+        for client in clients:
+            client.work()
 
     def joined(self, client: ClientProtocol) -> None:
         self.clients.add(client)
@@ -426,5 +489,6 @@ class TcpListener:
 
     def gone(self, client: ClientProtocol) -> None:
         self.clients.discard(client)
+        self._held_up.pop(client, None)
         if not self.clients:
             self._empty.set()

@@ -7,7 +7,15 @@ from typing import Any, Final
 
 from fakeredis._helpers import SimpleError, SimpleString
 
-from relay_models.embedded.reply_types import BigNumber, PlainReply, PushReply, SetReply, Verbatim, encode_double
+from relay_models.embedded.reply_types import (
+    BigNumber,
+    NullArray,
+    PlainReply,
+    PushReply,
+    SetReply,
+    Verbatim,
+    encode_double,
+)
 
 __all__ = ["ProtocolError", "Request", "RequestReader", "encode_reply"]
 
@@ -275,6 +283,8 @@ def encode_reply(value: Any, protocol: int, out: list[bytes]) -> None:
         out.append(b"%b%d\r\n" % (mark, len(value)))
         for item in value:
             encode_reply(item, protocol, out)
+    elif kind is NullArray:
+        out.append(b"_\r\n" if protocol == 3 else b"*-1\r\n")
     elif kind is BigNumber:
         out.append(b"(%b\r\n" % value.replace(b"\r", b" ").replace(b"\n", b" "))
     elif kind is Verbatim:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import os
 import queue
 import signal
@@ -19,6 +20,9 @@ from relay_models.embedded.server.embedded_server import EmbeddedServer
 from relay_models.embedded.server.listener import TcpListener
 
 __all__ = ["Endpoint", "serve", "serving", "serving_in_thread"]
+
+
+logger = logging.getLogger("relay_models.embedded")
 
 
 class Endpoint(NamedTuple):
@@ -199,3 +203,8 @@ async def _serve(
         if ready is not None:
             ready(endpoint)
         await stop.wait()
+    if server._state.scripting.busy:
+        # Stuck in one of Lua's own functions, which nothing can interrupt. Whatever was acknowledged is in the file.
+        logger.error("a script does not end; the server stops without it")
+        logging.shutdown()
+        os._exit(1)

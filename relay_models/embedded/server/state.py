@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
+import itertools
 import os
 import sqlite3
 import threading
@@ -26,6 +28,7 @@ from relay_models.embedded.scripting.commands import Scripting
 from relay_models.embedded.search.commands import SearchCommand
 from relay_models.embedded.search.engine import SearchEngine
 from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.server.blocking import BlockedCommands
 from relay_models.embedded.server.clock import EngineClock
 
 __all__ = ["EngineState"]
@@ -38,6 +41,9 @@ NEXT_DATABASE = "SELECT min(db) FROM keys WHERE db > ?"
 # Maximum of the redo log before a transaction includes it. More would make opening an unclosed file slow.
 LOG_BYTES = 8 * 1024 * 1024
 LOG_CHANGES = 1500
+
+# How long a script that has written may go on once the server is closed, in seconds; others end at once.
+SCRIPT_SECONDS = 1.0
 
 
 CLOSED = "this embedded server was closed"
@@ -123,7 +129,12 @@ class EngineState(FakeServer):
         self.started = self.clock.read()
         self.port: int | None = None
         self.acl: Users = Users()
-        self.scripting = Scripting()
+        self._client_ids = itertools.count(1)
+        self.scripting = Scripting(self.config)
+        self.blocked = BlockedCommands()
+        self.loops: dict[Any, weakref.WeakSet[Any]] = {}
+        """The event loops of asyncio clients, with these clients' sockets."""
+        self._field_expiries: list[tuple[int, bytes]] = []  # of hashes in database 0, the soonest first
         self.guarded = False
         """Whether ACL SETUSER was ever run; before that no user is restricted, and there is nothing to check."""
         self.on_shutdown: Callable[[], None] | None = None
@@ -178,6 +189,21 @@ class EngineState(FakeServer):
             database.committed()
         self.dirty = False
 
+    def get_next_client_id(self) -> int:
+        """A client's number. fakeredis takes the lock for it, so none could connect to kill a script that has it."""
+        return next(self._client_ids)
+
+    def joined(self, socket: Any, loop: Any) -> None:
+        """Remember the event loop that a socket belongs to."""
+        self.loops.setdefault(loop, weakref.WeakSet()).add(socket)
+
+    def forget_ended_loops(self) -> None:
+        """Close the sockets of asyncio clients whose event loop is closed, for nothing else does."""
+        for loop in list(self.loops):
+            if loop.is_closed():
+                for socket in list(self.loops.pop(loop)):
+                    socket.close()
+
     def new_database(self, number: int) -> TrackedDatabase:
         if self.storage is None:
             return TrackedDatabase(self.lock, number)
@@ -214,6 +240,8 @@ class EngineState(FakeServer):
                     refused = SimpleError("ERR a value of this type cannot be kept in a file; use a server in memory")
                 if item is not None:
                     database.changed(key, change)
+                if indexed and item is not None and type(item.value) is Hash and item.value._expirations:
+                    heapq.heappush(self._field_expiries, (min(item.value._expirations.values()), key))
                 if indexed:
                     self._report(key, item, key in created)
         self._settling = False
@@ -234,6 +262,7 @@ class EngineState(FakeServer):
     def search(self, command: SearchCommand, args: list[bytes], protocol: int) -> Any:
         """Run one FT.* command on indexes that have seen every change. Called with the lock held."""
         self.dbs[0].remove_expired()
+        self._expire_fields()
         self.settle()
         begin(self.connection)
         if command.writes:  # what queries create, such as SQL indexes, can be created again
@@ -243,6 +272,18 @@ class EngineState(FakeServer):
         except SearchError as error:
             # On one line, as in Redis.
             raise SimpleError(str(error).replace("\r", " ").replace("\n", " ")) from None
+
+    def _expire_fields(self) -> None:
+        """Remove the fields of hashes that have expired, which fakeredis does when the hash is next read."""
+        database, now = self.dbs[0], int(self.clock.read() * 1000)
+        while self._field_expiries and self._field_expiries[0][0] <= now:
+            _, key = heapq.heappop(self._field_expiries)
+            item = database.get(key)
+            if item is None or type(item.value) is not Hash:
+                continue
+            database.touched[key] = None
+            if not item.value.getall():
+                del database[key]
 
     @property
     def login_required(self) -> bool:
@@ -369,11 +410,13 @@ class EngineState(FakeServer):
             self._fail(f"{command} was interrupted half-way; close this server and open the file again")
 
     def close(self) -> None:
-        """Write what is left and release the file. Later commands fail."""
+        """Write what is left and release the file. Later commands fail, and a script that still runs is ended."""
         if os.getpid() != self._pid:
             self.abandon()
             return
+        self.scripting.stop(SCRIPT_SECONDS)
         with self.lock:
+            self.blocked.end(SimpleError(f"ERR {CLOSED}"))
             storage, self.storage = self.storage, None
             failure = self.failure
             self.connected = False

@@ -208,10 +208,10 @@ def _add(groups: Groups, values: Mapping[str, Any]) -> None:
     if ask.buckets is not None:
         instant = values[ask.time.name]
         start = None if instant is None else ask.buckets.start(instant)
-    for tallies in groups.at(start, [values[column.name] for column in ask.groups]):
+    for tallies in groups.at(start, [column.read(values) for column in ask.groups]):
         tallies.count += 1
         for column, tally in tallies.each:
-            tally.add(values[column.name])
+            tally.add(column.read(values))
 
 
 class _ValuesReader(DocumentReader[Any]):

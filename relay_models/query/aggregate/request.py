@@ -63,13 +63,13 @@ class Aggregation:
         Raises:
             QueryError: it cannot be aggregated so.
         """
-        groups = tuple(dict.fromkeys(find_column(name, columns, "by") for name in _listed(by)))
+        groups = tuple(dict.fromkeys(find_column(name, columns, "by") for name in _listed(by, "by")))
         for column in groups:
             if column.kind not in (Kind.TAG, Kind.TAGS, Kind.COUNT):
                 raise UnsupportedOperatorError(
                     f"by: {column!r} ({column.kind}) has too many values to group by; for times use every='1h'"
                 )
-        read = tuple(dict.fromkeys(parse_metric(text, columns) for text in _listed(metrics)))
+        read = tuple(dict.fromkeys(parse_metric(text, columns) for text in _listed(metrics, "metrics")))
         if not read:
             raise QueryError("metrics: ask for at least one, such as 'count'")
         time_column = find_column(time, columns, "time")
@@ -116,8 +116,11 @@ class Aggregation:
         return found | {metric.name: metric.kind for metric in self.metrics}
 
 
-def _listed(given: Any) -> Iterable[Any]:
-    return (given,) if isinstance(given, str | Column) else tuple(given or ())
+def _listed(given: Any, name: str) -> Iterable[Any]:
+    try:
+        return (given,) if isinstance(given, str | Column) else tuple(given or ())
+    except TypeError:
+        raise QueryError(f"{name}: a name or a list of names is wanted, not {given!r}") from None
 
 
 def _output_name(name: Any, names: Sequence[str], columns: dict[str, Column[Any]]) -> str:

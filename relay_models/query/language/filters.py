@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from relay_models.columns.column import Column
+from relay_models.columns.column import Column, find_column
 from relay_models.columns.expressions import Everything, Expression, all_of, values_of
 from relay_models.documents.find import Find
 from relay_models.errors import QueryError, UnknownColumnError
@@ -49,7 +49,7 @@ def as_expression(filter: Any, columns: Mapping[str, Column[Any]]) -> Expression
 
 
 def _checked(filter: Expression, columns: Mapping[str, Column[Any]]) -> Expression:
-    unknown = values_of([filter]) - columns.keys()
+    unknown = {name for name in values_of([filter]) if find_column(columns, name) is None}
     if unknown:
         raise UnknownColumnError(
             f"there is no column {', '.join(sorted(unknown))} here; there are {', '.join(columns)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from difflib import get_close_matches
 from functools import cache
@@ -14,6 +14,7 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput
 
 from relay_models.columns.column import OPERATORS, Column, find_column, operator_for
 from relay_models.columns.expressions import NOTHING, Everything, Expression, all_of, any_of
+from relay_models.columns.info import unquote
 from relay_models.columns.operators import refused
 from relay_models.errors import FilterSyntaxError, QueryError, UnknownColumnError, UnsupportedOperatorError
 from relay_models.query.language.literals import LiteralReader
@@ -40,7 +41,7 @@ condition: name OPERATOR value                   -> compare
          | name _BETWEEN value _AND value        -> between
          | name _IS (MISSING | PRESENT)          -> state
          | name _IS _NOT (MISSING | PRESENT)     -> not_state
-name: WORD
+name: WORD | MEMBER
 value: WORD | STRING
 _list: LIST | list
 list: "(" [value ("," value)*] ")"
@@ -59,6 +60,7 @@ ANY.2: /any(?![^\s()"',=!<>~])/i
 NONE.2: /none(?![^\s()"',=!<>~])/i
 MISSING.2: /(missing|null|none|empty)(?![^\s()"',=!<>~])/i
 PRESENT.2: /present(?![^\s()"',=!<>~])/i
+MEMBER.3: /[A-Za-z_]+\.(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')/s
 STRING: /"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'/s
 WORD: /[^\s()"',=!<>~]+/
 LIST.3: /\(\s*(?:%ITEM%\s*(?:,\s*%ITEM%\s*)*)?\)/s
@@ -98,8 +100,6 @@ _MEANING = {
     "$END": "the end",
 }
 _ITEMS = re.compile(_ITEM, re.DOTALL)
-_ESCAPE = re.compile(r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|(.))", re.DOTALL)
-_NAMED = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "b": "\b", "f": "\f"}
 
 
 @cache
@@ -236,7 +236,10 @@ class _Builder:
     def column(self, token: Token) -> Column[Any]:
         """The column that a name means."""
         name = str(token)
-        found = find_column(self.columns, name)
+        try:
+            found = find_column(self.columns, name)
+        except ValueError as error:
+            raise self.fault(token, str(error)) from None
         if found is None:
             short = [alias for known in self.columns.values() for alias in known.aliases]
             near = _closest(name, [*self.columns, *short])
@@ -247,20 +250,12 @@ class _Builder:
 
     def string(self, token: Any) -> str:
         """The text of a value, without its quotes."""
-        if token.type == "STRING":
-            return _ESCAPE.sub(self._escape(token), str(token)[1:-1])
-        return str(token)
-
-    def _escape(self, token: Any) -> Callable[[re.Match[str]], str]:
-        def replace(match: re.Match[str]) -> str:
-            code = match[1] or match[2]
-            if code is None:
-                return _NAMED.get(match[3], match[3])
-            if int(code, 16) > 0x10FFFF or 0xD800 <= int(code, 16) <= 0xDFFF:
-                raise self.fault(token, f"\\u{{{code}}} is not a character")
-            return chr(int(code, 16))
-
-        return replace
+        if token.type != "STRING":
+            return str(token)
+        try:
+            return unquote(str(token))
+        except ValueError as error:
+            raise self.fault(token, str(error)) from None
 
     def fault(self, token: Any, message: str) -> FilterSyntaxError:
         return FilterSyntaxError(f"{message}\n{_caret(self.text, token)}", self.text, token.start_pos or 0)

@@ -63,7 +63,8 @@ class Transport(Protocol):
         """Send several commands at once.
 
         Args:
-            commands: at least one command.
+            commands: at least one command; one that is a `Transaction` is carried out as a whole, and its reply is the
+                list of the replies to its commands.
             retry: whether all of them may be sent again after a lost connection.
 
         Returns:

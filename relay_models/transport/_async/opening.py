@@ -9,7 +9,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from relay_models.embedded import EmbeddedServer
-from relay_models.errors import InvalidConfigurationError, StorageError
+from relay_models.errors import InvalidConfigurationError, PermissionDeniedError
 from relay_models.transport._async.cluster import ClusterTransport
 from relay_models.transport._async.interface import Transport
 from relay_models.transport._async.sentinel import SentinelTransport
@@ -167,7 +167,7 @@ async def as_cluster(transport: Transport, options: ConnectionOptions | None = N
         return transport
     try:
         reply = await transport.execute("INFO", "cluster")
-    except StorageError:
+    except PermissionDeniedError:
         return transport  # this user may not ask; what does not work says why
     if b"cluster_enabled:1" not in (reply if isinstance(reply, bytes) else str(reply).encode()):
         return transport

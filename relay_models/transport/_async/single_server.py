@@ -18,6 +18,7 @@ from relay_models.transport._io_async import Operation, current_loop, shielded, 
 from relay_models.transport.backoff import Backoff
 from relay_models.transport.command_table import is_write, key_of
 from relay_models.transport.error_mapping import NotReplicated, is_retryable, mapped_errors, translate
+from relay_models.transport.transaction import expanded, gathered
 from relay_models.transport.urls import Target
 
 __all__ = ["PipelinedConnection", "SingleServerTransport"]
@@ -28,6 +29,9 @@ _CHECK_INTERVAL = 1.0
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 2.0
 # Longest WAIT (seconds): between two of them is looked whether the primary is another one by now.
 _WAIT_SLICE = 0.25
+
+# Bytes of commands that are copied into one piece.
+_ONE_PIECE = 65_536
 
 T = TypeVar("T")
 
@@ -173,7 +177,7 @@ class SingleServerTransport:
         if self._waits_for(commands):
             wait = ("WAIT", self._replicas, max(1, int(min(_WAIT_SLICE, self._replica_timeout) * 1000)))
             commands = [*commands, wait]
-        await connection.send_packed_command(connection.pack_commands(commands))
+        await connection.send_packed_command(_packed(connection, expanded(commands)))
 
     async def receive(self, connection: Any, commands: Sequence[Command], *, is_last: bool = True) -> list[Any]:
         """Read the replies to what `send` sent.
@@ -187,8 +191,8 @@ class SingleServerTransport:
             NotReplicated: too few replicas have the writes; sending them again is harmless.
         """
         if not self._waits_for(commands):
-            return await _read_replies(connection, len(commands))
-        *replies, acknowledged = await _read_replies(connection, len(commands) + 1)
+            return await _read_replies(connection, commands)
+        *replies, acknowledged = await _read_replies(connection, [*commands, ("WAIT",)])
         written = [
             command
             for command, reply in zip(commands, replies, strict=True)
@@ -203,8 +207,8 @@ class SingleServerTransport:
                 raise NotReplicated(acknowledged, self._replicas, [key_of(each) for each in written])
             await self._check_current(connection)
             wait = ("WAIT", self._replicas, max(1, int(min(_WAIT_SLICE, left) * 1000)))
-            await connection.send_packed_command(connection.pack_commands((wait,)))
-            (acknowledged,) = await _read_replies(connection, 1)
+            await connection.send_packed_command(_packed(connection, (wait,)))
+            (acknowledged,) = await _read_replies(connection, (wait,))
         return replies
 
     def _waits_for(self, commands: Sequence[Command]) -> bool:
@@ -352,12 +356,20 @@ class PipelinedConnection:
         await self._transport.discard(connection)
 
 
-async def _read_replies(connection: Any, count: int) -> list[Any]:
-    """Read `count` replies as bytes; an error reply is returned, a lost connection is raised."""
+def _packed(connection: Any, commands: Sequence[Command]) -> list[Any]:
+    """Commands as they are sent: small ones in one piece, as redis-py makes one system call per piece."""
+    pieces = connection.pack_commands(commands)
+    if len(pieces) == 1 or not isinstance(pieces[0], bytes) or sum(map(len, pieces)) > _ONE_PIECE:
+        return list(pieces)
+    return [b"".join(pieces)]
+
+
+async def _read_replies(connection: Any, commands: Sequence[Command]) -> list[Any]:
+    """Read one reply per command as bytes; an error reply is returned, a lost connection is raised."""
     replies: list[Any] = []
-    for _ in range(count):
+    for _ in expanded(commands):
         try:
             replies.append(await connection.read_response(disable_decoding=True))
         except ResponseError as error:
             replies.append(error)
-    return replies
+    return gathered(commands, replies)

@@ -12,7 +12,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from relay_models.embedded import EmbeddedServer
-from relay_models.errors import InvalidConfigurationError, StorageError
+from relay_models.errors import InvalidConfigurationError, PermissionDeniedError
 from relay_models.transport._sync.cluster import ClusterTransport
 from relay_models.transport._sync.interface import Transport
 from relay_models.transport._sync.sentinel import SentinelTransport
@@ -170,7 +170,7 @@ def as_cluster(transport: Transport, options: ConnectionOptions | None = None) -
         return transport
     try:
         reply = transport.execute("INFO", "cluster")
-    except StorageError:
+    except PermissionDeniedError:
         return transport  # this user may not ask; what does not work says why
     if b"cluster_enabled:1" not in (reply if isinstance(reply, bytes) else str(reply).encode()):
         return transport

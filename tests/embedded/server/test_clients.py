@@ -234,3 +234,32 @@ async def test_as_a_context_manager() -> None:
         assert await client.ping()
         await client.aclose()
     assert repr(server) == "EmbeddedServer()"
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_a_client_of_one_connection(single: bool) -> None:
+    async def main() -> None:
+        with EmbeddedServer() as server:
+            client = server.async_client(single_connection_client=single)
+            await client.set("k", "v")
+            assert await client.get("k") == b"v"
+            await client.aclose()
+            with server.client(single_connection_client=single) as sync_client:
+                assert sync_client.get("k") == b"v"
+
+    asyncio.run(main())
+
+
+def test_a_closed_server_says_why() -> None:
+    async def main() -> None:
+        server = EmbeddedServer()
+        client, async_client = server.client(retry=None), server.async_client(retry=None)
+        client.ping()
+        await async_client.ping()
+        server.close()
+        with pytest.raises(redis.ConnectionError, match="this embedded server was closed"):
+            client.ping()
+        with pytest.raises(redis.ConnectionError, match="this embedded server was closed"):
+            await async_client.ping()
+
+    asyncio.run(main())

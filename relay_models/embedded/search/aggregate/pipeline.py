@@ -112,7 +112,7 @@ class Pipeline:
         expression = parse_expression(step.expression)
         self.properties.require(expression.properties)
         self._evaluated = self._evaluated or not self._cannot_fail(expression)
-        self._stage("Filter", filtered, expression.evaluate)
+        self._stage("Filter", filtered, expression.evaluate, self.total)
 
     def _cannot_fail(self, expression: Expression) -> bool:
         """Whether a condition has a result for each row, whatever is in it."""

@@ -40,11 +40,13 @@ def applied(alias: bytes, evaluate: Callable[[Row], Value], rows: Iterator[Row])
         yield row
 
 
-def filtered(evaluate: Callable[[Row], Value], rows: Iterator[Row]) -> Iterator[Row]:
-    """FILTER: the rows for which an expression is true."""
+def filtered(evaluate: Callable[[Row], Value], total: Total, rows: Iterator[Row]) -> Iterator[Row]:
+    """FILTER: the rows for which an expression is true. The others do not count."""
     for row in rows:
         if truth(evaluate(row)):
             yield row
+        else:
+            total.number -= 1
 
 
 def first_rows(most: int, rows: Iterator[Row]) -> Iterator[Row]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
 from relay_models.embedded.search.execute.context import QueryContext
 from relay_models.embedded.search.execute.phrases import Phrases
@@ -39,6 +39,9 @@ from relay_models.embedded.search.syntax.nodes import (
 
 __all__ = ["ALL", "NOTHING", "Planner", "found"]
 
+# Maximum words that are parameters of one statement; SQLite may allow as few as 999 parameters.
+WORDS_LIMIT: Final = 500
+
 NOTHING, ALL = "0", "1"
 """The conditions of queries that find no document, and every one."""
 
@@ -49,6 +52,16 @@ def _joined(parts: list[str], operator: str) -> str:
         return "(" + operator.join(parts) + ")"
     middle = len(parts) // 2
     return "(" + _joined(parts[:middle], operator) + operator + _joined(parts[middle:], operator) + ")"
+
+
+def _words_of(node: Token) -> dict[int, list[bytes]]:
+    """The words that a token finds, for each set of fields that it finds them in."""
+    if node.stemmed == ALL_FIELDS:
+        return {ALL_FIELDS: [node.text, *node.expansions]}
+    words: dict[int, list[bytes]] = {}
+    for word, only in node.forms():
+        words.setdefault(only, []).append(word)
+    return words
 
 
 def _marks(values: Sequence[object]) -> str:
@@ -95,11 +108,7 @@ class Planner(NodeVisitor[str]):
     # Words
 
     def visit_token(self, node: Token) -> str:
-        if node.stemmed == ALL_FIELDS:
-            return self._words([node.text, *node.expansions], node)
-        forms = node.forms()
-        masks = dict.fromkeys(only for _, only in forms)
-        return _any([self._words([word for word, its in forms if its == only], node, only) for only in masks])
+        return _any([self._words(words, self.context.mask(node, only)) for only, words in _words_of(node).items()])
 
     def visit_prefix(self, node: Prefix) -> str:
         return self._incomplete(node)
@@ -111,18 +120,30 @@ class Planner(NodeVisitor[str]):
         return self._incomplete(node)
 
     def _incomplete(self, node: IncompleteWord) -> str:
-        return self._words(expand(self.context, node), node)
+        return self._words(expand(self.context, node), self.context.mask(node, ALL_FIELDS))
 
-    def _words(self, words: Sequence[bytes], node: Node, only: int = ALL_FIELDS) -> str:
-        mask = self.context.mask(node, only)
+    def _words(self, words: Sequence[bytes], mask: int | None) -> str:
         if not words or mask == 0:
             return NOTHING
+        if len(words) > WORDS_LIMIT:
+            return self._many_words(words, mask)
         self.arguments += words
         sql = f"d.docid IN (SELECT docid FROM {self._tables.words} WHERE word IN ({_marks(words)})"
         if mask is not None:
             self.arguments.append(signed_mask(mask))
             sql += " AND fields & ?"
         return sql + ")"
+
+    def _many_words(self, words: Sequence[bytes], mask: int | None) -> str:
+        """More words than a statement may have parameters: the documents are looked up here."""
+        documents: set[int] = set()
+        fields = "" if mask is None else f" AND fields & {signed_mask(mask)}"
+        for start in range(0, len(words), WORDS_LIMIT):
+            some = words[start : start + WORDS_LIMIT]
+            sql = f"SELECT DISTINCT docid FROM {self._tables.words} WHERE word IN ({_marks(some)}){fields}"
+            documents.update(docid for (docid,) in self.context.connection.execute(sql, some))
+        self.arguments.append("[" + ",".join(map(str, sorted(documents))) + "]")
+        return "d.docid IN (SELECT value FROM json_each(?))"
 
     # Nodes with children
 
@@ -142,7 +163,17 @@ class Planner(NodeVisitor[str]):
         return "d.docid IN (SELECT value FROM json_each(?))"
 
     def visit_union(self, node: Union) -> str:
-        return _any([self.condition(child) for child in node.children])
+        # The words of all children in one test: one for each word takes SQLite seconds for thousands of them.
+        words: dict[int | None, list[bytes]] = {}
+        others: list[Node] = []
+        for child in node.children:
+            if type(child) is Token:
+                for only, found in _words_of(child).items():
+                    words.setdefault(self.context.mask(child, only), []).extend(found)
+            else:
+                others.append(child)
+        parts = [self._words(found, mask) for mask, found in words.items()]
+        return _any(parts + [self.condition(child) for child in others])
 
     def visit_not(self, node: Not) -> str:
         inner = self.condition(node.children[0])

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import assert_never
 
+from relay_models.embedded.glob import compile_wildcard, compile_word_wildcard
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.execute.context import QueryContext
 from relay_models.embedded.search.execute.fuzzy import within_distance
@@ -13,19 +14,7 @@ from relay_models.embedded.search.index.schema import FieldType
 from relay_models.embedded.search.index.tokenizer import fold_part
 from relay_models.embedded.search.syntax.nodes import ALL_FIELDS, Fuzzy, IncompleteWord, Node, Pattern, Prefix
 
-__all__ = ["expand", "prefix_end", "signed_mask", "wildcard_regex", "without_escapes"]
-
-
-def wildcard_regex(pattern: bytes) -> re.Pattern[bytes]:
-    r"""What ``w'…'`` matches in tags: ? is one byte, * any number of them. Backslashes are taken out before."""
-    parts = [_WILD.get(bytes((byte,))) or re.escape(bytes((byte,))) for byte in pattern]
-    return re.compile(b"".join(parts) + rb"\Z", re.DOTALL)
-
-
-def _word_regex(pattern: bytes) -> re.Pattern[str]:
-    """The same for words, where ? is one character."""
-    parts = [_WILD[char].decode() if char in _WILD else re.escape(char.decode()) for char in _characters(pattern)]
-    return re.compile("".join(parts) + r"\Z", re.DOTALL)
+__all__ = ["expand", "prefix_end", "signed_mask", "without_escapes"]
 
 
 def _longest_part(pattern: bytes) -> bytes | None:
@@ -47,13 +36,6 @@ def _longest_part(pattern: bytes) -> bytes | None:
         if score >= best:
             best, found = score, part + "*" if inner else part
     return None if found is None else found.encode()
-
-
-_WILD = {b"*": b".*", b"?": b"."}
-
-
-def _characters(text: bytes) -> list[bytes]:
-    return [char.encode() for char in text.decode("utf-8", "replace")]
 
 
 def without_escapes(pattern: bytes) -> bytes:
@@ -118,11 +100,11 @@ def _expand_pattern(context: QueryContext, node: Pattern, limit: int) -> list[by
     part = _longest_part(folded) if suffixed else None
     if part is not None:
         # The part finds the words by their ends; the whole pattern is compared with them as it is written.
-        ends, whole = _word_regex(part), wildcard_regex(pattern)
+        ends, whole = compile_word_wildcard(b"*" + part), compile_wildcard(pattern)
         return _vocabulary(
-            context, lambda word: whole.match(word) and ends.search(word.decode("utf-8", "replace")), limit, suffixed
+            context, lambda word: whole.match(word) and ends.match(word.decode("utf-8", "replace")), limit, suffixed
         )
-    words = _word_regex(folded)
+    words = compile_word_wildcard(folded)
     return _vocabulary(context, lambda word: words.match(word.decode("utf-8", "replace")), limit)
 
 

@@ -188,17 +188,19 @@ async def test_watching_new_and_changed_runs(
 
 
 async def test_a_watch_finds_what_comes_late(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    late, times = make_run("late", 1), iter(range(1, 100))
-    now = backend._clock.now()
-    monkeypatch.setattr(backend._clock, "set", lambda *arguments: None)
-    monkeypatch.setattr(backend._clock, "now", lambda: now + next(times) * 3_000_000)
+    late, clock = make_run("late", 1), backend._store.clock
+    passed = 0
+    mark = clock.mark
+    monkeypatch.setattr(clock, "mark", lambda: mark() + passed)
 
     async def meanwhile(seconds: float) -> None:
+        nonlocal passed
+        passed += 3_000_000_000
         if not await backend.count_runs():
-            clock = backend._clock.now
-            monkeypatch.setattr(backend._clock, "now", lambda: now - 50_000_000)
+            now = clock.now
+            monkeypatch.setattr(clock, "now", lambda: now() - 50_000_000)
             await backend.store_run(late)
-            monkeypatch.setattr(backend._clock, "now", clock)
+            monkeypatch.setattr(clock, "now", now)
 
     monkeypatch.setattr(collection, "sleep", meanwhile)
     async with aclosing(backend.watch_runs()) as watch:

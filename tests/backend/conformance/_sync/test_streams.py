@@ -191,17 +191,19 @@ def test_watching_new_and_changed_runs(
 
 
 def test_a_watch_finds_what_comes_late(backend: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    late, times = make_run("late", 1), iter(range(1, 100))
-    now = backend._clock.now()
-    monkeypatch.setattr(backend._clock, "set", lambda *arguments: None)
-    monkeypatch.setattr(backend._clock, "now", lambda: now + next(times) * 3_000_000)
+    late, clock = make_run("late", 1), backend._store.clock
+    passed = 0
+    mark = clock.mark
+    monkeypatch.setattr(clock, "mark", lambda: mark() + passed)
 
     def meanwhile(seconds: float) -> None:
+        nonlocal passed
+        passed += 3_000_000_000
         if not backend.count_runs():
-            clock = backend._clock.now
-            monkeypatch.setattr(backend._clock, "now", lambda: now - 50_000_000)
+            now = clock.now
+            monkeypatch.setattr(clock, "now", lambda: now() - 50_000_000)
             backend.store_run(late)
-            monkeypatch.setattr(backend._clock, "now", clock)
+            monkeypatch.setattr(clock, "now", now)
 
     monkeypatch.setattr(collection, "sleep", meanwhile)
     with closing(backend.watch_runs()) as watch:

@@ -1,0 +1,196 @@
+# ruff: noqa
+# fmt: off
+# Generated from relay_models/backend/_async/index_builder.py by scripts/generate_sync.py: change that, not this.
+"""`IndexBuilder`: makes an index beside the one in use, completes its documents, and moves the alias to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+from pydantic_core import from_json, to_json
+from redis.exceptions import ResponseError
+
+from relay_models.backend._sync.rewrite import rewrite_keys
+from relay_models.backend.migration import MigrationProgress, ReportProgress
+from relay_models.backend.scan import scan_command
+from relay_models.documents import DOCUMENTS, Document, Keys
+from relay_models.documents.layout import IndexField, LayoutChange, layout_change, layout_id, wanted_fields
+from relay_models.documents.schema import own_layout
+from relay_models.errors import IndexMissingError, RelayModelsError, StoreTimeoutError
+from relay_models.query.replies import IndexInfo, decode_cursor, decode_index_info
+from relay_models.transport.sync import Backoff, Command, Transport, sleep, translate
+
+__all__ = ["IndexBuilder"]
+
+_FIRST_POLL, _LONGEST_POLL = 0.005, 0.25
+# Stale documents that are looked up at once.
+_KEYS_PER_READ = 500
+# A pass that computes fewer columns than these is the last: what is stale then was written by another layout just now.
+_FEW = 1000
+# Which documents have columns to compute.
+_STALE = "!exists(@made_at) || @made_at != @updated_at"
+
+
+class IndexBuilder:
+    """The steps of which migrations are made. Each may be repeated: what was done already is left as it is."""
+
+    def __init__(
+        self, transport: Transport, keys: Keys, timeout: float, documents: Mapping[str, type[Document]]
+    ) -> None:
+        self.documents: dict[str, type[Document]] = {**DOCUMENTS, **documents}
+        self._transport = transport
+        self._keys = keys
+        self._timeout = timeout
+
+    def change(self, kind: str, info: IndexInfo | None, *, text: bool) -> LayoutChange:
+        """What an index would have to be changed in."""
+        wanted = wanted_fields(self.documents[kind], text=text)
+        stored = {} if info is None else {name: IndexField(name, path, words) for name, path, words in info.fields}
+        return layout_change(wanted, stored)
+
+    def target(self, kind: str, info: IndexInfo | None, change: LayoutChange, *, text: bool) -> str:
+        """The name of the index to make."""
+        name = self._keys.index(kind, text=text, own=own_layout(self.documents[kind]))
+        if info is not None and (change.unknown or self.own_name(kind, info) == name):
+            # Another program's columns are in it, too.
+            return self._keys.index(kind, text=text, own=layout_id(change.target))
+        return name
+
+    def own_name(self, kind: str, info: IndexInfo) -> str:
+        """An index's name, put together again: in the server's replies line breaks are written as \\n."""
+        return self._keys.alias(kind) + info.name[info.name.rindex(":idx:v") :]
+
+    def info(self, name: str) -> IndexInfo | None:
+        """What FT.INFO says of an index or an alias; None where there is none."""
+        try:
+            return decode_index_info(self._transport.execute("FT.INFO", name))
+        except IndexMissingError:
+            return None
+
+    def create(self, indexes: Iterable[tuple[str, str, Sequence[IndexField]]]) -> None:
+        """Make indexes, given by kind, name and columns; the server fills all of them at the same time."""
+        commands: list[Command] = []
+        for kind, name, fields in indexes:
+            words = [word for field in fields for word in field.declaration()]
+            head = ("FT.CREATE", name, "ON", "JSON", "PREFIX", 1, self._keys.root(kind), "STOPWORDS", 0, "SCHEMA")
+            commands.append((*head, *words))
+        self._tolerate(commands, "already exists")
+
+    def filled(
+        self, kind: str, name: str, info: IndexInfo | None = None, report: ReportProgress | None = None
+    ) -> None:
+        """Wait until the documents that exist are in the index."""
+        backoff, deadline = Backoff(_FIRST_POLL, _LONGEST_POLL), time.monotonic() + self._timeout
+        while info is None or info.indexing:
+            if info is not None:
+                if time.monotonic() > deadline:
+                    raise StoreTimeoutError(
+                        f"{self._transport.target.label} has filled the index {name!r} to {info.filled:.0%} only after "
+                        f"{self._timeout:g} s: connect again later, or with a larger index_timeout"
+                    )
+                if report is not None:
+                    total = max(1, round(info.documents / info.filled)) if info.filled else 1
+                    report(MigrationProgress(kind, "index", info.documents, max(total, info.documents)))
+                sleep(backoff.next())
+            info = decode_index_info(self._transport.execute("FT.INFO", name))
+
+    def stale(self, name: str) -> int:
+        """How many documents of an index have columns to compute."""
+        reply = self._transport.execute(
+            "FT.AGGREGATE", name, "*", "LOAD", 1, "@updated_at", "FILTER", _STALE, "GROUPBY", 0,
+            "REDUCE", "COUNT", 0, "AS", "n", "WITHCURSOR", "TIMEOUT", 0, "DIALECT", 2,
+        )  # fmt: skip
+        rows, _ = decode_cursor(reply)
+        return sum(int(row[b"n"]) for row in rows.present())
+
+    def backfill(
+        self, kind: str, name: str, *, text: bool, report: ReportProgress | None = None
+    ) -> tuple[int, set[bytes]]:
+        """Compute the columns of all documents that lack some; how many there were, and keys that cannot be read.
+
+        What is done is written in the documents, so it may stop anywhere and go on later, in another process too.
+        """
+        total = self.stale(name)
+        done, unreadable = 0, set[bytes]()
+        most = 3 * total + 10 * _FEW
+        info = self.info(name)
+        # The index does not have what it refused: such documents are found by their keys.
+        search = info is not None and info.failures > 0
+        while True:
+            before = done
+            with closing(self._all_keys(kind) if search else self._stale_keys(name)) as pages:
+                for keys in pages:
+                    wanted = [key for key in keys if key not in unreadable]
+                    written, unread = rewrite_keys(
+                        self._transport, self._keys, self.documents[kind], wanted, text=text
+                    )
+                    done += len(written)
+                    unreadable |= unread
+                    if report is not None and total:
+                        report(MigrationProgress(kind, "documents", min(done, total), total))
+            if search:
+                search = False
+            elif done == before or done > most or (done >= total and done - before < _FEW and before):
+                return done, unreadable
+
+    def _stale_keys(self, name: str) -> Generator[list[bytes], None]:
+        """The keys of stale documents, page after page."""
+        reply = self._transport.execute(
+            "FT.AGGREGATE", name, "*", "LOAD", 2, "@__key", "@updated_at", "FILTER", _STALE,
+            "WITHCURSOR", "COUNT", _KEYS_PER_READ, "TIMEOUT", 0, "DIALECT", 2,
+        )  # fmt: skip
+        while True:
+            rows, cursor = decode_cursor(reply)
+            yield [row[b"__key"] for row in rows.present()]
+            if not cursor:
+                return
+            try:
+                reply = self._transport.execute_once("FT.CURSOR", "READ", name, cursor)
+            except RelayModelsError as error:
+                if "cursor" not in str(error).lower():
+                    raise
+                return
+
+    def _all_keys(self, kind: str) -> Generator[list[bytes], None]:
+        """All keys of a kind, page after page."""
+        cursor: bytes | int = 0
+        while True:
+            cursor, found = self._transport.execute(*scan_command(self._keys.root(kind), cursor))
+            yield found
+            if int(cursor) == 0:
+                return
+
+    def switch(self, kind: str, name: str) -> None:
+        """Let all queries use another index from now on."""
+        self._transport.execute("FT.ALIASUPDATE", self._keys.alias(kind), name)
+
+    def drop(self, name: str) -> None:
+        """Drop an index, never documents; one that is gone already is fine."""
+        self._tolerate([("FT.DROPINDEX", name)], "index")
+
+    def note(self, kind: str, old: str | None, new: str) -> None:
+        """Write down which index a migration replaces by which."""
+        self._transport.execute("SET", self._keys.migration(kind), to_json({"from": old, "to": new}))
+
+    def noted(self, kind: str) -> tuple[str | None, str] | None:
+        """The old and the new index of an unfinished migration; None where there is none."""
+        found = self._transport.execute("GET", self._keys.migration(kind))
+        if found is None:
+            return None
+        parts: dict[str, Any] = from_json(found)
+        return parts["from"], parts["to"]
+
+    def forget(self, kind: str) -> None:
+        """A migration is at its end."""
+        self._transport.execute("DEL", self._keys.migration(kind))
+
+    def _tolerate(self, commands: Sequence[Command], words: str) -> None:
+        """Run commands that another process may have run just before."""
+        for command, reply in zip(commands, self._transport.pipeline(commands), strict=True):
+            if isinstance(reply, ResponseError) and words in str(reply).lower():
+                continue
+            if isinstance(reply, Exception):
+                raise translate(reply, self._transport.target, command) from None

@@ -1,0 +1,172 @@
+# ruff: noqa
+# fmt: off
+# Generated from relay_models/backend/_async/migrations.py by scripts/generate_sync.py: change that, not this.
+"""`Migrations`: a store's columns changed to those of this program, while others read and write it."""
+
+from __future__ import annotations
+
+from relay_models.backend._sync.index import Indexes
+from relay_models.backend.migration import MigrationPlan, MigrationResult, ReportProgress
+from relay_models.errors import NotFoundError
+from relay_models.query.replies import IndexInfo
+
+__all__ = ["Migrations"]
+
+# Estimates, measured with runs of five calls: computing the columns of a document, and its part of an index.
+_SECONDS_PER_DOCUMENT, _BYTES_PER_DOCUMENT = 0.0002, 1500
+
+
+class Migrations:
+    """Plans, makes, undoes and finishes migrations, reached as ``backend.migrations``.
+
+    A migration makes a second index beside the one in use, computes the columns that documents lack, and lets queries
+    use it when it is complete. Until `finish`, the old index is kept up to date, and `rollback` goes back to it.
+    Readers and writers of the old layout work all the while. What they store lacks columns: `apply` and `finish`
+    compute them, so `finish` when the last of these writers has stopped.
+
+    Each method may be called again after it was interrupted, by any process, and goes on where it was.
+
+    Example:
+        ```python
+        with RedisBackend.connect(url, migrate=False) as backend:
+            for plan in backend.migrations.plan():
+                print(plan.kind, plan.state, plan.added, plan.stale)
+            backend.migrations.apply()
+            …
+            backend.migrations.finish()
+        ```
+    """
+
+    def __init__(self, indexes: Indexes) -> None:
+        self._indexes = indexes
+        self._builder = indexes.builder
+
+    def plan(self) -> list[MigrationPlan]:
+        """What `apply` would do, for each document type; nothing is changed.
+
+        Raises:
+            IndexOutdatedError: a newer release made an index.
+        """
+        found = self._indexes.infos()
+        return [self._plan(kind, info) for kind, info in found.items()]
+
+    def apply(self, report: ReportProgress | None = None) -> list[MigrationResult]:
+        """Make what `plan` shows, and compute the columns of documents that lack some. Keeps the old indexes.
+
+        Args:
+            report: called with a `MigrationProgress` as it proceeds.
+
+        Returns:
+            What was done, for each document type.
+
+        Raises:
+            IndexOutdatedError: a newer release made an index, or the store has columns that this program does not
+                know and it was not opened with ``allow_missing=True``.
+            StoreTimeoutError: an index is not filled within `index_timeout`; call it again later.
+        """
+        results = []
+        for kind, info in (self._indexes.infos()).items():
+            if self._indexes.needs_migration(kind, info):
+                results.append(self._indexes.migrate(kind, info, finish=False, report=report))
+            else:
+                assert info is not None
+                results.append(self._catch_up(kind, info, report))
+        self._indexes.recheck()
+        return results
+
+    def rollback(self) -> list[str]:
+        """Go back to the indexes that `apply` replaced, and drop those that it made.
+
+        Returns:
+            The document types of which an index was replaced.
+
+        Raises:
+            NotFoundError: there is nothing to undo: no migration was begun, or it was finished.
+        """
+        kinds = []
+        for kind, info in (self._indexes.infos()).items():
+            noted = self._builder.noted(kind)
+            if noted is None:
+                continue
+            old, new = noted
+            if old is not None and self._builder.info(old) is not None:
+                if info is None or self._builder.own_name(kind, info) != old:
+                    self._builder.switch(kind, old)
+                self._builder.drop(new)
+                kinds.append(kind)
+            self._builder.forget(kind)
+        self._indexes.recheck()
+        if not kinds:
+            raise NotFoundError("there is nothing to undo: no migration was begun, or it is finished")
+        return kinds
+
+    def finish(self, report: ReportProgress | None = None) -> list[MigrationResult]:
+        """Compute what is left to compute, and drop the old indexes. Documents are never dropped.
+
+        Args:
+            report: called with a `MigrationProgress` as it proceeds.
+
+        Returns:
+            What was done, for each document type that had an unfinished migration.
+
+        Raises:
+            NotFoundError: a migration was begun and its index is not in use yet: `apply` goes on with it.
+        """
+        results = []
+        for kind, info in (self._indexes.infos()).items():
+            noted = self._builder.noted(kind)
+            if noted is None:
+                continue
+            old, new = noted
+            if info is None or self._builder.own_name(kind, info) != new:
+                raise NotFoundError(f"the index {new!r} is not in use yet: apply the migration first")
+            results.append(self._catch_up(kind, info, report))
+            if old is not None:
+                self._builder.drop(old)
+            self._builder.forget(kind)
+        return results
+
+    def _catch_up(self, kind: str, info: IndexInfo, report: ReportProgress | None) -> MigrationResult:
+        """Compute the columns that writers of another layout left out."""
+        name = self._builder.own_name(kind, info)
+        self._builder.filled(kind, name, info, report)
+        if self._indexes.unknown.get(kind):
+            # Another program's layout: its own writers know what is stale.
+            return MigrationResult(kind, False, 0)
+        done, unreadable = self._builder.backfill(kind, name, text=self._indexes.text, report=report)
+        keys = tuple(sorted(key.decode("utf-8", "backslashreplace") for key in unreadable))
+        return MigrationResult(kind, False, done, keys)
+
+    def _plan(self, kind: str, info: IndexInfo | None) -> MigrationPlan:
+        needed = self._indexes.needs_migration(kind, info)
+        change = self._indexes.change(kind, info)
+        name = None if info is None else self._builder.own_name(kind, info)
+        documents = 0 if info is None else info.documents
+        if needed:
+            return MigrationPlan(
+                kind,
+                "needed",
+                name,
+                self._indexes.target(kind, info),
+                change.added,
+                change.retyped,
+                (),
+                change.unknown,
+                documents,
+                documents,
+                documents * _SECONDS_PER_DOCUMENT,
+                max(0 if info is None else info.bytes, documents * _BYTES_PER_DOCUMENT),
+            )
+        assert name is not None
+        noted = self._builder.noted(kind)
+        stale = self._builder.stale(name)
+        return MigrationPlan(
+            kind,
+            "current" if noted is None else "unfinished",
+            name,
+            name,
+            kept=change.unknown,
+            documents=documents,
+            stale=stale,
+            seconds=stale * _SECONDS_PER_DOCUMENT,
+        )

@@ -1,0 +1,65 @@
+# ruff: noqa
+# fmt: off
+# Generated from relay_models/backend/_async/saved.py by scripts/generate_sync.py: change that, not this.
+"""`SavedQuestions`: the named questions that a store keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from relay_models.backend._sync.store import Store
+from relay_models.columns.column import Column
+from relay_models.errors import NotFoundError
+from relay_models.query.saved import SavedQuestion, check_name, decode_questions, encode_question
+
+__all__ = ["SavedQuestions"]
+
+
+class SavedQuestions:
+    """Named filters with columns and an order, kept in the store; reached as ``backend.saved``.
+
+    Example:
+        ```python
+        backend.saved.save(SavedQuestion("slow", "duration > 2s", order="-duration"))
+        question = backend.saved.get("slow")
+        page = backend.find_runs(question.find())
+        ```
+    """
+
+    def __init__(self, store: Store, columns: dict[str, Column[Any]]) -> None:
+        self._store = store
+        self._columns = columns
+        self._key = f"{store.keys.prefix}@saved:questions".encode()
+
+    def save(self, question: SavedQuestion) -> None:
+        """Save a question; one with the same name is replaced.
+
+        Raises:
+            QueryError: the filter, a column or the order means nothing in this store.
+        """
+        question.check(self._columns)
+        execute = self._store.transport.execute
+        execute("JSON.SET", self._key, "$", "{}", "NX")
+        execute("JSON.SET", self._key, f'$["{question.name}"]', encode_question(question))
+
+    def all(self) -> list[SavedQuestion]:
+        """List the questions, sorted by name."""
+        return decode_questions(self._store.transport.execute("JSON.GET", self._key, "$"), self._key)
+
+    def get(self, name: str) -> SavedQuestion:
+        """Get a question by its name.
+
+        Raises:
+            NotFoundError: there is none with that name; the message lists those there are.
+        """
+        questions = self.all()
+        for question in questions:
+            if question.name == name:
+                return question
+        known = ", ".join(question.name for question in questions) or "none"
+        raise NotFoundError(f"there is no saved question {name!r}; saved are: {known}")
+
+    def delete(self, name: str) -> bool:
+        """Delete a question and return whether there was one."""
+        check_name(name)
+        return bool(self._store.transport.execute("JSON.DEL", self._key, f'$["{name}"]'))

@@ -1,0 +1,88 @@
+"""`IndexField` and `LayoutChange`: what the index of a store has, and what it would have to have."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from relay_models.documents.base import Document
+from relay_models.documents.schema import STAMP, index_fields
+
+__all__ = ["IndexField", "LayoutChange", "layout_change", "layout_id", "wanted_fields"]
+
+# Options that FT.INFO does not give back, and that an index does not differ by.
+_UNSAID = frozenset({"UNF", "INDEXEMPTY", "INDEXMISSING"})
+
+
+class IndexField(NamedTuple):
+    """A column of an index: its name, where its values are, and the words that declare its type."""
+
+    name: str
+    path: str
+    words: tuple[str, ...]
+
+    def declaration(self) -> list[str]:
+        """What stands in FT.CREATE."""
+        return [self.path, "AS", self.name, *self.words]
+
+    def same_as(self, other: IndexField) -> bool:
+        """Whether an index cannot be told by the two; servers do not give all options back."""
+        return self.path == other.path and _essence(self.words) == _essence(other.words)
+
+
+def _essence(words: Iterable[str]) -> set[str]:
+    return {word.upper() for word in words} - _UNSAID
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutChange:
+    """What differs between the index that a store has and the one that it would get.
+
+    Attributes:
+        added: columns that the store lacks.
+        retyped: columns that the store has with another type or from another part of the document.
+        unknown: columns of the store that this program does not know. They are kept.
+        target: all columns of the index that would be made.
+    """
+
+    added: tuple[str, ...] = ()
+    retyped: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    target: tuple[IndexField, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.retyped)
+
+
+def wanted_fields(document: type[Document], *, text: bool) -> dict[str, IndexField]:
+    """The columns of the index that this program makes, by name."""
+    words = index_fields(document, text=text and document.kind == "run")
+    fields: list[IndexField] = []
+    for position, word in enumerate(words):
+        if word == "AS":
+            end = next((at - 1 for at in range(position + 1, len(words)) if words[at] == "AS"), len(words))
+            fields.append(IndexField(words[position + 1], words[position - 1], tuple(words[position + 2 : end])))
+    return {field.name: field for field in fields}
+
+
+def layout_change(wanted: Mapping[str, IndexField], stored: Mapping[str, IndexField]) -> LayoutChange:
+    """Compare what is wanted with what a store has."""
+    unknown = tuple(name for name in stored if name not in wanted)
+    return LayoutChange(
+        tuple(name for name in wanted if name not in stored and name != STAMP),
+        tuple(
+            name
+            for name, field in wanted.items()
+            if name in stored and name != STAMP and not field.same_as(stored[name])
+        ),
+        unknown,
+        (*wanted.values(), *(stored[name] for name in unknown)),
+    )
+
+
+def layout_id(fields: Iterable[IndexField]) -> str:
+    """The identity of a layout: twelve hexadecimal digits that follow from its columns."""
+    text = "\n".join(sorted(" ".join(field.declaration()) for field in fields))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

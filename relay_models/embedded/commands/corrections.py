@@ -1,0 +1,172 @@
+"""`CorrectedCommands`: replies of fakeredis' commands whose shape or text is not Redis's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from fakeredis import _msgs as msgs
+from fakeredis._command_args_parsing import Float
+from fakeredis._commands import Key
+from fakeredis._core import CommandItem
+from fakeredis._helpers import SimpleError, SimpleString
+
+from relay_models.embedded.commands.long_double import increment
+from relay_models.embedded.registry import command
+from relay_models.embedded.reply_types import encode_double
+
+__all__ = ["NULL_ARRAYS", "CorrectedCommands", "corrected_error", "doubles_as_text"]
+
+NULL_ARRAYS: Final = frozenset(
+    (
+        "zmpop", "bzpopmin", "bzpopmax", "bzmpop", "blpop", "brpop", "blmove", "brpoplpush", "lmpop", "blmpop", "xread",
+        "xreadgroup", "exec",
+    )
+)  # fmt: skip
+"""Commands whose reply to nothing is a null array in RESP2, and null in RESP3."""
+
+_SCRIPTS: Final = frozenset(("eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro"))
+_CURSORS: Final = {"scan": 0, "sscan": 1, "hscan": 1, "zscan": 1}
+_EXPIRE_ERROR = re.compile(r"(ERR invalid expire time in) '?([a-z]+)'?\Z")
+_TEXTS: Final = {
+    msgs.BITOP_NOT_ONE_KEY_ONLY: "ERR BITOP NOT must be called with a single source key.",
+}
+
+
+def corrected_error(name: str, args: list[bytes], text: str) -> str:
+    """The text of an error as Redis words it."""
+    if name in _SCRIPTS:  # whatever they say is theirs
+        return text
+    if text == msgs.INVALID_INT_MSG and name in _CURSORS and not args[_CURSORS[name]].isdigit():
+        return "ERR invalid cursor"
+    if text.startswith("ERR BUSYGROUP "):
+        return text[4:]
+    if text == "ERR Wrong number of args calling Redis command from script":
+        return f"ERR wrong number of arguments for '{name.replace(' ', '|')}' command"
+    found = _EXPIRE_ERROR.match(text)
+    if found:
+        return f"{found[1]} '{found[2]}' command"
+    if text.startswith(("RANK can't", "numkeys should")):
+        return f"ERR {text}"
+    if name == "xreadgroup" and text == msgs.XGROUP_KEY_NOT_FOUND_MSG:
+        words = [arg.decode("utf-8", "replace") for arg in args]
+        keys = words[[word.lower() for word in words].index("streams", 3) + 1 :]
+        return f"NOGROUP No such key '{keys[0]}' or consumer group '{words[1]}' in XREADGROUP with GROUP option"
+    return _TEXTS.get(text, text)
+
+
+def doubles_as_text(value: Any) -> Any:
+    """A reply for RESP2, with its doubles as the shortest texts that read back."""
+    if type(value) is float:
+        return encode_double(value)
+    if type(value) is list or type(value) is tuple:
+        return [doubles_as_text(each) for each in value]
+    if type(value) is dict:
+        return {key: doubles_as_text(each) for key, each in value.items()}
+    return value
+
+
+class CorrectedCommands:
+    """Mixed into the engine's sockets, before fakeredis' own commands."""
+
+    _db: Any
+    _client_info: Any
+
+    @command("touch", fixed=(Key(),), repeat=(Key(),), categories="@keyspace @read @fast")
+    def engine_touch(self, *keys: CommandItem) -> int:
+        return sum(key.value is not None for key in keys)
+
+    @command("object freq", fixed=(Key(missing_return=None),), categories="@keyspace @read @slow")
+    def engine_object_freq(self, key: CommandItem) -> int:
+        raise SimpleError(
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching"
+            " between policies at runtime LRU and LFU data will take some time to adjust."
+        )
+
+    # Sums and scores
+
+    @command("incrbyfloat", fixed=(Key(bytes), bytes))
+    def engine_incrbyfloat(self, key: CommandItem, amount: bytes) -> bytes:
+        total = increment(key.get(b"0"), amount)
+        key.update(total)
+        return total
+
+    def hincrbyfloat(self, key: CommandItem, field: bytes, amount: bytes) -> bytes:
+        try:
+            total = increment(key.value.get(field, b"0"), amount)
+        except SimpleError as error:
+            if error.value == msgs.INVALID_FLOAT_MSG and _is_number(amount):
+                raise SimpleError("ERR hash value is not a float") from None
+            raise
+        key.value.update({field: total}, clear_expiration=False)
+        key.updated()
+        return total
+
+    def _encodefloat(self, value: float, humanfriendly: bool) -> bytes:
+        return encode_double(value + 0.0) if not humanfriendly else Float.encode(value, True)
+
+    # When keys expire
+
+    def expire(self, key: CommandItem, seconds: int, *args: bytes) -> int:
+        return self._expires("expire", seconds * 1000, True, super().expire, key, seconds, *args)  # type: ignore[misc]
+
+    def pexpire(self, key: CommandItem, ms: int, *args: bytes) -> int:
+        return self._expires("pexpire", ms, True, super().pexpire, key, ms, *args)  # type: ignore[misc]
+
+    def expireat(self, key: CommandItem, timestamp: int, *args: bytes) -> int:
+        when = timestamp * 1000
+        return self._expires("expireat", when, False, super().expireat, key, timestamp, *args)  # type: ignore[misc]
+
+    def pexpireat(self, key: CommandItem, timestamp_ms: int, *args: bytes) -> int:
+        when = timestamp_ms
+        return self._expires("pexpireat", when, False, super().pexpireat, key, when, *args)  # type: ignore[misc]
+
+    def _expires(self, name: str, when: int, relative: bool, run: Callable[..., int], *args: Any) -> int:
+        """Refuse what 64 bits cannot hold, in milliseconds."""
+        base = int(self._db.time * 1000) if relative else 0
+        if not -(2**63) <= when < 2**63 or when + base >= 2**63:
+            raise SimpleError(f"ERR invalid expire time in '{name}' command")
+        return run(*args)
+
+    # Streams
+
+    def xpending(self, key: CommandItem, group: bytes, *args: bytes) -> Any:
+        reply = super().xpending(key, group, *args)  # type: ignore[misc]
+        if args:
+            return reply
+        if not reply[0]:
+            return [0, None, None, None]
+        return [*reply[:3], [[consumer, b"%d" % count] for consumer, count in reply[3]]]
+
+    def xinfo_stream(self, key: CommandItem, *args: bytes) -> Any:
+        return _as_map(super().xinfo_stream(key, *args))  # type: ignore[misc]
+
+    def xack(self, key: CommandItem, group: bytes, *ids: bytes) -> int:
+        for each in ids:
+            if not _STREAM_ID.match(each):
+                raise SimpleError("ERR Invalid stream ID specified as stream command argument")
+        return super().xack(key, group, *ids)  # type: ignore[misc, no-any-return]
+
+    # Connections
+
+    def client_setname(self, name: bytes) -> SimpleString:
+        if any(not 33 <= byte <= 126 for byte in name):
+            raise SimpleError("ERR Client names cannot contain spaces, newlines or special characters.")
+        return super().client_setname(name)  # type: ignore[misc, no-any-return]
+
+
+_STREAM_ID = re.compile(rb"[0-9]+(-[0-9]+)?\Z")
+
+
+def _is_number(text: bytes) -> bool:
+    try:
+        increment(b"0", text)
+    except SimpleError:
+        return False
+    return True
+
+
+def _as_map(flat: Any) -> Any:
+    """The names and values of a list as a map, which RESP3 has."""
+    return dict(zip(flat[::2], flat[1::2], strict=True)) if isinstance(flat, list) else flat

@@ -1,0 +1,59 @@
+"""`increment`: sums as Redis computes and writes them, in 80-bit floating point, which Python has no type for."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Final
+
+from fakeredis import _msgs as msgs
+from fakeredis._helpers import SimpleError
+
+__all__ = ["increment"]
+
+# Bits of a number's significand, and digits that are written after the point at most.
+SIGNIFICAND: Final = 64
+DIGITS: Final = 17
+# Decimal exponents that 80 bits have no room for.
+EXPONENTS: Final = range(-4932, 4933)
+LARGEST: Final = Fraction(2) ** 16384
+
+_NUMBER = re.compile(rb"([+-]?)(?=[0-9]|\.[0-9])([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,9}))?\Z")
+
+
+def increment(value: bytes, amount: bytes) -> bytes:
+    """The text of a sum. Raises `SimpleError` where one of the numbers is none, or the sum is too large."""
+    total = _rounded(_read(value) + _read(amount))
+    if abs(total) >= LARGEST:
+        raise SimpleError(msgs.NONFINITE_MSG)
+    scaled = round(abs(total) * 10**DIGITS)
+    whole, rest = divmod(scaled, 10**DIGITS)
+    text = f"{whole}.{rest:0{DIGITS}d}".rstrip("0").rstrip(".")
+    return (f"-{text}" if total < 0 and text != "0" else text).encode()
+
+
+def _read(text: bytes) -> Fraction:
+    if text.lower().lstrip(b"+-") in (b"inf", b"infinity"):
+        raise SimpleError(msgs.NONFINITE_MSG)
+    found = _NUMBER.match(text)
+    if found is None or len(text) > 5 * 1024:
+        raise SimpleError(msgs.INVALID_FLOAT_MSG)
+    sign, whole, rest, exponent = found.groups()
+    digits, shift = int(whole + (rest or b"") or b"0"), int(exponent or 0) - len(rest or b"")
+    if digits and len(str(digits)) + shift not in EXPONENTS:
+        raise SimpleError(msgs.INVALID_FLOAT_MSG)
+    number = Fraction(digits) * Fraction(10) ** (shift if digits else 0)
+    return _rounded(-number if sign == b"-" else number)
+
+
+def _rounded(number: Fraction) -> Fraction:
+    """The nearest number of 80 bits; of two, the one whose last bit is 0."""
+    if not number:
+        return number
+    shift = SIGNIFICAND - (abs(number.numerator).bit_length() - number.denominator.bit_length())
+    scaled = number * Fraction(2) ** shift
+    while abs(scaled) >= 2**SIGNIFICAND:
+        scaled, shift = scaled / 2, shift - 1
+    while abs(scaled) < 2 ** (SIGNIFICAND - 1):
+        scaled, shift = scaled * 2, shift + 1
+    return Fraction(round(scaled)) / Fraction(2) ** shift

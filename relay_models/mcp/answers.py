@@ -1,0 +1,248 @@
+"""`Answers`: what the tools of the MCP server give, as JSON values that fit a model's context."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from relay_models import Run
+from relay_models.columns.column import OPERATORS, find_column
+from relay_models.errors import QueryError, UnknownColumnError
+from relay_models.mcp.bounded import bounded
+from relay_models.views import compare_runs, compare_windows, find_run, known_columns
+
+if TYPE_CHECKING:
+    from relay_models.sync import RedisBackend
+
+__all__ = ["FILTERS", "Answers"]
+
+FILTERS = """A filter is a column, an operator and a value, joined by and, or, not and parentheses.
+Examples:
+  duration > 2s and started = yesterday
+  agent = planner and tool has search
+  model in (gpt-4.1, "o4-mini") and total_tokens >= 10k
+  started >= -24h and not status = running
+  cost is missing
+  tool ~ "sql*"
+Times: 2026-11-23, 2026-11-23T10:00:00Z, today, yesterday, -24h (before now). Durations: 300ms, 2s, 1m30s, 2h.
+Texts with blanks or signs are quoted. An empty filter, or all, means all runs. list_columns names the columns."""
+
+USUAL = ("run_id", "agent_id", "started_at", "duration", "status", "llm_calls", "tool_calls", "total_tokens", "cost")
+MOST_RUNS = 100
+MOST_ROWS = 200
+MOST_CHARACTERS = 100_000
+
+
+class Answers:
+    """Answers the questions of an assistant about one store.
+
+    Args:
+        backend: the store, a sync backend.
+    """
+
+    def __init__(self, backend: RedisBackend) -> None:
+        self._backend = backend
+        self._document: type[Run] = backend.runs.document
+
+    def find_runs(
+        self, filter: str = "", columns: list[str] | None = None, order_by: str = "-started_at", limit: int = 20,
+        after: str = "", saved: str = "",
+    ) -> dict[str, Any]:  # fmt: skip
+        """Runs that meet a filter, by their columns."""
+        names = list(dict.fromkeys(_column_name(name, self._document) for name in columns or ()))
+        if saved:
+            question = self._backend.saved.get(saved)
+            parts = [text for text in (question.filter, filter) if text.strip()]
+            filter = " and ".join(f"({text})" for text in parts)
+            names = names or list(question.columns)
+            order_by = question.order if order_by == "-started_at" else order_by
+        where = filter.strip() or None
+        limit = _limit(limit, MOST_RUNS)
+        page = self._backend.find_runs(
+            where, order_by=order_by, limit=limit, after=after or None, columns=True, on_corrupt="skip"
+        )
+        names = ["run_id", *(name for name in names if name != "run_id")] if names else list(USUAL)
+        rows = [{name: _json(getattr(run, name, None)) for name in names} for run in page]
+        rows, cut = bounded([_without_none(row) for row in rows], MOST_CHARACTERS)
+        answer = {"runs": rows, "total": self._backend.count_runs(where)}
+        if page.next:
+            answer["after"] = page.next
+            answer["note"] = "there are more: pass `after` for the next page, or narrow the filter"
+        if page.corrupt:
+            answer["unreadable"] = len(page.corrupt)
+        return _with_cut(answer, cut)
+
+    def get_run(self, run_id: str, agent_id: str = "", max_characters: int = 20_000, call: int = 0) -> dict[str, Any]:
+        """A run with its calls, cut to a size."""
+        if not 1_000 <= max_characters <= MOST_CHARACTERS:
+            raise QueryError(f"max_characters is from 1000 to {MOST_CHARACTERS}, not {max_characters}")
+        run = find_run(self._backend, run_id, agent_id or None)
+        assert run.record is not None
+        record = json.loads(run.record.model_dump_json(exclude_none=True))
+        calls = record.pop("calls")
+        if call:
+            if not 1 <= call <= len(calls):
+                raise QueryError(f"the run has calls 1 to {len(calls)}, not {call}")
+            answer = {"run": record, "calls": len(calls), "call": calls[call - 1]}
+        else:
+            summary = {name: _json(getattr(run, name)) for name in known_columns(self._document)}
+            answer = {"summary": _without_none(summary), "run": {**record, "calls": calls}}
+        shorter, cut = bounded(answer, max_characters)
+        answer = shorter if isinstance(shorter, dict) else {}
+        return _with_cut(answer, cut, "ask for one call with `call`, or raise `max_characters`")
+
+    def aggregate_runs(
+        self, by: list[str] | None = None, every: str = "", metrics: list[str] | None = None, filter: str = "",
+        order_by: str = "", limit: int = 50,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Groups of runs and their numbers."""
+        limit = _limit(limit, MOST_ROWS)
+        rows = self._backend.aggregate_runs(
+            by=by or [], every=every or None, metrics=metrics or ["count", "p50(duration)", "p95(duration)"],
+            filter=filter.strip() or None, order_by=order_by or None, limit=limit + 1,
+        )  # fmt: skip
+        shown = [{name: _json(value) for name, value in row.items()} for row in rows[:limit]]
+        answer: dict[str, Any] = {"rows": shown, "units": "durations in seconds, times in UTC"}
+        if len(rows) > limit:
+            answer["note"] = f"there are more than {limit} groups: narrow the filter, or order_by what matters"
+        return answer
+
+    def compare_runs(self, left: str, right: str) -> dict[str, Any]:
+        """Two runs, or two filters."""
+        try:
+            one, two = (find_run(self._backend, text) for text in (left, right))
+        except LookupError:
+            # Not ids of runs: two filters, whose numbers are compared.
+            facts = compare_windows(self._backend, left.strip() or None, right.strip() or None)
+            return {"numbers": [_fact(fact) for fact in facts]}
+        assert one.record is not None
+        assert two.record is not None
+        compared = compare_runs(one.record, two.record, self._document)
+        calls = []
+        for pair in compared.calls:
+            shown = [
+                None if side is None else f"{side.index} {side.kind} {side.name}" for side in (pair.left, pair.right)
+            ]
+            entry: dict[str, Any] = {"left": shown[0], "right": shown[1], "same": pair.is_same}
+            for name, lines in (("prompt", pair.prompt), ("answer", pair.answer)):
+                if lines:
+                    entry[name] = "\n".join(f"{sign} {line}" for sign, line in lines)
+            calls.append(entry)
+        differences = [_fact(fact) for fact in compared.facts if fact.left != fact.right]
+        answer, cut = bounded({"differences": differences, "calls": calls}, 20_000)
+        return _with_cut(answer, cut)
+
+    def list_columns(self) -> dict[str, Any]:
+        """The columns of runs, with their operators, and how filters are written."""
+        columns = []
+        for name, column in self._document.columns().items():
+            texts = [text for known in OPERATORS.values() if column.kind in known.kinds for text in known.texts]
+            entry = {
+                "name": name, "kind": str(column.kind), "about": column.about, "unit": column.unit,
+                "aliases": list(column.aliases), "values": list(column.choices), "operators": texts,
+            }  # fmt: skip
+            columns.append({key: value for key, value in entry.items() if value})
+        return {"columns": columns, "filters": FILTERS}
+
+    def agents(self, agent_id: str = "") -> dict[str, Any]:
+        """All agents, or what was learned about one."""
+        if not agent_id:
+            found = [_agent(agent) for agent in self._backend.agents()]
+            shown, cut = bounded({"agents": found}, 20_000)
+            return _with_cut(shown, cut)
+        plan = self._backend.load_plan(agent_id)
+        state = self._backend.load_accumulators(agent_id)
+        trie = self._backend.load_trie(agent_id)
+        stability = self._backend.load_stability(agent_id)
+        answer = {
+            "agent_id": agent_id,
+            "runs": self._backend.count_runs(Run.agent_id == agent_id),
+            "parallel_tools": [group.tool_names for group in plan.parallel_groups] if plan else [],
+            "statistics": {} if state is None else {path: _node(node) for path, node in state.nodes.items()},
+            "trie": None if trie is None else json.loads(trie.model_dump_json(exclude_none=True)),
+            "prompt_stability": None if stability is None else json.loads(stability.model_dump_json(exclude_none=True)),
+        }
+        shown, cut = bounded(answer, 20_000)
+        return _with_cut(shown, cut)
+
+    def saved_questions(self) -> dict[str, Any]:
+        """The named filters that the store keeps."""
+        found = self._backend.saved.all()
+        return {
+            "saved": [
+                {"name": each.name, "filter": each.filter or "all", "columns": list(each.columns), "order": each.order}
+                for each in found
+            ]
+        }
+
+
+def _column_name(name: str, document: type[Run]) -> str:
+    known = known_columns(document)
+    column = find_column(known, name)
+    if column is None:
+        raise UnknownColumnError(f"there is no column {name!r}; there are {', '.join(known)}")
+    return column.name
+
+
+def _limit(limit: int, most: int) -> int:
+    if not 1 <= limit <= most:
+        raise QueryError(f"limit is from 1 to {most}, not {limit}")
+    return limit
+
+
+def _json(value: Any) -> Any:
+    """A value as JSON: times as RFC 3339 in UTC, durations in seconds."""
+    match value:
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case timedelta():
+            return value / timedelta(seconds=1)
+        case list() | tuple() | set() | frozenset():
+            return [_json(item) for item in value]
+        case None | bool() | int() | float() | str():
+            return value
+        case _:
+            return str(getattr(value, "value", value))
+
+
+def _without_none(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None and value != []}
+
+
+def _with_cut(answer: Any, cut: Any, advice: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = answer if isinstance(answer, dict) else {"value": answer}
+    if cut.paths:
+        found["cut"] = cut.notes()
+        if advice:
+            found["note"] = f"what `cut` names was left out: {advice}"
+    return found
+
+
+def _fact(fact: Any) -> dict[str, str]:
+    values = {
+        "name": fact.name, "left": fact.left, "right": fact.right, "difference": fact.difference, "sure": fact.sure,
+    }  # fmt: skip
+    return {name: value for name, value in values.items() if value}
+
+
+def _agent(agent: Any) -> dict[str, Any]:
+    return {
+        "agent_id": agent.agent_id, "runs": agent.runs, "running": agent.running,
+        "last_started_at": _json(agent.last_started_at),
+    }  # fmt: skip
+
+
+def _node(node: Any) -> dict[str, Any]:
+    names = ("remaining_calls", "interarrival_ms", "output_tokens", "sensitivity")
+    return {
+        name: {
+            "samples": stats.count,
+            "mean": stats.mean,
+            "p50": stats.quantile(0.5),
+            "p95": stats.quantile(0.95),
+        }
+        for name in names
+        if (stats := getattr(node, f"all_{name}")).count
+    }

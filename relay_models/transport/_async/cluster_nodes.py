@@ -1,0 +1,308 @@
+"""ClusterNodes: the nodes of a Redis Cluster, and commands to one of them, with redirections and bounded retries."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from redis.exceptions import (
+    AskError,
+    ConnectionError as RedisConnectionError,
+    MovedError,
+    RedisError,
+    ResponseError,
+)
+
+from relay_models.errors import RelayModelsError, StorageError
+from relay_models.transport._async.cluster_watch import ClusterState, ClusterWatch
+from relay_models.transport._async.interface import Command
+from relay_models.transport._async.servers import ServerSettings
+from relay_models.transport._async.single_server import SingleServerTransport
+from relay_models.transport._io_async import Redis, sleep
+from relay_models.transport.backoff import Backoff
+from relay_models.transport.cluster_errors import (
+    is_passing,
+    no_coordinator,
+)
+from relay_models.transport.command_table import key_of, name_of
+from relay_models.transport.error_mapping import NotReplicated, is_retryable, translate
+from relay_models.transport.topology import Topology, slot_of
+from relay_models.transport.urls import Address, Target
+
+__all__ = ["ClusterNodes"]
+
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.05, 1.0
+# How long commands are tried again while a shard has no primary (seconds): the cluster's node timeout and a few more.
+_FAILOVER_SECONDS = 20.0
+# Redirections of one command that are followed.
+_REDIRECTIONS = 16
+
+
+class ClusterNodes:
+    """The nodes of a cluster: one transport to each, made when it is first needed.
+
+    Args:
+        target: nodes to begin with.
+        retries: maximum number of further attempts after a lost connection; 0 also waits for no failover.
+        settings: how to connect to nodes.
+        remap: maps the address that a node announces to the one to connect to.
+        replicas: how many replicas must have every write before it is acknowledged.
+        replica_timeout: maximum wait for them (seconds).
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        retries: int,
+        *,
+        settings: ServerSettings,
+        remap: Callable[[Address], Address] | None = None,
+        replicas: int = 0,
+        replica_timeout: float = 5.0,
+    ) -> None:
+        self.target = target
+        self.timeout = settings.timeout
+        self.retries = retries
+        self.is_closed = False
+        self._settings = settings
+        self._remap = remap or (lambda address: address)
+        self._replicas = replicas
+        self._replica_timeout = replica_timeout
+        self._watch = ClusterWatch(settings, target.servers, self._remap)
+        self._nodes: dict[Address, SingleServerTransport] = {}
+        self._turn = random.randrange(1 << 16)
+
+    async def state(self) -> ClusterState:
+        """Return the topology as far as it is known."""
+        return self._watch.state or await self._refresh(None)
+
+    def owner_of(self, command: Command, topology: Topology) -> SingleServerTransport:
+        """Return the node that a command with a key goes to."""
+        key = key_of(command)
+        owner = None if key is None else topology.owners[slot_of(key)]
+        if owner is None:
+            raise RedisConnectionError("a slot has no owner: the cluster is incomplete")
+        return self._node(self._remap(owner.address))
+
+    def is_redirection(self, reply: Any) -> bool:
+        """Whether a reply says that a command was not carried out and is to be sent again, here or elsewhere."""
+        return isinstance(reply, ResponseError) and is_passing(reply)
+
+    async def _send_keyed(self, commands: Sequence[Command], retry: bool) -> list[Any]:
+        """Send commands to the owners of their keys until all are answered."""
+        replies: list[Any] = [None] * len(commands)
+        left = list(range(len(commands)))
+        elsewhere: dict[int, AskError] = {}
+        failures = redirections = 0
+        began, backoff = time.monotonic(), Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
+        while left:
+            problem: Exception | None = None
+            try:
+                left, problem = await self._round(commands, left, elsewhere, replies, retry)
+                if not left:
+                    break
+            except (RedisError, OSError) as error:
+                problem = error
+            if problem is None:
+                # Redirected: the target of the redirection is asked at once, and then the new owners.
+                redirections += 1
+                if redirections > _REDIRECTIONS:
+                    raise StorageError(f"{self.target.label} sends a command from node to node without end")
+                elsewhere = {index: replies[index] for index in left if isinstance(replies[index], AskError)}
+                if any(isinstance(error, MovedError) for error in elsewhere.values()):
+                    await self._refresh(self._redirected(next(iter(elsewhere.values()))))
+                if len(elsewhere) == len(left) and redirections < 3:
+                    continue
+            else:
+                failures += 1
+                elsewhere = {}
+                if not self._may_retry(problem, failures, time.monotonic() - began, retry):
+                    failure = self._failure(problem, commands[left[0]])
+                    break
+            await sleep(backoff.next())
+            if problem is not None:
+                try:
+                    await self._refresh(None)
+                except (RelayModelsError, RedisError, OSError):
+                    continue  # the next attempt says what is wrong
+        else:
+            return replies
+        if not left:
+            return replies
+        raise failure
+
+    async def _round(
+        self,
+        commands: Sequence[Command],
+        left: Sequence[int],
+        elsewhere: dict[int, AskError],
+        replies: list[Any],
+        retry: bool,
+    ) -> tuple[list[int], Exception | None]:
+        """Send commands to all their nodes, then read from all; returns what is to be sent again, and why."""
+        groups: dict[SingleServerTransport, list[int]] = {}
+        topology = (await self.state()).topology
+        for index in left:
+            if index in elsewhere:
+                node = self._node(self._redirected(elsewhere[index]))
+            else:
+                node = self.owner_of(commands[index], topology)
+            groups.setdefault(node, []).append(index)
+        again: list[int] = []
+        problem: Exception | None = None
+        sent: list[tuple[SingleServerTransport, Any, list[int], list[Command]]] = []
+        try:
+            for node, indexes in groups.items():
+                batch: list[Command] = []
+                for index in indexes:
+                    error = elsewhere.get(index)
+                    if error is not None and not isinstance(error, MovedError):
+                        batch.append(("ASKING",))
+                    batch.append(commands[index])
+                try:
+                    connection = await node.acquire(checked=not retry)
+                    try:
+                        await node.send(connection, batch)
+                    except BaseException:
+                        await node.discard(connection)
+                        raise
+                except (RedisError, OSError) as failure:
+                    again += indexes
+                    problem = self._said_where(failure, node)
+                    continue
+                sent.append((node, connection, indexes, batch))
+            while sent:
+                node, connection, indexes, batch = sent[0]
+                try:
+                    found = await node.receive(connection, batch)
+                except (RedisError, OSError) as failure:
+                    sent.pop(0)
+                    await node.discard(connection)
+                    again += indexes
+                    problem = self._said_where(failure, node)
+                    continue
+                sent.pop(0)
+                await node.release(connection)
+                answers = [reply for command, reply in zip(batch, found, strict=True) if command[0] != "ASKING"]
+                for index, reply in zip(indexes, answers, strict=True):
+                    replies[index] = reply
+                    if self.is_redirection(reply):
+                        again.append(index)
+        finally:
+            for node, connection, _, _ in sent:
+                await node.discard(connection)
+        return sorted(again), problem
+
+    def _redirected(self, error: AskError) -> Address:
+        host, port = str(error.host), int(error.port)
+        return self._remap((host, port)) if host else (self.target.servers[0][0], port)
+
+    async def _on(self, node: SingleServerTransport, command: Command) -> Any:
+        """Send a command that may be sent twice to one node."""
+        failures, began, backoff = 0, time.monotonic(), Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
+        while True:
+            try:
+                (reply,) = await self._exchange(node, command, checked=failures > 0)
+            except (RedisError, OSError) as error:
+                failures += 1
+                if not self._may_retry(error, failures, time.monotonic() - began, True):
+                    failure = self._failure(self._said_where(error, node), command)
+                    break
+            else:
+                if isinstance(reply, Exception):
+                    raise translate(reply, self.target, command)
+                return reply
+            await sleep(backoff.next())
+        raise failure
+
+    async def _on_any(self, command: Command, retry: bool) -> Any:
+        """Send a command to some primary, another one after each failure."""
+        failures, began, backoff = 0, time.monotonic(), Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
+        while True:
+            try:
+                node = await self._any_node()
+                (reply,) = await self._exchange(node, command, checked=not retry)
+                if not self.is_redirection(reply):
+                    return reply
+                problem: Exception = reply
+                if isinstance(reply, AskError):
+                    return no_coordinator(self.target) if name_of(command).startswith("FT.") else reply
+            except (RedisError, OSError) as error:
+                problem = error
+            self._turn += 1
+            failures += 1
+            if not self._may_retry(problem, failures, time.monotonic() - began, retry):
+                failure = self._failure(problem, command)
+                break
+            await sleep(backoff.next())
+        raise failure
+
+    async def _exchange(self, node: SingleServerTransport, command: Command, *, checked: bool = False) -> list[Any]:
+        """Send one command to one node, once; errors are redis-py's."""
+        connection = await node.acquire(checked=checked)
+        try:
+            await node.send(connection, (command,))
+            replies = await node.receive(connection, (command,))
+        except BaseException:
+            await node.discard(connection)
+            raise
+        await node.release(connection)
+        return replies
+
+    async def _check(self) -> ClusterState:
+        try:
+            return await self._watch.check()
+        except (RedisError, OSError) as error:
+            failure = translate(error, self.target, ("CLUSTER",))
+        raise failure
+
+    async def _refresh(self, address: Address | None) -> ClusterState:
+        """Read the topology; while some search waits for its check, its answer does not hold."""
+        return await self._watch.refresh(address)
+
+    async def _primaries(self) -> list[SingleServerTransport]:
+        state = await self.state()
+        return [self._node(self._remap(primary.address)) for primary in state.topology.primaries]
+
+    async def _any_node(self) -> SingleServerTransport:
+        nodes = await self._primaries()
+        return nodes[self._turn % len(nodes)]
+
+    def _node(self, address: Address) -> SingleServerTransport:
+        node = self._nodes.get(address)
+        if node is None:
+            host, port = address
+            node = SingleServerTransport(
+                Redis.from_pool(self._settings.pool(host, port)),
+                replace(self.target, label=f"{self.target.label} (node {host}:{port})"),
+                0,
+                timeout=self.timeout,
+                replicas=self._replicas,
+                replica_timeout=self._replica_timeout,
+            )
+            node = self._nodes.setdefault(address, node)
+        return node
+
+    def _check_open(self) -> None:
+        if self.is_closed:
+            raise StorageError(f"this backend of {self.target.label} is closed")
+
+    def _may_retry(self, error: Exception, failures: int, elapsed: float, retry: bool) -> bool:
+        if not retry or not self.retries:
+            return False
+        if isinstance(error, NotReplicated):
+            return elapsed < self._replica_timeout
+        passing = is_retryable(error) or (isinstance(error, ResponseError) and is_passing(error))
+        return passing and (failures <= self.retries or elapsed < _FAILOVER_SECONDS)
+
+    def _said_where(self, error: Exception, node: SingleServerTransport) -> Exception:
+        """The error, with the node that it came from for `_failure`."""
+        error.__dict__["node"] = node
+        return error
+
+    def _failure(self, error: Exception, command: Command) -> RelayModelsError:
+        node = error.__dict__.get("node")
+        return translate(error, self.target if node is None else node.target, command)

@@ -1,0 +1,220 @@
+# ruff: noqa
+# fmt: off
+# Generated from relay_models/transport/_async/cluster_search.py by scripts/generate_sync.py: change that, not this.
+"""ClusterSearch: searches on a Redis Cluster, whose answers are those of all shards or none."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from redis.exceptions import (
+    AskError,
+    RedisError,
+    ResponseError,
+    TimeoutError as RedisTimeoutError,
+)
+
+from relay_models.errors import MissingModuleError, PermissionDeniedError, StorageError
+from relay_models.transport._sync.cluster_nodes import ClusterNodes
+from relay_models.transport._sync.cluster_watch import ClusterState
+from relay_models.transport._sync.interface import Command
+from relay_models.transport._sync.servers import ServerSettings
+from relay_models.transport._sync.single_server import SingleServerTransport
+from relay_models.transport._io_sync import sleep
+from relay_models.transport.backoff import Backoff
+from relay_models.transport.cluster_errors import (
+    could_not_ask,
+    is_search_passing,
+    lost_cursor,
+    no_coordinator,
+    scattered_slots,
+    timed_out,
+)
+from relay_models.transport.command_table import name_of
+from relay_models.transport.error_mapping import is_retryable, translate
+from relay_models.transport.urls import Address, Target
+
+__all__ = ["ClusterSearch"]
+
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.05, 0.25
+# Open cursors that are remembered.
+_REMEMBERED = 10_000
+# Maximum time for a search where the transport has no timeout (seconds).
+_SEARCH_SECONDS = 60.0
+# The first release whose coordinator asks a primary once, however many ranges of slots it owns.
+_ASKS_ONCE = (8, 4)
+
+
+class ClusterSearch(ClusterNodes):
+    """Searches, each of which is asked again until every primary was the same and alive before and after it.
+
+    Args:
+        target: nodes to begin with.
+        retries: maximum number of further attempts after a lost connection; 0 also waits for no failover.
+        settings: how to connect to nodes.
+        remap: maps the address that a node announces to the one to connect to.
+        replicas: how many replicas must have every write before it is acknowledged.
+        replica_timeout: maximum wait for them (seconds).
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        retries: int,
+        *,
+        settings: ServerSettings,
+        remap: Callable[[Address], Address] | None = None,
+        replicas: int = 0,
+        replica_timeout: float = 5.0,
+    ) -> None:
+        super().__init__(
+            target, retries, settings=settings, remap=remap, replicas=replicas, replica_timeout=replica_timeout
+        )
+        self._cursor_tokens = itertools.count(1)
+        self._cursors: OrderedDict[int, tuple[Address, int, int]] = OrderedDict()
+        self._has_coordinator = False
+        self._asks_once: bool | None = None
+
+    def _search(self, command: Command) -> Any:
+        """Ask all shards, until an answer holds."""
+        self._check_coordinator()
+        self._check_offset(command)
+        limit = self.timeout or _SEARCH_SECONDS
+        deadline, backoff = time.monotonic() + limit, Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
+        while True:
+            before = self._watch.state
+            if before is None or before.problem:
+                before = self._check()
+            problem = before.problem
+            if not problem:
+                self._check_ranges(before)
+                node = self._any_node()
+                try:
+                    (reply,) = self._exchange(node, command)
+                except RedisTimeoutError:
+                    raise timed_out(self.target, limit, node.target.label, self._check()) from None
+                except (RedisError, OSError) as error:
+                    if not is_retryable(error):
+                        raise self._failure(self._said_where(error, node), command) from None
+                    problem = str(self._said_where(error, node))
+                    self._turn += 1
+                else:
+                    if isinstance(reply, AskError):
+                        return no_coordinator(self.target)
+                    if isinstance(reply, ResponseError) and is_search_passing(reply):
+                        problem = str(reply)
+                        self._check()
+                        self._turn += 1
+                    else:
+                        after = self._check()
+                        if after.generation == before.generation and not after.problem:
+                            self._turn += 1
+                            return self._with_cursor(command, reply, node, after.generation)
+                        problem = after.problem or "the cluster changed while it was asked"
+            if time.monotonic() > deadline or not self.retries:
+                raise could_not_ask(self.target, problem)
+            sleep(backoff.next())
+
+    def _with_cursor(self, command: Command, reply: Any, node: SingleServerTransport, generation: int) -> Any:
+        """The reply to a search, where a number of this transport stands for the cursor that it has."""
+        if isinstance(reply, Exception) or not any(part in ("WITHCURSOR", b"WITHCURSOR") for part in command):
+            return reply
+        rows, cursor = reply
+        if not cursor:
+            return reply
+        token = next(self._cursor_tokens)
+        address = next(address for address, each in self._nodes.items() if each is node)
+        self._cursors[token] = (address, int(cursor), generation)
+        while len(self._cursors) > _REMEMBERED:
+            self._cursors.popitem(last=False)
+        return [rows, token]
+
+    def _located(self, command: Command) -> tuple[Address | None, Command]:
+        """Where a cursor is read, and the command with the number that it has there."""
+        if name_of(command) != "FT.CURSOR":
+            return None, command
+        known = self._cursors.get(int(command[3]))
+        state = self._watch.state
+        if known is None or state is None or state.generation != known[2]:
+            self._cursors.pop(int(command[3]), None)
+            raise lost_cursor(self.target)
+        return known[0], [*command[:3], known[1], *command[4:]]
+
+    def _read_cursor(self, command: Command) -> Any:
+        address, sent = self._located(command)
+        assert address is not None
+        node = self._node(address)
+        try:
+            (reply,) = self._exchange(node, sent, checked=True)
+        except (RedisError, OSError) as error:
+            raise self._failure(self._said_where(error, node), command) from None
+        return reply if isinstance(reply, Exception) else self._accepted(command, reply)
+
+    def _accepted(self, command: Command, reply: Any) -> Any:
+        """The reply to FT.CURSOR READ, if every shard is still the one that the cursor began with."""
+        token = int(command[3])
+        if str(command[1]).upper() == "DEL" or command[1] == b"DEL":
+            self._cursors.pop(token, None)
+            return reply
+        known = self._cursors.get(token)
+        state = self._check()
+        if known is None or state.problem or state.generation != known[2]:
+            self._cursors.pop(token, None)
+            raise lost_cursor(self.target)
+        rows, cursor = reply
+        if not cursor:
+            self._cursors.pop(token, None)
+            return reply
+        return [rows, token]
+
+    def _index_info(self, command: Command) -> Any:
+        """FT.INFO, or the error of the search where a shard lacks the index: FT.INFO does not say so."""
+        self._check_coordinator()
+        found = self._search(
+            ("FT.SEARCH", command[1], "*", "NOCONTENT", "LIMIT", 0, 0, "TIMEOUT", 0, "DIALECT", 2)
+        )
+        return found if isinstance(found, Exception) else self._on_any(command, True)
+
+    def _check_coordinator(self) -> None:
+        """Refuse servers whose search sees only the documents of the node that is asked."""
+        if self._has_coordinator:
+            return
+        reply = self._on_any(("COMMAND", "INFO", "SEARCH.CLUSTERINFO", "FT.SEARCH"), True)
+        if isinstance(reply, Exception):
+            if not isinstance(translate(reply, self.target), PermissionDeniedError):
+                raise translate(reply, self.target, ("COMMAND",))
+        else:
+            values = list(reply.values()) if isinstance(reply, dict) else list(reply)
+            if len(values) < 2 or not values[1]:
+                raise MissingModuleError(f"{self.target.label} has no search commands: use Redis 8")
+            if not values[0]:
+                raise no_coordinator(self.target)
+        self._has_coordinator = True
+
+    def _check_ranges(self, state: ClusterState) -> None:
+        """Refuse servers that ask a primary with several ranges of slots several times, and double what it has."""
+        if not state.topology.scattered:
+            return
+        if self._asks_once is None:
+            reply = self._on_any(("INFO", "server"), True)
+            text = reply.decode() if isinstance(reply, bytes) else ""
+            version = next((line[14:] for line in text.splitlines() if line.startswith("redis_version:")), "0.0")
+            major, minor = (int(part) for part in version.split(".")[:2])
+            self._asks_once = (major, minor) >= _ASKS_ONCE
+        if not self._asks_once:
+            raise scattered_slots(self.target, state.topology)
+
+    def _check_offset(self, command: Command) -> None:
+        """Refuse an offset, which FT.SEARCH ignores on a cluster."""
+        if name_of(command) != "FT.SEARCH":
+            return
+        for index, part in enumerate(command[:-2]):
+            if part in ("LIMIT", b"LIMIT") and int(command[index + 1]):
+                raise StorageError(
+                    f"FT.SEARCH with an offset is not right on a cluster ({self.target.label}): sort by a unique key "
+                    "and go on after the last one"
+                )

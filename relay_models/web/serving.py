@@ -1,0 +1,57 @@
+"""`serve_web`: run the page until it is interrupted."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from relay_models.web.app import create_app
+from relay_models.web.security import check_exposure
+
+if TYPE_CHECKING:
+    from relay_models.sync import RedisBackend
+
+__all__ = ["serve_web"]
+
+
+def serve_web(
+    backend: RedisBackend,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    password: str | None = None,
+    read_only: bool = False,
+    ready: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Serve the page over a store, until interrupted.
+
+    Args:
+        backend: The store, a sync backend.
+        host: The address to listen on; other than loopback it needs a password.
+        port: The port; 0 for any free one.
+        password: What the browser asks for; None for no password.
+        read_only: Offer no form that writes.
+        ready: Called with the URL once the page can be opened.
+
+    Raises:
+        InvalidConfigurationError: The address is not loopback and there is no password.
+        OSError: The port is in use.
+    """
+    check_exposure(host, password)
+    app = create_app(backend, password=password, read_only=read_only)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            error.filename = f"{host}:{port}"
+            raise
+        listener.listen(128)
+        bound = listener.getsockname()[1]
+        ready(f"http://{f'[{host}]' if ':' in host else host}:{bound}/")
+        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="off")
+        uvicorn.Server(config).run(sockets=[listener])

@@ -1,0 +1,214 @@
+// Optional: completion in the filter box, new runs, and keys. Every page works without it.
+"use strict";
+
+const box = document.querySelector("[data-complete]");
+const list = document.querySelector("#choices");
+const asked = new Map();
+
+function ask(url) {
+  if (!asked.has(url)) {
+    const answer = fetch(url).then((reply) => (reply.ok ? reply.json() : []), () => []);
+    asked.set(url, answer);
+    setTimeout(() => asked.delete(url), 60000);
+  }
+  return asked.get(url);
+}
+
+// What is being written at the caret: a column, an operator or a value, and where it begins.
+function context(text, columns) {
+  const before = text.slice(text.search(/\S/) < 0 ? text.length : 0);
+  const tokens = [...before.matchAll(/"(?:[^"\\]|\\.)*"?|[()=,]|[!<>~]=?|[^\s()"',=!<>~]+/g)];
+  const last = tokens.at(-1);
+  const open = last && last.index + last[0].length === text.length && !/^[()=,!<>~]+$/.test(last[0]);
+  const done = (open ? tokens.slice(0, -1) : tokens).map((token) => token[0]);
+  const start = open ? last.index : text.length;
+  const word = open ? last[0].replace(/^"/, "") : "";
+  const find = (name) => columns.find((each) => each.name === name.toLowerCase() || each.aliases.includes(name.toLowerCase()));
+  const joins = /^(and|or|not|\()$/i;
+  let from = done.length;
+  let depth = 0;
+  while (from > 0) {
+    const token = done[from - 1];
+    if (token === ")") depth += 1;
+    if (token === "(" && depth > 0) depth -= 1;
+    else if (joins.test(token) && depth === 0 && !(token === "(" && /^(in|any|all|none)$/i.test(done[from - 2] || ""))) break;
+    from -= 1;
+  }
+  const part = done.slice(from);
+  const column = part.length ? find(part[0]) : null;
+  if (!part.length) return { what: "column", start, word };
+  if (!column) return { what: "join", start, word };
+  if (part.length === 1) return { what: "operator", start, word, column };
+  const end = part.at(-1);
+  if (/^([=!<>~]+|in|has|any|all|none|contains|startswith|endswith|like|matches|between|\(|,)$/i.test(end)) {
+    return { what: "value", start, word, column };
+  }
+  return { what: "join", start, word };
+}
+
+function quote(value) {
+  return /^[^\s()"',=!<>~]+$/.test(value) && !/^(and|or|not|all|none|any)$/i.test(value)
+    ? value
+    : `"${value.replace(/\\/g, "\\\\").replace(/"/g, '\\"').replace(/\n/g, "\\n")}"`;
+}
+
+async function choices() {
+  const columns = await ask("/complete.json");
+  const text = box.value.slice(0, box.selectionStart);
+  const at = context(text, columns);
+  let found = [];
+  if (at.what === "column") {
+    found = columns.map((each) => ({ insert: `${each.name} `, shown: each.name, about: each.about, names: [each.name, ...each.aliases] }));
+  } else if (at.what === "operator") {
+    found = [...new Set([...at.column.operators, "is missing"])].map((each) => ({ insert: `${each} `, shown: each, about: "", names: [each] }));
+  } else if (at.what === "value") {
+    const values = await ask(`/complete.json?column=${encodeURIComponent(at.column.name)}`);
+    found = values.map((each) => ({ insert: `${quote(each)} `, shown: each, about: "", names: [each] }));
+  } else {
+    found = ["and", "or"].map((each) => ({ insert: `${each} `, shown: each, about: "", names: [each] }));
+  }
+  const word = at.word.toLowerCase();
+  const rank = (each) => (each.names.some((name) => name.toLowerCase().startsWith(word)) ? 0 : 1);
+  found = found.filter((each) => each.names.some((name) => name.toLowerCase().includes(word)));
+  found.sort((one, two) => rank(one) - rank(two));
+  return { found: found.slice(0, 30), start: at.start, text };
+}
+
+let current = null;
+let selected = -1;
+
+function close() {
+  list.hidden = true;
+  box.setAttribute("aria-expanded", "false");
+  selected = -1;
+}
+
+function select(index) {
+  const items = [...list.children];
+  if (!items.length) return;
+  selected = (index + items.length) % items.length;
+  items.forEach((item, position) => item.setAttribute("aria-selected", String(position === selected)));
+  items[selected].scrollIntoView({ block: "nearest" });
+  box.setAttribute("aria-activedescendant", items[selected].id);
+}
+
+async function suggest() {
+  const shown = box.value;
+  const answer = await choices();
+  if (box.value !== shown || document.activeElement !== box) return;
+  current = answer;
+  list.replaceChildren(
+    ...answer.found.map((each, index) => {
+      const item = document.createElement("li");
+      item.id = `choice-${index}`;
+      item.role = "option";
+      item.textContent = each.shown;
+      if (each.about) {
+        const about = document.createElement("small");
+        about.textContent = each.about;
+        item.append(about);
+      }
+      item.addEventListener("mousedown", (event) => {
+        event.preventDefault();
+        insert(index);
+      });
+      return item;
+    }),
+  );
+  list.hidden = !answer.found.length;
+  box.setAttribute("aria-expanded", String(!list.hidden));
+  selected = -1;
+}
+
+function insert(index) {
+  const after = box.value.slice(current.text.length).replace(/^\s+/, "");
+  const before = current.text.slice(0, current.start) + current.found[index].insert;
+  box.value = before + after;
+  box.setSelectionRange(before.length, before.length);
+  close();
+  suggest();
+}
+
+if (box && list) {
+  box.role = "combobox";
+  box.setAttribute("aria-autocomplete", "list");
+  box.setAttribute("aria-controls", "choices");
+  box.setAttribute("aria-expanded", "false");
+  box.addEventListener("input", suggest);
+  box.addEventListener("click", suggest);
+  box.addEventListener("blur", close);
+  box.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      event.preventDefault();
+      if (list.hidden) suggest();
+      else select(selected + (event.key === "ArrowDown" ? 1 : selected < 0 ? 0 : -1));
+    } else if (event.key === "Escape") {
+      close();
+    } else if ((event.key === "Enter" || event.key === "Tab") && !list.hidden && selected >= 0) {
+      event.preventDefault();
+      insert(selected);
+    }
+  });
+}
+
+// Rows by keyboard: j and k move, Enter opens, / goes to the filter.
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
+  if (event.key === "/" && box) {
+    event.preventDefault();
+    box.focus();
+    box.select();
+  } else if (event.key === "j" || event.key === "k") {
+    const links = [...document.querySelectorAll("a.open, details.call > summary")];
+    const at = links.indexOf(document.activeElement);
+    const next = links[Math.min(Math.max(at + (event.key === "j" ? 1 : -1), 0), links.length - 1)];
+    if (next) next.focus();
+  }
+});
+
+// How many runs there are, and new ones as they are stored.
+const total = document.querySelector("#total");
+const news = document.querySelector("#news");
+if (total) {
+  const question = new URL(total.dataset.state, location.href);
+  const isFirst = !new URL(location.href).searchParams.has("after");
+  const isNewestFirst = !new URL(location.href).searchParams.has("order");
+
+  const refresh = async () => {
+    const url = new URL(location.href);
+    url.searchParams.set("part", "table");
+    const reply = await fetch(url);
+    if (!reply.ok) return;
+    const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+    const fresh = page.querySelector("#runs");
+    const old = document.querySelector("#runs");
+    if (!fresh || !old || old.contains(document.activeElement) || old.querySelector("input:checked")) return;
+    const known = new Set([...old.querySelectorAll("tr[data-run]")].map((row) => row.dataset.run));
+    const made = document.importNode(fresh, true);
+    made.querySelectorAll("tr[data-run]").forEach((row) => row.classList.toggle("fresh", !known.has(row.dataset.run)));
+    old.replaceWith(made);
+  };
+
+  const look = async () => {
+    if (document.hidden) return;
+    const stored = document.querySelector("#runs")?.dataset.stored;
+    if (stored) question.searchParams.set("since", stored);
+    let counts;
+    try {
+      const reply = await fetch(question);
+      if (!reply.ok) return;
+      counts = await reply.json();
+    } catch {
+      return;
+    }
+    total.textContent = counts.total.toLocaleString("en");
+    if (!counts.new) return;
+    if (isFirst && isNewestFirst) await refresh();
+    else {
+      news.hidden = false;
+      news.firstElementChild.textContent = `${counts.new} new: show from the start`;
+    }
+  };
+  look();
+  setInterval(look, 3000);
+}

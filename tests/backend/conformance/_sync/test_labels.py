@@ -1,0 +1,199 @@
+# ruff: noqa
+# fmt: off
+# Generated from tests/backend/conformance/_async/test_labels.py by scripts/generate_sync.py: change that, not this.
+"""Labels: tags, scores and notes that stay with a run and can be asked for, on every engine."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from relay_models.backend._sync.backend import RedisBackend
+from relay_models.documents import Labels, Run
+from relay_models.errors import InvalidRecordError, NotFoundError, QueryError
+from tests.backend.conformance._sync.conftest import Place
+from tests.backend.stores import HOSTILE, make_run
+
+
+def _stored(backend: RedisBackend, count: int, agent: str = "agent") -> list[Any]:
+    runs = [make_run(agent, number) for number in range(count)]
+    backend.store_runs(runs)
+    return runs
+
+
+def _only(backend: RedisBackend, run: Any) -> Run:
+    (found,) = backend.runs.find(Run.run_id == run.id)
+    return found
+
+
+def test_labels_are_read_with_who_said_so_and_when(backend: RedisBackend) -> None:
+    run, other = _stored(backend, 2)
+    backend.runs.label(run.id, tags={"golden", "a|b"}, note="clear\nand short", by="ana")
+    said = backend.runs.label(
+        run, scores={"helpfulness": 0.8, "tone": -1}, source="evaluator", by="judge", remove_tags=["a|b"]
+    )
+    found = _only(backend, run)
+    assert (found.tags, found.notes, found.scores) == (
+        ["golden"],
+        ["clear\nand short"],
+        {"helpfulness": 0.8, "tone": -1.0},
+    )
+    labels = found.labels
+    assert labels == said
+    assert (labels.tags["golden"].source, labels.tags["golden"].by) == ("human", "ana")
+    assert (labels.scores["tone"].value, labels.scores["tone"].origin.source) == (-1.0, "evaluator")
+    assert labels.notes[0].text == "clear\nand short"
+    assert abs(labels.notes[0].origin.at - datetime.now(UTC)) < timedelta(minutes=5)
+    without = _only(backend, other)
+    assert (without.tags, without.notes, without.scores, without.labels) == ([], [], {}, Labels())
+
+
+def test_a_run_is_named_in_every_way(backend: RedisBackend) -> None:
+    (run,) = _stored(backend, 1, "a:b")
+    for number, named in enumerate([run, run.id, str(run.id).upper(), ("a:b", run.id), _only(backend, run)]):
+        backend.runs.label(named, tags=[str(number)])
+    assert (_only(backend, run)).tags == ["0", "1", "2", "3", "4"]
+    backend.store_run(make_run("another", run_id=run.id))
+    with pytest.raises(QueryError, match="several agents"):
+        backend.runs.label(run.id, tags=["x"])
+    for absent in (uuid4(), ("a:b", uuid4()), make_run("a:b")):
+        with pytest.raises(NotFoundError):
+            backend.runs.label(absent, tags=["x"])
+
+
+def test_labels_stay_when_a_run_is_stored_again_and_go_with_it(backend: RedisBackend, place: Place) -> None:
+    run, bulk = _stored(backend, 2)
+    backend.runs.label_many([run, bulk], tags=["kept"], scores={"s": 1}, note="n")
+    backend.store_run(make_run("agent", 50, run_id=run.id))
+    report = backend.store_runs([make_run("agent", 60, run_id=bulk.id)])
+    assert report.replaced == 1
+    for each in (run, bulk):
+        found = _only(backend, each)
+        assert (found.tags, found.scores, found.notes) == (["kept"], {"s": 1.0}, ["n"])
+    assert backend.count_runs("tags has kept and score.s = 1 and notes has n and calls = 1") == 2
+    backend.delete_run("agent", run.id)
+    backend.store_run(run)
+    assert (_only(backend, run)).labels == Labels()
+
+
+def test_labels_are_found(backend: RedisBackend) -> None:
+    runs = _stored(backend, 6)
+    for number, run in enumerate(runs[:4]):
+        backend.runs.label(run, tags=["golden"] if number % 2 else ["plain"], scores={"helpfulness": number / 4})
+    assert backend.count_runs("tags has golden and score.helpfulness < 0.5") == 1
+    assert backend.count_runs((Run.tags == "golden") & (Run.scores["helpfulness"] <= 0.75)) == 2
+    assert backend.count_runs(Run.scores["helpfulness"].missing()) == 2
+    assert backend.count_runs("scores is missing") == 2
+    assert backend.count_runs("score.helpfulness between 0.25 and 0.5") == 2
+    assert backend.count_runs("not score.helpfulness >= 0.25") == 3
+    assert backend.count_runs("score.never > 0") == 0
+    assert backend.count_runs("tags startswith gol") == 2
+    (row,) = backend.runs.aggregate(metrics=["avg(score.helpfulness)", "count(score.helpfulness)", "count"])
+    assert dict(row) == {"avg(score.helpfulness)": 0.375, "count(score.helpfulness)": 4, "count": 6}
+    rows = backend.runs.aggregate("tags", metrics=["max(score.helpfulness)", "min(score.helpfulness)"])
+    assert [list(row.to_dict().values()) for row in rows] == [["golden", 0.75, 0.25], ["plain", 0.5, 0.0], [None] * 3]
+    with pytest.raises(QueryError, match="no order"):
+        backend.runs.find(order_by="score.helpfulness")
+
+
+def test_any_name_and_any_number_is_exact(backend: RedisBackend) -> None:
+    chance = random.Random(7)
+    names = [name for name in HOSTILE if name]
+    runs = _stored(backend, 60)
+    for run in runs:
+        numbers = [
+            chance.choice([0, 0.1, 0.5, 0.55, 1, -1, 1e-9, 1e300, chance.uniform(-2, 2), chance.uniform(-1e9, 1e9)])
+            for _ in range(3)
+        ]
+        backend.runs.label(run, scores=dict(zip(chance.sample(names, 3), numbers, strict=True)))
+    found = backend.runs.find(limit=None)
+    for name in names:
+        column = Run.scores[name]
+        known = sorted(run.scores[name] for run in found if name in run.scores)
+        for bound in [*known[:4], 0, 0.3, -1e12]:
+            for expression in (column < bound, column <= bound, column == bound, column > bound, ~(column >= bound)):
+                assert backend.count_runs(expression) == sum(map(expression.matches, found))
+                assert backend.count_runs(str(expression)) == sum(map(expression.matches, found))
+
+
+def test_labels_by_filter_and_in_bulk(backend: RedisBackend) -> None:
+    runs = _stored(backend, 450)
+    assert backend.runs.label_where(Run.prompt_tokens < 410, tags=["bulk"]) == 410
+    assert backend.count_runs("tags has bulk") == 410
+    assert backend.runs.label_where("tags has bulk", remove_tags=["bulk"]) == 410
+    assert backend.count_runs("tags has bulk or tags is present") == 0
+    with pytest.raises(QueryError, match="everything"):
+        backend.runs.label_where(None, tags=["x"])
+    assert backend.runs.label_many([run.id for run in runs[:300]], scores={"s": 0.5}) == 300
+    absent = uuid4()
+    with pytest.raises(NotFoundError, match=str(absent)):
+        backend.runs.label_many([runs[0].id, absent], note="still written")
+    assert (_only(backend, runs[0])).notes == ["still written"]
+    assert backend.runs.label_many([absent], note="x", on_missing="skip") == 0
+
+
+def test_two_clients_that_label_at_once_lose_nothing(place: Place) -> None:
+    first = place.open()
+    second = place.open()
+    (run,) = _stored(first, 1)
+    # The second client labels between the first one's reading and writing.
+    sent = first.transport.pipeline
+    meddling = [True]
+
+    def pipeline(commands: Any, **options: Any) -> list[Any]:
+        if commands[0][0] == "EVAL" and meddling.pop(0) is True:
+            meddling.append(False)
+            second.runs.label(run, tags=["second"], scores={"both": 2})
+        meddling.append(False)
+        return sent(commands, **options)
+
+    first.transport.pipeline = pipeline  # type: ignore[method-assign]
+    first.runs.label(run, tags=["first"], scores={"both": 1}, note="once")
+    found = _only(second, run)
+    assert (found.tags, found.scores, found.notes) == (["first", "second"], {"both": 1.0}, ["once"])
+
+
+def test_hostile_tags_and_notes_are_exact(backend: RedisBackend) -> None:
+    (run,) = _stored(backend, 1)
+    backend.runs.label(run, tags=HOSTILE)
+    for text in HOSTILE:
+        backend.runs.label(run, note=text)
+        assert backend.count_runs(Run.tags.has(text) & Run.notes.has(text)) == 1
+    found = _only(backend, run)
+    assert found.tags == sorted(HOSTILE)
+    assert [note.text for note in found.labels.notes] == HOSTILE
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {},
+        {"tags": "golden"},
+        {"tags": [1]},
+        {"tags": ["x" * 4001]},
+        {"note": "\ud800"},
+        {"scores": {"": 1}},
+        {"scores": {"s": float("nan")}},
+        {"scores": {"s": True}},
+        {"scores": {"s": "high"}},
+        {"tags": ["a"], "remove_tags": ["a"]},
+        {"colour": "red"},
+    ],
+)
+def test_what_cannot_be_kept_is_refused(backend: RedisBackend, labels: dict[str, Any]) -> None:
+    (run,) = _stored(backend, 1)
+    with pytest.raises(InvalidRecordError):
+        backend.runs.label(run, **labels)
+    assert (_only(backend, run)).labels == Labels()
+
+
+def test_the_longest_texts_are_exact(backend: RedisBackend) -> None:
+    run, other = _stored(backend, 2)
+    backend.runs.label(run, tags=["x" * 4000], note="y" * 4000, scores={"n" * 1000: 0.123456789012345})
+    backend.runs.label(other, tags=["x" * 3999], note="y" * 3999, scores={"n" * 999: 0.123456789012345})
+    assert backend.count_runs(Run.tags.has("x" * 4000) & Run.notes.has("y" * 4000)) == 1
+    assert backend.count_runs(Run.scores["n" * 1000] == 0.123456789012345) == 1

@@ -1,0 +1,76 @@
+"""The command line knows a user's models: by option, by environment, and by the project's pyproject.toml."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MODELS = """
+from uuid import UUID
+from relay_models import Column, Document, Run, column, metadata
+
+class AcmeRun(Run):
+    tenant: Column[str | None] = column("Whose.", value=metadata("tenant"))
+
+class Feedback(Document):
+    "What a user said."
+    run_id: Column[UUID] = column(links=Run)
+    rating: Column[int] = column("Stars.", ge=1, le=5)
+"""
+RUN = """{"id":"0199b0a4-6f5e-7c3a-9d2b-0242ac120002","agent_id":"a","calls":[],"started_at":"2026-01-01T00:00:00Z",
+"relay_models":{"metadata":{"tenant":"acme"}}}""".replace("\n", "")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "acme_models.py").write_text(MODELS, encoding="utf-8")
+    (tmp_path / "runs.jsonl").write_text(RUN + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def relay_models(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "relay_models.cli", *words]
+    return subprocess.run(
+        command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_runs_are_imported_and_found_by_own_columns(project: Path) -> None:
+    done = relay_models(project, "import", "runs.jsonl", "--path", "x.db", "--models", "acme_models")
+    assert done.returncode == 0, done.stderr
+    words = ["runs", "list", "--path", "x.db", "--where", "tenant = acme", "--columns", "tenant,agent", "--json"]
+    for found in (
+        relay_models(project, *words, "--models", "acme_models:AcmeRun"),
+        relay_models(project, *words, RELAY_MODELS_MODELS="acme_models"),
+    ):
+        assert found.returncode == 0, found.stderr
+        assert json.loads(found.stdout) == [{"tenant": "acme", "agent_id": "a"}]
+    (project / "pyproject.toml").write_text('[tool.relay-models]\nmodels = ["acme_models"]\n', encoding="utf-8")
+    (project / "inner").mkdir()
+    exported = relay_models(project / "inner", "runs", "export", "out.csv", "--path", "../x.db")
+    assert exported.returncode == 0, exported.stderr
+    assert (project / "inner" / "out.csv").read_text(encoding="utf-8").splitlines()[0].endswith(",tenant")
+    counted = relay_models(project, "runs", "stats", "--path", "x.db", "--by", "tenant", "--json")
+    assert json.loads(counted.stdout)[0]["tenant"] == "acme", counted.stderr
+
+
+def test_the_schema_shows_own_columns_and_models(project: Path) -> None:
+    run = relay_models(project, "schema", "run", "--models", "acme_models")
+    assert "| `tenant` | `TAG` | yes |  | Whose. |" in run.stdout, run.stderr
+    feedback = relay_models(project, "schema", "feedback", "--models", "acme_models")
+    assert "| `rating` | `NUMERIC` | yes |  | Stars. |" in feedback.stdout
+    assert "`{prefix}@model:feedback:{pk}`" in feedback.stdout
+    as_json = relay_models(project, "schema", "feedback", "-f", "json-schema", "--models", "acme_models")
+    assert json.loads(as_json.stdout)["properties"]["rating"]["maximum"] == 5
+
+
+@pytest.mark.parametrize("models", ["nothing_like_that", "json", "acme_models:Nothing", "acme_models:UUID"])
+def test_models_that_are_none_are_named(project: Path, models: str) -> None:
+    done = relay_models(project, "runs", "list", "--path", "x.db", "--models", models)
+    assert done.returncode == 2
+    assert models.partition(":")[0] in done.stderr

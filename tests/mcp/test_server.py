@@ -1,0 +1,234 @@
+"""The MCP server, asked by the SDK's own client over an embedded store."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client, StdioServerParameters, stdio_client
+
+from relay_models import CallRecord, Run, RunRecord, SavedQuestion
+from relay_models.cli.capture import open_capture
+from relay_models.cli.import_capture import import_capture
+from relay_models.mcp import create_server
+from relay_models.records import CallExtensions
+from relay_models.sync import RedisBackend
+
+
+@pytest.fixture(scope="module")
+def store(capture_path: Path) -> Iterator[RedisBackend]:
+    with RedisBackend.embedded() as backend:
+        with open_capture(str(capture_path)) as capture:
+            import_capture(backend, capture, "tests")
+        backend.saved.save(SavedQuestion("slow", "duration > 20ms", ("agent_id", "duration"), "-duration"))
+        yield backend
+
+
+class Assistant:
+    """Connects for every question: a connection belongs to the task that opened it, and fixtures have their own."""
+
+    def __init__(self, store: RedisBackend) -> None:
+        self._store = store
+
+    async def call_tool(self, tool: str, arguments: dict[str, Any]) -> Any:
+        async with Client(create_server(self._store)) as client:
+            return await client.call_tool(tool, arguments)
+
+    async def list_tools(self) -> Any:
+        async with Client(create_server(self._store)) as client:
+            return await client.list_tools()
+
+    async def list_resources(self) -> Any:
+        async with Client(create_server(self._store)) as client:
+            return await client.list_resources()
+
+    async def read_resource(self, uri: str) -> Any:
+        async with Client(create_server(self._store)) as client:
+            return await client.read_resource(uri)
+
+
+@pytest.fixture
+def client(store: RedisBackend) -> Assistant:
+    return Assistant(store)
+
+
+async def ask(client: Any, tool: str, **arguments: Any) -> Any:
+    """What a tool answers, read as JSON."""
+    result = await client.call_tool(tool, arguments)
+    assert not result.is_error, result.content
+    return json.loads(result.content[0].text)
+
+
+async def fault(client: Assistant, tool: str, **arguments: Any) -> str:
+    """What a tool says is wrong."""
+    result = await client.call_tool(tool, arguments)
+    assert result.is_error
+    text: str = result.content[0].text
+    return text
+
+
+async def test_tools_say_that_they_only_read(client: Assistant) -> None:
+    tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    assert {"find_runs", "get_run", "aggregate_runs", "compare_runs", "list_columns", "agents"} <= set(tools)
+    for tool in tools.values():
+        assert tool.annotations is not None
+        assert tool.annotations.read_only_hint is True
+        assert tool.description
+
+
+async def test_runs_are_found_page_by_page(client: Assistant, store: RedisBackend) -> None:
+    first = await ask(client, "find_runs", filter="duration > 20ms", order_by="-duration", limit=3)
+    second = await ask(
+        client, "find_runs", filter="duration > 20ms", order_by="-duration", limit=3, after=first["after"]
+    )
+    expected = [str(run.run_id) for run in store.find_runs("duration > 20ms", order_by="-duration", limit=6)]
+    assert [run["run_id"] for run in first["runs"] + second["runs"]] == expected
+    assert first["total"] == store.count_runs("duration > 20ms")
+    assert isinstance(first["runs"][0]["duration"], float)
+
+
+async def test_columns_are_chosen_also_by_short_names(client: Assistant) -> None:
+    answer = await ask(client, "find_runs", columns=["agent", "tokens"], limit=1)
+    assert set(answer["runs"][0]) == {"run_id", "agent_id", "total_tokens"}
+
+
+async def test_a_saved_question_is_asked_and_narrowed(client: Assistant, store: RedisBackend) -> None:
+    answer = await ask(client, "find_runs", saved="slow", filter="agent = research-agent")
+    assert answer["total"] == store.count_runs("duration > 20ms and agent = research-agent")
+    assert set(answer["runs"][0]) == {"run_id", "agent_id", "duration"}
+    assert [each["name"] for each in (await ask(client, "saved_questions"))["saved"]] == ["slow"]
+
+
+@pytest.mark.parametrize("filter", ["duraton > 2s", "duration > fast", "duration >", "agent ="])
+async def test_errors_teach_the_filter_language(client: Assistant, filter: str) -> None:
+    said = await fault(client, "find_runs", filter=filter)
+    assert "duration > 2s and started = yesterday" in said
+
+
+async def test_other_mistakes_say_what_to_do(client: Assistant) -> None:
+    assert "list_columns" in await fault(client, "aggregate_runs", metrics=["sum(models)"])
+    assert "1 to 100" in await fault(client, "find_runs", limit=1000)
+    assert "no run" in await fault(client, "get_run", run_id="ffff")
+    assert "no column" in await fault(client, "find_runs", columns=["nonsense"])
+    assert "no saved question" in await fault(client, "find_runs", saved="unknown")
+
+
+async def test_a_run_is_whole_where_it_fits(client: Assistant, store: RedisBackend) -> None:
+    run = store.find_runs(order_by="calls", limit=1)[0]
+    answer = await ask(client, "get_run", run_id=str(run.run_id), max_characters=100_000)
+    assert "cut" not in answer
+    assert answer["run"]["id"] == str(run.run_id)
+    assert answer["summary"]["agent_id"] == run.agent_id
+
+
+@pytest.mark.parametrize("most", [1_000, 3_000, 20_000])
+async def test_a_large_run_is_cut_and_says_so(most: int) -> None:
+    calls = [
+        CallRecord(kind="tool", name=f"tool {number}", ext=CallExtensions(input="in" * 5_000, output=["out"] * 3_000))
+        for number in range(30)
+    ]
+    run = RunRecord(agent_id="large", calls=calls)
+    with RedisBackend.embedded() as backend:
+        backend.store_run(run)
+        async with Client(create_server(backend)) as client:
+            result = await client.call_tool("get_run", {"run_id": str(run.id), "max_characters": most})
+            text = result.content[0].text  # type: ignore[union-attr]
+            answer = json.loads(text)
+            notes = json.dumps({"cut": answer["cut"], "note": answer.get("note", "")}, ensure_ascii=False)
+            assert len(text) <= most + len(notes)
+            assert answer["cut"]
+            one = await ask(client, "get_run", run_id=str(run.id), call=30, max_characters=100_000)
+            assert one["call"]["name"] == "tool 29"
+            assert one["calls"] == 30
+
+
+async def test_aggregates_are_those_of_the_store(client: Assistant, store: RedisBackend) -> None:
+    answer = await ask(client, "aggregate_runs", by=["agent_id"], metrics=["count", "p95(duration)"], order_by="-count")
+    rows = store.aggregate_runs(by="agent_id", metrics=["count", "p95(duration)"], order_by="-count")
+    assert [row["count"] for row in answer["rows"]] == [row["count"] for row in rows]
+    assert "note" in await ask(client, "aggregate_runs", by=["agent_id"], limit=1)
+
+
+async def test_runs_and_filters_are_compared(client: Assistant, store: RedisBackend) -> None:
+    one, two = (str(run.run_id) for run in store.find_runs(limit=2))
+    assert (await ask(client, "compare_runs", left=one, right=two))["calls"]
+    numbers = await ask(client, "compare_runs", left="agent = research-agent", right="all")
+    assert numbers["numbers"][0]["name"] == "runs"
+
+
+async def test_columns_and_schemas_are_described(client: Assistant) -> None:
+    answer = await ask(client, "list_columns")
+    assert [column["name"] for column in answer["columns"]] == list(Run.columns())
+    listed = {str(resource.uri) for resource in (await client.list_resources()).resources}
+    assert {"schema://filters", "schema://columns"} <= listed
+    schema = (await client.read_resource("schema://run")).contents[0].text
+    assert json.loads(schema)["title"] == "Run"
+
+
+async def test_agents_and_what_was_learned(client: Assistant, store: RedisBackend) -> None:
+    agents = (await ask(client, "agents"))["agents"]
+    assert [agent["agent_id"] for agent in agents] == [agent.agent_id for agent in store.agents()]
+    learned = await ask(client, "agents", agent_id="research-agent")
+    assert learned["parallel_tools"]
+    assert learned["statistics"]
+
+
+async def test_it_runs_on_standard_input_and_output(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with RedisBackend.embedded(path) as backend:
+        backend.store_run(RunRecord(agent_id="kept"))
+    command = StdioServerParameters(
+        command=sys.executable, args=["-m", "relay_models.cli", "mcp", "--path", str(path)]
+    )  # fmt: skip
+    async with Client(stdio_client(command)) as client:
+        answer = await ask(client, "find_runs", filter="agent = kept")
+    assert answer["total"] == 1
+
+
+@pytest.fixture
+def http_url(tmp_path: Path) -> Iterator[str]:
+    """The address of a process that serves a store with one run."""
+    path = tmp_path / "runs.db"
+    with RedisBackend.embedded(path) as backend:
+        backend.store_run(RunRecord(agent_id="kept"))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "relay_models.cli", "mcp", "--path", str(path), "--http", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        end = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None
+                assert time.monotonic() < end
+                time.sleep(0.02)
+        yield f"http://127.0.0.1:{port}/mcp"
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+async def test_it_serves_http_to_this_machine(http_url: str) -> None:
+    async with Client(http_url) as client:
+        answer = await ask(client, "find_runs", filter="agent = kept")
+    assert answer["total"] == 1
+
+
+def test_http_refuses_the_names_of_other_hosts(http_url: str) -> None:
+    request = urllib.request.Request(http_url, headers={"Host": "evil.example"})
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=30)
+    caught.value.close()
+    assert caught.value.code in (403, 421)

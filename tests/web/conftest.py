@@ -1,0 +1,49 @@
+"""A page over the captured deployment, and one over runs that try to break it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from relay_models.cli.capture import open_capture
+from relay_models.cli.import_capture import import_capture
+from relay_models.sync import RedisBackend
+from relay_models.web import create_app
+from tests.web.hostile import hostile_runs
+
+BASE = "http://127.0.0.1:8080"
+
+
+@pytest.fixture(scope="session")
+def store(capture_path: Path) -> Iterator[RedisBackend]:
+    """The capture in memory; tests only read it."""
+    with RedisBackend.embedded() as backend:
+        with open_capture(str(capture_path)) as capture:
+            import_capture(backend, capture, "tests")
+        yield backend
+
+
+@pytest.fixture
+def empty() -> Iterator[RedisBackend]:
+    with RedisBackend.embedded() as backend:
+        yield backend
+
+
+@pytest.fixture(scope="session")
+def hostile_store() -> Iterator[RedisBackend]:
+    with RedisBackend.embedded() as backend:
+        backend.store_runs(hostile_runs())
+        yield backend
+
+
+@pytest.fixture
+def client(store: RedisBackend) -> TestClient:
+    return TestClient(create_app(store), base_url=BASE, follow_redirects=False)
+
+
+@pytest.fixture
+def hostile_client(hostile_store: RedisBackend) -> TestClient:
+    return TestClient(create_app(hostile_store), base_url=BASE, follow_redirects=False)

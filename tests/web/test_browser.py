@@ -1,0 +1,205 @@
+"""The pages in headless Chromium: no errors, no request off the page, a desktop and a phone, the flows of a reader."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import uvicorn
+
+from relay_models import RunRecord
+from relay_models.cli.commands.demo import moved_to
+from relay_models.records import Timestamp
+from relay_models.sync import RedisBackend
+from relay_models.web import create_app
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+
+def unavailable(reason: str) -> None:
+    """A user without a browser may skip this; CI may not."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        unavailable("playwright is not installed: pip install 'relay-models[test]'")
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        unavailable("no Chromium on the PATH (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def served(backend: RedisBackend) -> Iterator[str]:
+    """Serve the page of a store on a free port."""
+    config = uvicorn.Config(create_app(backend), log_level="warning", lifespan="off")
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield url
+        finally:
+            server.should_exit = True
+            thread.join(20)
+
+
+@contextmanager
+def opened(browser: Browser, url: str, size: dict[str, int], scheme: str = "light") -> Iterator[Page]:
+    """A page that notes every console error and every request off the page, and fails for them."""
+    size_: Any = size
+    scheme_: Any = scheme
+    context = browser.new_context(viewport=size_, color_scheme=scheme_)
+    page = context.new_page()
+    faults: list[str] = []
+    noted = ("error", "warning")
+    page.on("console", lambda message: faults.append(f"console: {message.text}") if message.type in noted else None)
+    page.on("pageerror", lambda error: faults.append(f"script: {error}"))
+    page.on(
+        "request",
+        lambda request: None if request.url.startswith((url, "data:")) else faults.append(f"request: {request.url}"),
+    )
+    page.on("response", lambda reply: faults.append(f"{reply.status}: {reply.url}") if reply.status >= 400 else None)
+    page.goto(url + "runs")
+    try:
+        yield page
+    finally:
+        context.close()
+    assert not faults, "\n".join(faults)
+
+
+@pytest.fixture(scope="module")
+def url(store: RedisBackend) -> Iterator[str]:
+    with served(store) as address:
+        yield address
+
+
+def paths(backend: RedisBackend) -> list[str]:
+    ids = [str(run.run_id) for run in backend.find_runs(order_by="-calls", limit=2)]
+    return [
+        "runs", "runs?filter=duration+>+20ms&order=-duration", f"runs/{ids[0]}", f"runs/{ids[0]}?zoom=4&rows=names",
+        "numbers?filter=all", "agents", "agents/agent?id=research-agent", f"compare?run={ids[0]}&run={ids[1]}",
+        "compare?left=agent+%3D+research-agent&right=all", "saved",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (NARROW, "dark")])
+def test_every_page_loads_and_fits(
+    browser: Browser, url: str, store: RedisBackend, size: dict[str, int], scheme: str
+) -> None:
+    with opened(browser, url, size, scheme) as page:
+        for path in paths(store):
+            page.goto(url + path)
+            page.wait_for_load_state("networkidle")
+            assert page.locator("h1").count() == 1, path
+            excess = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert excess <= 0, f"{path} scrolls sideways by {excess} px at {size['width']} px"
+            background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert (background == "rgb(255, 255, 255)") == (scheme == "light"), path
+
+
+def test_hostile_runs_run_nothing(browser: Browser, hostile_store: RedisBackend) -> None:
+    with served(hostile_store) as url, opened(browser, url, WIDE) as page:
+        ids = [str(run.run_id) for run in hostile_store.find_runs(limit=50)]
+        for path in ["runs", "numbers?filter=all", "agents", *(f"runs/{each}" for each in ids)]:
+            page.goto(url + path)
+            page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+            page.locator("body").hover()
+            assert page.evaluate("window.broken") is None, path
+            assert page.locator("h1").count() == 1, path
+        page.goto(url + "runs")
+        page.keyboard.press("/")
+        page.keyboard.type("agent = ")
+        page.locator("#choices li").first.wait_for()
+        assert page.evaluate("window.broken") is None
+
+
+def test_a_newcomer_finds_the_slowest_run_of_yesterday(browser: Browser, store: RedisBackend) -> None:
+    now = datetime.now(UTC)
+    records = [run.record for run in store.find_runs(order_by="started_at", limit=40)]
+    with RedisBackend.embedded() as backend:
+        begins = (now.replace(hour=12) - timedelta(days=number % 3) for number in range(len(records)))
+        backend.store_runs([moved_to(record, begin) for record, begin in zip(records, begins, strict=True) if record])
+        expected = str(backend.find_runs("started = yesterday", order_by="-duration", limit=1)[0].run_id)
+        with served(backend) as url, opened(browser, url, WIDE) as page:
+            page.get_by_role("link", name="Yesterday").click()
+            page.get_by_role("link", name="took").click()
+            page.locator("a.open").first.click()
+            page.wait_for_url("**/runs/*")
+            assert expected in page.url
+            assert page.locator(".picture svg").count() == 1
+
+
+def test_the_filter_is_completed_by_keyboard(browser: Browser, url: str) -> None:
+    with opened(browser, url, WIDE) as page:
+        page.keyboard.press("/")
+        page.keyboard.type("dur")
+        page.locator("#choices li", has_text="duration").first.wait_for()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        page.keyboard.type("> 20ms and agent ")
+        page.locator("#choices li", has_text="=").first.wait_for()
+        page.keyboard.type("= rese")
+        page.locator("#choices li", has_text="research-agent").first.wait_for()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Tab")
+        assert page.locator("#filter").input_value().strip() == "duration > 20ms and agent = research-agent"
+        page.keyboard.press("Escape")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**filter=duration**")
+        assert page.locator("tr[data-run]").count() > 0
+
+
+def test_rows_are_reached_by_keyboard(browser: Browser, url: str) -> None:
+    with opened(browser, url, WIDE) as page:
+        page.keyboard.press("j")
+        page.keyboard.press("j")
+        expected = page.locator("a.open").nth(1).get_attribute("href")
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**{expected}")
+
+
+def test_new_runs_appear(browser: Browser, empty: RedisBackend) -> None:
+    empty.store_run(RunRecord(agent_id="first", started_at=Timestamp("2026-11-23T10:00:00Z")))
+    with served(empty) as url, opened(browser, url, WIDE) as page:
+        assert page.locator("tr[data-run]").count() == 1
+        empty.store_run(RunRecord(agent_id="second", started_at=Timestamp("2026-11-23T11:00:00Z")))
+        page.locator("tr[data-run]", has_text="second").wait_for(timeout=20_000)
+        assert page.locator("tr[data-run]").count() == 2
+
+
+def test_pages_work_without_scripts(browser: Browser, url: str) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(url + "runs")
+    page.locator("#filter").fill("duration > 20ms")
+    page.get_by_role("button", name="Ask").click()
+    page.wait_for_url("**filter=duration**")
+    boxes = page.locator("input[name=run]")
+    boxes.nth(0).check()
+    boxes.nth(1).check()
+    page.get_by_role("button", name="Compare").click()
+    page.wait_for_url("**/compare?run=**")
+    assert page.locator("h2", has_text="Calls").count() == 1
+    context.close()

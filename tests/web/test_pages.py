@@ -1,0 +1,224 @@
+"""What the pages show and where their links lead."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from html import unescape
+from urllib.parse import quote
+
+import pytest
+from starlette.testclient import TestClient
+
+from relay_models import CallRecord, Run, RunRecord, SavedQuestion
+from relay_models.sync import RedisBackend
+from relay_models.web import create_app
+
+PAGES = ("/runs", "/numbers", "/numbers?filter=all", "/agents", "/agents/agent?id=research-agent", "/compare", "/saved")
+
+
+def links(page: str, beginning: str) -> list[str]:
+    """The addresses of a page's links that begin so."""
+    return [unescape(found) for found in re.findall(r'href="([^"]*)"', page) if unescape(found).startswith(beginning)]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_answers(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert answer.text.count("<h1") == 1
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_of_an_empty_store_answers(empty: RedisBackend, path: str) -> None:
+    assert TestClient(create_app(empty), base_url="http://localhost").get(path).status_code == 200
+
+
+def test_the_root_leads_to_the_runs(client: TestClient) -> None:
+    assert client.get("/").headers["location"] == "/runs"
+
+
+def test_runs_are_filtered_sorted_and_cut_as_the_url_says(client: TestClient, store: RedisBackend) -> None:
+    page = client.get("/runs?filter=duration+>+20ms&order=-duration&limit=3").text
+    expected = [str(run.run_id) for run in store.find_runs("duration > 20ms", order_by="-duration", limit=3)]
+    assert re.findall(r'data-run="([^"]+)"', page) == expected
+    assert 'value="duration &gt; 20ms"' in page
+
+
+def test_pages_follow_each_other_by_cursor_and_lose_nothing(client: TestClient, store: RedisBackend) -> None:
+    path, seen = "/runs?limit=50&order=duration", []
+    while path:
+        page = client.get(path).text
+        seen += re.findall(r'data-run="([^"]+)"', page)
+        following = re.findall(r'rel="next" href="([^"]+)"', page)
+        path = unescape(following[0]) if following else ""
+    assert len(seen) == len(set(seen)) == store.count_runs()
+
+
+def test_every_declared_column_can_be_shown(client: TestClient) -> None:
+    names = [name for name, column in Run.columns().items() if column.kind != "words"]
+    answer = client.get("/runs?columns=" + ",".join(names))
+    assert answer.status_code == 200
+    for name in names:
+        if name != "run_id":
+            assert Run.columns()[name].heading.replace("_", " ") in answer.text
+
+
+def test_a_head_sorts_and_a_second_click_turns_round(client: TestClient) -> None:
+    first = client.get("/runs").text
+    (by_duration,) = links(first, "/runs?order=-duration")[:1]
+    assert "order=duration" in " ".join(links(client.get(by_duration).text, "/runs?"))
+
+
+def test_a_value_narrows_the_filter(client: TestClient, store: RedisBackend) -> None:
+    page = client.get("/runs?filter=duration+>+1ms").text
+    narrowed = next(link for link in links(page, "/runs?filter=") if "agent_id" in link)
+    assert "duration" in narrowed
+    assert client.get(narrowed).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("filter", "said"),
+    [("duration > fast", "^^^^"), ("nonsense = 1", "there is no column"), ("duration >", "expected")],
+)
+def test_a_wrong_filter_is_shown_again_with_its_error(client: TestClient, filter: str, said: str) -> None:
+    for path in ("/runs", "/numbers"):
+        answer = client.get(f"{path}?filter={quote(filter)}")
+        assert answer.status_code == 400
+        assert said in unescape(answer.text)
+        assert f'value="{filter}"' in unescape(answer.text)
+
+
+def test_a_wrong_cursor_order_or_column_is_an_error_page(client: TestClient) -> None:
+    for path in ("/runs?after=nonsense", "/runs?order=models", "/runs?columns=nonsense", "/runs?limit=0"):
+        assert client.get(path).status_code == 400, path
+
+
+def test_new_runs_are_counted(empty: RedisBackend) -> None:
+    client = TestClient(create_app(empty), base_url="http://localhost")
+    empty.store_run(RunRecord(agent_id="first"))
+    (stored,) = re.findall(r'data-stored="([^"]+)"', client.get("/runs").text)
+    assert client.get("/runs/state.json", params={"since": stored}).json() == {"total": 1, "new": 0}
+    empty.store_run(RunRecord(agent_id="second"))
+    assert client.get("/runs/state.json", params={"since": stored}).json() == {"total": 2, "new": 1}
+    narrow = {"since": stored, "filter": "agent = first or agent = third"}
+    assert client.get("/runs/state.json", params=narrow).json() == {"total": 1, "new": 0}
+
+
+def test_columns_and_values_are_offered_for_completion(client: TestClient) -> None:
+    names = [column["name"] for column in client.get("/complete.json").json()]
+    assert names == list(Run.columns())
+    assert "research-agent" in client.get("/complete.json?column=agent").json()
+    assert client.get("/complete.json?column=status").json() == list(Run.columns()["status"].choices)
+    assert client.get("/complete.json?column=nonsense").status_code == 400
+
+
+def test_an_export_has_what_is_shown(client: TestClient, store: RedisBackend) -> None:
+    path = "/runs/export?filter=duration+>+20ms&order=-duration&columns=agent_id,duration&format="
+    rows = list(csv.DictReader(io.StringIO(client.get(path + "csv").text)))
+    assert len(rows) == store.count_runs("duration > 20ms")
+    assert list(rows[0]) == ["agent_id", "duration"]
+    lines = client.get(path + "jsonl").text.splitlines()
+    assert [json.loads(line)["agent_id"] for line in lines] == [row["agent_id"] for row in rows]
+    assert client.get(path + "exe").status_code == 400
+
+
+def test_a_run_shows_its_calls_and_the_same_elsewhere(client: TestClient, store: RedisBackend) -> None:
+    run = store.find_runs(order_by="-calls", limit=1)[0]
+    page = client.get(f"/runs/{run.run_id}").text
+    assert page.count('<details class="call') == run.calls
+    assert f"relay-models runs show {run.run_id}" in page
+    assert "<svg" in page
+    raw = client.get(f"/runs/{run.run_id}/raw.json")
+    assert raw.json()["id"] == str(run.run_id)
+    for extra in ("zoom=4", "rows=names", "zoom=999&rows=nonsense"):
+        assert client.get(f"/runs/{run.run_id}?{extra}").status_code == 200
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id(client: TestClient, store: RedisBackend) -> None:
+    run = store.find_runs(limit=1)[0]
+    assert client.get(f"/runs/{str(run.run_id)[:30]}").status_code == 200
+    assert client.get("/runs/01a2").status_code == 400
+    assert client.get("/runs/zzz").status_code == 404
+    assert client.get("/nowhere").status_code == 404
+
+
+def test_a_prompt_that_repeats_the_last_one_shows_what_is_new(empty: RedisBackend) -> None:
+    def call(*texts: str) -> CallRecord:
+        request = {"messages": [{"role": "user", "content": text} for text in texts]}
+        return CallRecord.model_validate(
+            {"kind": "llm", "name": "openai", "started_at": "2026-11-23T10:00:00Z", "annotated_request": request}
+        )
+
+    run = RunRecord(agent_id="talker", calls=[call("first question"), call("first question", "second question")])
+    empty.store_run(run)
+    page = TestClient(create_app(empty), base_url="http://localhost").get(f"/runs/{run.id}").text
+    assert page.count("second question") == 1
+    assert "1 earlier message, as in the last prompt" in page
+
+
+def test_a_bar_leads_to_its_runs(client: TestClient, store: RedisBackend) -> None:
+    page = client.get("/numbers?filter=duration+>+1ms").text
+    bars = links(page, "/runs?filter=")
+    assert len(bars) > 10
+    for bar in {link for link in bars if "agent_id" in link or "started_at" in link}:
+        answer = client.get(bar)
+        assert answer.status_code == 200
+        assert "data-run=" in answer.text, bar
+
+
+def test_numbers_are_those_of_an_aggregate(client: TestClient, store: RedisBackend) -> None:
+    total = store.aggregate_runs(metrics=["count", "sum(total_tokens)"])[0]
+    page = client.get("/numbers?filter=all").text
+    assert f"<dd>{total['count']:,}</dd>" in page
+    assert f"<dd>{total['sum(total_tokens)']:,}</dd>" in page
+
+
+def test_two_runs_are_compared_call_by_call(client: TestClient, store: RedisBackend) -> None:
+    one, two = (str(run.run_id) for run in store.find_runs(limit=2))
+    page = client.get(f"/compare?run={one}&run={two}").text
+    assert one in page
+    assert two in page
+    assert '<details class="call"' in page
+    same = client.get(f"/compare?run={one}&run={one}").text
+    assert ">differs</span>" not in same
+    assert client.get(f"/compare?run={one}").status_code == 200
+    assert client.get(f"/compare?run={one}&run={two}&run={one}").status_code == 400
+    assert client.get(f"/compare?run={one}&run=ffff").status_code == 404
+
+
+def test_two_filters_are_compared(client: TestClient) -> None:
+    page = client.get("/compare?left=agent+%3D+research-agent&right=all").text
+    assert "at 95 %" in page
+    assert client.get("/compare?left=agent+%3D&right=all").status_code == 400
+
+
+def test_an_agent_shows_what_was_learned(client: TestClient) -> None:
+    (link,) = [link for link in links(client.get("/agents").text, "/agents/agent") if "research-agent" in link]
+    page = client.get(link).text
+    assert "Prediction trie of research-agent" in page
+    assert "output tokens" in page
+    assert "Tools that were seen to run in parallel" in page
+
+
+def test_a_question_is_saved_asked_and_deleted(empty: RedisBackend) -> None:
+    client = TestClient(create_app(empty), base_url="http://localhost", follow_redirects=False)
+    (token,) = set(re.findall(r'name="token" value="([^"]+)"', client.get("/runs?filter=duration+>+2s").text))
+    form = {
+        "token": token,
+        "name": "slow",
+        "filter": "duration > 2s",
+        "columns": "agent_id,duration",
+        "order": "-duration",
+    }
+    assert client.post("/saved/save", data=form).headers["location"] == "/saved"
+    assert empty.saved.all() == [SavedQuestion("slow", "duration > 2s", ("agent_id", "duration"), "-duration")]
+    assert client.get("/runs?saved=slow").headers["location"] == (
+        "/runs?filter=duration+%3E+2s&columns=agent_id%2Cduration&order=-duration"
+    )
+    assert client.get("/runs?saved=unknown").status_code == 404
+    assert client.post("/saved/save", data={**form, "filter": "nonsense"}).status_code == 400
+    assert client.post("/saved/delete", data={"token": token, "name": "slow"}).status_code == 303
+    assert empty.saved.all() == []
