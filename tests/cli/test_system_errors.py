@@ -31,6 +31,10 @@ COMMANDS = {
     "restore": ["restore", "{dump}", "--path", "{store}"],
     "follow": ["follow", "redis://127.0.0.1:1", "--path", "{store}"],
     "export": ["export", "redis://127.0.0.1:1", "--path", "{store}"],
+    "receive": ["receive", "--path", "{store}", "--port", "0"],
+    "sessions": ["sessions", "--path", "{store}"],
+    "prices check": ["prices", "check", "--path", "{store}"],
+    "prices apply": ["prices", "apply", "--path", "{store}"],
     "runs list": ["runs", "list", "--path", "{store}"],
     "runs show": ["runs", "show", "latest", "--path", "{store}"],
     "runs export": ["runs", "export", "{target}", "--path", "{store}"],
@@ -132,7 +136,7 @@ def test_a_source_that_cannot_be_read(cli: Cli, store: list[str], tmp_path: Path
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
-@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"follow", "export", "serve"}))
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"follow", "export", "serve", "prices apply"}))
 def test_standard_output_on_a_full_disk(cli: Cli, tmp_path: Path, filled: Path, capture_path: Path, name: str) -> None:
     store = tmp_path / "store.db"
     store.write_bytes(filled.read_bytes())
@@ -140,11 +144,14 @@ def test_standard_output_on_a_full_disk(cli: Cli, tmp_path: Path, filled: Path, 
     assert cli("dump", str(dump), "--path", str(store)).code == 0
     if name == "restore":
         store.unlink()
+    prices = tmp_path / "prices.toml"
+    prices.write_text("price = []")
     arguments = filled_in(COMMANDS[name], store=str(store), capture=str(capture_path), target="-", dump=str(dump))
     with open("/dev/full", "wb") as nothing:
         done = subprocess.run(
             [sys.executable, "-m", "relay_models.cli", *arguments],
             stdout=nothing, stderr=subprocess.PIPE, text=True, timeout=120, check=False,
+            env={**os.environ, "RELAY_MODELS_PRICES": str(prices)},
         )  # fmt: skip
 
     is_one_line(Answer(done.returncode, "", done.stderr), 6)

@@ -30,8 +30,8 @@ def register(app: typer.Typer) -> None:
 
         Exits with 1 where a call has neither a cost nor a price.
         """
-        table = _table(prices)
         session.open()
+        table = _table(prices)
         found: Counter[tuple[str, str, str]] = Counter()
         for run in each_run(session, None, "started_at", None, bodies=True):
             for call in run.record.calls:
@@ -58,8 +58,9 @@ def register(app: typer.Typer) -> None:
     @command(group, "apply", json=False)
     def apply(session: Session, prices: Prices = None) -> None:
         """Estimate the costs of all stored runs by the table: recompute the column estimated_cost."""
+        backend = session.open()
         table = _table(prices)
-        session.open().estimate_costs(table)
+        backend.estimate_costs(table)
         session.out.note(f"estimated costs are those of {table.source}")
 
     app.add_typer(group)

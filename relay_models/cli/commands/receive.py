@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +44,8 @@ def register(app: typer.Typer) -> None:
 
         GenAI and OpenInference spans, as protobuf or JSON. A request is acknowledged once it is stored.
         """
+        import asyncio  # lazy: start-up time
+
         token = PasswordSource("RELAY_MODELS_RECEIVE_TOKEN", token_file, False).read()
         asyncio.run(
             _receive(
