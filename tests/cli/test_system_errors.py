@@ -32,6 +32,17 @@ COMMANDS = {
     "follow": ["follow", "redis://127.0.0.1:1", "--path", "{store}"],
     "export": ["export", "redis://127.0.0.1:1", "--path", "{store}"],
     "receive": ["receive", "--path", "{store}", "--port", "0"],
+    "web": ["web", "--path", "{store}", "--port", "0"],
+    "report": ["report", "all", "--save", "{target}.html", "--path", "{store}"],
+    "mcp": ["mcp", "--path", "{store}"],
+    "saved list": ["saved", "list", "--path", "{store}"],
+    "saved save": ["saved", "save", "all-runs", "--where", "all", "--path", "{store}"],
+    "saved delete": ["saved", "delete", "all-runs", "--path", "{store}"],
+    "runs label": ["runs", "label", "--where", "all", "--tag", "seen", "--path", "{store}"],
+    "migrate plan": ["migrate", "plan", "--path", "{store}"],
+    "migrate apply": ["migrate", "apply", "--path", "{store}"],
+    "migrate rollback": ["migrate", "rollback", "--path", "{store}"],
+    "migrate finish": ["migrate", "finish", "--path", "{store}"],
     "sessions": ["sessions", "--path", "{store}"],
     "prices check": ["prices", "check", "--path", "{store}"],
     "prices apply": ["prices", "apply", "--path", "{store}"],
@@ -40,6 +51,10 @@ COMMANDS = {
     "runs export": ["runs", "export", "{target}", "--path", "{store}"],
     "runs stats": ["runs", "stats", "--path", "{store}"],
     "runs watch": ["runs", "watch", "--path", "{store}", "--all", "--count", "1"],
+}
+# Commands that print nothing to standard output here.
+SILENT = {
+    *("follow", "export", "serve", "mcp", "report", "prices apply", "migrate rollback", "saved save", "saved delete"),
 }
 WITH_STORE = sorted(name for name, arguments in COMMANDS.items() if "{store}" in arguments)
 SAVING = {
@@ -136,7 +151,7 @@ def test_a_source_that_cannot_be_read(cli: Cli, store: list[str], tmp_path: Path
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
-@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"follow", "export", "serve", "prices apply"}))
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - SILENT))
 def test_standard_output_on_a_full_disk(cli: Cli, tmp_path: Path, filled: Path, capture_path: Path, name: str) -> None:
     store = tmp_path / "store.db"
     store.write_bytes(filled.read_bytes())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -32,15 +32,19 @@ def register(app: typer.Typer) -> None:
         What NeMo Relay learned for one model of an agent has a key of its own (a profile, AGENT::model=…); profiles
         are shown with their agent.
         """
-        backend = session.open()
-        found = backend.agents()
-        profiles = _profiles(backend)
+        rows = agent_rows(session.open())
         if session.as_json:
-            session.out.array({**asdict(agent), "profiles": profiles.get(agent.agent_id, [])} for agent in found)
-        elif found:
-            show_agents(session.out, found, profiles)
+            session.out.array(rows)
+        elif rows:
+            show_agents(session.out, rows)
         else:
             session.out.print("no runs are stored")
+
+
+def agent_rows(backend: RedisBackend) -> list[dict[str, Any]]:
+    """The agents of a store with their profiles."""
+    profiles = _profiles(backend)
+    return [{**asdict(agent), "profiles": profiles.get(agent.agent_id, [])} for agent in backend.agents()]
 
 
 def _profiles(backend: RedisBackend) -> dict[str, list[str]]:
@@ -54,25 +58,25 @@ def _profiles(backend: RedisBackend) -> dict[str, list[str]]:
     return {agent_id: sorted(keys) for agent_id, keys in found.items()}
 
 
-def show_agents(out: Output, agents: Sequence[object], profiles: Mapping[str, Sequence[str]] | None = None) -> None:
-    """A table of `AgentSummary` values, with the number of their profiles where there are any."""
+def show_agents(out: Output, agents: Sequence[Mapping[str, Any]]) -> None:
+    """Print a table of `agent_rows`, with the number of their profiles where there are any."""
     from relay_models.cli.output import Column, age_text, cell_text  # lazy: start-up time
 
     now = datetime.now(UTC)
+    has_profiles = any(agent["profiles"] for agent in agents)
     columns = (
         Column("agent", priority=9, least=12),
         Column("runs", right=True, priority=8, least=1),
         Column("running", right=True, priority=5, least=1),
-        *((Column("profiles", right=True, priority=4, least=1),) if profiles else ()),
+        *((Column("profiles", right=True, priority=4, least=1),) if has_profiles else ()),
         Column("last run started", priority=6, least=19),
         Column("", priority=3, least=4, style="bright_black"),
     )
     rows = []
     for agent in agents:
-        row = asdict(agent)  # type: ignore[call-overload]
-        last = row["last_started_at"]
-        counts = [cell_text(row["runs"]), cell_text(row["running"])]
-        if profiles:
-            counts.append(cell_text(len(profiles.get(row["agent_id"], ()))))
-        rows.append((row["agent_id"], *counts, cell_text(last), age_text(last, now)))
+        last = agent["last_started_at"]
+        counts = [cell_text(agent["runs"]), cell_text(agent["running"])]
+        if has_profiles:
+            counts.append(cell_text(len(agent["profiles"])))
+        rows.append((agent["agent_id"], *counts, cell_text(last), age_text(last, now)))
     out.table(columns, rows)

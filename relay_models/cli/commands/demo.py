@@ -101,16 +101,15 @@ def moved_to(record: RunRecord, begins: datetime) -> RunRecord:
 
 def _answers(session: Session, counts: dict[str, int]) -> dict[str, Any]:
     """What the tour shows, as JSON values."""
-    from dataclasses import asdict  # lazy: start-up time
-
     from relay_models.cli.aggregate_tables import stats_rows  # lazy: start-up time
+    from relay_models.cli.commands.agents import agent_rows  # lazy: start-up time
     from relay_models.cli.run_selection import each_run, make_filter  # lazy: start-up time
     from relay_models.export import to_dicts  # lazy: start-up time
 
     backend = session.backend
     return {
         "imported": {PLURALS[kind].replace(" ", "_"): count for kind, count in counts.items()},
-        "agents": [asdict(agent) for agent in backend.agents()],
+        "agents": agent_rows(backend),
         "newest": to_dicts(each_run(session, None, "-started_at", 8)),
         "query": {
             "where": QUERY,
@@ -122,7 +121,7 @@ def _answers(session: Session, counts: dict[str, int]) -> dict[str, Any]:
 
 def _tour(session: Session, counts: dict[str, int], took: float) -> None:
     from relay_models.cli.aggregate_tables import show_stats  # lazy: start-up time
-    from relay_models.cli.commands.agents import show_agents  # lazy: start-up time
+    from relay_models.cli.commands.agents import agent_rows, show_agents  # lazy: start-up time
     from relay_models.cli.run_selection import each_run, make_filter  # lazy: start-up time
     from relay_models.cli.run_tables import show_runs  # lazy: start-up time
     from relay_models.pictures import Timeline  # lazy: start-up time
@@ -131,7 +130,7 @@ def _tour(session: Session, counts: dict[str, int], took: float) -> None:
     kinds = ", ".join(f"{count} {PLURALS[kind]}" for kind, count in counts.items() if count)
     out.print(f"Imported {kinds}, captured from a NeMo Relay deployment, in {took:.1f} s.")
     _head(out, "Agents", "relay-models agents")
-    show_agents(out, backend.agents())
+    show_agents(out, agent_rows(backend))
     _head(out, "Newest runs", "relay-models runs list --limit 8")
     show_runs(out, list(each_run(session, None, "-started_at", 8)))
     _head(out, "A question", f"relay-models runs list --where '{QUERY}' --order -duration")
