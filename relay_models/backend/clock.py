@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 __all__ = ["StoreClock"]
 
-# Stamps further ahead of the server's clock than this were made by no clock, and nobody follows them (a year).
+# Stamps further ahead of the server's clock than this were made by no clock, and are not followed (a year).
 _MAX_AHEAD = 366 * 86_400 * 1_000_000
 # What two clocks may drift apart: NTP changes a clock's rate by at most 1 in 2,000, crystals are off by much less.
 _DRIFT = 2000

@@ -24,7 +24,7 @@ class Cut:
     paths: list[str] = field(default_factory=list)
 
     def notes(self, most: int = 20) -> list[str]:
-        """The paths in words, at most so many."""
+        """The paths in words, at most a few of them."""
         more = len(self.paths) - most
         return self.paths[:most] + ([f"and {more:,} more"] if more > 0 else [])
 

@@ -21,7 +21,7 @@ __all__ = ["Indexes"]
 class Indexes:
     """Keeps the alias of each kind pointing at a complete index that has this program's columns.
 
-    Queries go through the alias, and the alias moves only when the index behind it is filled: whoever asks gets the
+    Queries go through the alias, and the alias moves only when the index behind it is filled: a query gets the
     old index, the new one, or an error, never a part.
 
     Args:

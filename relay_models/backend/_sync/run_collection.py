@@ -34,7 +34,7 @@ _AT_ONCE, _KEYS_PER_PAGE = 200, 10_000
 # Times that a run is read again because another client labelled it at the same time.
 _ATTEMPTS = 100
 
-# Sets the members that labels are, if nobody changed them since they were read.
+# Sets the members that labels are, if they were not changed since they were read.
 _REPLACE = """
 local found = redis.call('JSON.GET', KEYS[1], '$.labels')
 if not found then return -1 end

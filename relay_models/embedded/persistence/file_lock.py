@@ -31,7 +31,7 @@ _LOCKED_BYTE: Final = 1 << 30
 _DATA_BYTE: Final = 1 << 60
 
 # A lock of an open file description, where the system has them. Unlike other locks of POSIX it stays when another
-# descriptor of the file is closed in this process, and it is inherited by nobody.
+# descriptor of the file is closed in this process, and no child inherits it.
 _OFD_SETLK: Final = getattr(fcntl, "F_OFD_SETLK", None) if sys.platform == "linux" else None
 
 _guard = threading.Lock()
@@ -76,7 +76,7 @@ class FileLock:
 
     def _acquire(self, path: str) -> int:
         try:
-            mode = os.stat(path).st_mode & 0o666  # whoever may open the file may need the lock
+            mode = os.stat(path).st_mode & 0o666  # a user who may open the file may need the lock
         except OSError:
             mode = 0o600
         while True:

@@ -1,6 +1,6 @@
 """`BlockedCommand` and `BlockedCommands`: commands that wait for data, served in the order in which they came.
 
-fakeredis wakes every waiting client and lets them race. Here whoever changes the data serves those who wait, before its
+fakeredis wakes every waiting client and lets them race. Here the client that changes the data serves those that wait, before its
 own command returns, as Redis does.
 """
 

@@ -1,4 +1,4 @@
-"""Spans of time that rows are counted up by: hours, days, weeks, months of a time zone, whatever its clock does."""
+"""Time buckets: hours, days, weeks, months of a time zone, whatever its clock does."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def _on_server(
     keys: list[str] = []
     for index, column in enumerate(ask.groups):
         if column.kind is Kind.TAGS:
-            # The whole list as JSON text: a server by itself sees only the first text.
+            # The whole list as JSON text: a server alone sees only the first text.
             loads += [column.member_path, "AS", f"g{index}"]
             keys.append(f"g{index}")
         else:

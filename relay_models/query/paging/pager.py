@@ -149,7 +149,7 @@ class Pager(Generic[T]):
         """The command for the rows after the position, or None at the end.
 
         Args:
-            most: how many rows, fewer where the server does not accept so many.
+            most: maximum number of rows; fewer where the server accepts fewer.
             per_read: through a cursor, with that many rows in each read.
             within: a further condition; its rows must be the first ones of the order.
         """

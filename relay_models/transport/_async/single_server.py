@@ -218,7 +218,7 @@ class SingleServerTransport:
         """Raise a connection error if a connection should not be used any more."""
 
     def _may_retry(self, error: Exception, failures: int, elapsed: float) -> bool:
-        """Whether to try again after an error, the given number of failures, and so many seconds."""
+        """Whether to try again after an error, a number of failures, and the seconds since the first attempt."""
         if isinstance(error, NotReplicated):
             return elapsed < self._replica_timeout
         return failures <= self.retries and is_retryable(error)
