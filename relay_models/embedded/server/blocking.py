@@ -1,7 +1,7 @@
 """`BlockedCommand` and `BlockedCommands`: commands that wait for data, served in the order in which they came.
 
-fakeredis wakes every waiting client and lets them race. Here the client that changes the data serves those that wait, before its
-own command returns, as Redis does.
+fakeredis wakes every waiting client and lets them race. Here the client that changes the data serves those that wait,
+before its own command returns, as Redis does.
 """
 
 from __future__ import annotations
