@@ -103,6 +103,8 @@ def leaves(found: list[RunRecord]) -> st.SearchStrategy[Expression]:
     options: list[st.SearchStrategy[Expression]] = []
     rows = [Run.of(record) for record in found]
     for name, column in Run.columns().items():
+        if column.kind == "scores":
+            continue  # stored labels, which records have none of
         if column.kind == "words":
             options.append(st.sampled_from(WORDS).map(column.matches))
             options.append(
@@ -116,7 +118,10 @@ def leaves(found: list[RunRecord]) -> st.SearchStrategy[Expression]:
             options.append(st.just(column.missing()))
         elif column.kind in ("text", "texts"):
             held = [
-                text for row in rows for text in ([getattr(row, name)] if column.kind == "text" else getattr(row, name))
+                text
+                for row in rows
+                for text in ([getattr(row, name)] if column.kind == "text" else getattr(row, name))
+                if text is not None
             ]
             some = _texts_of(column, held)
             parts = some.flatmap(

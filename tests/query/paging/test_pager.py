@@ -32,7 +32,7 @@ unhurried = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-SORTABLE = [column.name for column in Run.columns().values() if column.kind not in ("texts", "words")]
+SORTABLE = [column.name for column in Run.columns().values() if column.ordered or column.kind == "text"]
 
 
 def in_order(rows: list[dict[str, Any]], name: str, descending: bool) -> list[str]:
