@@ -111,13 +111,15 @@ def _list(group: typer.Typer) -> None:
         """List runs, the newest first."""
         from relay_models.export import to_dicts  # lazy: start-up time
 
-        names = column_names(session, columns) or (FAILED_COLUMNS if failed else None)
+        names = column_names(session, columns)
         session.open()
         wheres = [where]
         if saved is not None:
             question = session.backend.saved.get(saved)
             wheres.append(question.filter or None)
             order, names = order or question.order, names or list(question.columns) or None
+        is_named = names is not None
+        names = names or (FAILED_COLUMNS if failed else None)
         chosen = make_filter(session, join_filters(wheres), agent, failed=failed)
         found = each_run(session, chosen, order or "-started_at", limit or None)
         if session.as_json:
@@ -127,7 +129,7 @@ def _list(group: typer.Typer) -> None:
         if not runs:
             session.out.print("no runs" if chosen is None else "no runs match")
             return
-        show_runs(session.out, runs, names, named=columns is not None)
+        show_runs(session.out, runs, names, named=is_named)
         if limit and len(runs) == limit:
             total = session.backend.count_runs(chosen)
             if total > limit:
