@@ -113,11 +113,11 @@ class Scripting:
         if self._killed:
             command = "FUNCTION" if self._running == "function" else "SCRIPT"
             return f"ERR Error running script: Script killed by user with {command} KILL."
-        if self._deadline is not None and not self.wrote:
-            return SHUTTING_DOWN
-        if self._deadline is not None and time.monotonic() > self._deadline:
+        if self._deadline is None or time.monotonic() <= self._deadline:
+            return None
+        if self.wrote:
             raise ScriptAborted
-        return None
+        return SHUTTING_DOWN
 
     @property
     def busy(self) -> bool:
@@ -161,7 +161,7 @@ class Scripting:
         self._killed = True
 
     def stop(self, seconds: float) -> None:
-        """End the script that runs: at once, or `seconds` later where it has written. `resume` allows scripts again."""
+        """End scripts that run longer than `seconds` from now. `resume` lifts that limit."""
         self._deadline = time.monotonic() + seconds
 
     def resume(self) -> None:

@@ -444,7 +444,7 @@ class TcpListener:
         self.scripts.stop()
 
     async def _end_scripts(self, seconds: float) -> None:
-        """End the script that a client runs: one that has written gets half of the time to come to its end."""
+        """End the script that a client runs: it gets half of the time to come to its end."""
         self.state.scripting.stop(seconds / 2)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
