@@ -63,9 +63,17 @@ def test_bodies() -> None:
 
 
 def test_index_information_of_both_protocols() -> None:
-    resp2 = [b"index_name", b"i", b"attributes", [[b"identifier", b"$.a", b"attribute", b"a"]], b"indexing", b"1"]
+    resp2 = [
+        b"index_name",
+        b"i",
+        b"attributes",
+        [[b"identifier", b"$.a", b"attribute", b"a", b"type", b"TAG"]],
+        b"indexing",
+        b"1",
+    ]
     resp2 += [b"percent_indexed", b"0.25", b"num_docs", b"3", b"hash_indexing_failures", b"1"]
     info = decode_index_info(resp2)
     assert (info.name, info.indexing, info.filled, info.documents, info.failures) == ("i", True, 0.25, 3, 1)
     assert info.columns == {"a"}
-    assert decode_index_info({b"index_name": b"i", b"attributes": [{b"attribute": b"a"}]}).indexing is False
+    attribute = {b"identifier": b"$.a", b"attribute": b"a", b"type": b"TAG"}
+    assert decode_index_info({b"index_name": b"i", b"attributes": [attribute]}).indexing is False
