@@ -22,6 +22,7 @@ import contextlib
 import datetime
 import gzip
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
@@ -37,6 +38,8 @@ FORMAT: Final = "relay-models-dump"
 VERSION: Final = 1
 BATCH: Final = 500
 """Elements of a list, set, … in one line and in one command."""
+SCRATCH_MS: Final = 3_600_000
+"""How long what a killed restore wrote of a key is kept (milliseconds)."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,12 @@ def restore(client: redis.Redis, source: Target, *, replace: bool = False) -> Re
         redis.RedisError: The server failed.
     """
     with _session(client) as call, reading(source) as file:
-        return _Restore(call, replace).run(file)
+        restoring = _Restore(call, replace)
+        try:
+            return restoring.run(file)
+        except (TransferError, OSError):
+            restoring.abandon()
+            raise
 
 
 class _Call:
@@ -129,17 +137,22 @@ class _Call:
         self._connection.send_command(*command)
         return self._connection.read_response(disable_decoding=True)
 
-    def many(self, commands: list[tuple[Any, ...]]) -> None:
-        """Run several commands in one batch. Raises the first error."""
-        self._connection.send_packed_command(self._connection.pack_commands(commands))
-        errors = []
-        for command in commands:
+    def together(self, key: bytes, commands: list[tuple[Any, ...]]) -> list[Any]:
+        """Run several commands that make a key in one transaction, and return their replies. Raises the first error."""
+        sent = [("MULTI",), *commands, ("EXEC",)]
+        self._connection.send_packed_command(self._connection.pack_commands(sent))
+        replies: list[Any] = []
+        for _ in sent:
             try:
-                self._connection.read_response(disable_decoding=True)
+                replies.append(self._connection.read_response(disable_decoding=True))
             except redis.ResponseError as error:
-                errors.append(TransferError(f"{command[0]} {command[1]!r} was refused: {error}"))
-        if errors:
-            raise errors[0]
+                replies.append(error)
+        results = replies[-1] if isinstance(replies[-1], list) else replies
+        names = commands if isinstance(replies[-1], list) else sent
+        for command, result in zip(names, results, strict=True):
+            if isinstance(result, Exception):
+                raise TransferError(f"{command[0]} of {key!r} was refused: {result}")
+        return results
 
 
 @contextlib.contextmanager
@@ -349,7 +362,11 @@ def _flat(fields: Any) -> list[Any]:
 
 
 class _Restore:
-    """A restore in progress."""
+    """A restore in progress.
+
+    A key is written under a name of its own, which expires, and takes its true name by RENAME, together with its last
+    part and its time to live: whatever happens on the way, there is the old value or the whole new one.
+    """
 
     def __init__(self, call: _Call, replace: bool) -> None:
         self._call = call
@@ -357,9 +374,11 @@ class _Restore:
         self._keys = self._expired = 0
         self._current: bytes | None = None
         self._skipping = False
-        self._empty = True
-        """Whether nothing was written to the current key yet, such as a stream without entries."""
         self._deadline: int | None = None
+        self._scratch = b"relay-models-restore:" + os.urandom(12).hex().encode()
+        # What is still to be written of the current key, and whether a part of it has been.
+        self._commands: list[tuple[Any, ...]] = []
+        self._has_parts = False
 
     def run(self, file: IO[bytes]) -> RestoreReport:
         lines = self._lines(file)
@@ -416,66 +435,74 @@ class _Restore:
         }.get(line["type"])
         if write is None:
             raise TransferError(f"the key {key!r} has the type {line['type']!r}, which cannot be moved")
-        write(key, line)
+        if self._commands:
+            self._has_parts = True
+            self._call.together(key, [*self._commands, ("PEXPIRE", self._scratch, SCRATCH_MS)])
+        self._commands = write(self._scratch, line)
 
     def _begin(self, key: bytes, expires: int | None) -> None:
-        self._current, self._deadline = key, expires
         seconds, micros = self._call("TIME") if expires is not None else (0, 0)
         self._skipping = expires is not None and expires <= int(seconds) * 1000 + int(micros) // 1000
+        self._current, self._deadline, self._commands, self._has_parts = key, expires, [], False
         if self._skipping:
             self._expired += 1
             return
         if not self._replace and self._call("EXISTS", key):
-            raise TransferError(f"the key {key!r} exists already; pass replace=True (--replace), or delete it first")
-        self._empty = True
-        self._call("MULTI")
-        if self._replace:
-            self._call("DEL", key)
+            raise self._exists(key)
         self._keys += 1
 
     def _finish(self) -> None:
-        """Write the key. Its TTL is set last, so that it does not expire halfway."""
+        """Give the key its value."""
         key, self._current = self._current, None
         if key is None or self._skipping:
             return
+        commands = list(self._commands)
         if self._deadline is not None:
-            self._call("PEXPIREAT", key, self._deadline)
-        for reply in self._call("EXEC"):
-            if isinstance(reply, Exception):
-                raise TransferError(f"the key {key!r} was refused: {reply}")
+            commands.append(("PEXPIREAT", self._scratch, self._deadline))
+        elif self._has_parts:
+            commands.append(("PERSIST", self._scratch))
+        commands.append(("RENAME" if self._replace else "RENAMENX", self._scratch, key))
+        if self._call.together(key, commands)[-1] == 0:
+            raise self._exists(key)
 
-    def _string(self, key: bytes, line: dict[str, Any]) -> None:
-        self._call("SET", key, _bytes(line["value"]))
+    def abandon(self) -> None:
+        """Delete what is written of a key that will not be finished."""
+        with contextlib.suppress(redis.RedisError, OSError):
+            self._call("DEL", self._scratch)
 
-    def _json(self, key: bytes, line: dict[str, Any]) -> None:
-        self._call("JSON.SET", key, "$", _bytes(line["value"]))
+    @staticmethod
+    def _exists(key: bytes) -> TransferError:
+        return TransferError(f"the key {key!r} exists already; pass replace=True (--replace), or delete it first")
 
-    def _list(self, key: bytes, line: dict[str, Any]) -> None:
-        self._call("RPUSH", key, *map(_bytes, line["value"]))
+    def _string(self, key: bytes, line: dict[str, Any]) -> list[tuple[Any, ...]]:
+        return [("SET", key, _bytes(line["value"]))]
 
-    def _set(self, key: bytes, line: dict[str, Any]) -> None:
-        self._call("SADD", key, *map(_bytes, line["value"]))
+    def _json(self, key: bytes, line: dict[str, Any]) -> list[tuple[Any, ...]]:
+        return [("JSON.SET", key, "$", _bytes(line["value"]))]
 
-    def _zset(self, key: bytes, line: dict[str, Any]) -> None:
-        self._call("ZADD", key, *[item for member, score in line["value"] for item in (score, _bytes(member))])
+    def _list(self, key: bytes, line: dict[str, Any]) -> list[tuple[Any, ...]]:
+        return [("RPUSH", key, *map(_bytes, line["value"]))]
 
-    def _hash(self, key: bytes, line: dict[str, Any]) -> None:
-        self._call("HSET", key, *[_bytes(item) for pair in line["value"] for item in pair])
-        self._call.many(
-            [("HPEXPIREAT", key, time, "FIELDS", 1, _bytes(name)) for name, time in line.get("field_expires", ())]
-        )
+    def _set(self, key: bytes, line: dict[str, Any]) -> list[tuple[Any, ...]]:
+        return [("SADD", key, *map(_bytes, line["value"]))]
 
-    def _stream(self, key: bytes, line: dict[str, Any]) -> None:
+    def _zset(self, key: bytes, line: dict[str, Any]) -> list[tuple[Any, ...]]:
+        return [("ZADD", key, *[item for member, score in line["value"] for item in (score, _bytes(member))])]
+
+    def _hash(self, key: bytes, line: dict[str, Any]) -> list[tuple[Any, ...]]:
+        expirations = [
+            ("HPEXPIREAT", key, time, "FIELDS", 1, _bytes(name)) for name, time in line.get("field_expires", ())
+        ]
+        return [("HSET", key, *[_bytes(item) for pair in line["value"] for item in pair]), *expirations]
+
+    def _stream(self, key: bytes, line: dict[str, Any]) -> list[tuple[Any, ...]]:
         commands: list[tuple[Any, ...]] = [
             ("XADD", key, _bytes(id), *map(_bytes, fields)) for id, fields in line["value"]
         ]
-        self._call.many(commands)
-        self._empty = self._empty and not commands
         last = line.get("last")
         if last is None:
-            return
-        commands = []
-        if self._empty:
+            return commands
+        if not commands and not self._has_parts:  # a stream without entries
             commands += [("XGROUP", "CREATE", key, "\0", "0", "MKSTREAM"), ("XGROUP", "DESTROY", key, "\0")]
         added = (
             () if last["added"] is None else ("ENTRIESADDED", last["added"], "MAXDELETEDID", _bytes(last["deleted"]))
@@ -486,21 +513,7 @@ class _Restore:
             read = () if group["read"] is None else ("ENTRIESREAD", group["read"])
             commands.append(("XGROUP", "CREATE", key, name, _bytes(group["last"]), *read))
             commands += [("XGROUP", "CREATECONSUMER", key, name, _bytes(one)) for one in group["consumers"]]
-            commands += [
-                (
-                    "XCLAIM",
-                    key,
-                    name,
-                    _bytes(consumer),
-                    0,
-                    _bytes(id),
-                    "IDLE",
-                    idle,
-                    "RETRYCOUNT",
-                    times,
-                    "FORCE",
-                    "JUSTID",
-                )
-                for id, consumer, idle, times in group["pending"]
-            ]
-        self._call.many(commands)
+            for id, consumer, idle, times in group["pending"]:
+                options = ("IDLE", idle, "RETRYCOUNT", times, "FORCE", "JUSTID")
+                commands.append(("XCLAIM", key, name, _bytes(consumer), 0, _bytes(id), *options))
+        return commands
