@@ -337,8 +337,13 @@ class Runs(BackendBase[RunT]):
         batch.check = ClockCheck(self._clock, self._keys.alias("run"), batch.begun or self._clock.now())
         await conversation.send([*batch.check.commands, *batch.commands])
         waiting.append(batch)
-        while len(waiting) > 1:
+        # Where the clock was corrected, what is under way is stamped again before anything more is stamped: in order.
+        while len(waiting) > 1 or (waiting and self._is_stale(waiting[0])):
             await self._settle(conversation, waiting, report)
+
+    def _is_stale(self, batch: _Batch) -> bool:
+        """Whether a batch has stamps of a clock that was corrected since."""
+        return not batch.again and self._clock.corrections != batch.corrections
 
     async def _settle(self, conversation: Pipeline, waiting: deque[_Batch], report: StoreReport) -> None:
         """Read the replies to the oldest batch; runs that were there already are sent again as replacements."""
@@ -364,7 +369,7 @@ class Runs(BackendBase[RunT]):
             else:
                 report.created += 1
                 created.append(cast(bytes, command[1]))
-        if self._clock.corrections != batch.corrections and not batch.again:
+        if self._is_stale(batch):
             await self._store.stamp_again([(key, self._stamps()) for key in created])
         if again.commands:
             await conversation.send(again.commands)

@@ -340,8 +340,13 @@ class Runs(BackendBase[RunT]):
         batch.check = ClockCheck(self._clock, self._keys.alias("run"), batch.begun or self._clock.now())
         conversation.send([*batch.check.commands, *batch.commands])
         waiting.append(batch)
-        while len(waiting) > 1:
+        # Where the clock was corrected, what is under way is stamped again before anything more is stamped: in order.
+        while len(waiting) > 1 or (waiting and self._is_stale(waiting[0])):
             self._settle(conversation, waiting, report)
+
+    def _is_stale(self, batch: _Batch) -> bool:
+        """Whether a batch has stamps of a clock that was corrected since."""
+        return not batch.again and self._clock.corrections != batch.corrections
 
     def _settle(self, conversation: Pipeline, waiting: deque[_Batch], report: StoreReport) -> None:
         """Read the replies to the oldest batch; runs that were there already are sent again as replacements."""
@@ -367,7 +372,7 @@ class Runs(BackendBase[RunT]):
             else:
                 report.created += 1
                 created.append(cast(bytes, command[1]))
-        if self._clock.corrections != batch.corrections and not batch.again:
+        if self._is_stale(batch):
             self._store.stamp_again([(key, self._stamps()) for key in created])
         if again.commands:
             conversation.send(again.commands)

@@ -149,7 +149,10 @@ def test_a_watch_misses_nothing(
             seen.append(run.run_id)
             if run.run_id == str(made[11].id):
                 break
-    assert seen == [str(run.id) for run in made[2:]]
+    wanted = [str(run.id) for run in made[2:]]
+    assert sorted(seen) == sorted(wanted)
+    # A cluster's clock is read beside a write, not with it: what several writers store at once may change places.
+    assert place.cluster or seen == wanted
 
 
 @pytest.mark.parametrize("step", STEPS)
