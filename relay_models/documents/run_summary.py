@@ -106,7 +106,7 @@ def summarize(record: RunRecord) -> RunSummary:
                     cached = (cached or 0) + tokens
                 if (cost := usage.cost) is not None:
                     costs.append(cost)
-        counts = count_tokens(call)
+        counts = NO_TOKENS if kind == "tool" else count_tokens(call)
         if counts is not NO_TOKENS:
             all_input = add_tokens(all_input, counts.input_tokens)
             cached_input = add_tokens(cached_input, counts.cached_input_tokens)
