@@ -85,8 +85,8 @@ async def _runs_keep_their_place_in_the_list(backend: StorageBackend) -> None:
     latest = await backend.latest_run("agent")
     assert latest is not None, "latest_run finds a run"
     assert latest.id == listed[4].id, "the latest run is the one that started last"
-    assert await backend.list_runs("nobody") == [], "an agent without runs has an empty list"
-    assert await backend.latest_run("nobody") is None, "an agent without runs has no latest run"
+    assert await backend.list_runs("an agent without runs") == [], "an agent without runs has an empty list"
+    assert await backend.latest_run("an agent without runs") is None, "an agent without runs has no latest run"
 
 
 async def _runs_are_deleted(backend: StorageBackend) -> None:
