@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from relay_models.columns import expressions as ast
@@ -142,7 +142,7 @@ class _Compiler(Visitor[str]):
         # values is not a tree of a thousand nodes.
         queries: dict[str, None] = {}
         tags: dict[str, list[str]] = {}
-        for part in parts:
+        for part in _merged(parts) if every else parts:
             alike = part if not every else part.part if isinstance(part, ast.Not) else None
             if isinstance(alike, ast.Equal):
                 tags.setdefault(alike.column.name, []).append(alike.value)
@@ -182,6 +182,47 @@ class _Compiler(Visitor[str]):
         return f"${name}"
 
 
+def _merged(parts: Iterable[ast.Expression]) -> Iterator[ast.Expression | _Between]:
+    """The parts of a conjunction, with a lower and an upper bound of a column as one range.
+
+    Two ranges would be two lists of documents on the server, each of which may be most of them.
+    """
+    listed = list(parts)
+    bounds: dict[tuple[str, bool], int] = {}
+    for place, part in enumerate(listed):
+        if isinstance(part, ast.Compare) and not isinstance(part.column, ScoreColumn) and part.operator != "==":
+            if abs(as_double(part.value)) < float("inf"):
+                bounds.setdefault((part.column.name, part.operator in (">", ">=")), place)
+    for place, part in enumerate(listed):
+        if isinstance(part, ast.Compare):
+            is_low = part.operator in (">", ">=")
+            other = bounds.get((part.column.name, not is_low))
+            if other is not None and bounds.get((part.column.name, is_low)) == place:
+                if place < other:
+                    yield _Between(*((part, listed[other]) if is_low else (listed[other], part)))
+                continue
+        yield part
+
+
+@dataclass(frozen=True, slots=True)
+class _Between:
+    """A lower and an upper bound of one column."""
+
+    low: ast.Compare
+    high: ast.Compare
+
+    def visit(self, compiler: _Compiler) -> str:
+        low, high = as_double(self.low.value), as_double(self.high.value)
+        if low > high or (low == high and (self.low.operator, self.high.operator) != (">=", "<=")):
+            return _NEVER
+        return f"@{self.low.column.name}:[{_bound(self.low)} {_bound(self.high)}]"
+
+
+def _bound(node: ast.Compare) -> str:
+    number = _number(as_double(node.value), node.value)
+    return f"({number}" if node.operator in ("<", ">") else number
+
+
 def _negated(query: str) -> str:
     if query is _ALWAYS or query is _NEVER:
         return _NEVER if query is _ALWAYS else _ALWAYS
@@ -196,7 +237,7 @@ def _range(name: str, operator: str, value: float, exact: int | float) -> str:
         if operator == "==" or (operator in ("<", "<=")) != above:
             return _NEVER
         return f"@{name}:[-inf +inf]"
-    number = str(exact) if isinstance(exact, int) and abs(exact) < 2**53 else repr(value)
+    number = _number(value, exact)
     match operator:
         case "==":
             return f"@{name}:[{number} {number}]"
@@ -208,3 +249,7 @@ def _range(name: str, operator: str, value: float, exact: int | float) -> str:
             return f"@{name}:[({number} +inf]"
         case _:
             return f"@{name}:[{number} +inf]"
+
+
+def _number(value: float, exact: int | float) -> str:
+    return str(exact) if isinstance(exact, int) and abs(exact) < 2**53 else repr(value)

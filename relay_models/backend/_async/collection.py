@@ -183,6 +183,7 @@ class Collection(Generic[D]):
         order_by: str | None = None,
         limit: int | None = None,
         max_buckets: int = MAX_BUCKETS,
+        approximate: bool = False,
         on_corrupt: OnCorrupt = "raise",
         on_incomplete: OnIncomplete = "raise",
     ) -> AggregateRows:
@@ -200,6 +201,8 @@ class Collection(Generic[D]):
             order_by: a column of the rows, with ``-`` in front for descending; by bucket and groups otherwise.
             limit: maximum number of rows; None for all.
             max_buckets: maximum number of rows that `fill` may make.
+            approximate: allow the server's estimates of percentiles, standard deviations and distinct values, where
+                they are quicker; ``estimated`` of the rows names the metrics that are estimates.
             on_corrupt: ``"skip"`` leaves out documents that cannot be read.
             on_incomplete: ``"partial"`` allows an answer that the server cut short at its time limit.
 
@@ -219,6 +222,7 @@ class Collection(Generic[D]):
             order_by=order_by,
             limit=limit,
             max_buckets=max_buckets,
+            approximate=approximate,
         )
         expression = as_expression(filter, self._columns)
         return await self._store.run(

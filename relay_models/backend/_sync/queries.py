@@ -91,6 +91,7 @@ class Queries(Runs[RunT]):
         order_by: str | None = None,
         limit: int | None = None,
         max_buckets: int = MAX_BUCKETS,
+        approximate: bool = False,
         on_corrupt: OnCorrupt = "raise",
         on_incomplete: OnIncomplete = "raise",
     ) -> AggregateRows:
@@ -106,6 +107,7 @@ class Queries(Runs[RunT]):
             order_by=order_by,
             limit=limit,
             max_buckets=max_buckets,
+            approximate=approximate,
             on_corrupt=on_corrupt,
             on_incomplete=on_incomplete,
         )

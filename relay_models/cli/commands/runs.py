@@ -340,6 +340,9 @@ def _stats(group: typer.Typer) -> None:
         ] = None,
         limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Maximum number of rows; 0 for all.")] = 0,
         fill: Annotated[bool, typer.Option("--fill", help="Also show intervals without runs.")] = False,
+        approximate: Annotated[
+            bool, typer.Option("--approximate", help="Allow the server's estimates where they are quicker.")
+        ] = False,
         zone: Annotated[
             str | None,
             typer.Option(
@@ -358,14 +361,15 @@ def _stats(group: typer.Typer) -> None:
         groups = split_names(by) or []
         rows = session.open().aggregate_runs(
             by=groups, every=every, metrics=split_metrics(metrics), filter=make_filter(session, where, agent),
-            order_by=order, limit=limit or None, fill=fill, tz=zone,
+            order_by=order, limit=limit or None, fill=fill, tz=zone, approximate=approximate,
         )  # fmt: skip
         from relay_models.cli.aggregate_tables import save_chart, show_stats  # lazy: start-up time
 
-        read = list(rows)
         if save is not None:
-            save_chart(session, read, save)
-        show_stats(session, read)
+            save_chart(session, rows, save)
+        show_stats(session, rows)
+        if rows.estimated:
+            session.out.note(f"estimated by the server: {', '.join(rows.estimated)}")
 
 
 def _watch(group: typer.Typer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -9,7 +10,7 @@ from typing import Any, TypeAlias
 from relay_models.columns.column import Column, Kind
 from relay_models.errors import QueryError
 from relay_models.query.aggregate.buckets import Buckets
-from relay_models.query.aggregate.metrics import Tally
+from relay_models.query.aggregate.metrics import Metric, Tally
 from relay_models.query.aggregate.request import BUCKET, Aggregation
 
 __all__ = ["AggregateRow", "AggregateRows", "AggregateValue", "GroupTally", "Groups"]
@@ -57,26 +58,46 @@ class AggregateRows(list[AggregateRow]):
     Args:
         rows: The rows.
         kinds: What each column holds, by name, in the order of the columns.
+        estimated: The columns whose values are the server's estimates; none unless ``approximate=True`` allowed them.
     """
 
-    __slots__ = ("kinds",)
+    __slots__ = ("estimated", "kinds")
 
-    def __init__(self, rows: Iterable[AggregateRow] = (), kinds: Mapping[str, Kind] | None = None) -> None:
+    def __init__(
+        self,
+        rows: Iterable[AggregateRow] = (),
+        kinds: Mapping[str, Kind] | None = None,
+        estimated: Iterable[str] = (),
+    ) -> None:
         super().__init__(rows)
         self.kinds: dict[str, Kind] = dict(kinds or {})
+        self.estimated: tuple[str, ...] = tuple(estimated)
 
 
 class GroupTally:
     """One group: how many rows, and a tally for each column that a metric is about."""
 
-    __slots__ = ("count", "each")
+    __slots__ = ("count", "each", "estimates")
 
     def __init__(self, columns: Sequence[tuple[Column[Any], bool]]) -> None:
         self.count = 0
+        self.estimates: dict[str, Any] = {}
+        """Results that the server estimated, by the metric's name."""
         self.each = [(column, Tally(keep)) for column, keep in columns]
 
     def of(self, column: Column[Any]) -> Tally:
         return next(tally for known, tally in self.each if known is column)
+
+    def estimate(self, metric: Metric, raw: Any) -> None:
+        """Take in the server's estimate of a metric as it is in an answer."""
+        number = math.nan if raw is None else float(raw)
+        self.estimates[metric.name] = metric.value(number) if math.isfinite(number) else None
+
+    def result(self, metric: Metric) -> Any:
+        """The metric as a Python value."""
+        if metric.name in self.estimates:
+            return self.estimates[metric.name]
+        return self.count if metric.column is None else self.of(metric.column).result(metric)
 
 
 class Groups:
@@ -90,6 +111,8 @@ class Groups:
                 keep[metric.column] = keep.get(metric.column, False) or not metric.summable
         self.columns = list(keep.items())
         self.found: dict[tuple[Any, ...], GroupTally] = {}
+        self.estimated: list[Metric] = []
+        """The metrics that the server estimated."""
 
     def at(self, start: int | None, values: Sequence[Any]) -> Iterator[GroupTally]:
         """The groups that a row is in: one for each combination of its values."""
@@ -118,7 +141,8 @@ class Groups:
             # By instant: the wall clock shows an hour twice when it is set back.
             known.sort(key=lambda each: _order_key(name, *each), reverse=ask.descending)
             rows = known + [each for each in rows if each[1][name] is None]
-        return AggregateRows((row for _, row in (rows if ask.limit is None else rows[: ask.limit])), ask.kinds)
+        kept = rows if ask.limit is None else rows[: ask.limit]
+        return AggregateRows((row for _, row in kept), ask.kinds, (metric.name for metric in self.estimated))
 
     def _fill(self, buckets: Buckets) -> None:
         starts = [key[0] for key in self.found if key[0] is not None]
@@ -145,7 +169,7 @@ class Groups:
             values[BUCKET] = None if key[0] is None else self.ask.buckets.label(key[0])
         values.update(zip((column.name for column in self.ask.groups), key[1:], strict=True))
         for metric in self.ask.metrics:
-            values[metric.name] = tallies.count if metric.column is None else tallies.of(metric.column).result(metric)
+            values[metric.name] = tallies.result(metric)
         return AggregateRow(values)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from relay_models._time import datetime_of
 from relay_models.columns.column import Column, Kind, find_column as column_named
 from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOperatorError
 
-__all__ = ["Metric", "Tally", "find_column", "parse_metric"]
+__all__ = ["Metric", "Tally", "find_column", "parse_metric", "percentile", "positions"]
 
 _METRIC = re.compile(r"\s*([A-Za-z]+[0-9.]*)\s*(?:\(\s*([A-Za-z_]*|[A-Za-z_]+\..+?)\s*\))?\s*", re.DOTALL)
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
@@ -47,6 +48,27 @@ class Metric:
         return whole and self.how in ("count", "sum", "avg", "min", "max")
 
     @property
+    def is_percentile(self) -> bool:
+        """It is a value at a position in the order of all values."""
+        return self.how.startswith("p")
+
+    @property
+    def is_ranked(self) -> bool:
+        """It is a percentile of values that a server gives exactly."""
+        return self.is_percentile and self.column is not None and self.column.kind is not Kind.NUMBER
+
+    @property
+    def is_counted(self) -> bool:
+        """It follows from the values that there are, without how often each occurs."""
+        return self.column is not None and self.column.kind is not Kind.NUMBER and self.how in ("count", "distinct")
+
+    @property
+    def can_be_estimated(self) -> bool:
+        """A server has a quicker estimate of it, or rounds it: all that is not exact from sums of integers."""
+        many = self.column is not None and self.column.kind is Kind.TAGS
+        return not self.summable and not many and self.how != "count"
+
+    @property
     def kind(self) -> Kind:
         """What its values are."""
         if self.column is None or self.how in ("count", "distinct"):
@@ -55,6 +77,14 @@ class Metric:
             return Kind.NUMBER
         kind: Kind = self.column.kind
         return kind
+
+    def value(self, number: Any) -> Any:
+        """A number as a value of the metric: durations as timedeltas, times as datetimes."""
+        if self.kind is Kind.DURATION:
+            return timedelta(microseconds=number)
+        if self.kind is Kind.TIME:
+            return datetime_of(round(number))
+        return round(number) if self.kind is Kind.COUNT else number
 
 
 def find_column(name: Any, columns: dict[str, Column[Any]], what: str) -> Column[Any]:
@@ -101,14 +131,14 @@ def parse_metric(text: Any, columns: dict[str, Column[Any]]) -> Metric:
 
 
 class Tally:
-    """Values of one column in one group, and what follows from them.
+    """Values of one column in one group, or what the server computed of them, and what follows from both.
 
     Sums of integers are exact, sums of floats correctly rounded (`math.fsum`). ``stddev`` is that of a sample (n - 1),
     None below two values. Percentiles interpolate linearly between the two nearest values, as NumPy does and as
     ``statistics.quantiles(method="inclusive")``. None where there is no value.
     """
 
-    __slots__ = ("count", "high", "keep", "low", "texts", "total", "values")
+    __slots__ = ("count", "high", "keep", "low", "percentiles", "seen", "total", "values")
 
     def __init__(self, keep: bool) -> None:
         self.count = 0
@@ -117,7 +147,10 @@ class Tally:
         self.high: Any = None
         self.keep = keep
         self.values: list[Any] = []
-        self.texts: set[str] = set()
+        self.seen: set[Any] = set()
+        """Values that are counted as distinct, besides those in `values`."""
+        self.percentiles: dict[float, Any] = {}
+        """Percentiles that are known without the values."""
 
     def add(self, value: Any) -> None:
         """Take in a value of a row: a number, a text or a list of texts."""
@@ -125,20 +158,22 @@ class Tally:
             return
         self.count += 1
         if isinstance(value, str):
-            self.texts.add(value)
+            self.seen.add(value)
         elif isinstance(value, list):
-            self.texts.update(value)
+            self.seen.update(value)
         elif self.keep:
             self.values.append(value)
         else:
             self.merge(0, value, value, value)
 
     def merge(self, count: int, total: int | float, low: Any, high: Any) -> None:
-        """Add what the server computed."""
+        """Add what the server computed; None for an extreme that it was not asked for."""
         self.count += count
         self.total += total
-        self.low = low if self.low is None or low < self.low else self.low
-        self.high = high if self.high is None or high > self.high else self.high
+        if low is not None and (self.low is None or low < self.low):
+            self.low = low
+        if high is not None and (self.high is None or high > self.high):
+            self.high = high
 
     def result(self, metric: Metric) -> Any:
         """The metric as a Python value: durations as timedeltas, times as datetimes."""
@@ -147,19 +182,17 @@ class Tally:
         if how == "count":
             return self.count
         if how == "distinct":
-            return len(self.texts) + len(set(self.values))
+            return len(self.seen.union(self.values))
         if not self.count or column is None:
             return None
         found = self._number(metric)
-        if found is None:
-            return None
-        if column.kind is Kind.DURATION:
-            return timedelta(microseconds=found)
-        return datetime_of(round(found)) if column.kind is Kind.TIME else found
+        return None if found is None else metric.value(found)
 
     def _number(self, metric: Metric) -> Any:
         how = metric.how
-        if not self.keep:
+        if metric.percent in self.percentiles and metric.is_percentile:
+            return self.percentiles[metric.percent]
+        if not self.values:
             return {"sum": self.total, "avg": self.total / self.count, "min": self.low, "max": self.high}[how]
         values = self.values
         exact = all(isinstance(value, int) for value in values)
@@ -175,14 +208,27 @@ class Tally:
             case "stddev":
                 # Exact: of fractions, rounded once.
                 return statistics.stdev(values) if len(values) > 1 else None
-        return _percentile(values, metric.percent)
+        values.sort()
+        return percentile(len(values), metric.percent, values.__getitem__)
 
 
-def _percentile(values: list[Any], percent: float) -> Any:
-    values.sort()
-    place = (len(values) - 1) * percent / 100
+def positions(count: int, percent: float) -> tuple[int, int]:
+    """The positions (from 0 on, in ascending order) of the two values that a percentile is between; they may be one."""
+    place = (count - 1) * percent / 100
     below = math.floor(place)
-    low = values[below]
-    if below == place or below + 1 >= len(values):
+    return below, min(below + (below != place), count - 1)
+
+
+def percentile(count: int, percent: float, at: Callable[[int], Any]) -> Any:
+    """The percentile of `count` values.
+
+    Args:
+        count: how many values there are; at least one.
+        percent: 0 to 100.
+        at: gives the value at a position, in ascending order.
+    """
+    below, above = positions(count, percent)
+    low = at(below)
+    if above == below:
         return low
-    return low + (values[below + 1] - low) * (place - below)
+    return low + (at(above) - low) * ((count - 1) * percent / 100 - below)

@@ -42,6 +42,7 @@ class Aggregation:
     names: tuple[str, ...] = field(default=())
     max_buckets: int = MAX_BUCKETS
     every: str = ""
+    approximate: bool = False
 
     @classmethod
     def parse(
@@ -57,6 +58,7 @@ class Aggregation:
         order_by: str | None = None,
         limit: int | None = None,
         max_buckets: int = MAX_BUCKETS,
+        approximate: bool = False,
     ) -> Aggregation:
         """Check what a user asks for.
 
@@ -106,6 +108,7 @@ class Aggregation:
             tuple(names),
             max_buckets,
             "" if buckets is None else buckets.text,
+            approximate,
         )
 
     @property

@@ -1,0 +1,284 @@
+"""`ServerGroups`: the groups of an aggregate as the server makes them, and what it computes of each: `sum_steps`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from pydantic_core import from_json
+
+from relay_models.columns.column import Column, Kind
+from relay_models.columns.tags import unescape_tag
+from relay_models.query.aggregate.groups import Groups, GroupTally
+from relay_models.query.aggregate.metrics import Metric
+from relay_models.query.aggregate.request import Aggregation
+from relay_models.query.compiler import CompiledFilter
+from relay_models.query.server_cursor import cursor_steps
+from relay_models.query.steps import Command, Steps
+
+__all__ = [
+    "VALUE_READERS",
+    "ChangedError",
+    "InexactError",
+    "Row",
+    "ServerGroups",
+    "distinct_steps",
+    "exact_integer",
+    "sum_steps",
+]
+
+Row = dict[bytes, Any]
+
+# Maximum number of values, over all groups, that a server is to hold to count distinct ones: each takes it about 300
+# bytes. Of texts of lists, for each of which there may be many lists.
+MOST_VALUES, MOST_TEXTS = 100_000, 1_000
+
+
+class InexactError(Exception):
+    """The server's numbers are not exact, or exact ones would cost it too much: the rows must be read."""
+
+
+class ChangedError(InexactError):
+    """Documents were written between two commands whose answers belong together: they can be sent again."""
+
+
+def exact_integer(raw: Any) -> int:
+    """An integer of an answer; `InexactError` where digits are lost."""
+    try:
+        number = int(raw)
+    except (ValueError, TypeError, OverflowError):
+        raise InexactError from None
+    if abs(number) >= 2**53:
+        raise InexactError
+    return number
+
+
+def _texts(raw: bytes) -> list[str]:
+    return [unescape_tag(text) for text in from_json(raw)]
+
+
+VALUE_READERS: dict[Kind, Callable[[bytes], Any]] = {
+    Kind.TAG: lambda raw: unescape_tag(raw.decode()),
+    Kind.TAGS: _texts,
+    Kind.COUNT: exact_integer,
+    Kind.TIME: exact_integer,
+    Kind.DURATION: exact_integer,
+}
+"""What reads a value of a column from an answer, by its kind."""
+
+
+class ServerGroups:
+    """FT.AGGREGATE with a GROUPBY of an aggregate's groups: its commands, and which groups a row of an answer is of.
+
+    A server alone sees only the first text of a list, so columns of texts are grouped by the whole list as JSON text,
+    and a row counts in the group of each of its texts.
+    """
+
+    def __init__(self, alias: str, ask: Aggregation, *, limit_ms: int, partial: bool) -> None:
+        self.ask = ask
+        self.alias = alias
+        self._limit_ms = limit_ms
+        self._partial = partial
+        self._loads: list[Any] = []
+        self._keys: list[str] = []
+        for index, column in enumerate(ask.groups):
+            self._keys.append(self._property(column, f"g{index}", self._loads))
+        self._unit = 0 if ask.buckets is None else ask.buckets.unit
+
+    @staticmethod
+    def _property(column: Column[Any], alias: str, loads: list[Any]) -> str:
+        """The property with a column's value; what must be loaded for it is added to `loads`."""
+        if column.kind is not Kind.TAGS:
+            return column.name
+        loads += [column.member_path, "AS", alias]
+        return alias
+
+    def steps(
+        self,
+        compiled: CompiledFilter,
+        reducers: Sequence[Any],
+        *,
+        stages: Sequence[Any] = (),
+        keys: Sequence[str] = (),
+        column: Column[Any] | None = None,
+    ) -> Steps[list[Row]]:
+        """Ask for the groups.
+
+        Args:
+            compiled: which documents.
+            reducers: what is computed of each group.
+            stages: steps before GROUPBY.
+            keys: properties that the documents are grouped by, too.
+            column: a column whose values the documents are grouped by, too; see `value`.
+        """
+        loads, names = list(self._loads), [*self._keys, *keys]
+        if column is not None and (name := self._property(column, "value", loads)) not in names:
+            names.append(name)
+        command: Command = ["FT.AGGREGATE", self.alias, compiled.query]
+        command += ["LOAD", len(loads), *loads] if loads else []
+        if self._unit:
+            command += ["APPLY", f"floor(@{self.ask.time.name}/{self._unit})", "AS", "span"]
+            names.append("span")
+        command += [*stages, "GROUPBY", len(names), *(f"@{name}" for name in names), *reducers]
+        return (yield from cursor_steps(command, compiled, self._limit_ms, partial=self._partial))
+
+    def tallies(self, groups: Groups, row: Row) -> Iterator[GroupTally]:
+        """The groups that a row is of.
+
+        Raises:
+            InexactError: the row's span of time is in two buckets.
+        """
+        start = None
+        buckets = self.ask.buckets
+        if buckets is not None:
+            begin = exact_integer(row.get(b"span")) * self._unit
+            if not buckets.whole(begin, self._unit):
+                raise InexactError
+            start = buckets.start(begin)
+        values = [
+            ([] if column.kind is Kind.TAGS else None)
+            if (raw := row.get(key.encode())) is None
+            else VALUE_READERS[column.kind](raw)
+            for column, key in zip(self.ask.groups, self._keys, strict=True)
+        ]
+        return groups.at(start, values)
+
+    def value(self, column: Column[Any], row: Row) -> Any:
+        """The value (a list of texts, or one value) of the column that the documents were grouped by, too.
+
+        Raises:
+            InexactError: it has lost digits.
+        """
+        raw = row.get(b"value" if column.kind is Kind.TAGS else column.name.encode())
+        return None if raw is None else VALUE_READERS[column.kind](raw)
+
+    def known(self, groups: Groups, row: Row) -> Iterator[GroupTally]:
+        """The groups that a row is of, which an answer before it had.
+
+        Raises:
+            ChangedError: it had no such group.
+        """
+        for tallies in self.tallies(groups, row):
+            if not tallies.count:
+                raise ChangedError
+            yield tallies
+
+    @property
+    def is_final(self) -> bool:
+        """Whether each row of an answer is one group of the aggregate, so that estimates need not be merged."""
+        buckets = self.ask.buckets
+        return all(column.kind is not Kind.TAGS for column in self.ask.groups) and (
+            buckets is None or (not buckets.months and buckets.unit == buckets.width)
+        )
+
+
+def sum_steps(grouped: ServerGroups, compiled: CompiledFilter, groups: Groups) -> Steps[dict[Column[Any], int]]:
+    """Let the server compute counts, sums, minima and maxima, and what it estimates.
+
+    Args:
+        grouped: how the documents are grouped.
+        compiled: which documents.
+        groups: receives the results; its ``estimated`` are the metrics that the server estimates.
+
+    Returns:
+        About how many values there are of each column whose distinct values are counted, over all groups.
+
+    Raises:
+        InexactError: a number has lost digits, or a span of time is in two buckets.
+    """
+    estimated = groups.estimated
+    stages: list[Any] = []
+    reducers: list[Any] = ["REDUCE", "COUNT", 0, "AS", "n"]
+    parts: list[tuple[Column[Any], int, set[str]]] = []
+    for index, (column, wanted) in enumerate(_needed(grouped.ask, estimated).items()):
+        if column.nullable and column.kind is not Kind.TAGS:
+            # Rows without a value count as nothing in a sum, but have no part in an average.
+            stages += ["APPLY", f"exists(@{column.name})", "AS", f"has{index}"]
+            reducers += ["REDUCE", "SUM", 1, f"@has{index}", "AS", f"n{index}"]
+        for reducer in sorted(wanted):
+            reducers += ["REDUCE", reducer.upper(), 1, f"@{column.name}", "AS", f"{reducer}{index}"]
+        parts.append((column, index, wanted))
+    for index, metric in enumerate(estimated):
+        assert metric.column is not None
+        reducers += ["REDUCE", *_estimate(metric, metric.column), "AS", f"e{index}"]
+    values: dict[Column[Any], int] = {}
+    for row in (yield from grouped.steps(compiled, reducers, stages=stages)):
+        number = exact_integer(row.get(b"n"))
+        merged = []
+        for column, index, wanted in parts:
+            has_count = column.nullable and column.kind is not Kind.TAGS
+            count = exact_integer(row.get(b"n%d" % index)) if has_count else number
+            if "count_distinctish" in wanted:
+                values[column] = values.get(column, 0) + exact_integer(row.get(b"count_distinctish%d" % index))
+            numbers = {
+                name: exact_integer(row.get(b"%s%d" % (name.encode(), index)))
+                for name in ("sum", "min", "max")
+                if count and name in wanted
+            }
+            merged.append((column, count, numbers))
+        for tallies in grouped.tallies(groups, row):
+            tallies.count += number
+            for column, count, numbers in merged:
+                if count and column.kind is not Kind.TAGS:
+                    tallies.of(column).merge(count, numbers.get("sum", 0), numbers.get("min"), numbers.get("max"))
+            for index, metric in enumerate(estimated):
+                tallies.estimate(metric, row.get(b"e%d" % index))
+    return values
+
+
+def distinct_steps(
+    grouped: ServerGroups, compiled: CompiledFilter, groups: Groups, column: Column[Any], estimated: int
+) -> Steps[None]:
+    """Let the server find the values of a column in each group, and count the documents that have one.
+
+    Args:
+        grouped: how the documents are grouped.
+        compiled: which documents.
+        groups: receives the values; it has all groups already.
+        column: the column.
+        estimated: about how many values there are; of a column of texts, how many first texts.
+
+    Raises:
+        InexactError: there are too many values.
+        ChangedError: documents of a new group were written meanwhile.
+    """
+    if estimated > (MOST_TEXTS if column.kind is Kind.TAGS else MOST_VALUES):
+        raise InexactError
+    rows = yield from grouped.steps(compiled, ["REDUCE", "COUNT", 0, "AS", "n"], column=column)
+    for row in rows:
+        value, count = grouped.value(column, row), exact_integer(row.get(b"n"))
+        if value is None or value == []:
+            continue
+        for tallies in grouped.known(groups, row):
+            tally = tallies.of(column)
+            tally.seen.update(value if isinstance(value, list) else [value])
+            if column.kind is Kind.TAGS:
+                tally.count += count
+
+
+def _needed(ask: Aggregation, estimated: Sequence[Metric]) -> dict[Column[Any], set[str]]:
+    """What the server computes of each column, by the names of its reducers."""
+    needed: dict[Column[Any], set[str]] = {}
+    for metric in ask.metrics:
+        if metric.column is None:
+            continue
+        wanted = needed.setdefault(metric.column, set())
+        if metric in estimated:
+            continue
+        if metric.how in ("sum", "avg"):
+            wanted.add("sum")
+        elif metric.how in ("min", "max"):
+            wanted.add(metric.how)
+        elif metric.how == "distinct" or (metric.how == "count" and metric.column.kind is Kind.TAGS):
+            wanted.add("count_distinctish")
+        elif metric.is_percentile:
+            wanted |= {"min", "max"}
+    return needed
+
+
+def _estimate(metric: Metric, column: Column[Any]) -> list[Any]:
+    """The reducer that estimates a metric."""
+    name = f"@{column.name}"
+    if metric.is_percentile:
+        return ["QUANTILE", 2, name, metric.percent / 100]
+    return ["COUNT_DISTINCT" if metric.how == "distinct" else metric.how.upper(), 1, name]
