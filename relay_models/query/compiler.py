@@ -190,9 +190,8 @@ def _merged(parts: Iterable[ast.Expression]) -> Iterator[ast.Expression | _Betwe
     listed = list(parts)
     bounds: dict[tuple[str, bool], int] = {}
     for place, part in enumerate(listed):
-        if isinstance(part, ast.Compare) and not isinstance(part.column, ScoreColumn) and part.operator != "==":
-            if abs(as_double(part.value)) < float("inf"):
-                bounds.setdefault((part.column.name, part.operator in (">", ">=")), place)
+        if isinstance(part, ast.Compare) and _is_bound(part):
+            bounds.setdefault((part.column.name, part.operator in (">", ">=")), place)
     for place, part in enumerate(listed):
         if isinstance(part, ast.Compare):
             is_low = part.operator in (">", ">=")
@@ -216,6 +215,12 @@ class _Between:
         if low > high or (low == high and (self.low.operator, self.high.operator) != (">=", "<=")):
             return _NEVER
         return f"@{self.low.column.name}:[{_bound(self.low)} {_bound(self.high)}]"
+
+
+def _is_bound(node: ast.Compare) -> bool:
+    """Whether a comparison is one end of a range."""
+    is_finite = abs(as_double(node.value)) < float("inf")
+    return is_finite and node.operator != "==" and not isinstance(node.column, ScoreColumn)
 
 
 def _bound(node: ast.Compare) -> str:

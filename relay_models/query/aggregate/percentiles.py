@@ -172,10 +172,10 @@ def percentile_steps(
             for tallies in grouped.known(groups, row):
                 if id(tallies) in part:
                     found[id(tallies)][1].add(value, count)
-    if sum([distribution.take() for _, distribution in found.values()]):
-        # Documents that are new are of no harm, wherever they are counted. One that was replaced may be counted twice.
-        if decode_index_info((yield ["FT.INFO", grouped.alias]).reply).replaced != before.replaced:
-            raise ChangedError
+    changed = sum([distribution.take() for _, distribution in found.values()])
+    # Documents that are new do no harm, wherever they are counted. One that was replaced may be counted twice.
+    if changed and decode_index_info((yield ["FT.INFO", grouped.alias]).reply).replaced != before.replaced:
+        raise ChangedError
     for tallies, distribution in found.values():
         tally = tallies.of(column)
         tally.count = tally.count or distribution.count
