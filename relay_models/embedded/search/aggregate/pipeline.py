@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias, assert_never
 
 from relay_models.embedded.search.aggregate.expressions import Expression, parse_expression
@@ -12,6 +12,7 @@ from relay_models.embedded.search.aggregate.group_by import grouped
 from relay_models.embedded.search.aggregate.properties import Properties
 from relay_models.embedded.search.aggregate.reducers import Reducer, read_reducer
 from relay_models.embedded.search.aggregate.row_reader import RowReader, SqlOrder
+from relay_models.embedded.search.aggregate.sql_groups import SqlGroups
 from relay_models.embedded.search.aggregate.stages import (
     Row,
     Stage,
@@ -69,12 +70,16 @@ class Pipeline:
         reader = FieldReader(spec, documents, request.dialect)
         self.properties = Properties(spec, reader, request.dialect)
         self.reader = RowReader(self.selection, request, reader, self.properties, self.total)
+        self._in_sql: SqlGroups | None = None
+        self._grouper = 0
+        """The number of stages up to the GROUPBY that `_in_sql` stands for."""
         self._applied: set[bytes] = set()
         self._evaluated = False
         self._arranged = False
         self._offset, self._limit = 0, DEFAULT_LIMIT
         if request.add_scores:
             self.properties.add(b"__score")
+        self._steps = steps
         for step in steps:
             self._add(step)
         reader.narrow()
@@ -138,7 +143,13 @@ class Pipeline:
         for position, name in enumerate(names):
             if name in names[:position]:
                 raise SearchError(f"Property `{display(name)}` specified more than once")
+        before = [other for other in self._steps[: self._steps.index(step)] if not isinstance(other, Load)]
+        if properties.at_root and not self.is_traced and self.request.dialect < 3 and not self.request.add_scores:
+            plain = [other for other in before if isinstance(other, (Apply, Filter))]
+            if plain == before:
+                self._in_sql = SqlGroups(self.selection, properties, plain, step.by, reducers, self.total)
         self._stage("Grouper", grouped, step.by, reducers, self.total)
+        self._grouper = self._grouper or len(self.stages)
         properties.replace(names)
 
     def _arrange(self, step: Arrangement) -> None:
@@ -194,17 +205,24 @@ class Pipeline:
         order = self.sql_order
         if order is not None and order.of_cursor:
             return self.reader.for_cursor(order, self.stages)
-        rows: Iterator[Any] = self.reader.by_document() if order is None else self.reader.in_order(order)
-        if trace is not None:
-            rows = trace("Index", rows)
-        for stage in self.stages:
-            rows = stage.run(rows)
-            if trace is not None:
-                rows = trace(stage.name, rows)
-        return rows
+        if self._in_sql is not None and order is None:
+            stages = self.stages[: self._grouper]
+            grouped_rows = self._in_sql.rows(lambda: _through(stages, self.reader.by_document(), None))
+            return _through(self.stages[self._grouper :], grouped_rows, None)
+        rows = self.reader.by_document() if order is None else self.reader.in_order(order)
+        return _through(self.stages, rows if trace is None else trace("Index", rows), trace)
 
     def window(self, total: int, given: int) -> int:
         """How many of `total` rows are asked for, as far as that is known without counting."""
         if self.sql_order is not None:
             return given
         return min(max(0, total - self._offset), self._limit)
+
+
+def _through(stages: Sequence[Stage], rows: Iterator[Any], trace: Trace | None) -> Iterator[Any]:
+    """The rows after each of the stages."""
+    for stage in stages:
+        rows = stage.run(rows)
+        if trace is not None:
+            rows = trace(stage.name, rows)
+    return rows

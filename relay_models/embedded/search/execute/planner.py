@@ -42,6 +42,9 @@ __all__ = ["ALL", "NOTHING", "Planner", "found"]
 # Maximum words that are parameters of one statement; SQLite may allow as few as 999 parameters.
 WORDS_LIMIT: Final = 500
 
+# Maximum number of documents of a tag that are looked up before the query runs; it takes a millisecond.
+FEW_DOCUMENTS: Final = 1_000
+
 NOTHING, ALL = "0", "1"
 """The conditions of queries that find no document, and every one."""
 
@@ -96,6 +99,8 @@ class Planner(NodeVisitor[str]):
         self.arguments: list[object] = []
         self._tables = context.tables
         self._later = later
+        self._few = False
+        """Whether the condition is tested on few documents, so that an SQL index over all is of no use."""
 
     def condition(self, node: Node | None) -> str:
         """The condition on the rows `d` of the index's documents."""
@@ -157,10 +162,46 @@ class Planner(NodeVisitor[str]):
             slop = -1 if limit is None else limit
             in_order = context.in_order or bool(node.in_order)
         if (slop < 0 and not in_order) or "NOOFFSETS" in context.spec.options:
-            return _all([self.condition(child) for child in node.children])
+            return self._every(node.children)
         documents = Phrases(context, lambda part: found(context, part)).near(node, slop, in_order)
         self.arguments.append("[" + ",".join(map(str, documents)) + "]")
         return "d.docid IN (SELECT value FROM json_each(?))"
+
+    def _every(self, children: Sequence[Node]) -> str:
+        """The condition that all children find a document.
+
+        Where one of them is a tag that few documents have, these are looked up now, and the others tested on each. SQL
+        would make the whole list of documents of each other tag.
+        """
+        if self._few:
+            return _all([self.condition(child) for child in children])
+        for rare in children:
+            documents = self._few_documents(rare)
+            if documents is None:
+                continue
+            self._few = True
+            self.arguments.append(json.dumps(documents))
+            parts = ["d.docid IN (SELECT value FROM json_each(?))"]
+            parts += [self.condition(child) for child in children if child is not rare]
+            self._few = False
+            return _all(parts)
+        return _all([self.condition(child) for child in children])
+
+    def _few_documents(self, node: Node) -> list[int] | None:
+        """The documents of a tag that may be one of several; None where that is not it, or there are more than few."""
+        if not isinstance(node, Tag) or not node.field.many or node.field.noindex or len(node.parts) != 1:
+            return None
+        field, part = node.field, node.parts[0]
+        if not isinstance(part, Token):
+            return None
+        self._tables.prepare(self.context.connection, self.context.spec, field)
+        tag, tables = tag_text(field, part.text), self._tables
+        rows = self.context.connection.execute(
+            f"SELECT docid FROM {tables.docs} WHERE v{field.number} = ?"
+            f" UNION ALL SELECT docid FROM {tables.tags} WHERE field = ? AND tag = ? LIMIT {FEW_DOCUMENTS + 1}",
+            (tag, field.number, tag),
+        ).fetchall()
+        return None if len(rows) > FEW_DOCUMENTS else [docid for (docid,) in rows]
 
     def visit_union(self, node: Union) -> str:
         # The words of all children in one test: one for each word takes SQLite seconds for thousands of them.
@@ -252,7 +293,7 @@ class Planner(NodeVisitor[str]):
         conditions: list[str] = []
         if exact:
             self.arguments += exact
-            column = f"d.v{field.number}"
+            column = f"{'+' if self._few else ''}d.v{field.number}"
             conditions.append(f"{column} IN ({_marks(exact)})" if len(exact) > 1 else f"{column} = ?")
             if field.many:
                 self.arguments += [field.number, *exact]
@@ -263,6 +304,8 @@ class Planner(NodeVisitor[str]):
 
     def _among_tags(self, test: str) -> str:
         """The condition that one of the several tags of a field passes a test."""
+        if self._few:
+            return f"EXISTS (SELECT 1 FROM {self._tables.tags} WHERE field = ? AND {test} AND docid = d.docid)"
         return f"d.docid IN (SELECT docid FROM {self._tables.tags} WHERE field = ? AND {test})"
 
     def _incomplete_tag(self, field: FieldSpec, part: Prefix | Pattern, conditions: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 from relay_models.embedded.search.arguments import display
@@ -173,10 +174,28 @@ class Selection:
         number: int = self.connection.execute(sql, planner.arguments).fetchone()[0]
         return number
 
-    def rows(self, columns: str, tail: str = "", extra: tuple[Any, ...] = ()) -> sqlite3.Cursor:
-        """The columns of the rows found; `tail` orders and limits them."""
+    def cover(self, first: str, columns: list[str]) -> None:
+        """Read every document from an SQL index over these columns alone, in the order of the first."""
+        if self.condition != ALL:
+            return
+        name = self.tables.cover(self.connection, self.spec, first, columns)
+        if name is not None:
+            self._from = f"{self.tables.docs} d INDEXED BY {name}"
+
+    def rows(
+        self, columns: str, tail: str = "", extra: tuple[Any, ...] = (), also: Sequence[str] = ()
+    ) -> sqlite3.Cursor:
+        """The columns of the rows found.
+
+        Args:
+            columns: The SQL of what is selected.
+            tail: What orders and limits the rows.
+            extra: Arguments of `tail`.
+            also: Conditions that the rows must meet, too.
+        """
         self._prepare()
-        where = "" if self.condition == ALL else f" WHERE {self.condition}"
+        conditions = [*([] if self.condition == ALL else [f"({self.condition})"]), *also]
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         sql = f"SELECT {columns} FROM {self._from}{where} {tail}"
         return self.connection.execute(sql, (*self.arguments, *extra))
 

@@ -138,6 +138,8 @@ class IndexSpec:
     fields: list[FieldSpec] = field(default_factory=list)
     combinations: list[str] = field(default_factory=list)
     """The SQL indexes over several columns that were created for queries, by their columns: ``v0,v5,v6``."""
+    covers: list[str] = field(default_factory=list)
+    """The same of those from which groups are read."""
     filling: bool = False
     """Whether existing documents must still be indexed."""
     errors: Errors = field(default_factory=Errors)
@@ -179,6 +181,8 @@ class IndexSpec:
         raw = dataclasses.asdict(self)
         if not self.synonyms:
             del raw["synonyms"]  # so that a file without synonyms can be read by earlier releases
+        if not self.covers:
+            del raw["covers"]
         return json.dumps(raw, default=lambda value: value.decode("latin-1"))
 
     @classmethod

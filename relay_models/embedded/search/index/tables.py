@@ -67,6 +67,9 @@ def unpack(field: FieldSpec, packed: bytes) -> list[bytes] | list[float]:
 MAXIMUM_COMBINATIONS = 6
 """Maximum number of SQL indexes over several columns, since each slows writes down."""
 
+MAXIMUM_COVERS = 4
+"""Maximum number of SQL indexes from which groups are read, for the same reason."""
+
 
 class Tables:
     """The tables of the index with this number."""
@@ -154,6 +157,27 @@ class Tables:
             spec.combinations.append(combination)
             self.save(connection, spec)
         return name
+
+    def cover(self, connection: sqlite3.Connection, spec: IndexSpec, first: str, columns: list[str]) -> str | None:
+        """An SQL index that begins with a column and has all of `columns`; None where there are too many such indexes.
+
+        Created if necessary.
+        """
+        for known in spec.covers:
+            held = known.split(",")
+            if held[0] == first and set(columns) <= set(held):
+                return self._cover_name(known)
+        if len(spec.covers) >= MAXIMUM_COVERS:
+            return None
+        chosen = ",".join(dict.fromkeys([first, *columns]))
+        name = self._cover_name(chosen)
+        connection.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {self.docs} ({chosen})")
+        spec.covers.append(chosen)
+        self.save(connection, spec)
+        return name
+
+    def _cover_name(self, columns: str) -> str:
+        return f"{self.docs}_cover_{columns.replace(',', '_')}"
 
     def drop(self, connection: sqlite3.Connection) -> None:
         for name in self.all:

@@ -1,0 +1,202 @@
+"""`SqlGroups`: a GROUPBY that SQL carries out, where columns hold all that it needs.
+
+A row in Python costs ten times as much as in SQL. Where the groups are the values of one field and there is no filter,
+an SQL index over exactly the columns that are read is made by the first such query, as other queries make theirs.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+from relay_models.embedded.search.aggregate.expressions import Expression, parse_expression
+from relay_models.embedded.search.aggregate.functions import truth
+from relay_models.embedded.search.aggregate.properties import Properties
+from relay_models.embedded.search.aggregate.reducers import Reducer
+from relay_models.embedded.search.aggregate.stages import Row, Total
+from relay_models.embedded.search.execute.selection import Selection
+from relay_models.embedded.search.index.schema import FieldType, IndexSpec
+from relay_models.embedded.search.syntax.aggregate_steps import Apply, Filter
+
+__all__ = ["SqlGroups"]
+
+_REDUCERS: Final = {
+    "COUNT": "count(*)",
+    "SUM": "sum({})",
+    "AVG": "avg({})",
+    "MIN": "min({})",
+    "MAX": "max({})",
+    "COUNT_DISTINCT": "count(DISTINCT {})",
+}
+_NOTHING: Final = {"SUM": math.nan, "AVG": math.nan, "MIN": math.inf, "MAX": -math.inf}
+"""What reducers give where no row has a number."""
+
+_EXISTS: Final = re.compile(rb"exists\(@([0-9A-Za-z_]+)\)")
+_EQUALS: Final = re.compile(rb"@([0-9A-Za-z_]+) == '([0-9A-Za-z_ -]*)'")
+_QUOTIENT: Final = re.compile(rb"floor\(@([0-9A-Za-z_]+)/([1-9][0-9]{0,14})\)")
+
+
+class _NotInSql(Exception):
+    """Something that only the rows in Python can give."""
+
+
+class SqlGroups:
+    """The groups of one aggregation.
+
+    Args:
+        selection: The documents.
+        properties: Where each name is read from.
+        steps: The steps before the GROUPBY, which are not LOADs.
+        by: The names that rows are grouped by.
+        reducers: What is computed of each group.
+        total: Is set to the number of groups.
+    """
+
+    def __init__(
+        self,
+        selection: Selection,
+        properties: Properties,
+        steps: Sequence[Apply | Filter],
+        by: Sequence[bytes],
+        reducers: Sequence[Reducer],
+        total: Total,
+    ) -> None:
+        self._selection = selection
+        self._spec: IndexSpec = selection.spec
+        self._properties = properties
+        self._steps, self._by, self._reducers, self._total = steps, by, reducers, total
+        self._functions: list[tuple[str, int, Callable[..., Any]]] = []
+        self._error: Exception | None = None
+        self._numeric: set[bytes] = set()
+        """Names that have numbers, or nothing."""
+        self._used: dict[str, None] = {}
+        """The columns that are read."""
+
+    def rows(self, otherwise: Callable[[], Iterator[Row]]) -> Iterator[Row]:
+        """One row per group, in the order of the first documents; those of `otherwise` where SQL cannot give them."""
+        try:
+            found = self._read()
+        except _NotInSql:
+            yield from otherwise()
+            return
+        self._total.number = len(found)
+        width = len(self._by)
+        for values in found:
+            row: Row = dict(zip(self._by, values[:width], strict=True))
+            for reducer, value in zip(self._reducers, values[width:], strict=False):
+                row[reducer.alias] = _NOTHING[reducer.name] if value is None else float(value)
+            yield row
+
+    def _read(self) -> list[Any]:
+        if self._properties.puts or self._selection.has_words:
+            raise _NotInSql
+        columns: dict[bytes, str] = {}
+        conditions: list[str] = []
+        for step in self._steps:
+            expression = parse_expression(step.expression)
+            if any(name in columns for name in expression.properties):
+                raise _NotInSql  # of an applied value, null and missing differ
+            if isinstance(step, Apply):
+                columns[step.alias] = self._value(step, expression)
+            else:
+                conditions.append(self._condition(step, expression))
+        groups = [columns[name] if name in columns else self._column(name) for name in self._by]
+        reduced = [self._reduced(reducer, columns) for reducer in self._reducers]
+        selected = [*groups, *reduced, "min(d.docid)"]
+        tail = ("GROUP BY " + ", ".join(map(str, range(1, len(groups) + 1)))) if groups else ""
+        if not groups:
+            tail = "GROUP BY NULL"
+        if len(groups) == 1 and self._by[0] not in columns and not conditions:
+            self._selection.cover(groups[0].removeprefix("d."), list(self._used))
+        connection = self._selection.connection
+        for name, arity, function in self._functions:
+            connection.create_function(name, arity, function, deterministic=True)
+        try:
+            found = self._selection.rows(", ".join(selected), f"{tail} ORDER BY {len(selected)}", also=conditions)
+            rows = found.fetchall()
+        except sqlite3.OperationalError:
+            if self._error is None:
+                raise
+            raise self._error from None
+        finally:
+            for name, arity, _ in self._functions:
+                connection.create_function(name, arity, None)
+        # A boolean is stored as its text.
+        doubtful = [place for place, name in enumerate(self._by) if name in self._properties.doubtful]
+        if any(row[place] in (b"true", b"false") for row in rows for place in doubtful):
+            raise _NotInSql
+        return rows
+
+    def _column(self, name: bytes) -> str:
+        """The SQL of a name's column."""
+        column = self._properties.columns.get(name)
+        doubt = self._properties.doubtful.get(name)
+        if column is None or (doubt is not None and not doubt[0]):
+            raise _NotInSql
+        field = self._spec.field(name)
+        if field is not None and field.type is FieldType.NUMERIC and not field.many:
+            self._numeric.add(name)
+        self._used[column] = None
+        return f"d.{column}"
+
+    def _reduced(self, reducer: Reducer, columns: dict[bytes, str]) -> str:
+        sql, name = _REDUCERS.get(reducer.name), reducer.source
+        if sql is None:
+            raise _NotInSql
+        if name is None:
+            return sql
+        column = columns[name] if name in columns else self._column(name)
+        if name not in self._numeric:
+            raise _NotInSql
+        return sql.format(column)
+
+    def _condition(self, step: Filter, expression: Expression) -> str:
+        match = _EXISTS.fullmatch(step.expression)
+        if match:
+            return f"{self._column(match[1])} IS NOT NULL"
+        return self._called(expression, lambda row: int(truth(expression.evaluate(row))))
+
+    def _value(self, step: Apply, expression: Expression) -> str:
+        """The SQL of an applied expression."""
+        match = _EXISTS.fullmatch(step.expression)
+        if match:
+            self._numeric.add(step.alias)
+            return f"CAST({self._column(match[1])} IS NOT NULL AS REAL)"
+        evaluated = self._called(expression, lambda row: self._plain(expression.evaluate(row)))
+        match = _QUOTIENT.fullmatch(step.expression)
+        if match and (column := self._column(match[1])) and match[1] in self._numeric:
+            self._numeric.add(step.alias)
+            whole = f"CAST({column} / {int(match[2])}.0 AS INTEGER)"
+            floor = f"CAST({whole} - ({column} / {int(match[2])}.0 < {whole}) AS REAL)"
+            return f"iif(abs({column}) < 9e15, {floor}, {evaluated})"
+        match = _EQUALS.fullmatch(step.expression)
+        if match and (column := self._column(match[1])) and match[1] not in self._numeric:
+            self._numeric.add(step.alias)
+            return f"iif({column} IS NULL, {evaluated}, CAST({column} = x'{match[2].hex()}' AS REAL))"
+        return evaluated
+
+    @staticmethod
+    def _plain(value: Any) -> float | bytes:
+        """A value that SQL and Python group alike."""
+        if type(value) is bytes or (type(value) is float and value == value and (value or math.copysign(1, value) > 0)):
+            return value
+        raise _NotInSql
+
+    def _called(self, expression: Expression, evaluate: Callable[[Row], Any]) -> str:
+        """The SQL of an expression that is evaluated in Python."""
+        names = expression.properties
+        columns = [self._column(name) for name in names]
+
+        def call(*values: Any) -> Any:
+            try:
+                return evaluate({name: value for name, value in zip(names, values, strict=True) if value is not None})
+            except Exception as error:
+                self._error = error
+                raise
+
+        function = f"ft_expression_{len(self._functions)}"
+        self._functions.append((function, len(names), call))
+        return f"{function}({', '.join(columns)})"
