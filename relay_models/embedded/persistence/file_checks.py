@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 APPLICATION_ID: Final = 0x52656C4D  # "RelM"
-FORMAT: Final = 3
+FORMAT: Final = 4
 OLDEST_FORMAT: Final = 2
 SQLITE_HEADER: Final = b"SQLite format 3\0"
 

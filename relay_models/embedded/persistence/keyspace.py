@@ -13,9 +13,11 @@ from fakeredis.model import Hash
 from relay_models.embedded.errors import DamagedFileError
 from relay_models.embedded.json.value import JsonDocument
 from relay_models.embedded.persistence.encoding import (
+    BLOBS,
     HASH,
     JSON,
     LIST,
+    PACKED_JSON,
     SET,
     STREAM,
     STRING,
@@ -24,6 +26,7 @@ from relay_models.embedded.persistence.encoding import (
     key_checksum,
     kind_code,
     members,
+    pack_json,
     part_checksum,
     restore,
     whole,
@@ -39,9 +42,10 @@ CACHED_BYTES: Final = 32 * 1024 * 1024
 UNWRITTEN_KEYS: Final = 1_000
 UNWRITTEN_BYTES: Final = 16 * 1024 * 1024
 
-# A batch that changed more keys than this is a transaction. Smaller ones share one, which then writes each page of an
-# index once and not once for each batch.
+# A batch that changed more keys or bytes than this is a transaction. Smaller ones share one, which then writes each
+# page of an index once and not once for each batch; but the log has them, too, so large values would be written twice.
 LOGGED_KEYS: Final = 1_000
+LOGGED_BYTES: Final = 2 * 1024 * 1024
 
 _INSERT: Final = "INSERT INTO keys (db, key, kind, expire, value, checksum) VALUES (?, ?, ?, ?, ?, ?)"
 _UPSERT: Final = (
@@ -110,7 +114,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         if key_checksum(key, kind, expire, content) != checksum:
             raise _damaged(key)
         rows: list[tuple[Any, ...]] = []
-        if kind not in (STRING, JSON):
+        if kind not in BLOBS:
             order = "part" if kind == LIST else "number"
             rows = self._connection.execute(
                 f"SELECT part, value, expire, checksum FROM parts WHERE id = ? ORDER BY {order}", (id,)
@@ -120,7 +124,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         item = Item(restore(kind, content, [row[:3] for row in rows]))
         item.expireat = expire
         start = rows[0][0] if kind == LIST and rows else 0
-        self._stored[key] = Stored(id, kind, item.value, expire, start, len(rows))
+        self._stored[key] = Stored(id, JSON if kind == PACKED_JSON else kind, item.value, expire, start, len(rows))
         self._keep(key, item)
         return item
 
@@ -299,6 +303,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         if self._beyond_log or len(self._fresh) > LOGGED_KEYS:
             return None
         found: list[Change] = []
+        size = 0
         for key in self._fresh:
             if key not in self._cache:
                 return None
@@ -312,6 +317,9 @@ class FileKeyspace(MutableMapping[bytes, Item]):
             elif type(value) is bytes:
                 found.append(Change(self.number, key, STRING, item.expireat, value))
             else:
+                return None
+            size += len(found[-1].content or b"")
+            if size > LOGGED_BYTES:
                 return None
         return found
 
@@ -350,7 +358,7 @@ class FileKeyspace(MutableMapping[bytes, Item]):
             self._weigh(key, item)
             if kind in (STRING, JSON):
                 self._replace_parts(key, kind)
-                content = item.value if kind == STRING else item.value.text
+                kind, content = (STRING, item.value) if kind == STRING else pack_json(item.value.text)
                 row = (self.number, key, kind, item.expireat, content, key_checksum(key, kind, item.expireat, content))
                 (fresh if key in absent else rows).append(row)
             elif kind is not None:
@@ -383,8 +391,8 @@ class FileKeyspace(MutableMapping[bytes, Item]):
 
     def _delete_leftovers(self, key: bytes) -> None:
         self._connection.execute(
-            "DELETE FROM parts WHERE id = (SELECT id FROM keys WHERE db = ? AND key = ? AND kind NOT IN (?, ?))",
-            (self.number, key, STRING, JSON),
+            "DELETE FROM parts WHERE id = (SELECT id FROM keys WHERE db = ? AND key = ? AND kind NOT IN (?, ?, ?))",
+            (self.number, key, *BLOBS),
         )
 
     def _write_parted(self, key: bytes, item: Item, kind: int, change: ListChange | None) -> None:

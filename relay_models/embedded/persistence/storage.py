@@ -73,7 +73,9 @@ CREATE TABLE parts (
 );
 """
 
-# The columns that format 3 added to `generation`.
+# The columns that format 3 added to `generation`. Format 4 has compressed JSON, and the indexes' `FieldSpec.blanks` and
+# `IndexSpec.covers`: what a file has of an earlier format stays as it is until it is written again.
+_TIMED_FORMAT: Final = 3
 _ADDED: Final = (
     "base INTEGER NOT NULL DEFAULT 0",
     "token INTEGER NOT NULL DEFAULT 0",
@@ -270,7 +272,7 @@ class Storage:
         stamp = self.stamp
         if not self.marked:
             if self._format() < FORMAT:
-                for column in _ADDED:
+                for column in _ADDED if self._format() < _TIMED_FORMAT else ():
                     self.connection.execute(f"ALTER TABLE generation ADD COLUMN {column}")
                 self.connection.execute(f"PRAGMA user_version = {FORMAT}")
             if stamp.home is None or not stamp.token:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tarfile
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from relay_models.embedded import EmbeddedServer
+from relay_models.embedded.persistence.file_checks import FORMAT
 
 FILES = Path(__file__).with_name("data") / "format_2.tar.xz"
 
@@ -36,3 +38,47 @@ def test_a_file_of_format_2_is_read_and_written(tmp_path: Path, name: str) -> No
     with EmbeddedServer(tmp_path / name) as server:
         assert server.client().get("turns") == b"2"
     assert os.listdir(tmp_path) == [name]
+
+
+OLD_FILES = Path(__file__).with_name("data") / "format_3.tar.xz"
+
+
+@pytest.mark.parametrize("name", ["closed.db", "killed.db"])
+def test_a_file_of_format_3_is_read_and_written(tmp_path: Path, name: str) -> None:
+    """Format 4 compresses JSON, and lists what is missing in another way: both live in one file."""
+    with tarfile.open(OLD_FILES) as files:
+        for member in files.getmembers():
+            content = files.extractfile(member)
+            if member.name.startswith(name) and content is not None:
+                (tmp_path / member.name).write_bytes(content.read())
+    before = (tmp_path / name).read_bytes()
+    old = ["x:none"]
+    for turn in range(3):
+        with EmbeddedServer(tmp_path / name) as server:
+            client: Any = server.client(protocol=2)
+
+            def found(query: str, client: Any = client) -> list[str]:
+                reply = client.execute_command("FT.SEARCH", "idx", query, "NOCONTENT", "LIMIT", 0, 100, "DIALECT", 2)
+                return sorted(key.decode() for key in reply[1:])
+
+            assert len(found("@n:[0 19]")) == 20
+            assert found("ismissing(@a)") == sorted(old)
+            assert len(found("-ismissing(@a)")) == 21 + max(0, turn - 1)
+            assert json.loads(client.execute_command("JSON.GET", "x:7", "$.text"))[0].startswith("words words")
+            assert client.lrange("list", 0, -1) == [b"0", b"1", b"2", b"3", b"4"]
+            if turn:
+                client.execute_command("JSON.SET", f"x:new{turn}", "$", json.dumps({"n": 200, "text": "new " * 200}))
+                client.execute_command("JSON.SET", f"x:old{turn}", "$", json.dumps({"n": 200, "a": None}))
+                old.append(f"x:new{turn}")
+        if not turn and name == "closed.db":
+            assert (tmp_path / name).read_bytes() == before
+    with EmbeddedServer(tmp_path / name) as server:
+        assert json.loads(server.client().execute_command("JSON.GET", "x:new2", "$.text")) == ["new " * 200]
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_an_earlier_release_is_told_that_the_file_is_newer(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path / "new.db") as server:
+        server.client().set("a", 1)
+    assert (tmp_path / "new.db").read_bytes()[60:64] == FORMAT.to_bytes(4, "big")
+    assert FORMAT == 4

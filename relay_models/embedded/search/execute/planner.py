@@ -16,7 +16,7 @@ from relay_models.embedded.search.execute.ranges import between
 from relay_models.embedded.search.execute.tags import tag_test, tag_text
 from relay_models.embedded.search.execute.words import expand, signed_mask
 from relay_models.embedded.search.index.schema import FieldSpec, FieldType
-from relay_models.embedded.search.index.tables import key_hash, value_column
+from relay_models.embedded.search.index.tables import key_hash, packed_column, value_column
 from relay_models.embedded.search.syntax.nodes import (
     ALL_FIELDS,
     Everything,
@@ -235,8 +235,13 @@ class Planner(NodeVisitor[str]):
         return ALL
 
     def visit_missing(self, node: Missing) -> str:
-        self.arguments.append(node.field.number)
-        return f"d.docid IN (SELECT docid FROM {self._tables.missing} WHERE field = ?)"
+        field = node.field
+        self.arguments.append(field.number)
+        listed = f"(SELECT docid FROM {self._tables.missing} WHERE field = ?)"
+        if field.blanks:
+            value, packed = value_column(field), packed_column(field)
+            return f"(d.{value} IS NULL AND d.{packed} IS NULL AND d.docid NOT IN {listed})"
+        return f"d.docid IN {listed}"
 
     def visit_ids(self, node: Ids) -> str:
         if not node.keys:

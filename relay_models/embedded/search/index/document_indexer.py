@@ -38,7 +38,7 @@ class Unfit(Exception):
 class _Row:
     """The rows to be written for one document."""
 
-    __slots__ = ("columns", "language", "length", "missing", "numbers", "place", "tags", "words")
+    __slots__ = ("columns", "language", "length", "missing", "numbers", "place", "present", "tags", "words")
 
     def __init__(self, width: int, language: str) -> None:
         self.columns: list[Any] = [None] * width
@@ -46,6 +46,8 @@ class _Row:
         self.numbers: list[tuple[int, float]] = []
         self.words: dict[bytes, list[Any]] = {}
         self.missing: list[int] = []
+        self.present: list[FieldSpec] = []
+        """Fields with `FieldSpec.blanks` that the document has, perhaps without a value."""
         self.length = 0
         self.place = 0
         self.language = language
@@ -143,6 +145,10 @@ class Indexer:
             raise
         if self._hidden and self._only_hidden(document):
             return
+        for field in row.present:
+            value, packed = value_column(field) or "", packed_column(field) or ""
+            if row.columns[self._places[value]] is None and row.columns[self._places[packed]] is None:
+                row.missing.append(field.number)
         if not new:
             self.remove(key)
         # Tags and numbers count as present even before they are in their tables, which may be filled later.
@@ -250,9 +256,11 @@ class Indexer:
         """The content of a field: bytes, a number, a list of these; None for null or nothing."""
         found = get(document)
         if not found:
-            if field.index_missing:
+            if field.index_missing and not field.blanks:
                 row.missing.append(field.number)
             return None
+        if field.blanks:
+            row.present.append(field)
         if self._spec.kind == "hash":
             return found[0]
         if field.sortable and len(found) == 1 and found[0] == []:

@@ -105,6 +105,12 @@ class FieldSpec:
     errors: Errors = field(default_factory=Errors)
     sort_ready: bool = False
     """The same for sorting by it."""
+    blanks: bool = False
+    """Whether the table of missing fields has the documents that have the field without a value.
+
+    Otherwise it has those without the field, which may be nearly all. With `blanks` they are those without a value that
+    are not in the table.
+    """
 
     @property
     def indexed(self) -> bool:
@@ -232,7 +238,9 @@ def parse_index(name: bytes, arguments: Arguments) -> IndexSpec:
         _option(spec, word, arguments)
     if not arguments and (not arguments.position or arguments.values[arguments.position - 1].upper() != b"SCHEMA"):
         raise SearchError("No schema found")
-    parse_fields(spec, arguments)
+    for part in parse_fields(spec, arguments):
+        # Not of fields that FT.ALTER adds: the documents from before it are in no table, whatever they have.
+        part.blanks = part.index_missing and part.type is not FieldType.TEXT
     return spec
 
 
