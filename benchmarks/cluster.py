@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.results import Result, Setup
 from relay_models.transport.sync import open_url
 from tests.servers.clusters import ClusterSetup
 
+ENGINES = ("server",)
 _BATCHES, _BATCH, _CHECKS = 200, 200, 2000
 
 
@@ -41,8 +43,8 @@ def store(transport: Any) -> None:
         pipeline.receive()
 
 
-def main() -> None:
-    """Print the table."""
+def measured() -> dict[str, tuple[float, float]]:
+    """Seconds, and CPU seconds of this process."""
     with tempfile.TemporaryDirectory() as directory:
         with ClusterSetup(Path(directory), primaries=1) as single:
             transport = open_url(f"redis://127.0.0.1:{single.primaries[0]}")
@@ -59,8 +61,26 @@ def main() -> None:
             checked = timed(lambda: repeat(check))
             ping = timed(lambda: repeat(lambda: transport.execute("PING")))
             transport.close()
+    return {"one server": alone, "three primaries": routed, "check": checked, "ping": ping}
+
+
+def results(setup: Setup) -> Iterator[Result]:
+    """What routing costs, and the check after each search."""
+    times = measured()
     documents = _BATCHES * _BATCH
-    for name, (seconds, cpu) in (("one server", alone), ("three primaries", routed)):
+    yield Result(
+        "routing to three primaries, CPU", times["three primaries"][1] / times["one server"][1], vs="one server"
+    )
+    yield Result("routing to three primaries", documents / times["three primaries"][0], unit="documents/s")
+    yield Result("check of three primaries", times["check"][0] / _CHECKS * 1e6, unit="µs")
+
+
+def main() -> None:
+    """Print the table."""
+    times = measured()
+    checked, ping = times["check"], times["ping"]
+    documents = _BATCHES * _BATCH
+    for name, (seconds, cpu) in ((name, times[name]) for name in ("one server", "three primaries")):
         print(f"{name}: {documents / seconds:,.0f} documents/s, {cpu / documents * 1e6:.1f} µs of CPU each")
     print(f"check of three primaries: {checked[0] / _CHECKS * 1e6:.0f} µs, {checked[1] / _CHECKS * 1e6:.0f} µs of CPU")
     print(f"a PING: {ping[0] / _CHECKS * 1e6:.0f} µs")

@@ -50,8 +50,10 @@ import fakeredis
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.results import Result, Setup
 from relay_models.embedded import EmbeddedServer
 
+ENGINES = ("embedded",)
 AGENTS = [f"agent-{n}" for n in range(20)]
 START = 1_764_000_000_000_000
 TEXT = "The quick planner asked the model for one more tool call and cached the answer. "
@@ -258,14 +260,16 @@ class ByHand:
         ).fetchall()
 
 
-def compare(console: Console, folder: Path, count: int) -> tuple[Engine, ByHand]:
+Row = tuple[str, float, float, float | None]
+"""What is compared, the engine's seconds, the others', and the bar."""
+
+
+def compare(folder: Path, count: int) -> tuple[Engine, ByHand, list[Row]]:
+    """The engine in ratios to fakeredis and to SQLite by hand."""
     engine = Engine(folder / f"engine-{count}.db", count)
     hand = ByHand(folder / f"hand-{count}.db", count)
-    table = Table(title=f"{count:,} run documents in a file", title_justify="left")
-    for heading in ("", "engine", "beside", "ratio", "bar"):
-        table.add_column(heading, justify="left" if not heading else "right")
     plain = fakeredis.FakeRedis()
-    rows: list[tuple[str, float, float, float | None]] = []
+    rows: list[Row] = []
     for name, write in (("in pipelines", send), ("one at a time", send_singly)):
         ours, theirs = set_in_turn([engine.client, plain], write, f"-{write.__name__}")
         rows.append((f"JSON.SET with index, {name} (fakeredis without)", ours, theirs, 2))
@@ -276,13 +280,31 @@ def compare(console: Console, folder: Path, count: int) -> tuple[Engine, ByHand]
     ]
     ours, theirs = set_in_turn([engine.client, plain], send, "-later")
     rows.append(("JSON.SET in pipelines, with what the queries had made", ours, theirs, None))
+    return engine, hand, rows
+
+
+def comparison_table(count: int, rows: list[Row]) -> Table:
+    """The ratios as a table."""
+    table = Table(title=f"{count:,} run documents in a file", title_justify="left")
+    for heading in ("", "engine", "vs.", "ratio", "bar"):
+        table.add_column(heading, justify="left" if not heading else "right")
     for name, ours, theirs, bar in rows:
         ratio = ours / theirs
         mark = "dim" if bar is None else "green" if ratio <= bar else "red"
         wanted = "" if bar is None else f"≤ {bar}"
         table.add_row(name, shown(ours), shown(theirs), f"[{mark}]{ratio:.2f}[/]", wanted)
-    console.print(table)
-    return engine, hand
+    return table
+
+
+def results(setup: Setup) -> Iterator[Result]:
+    """The ratios to fakeredis and to SQLite by hand."""
+    with tempfile.TemporaryDirectory() as name:
+        engine, hand, rows = compare(Path(name), min(setup.runs, 100_000))
+        engine.server.close()
+        hand.connection.close()
+    for what, ours, theirs, bar in rows:
+        text, _, other = what.partition(" (")
+        yield Result(text, ours / theirs, vs=other.rstrip(")") or "fakeredis", bar=bar)
 
 
 def durability(console: Console, folder: Path) -> None:
@@ -368,7 +390,8 @@ def main() -> None:
     console = Console()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        engine, hand = compare(console, folder, options.runs)
+        engine, hand, rows = compare(folder, options.runs)
+        console.print(comparison_table(options.runs, rows))
         if options.profile:
             profile(console, "newest", engine.newest, 50)
             profile(console, "groups", engine.groups, 2)

@@ -10,7 +10,8 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,6 +19,7 @@ from uuid import uuid4
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.results import Result, Setup
 from benchmarks.store import AGENT, captured_runs
 from relay_models.documents import KINDS, Keys
 from relay_models.export import write_csv, write_jsonl, write_parquet
@@ -71,11 +73,21 @@ def timed(work: Callable[[], int]) -> tuple[int, float, int]:
     return result, seconds, memory.grown
 
 
-def measure(backend: RedisBackend, folder: Path, count: int, console: Console) -> Table:
+@dataclass
+class Export:
+    """All rows exported once: how many, in how many seconds, and by how many bytes the process grew."""
+
+    name: str
+    rows: int
+    seconds: float
+    grown: int
+    beside: float | None
+    """Its time in that of reading the same rows."""
+
+
+def measure(backend: RedisBackend, folder: Path, count: int) -> Iterator[Export]:
     """Fill the store, then export in each format."""
-    began = time.perf_counter()
     backend.store_runs(runs(count))
-    console.print(f"stored {count:,} runs in {time.perf_counter() - began:.0f} s")
 
     def rows(columns: bool) -> Iterator[Any]:
         return backend.stream_runs(
@@ -90,16 +102,21 @@ def measure(backend: RedisBackend, folder: Path, count: int, console: Console) -
         ("JSON lines, whole records", False, lambda found: write_jsonl(found, folder / "runs.jsonl")),
         ("Parquet, a row per call", False, lambda found: write_parquet(found, folder / "calls.parquet", rows="calls")),
     ]
-    table = Table("", "rows", "seconds", "runs/s", "beside reading", "memory")
     reading = 0.0
     for name, columns, export in exports:
         written, seconds, grown = timed(lambda export=export, columns=columns: export(rows(columns)))  # type: ignore[misc]
         if name.startswith("read"):
             reading = seconds
-        ratio = "" if name.startswith("read") else f"{seconds / reading:.2f} x"
-        table.add_row(
-            name, f"{written:,}", f"{seconds:.1f}", f"{count / seconds:,.0f}", ratio, f"+{grown / 1e6:.0f} MB"
-        )
+        yield Export(name, written, seconds, grown, None if name.startswith("read") else seconds / reading)
+
+
+def report(exports: Iterable[Export]) -> Table:
+    """The table of exports."""
+    table = Table("", "rows", "seconds", "rows/s", "vs. reading", "memory")
+    for each in exports:
+        rate, grown = f"{each.rows / each.seconds:,.0f}", f"+{each.grown / 1e6:.0f} MB"
+        beside = "" if each.beside is None else f"{each.beside:.2f} x"
+        table.add_row(each.name, f"{each.rows:,}", f"{each.seconds:.1f}", rate, beside, grown)
     return table
 
 
@@ -109,6 +126,23 @@ def remove(backend: RedisBackend) -> None:
     keys = Keys(backend.key_prefix)
     for kind in KINDS:
         backend.client.execute_command("FT.DROPINDEX", keys.index(kind))
+
+
+def results(setup: Setup) -> Iterator[Result]:
+    """The rates of exports."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if setup.url:
+            backend = RedisBackend.connect(setup.url, f"benchmark-{uuid4().hex}:")
+        else:
+            backend = RedisBackend.embedded(folder / "store.db")
+        try:
+            for export in measure(backend, folder, min(setup.runs, 100_000)):
+                yield Result(export.name, export.rows / export.seconds, unit="rows/s")
+        finally:
+            if setup.url:
+                remove(backend)
+            backend.close()
 
 
 def main() -> None:
@@ -125,7 +159,7 @@ def main() -> None:
         else:
             backend = RedisBackend.embedded(folder / "store.db")
         try:
-            console.print(measure(backend, folder, arguments.runs, console))
+            console.print(report(measure(backend, folder, arguments.runs)))
         finally:
             if arguments.url:
                 remove(backend)

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,6 +25,7 @@ import redis
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.results import Result, Setup
 from relay_models.documents import Keys, encode_run
 from relay_models.native import NativeKeys
 from relay_models.native.sync import Follower, import_native
@@ -127,45 +129,60 @@ def remove_store(store: RedisBackend, url: str | None) -> None:
     store.close()
 
 
-def measure_import(console: Console, source_url: str, store_url: str | None, count: int, rounds: int) -> None:
-    """The table of the import's rates."""
+@dataclass
+class ImportTimes:
+    """Seconds: raw commands, the same where nothing is indexed, an import, a second one, an idle look."""
+
+    raw: float = float("inf")
+    bare: float = float("inf")
+    ours: float = float("inf")
+    second: float = float("inf")
+    idle: float = float("inf")
+
+
+def measure_import(source_url: str, store_url: str | None, count: int, rounds: int) -> ImportTimes:
+    """What an import takes, and raw commands for the same."""
     fill(source_url, count)
-    bare = raw = ours = second = idle = float("inf")
+    best = ImportTimes()
     raw_store = open_store(store_url)
     batches = ready_documents(source_url, raw_store)
     for _ in range(rounds):
-        bare = min(bare, write_raw(source_url, raw_store, batches, b"unindexed-"))
-        raw = min(raw, write_raw(source_url, raw_store, batches, b""))
+        best.bare = min(best.bare, write_raw(source_url, raw_store, batches, b"unindexed-"))
+        best.raw = min(best.raw, write_raw(source_url, raw_store, batches, b""))
         store = open_store(store_url)
         began = time.perf_counter()
         report = import_native(source_url, store)
-        ours = min(ours, time.perf_counter() - began)
+        best.ours = min(best.ours, time.perf_counter() - began)
         assert report.created == count
         assert not report.bad
         began = time.perf_counter()
         assert import_native(source_url, store).runs == 0
-        second = min(second, time.perf_counter() - began)
+        best.second = min(best.second, time.perf_counter() - began)
         follower = Follower(source_url, store)
         follower.look()
         began = time.perf_counter()
         for _ in range(200):
             follower.look()
-        idle = min(idle, (time.perf_counter() - began) / 200)
+        best.idle = min(best.idle, (time.perf_counter() - began) / 200)
         follower.close()
         remove_store(store, store_url)
     remove_store(raw_store, store_url)
+    return best
 
+
+def import_table(best: ImportTimes, store_url: str | None, count: int) -> Table:
+    """The table of the import's rates."""
     title = f"{count:,} native runs into {store_url or 'the embedded engine'}"
     table = Table("import", "seconds", "runs/s", "of raw", title=title)
     for name, seconds in (
-        ("raw: MGET, JSON.SET of ready bytes", raw),
-        ("the same where nothing is indexed", bare),
-        ("import_native", ours),
+        ("raw: MGET, JSON.SET of ready bytes", best.raw),
+        ("the same where nothing is indexed", best.bare),
+        ("import_native", best.ours),
     ):
-        table.add_row(name, f"{seconds:.2f}", f"{count / seconds:,.0f}", f"{raw / seconds:.2f}")
-    table.add_row("import_native again, nothing new", f"{second:.2f}", "", "")
-    table.add_row("one look of an idle follower", f"{idle * 1000:.2f} ms", "", "")
-    console.print(table)
+        table.add_row(name, f"{seconds:.2f}", f"{count / seconds:,.0f}", f"{best.raw / seconds:.2f}")
+    table.add_row("import_native again, nothing new", f"{best.second:.2f}", "", "")
+    table.add_row("one look of an idle follower", f"{best.idle * 1000:.2f} ms", "", "")
+    return table
 
 
 async def agent(calls: int) -> None:
@@ -196,8 +213,8 @@ async def agent(calls: int) -> None:
     await nemo_relay.subscribers.flush_async()
 
 
-async def measure_recorder(console: Console, store_url: str | None, calls: int, rounds: int) -> None:
-    """The table of what recording costs: time of the agent from its first call until all events are delivered."""
+async def measure_recorder(store_url: str | None, calls: int, rounds: int) -> dict[str, float]:
+    """Seconds per call: of the agent from its first call until all events are delivered."""
     from relay_models import RedisBackend as AsyncBackend
     from relay_models.recorder import record_runs
 
@@ -227,10 +244,26 @@ async def measure_recorder(console: Console, store_url: str | None, calls: int, 
             for name in await backend.client.execute_command("FT._LIST"):
                 if name.decode().startswith(prefix):
                     await backend.client.execute_command("FT.DROPINDEX", name, "DD")
+    ways = {"recorder off": off, "a subscriber that does nothing": nothing, "recorder on": on}
+    return {name: seconds / calls for name, seconds in ways.items()}
+
+
+def recorder_table(ways: dict[str, float]) -> Table:
+    """The table of what recording costs."""
     table = Table("agent", "µs per call", "more", title="recording, with a model and tools that answer at once")
-    for name, seconds in (("recorder off", off), ("a subscriber that does nothing", nothing), ("recorder on", on)):
-        table.add_row(name, f"{seconds / calls * 1e6:,.0f}", f"+{(seconds - off) / calls * 1e6:,.0f}")
-    console.print(table)
+    for name, seconds in ways.items():
+        table.add_row(name, f"{seconds * 1e6:,.0f}", f"+{(seconds - ways['recorder off']) * 1e6:,.0f}")
+    return table
+
+
+def results(setup: Setup) -> Iterator[Result]:
+    """The import's rate, and what recording costs."""
+    with plain_redis() as source_url:
+        best = measure_import(source_url, setup.url, min(setup.runs, 20_000), setup.rounds)
+    yield Result("import_native, rate", best.raw / best.ours, vs="MGET and JSON.SET", bar=0.5, at_least=True)
+    yield Result("one look of an idle follower", best.idle * 1000, unit="ms")
+    ways = asyncio.run(measure_recorder(setup.url, 2_000, setup.rounds))
+    yield Result("recording a call", (ways["recorder on"] - ways["recorder off"]) * 1e6, unit="µs")
 
 
 def main() -> None:
@@ -245,8 +278,9 @@ def main() -> None:
     options = parser.parse_args()
     console = Console()
     with plain_redis() as source_url:
-        measure_import(console, source_url, options.url, options.runs, options.rounds)
-    asyncio.run(measure_recorder(console, options.url, options.calls, options.rounds))
+        best = measure_import(source_url, options.url, options.runs, options.rounds)
+    console.print(import_table(best, options.url, options.runs))
+    console.print(recorder_table(asyncio.run(measure_recorder(options.url, options.calls, options.rounds))))
 
 
 if __name__ == "__main__":

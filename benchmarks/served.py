@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.embedded import CREATE, batches
+from benchmarks.results import Result, Setup
 from relay_models.embedded import EmbeddedServer
 
 SERVE = """
@@ -101,39 +102,53 @@ def measure(clients: dict[str, Any], work: Work) -> dict[str, float]:
     return best
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--url", help="a disposable server with JSON and search; what is in it is deleted")
-    parser.add_argument("--json", action="store_true", help="print the seconds as JSON")
-    options = parser.parse_args()
+def measured(url: str | None) -> dict[str, dict[str, float]]:
+    """The seconds of each command, by workload and client. What is in the server at `url` is deleted."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", SERVE, str(Path(folder) / "served.db")]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert server.stdout is not None
         with EmbeddedServer(Path(folder) / "local.db") as local:
-            urls = {"served": server.stdout.readline().strip(), **({"real": options.url} if options.url else {})}
+            urls = {"served": server.stdout.readline().strip(), **({"real": url} if url else {})}
             clients: dict[str, Any] = {"in process": local.client()}
             connect: Any = redis.Redis.from_url
-            clients.update({name: connect(url, protocol=3) for name, url in urls.items()})
-            if options.url:
+            clients.update({name: connect(address, protocol=3) for name, address in urls.items()})
+            if url:
                 clients["real"].flushall()
             for client in clients.values():
                 prepare(client)
-            results = {name: measure(clients, work) for name, work in workloads().items()}
-            if options.url:
+            found = {name: measure(clients, work) for name, work in workloads().items()}
+            if url:
                 clients["real"].flushall()
             for client in clients.values():
                 client.close()
         server.terminate()
         server.wait()
         server.stdout.close()
+    return found
+
+
+def results(setup: Setup) -> Iterator[Result]:
+    """The engine over TCP in ratios to the engine in process, or to a real server."""
+    other = "real" if setup.url else "in process"
+    for name, best in measured(setup.url).items():
+        yield Result(f"served: {name}", best["served"] / best[other], vs="a real server" if setup.url else other)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", help="a disposable server with JSON and search; what is in it is deleted")
+    parser.add_argument("--json", action="store_true", help="print the seconds as JSON")
+    options = parser.parse_args()
+    found = measured(options.url)
     if options.json:
-        print(json.dumps(results))
+        print(json.dumps(found))
         return
+    clients = list(next(iter(found.values())))
     table = Table(title=f"{RUNS:,} run documents, each command", title_justify="left")
     for heading in ("", *clients, *(f"served / {name}" for name in clients if name != "served")):
         table.add_column(heading, justify="left" if not heading else "right")
-    for name, best in results.items():
+    for name, best in found.items():
         ratios = [f"{best['served'] / best[other]:.2f}" for other in clients if other != "served"]
         table.add_row(name, *(f"{seconds * 1e6:,.0f} µs" for seconds in best.values()), *ratios)
     Console().print(table)

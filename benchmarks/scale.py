@@ -1,0 +1,172 @@
+"""How cost grows with the number of runs: ``python -m benchmarks scale --runs 1000000``.
+
+One store is filled with small runs (1.2 KB) of ten agents, and measured when it has a hundredth, a tenth and all of
+them. A figure is a ratio to the same at the size before, to a raw command, or a number with its unit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from benchmarks.growth_picture import growth_svg
+from benchmarks.results import Result, Setup
+from relay_models import Run
+from relay_models.documents import KINDS, Keys
+from relay_models.records import RunRecord, from_json
+from relay_models.sync import RedisBackend
+
+# The most that the embedded engine may take, in what a server does.
+ACROSS = {"agents": 3.0, "sums by agent": 3.0, "three tags, one of them rare": 5.0}
+AGENTS, RARE = 10, 2_000
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+TOOLS = ("search", "fetch", "calc", "db", "mail")
+MODELS = ("gpt-4.1", "gpt-4.1-mini", "claude-sonnet-4", "o4-mini")
+
+
+def small_runs(count: int, seed: int) -> Iterator[RunRecord]:
+    """Runs of three calls, one of them to a tool that one run in two thousand calls."""
+    rng = random.Random(seed)
+
+    def text(microseconds: int) -> str:
+        return (BEGIN + timedelta(microseconds=microseconds)).isoformat().replace("+00:00", "Z")
+
+    for number in range(count):
+        start = (seed * 10_000_000 + number) * 1_000_003
+        duration = int(rng.lognormvariate(13.5 + number % AGENTS * 0.2, 1.0))
+        calls = []
+        for place, (kind, name) in enumerate(
+            (("llm", "openai"), ("tool", rng.choice(TOOLS)), ("tool", f"rare-{rng.randrange(RARE)}"))
+        ):
+            call: dict[str, Any] = {"kind": kind, "name": name, "started_at": text(start + duration * place // 3)}
+            call["ended_at"] = text(start + duration * (place + 1) // 3)
+            call |= dict.fromkeys(
+                ("metadata_snapshot", "tool_call_count", "annotated_request", "annotated_response", "model_name",
+                 "prompt_tokens", "output_tokens", "total_tokens")
+            )  # fmt: skip
+            if kind == "llm":
+                call |= {"model_name": rng.choice(MODELS), "prompt_tokens": rng.randrange(10, 4000)}
+                call |= {"output_tokens": rng.randrange(5, 800), "total_tokens": rng.randrange(20, 5000)}
+            calls.append(call)
+        run_id = UUID(int=rng.getrandbits(128), version=4)
+        value = {"id": str(run_id), "agent_id": f"agent-{number % AGENTS}", "calls": calls}
+        value |= {"started_at": text(start), "ended_at": text(start + duration)}
+        yield from_json(RunRecord, json.dumps(value))
+
+
+def best(work: Callable[[], Any], rounds: int) -> float:
+    """The shortest of several runs, in seconds; the first is not counted, in which engines make what they need."""
+    work()
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+class Scale:
+    """One store that grows."""
+
+    def __init__(self, setup: Setup, folder: Path) -> None:
+        self.rounds = setup.rounds
+        self.prefix = f"bench-{uuid4().hex[:8]}:"
+        self.path = None if setup.url else (setup.path or str(folder / "scale.db"))
+        if setup.url:
+            self.store = RedisBackend.connect(setup.url, self.prefix)
+        else:
+            assert self.path is not None
+            self.store = RedisBackend.embedded(self.path, self.prefix)
+        self.client: Any = self.store.client
+        self.count = 0
+
+    def grow(self, count: int) -> float:
+        """Store more runs, up to `count`; the runs per second of the last tenth."""
+        last = max((count - self.count) // 10, 1)
+        spent = 0.0
+        while self.count < count:
+            before = count - last - self.count
+            size = min(before if before > 0 else count - self.count, 20_000)
+            runs = list(small_runs(size, self.count + 1))
+            began = time.perf_counter()
+            self.store.store_runs(runs)
+            spent += time.perf_counter() - began if before <= 0 else 0.0
+            self.count += size
+        return last / spent
+
+    def measure(self) -> dict[str, float]:
+        """Seconds of each question."""
+        store, rounds = self.store, self.rounds
+        rare = Run.tools.has("rare-1") & Run.tools.has("search") & Run.models.has("gpt-4.1")
+        ninety_fifth = ["count", "p95(duration)"]
+        minimum = iter(range(1, 1_000_000))
+        index = Keys(self.prefix).alias("run")
+        raw = ["FT.AGGREGATE", index, "*", "GROUPBY", 1, "@agent_id", "REDUCE", "COUNT", 0]
+        raw += ["REDUCE", "SUM", 1, "@total_tokens", "TIMEOUT", 0, "DIALECT", 2]
+        questions: dict[str, Callable[[], Any]] = {
+            "FT.AGGREGATE, sums by agent": lambda: self.client.execute_command(*raw),
+            "agents": store.agents,
+            "sums by agent": lambda: store.aggregate_runs(by="agent_id", metrics=["count", "sum(total_tokens)"]),
+            "p95 by agent": lambda: store.aggregate_runs(by="agent_id", metrics=ninety_fifth),
+            "p95 by agent, approximate": lambda: store.aggregate_runs(
+                by="agent_id", metrics=ninety_fifth, approximate=True
+            ),
+            "three tags, one of them rare": lambda: store.count_runs(rare),
+            "count of an agent": lambda: store.count_runs(Run.agent_id == "agent-1"),
+            "newest 50 of an agent": lambda: store.find_runs(Run.agent_id == "agent-1", limit=50, columns=True),
+            "slowest 50 of an agent, a new question": lambda: store.find_runs(
+                (Run.agent_id == "agent-1") & (Run.duration > timedelta(microseconds=next(minimum))),
+                order_by="-duration", limit=50, columns=True,
+            ),
+        }  # fmt: skip
+        return {name: best(question, rounds) for name, question in questions.items()}
+
+    def close(self, keep: bool) -> None:
+        """Close the store, and leave nothing on a server."""
+        if not keep:
+            for kind in KINDS:
+                self.client.execute_command("FT.DROPINDEX", Keys(self.prefix).index(kind), "DD")
+        self.store.close()
+
+
+def results(setup: Setup) -> Iterator[Result]:
+    """The figures at the largest size, and the picture of how they grew."""
+    sizes = sorted({max(setup.runs // 100, 1000), max(setup.runs // 10, 1000), setup.runs})
+    found: dict[int, dict[str, float]] = {}
+    rates: dict[int, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        scale = Scale(setup, Path(folder))
+        try:
+            for size in sizes:
+                rates[size] = scale.grow(size)
+                found[size] = scale.measure()
+        finally:
+            scale.close(keep=scale.path is not None)
+        if scale.path is not None:
+            yield Result(f"file, bytes per run at {sizes[-1]:,}", os.path.getsize(scale.path) / sizes[-1], unit="bytes")
+    last, first = found[sizes[-1]], sizes[0]
+    of_size = f"{sizes[-1]:,} runs"
+    yield Result(f"rate of store_runs at {of_size}", rates[sizes[-1]] / rates[first], f"at {first:,}", "", 0.8, True)
+    raw = "FT.AGGREGATE, sums by agent"
+    for name in ("agents", "sums by agent", "p95 by agent", "p95 by agent, approximate"):
+        yield Result(f"{name}, {of_size}", last[name] / last[raw], vs=raw)
+    for name, seconds in last.items():
+        yield Result(f"{name}, {of_size}", seconds * 1e3, unit="ms", across=ACROSS.get(name))
+    if setup.picture:
+        path = Path(setup.picture)
+        if setup.engine == "server":
+            path = path.with_stem(f"{path.stem}-server")
+        path.write_text(
+            growth_svg(
+                found, f"Time of a question by the number of runs, {setup.where if setup.url else 'embedded in a file'}"
+            ),
+            encoding="utf-8",
+        )
