@@ -1,0 +1,175 @@
+"""Percentiles and distinct values that the server finds: exact while runs are stored, and estimated where asked."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from relay_models._time import datetime_of
+from relay_models.columns.expressions import Everything
+from relay_models.documents import Run, encode_run
+from relay_models.query.aggregate.groups import AggregateRows
+from relay_models.query.aggregate.pipeline import aggregate_steps
+from relay_models.query.aggregate.request import Aggregation
+from relay_models.query.steps import Answer
+from relay_models.records import CallRecord, RunRecord
+from tests.query.conftest import Store
+
+COLUMNS = Run.columns()
+BEGIN = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def a_run(agent: str, microseconds: int, minute: int = 0) -> RunRecord:
+    began = BEGIN + timedelta(minutes=minute)
+    calls = [CallRecord(kind="llm", name="x", started_at=began, model_name=f"m{microseconds % 3}")]
+    ended = began + timedelta(microseconds=microseconds)
+    return RunRecord(agent_id=agent, started_at=began, ended_at=ended, calls=calls)
+
+
+@pytest.fixture(scope="module")
+def records() -> list[RunRecord]:
+    rng = random.Random(5)
+    return [a_run(f"a{number % 3}", int(rng.lognormvariate(12, 1)), minute=number) for number in range(300)]
+
+
+@pytest.fixture
+def filled(store: Store, records: list[RunRecord]) -> Store:
+    store.hold(records)
+    return store
+
+
+def drive(store: Store, ask: Aggregation, between: Callable[[int], object], few_rows: int = 0) -> AggregateRows:
+    """Have the conversation; `between` is called with the number of commands sent so far, after each answer."""
+    steps = aggregate_steps(Run, store.alias, Everything(), ask, few_rows=few_rows)
+    store.commands = []
+    try:
+        command = next(steps)
+        while True:
+            store.commands.append(command)
+            assert len(store.commands) < 200, "the conversation does not end"
+            began = time.perf_counter()
+            reply = store.client.execute_command(*command)
+            between(len(store.commands))
+            command = steps.send(Answer(reply, (time.perf_counter() - began) * 1000))
+    except StopIteration as stop:
+        rows: AggregateRows = stop.value
+        return rows
+
+
+def percentile(durations: list[int], percent: float) -> timedelta:
+    durations = sorted(durations)
+    place = (len(durations) - 1) * percent / 100
+    below = int(place)
+    above = min(below + 1, len(durations) - 1)
+    return timedelta(microseconds=durations[below] + (durations[above] - durations[below]) * (place - below))
+
+
+def durations_of(records: list[RunRecord], agent: str) -> list[int]:
+    found = [record.duration // timedelta(microseconds=1) for record in records if record.agent_id == agent]
+    assert all(value is not None for value in found)
+    return found
+
+
+def ask_for(metrics: list[str], **options: Any) -> Aggregation:
+    return Aggregation.parse(COLUMNS, metrics=metrics, **options)
+
+
+def test_only_values_around_a_percentile_are_read(filled: Store, records: list[RunRecord]) -> None:
+    rows = drive(
+        filled, ask_for(["p50(duration)", "p95(duration)", "p100(duration)"], by="agent_id"), lambda sent: None
+    )
+    for row in rows:
+        durations = durations_of(records, str(row["agent_id"]))
+        for percent in (50, 95, 100):
+            assert row[f"p{percent}(duration)"] == percentile(durations, percent)
+    assert not any("record" in str(word) for command in filled.commands for word in command)
+    (row,) = drive(filled, ask_for(["p50(duration)"]), lambda sent: None)
+    everything = [duration for agent in ("a0", "a1", "a2") for duration in durations_of(records, agent)]
+    assert row["p50(duration)"] == percentile(everything, 50)
+    _, _, read = [command for command in filled.commands if command[0] == "FT.AGGREGATE"]
+    reply = filled.client.execute_command(*read)[0]
+    assert len(reply[b"results"] if isinstance(reply, dict) else reply[1:]) < 20
+
+
+def test_percentiles_by_the_hour(filled: Store, records: list[RunRecord]) -> None:
+    rows = drive(filled, ask_for(["p90(duration)"], every="1h", tz="Asia/Kathmandu"), lambda sent: None)
+    by_hour: dict[datetime, list[int]] = {}
+    for record in records:
+        moment = datetime_of(Run.column_values(record)["started_at"]) - timedelta(minutes=15)  # 5:45 h behind the zone
+        start = moment.replace(minute=0, second=0, microsecond=0) + timedelta(minutes=15)
+        by_hour.setdefault(start, []).append(record.duration // timedelta(microseconds=1))
+    assert {row["bucket"]: row["p90(duration)"] for row in rows} == {
+        start: percentile(durations, 90) for start, durations in by_hour.items()
+    }
+
+
+def test_runs_that_are_stored_meanwhile_do_no_harm(filled: Store, records: list[RunRecord]) -> None:
+    added: list[RunRecord] = []
+
+    def store_more(sent: int) -> None:
+        for number in range(20):
+            record = a_run("a1", 50_000 + 7_000 * number + sent)
+            filled.client.execute_command(
+                "JSON.SET", filled.keys.run(record.agent_id, record.id), "$", encode_run(record, 1)
+            )
+            filled.held.append(filled.keys.run(record.agent_id, record.id))
+            added.append(record)
+
+    (row,) = [
+        row
+        for row in drive(filled, ask_for(["p50(duration)", "p99(duration)"], by="agent_id"), store_more)
+        if row["agent_id"] == "a1"
+    ]
+    # Some of the new runs count: the answer lies between those before and after.
+    before, after = durations_of(records, "a1"), durations_of(records + added, "a1")
+    for percent in (50, 99):
+        bounds = sorted([percentile(before, percent), percentile(after, percent)])
+        assert bounds[0] <= row[f"p{percent}(duration)"] <= bounds[1]
+
+
+def test_runs_that_are_replaced_meanwhile_count_once(filled: Store, records: list[RunRecord]) -> None:
+    """A run that moves from one interval to another could be found in both: the server is asked again, then read."""
+    key = filled.held[0]
+    first = durations_of(records, "a0")[0]
+
+    def replace(sent: int) -> None:
+        record = records[0].model_copy(update={"ended_at": a_run("a0", first + sent).ended_at})
+        filled.client.execute_command("JSON.SET", key, "$", encode_run(record, 1))
+
+    for _ in range(3):
+        rows = drive(filled, ask_for(["count", "p50(duration)", "p95(duration)"], by="agent_id"), replace)
+        assert [row["count"] for row in rows] == [100, 100, 100]
+
+
+def test_estimates_are_named_and_only_where_they_are_allowed(filled: Store, records: list[RunRecord]) -> None:
+    metrics = ["count", "p95(duration)", "distinct(status)", "stddev(duration)", "sum(total_tokens)"]
+    exact = drive(filled, ask_for(metrics, by="agent_id"), lambda sent: None)
+    assert exact.estimated == ()
+    estimated = drive(filled, ask_for(metrics, by="agent_id", approximate=True), lambda sent: None)
+    assert estimated.estimated == ("p95(duration)", "distinct(status)", "stddev(duration)")
+    for row, other in zip(exact, estimated, strict=True):
+        durations = durations_of(records, str(row["agent_id"]))
+        assert percentile(durations, 93) <= other["p95(duration)"] <= percentile(durations, 97)
+        assert other["distinct(status)"] == 1
+        assert abs(other["stddev(duration)"] - row["stddev(duration)"]) < timedelta(milliseconds=1)
+        assert other["count"] == row["count"]
+    # Where a run is in several groups estimates cannot be combined, and few runs are read exactly.
+    assert drive(filled, ask_for(["p95(duration)"], by="models", approximate=True), lambda sent: None).estimated == ()
+    few = drive(filled, ask_for(["p95(duration)"], approximate=True), lambda sent: None, few_rows=5_000)
+    assert few.estimated == ()
+
+
+def test_distinct_values_of_lists_and_texts(filled: Store) -> None:
+    (row,) = drive(filled, ask_for(["distinct(models)", "count(models)", "distinct(agent_id)"]), lambda sent: None)
+    assert list(row.values()) == [3, 300, 3]
+    rows = drive(
+        filled, ask_for(["distinct(agent_id)", "p50(calls)", "p50(started_at)"], by="models"), lambda sent: None
+    )
+    assert [(row["models"], row["distinct(agent_id)"], row["p50(calls)"]) for row in rows] == [
+        ("m0", 3, 1), ("m1", 3, 1), ("m2", 3, 1),
+    ]  # fmt: skip
