@@ -403,8 +403,11 @@ def results(setup: Setup) -> Iterator[Result]:
     """The ratios of storing and listing, and the memory of a document."""
     benchmark = Benchmark(setup.url, setup.path, min(setup.runs, 5000), setup.rounds)
     asyncio.run(benchmark.run())
-    yield from compared(benchmark.ways.best, COMPARISONS)
-    if benchmark.memory:
+    # The bars are those of a real server.
+    yield from compared(
+        benchmark.ways.best, ((ours, other, most if setup.url else None) for ours, other, most in COMPARISONS)
+    )
+    if benchmark.memory and setup.url:
         (ours, mine), (other, its) = benchmark.memory.items()
         yield Result(f"memory of a {ours}", mine / its, vs=other, bar=1.3)
 

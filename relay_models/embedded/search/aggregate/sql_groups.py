@@ -37,6 +37,17 @@ _NOTHING: Final = {"SUM": math.nan, "AVG": math.nan, "MIN": math.inf, "MAX": -ma
 _EXISTS: Final = re.compile(rb"exists\(@([0-9A-Za-z_]+)\)")
 _EQUALS: Final = re.compile(rb"@([0-9A-Za-z_]+) == '([0-9A-Za-z_ -]*)'")
 _QUOTIENT: Final = re.compile(rb"floor\(@([0-9A-Za-z_]+)/([1-9][0-9]{0,14})\)")
+_LOGARITHM: Final = re.compile(rb"floor\(log2\(@([0-9A-Za-z_]+)\)\*([1-9][0-9]{0,5})\)")
+
+
+def _logarithm(factor: int) -> Callable[[Any], float | None]:
+    """``floor(log2(x) * factor)`` of a number of 2 and more; None of any other value."""
+    log2, floor = math.log2, math.floor
+
+    def value(number: Any) -> float | None:
+        return float(floor(log2(number) * factor)) if type(number) is float and 2.0 <= number < math.inf else None
+
+    return value
 
 
 class _NotInSql(Exception):
@@ -165,7 +176,12 @@ class SqlGroups:
         if match:
             self._numeric.add(step.alias)
             return f"CAST({self._column(match[1])} IS NOT NULL AS REAL)"
-        evaluated = self._called(expression, lambda row: self._plain(expression.evaluate(row)))
+        evaluate = expression.evaluate
+        match = _LOGARITHM.fullmatch(step.expression)
+        if match and match[1] in expression.properties:
+            # Of positive numbers without going through the parsed expression, which takes six times as long.
+            return self._called(expression, lambda row: self._plain(evaluate(row)), _logarithm(int(match[2])))
+        evaluated = self._called(expression, lambda row: self._plain(evaluate(row)))
         match = _QUOTIENT.fullmatch(step.expression)
         if match and (column := self._column(match[1])) and match[1] in self._numeric:
             self._numeric.add(step.alias)
@@ -185,12 +201,22 @@ class SqlGroups:
             return value
         raise _NotInSql
 
-    def _called(self, expression: Expression, evaluate: Callable[[Row], Any]) -> str:
-        """The SQL of an expression that is evaluated in Python."""
+    def _called(
+        self, expression: Expression, evaluate: Callable[[Row], Any], quick: Callable[..., Any] | None = None
+    ) -> str:
+        """The SQL of an expression that is evaluated in Python.
+
+        Args:
+            expression: The expression.
+            evaluate: Gives its value for a row.
+            quick: Gives its value for the properties' values, or None where that takes `evaluate`.
+        """
         names = expression.properties
         columns = [self._column(name) for name in names]
 
         def call(*values: Any) -> Any:
+            if quick is not None and (found := quick(*values)) is not None:
+                return found
             try:
                 return evaluate({name: value for name, value in zip(names, values, strict=True) if value is not None})
             except Exception as error:
