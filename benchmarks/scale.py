@@ -32,15 +32,15 @@ TOOLS = ("search", "fetch", "calc", "db", "mail")
 MODELS = ("gpt-4.1", "gpt-4.1-mini", "claude-sonnet-4", "o4-mini")
 
 
-def small_runs(count: int, seed: int) -> Iterator[RunRecord]:
-    """Runs of three calls, one of them to a tool that one run in two thousand calls."""
-    rng = random.Random(seed)
+def small_runs(first: int, count: int) -> Iterator[RunRecord]:
+    """Runs of three calls, from the number `first` on, one of them to a tool that one run in two thousand calls."""
+    rng = random.Random(first)
 
     def text(microseconds: int) -> str:
         return (BEGIN + timedelta(microseconds=microseconds)).isoformat().replace("+00:00", "Z")
 
-    for number in range(count):
-        start = (seed * 10_000_000 + number) * 1_000_003
+    for number in range(first, first + count):
+        start = number * 1_000_003
         duration = int(rng.lognormvariate(13.5 + number % AGENTS * 0.2, 1.0))
         calls = []
         for place, (kind, name) in enumerate(
@@ -95,7 +95,7 @@ class Scale:
         while self.count < count:
             before = count - last - self.count
             size = min(before if before > 0 else count - self.count, 20_000)
-            runs = list(small_runs(size, self.count + 1))
+            runs = list(small_runs(self.count, size))
             began = time.perf_counter()
             self.store.store_runs(runs)
             spent += time.perf_counter() - began if before <= 0 else 0.0

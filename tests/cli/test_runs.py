@@ -55,6 +55,13 @@ def test_agents_filters_orders_and_columns(cli: Cli, full: list[str], records: l
     assert list(answer.json[0]) == ["run_id", "duration", "agent_id"]
 
 
+def test_few_runs_are_not_estimated_even_where_that_is_allowed(cli: Cli, full: list[str]) -> None:
+    exact = cli("runs", "stats", "--by", "models", *full)
+    allowed = cli("runs", "stats", "--by", "models", "--approximate", *full)
+    assert allowed.lines == exact.lines
+    assert "estimated" not in allowed.err
+
+
 @pytest.mark.parametrize("width", [60, 80, 100, 140, 200])
 def test_tables_fit_the_terminal(cli: Cli, full: list[str], records: list[RunRecord], width: int) -> None:
     for command in (
