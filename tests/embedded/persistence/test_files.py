@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -323,11 +324,19 @@ def test_a_read_only_file_is_reported() -> None:
     assert "read-only" in str(error)
 
 
+def damage(path: Path, key: bytes) -> None:
+    """Change a byte of a key's value in the file."""
+    with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+        (value,) = connection.execute("SELECT value FROM keys WHERE key = ?", (key,)).fetchone()
+    content = path.read_bytes()
+    place = content.index(value) + len(value) // 2
+    path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+
+
 def test_damage_found_later_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relay_models.embedded.persistence.storage.SEALED", 0)
     path = filled(tmp_path / "state.db", 20)
-    content = path.read_bytes()
-    path.write_bytes(content.replace(b'"n":13,', b'"n":99,'))
+    damage(path, b"run:13")
     monkeypatch.setattr("relay_models.embedded.persistence.file_checks.CHECKED_WHOLE", 0)
     monkeypatch.setattr("relay_models.embedded.persistence.file_checks.CHECK_SECONDS", -1)
     with EmbeddedServer(path) as server:
@@ -341,7 +350,7 @@ def test_closing_never_seals_damage_as_sound(tmp_path: Path, monkeypatch: pytest
     path = tmp_path / "state.db"
     monkeypatch.setattr("relay_models.embedded.persistence.storage.SEALED", 0)
     filled(path, 20)
-    path.write_bytes(path.read_bytes().replace(b'"n":13,', b'"n":99,'))
+    damage(path, b"run:13")
     for limit in ("CHECKED_WHOLE", "CHECK_SECONDS"):
         monkeypatch.setattr(f"relay_models.embedded.persistence.file_checks.{limit}", -1)
     monkeypatch.setattr("relay_models.embedded.persistence.storage.SEALED", 10**9)
