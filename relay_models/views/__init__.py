@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from relay_models.views.calls import CallView, MessageView, Part, call_views, json_text
-from relay_models.views.columns import find_run, known_columns, quoted
+from relay_models.views.columns import find_model, find_run, known_columns, model_name, quoted
 from relay_models.views.comparing import CallPair, Fact, RunComparison, compare_runs, compare_windows
-from relay_models.views.formats import column_text, heading_text, is_right, short_id, value_text
+from relay_models.views.families import Family, family_of
+from relay_models.views.formats import column_text, heading_text, is_right, money_text, short_id, value_text
+from relay_models.views.sessions import SessionPage, SessionSummary, session_page
 
 __all__ = [
     "CallPair",
     "CallView",
     "Fact",
+    "Family",
     "MessageView",
     "Part",
     "RunComparison",
+    "SessionPage",
+    "SessionSummary",
     "call_views",
     "column_text",
     "compare_runs",
     "compare_windows",
+    "family_of",
+    "find_model",
     "find_run",
     "heading_text",
     "is_right",
     "json_text",
     "known_columns",
+    "model_name",
+    "money_text",
     "quoted",
+    "session_page",
     "short_id",
     "value_text",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from relay_models import Run
@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["Breakdown", "Numbers", "numbers_of", "plain_svg", "sure_state"]
 
 METRICS = ("count", "p50(duration)", "p95(duration)", "sum(total_tokens)", "sum(cost)")
+QUICK_METRICS = ("count", "avg(duration)", "max(duration)", "sum(total_tokens)", "sum(cost)")
+"""What is shown of more than `MOST_RUNS` runs: percentiles need every value."""
 TITLES = {
     "count": "runs",
+    "avg(duration)": "mean duration",
+    "max(duration)": "longest duration",
     "p50(duration)": "median duration",
     "p95(duration)": "p95 duration",
     "sum(total_tokens)": "tokens",
@@ -29,8 +33,8 @@ TITLES = {
 }
 MOST_GROUPS = 25
 MOST_RUNS = 20_000
-"""Maximum number of runs in the time that is chosen when none is given; they take about a second."""
-_WINDOWS = (timedelta(days=6), timedelta(days=1), timedelta(hours=6), timedelta(hours=1), timedelta(minutes=10))
+"""Maximum number of runs whose percentiles are computed unless asked for, and of runs in the time that is chosen when
+none is given."""
 # Buckets that make a readable chart, and the seconds of each.
 _SPANS = (
     ("1s", 1), ("10s", 10), ("1m", 60), ("5m", 300), ("15m", 900), ("1h", 3600), ("6h", 21_600), ("1d", 86_400),
@@ -50,8 +54,8 @@ class Breakdown:
     heads: tuple[str, ...]
     rows: tuple[tuple[str, tuple[str, ...], str], ...]
     """Of each row its label, its values, and the filter of its runs."""
-    charts: tuple[str, ...]
-    """SVG."""
+    charts: tuple[tuple[str, bool], ...]
+    """Of each chart its SVG, and whether it is of failures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ class Numbers:
     every: str
     over_time: Breakdown | None
     groups: tuple[Breakdown, ...]
+    is_exact: bool
+    """Whether percentiles were computed."""
 
 
 def plain_svg(svg: str) -> str:
@@ -83,7 +89,8 @@ def numbers_of(
     by: Sequence[str] = ("agent_id", "models", "tools"),
     link: Callable[[str], str],
     narrow: Callable[[str], str],
-    width: int = 620,
+    exact: bool = False,
+    width: int = 360,
 ) -> Numbers:
     """Aggregate the runs that meet a filter.
 
@@ -94,19 +101,36 @@ def numbers_of(
         by: columns to group by.
         link: makes the URL of the runs that meet a filter; an empty text for none.
         narrow: adds a condition to the filter.
+        exact: compute percentiles also of more than `MOST_RUNS` runs.
         width: width of the charts (pixels).
     """
     state = sure_state()
     has_state = f"status = {state}"
-    totals = backend.aggregate_runs(metrics=METRICS, filter=where)[0]
+    is_exact = exact or backend.count_runs(where) <= MOST_RUNS
+    asked = _Asked(backend, where, METRICS if is_exact else QUICK_METRICS, has_state, link, narrow, width)
+    totals = backend.aggregate_runs(metrics=asked.metrics, filter=where)[0]
     failures = backend.count_runs(narrow(has_state))
-    shown = [(TITLES[name], _metric_text(name, totals[name])) for name in METRICS]
+    shown = [(TITLES[name], _metric_text(name, totals[name])) for name in asked.metrics]
     shown.insert(1, ("failed" if state == "failed" else "unfinished", f"{failures:,}"))
     every = every or _choose_span(backend, where)
     count_failed = _failure_counter(backend, narrow(has_state)) if failures else _no_failures
-    groups = tuple(_grouped(backend, where, name, has_state, count_failed, link, narrow, width) for name in by)
-    over_time = _over_time(backend, where, every, has_state, count_failed, link, narrow, width) if every else None
-    return Numbers(tuple(shown), every, over_time, tuple(each for each in groups if each.rows))
+    groups = tuple(_grouped(asked, name, count_failed) for name in by)
+    over_time = _over_time(asked, every, count_failed) if every else None
+    return Numbers(tuple(shown), every, over_time, tuple(each for each in groups if each.rows), is_exact)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What all tables and charts of a page are made of."""
+
+    backend: RedisBackend
+    where: str | None
+    metrics: tuple[str, ...]
+    state: str
+    """The condition of a failure."""
+    link: Callable[[str], str]
+    narrow: Callable[[str], str]
+    width: int
 
 
 def _failure_counter(backend: RedisBackend, where: str) -> CountFailed:
@@ -137,12 +161,10 @@ def _choose_span(backend: RedisBackend, where: str | None) -> str:
     return next((text for text, size in _SPANS if seconds / size <= _MOST_BUCKETS), _SPANS[-1][0])
 
 
-def _over_time(
-    backend: RedisBackend, where: str | None, every: str, state: str, count_failed: CountFailed,
-    link: Callable[[str], str],
-    narrow: Callable[[str], str], width: int,
-) -> Breakdown:  # fmt: skip
-    rows = backend.aggregate_runs(every=every, metrics=METRICS, filter=where, fill=True, max_buckets=2_000)
+def _over_time(asked: _Asked, every: str, count_failed: CountFailed) -> Breakdown:
+    rows = asked.backend.aggregate_runs(
+        every=every, metrics=asked.metrics, filter=asked.where, fill=True, max_buckets=2_000
+    )
     failed = count_failed("bucket", every=every)
     starts: list[Any] = [row["bucket"] for row in rows]
     following: dict[Any, Any] = dict(itertools.pairwise(starts))
@@ -150,54 +172,52 @@ def _over_time(
     def condition(row: Mapping[str, Any]) -> str:
         start = row["bucket"]
         if not isinstance(start, datetime):
-            return narrow("started_at is missing")
+            return asked.narrow("started_at is missing")
         text = f"started_at >= {_instant(start)}"
         after = following.get(start)
-        return narrow(text if after is None else f"{text} and started_at < {_instant(after)}")
+        return asked.narrow(text if after is None else f"{text} and started_at < {_instant(after)}")
 
-    return _breakdown("Over time", "bucket", list(rows), failed, state, condition, link, width)
+    return _breakdown(asked, "Over time", "bucket", list(rows), failed, condition)
 
 
-def _grouped(
-    backend: RedisBackend, where: str | None, name: str, state: str, count_failed: CountFailed,
-    link: Callable[[str], str],
-    narrow: Callable[[str], str], width: int,
-) -> Breakdown:  # fmt: skip
-    column = known_columns(backend.runs.document)[name]
-    rows = backend.aggregate_runs(by=[name], metrics=METRICS, filter=where, order_by="-count", limit=MOST_GROUPS)
+def _grouped(asked: _Asked, name: str, count_failed: CountFailed) -> Breakdown:
+    column = known_columns(asked.backend.runs.document)[name]
+    rows = asked.backend.aggregate_runs(
+        by=[name], metrics=asked.metrics, filter=asked.where, order_by="-count", limit=MOST_GROUPS
+    )
     failed = count_failed(name, by=[name])
 
     def condition(row: Mapping[str, Any]) -> str:
         value = row[name]
         if value is None:
-            return narrow(f"{name} is missing")
+            return asked.narrow(f"{name} is missing")
         literal = str(value) if column.kind is Kind.COUNT else quoted(str(value))
-        return narrow(f"{name} = {literal}")
+        return asked.narrow(f"{name} = {literal}")
 
     titles = {"agent_id": "By agent", "models": "By model", "tools": "By tool"}
     title = titles.get(name, f"By {column.heading.replace('_', ' ')}")
-    return _breakdown(title, name, list(rows), failed, state, condition, link, width)
+    return _breakdown(asked, title, name, list(rows), failed, condition)
 
 
 def _breakdown(
-    title: str, key: str, rows: list[Any], failed: Mapping[Any, Any], state: str,
-    condition: Callable[[Mapping[str, Any]], str], link: Callable[[str], str], width: int,
+    asked: _Asked, title: str, key: str, rows: list[Any], failed: Mapping[Any, Any],
+    condition: Callable[[Mapping[str, Any]], str],
 ) -> Breakdown:  # fmt: skip
-    what = "failed" if "failed" in state else "unfinished"
+    what = "failed" if "failed" in asked.state else "unfinished"
     made = [{**row, what: failed.get(row[key], 0)} for row in rows]
-    names = [name for name in METRICS if any(row.get(name) not in (None, 0) for row in made) or name == "count"]
+    names = [name for name in asked.metrics if any(row.get(name) not in (None, 0) for row in made) or name == "count"]
 
     def to_runs(row: Mapping[str, Any]) -> str:
-        return link(condition(row)) if row.get("count") else ""
+        return asked.link(condition(row)) if row.get("count") else ""
 
-    drawn = [name for name in names if name != "p50(duration)"]
-    charts = [_chart(made, key, name, TITLES[name], to_runs, width) for name in drawn]
+    drawn = [name for name in names if name not in ("p50(duration)", "max(duration)")]
+    charts = [(_chart(made, key, name, TITLES[name], to_runs, asked.width), False) for name in drawn]
     if any(row[what] for row in made):
 
         def to_failed(row: Mapping[str, Any]) -> str:
-            return link(f"{condition(row)} and {state}") if row.get(what) else ""
+            return asked.link(f"{condition(row)} and {asked.state}") if row.get(what) else ""
 
-        charts.insert(1, _chart(made, key, what, f"{what} runs", to_failed, width))
+        charts.insert(1, (_chart(made, key, what, f"{what} runs", to_failed, asked.width), True))
     table = tuple(
         (
             _label(row[key]),
@@ -226,24 +246,6 @@ def _label(value: Any) -> str:
 
 def _instant(value: datetime) -> str:
     return value.isoformat().replace("+00:00", "Z")
-
-
-def default_where(backend: RedisBackend) -> str:
-    """The filter of a page of numbers when none is given: the last days in which there are runs; empty for all.
-
-    Percentiles need every value, so the time is shorter where there are many runs.
-    """
-    newest = backend.find_runs(None, order_by="-started_at", limit=1, columns=True)
-    if not newest:
-        return ""
-    last = newest[0].started_at
-    text = ""
-    for span in _WINDOWS:
-        first = last - span
-        text = f"started_at >= {first:%Y-%m-%d}" if span.days else f"started_at >= {first:%Y-%m-%dT%H:%MZ}"
-        if backend.count_runs(text) <= MOST_RUNS:
-            break
-    return text
 
 
 def groupable(document: type[Run]) -> list[str]:

@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 
 from relay_models import RunRecord
-from relay_models.cli.commands.demo import moved_to
+from relay_models.cli.demo_data import moved_to
 from relay_models.records import Timestamp
 from relay_models.sync import RedisBackend
 from relay_models.web import create_app
@@ -168,7 +168,7 @@ def test_the_filter_is_completed_by_keyboard(browser: Browser, url: str) -> None
         page.keyboard.press("Escape")
         page.keyboard.press("Enter")
         page.wait_for_url("**filter=duration**")
-        assert page.locator("tr[data-run]").count() > 0
+        assert page.locator("tr[data-row]").count() > 0
 
 
 def test_rows_are_reached_by_keyboard(browser: Browser, url: str) -> None:
@@ -183,10 +183,10 @@ def test_rows_are_reached_by_keyboard(browser: Browser, url: str) -> None:
 def test_new_runs_appear(browser: Browser, empty: RedisBackend) -> None:
     empty.store_run(RunRecord(agent_id="first", started_at=Timestamp("2026-11-23T10:00:00Z")))
     with served(empty) as url, opened(browser, url, WIDE) as page:
-        assert page.locator("tr[data-run]").count() == 1
+        assert page.locator("tr[data-row]").count() == 1
         empty.store_run(RunRecord(agent_id="second", started_at=Timestamp("2026-11-23T11:00:00Z")))
-        page.locator("tr[data-run]", has_text="second").wait_for(timeout=20_000)
-        assert page.locator("tr[data-run]").count() == 2
+        page.locator("tr[data-row]", has_text="second").wait_for(timeout=20_000)
+        assert page.locator("tr[data-row]").count() == 2
 
 
 def test_pages_work_without_scripts(browser: Browser, url: str) -> None:

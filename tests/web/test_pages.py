@@ -43,7 +43,7 @@ def test_the_root_leads_to_the_runs(client: TestClient) -> None:
 def test_runs_are_filtered_sorted_and_cut_as_the_url_says(client: TestClient, store: RedisBackend) -> None:
     page = client.get("/runs?filter=duration+>+20ms&order=-duration&limit=3").text
     expected = [str(run.run_id) for run in store.find_runs("duration > 20ms", order_by="-duration", limit=3)]
-    assert re.findall(r'data-run="([^"]+)"', page) == expected
+    assert re.findall(r'data-row="([^"]+)"', page) == expected
     assert 'value="duration &gt; 20ms"' in page
 
 
@@ -51,7 +51,7 @@ def test_pages_follow_each_other_by_cursor_and_lose_nothing(client: TestClient, 
     path, seen = "/runs?limit=50&order=duration", []
     while path:
         page = client.get(path).text
-        seen += re.findall(r'data-run="([^"]+)"', page)
+        seen += re.findall(r'data-row="([^"]+)"', page)
         following = re.findall(r'rel="next" href="([^"]+)"', page)
         path = unescape(following[0]) if following else ""
     assert len(seen) == len(set(seen)) == store.count_runs()
@@ -100,19 +100,19 @@ def test_new_runs_are_counted(empty: RedisBackend) -> None:
     client = TestClient(create_app(empty), base_url="http://localhost")
     empty.store_run(RunRecord(agent_id="first"))
     (stored,) = re.findall(r'data-stored="([^"]+)"', client.get("/runs").text)
-    assert client.get("/runs/state.json", params={"since": stored}).json() == {"total": 1, "new": 0}
+    assert client.get("/runs/state.json", params={"since": stored}).json() == {"new": 0}
     empty.store_run(RunRecord(agent_id="second"))
     assert client.get("/runs/state.json", params={"since": stored}).json() == {"total": 2, "new": 1}
     narrow = {"since": stored, "filter": "agent = first or agent = third"}
-    assert client.get("/runs/state.json", params=narrow).json() == {"total": 1, "new": 0}
+    assert client.get("/runs/state.json", params=narrow).json() == {"new": 0}
 
 
 def test_columns_and_values_are_offered_for_completion(client: TestClient) -> None:
-    names = [column["name"] for column in client.get("/complete.json").json()]
+    names = [column["name"] for column in client.get("/runs/complete.json").json()]
     assert names == list(Run.columns())
-    assert "research-agent" in client.get("/complete.json?column=agent").json()
-    assert client.get("/complete.json?column=status").json() == list(Run.columns()["status"].choices)
-    assert client.get("/complete.json?column=nonsense").status_code == 400
+    assert "research-agent" in client.get("/runs/complete.json?column=agent").json()
+    assert client.get("/runs/complete.json?column=status").json() == list(Run.columns()["status"].choices)
+    assert client.get("/runs/complete.json?column=nonsense").status_code == 400
 
 
 def test_an_export_has_what_is_shown(client: TestClient, store: RedisBackend) -> None:
@@ -166,7 +166,7 @@ def test_a_bar_leads_to_its_runs(client: TestClient, store: RedisBackend) -> Non
     for bar in {link for link in bars if "agent_id" in link or "started_at" in link}:
         answer = client.get(bar)
         assert answer.status_code == 200
-        assert "data-run=" in answer.text, bar
+        assert "data-row=" in answer.text, bar
 
 
 def test_numbers_are_those_of_an_aggregate(client: TestClient, store: RedisBackend) -> None:

@@ -78,7 +78,7 @@ def test_hostile_values_lead_to_their_own_runs(hostile_client: TestClient, hosti
     narrow = [unescape(link) for link in re.findall(r'class="tag[^"]*" href="([^"]+)"', page) if "agent_id" in link]
     assert len(narrow) >= len(ATTACKS) - 1
     for link in narrow:
-        found = re.findall(r'data-run="([^"]+)"', hostile_client.get(link).text)
+        found = re.findall(r'data-row="([^"]+)"', hostile_client.get(link).text)
         assert len(found) == 1, link
 
 
@@ -89,7 +89,7 @@ def test_images_of_messages_are_shown_only_as_data(hostile_client: TestClient, h
 
 
 def test_every_answer_has_a_strict_policy(client: TestClient) -> None:
-    for path in ("/runs", "/static/app.js", "/nowhere", "/runs/export", "/complete.json"):
+    for path in ("/runs", "/static/app.js", "/nowhere", "/runs/export", "/runs/complete.json"):
         headers = client.get(path).headers
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy

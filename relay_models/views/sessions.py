@@ -1,0 +1,126 @@
+"""`session_page`: sessions with their numbers, the latest first, whatever the number of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from relay_models.columns.expressions import Expression
+from relay_models.query.language.filters import as_expression
+
+if TYPE_CHECKING:
+    from relay_models.sync import RedisBackend
+
+__all__ = ["SessionPage", "SessionSummary", "session_page"]
+
+_METRICS = (
+    "count", "min(started_at)", "max(started_at)", "max(ended_at)", "sum(total_tokens)", "sum(cost)",
+    "sum(estimated_cost)", "sum(failed_calls)",
+)  # fmt: skip
+# Runs that are read at a time while sessions are looked for; each read finds one that was not known.
+_RUNS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSummary:
+    """A session and its runs, of those that meet the filter."""
+
+    session_id: str
+    runs: int
+    failed_runs: int
+    failed_calls: int
+    first_started_at: datetime | None
+    last_started_at: datetime
+    last_ended_at: datetime | None
+    total_tokens: float | None
+    cost: float | None
+    """What the providers told, and estimates where they told nothing."""
+    agents: tuple[str, ...]
+    users: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """Sessions, and the instant to begin the next page before; None where there are no more."""
+
+    sessions: tuple[SessionSummary, ...]
+    before: datetime | None
+
+
+def session_page(
+    backend: RedisBackend, where: str | None, *, limit: int = 50, before: datetime | None = None
+) -> SessionPage:
+    """Find the sessions whose latest runs are the newest, with numbers over all of their runs.
+
+    Only the runs of these sessions are aggregated: what a page costs does not grow with the store.
+
+    Args:
+        backend: the store.
+        where: a filter of runs.
+        limit: maximum number of sessions.
+        before: the `before` of the last page.
+
+    Raises:
+        QueryError: the filter means nothing.
+    """
+    columns = backend.runs.document.columns()
+    session, started = columns["session_id"], columns["started_at"]
+    chosen = as_expression(where, columns) & session.present()
+    within = chosen if before is None else chosen & (started < before)
+    latest: dict[str, datetime] = {}
+    later: set[str] = set()
+    while True:
+        known = [*latest, *later]
+        page = backend.find_runs(
+            within & session.not_in(known) if known else within,
+            order_by="-started_at", limit=_RUNS, columns=True, on_corrupt="skip",
+        )  # fmt: skip
+        found: dict[str, datetime] = {}
+        for run in page:
+            found.setdefault(str(run.session_id), run.started_at)
+        if before is not None and found:
+            # Sessions that go on after the boundary were on a page before.
+            since = chosen & (started >= before) & session.in_(found)
+            again: Any = backend.aggregate_runs(by="session_id", filter=since)
+            later |= {row["session_id"] for row in again}
+        latest |= {name: time for name, time in found.items() if name not in later}
+        times = list(latest.values())
+        # Sessions of the same instant are on one page: the next one begins before it.
+        if page.next is None or (len(times) > limit and times[-1] < times[limit - 1]):
+            break
+    if not latest:
+        return SessionPage((), None)
+    last = times[:limit][-1]
+    names = [name for name, time in latest.items() if time >= last]
+    sessions = tuple(_summaries(backend, chosen & session.in_(names), columns))
+    return SessionPage(sessions, last if len(names) < len(latest) else None)
+
+
+def _summaries(backend: RedisBackend, chosen: Expression, columns: Mapping[str, Any]) -> Iterator[SessionSummary]:
+    rows: Any = backend.aggregate_runs(by="session_id", metrics=_METRICS, filter=chosen)
+    failed = _counts(backend, "session_id", chosen & (columns["status"] == "failed"))
+    agents, users = (_values(backend, name, chosen) for name in ("agent_id", "user_id"))
+    for row in sorted(rows, key=lambda row: row["max(started_at)"], reverse=True):
+        name = row["session_id"]
+        costs = [cost for cost in (row["sum(cost)"], row["sum(estimated_cost)"]) if cost is not None]
+        yield SessionSummary(
+            name, row["count"], failed.get(name, 0), int(row["sum(failed_calls)"] or 0), row["min(started_at)"],
+            row["max(started_at)"], row["max(ended_at)"], row["sum(total_tokens)"], sum(costs) if costs else None,
+            tuple(agents.get(name, ())), tuple(users.get(name, ())),
+        )  # fmt: skip
+
+
+def _counts(backend: RedisBackend, by: str, chosen: Expression) -> dict[str, int]:
+    rows: Any = backend.aggregate_runs(by=by, filter=chosen)
+    return {row[by]: row["count"] for row in rows}
+
+
+def _values(backend: RedisBackend, name: str, chosen: Expression) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    rows: Any = backend.aggregate_runs(by=["session_id", name], filter=chosen)
+    for row in rows:
+        if row[name] is not None:
+            found.setdefault(row["session_id"], []).append(row[name])
+    return found
