@@ -7,7 +7,7 @@ from relay_models.views.columns import find_model, find_run, known_columns, mode
 from relay_models.views.comparing import CallPair, Fact, RunComparison, compare_runs, compare_windows
 from relay_models.views.families import Family, family_of
 from relay_models.views.formats import column_text, heading_text, is_right, money_text, short_id, value_text
-from relay_models.views.sessions import SessionPage, SessionSummary, session_page
+from relay_models.views.sessions import SessionPage, SessionSummary, read_before, session_page
 
 __all__ = [
     "CallPair",
@@ -33,6 +33,7 @@ __all__ = [
     "model_name",
     "money_text",
     "quoted",
+    "read_before",
     "session_page",
     "short_id",
     "value_text",

@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from relay_models.columns.expressions import Expression
+from relay_models.errors import QueryError
 from relay_models.query.language.filters import as_expression
 
 if TYPE_CHECKING:
     from relay_models.sync import RedisBackend
 
-__all__ = ["SessionPage", "SessionSummary", "session_page"]
+__all__ = ["SessionPage", "SessionSummary", "read_before", "session_page"]
 
 _METRICS = (
     "count", "min(started_at)", "max(started_at)", "max(ended_at)", "sum(total_tokens)", "sum(cost)",
@@ -96,6 +97,23 @@ def session_page(
     names = [name for name, time in latest.items() if time >= last]
     sessions = tuple(_summaries(backend, chosen & session.in_(names), columns))
     return SessionPage(sessions, last if len(names) < len(latest) else None)
+
+
+def read_before(text: str) -> datetime | None:
+    """Read the instant that a page of sessions begins before; None for the first page.
+
+    Raises:
+        QueryError: it is no time, or has no zone.
+    """
+    if not text.strip():
+        return None
+    try:
+        instant = datetime.fromisoformat(text.strip())
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise QueryError(f"before is a time such as 2026-11-23T10:00:00Z, not {text!r}")
+    return instant
 
 
 def _summaries(backend: RedisBackend, chosen: Expression, columns: Mapping[str, Any]) -> Iterator[SessionSummary]:

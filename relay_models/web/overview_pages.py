@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -12,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from relay_models import Stability
 from relay_models.errors import NotFoundError, QueryError
 from relay_models.pictures import StabilityBar, TrieTree
-from relay_models.views import compare_runs, compare_windows, find_run, quoted, session_page
+from relay_models.views import compare_runs, compare_windows, find_run, quoted, read_before, session_page
 from relay_models.web.agent_tables import accumulator_rows
 from relay_models.web.numbers import MOST_RUNS, groupable, numbers_of, plain_svg
 from relay_models.web.question import Question
@@ -73,7 +72,7 @@ class OverviewPages:
         question = Question(given.get("filter", "").strip(), document=self._site.document)
         error, page, status = "", None, 200
         try:
-            page = session_page(self._backend, question.where, before=_instant(given.get("before", "")))
+            page = session_page(self._backend, question.where, before=read_before(given.get("before", "")))
         except QueryError as fault:
             error, status = str(fault), 400
         more = page and page.before and {"filter": question.filter, "before": page.before.isoformat()}
@@ -132,20 +131,3 @@ class OverviewPages:
             "compare.html", request, status, title="Compare", ids=ids, left=left, right=right, runs=runs, facts=facts,
             error=error, pair=pair, question=Question(),
         )  # fmt: skip
-
-
-def _instant(text: str) -> datetime | None:
-    """The instant that a page of sessions begins before; None for the first page.
-
-    Raises:
-        QueryError: it is no time, or has no zone.
-    """
-    if not text:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise QueryError(f"before is a time such as 2026-11-23T10:00:00+00:00, not {text!r}")
-    return instant
