@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -103,7 +104,7 @@ class ModelPages:
         if target is None or value is None:
             return ""
         if issubclass(target, Run):
-            return f"/runs/{value}"
+            return f"/runs/{quote(str(value), safe='')}"
         return Question(document=target).url("/item", extra={"id": str(value)}) if target.is_own_model() else ""
 
     def raw(self, request: Request) -> Response:
