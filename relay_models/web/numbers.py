@@ -6,21 +6,23 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from relay_models import Run
 from relay_models.columns.kind import Kind
 from relay_models.pictures import BarChart
 from relay_models.pictures.svg import STYLE
-from relay_models.views import column_text, known_columns, quoted, value_text
+from relay_models.views import known_columns, money_text, quoted, value_text
 
 if TYPE_CHECKING:
     from relay_models.sync import RedisBackend
 
-__all__ = ["Breakdown", "Numbers", "numbers_of", "plain_svg", "sure_state"]
+__all__ = ["MOST_GROUPED", "MOST_RUNS", "Breakdown", "Extent", "Numbers", "numbers_of", "plain_svg", "sure_state"]
 
-METRICS = ("count", "p50(duration)", "p95(duration)", "sum(total_tokens)", "sum(cost)")
-QUICK_METRICS = ("count", "avg(duration)", "max(duration)", "sum(total_tokens)", "sum(cost)")
+_SUMS = ("sum(total_tokens)", "sum(cost)", "sum(estimated_cost)")
+METRICS = ("count", "p50(duration)", "p95(duration)", *_SUMS)
+QUICK_METRICS = ("count", "avg(duration)", "max(duration)", *_SUMS)
 """What is shown of more than `MOST_RUNS` runs: percentiles need every value."""
 TITLES = {
     "count": "runs",
@@ -30,11 +32,15 @@ TITLES = {
     "p95(duration)": "p95 duration",
     "sum(total_tokens)": "tokens",
     "sum(cost)": "cost",
+    "sum(estimated_cost)": "estimated cost",
 }
 MOST_GROUPS = 25
 MOST_RUNS = 20_000
-"""Maximum number of runs whose percentiles are computed unless asked for, and of runs in the time that is chosen when
-none is given."""
+"""Maximum number of runs whose percentiles are computed unless asked for."""
+MOST_RECENT = 5_000
+"""Maximum number of runs in the time that is chosen when none is given."""
+MOST_GROUPED = 100_000
+"""Maximum number of runs that are grouped unless asked for."""
 # Buckets that make a readable chart, and the seconds of each.
 _SPANS = (
     ("1s", 1), ("10s", 10), ("1m", 60), ("5m", 300), ("15m", 900), ("1h", 3600), ("6h", 21_600), ("1d", 86_400),
@@ -44,6 +50,14 @@ _MOST_BUCKETS = 60
 
 Link = Callable[[Mapping[str, Any]], str]
 CountFailed = Callable[..., dict[Any, Any]]
+
+
+class Extent(StrEnum):
+    """How much was computed."""
+
+    ALL = "all"
+    NO_PERCENTILES = "no percentiles"
+    COUNTS = "counts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +80,7 @@ class Numbers:
     every: str
     over_time: Breakdown | None
     groups: tuple[Breakdown, ...]
-    is_exact: bool
-    """Whether percentiles were computed."""
+    extent: Extent
 
 
 def plain_svg(svg: str) -> str:
@@ -101,22 +114,33 @@ def numbers_of(
         by: columns to group by.
         link: makes the URL of the runs that meet a filter; an empty text for none.
         narrow: adds a condition to the filter.
-        exact: compute percentiles also of more than `MOST_RUNS` runs.
+        exact: compute everything, however many runs there are.
         width: width of the charts (pixels).
     """
     state = sure_state()
+    what = "failed" if state == "failed" else "unfinished"
     has_state = f"status = {state}"
-    is_exact = exact or backend.count_runs(where) <= MOST_RUNS
-    asked = _Asked(backend, where, METRICS if is_exact else QUICK_METRICS, has_state, link, narrow, width)
-    totals = backend.aggregate_runs(metrics=asked.metrics, filter=where)[0]
-    failures = backend.count_runs(narrow(has_state))
-    shown = [(TITLES[name], _metric_text(name, totals[name])) for name in asked.metrics]
-    shown.insert(1, ("failed" if state == "failed" else "unfinished", f"{failures:,}"))
+    count = backend.count_runs(where)
+    failures = backend.count_runs(narrow(has_state)) if count else 0
+    if count > MOST_GROUPED and not exact:
+        shown = [("runs", f"{count:,}"), (what, f"{failures:,}")]
+        return Numbers(tuple(shown), every, None, (), Extent.COUNTS)
+    extent = Extent.ALL if exact or count <= MOST_RUNS else Extent.NO_PERCENTILES
+    metrics = METRICS if extent is Extent.ALL else QUICK_METRICS
+    present = {name: backend.count_runs(narrow(f"{_column(name)} is present")) for name in _SUMS}
+    asked = _Asked(
+        backend, where, tuple(name for name in metrics if present.get(name, 1)),
+        tuple(name for name in _SUMS if 0 < present[name] < count), has_state, link, narrow, width,
+    )  # fmt: skip
+    (totals,) = asked.rows("")
+    shown = [(TITLES[name], _metric_text(name, totals.get(name))) for name in metrics]
+    shown = [(title, text) for title, text in shown if text or title != TITLES["sum(estimated_cost)"]]
+    shown.insert(1, (what, f"{failures:,}"))
     every = every or _choose_span(backend, where)
     count_failed = _failure_counter(backend, narrow(has_state)) if failures else _no_failures
     groups = tuple(_grouped(asked, name, count_failed) for name in by)
     over_time = _over_time(asked, every, count_failed) if every else None
-    return Numbers(tuple(shown), every, over_time, tuple(each for each in groups if each.rows), is_exact)
+    return Numbers(tuple(shown), every, over_time, tuple(each for each in groups if each.rows), extent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +150,31 @@ class _Asked:
     backend: RedisBackend
     where: str | None
     metrics: tuple[str, ...]
+    sparse: tuple[str, ...]
+    """Metrics of columns that some runs have no value for: a server reads each such run's document."""
     state: str
     """The condition of a failure."""
     link: Callable[[str], str]
     narrow: Callable[[str], str]
     width: int
+
+    def rows(self, key: str, **grouping: Any) -> list[dict[str, Any]]:
+        """The rows of an aggregate; what is sparse is asked for about the runs that have it."""
+        dense = [name for name in self.metrics if name not in self.sparse] or ["count"]
+        found: Any = self.backend.aggregate_runs(metrics=dense, filter=self.where, **grouping)
+        rows = [dict(row.items()) for row in found]
+        grouping = {name: value for name, value in grouping.items() if name in ("by", "every")}
+        for name in self.sparse:
+            having = self.narrow(f"{_column(name)} is present")
+            present: Any = self.backend.aggregate_runs(metrics=[name], filter=having, **grouping)
+            values = {row[key] if key else None: row[name] for row in present}
+            for row in rows:
+                row[name] = values.get(row[key] if key else None)
+        return rows
+
+
+def _column(metric: str) -> str:
+    return metric.partition("(")[2].rstrip(")")
 
 
 def _failure_counter(backend: RedisBackend, where: str) -> CountFailed:
@@ -145,7 +189,7 @@ def _no_failures(key: str, **grouping: Any) -> dict[Any, Any]:
 
 
 def _metric_text(name: str, value: Any) -> str:
-    return column_text(Run.columns()["cost"], value) if name == "sum(cost)" else value_text(value)
+    return money_text(value) if name.endswith("cost)") else value_text(value)
 
 
 def _choose_span(backend: RedisBackend, where: str | None) -> str:
@@ -162,9 +206,7 @@ def _choose_span(backend: RedisBackend, where: str | None) -> str:
 
 
 def _over_time(asked: _Asked, every: str, count_failed: CountFailed) -> Breakdown:
-    rows = asked.backend.aggregate_runs(
-        every=every, metrics=asked.metrics, filter=asked.where, fill=True, max_buckets=2_000
-    )
+    rows = asked.rows("bucket", every=every, fill=True, max_buckets=2_000)
     failed = count_failed("bucket", every=every)
     starts: list[Any] = [row["bucket"] for row in rows]
     following: dict[Any, Any] = dict(itertools.pairwise(starts))
@@ -177,14 +219,12 @@ def _over_time(asked: _Asked, every: str, count_failed: CountFailed) -> Breakdow
         after = following.get(start)
         return asked.narrow(text if after is None else f"{text} and started_at < {_instant(after)}")
 
-    return _breakdown(asked, "Over time", "bucket", list(rows), failed, condition)
+    return _breakdown(asked, "Over time", "bucket", rows, failed, condition)
 
 
 def _grouped(asked: _Asked, name: str, count_failed: CountFailed) -> Breakdown:
     column = known_columns(asked.backend.runs.document)[name]
-    rows = asked.backend.aggregate_runs(
-        by=[name], metrics=asked.metrics, filter=asked.where, order_by="-count", limit=MOST_GROUPS
-    )
+    rows = asked.rows(name, by=[name], order_by="-count", limit=MOST_GROUPS)
     failed = count_failed(name, by=[name])
 
     def condition(row: Mapping[str, Any]) -> str:
@@ -196,7 +236,7 @@ def _grouped(asked: _Asked, name: str, count_failed: CountFailed) -> Breakdown:
 
     titles = {"agent_id": "By agent", "models": "By model", "tools": "By tool"}
     title = titles.get(name, f"By {column.heading.replace('_', ' ')}")
-    return _breakdown(asked, title, name, list(rows), failed, condition)
+    return _breakdown(asked, title, name, rows, failed, condition)
 
 
 def _breakdown(

@@ -13,7 +13,7 @@ from relay_models.errors import NotFoundError, QueryError
 from relay_models.pictures import StabilityBar, TrieTree
 from relay_models.views import compare_runs, compare_windows, find_run, quoted, read_before, session_page
 from relay_models.web.agent_tables import accumulator_rows
-from relay_models.web.numbers import MOST_RUNS, groupable, numbers_of, plain_svg
+from relay_models.web.numbers import MOST_GROUPED, MOST_RECENT, MOST_RUNS, groupable, numbers_of, plain_svg
 from relay_models.web.question import Question
 from relay_models.web.recent import recent_filter
 from relay_models.web.run_pages import PERIODS
@@ -50,7 +50,7 @@ class OverviewPages:
         error, numbers, status = "", None, 200
         question = Question(given.get("filter", "").strip(), document=document)
         if "filter" not in given:
-            question = Question(recent_filter(self._backend.runs, MOST_RUNS), document=document)
+            question = Question(recent_filter(self._backend.runs, MOST_RECENT), document=document)
         try:
             numbers = numbers_of(
                 self._backend, question.where, every=every, by=by, narrow=question.narrowed,
@@ -61,7 +61,7 @@ class OverviewPages:
         return self._site.page(
             "numbers.html", request, status, title="Numbers", question=question, numbers=numbers, error=error,
             every=every, by=by, groupable=known, periods=PERIODS, link=lambda text: Question(text).url(),
-            saved=self._backend.saved.all(), most=MOST_RUNS,
+            saved=self._backend.saved.all(), most=MOST_RUNS, grouped=MOST_GROUPED,
             exact=f"/numbers?{urlencode([*given.multi_items(), ('exact', '1')])}",
         )  # fmt: skip
 
