@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from relay_models.columns.expressions import Expression
@@ -22,6 +22,7 @@ _METRICS = (
 )  # fmt: skip
 # Runs that are read at a time while sessions are looked for; each read finds one that was not known.
 _RUNS = 200
+_SPANS = (timedelta(minutes=10), timedelta(hours=6), timedelta(days=6))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +70,16 @@ def session_page(
     columns = backend.runs.document.columns()
     session, started = columns["session_id"], columns["started_at"]
     chosen = as_expression(where, columns) & session.present()
-    within = chosen if before is None else chosen & (started < before)
     latest: dict[str, datetime] = {}
     later: set[str] = set()
+    within, top = (chosen, before) if before is None else (chosen & (started < before), before)
     while True:
         known = [*latest, *later]
-        page = backend.find_runs(
-            within & session.not_in(known) if known else within,
-            order_by="-started_at", limit=_RUNS, columns=True, on_corrupt="skip",
-        )  # fmt: skip
+        runs, is_last = _newest_runs(backend, within & session.not_in(known) if known else within, top)
         found: dict[str, datetime] = {}
-        for run in page:
+        for run in runs:
             found.setdefault(str(run.session_id), run.started_at)
+            top = run.started_at
         if before is not None and found:
             # Sessions that go on after the boundary were on a page before.
             since = chosen & (started >= before) & session.in_(found)
@@ -89,7 +88,7 @@ def session_page(
         latest |= {name: time for name, time in found.items() if name not in later}
         times = list(latest.values())
         # Sessions of the same instant are on one page: the next one begins before it.
-        if page.next is None or (len(times) > limit and times[-1] < times[limit - 1]):
+        if is_last or (len(times) > limit and times[-1] < times[limit - 1]):
             break
     if not latest:
         return SessionPage((), None)
@@ -97,6 +96,28 @@ def session_page(
     names = [name for name, time in latest.items() if time >= last]
     sessions = tuple(_summaries(backend, chosen & session.in_(names), columns))
     return SessionPage(sessions, last if len(names) < len(latest) else None)
+
+
+def _newest_runs(backend: RedisBackend, filter: Expression, top: datetime | None) -> tuple[list[Any], bool]:
+    """The newest runs that meet a filter, and whether these are all; `top` is an instant at or after the newest.
+
+    A server sorts all runs that meet a filter, so short times are tried first.
+    """
+    started = backend.runs.document.columns()["started_at"]
+    if top is None:
+        newest = backend.find_runs(filter, order_by="-started_at", limit=1, columns=True, on_corrupt="skip")
+        if not newest:
+            return [], True
+        top = newest[0].started_at
+    for span in _SPANS if top.year > 1 else ():
+        page = backend.find_runs(
+            filter & (started >= top - span) & (started <= top), order_by="-started_at", limit=_RUNS, columns=True,
+            on_corrupt="skip",
+        )  # fmt: skip
+        if page.next is not None:
+            return list(page), False
+    page = backend.find_runs(filter, order_by="-started_at", limit=_RUNS, columns=True, on_corrupt="skip")
+    return list(page), page.next is None
 
 
 def read_before(text: str) -> datetime | None:

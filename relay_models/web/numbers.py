@@ -37,7 +37,7 @@ TITLES = {
 MOST_GROUPS = 25
 MOST_RUNS = 20_000
 """Maximum number of runs whose percentiles are computed unless asked for."""
-MOST_RECENT = 5_000
+MOST_RECENT = 2_000
 """Maximum number of runs in the time that is chosen when none is given."""
 MOST_GROUPED = 100_000
 """Maximum number of runs that are grouped unless asked for."""

@@ -8,8 +8,8 @@ from typing import Any
 __all__ = ["recent_filter"]
 
 _WINDOWS = (
-    timedelta(days=30), timedelta(days=6), timedelta(days=1), timedelta(hours=6), timedelta(hours=1),
-    timedelta(minutes=10), timedelta(minutes=1),
+    timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6), timedelta(days=1),
+    timedelta(days=6), timedelta(days=30), timedelta(days=365),
 )  # fmt: skip
 
 
@@ -29,9 +29,11 @@ def recent_filter(collection: Any, most: int, *, whole: bool = False) -> str:
     if last is None:
         return ""
     text = ""
+    # Counting takes as long as there are documents: short times come first.
     for span in _WINDOWS:
         first = last - span
-        text = f"{time} >= {first:%Y-%m-%d}" if span.days else f"{time} >= {first:%Y-%m-%dT%H:%MZ}"
-        if collection.count(text) <= most:
+        longer = f"{time} >= {first:%Y-%m-%d}" if span.days else f"{time} >= {first:%Y-%m-%dT%H:%MZ}"
+        if text and collection.count(longer) > most:
             break
+        text = longer
     return text
