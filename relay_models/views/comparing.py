@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from relay_models import Run, RunRecord
 from relay_models.columns.column import Column
 from relay_models.columns.kind import Kind
-from relay_models.views.calls import CallView, call_views, message_lines
+from relay_models.views.calls import MOST_CALLS, CallView, call_views, message_lines
 from relay_models.views.columns import known_columns
 from relay_models.views.formats import column_text, heading_text, value_text
 
@@ -63,6 +63,8 @@ class RunComparison:
 
     facts: tuple[Fact, ...]
     calls: tuple[CallPair, ...]
+    left_out: int = 0
+    """Calls that are not compared, of the run that has more of them."""
 
 
 def compare_runs(left: RunRecord, right: RunRecord, document: type[Run] = Run) -> RunComparison:
@@ -77,7 +79,9 @@ def compare_runs(left: RunRecord, right: RunRecord, document: type[Run] = Run) -
         if column.ordered and column.kind is not Kind.TIME and one is not None and two is not None:
             difference = _difference(one, two)
         facts.append(Fact(heading_text(column), column_text(column, one), column_text(column, two), difference))
-    return RunComparison(tuple(facts), tuple(_pairs(call_views(left), call_views(right))))
+    one_side, other_side = (call_views(record, most=MOST_CALLS) for record in (left, right))
+    left_out = max(0, max(len(left.calls), len(right.calls)) - MOST_CALLS)
+    return RunComparison(tuple(facts), tuple(_pairs(one_side, other_side)), left_out)
 
 
 def _pairs(left: Sequence[CallView], right: Sequence[CallView]) -> Iterator[CallPair]:

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from relay_models.errors import InvalidRecordError
 from relay_models.pictures import Timeline
-from relay_models.views import call_views, family_of, find_run, json_text, known_columns, quoted
+from relay_models.views import MOST_CALLS, call_views, family_of, find_run, json_text, known_columns, quoted
 from relay_models.web.listing import Listing
 from relay_models.web.numbers import plain_svg, sure_state
 from relay_models.web.question import Question
@@ -31,6 +31,8 @@ PERIODS = (
 )
 """Filters that are offered beside the box."""
 ZOOMS = (1, 2, 4, 8)
+MOST_DRAWN = 2_000
+"""Maximum number of calls of one timeline."""
 # What the head of a run shows, in this order, as far as there is a value.
 _HEAD = (
     "status", "started_at", "duration", "llm_calls", "tool_calls", "failed_calls", "input_tokens", "output_tokens",
@@ -74,14 +76,21 @@ class RunPages:
         zoom = next((each for each in ZOOMS if str(each) == request.query_params.get("zoom")), 1)
         rows: Any = request.query_params.get("rows", "auto")
         rows = rows if rows in ("auto", "calls", "names") else "auto"
+        total = len(record.calls)
+        first = _first_call(request.query_params.get("calls", ""), total)
+        # A timeline of very many calls is one of those that are listed.
+        drawn = record if total <= MOST_DRAWN else record.model_copy(
+            update={"calls": record.calls[first : first + MOST_CALLS]}
+        )  # fmt: skip
         cells = {name: cell_of(run, column) for name, column in known_columns(self._site.document).items()}
         known = {} if record.ext is None else record.ext.model_dump(mode="json", exclude_none=True)
         return self._site.page(
             "run.html", request, title=f"Run of {run.agent_id}", run=run, labels=run.labels,
             head=[cells[name] for name in _HEAD if name in cells and cells[name].text not in ("", "0")],
             facts=[cell for name, cell in cells.items() if cell.text and name not in _ELSEWHERE],
-            timeline=plain_svg(Timeline(record, rows=rows).svg(width=1180 * zoom)), zoom=zoom, zooms=ZOOMS, rows=rows,
-            calls=call_views(record), ext=json_text(known) if known else "", failure=_failure(known),
+            timeline=plain_svg(Timeline(drawn, rows=rows).svg(width=1180 * zoom)), zoom=zoom, zooms=ZOOMS, rows=rows,
+            calls=call_views(record, first, MOST_CALLS), first=first, total=total, most=MOST_CALLS,
+            is_part=drawn is not record, ext=json_text(known) if known else "", failure=_failure(known),
             family=family_of(self._backend, run), question=Question(), quoted=quoted,
             command=shlex.join(["relay-models", "runs", "show", str(run.run_id), "--timeline"]),
             python=f"run = backend.runs.get({run.agent_id!r}, {str(run.run_id)!r}).record",
@@ -110,6 +119,12 @@ class RunPages:
             return RedirectResponse(f"/runs/{run_id}?{urlencode({'agent': agent})}#labels", 303)
 
         return await self._site.form(request, work)
+
+
+def _first_call(text: str, total: int) -> int:
+    """The index of the first call of a page that begins with a call counted from 1; the first where it is none."""
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 1
+    return number - 1 if 1 <= number <= total else 0
 
 
 def _names(text: str) -> set[str]:

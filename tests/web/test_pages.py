@@ -245,3 +245,66 @@ def test_a_run_is_labelled(empty: RedisBackend) -> None:
     assert client.post(f"/runs/{run.id}/label", data={**form, "token": "no"}).status_code == 403
     read_only = TestClient(create_app(empty, read_only=True), base_url="http://localhost")
     assert read_only.post(f"/runs/{run.id}/label", data=form).status_code in (404, 405)
+
+
+def test_a_huge_run_makes_a_page_of_bounded_size(empty: RedisBackend) -> None:
+    parts = [{"type": "text", "text": "part"}] * 3_000
+    messages = [{"role": "user", "content": "x" * 3_000_000}, {"role": "user", "content": parts}]
+    messages += [{"role": "user", "content": "again"}] * 1_000
+    call = CallRecord.model_validate(
+        {
+            "kind": "llm", "name": "openai", "started_at": "2026-11-23T10:00:00Z",
+            "annotated_request": {"messages": messages}, "annotated_response": {"message": "y" * 3_000_000},
+        }
+    )  # fmt: skip
+    run = RunRecord(agent_id="huge", calls=[call])
+    other = RunRecord(agent_id="long", calls=[CallRecord(kind="tool", name=f"tool {n}") for n in range(2_500)])
+    empty.store_runs([run, other])
+    client = TestClient(create_app(empty), base_url="http://localhost")
+    page = client.get(f"/runs/{run.id}").text
+    assert len(page) < 300_000
+    assert "more characters are in the raw JSON" in page
+    assert "802 messages before these" in page
+    assert len(client.get(f"/runs/{run.id}/raw.json").text) > 6_000_000
+    page = client.get(f"/runs/{other.id}?calls=301").text
+    assert len(page) < 400_000
+    assert "301 to 600 of 2,500" in page
+    assert "<b>tool 300</b>" in page
+    assert "<b>tool 299</b>" not in page
+    for first in ("0", "-1", "2501", "x", "9" * 30):
+        assert "1 to 300 of 2,500" in client.get(f"/runs/{other.id}?calls={first}").text
+    assert len(client.get(f"/compare?run={run.id}&run={other.id}").text) < 400_000
+
+
+def test_numbers_of_many_runs_say_what_is_left_out(store: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = TestClient(create_app(store), base_url="http://localhost")
+    assert "median duration" in client.get("/numbers?filter=all").text
+    monkeypatch.setattr("relay_models.web.numbers.MOST_RUNS", 10)
+    page = client.get("/numbers?filter=all").text
+    assert "mean duration" in page
+    assert "median duration" not in page
+    (exact,) = re.findall(r'href="(/numbers\?[^"]*exact=1)"', page)
+    assert "median duration" in client.get(exact.replace("&amp;", "&")).text
+    monkeypatch.setattr("relay_models.web.numbers.MOST_GROUPED", 10)
+    page = client.get("/numbers?filter=all").text
+    assert "only their number is shown" in page
+    assert f"<dd>{store.count_runs():,}</dd>" in page
+    assert "<svg" not in page
+
+
+def test_costs_of_some_runs_are_summed(empty: RedisBackend) -> None:
+    cost = {"total": 0.5, "currency": "USD", "source": "provider_reported"}
+    for number in range(6):
+        usage = {"cost": cost} if number % 2 else {}
+        call = CallRecord.model_validate(
+            {
+                "kind": "llm", "name": "openai", "started_at": "2026-11-23T10:00:00Z",
+                "annotated_response": {"usage": usage},
+            }
+        )  # fmt: skip
+        empty.store_run(RunRecord(agent_id=f"agent {number % 3}", calls=[call]))
+    client = TestClient(create_app(empty), base_url="http://localhost")
+    page = client.get("/numbers?filter=all&by=agent_id").text
+    assert "<dt>cost</dt><dd>1.50</dd>" in page
+    assert page.count(">0.5000<") >= 3
+    assert "cost, mean" in client.get("/compare?left=all&right=agent+%3D+%22agent+1%22").text
