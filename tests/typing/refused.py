@@ -26,5 +26,5 @@ async def wrong(backend: RedisBackend, record: RunRecord) -> None:
     backend.watch_runs(since="yesterday")  # arg-type
     page: Page[Plan] = await backend.find_runs()  # assignment
     for run in backend.stream_runs():  # attr-defined
-        print(run.record.started_at)
+        pass
     print((await backend.find_runs())["a"], page)  # call-overload
