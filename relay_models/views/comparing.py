@@ -73,12 +73,13 @@ def compare_runs(left: RunRecord, right: RunRecord, document: type[Run] = Run) -
     facts = []
     for name, column in known_columns(document).items():
         one, two = getattr(first, name), getattr(second, name)
-        if one is None and two is None:
+        texts = column_text(column, one), column_text(column, two)
+        if not any(texts):
             continue
         difference = ""
         if column.ordered and column.kind is not Kind.TIME and one is not None and two is not None:
             difference = _difference(one, two)
-        facts.append(Fact(heading_text(column), column_text(column, one), column_text(column, two), difference))
+        facts.append(Fact(heading_text(column), *texts, difference))
     one_side, other_side = (call_views(record, most=MOST_CALLS) for record in (left, right))
     left_out = max(0, max(len(left.calls), len(right.calls)) - MOST_CALLS)
     return RunComparison(tuple(facts), tuple(_pairs(one_side, other_side)), left_out)
