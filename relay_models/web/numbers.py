@@ -49,6 +49,7 @@ _SPANS = (
 _MOST_BUCKETS = 60
 
 Link = Callable[[Mapping[str, Any]], str]
+Rows = Sequence[Mapping[str, Any]]
 CountFailed = Callable[..., dict[Any, Any]]
 
 
@@ -137,7 +138,8 @@ def numbers_of(
     shown = [(title, text) for title, text in shown if text or title != TITLES["sum(estimated_cost)"]]
     shown.insert(1, (what, f"{failures:,}"))
     every = every or _choose_span(backend, where)
-    count_failed = _failure_counter(backend, narrow(has_state)) if failures else _no_failures
+    is_narrower = 0 < failures < count
+    count_failed = _failure_counter(backend, narrow(has_state)) if is_narrower else _all_failed if failures else _none
     groups = tuple(_grouped(asked, name, count_failed) for name in by)
     over_time = _over_time(asked, every, count_failed) if every else None
     return Numbers(tuple(shown), every, over_time, tuple(each for each in groups if each.rows), extent)
@@ -178,13 +180,17 @@ def _column(metric: str) -> str:
 
 
 def _failure_counter(backend: RedisBackend, where: str) -> CountFailed:
-    def count(key: str, **grouping: Any) -> dict[Any, Any]:
+    def count(rows: Rows, key: str, **grouping: Any) -> dict[Any, Any]:
         return {row[key]: row["count"] for row in backend.aggregate_runs(filter=where, **grouping)}
 
     return count
 
 
-def _no_failures(key: str, **grouping: Any) -> dict[Any, Any]:
+def _all_failed(rows: Rows, key: str, **grouping: Any) -> dict[Any, Any]:
+    return {row[key]: row["count"] for row in rows}
+
+
+def _none(rows: Rows, key: str, **grouping: Any) -> dict[Any, Any]:
     return {}
 
 
@@ -207,7 +213,7 @@ def _choose_span(backend: RedisBackend, where: str | None) -> str:
 
 def _over_time(asked: _Asked, every: str, count_failed: CountFailed) -> Breakdown:
     rows = asked.rows("bucket", every=every, fill=True, max_buckets=2_000)
-    failed = count_failed("bucket", every=every)
+    failed = count_failed(rows, "bucket", every=every)
     starts: list[Any] = [row["bucket"] for row in rows]
     following: dict[Any, Any] = dict(itertools.pairwise(starts))
 
@@ -225,7 +231,7 @@ def _over_time(asked: _Asked, every: str, count_failed: CountFailed) -> Breakdow
 def _grouped(asked: _Asked, name: str, count_failed: CountFailed) -> Breakdown:
     column = known_columns(asked.backend.runs.document)[name]
     rows = asked.rows(name, by=[name], order_by="-count", limit=MOST_GROUPS)
-    failed = count_failed(name, by=[name])
+    failed = count_failed(rows, name, by=[name])
 
     def condition(row: Mapping[str, Any]) -> str:
         value = row[name]
