@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from relay_models import Run
 from relay_models.errors import NotFoundError
 from relay_models.views import find_model, json_text, known_columns, model_name
 from relay_models.views.formats import clip_text
@@ -90,22 +88,12 @@ class ModelPages:
         for name, value in json.loads(item.model_dump_json(exclude={"pk"})).items():
             cell = cell_of(item, columns[name]) if name in columns else None
             shown = "" if value is None else value if isinstance(value, str) else json_text(value)
-            fields.append((name, cell, *clip_text(shown, MOST_CHARACTERS), self._link(document, name, value)))
+            fields.append((name, cell, *clip_text(shown, MOST_CHARACTERS)))
         return self._site.page(
             "item.html", request, title=f"{model_name(document)} {item.pk}", item=item, fields=fields,
             question=Question(document=document),
             python=f"backend.collection({document.__name__}).find({document.__name__}.pk == {item.pk!r})[0]",
         )  # fmt: skip
-
-    def _link(self, document: type[Any], name: str, value: Any) -> str:
-        """The page of the document that a column links to; empty where it has none."""
-        column = document.columns().get(name)
-        target = None if column is None else column.links
-        if target is None or value is None:
-            return ""
-        if issubclass(target, Run):
-            return f"/runs/{quote(str(value), safe='')}"
-        return Question(document=target).url("/item", extra={"id": str(value)}) if target.is_own_model() else ""
 
     def raw(self, request: Request) -> Response:
         """A document as JSON."""

@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from relay_models import __version__
+from relay_models import Run, __version__
 from relay_models.columns.column import Column
 from relay_models.columns.kind import Kind
 from relay_models.pictures.svg import DARK, LIGHT, STYLE
 from relay_models.pictures.text import plain
-from relay_models.views import column_text, heading_text, is_right, money_text, quoted, short_id, value_text
+from relay_models.views import column_text, heading_text, is_right, model_name, money_text, quoted, short_id, value_text
 
 if TYPE_CHECKING:
     from relay_models.web.question import Question
 
-__all__ = ["FILES", "Cell", "Row", "cell_of", "make_environment", "row_view", "static_file"]
+__all__ = ["FILES", "Cell", "Row", "cell_of", "link_of", "make_environment", "row_view", "static_file"]
 
 FILES = {
     "app.css": "text/css; charset=utf-8",
@@ -64,6 +64,10 @@ def make_environment() -> Environment:
     return environment
 
 
+# Columns of runs whose values are ids of runs.
+_RUN_IDS = ("parent_run_id", "root_run_id")
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """A value of a row: its text, and the conditions that its values stand for."""
@@ -74,6 +78,13 @@ class Cell:
     """Of each value its text and the condition that documents with it meet."""
     note: str = ""
     """What is said beside the value."""
+    link: str = ""
+    """The page of the document whose id the value is."""
+
+    @property
+    def short(self) -> str:
+        """The text for a list: of an id its end."""
+        return short_id(self.text) if self.link and len(self.text) > 16 else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +110,19 @@ def cell_of(item: Any, column: Column[Any]) -> Cell:
     note = ""
     if column.name == "status" and (errors := getattr(item, "error_types", None)):
         note = value_text(errors)
-    return Cell(column, text, choices, note)
+    return Cell(column, text, choices, note, link_of(column, value))
+
+
+def link_of(column: Column[Any], value: Any) -> str:
+    """The page of the document whose id a value is; empty for other values."""
+    target = Run if column.name in _RUN_IDS else column.links
+    if target is None or value is None:
+        return ""
+    if issubclass(target, Run):
+        return f"/runs/{quote(str(value), safe='')}"
+    if not target.is_own_model():
+        return ""
+    return f"/models/{quote(model_name(target), safe='')}/item?{urlencode({'id': str(value)})}"
 
 
 def row_view(item: Any, question: Question) -> Row:
