@@ -59,7 +59,7 @@ def as_of_now(backend: RedisBackend, now: datetime) -> None:
         run.relay_models = ext
         _answer_tools(run.calls)
         if position % 6 == 4 or position % 9 == 2:
-            _fail(run, _ERRORS[position // 2 % len(_ERRORS)], whole=position % 6 == 4)
+            _fail(run, _ERRORS[position // 6 % len(_ERRORS)], whole=position % 6 == 4)
         told.append(run)
     backend.store_runs(told)
     _label(backend, told)
