@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
-from relay_models.backend._async.saving import ModelCollection
+from relay_models.backend._async.model_collection import ModelCollection
 from relay_models.backend.reports import StoreReport
 from relay_models.columns.column import Column
 from relay_models.documents import Document

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from relay_models import Column, Document, Run, RunRecord, column
 from relay_models.backend._async.backend import RedisBackend
-from relay_models.backend._async.saving import ModelCollection
+from relay_models.backend._async.model_collection import ModelCollection
 from relay_models.errors import (
     ConflictError,
     CorruptDocumentsError,

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from relay_models import Column, Document, Run, RunRecord, column
 from relay_models.backend._sync.backend import RedisBackend
-from relay_models.backend._sync.saving import ModelCollection
+from relay_models.backend._sync.model_collection import ModelCollection
 from relay_models.errors import (
     ConflictError,
     CorruptDocumentsError,

@@ -1,6 +1,6 @@
 # ruff: noqa
 # fmt: off
-# Generated from relay_models/backend/_async/saving.py by scripts/generate_sync.py: change that, not this.
+# Generated from relay_models/backend/_async/model_collection.py by scripts/generate_sync.py: change that, not this.
 """`ModelCollection`: saving, changing and following documents of a user's own model."""
 
 from __future__ import annotations
