@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
@@ -18,6 +19,7 @@ from relay_models.records.record import uuid7
 
 __all__ = [
     "MODEL_SEGMENT",
+    "STORED",
     "ModelSettings",
     "changed_text",
     "check_fields",
@@ -38,6 +40,12 @@ RESERVED = frozenset({"pk", "record", "record_json", "kind", "stored_at", "updat
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 # Not part of the text: the id stands in the key, and redis-om's pk is it.
 _NOT_STORED = {"pk"}
+
+# Types whose values are equal only where they are the same.
+_PLAIN = frozenset({str, int, bool, bytes, UUID})
+
+STORED = object()
+"""The context of validation where a stored text is read: the id is known and none is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +163,11 @@ def item_text(item: Any) -> str:
     """
     cls = type(item)
     text = _dump(item)
-    again = _validated(cls, text)
-    for name in cls.model_fields:
-        if name in _NOT_STORED or name in cls._calculated:
+    values, again = item.__dict__, _validated(cls, text).__dict__
+    for name in cls._kept_fields:
+        ours, theirs = values.get(name), again.get(name)
+        if ours is theirs or (type(ours) in _PLAIN and type(ours) is type(theirs) and ours == theirs):
             continue
-        ours, theirs = item.__dict__.get(name), again.__dict__.get(name)
         # NaN is not equal to itself; its text is.
         if _differs(ours, theirs) or (ours != theirs and repr(ours) != repr(theirs)):
             raise InvalidRecordError(
@@ -167,7 +175,7 @@ def item_text(item: Any) -> str:
                 f"means {theirs!r}; annotate the field with the exact type",
                 name,
             )
-    read: str | None = item.__dict__.get("record_json")
+    read: str | None = values.get("record_json")
     if read is None or read == text:
         return text
     return _merged(cls, read, text)
@@ -193,13 +201,13 @@ def changed_text(cls: Any, text: str, changes: Mapping[str, Any]) -> tuple[Any, 
         InvalidRecordError: a change names no field, or the values are not valid.
     """
     for name in changes:
-        if name not in cls.model_fields or name in _NOT_STORED or name in cls._calculated:
-            known = [field for field in cls.model_fields if field not in _NOT_STORED]
-            raise InvalidRecordError(f"{cls.__name__} has no field {name!r} to update; it has {', '.join(known)}", name)
+        if name not in cls._kept_fields:
+            known = ", ".join(cls._kept_fields)
+            raise InvalidRecordError(f"{cls.__name__} has no field {name!r} to update; it has {known}", name)
         if name in cls._settings.key:
             raise InvalidRecordError(f"{cls.__name__}.{name} is part of the id: save a new document instead", name)
     current = _validated(cls, text)
-    values = {name: current.__dict__[name] for name in cls.model_fields if name not in _NOT_STORED}
+    values = {name: current.__dict__[name] for name in cls._kept_fields}
     try:
         item = cls.model_validate({**values, **changes})
     except ValidationError as error:
@@ -223,7 +231,7 @@ def read_item(cls: Any, pk: str, text: str, stored_us: int | None, updated_us: i
 def _dump(item: Any) -> str:
     cls = type(item)
     try:
-        found: bytes = cls.__pydantic_serializer__.to_json(item, exclude=_NOT_STORED | cls._calculated, by_alias=False)
+        found: bytes = cls.__pydantic_serializer__.to_json(item, exclude=cls._left_out, by_alias=False)
         return found.decode()
     except (PydanticSerializationError, UnicodeEncodeError, ValueError) as error:
         raise InvalidRecordError(f"{cls.__name__} {item.pk!r} cannot be stored as JSON: {error}") from None
@@ -231,7 +239,7 @@ def _dump(item: Any) -> str:
 
 def _validated(cls: Any, text: str) -> Any:
     try:
-        return cls.__pydantic_validator__.validate_json(text, by_name=True, by_alias=False)
+        return cls.__pydantic_validator__.validate_json(text, by_name=True, by_alias=False, context=STORED)
     except ValidationError as error:
         raise _invalid(cls, error) from None
 

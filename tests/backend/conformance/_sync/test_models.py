@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -27,6 +30,7 @@ from relay_models.errors import (
     NotFoundError,
     QueryError,
     RefusedRecordsError,
+    UnsupportedMethodError,
 )
 from relay_models.export import to_dicts, to_pandas
 from tests.backend.own_models import AcmeRun, Feedback, Mood, Part, Slot
@@ -308,6 +312,78 @@ def test_a_model_bound_to_a_store(backend: RedisBackend) -> None:
         bound.get(item.pk)
     with pytest.raises(NotFoundError):
         bound.find("rating = 1").first()
+
+
+def test_an_item_of_a_bound_model_saves_itself(place: Place) -> None:
+    one, two = place.open("one:"), place.open("two:")
+    ours, theirs = one.bind(Feedback), two.bind(Feedback)
+    item = ours(run_id=uuid4(), rating=3, comment="fine")
+    assert item.save() is item
+    assert theirs.find().count() == 0
+    found = ours.find("rating = 3").first()
+    found.author = "me"
+    found.save(ttl=timedelta(hours=1))
+    item.update(rating=5)
+    assert (item.rating, item.author) == (5, "me"), "what another one changed meanwhile is kept, and seen"
+    assert (ours.get(item.pk)) == item
+    assert item.expire(60)
+    assert 0 < place.raw.pttl(f"{one.key_prefix}@model:feedback:{item.pk}") <= 60_000
+    for copied in (item.model_copy(), copy.deepcopy(item)):
+        assert copied.save() == item
+    unbound = pickle.loads(pickle.dumps(item))
+    assert unbound == item
+    with pytest.raises(UnsupportedMethodError, match=r"collection\(Feedback\)\.save\(item\), or backend\.bind"):
+        unbound.save()
+    with pytest.raises(UnsupportedMethodError, match="bind"):
+        say().update(rating=1)
+    assert item.delete()
+    assert not item.delete()
+
+
+def test_what_a_source_gave_before_it_failed_is_saved(feedback: ModelCollection[Feedback]) -> None:
+    def items() -> Iterator[Feedback]:
+        for number in range(250):
+            yield say(number % 5 + 1)
+        raise LookupError("no more")
+
+    with pytest.raises(LookupError, match="no more"):
+        feedback.save_many(items())
+    assert feedback.count() == 250
+
+
+def test_a_time_to_live_is_written_with_the_document(place: Place, backend: RedisBackend) -> None:
+    slots = backend.collection(Slot)
+    key = f"{backend.key_prefix}@model:slot:a:".encode()
+    hour = [Slot(room="a", number=number) for number in range(3)]
+    assert (slots.save_many([*hour, hour[0]])).replaced == 1
+    minute = timedelta(minutes=1)
+    assert slots.save_many([hour[0], Slot(room="a", number=3)], ttl=minute, on_refused="skip")
+    report = slots.save_many([hour[1], Slot(room="a", number=4)], if_absent=True, ttl=minute)
+    assert (report.created, report.replaced) == (1, 0)
+    assert not slots.save(hour[2], if_absent=True, ttl=minute)
+    short = [place.raw.pttl(key + str(number).encode()) <= 60_000 for number in range(5)]
+    assert short == [True, False, False, True, True], "one that is left as it is keeps its time to live"
+    assert min([place.raw.pttl(key + str(number).encode()) for number in range(5)]) > 0
+
+
+def test_a_writer_that_lacks_a_column_is_refused(place: Place) -> None:
+    class Later(Document, name="ticket"):
+        title: Column[str] = column()
+        team: Column[str] = column(default="")
+
+    class Ticket(Document):
+        title: Column[str] = column()
+
+    later = (place.open("same:")).collection(Later)
+    later.save(Later(title="a", team="red"))
+    earlier = (place.open("same:")).collection(Ticket)
+    for save in (lambda: earlier.save(Ticket(title="b")), lambda: earlier.save_many([Ticket(title="b")])):
+        with pytest.raises(IndexOutdatedError, match=r"team.*allow_missing"):
+            save()
+    assert [item.title for item in earlier.find()] == ["a"]
+    allowed = (place.open("same:", allow_missing=True)).collection(Ticket)
+    allowed.save(Ticket(title="b"))
+    assert later.count() == 2
 
 
 def test_documents_that_are_none_are_named(
