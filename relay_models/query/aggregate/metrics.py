@@ -15,7 +15,7 @@ from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOpera
 
 __all__ = ["Metric", "Tally", "find_column", "parse_metric"]
 
-_METRIC = re.compile(r"\s*([A-Za-z]+[0-9.]*)\s*(?:\(\s*([A-Za-z_]*|[A-Za-z_]+\..+?)\s*\))?\s*", re.DOTALL)
+_METRIC = re.compile(r"\s*([A-Za-z]+[0-9.]*)\s*(?:\(\s*(\w*|\w+\..+?)\s*\))?\s*", re.DOTALL)
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
 _SAME = {
     "mean": "avg",
