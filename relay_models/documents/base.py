@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -26,6 +27,7 @@ from relay_models.documents.own_models import (
     STORED,
     ModelSettings,
     check_fields,
+    check_free_names,
     key_text,
     new_id,
     store_columns,
@@ -65,17 +67,22 @@ class DocumentMeta(ModelMeta):
         declared = {field: it for field, it in namespace.items() if isinstance(it, Declaration)}
         parent: Any = next((base for base in bases if isinstance(base, DocumentMeta)), None)
         settings = None
-        if parent is not None and "kind" not in namespace and (not parent.kind or parent._settings is not None):
+        is_built_in = isinstance(namespace.get("kind"), str)
+        if parent is not None and not is_built_in and (not parent.kind or parent._settings is not None):
             # A class of a user's, which is its own record.
+            check_free_names(name, namespace, parent)
             settings = ModelSettings.of(name, options)
             namespace |= {"kind": MODEL_SEGMENT + settings.name, "_settings": settings}
             namespace |= {"_as_stored": _NO_VALIDATOR, "validate_pk": _NO_VALIDATOR}
             if settings.ttl is None and parent._settings is not None:
                 settings = namespace["_settings"] = replace(settings, ttl=parent._settings.ttl)
-        extends = parent is not None and bool(parent.kind) and "kind" not in namespace
+        extends = parent is not None and bool(parent.kind) and not is_built_in
         check_names(name, declared, parent._columns if extends else RESERVED if settings is not None else ())
         namespace.update({field: declaration.field() for field, declaration in declared.items()})
-        cls = super().__new__(mcs, name, bases, namespace, **options)  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():
+            # A field may be called as a method that redis-om or pydantic has for other uses, such as `key` or `schema`.
+            warnings.filterwarnings("ignore", "Field name .* shadows an attribute", UserWarning)
+            cls = super().__new__(mcs, name, bases, namespace, **options)  # type: ignore[no-untyped-call]
         _install_columns(cls, declared, extends=extends)
         return cls
 

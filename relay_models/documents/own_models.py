@@ -23,6 +23,7 @@ __all__ = [
     "ModelSettings",
     "changed_text",
     "check_fields",
+    "check_free_names",
     "check_ttl",
     "item_text",
     "key_text",
@@ -36,6 +37,13 @@ MODEL_SEGMENT = "model:"
 
 RESERVED = frozenset({"pk", "record", "record_json", "kind", "stored_at", "updated_at"})
 """Names that no field of an own model may have."""
+
+# Attributes of documents that a field would hide.
+_NEEDED = frozenset({
+    "column_values", "columns", "delete", "describe", "expire", "find", "from_stored", "has_labels", "indexed_words",
+    "is_own_model", "maker", "matched_values", "own_columns", "record_type", "row_columns", "save", "stored_values",
+    "summarize", "summary_type", "to_dict", "update",
+})  # fmt: skip
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 # Not part of the text: the id stands in the key, and redis-om's pk is it.
@@ -100,12 +108,22 @@ def check_fields(cls: Any, settings: ModelSettings) -> None:
     Raises:
         InvalidConfigurationError: a field has a name that documents use, or the key names no field.
     """
-    for name in cls.__pydantic_fields__:
-        if name in RESERVED - {"pk"}:
-            raise InvalidConfigurationError(f"{cls.__name__}.{name}: documents use this name; choose another")
     for name in settings.key:
         if name not in cls.__pydantic_fields__ or name in RESERVED:
             raise InvalidConfigurationError(f"{cls.__name__}: there is no field {name!r} that its key could be made of")
+
+
+def check_free_names(class_name: str, namespace: Mapping[str, Any], parent: Any) -> None:
+    """Refuse fields that would take the place of what documents need.
+
+    Raises:
+        InvalidConfigurationError: one would.
+    """
+    for name in namespace.get("__annotations__", {}):
+        if name in RESERVED - {"pk"} or (name in _NEEDED and name not in parent.__pydantic_fields__):
+            raise InvalidConfigurationError(
+                f"{class_name}.{name}: documents use this name; choose another, such as {class_name.lower()}_{name}"
+            )
 
 
 def store_columns(document: str) -> dict[str, Column[Any]]:

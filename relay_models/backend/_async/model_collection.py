@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, overload
 
 from pydantic_core import from_json
 
@@ -15,7 +15,7 @@ from relay_models.backend._async.store import Store
 from relay_models.backend._async.streams import until_failure
 from relay_models.backend.clock_check import ClockCheck
 from relay_models.backend.reports import RefusedRecord, StoreReport, refusal_text
-from relay_models.columns.column import Column, Kind, find_column
+from relay_models.columns.column import Column, find_column
 from relay_models.columns.tags import unescape_tag
 from relay_models.documents import Document, Run, encode_item, merge_item
 from relay_models.documents.own_models import changed_text, check_ttl, key_text, read_item
@@ -37,6 +37,7 @@ from relay_models.transport import AnyIterable, Command, Pipeline, Transaction, 
 __all__ = ["ModelCollection"]
 
 D = TypeVar("D", bound=Document)
+T = TypeVar("T")
 
 # Documents per pipeline.
 _AT_ONCE = 200
@@ -240,6 +241,7 @@ class ModelCollection(Collection[D]):
             ConflictError: it is not the version that was expected.
             InvalidRecordError: there is no such field, or a value is not valid. Nothing is changed.
         """
+        await self._prepare()
         key = self._id_key(id)
         name = key.decode("utf-8", "backslashreplace")
         wait = check_ttl(ttl, "update") or self._ttl_ms
@@ -301,6 +303,10 @@ class ModelCollection(Collection[D]):
             return await collection.get(value)
         return await collection.get(str(value))
 
+    @overload
+    async def values(self, column: Column[T], filter: Filter = None) -> list[T]: ...
+    @overload
+    async def values(self, column: str, filter: Filter = None) -> list[Any]: ...
     async def values(self, column: Column[Any] | str, filter: Filter = None) -> list[Any]:
         """The values that a column has in the documents that meet a filter, each once, for ``in_`` of another model.
 
@@ -318,9 +324,7 @@ class ModelCollection(Collection[D]):
         rows = await self.aggregate(by=name, metrics="count", filter=filter)
         known = find_column(self._columns, name)
         assert known is not None  # else it could not be aggregated
-        load = known.type.load if known.kind is Kind.TAG else None
-        values: list[Any] = [row[known.name] for row in rows if row[known.name] is not None]
-        return values if load is None else list(map(load, values))
+        return [row[known.name] for row in rows if row[known.name] is not None]
 
     def _link(self, link: Any) -> type[Document]:
         target = getattr(link, "links", None)

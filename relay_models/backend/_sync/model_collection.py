@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, overload
 
 from pydantic_core import from_json
 
@@ -18,7 +18,7 @@ from relay_models.backend._sync.store import Store
 from relay_models.backend._sync.streams import until_failure
 from relay_models.backend.clock_check import ClockCheck
 from relay_models.backend.reports import RefusedRecord, StoreReport, refusal_text
-from relay_models.columns.column import Column, Kind, find_column
+from relay_models.columns.column import Column, find_column
 from relay_models.columns.tags import unescape_tag
 from relay_models.documents import Document, Run, encode_item, merge_item
 from relay_models.documents.own_models import changed_text, check_ttl, key_text, read_item
@@ -40,6 +40,7 @@ from relay_models.transport.sync import AnyIterable, Command, Pipeline, Transact
 __all__ = ["ModelCollection"]
 
 D = TypeVar("D", bound=Document)
+T = TypeVar("T")
 
 # Documents per pipeline.
 _AT_ONCE = 200
@@ -243,6 +244,7 @@ class ModelCollection(Collection[D]):
             ConflictError: it is not the version that was expected.
             InvalidRecordError: there is no such field, or a value is not valid. Nothing is changed.
         """
+        self._prepare()
         key = self._id_key(id)
         name = key.decode("utf-8", "backslashreplace")
         wait = check_ttl(ttl, "update") or self._ttl_ms
@@ -304,6 +306,10 @@ class ModelCollection(Collection[D]):
             return collection.get(value)
         return collection.get(str(value))
 
+    @overload
+    def values(self, column: Column[T], filter: Filter = None) -> list[T]: ...
+    @overload
+    def values(self, column: str, filter: Filter = None) -> list[Any]: ...
     def values(self, column: Column[Any] | str, filter: Filter = None) -> list[Any]:
         """The values that a column has in the documents that meet a filter, each once, for ``in_`` of another model.
 
@@ -321,9 +327,7 @@ class ModelCollection(Collection[D]):
         rows = self.aggregate(by=name, metrics="count", filter=filter)
         known = find_column(self._columns, name)
         assert known is not None  # else it could not be aggregated
-        load = known.type.load if known.kind is Kind.TAG else None
-        values: list[Any] = [row[known.name] for row in rows if row[known.name] is not None]
-        return values if load is None else list(map(load, values))
+        return [row[known.name] for row in rows if row[known.name] is not None]
 
     def _link(self, link: Any) -> type[Document]:
         target = getattr(link, "links", None)

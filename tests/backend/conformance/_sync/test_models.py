@@ -377,7 +377,12 @@ def test_a_writer_that_lacks_a_column_is_refused(place: Place) -> None:
     later = (place.open("same:")).collection(Later)
     later.save(Later(title="a", team="red"))
     earlier = (place.open("same:")).collection(Ticket)
-    for save in (lambda: earlier.save(Ticket(title="b")), lambda: earlier.save_many([Ticket(title="b")])):
+    (known,) = earlier.find()
+    for save in (
+        lambda: earlier.save(Ticket(title="b")),
+        lambda: earlier.save_many([Ticket(title="b")]),
+        lambda: earlier.update(known, title="b"),
+    ):
         with pytest.raises(IndexOutdatedError, match=r"team.*allow_missing"):
             save()
     assert [item.title for item in earlier.find()] == ["a"]
@@ -416,3 +421,35 @@ def test_two_stores_do_not_touch_each_other(place: Place) -> None:
     one.collection(Feedback).save(say(), ttl=timedelta(hours=1))
     assert two.collection(Feedback).count() == 0
     assert (one.collection(Feedback).find("stored_at > 2020-01-01"))[0].updated_at <= datetime.now(UTC) + timedelta(1)  # fmt: skip  # noqa: E501
+
+
+class Paid(Document):
+    """A model of money."""
+
+    shop: Column[UUID] = column()
+    plan: Column[Mood] = column()
+    open: Column[bool] = column()
+    amount: Column[Decimal] = column()
+    due: Column[date] = column()
+
+
+def test_aggregates_give_values_of_their_columns(backend: RedisBackend) -> None:
+    paid, shop = backend.collection(Paid), uuid4()
+    paid.save_many(
+        Paid(shop=shop, plan=Mood.BAD if number else Mood.GOOD, open=number < 2, amount=Decimal("0.1"), due=day)
+        for number, day in enumerate([date(2026, 1, 1), date(2026, 1, 2), date(2026, 1, 3)])
+    )
+    paid.save(Paid(shop=shop, plan=Mood.BAD, open=True, amount=Decimal("2.35"), due=date(2025, 1, 1)))
+    asked = ["sum(amount)", "avg(amount)", "max(due)", "p50(amount)", "min(amount)"]
+    (row,) = paid.aggregate("shop", metrics=asked)
+    assert dict(row) == {
+        "shop": shop, "sum(amount)": Decimal("2.65"), "avg(amount)": Decimal("0.6625"), "max(due)": date(2026, 1, 3),
+        "p50(amount)": Decimal("0.1"), "min(amount)": Decimal("0.1"),
+    }  # fmt: skip
+    rows = paid.aggregate(["plan", "open"], order_by="-plan")
+    assert [(row["plan"], row["open"], row["count"]) for row in rows] == [
+        (Mood.GOOD, True, 1), (Mood.BAD, False, 1), (Mood.BAD, True, 2),
+    ]  # fmt: skip
+    assert set(paid.values("plan")) == {Mood.GOOD, Mood.BAD}
+    assert list(to_pandas(rows)["plan"]) == ["good", "bad", "bad"]
+    assert [row["sum(amount)"] for row in to_dicts(paid.aggregate("plan", metrics="sum(amount)"))] == [2.55, 0.1]
