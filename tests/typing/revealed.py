@@ -112,6 +112,7 @@ async def models(backend: RedisBackend, url: str) -> None:
     reveal_type(await feedback.get_many(["a"]))  # list[Feedback | None]
     reveal_type(await feedback.update(item, rating=4, expect=item))  # Feedback
     reveal_type(await feedback.find(Feedback.rating <= 2, order_by=-Feedback.stored_at))  # Page[Feedback]
+    reveal_type(await feedback.linked(item, Feedback.run_id, Run))  # Run | None
     reveal_type(await feedback.values(Feedback.run_id))  # list[UUID]
     reveal_type(await feedback.values("run_id"))  # list[Any]
     bound = backend.bind(Feedback)

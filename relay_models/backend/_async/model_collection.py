@@ -38,6 +38,7 @@ __all__ = ["ModelCollection"]
 
 D = TypeVar("D", bound=Document)
 T = TypeVar("T")
+L = TypeVar("L", bound=Document)
 
 # Documents per pipeline.
 _AT_ONCE = 200
@@ -281,27 +282,43 @@ class ModelCollection(Collection[D]):
         replies = await self._send([("PERSIST", key), ("EXISTS", key)])
         return bool(replies[1])
 
-    async def linked(self, item: D, link: Any) -> Any:
+    @overload
+    async def linked(self, item: D, link: Any) -> Any: ...
+    @overload
+    async def linked(self, item: D, link: Any, to: type[L]) -> L | None: ...
+    async def linked(self, item: D, link: Any, to: type[Document] | None = None) -> Any:
         """The document that an item's link leads to, or None.
 
         Args:
             item: the item.
             link: the column, declared as ``column(links=…)``.
+            to: the class of that document, for type checkers.
 
         Raises:
-            QueryError: the column is no link.
+            QueryError: the column is no link, or leads to another class than `to`.
+
+        Example:
+            ```python
+            run = await feedback.linked(item, Feedback.run_id, Run)
+            ```
         """
         target = self._link(link)
+        if to is not None and not (issubclass(to, target) or issubclass(target, to)):
+            raise QueryError(f"{link!r} leads to {target.__name__}, not to {to.__name__}")
         value = getattr(item, link.name)
         if value is None:
             return None
         collection = self._follow(target)
         if issubclass(target, Run):
             page: Any = await collection.find(Run.run_id == value, limit=1)
-            return page[0] if page else None
-        if isinstance(collection, ModelCollection):
-            return await collection.get(value)
-        return await collection.get(str(value))
+            found = page[0] if page else None
+        elif isinstance(collection, ModelCollection):
+            found = await collection.get(value)
+        else:
+            found = await collection.get(str(value))
+        if to is not None and not isinstance(found, to | None):
+            raise QueryError(f"this store has {type(found).__name__}, not {to.__name__}: open it with that class")
+        return found
 
     @overload
     async def values(self, column: Column[T], filter: Filter = None) -> list[T]: ...

@@ -41,6 +41,7 @@ __all__ = ["ModelCollection"]
 
 D = TypeVar("D", bound=Document)
 T = TypeVar("T")
+L = TypeVar("L", bound=Document)
 
 # Documents per pipeline.
 _AT_ONCE = 200
@@ -284,27 +285,43 @@ class ModelCollection(Collection[D]):
         replies = self._send([("PERSIST", key), ("EXISTS", key)])
         return bool(replies[1])
 
-    def linked(self, item: D, link: Any) -> Any:
+    @overload
+    def linked(self, item: D, link: Any) -> Any: ...
+    @overload
+    def linked(self, item: D, link: Any, to: type[L]) -> L | None: ...
+    def linked(self, item: D, link: Any, to: type[Document] | None = None) -> Any:
         """The document that an item's link leads to, or None.
 
         Args:
             item: the item.
             link: the column, declared as ``column(links=…)``.
+            to: the class of that document, for type checkers.
 
         Raises:
-            QueryError: the column is no link.
+            QueryError: the column is no link, or leads to another class than `to`.
+
+        Example:
+            ```python
+            run = feedback.linked(item, Feedback.run_id, Run)
+            ```
         """
         target = self._link(link)
+        if to is not None and not (issubclass(to, target) or issubclass(target, to)):
+            raise QueryError(f"{link!r} leads to {target.__name__}, not to {to.__name__}")
         value = getattr(item, link.name)
         if value is None:
             return None
         collection = self._follow(target)
         if issubclass(target, Run):
             page: Any = collection.find(Run.run_id == value, limit=1)
-            return page[0] if page else None
-        if isinstance(collection, ModelCollection):
-            return collection.get(value)
-        return collection.get(str(value))
+            found = page[0] if page else None
+        elif isinstance(collection, ModelCollection):
+            found = collection.get(value)
+        else:
+            found = collection.get(str(value))
+        if to is not None and not isinstance(found, to | None):
+            raise QueryError(f"this store has {type(found).__name__}, not {to.__name__}: open it with that class")
+        return found
 
     @overload
     def values(self, column: Column[T], filter: Filter = None) -> list[T]: ...

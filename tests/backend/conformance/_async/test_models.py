@@ -280,7 +280,14 @@ async def test_links_lead_both_ways(backend: RedisBackend, feedback: ModelCollec
     assert {row.run_id for row in await backend.runs.find(Run.run_id.in_(disliked))} == set(map(str, disliked))
     slots = backend.collection(Slot)
     slot = Slot(room="a", number=1, feedback=items[0].pk)
-    assert await slots.linked(slot, Slot.feedback) == items[0]
+    assert await slots.linked(slot, Slot.feedback, Feedback) == items[0]
+    again = await feedback.linked(items[2], Feedback.run_id, Run)
+    assert again is not None
+    assert again.record == runs[2]
+    with pytest.raises(QueryError, match="leads to Feedback, not to Slot"):
+        await slots.linked(slot, Slot.feedback, Slot)
+    with pytest.raises(QueryError, match="this store has Run, not AcmeRun"):
+        await feedback.linked(items[2], Feedback.run_id, AcmeRun)
     assert await slots.linked(Slot(room="a", number=1), Slot.feedback) is None
     with pytest.raises(QueryError, match=r"no link of Slot; it has feedback"):
         await slots.linked(slot, Slot.room)

@@ -283,7 +283,14 @@ def test_links_lead_both_ways(backend: RedisBackend, feedback: ModelCollection[F
     assert {row.run_id for row in backend.runs.find(Run.run_id.in_(disliked))} == set(map(str, disliked))
     slots = backend.collection(Slot)
     slot = Slot(room="a", number=1, feedback=items[0].pk)
-    assert slots.linked(slot, Slot.feedback) == items[0]
+    assert slots.linked(slot, Slot.feedback, Feedback) == items[0]
+    again = feedback.linked(items[2], Feedback.run_id, Run)
+    assert again is not None
+    assert again.record == runs[2]
+    with pytest.raises(QueryError, match="leads to Feedback, not to Slot"):
+        slots.linked(slot, Slot.feedback, Slot)
+    with pytest.raises(QueryError, match="this store has Run, not AcmeRun"):
+        feedback.linked(items[2], Feedback.run_id, AcmeRun)
     assert slots.linked(Slot(room="a", number=1), Slot.feedback) is None
     with pytest.raises(QueryError, match=r"no link of Slot; it has feedback"):
         slots.linked(slot, Slot.room)
