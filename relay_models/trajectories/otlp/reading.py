@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -15,12 +15,28 @@ from pydantic import ValidationError
 from relay_models.records import RunRecord, Timestamp
 from relay_models.records.extensions import EXTENSIONS_KEY
 from relay_models.trajectories.ids import as_uuid, derived_id
-from relay_models.trajectories.otlp.attributes import OWN_SERVICE, decode_attributes, first_of, unflatten
-from relay_models.trajectories.otlp.conventions import llm_call, role_of, tool_call
+from relay_models.trajectories.otlp.attributes import (
+    OWN_SERVICE,
+    decode_attributes,
+    decode_value,
+    first_of,
+    parsed,
+    unflatten,
+)
+from relay_models.trajectories.otlp.conventions import llm_call, tool_call
+from relay_models.trajectories.otlp.dialects import SpanEvent, in_genai_words, is_telling
+from relay_models.trajectories.otlp.roles import role_of
+from relay_models.trajectories.otlp.twins import without_twins
 from relay_models.trajectories.problems import describe
 
 __all__ = ["Span", "SpanReader", "parse_spans", "runs_from_spans"]
 
+# Prefixes of attributes that are metadata of a run, and keys there that have fields of their own.
+_METADATA = (
+    *("openinference.metadata.", "ai.telemetry.metadata.", "langfuse.trace.metadata."),
+    *("langfuse.observation.metadata.", "traceloop.association.properties."),
+)
+_PEOPLE = frozenset({"session_id", "user_id", "sessionId", "userId", "otel"})
 # Requests that a trace waits for more of its spans once its root is there: exporters send in batches.
 _SETTLE = 64
 # Spans of open traces to hold; beyond it the oldest trace is given out as it is [bytes of the file].
@@ -42,6 +58,10 @@ class Span:
     message: str | None = None
     exception: dict[str, Any] = field(default_factory=dict)
     service: str | None = None
+    scope: str | None = None
+    """The library that wrote the span."""
+    events: list[SpanEvent] = field(default_factory=list)
+    """Events that say something of a call, in order."""
 
 
 def parse_spans(request: Mapping[str, Any]) -> tuple[list[Span], list[str]]:
@@ -62,6 +82,7 @@ def parse_spans(request: Mapping[str, Any]) -> tuple[list[Span], list[str]]:
             resource = {}
         service = resource.get("service.name")
         for scope_spans in _list(resource_spans.get("scopeSpans")):
+            scope = _mapping(scope_spans.get("scope")).get("name")
             for value in _list(scope_spans.get("spans")):
                 try:
                     span = _span(value)
@@ -69,6 +90,7 @@ def parse_spans(request: Mapping[str, Any]) -> tuple[list[Span], list[str]]:
                     problems.append(f"a span cannot be read: {error}")
                     continue
                 span.service = service if isinstance(service, str) else None
+                span.scope = scope if isinstance(scope, str) else None
                 spans.append(span)
     return spans, problems
 
@@ -80,9 +102,20 @@ def _span(value: Mapping[str, Any]) -> Span:
         raise ValueError("it has no start")
     status = _mapping(value.get("status"))
     exception: dict[str, Any] = {}
+    events: list[SpanEvent] = []
     for event in _list(value.get("events")):
-        if event.get("name") == "exception":
+        name = str(event.get("name") or "")
+        if name == "exception":
             exception = decode_attributes(event.get("attributes"))
+        elif is_telling(name):
+            at = int(event.get("timeUnixNano") or 0)
+            events.append(SpanEvent(at, name, decode_attributes(event.get("attributes"))))
+    attributes = decode_attributes(value.get("attributes"))
+    code = status.get("code")
+    # Some writers set only the attribute that the conventions ask of a call that failed.
+    is_failed = code in (2, "2", "STATUS_CODE_ERROR") or (
+        attributes.get("error.type") is not None and code not in (1, "1", "STATUS_CODE_OK")
+    )
     parent = value.get("parentSpanId")
     return Span(
         trace_id=_identifier(value.get("traceId"), 16),
@@ -91,11 +124,39 @@ def _span(value: Mapping[str, Any]) -> Span:
         name=str(value.get("name") or ""),
         start=start,
         end=end if end >= start else None,
-        attributes=decode_attributes(value.get("attributes")),
-        failed=status.get("code") in (2, "2", "STATUS_CODE_ERROR"),
+        attributes=attributes,
+        failed=is_failed,
         message=str(status["message"]) if status.get("message") else None,
         exception=exception,
+        events=events,
     )
+
+
+def parse_logs(request: Mapping[str, Any]) -> list[tuple[str, str, SpanEvent]]:
+    """Decode the log records of an export request that tell of calls: messages that some libraries write there.
+
+    Args:
+        request: an ExportLogsServiceRequest as OTLP JSON.
+
+    Returns:
+        The ids of the trace and the span, and what is said of it.
+    """
+    found = []
+    for resource_logs in _list(request.get("resourceLogs")):
+        for scope_logs in _list(resource_logs.get("scopeLogs")):
+            for value in _list(scope_logs.get("logRecords")):
+                try:
+                    attributes, body = decode_attributes(value.get("attributes")), decode_value(value.get("body"))
+                    name = str(value.get("eventName") or attributes.get("event.name") or "")
+                    if not is_telling(name):
+                        continue
+                    at = int(value.get("timeUnixNano") or value.get("observedTimeUnixNano") or 0)
+                    more = body if isinstance(body, dict) else {} if body is None else {"content": body}
+                    ids = _identifier(value.get("traceId"), 16), _identifier(value.get("spanId"), 8)
+                except (ValueError, TypeError, KeyError):
+                    continue  # a record of another kind, which no span belongs to
+                found.append((*ids, SpanEvent(at, name, {**attributes, **more})))
+    return found
 
 
 def _identifier(value: Any, size: int) -> str:
@@ -192,6 +253,11 @@ def runs_from_spans(spans: list[Span]) -> Iterator[RunRecord | str]:
 
 def _runs(spans: dict[str, Span]) -> Iterator[RunRecord | str]:
     roles = {name: role_of(span.attributes) for name, span in spans.items()}
+    spans = without_twins(spans, roles)
+    for name, span in spans.items():
+        if (role := roles[name]) is not None:
+            words = in_genai_words(span.attributes, span.events, role, span.start)
+            spans[name] = replace(span, attributes=words)
     calls: dict[str | None, list[Span]] = defaultdict(list)
     agents = sorted((span for name, span in spans.items() if roles[name] == "agent"), key=_order)
     for name, span in spans.items():
@@ -217,22 +283,26 @@ class _RunsOfTrace:
         extensions: dict[str, Any] = {"source": "otlp"}
         if agent is not None:
             attributes = agent.attributes
-            name = first_of(attributes, ("gen_ai.agent.name", "agent.name")) or agent.name
+            name = attributes.get("gen_ai.agent.name") or agent.name.removeprefix("invoke_agent ")
             identifier, started, ended = _run_id(agent), agent.start, agent.end
             extensions |= self._family(agent)
             error = _error(agent)
             extensions |= {"error": error, "status": _status(agent, error)}
             extensions["metadata"] = _metadata(agent)
         else:
-            first = calls[0]
-            ends = [span.end for span in calls]
+            first, top = calls[0], self._top(calls)
+            around = [top] if top is not None else calls
+            ends = [span.end for span in around]
             known_ends = [end for end in ends if end is not None]
-            identifier, started = derived_id("otlp", first.trace_id), min(span.start for span in calls)
+            identifier, started = derived_id("otlp", first.trace_id), min(span.start for span in (*around, *calls))
             ended = max(known_ends) if len(known_ends) == len(ends) else None
             service = first.service
-            root = next((span for span in self._spans.values() if span.parent_id is None), first)
-            name = root.name if service is None or service.startswith("unknown_service") else service
+            named = top or next((span for span in self._spans.values() if span.parent_id is None), first)
+            name = named.name if service is None or service.startswith("unknown_service") else service
             extensions["metadata"] = {"otel": {"trace_id": first.trace_id}}
+            if top is not None:
+                error = _error(top)
+                extensions |= {"error": error, "status": _status(top, error)}
         extensions |= self._people(agent, calls)
         value = {
             "id": identifier,
@@ -247,6 +317,18 @@ class _RunsOfTrace:
             return RunRecord.model_validate(value)
         except ValidationError as error_found:
             return f"the run of trace {(agent or calls[0]).trace_id} is not valid: {describe(error_found)}"
+
+    def _top(self, calls: list[Span]) -> Span | None:
+        """The span that encloses all of the calls, such as that of an HTTP request; None where there is none."""
+        tops = set()
+        for call in calls:
+            span, seen = call, {call.span_id}
+            while (above := self._spans.get(span.parent_id or "")) is not None and above.span_id not in seen:
+                span = above
+                seen.add(span.span_id)
+            tops.add(span.span_id)
+        top = self._spans[tops.pop()]
+        return top if not tops and self._roles[top.span_id] is None else None
 
     def _family(self, agent: Span) -> dict[str, Any]:
         """The run's parent, the call that started it, and its root."""
@@ -266,18 +348,21 @@ class _RunsOfTrace:
     def _people(self, agent: Span | None, calls: list[Span]) -> dict[str, Any]:
         """Session and user, of the agent's span, those above it, or its calls."""
         around: list[Span] = []
-        span = agent
+        span = agent if agent is not None else self._spans.get(calls[0].parent_id or "")
         while span is not None and span not in around:
             around.append(span)
             span = self._spans.get(span.parent_id or "")
-        session_keys = ("gen_ai.conversation.id", "session.id", "nemo_relay.start.metadata.session_id")
-        user_keys = ("user.id", "enduser.id", "nemo_relay.start.metadata.user_id")
         found = {}
-        for name, keys in (("session_id", session_keys), ("user_id", user_keys)):
-            values = (first_of(span.attributes, keys) for span in (*around, *calls))
+        for name, key in (("session_id", "gen_ai.conversation.id"), ("user_id", "user.id")):
+            values = (self._word(span, key) for span in (*around, *calls))
             value = next((value for value in values if value is not None), None)
             found[name] = None if value is None else str(value)
         return found
+
+    def _word(self, span: Span, name: str) -> Any:
+        if self._roles[span.span_id] is None:
+            return in_genai_words(span.attributes, (), None, span.start).get(name)
+        return span.attributes.get(name)
 
     def _call(self, span: Span, agent: Span | None) -> dict[str, Any]:
         role = self._roles[span.span_id]
@@ -347,9 +432,12 @@ def _metadata(span: Span) -> dict[str, Any]:
         otel["service"] = span.service
     metadata: dict[str, Any] = {"otel": otel}
     other = unflatten(span.attributes, "nemo_relay.start.metadata.")
-    told = unflatten(span.attributes, "openinference.metadata.")
+    told = parsed(first_of(span.attributes, ("metadata", "langfuse.trace.metadata")))
+    told = dict(told) if isinstance(told, dict) else {}
+    for prefix in _METADATA:
+        told |= unflatten(span.attributes, prefix)
     for name, value in (told | other).items():
-        if name not in ("session_id", "user_id") and not name.startswith(("otel.", "error.", "exception.")):
+        if name not in _PEOPLE and not name.startswith(("otel.", "error.", "exception.")):
             metadata[name] = value
     return metadata
 
