@@ -67,6 +67,8 @@ def tool_call(name: str, attributes: Mapping[str, Any]) -> tuple[dict[str, Any],
 def llm_call(name: str, attributes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """An LLM call's fields and extensions."""
     asked = first_of(attributes, ("gen_ai.request.model", "llm.model_name", "nemo_relay.model_name"))
+    if asked is None:  # of a call that failed, OpenInference has it here only
+        asked = _parameters(attributes).get("model")
     model = first_of(attributes, ("gen_ai.response.model", "llm.model_name", "nemo_relay.model_name"))
     model = model if model is not None else asked
     provider = first_of(attributes, ("gen_ai.provider.name", "llm.provider", "llm.system"))
@@ -102,14 +104,18 @@ def llm_call(name: str, attributes: Mapping[str, Any]) -> tuple[dict[str, Any], 
     return call, extensions
 
 
+def _parameters(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    given = parsed(first_of(attributes, ("llm.invocation_parameters", "langfuse.observation.model.parameters")))
+    return given if isinstance(given, dict) else {}
+
+
 def _request(attributes: Mapping[str, Any], model: Any) -> dict[str, Any]:
     messages = [
         message for item in genai_items(attributes.get("gen_ai.input.messages")) for message in record_messages(item)
     ]
     if spread := indexed(attributes, "llm.input_messages."):
         messages = [openinference_message(item) for item in spread]
-    given = parsed(first_of(attributes, ("llm.invocation_parameters", "langfuse.observation.model.parameters")))
-    given = given if isinstance(given, dict) else {}
+    given = _parameters(attributes)
     params = {
         "temperature": _number(attributes.get("gen_ai.request.temperature", given.get("temperature"))),
         "max_tokens": unsigned(attributes.get("gen_ai.request.max_tokens", given.get("max_tokens"))),

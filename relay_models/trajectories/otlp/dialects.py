@@ -66,6 +66,14 @@ _OUTPUTS = ("langfuse.observation.output", "mlflow.spanOutputs", "gcp.vertex.age
 # Events of a message in a request, with the role that they say.
 _MESSAGE_EVENTS = {f"gen_ai.{role}.message": role for role in ("system", "user", "assistant", "tool")}
 _FIRST_TOKEN_EVENTS = ("First Token Stream Event", "gen_ai.content.completion.chunk", "ai.stream.firstChunk")
+_TELLING = frozenset(
+    (
+        *_MESSAGE_EVENTS,
+        *_FIRST_TOKEN_EVENTS,
+        *("gen_ai.choice", "gen_ai.content.prompt", "gen_ai.content.completion"),
+        "gen_ai.client.inference.operation.details",
+    )
+)
 _DETAILS = ("gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.system_instructions", "gen_ai.tool.definitions")
 
 
@@ -81,7 +89,7 @@ class SpanEvent:
 
 def is_telling(name: str) -> bool:
     """Whether an event of this name says something of a call."""
-    return name.startswith("gen_ai.") or name in _FIRST_TOKEN_EVENTS
+    return name in _TELLING
 
 
 def in_genai_words(

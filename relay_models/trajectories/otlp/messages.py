@@ -113,6 +113,8 @@ def _part(part: Mapping[str, Any]) -> dict[str, Any]:
         return {"type": "tool_call", "id": identifier, "name": name, "arguments": arguments}
     if kind in _RESULTS:
         response = _first(part, "response", "result", "output", "content")
+        if kind == "tool-result" and isinstance(response, Mapping) and "value" in response:
+            response = response["value"]
         return _known({"type": "tool_call_response", "id": identifier, "response": response})
     if kind in ("", "text", "input_text", "output_text"):
         text = part.get("text", part.get("content"))
@@ -131,14 +133,14 @@ def record_messages(item: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             content = as_text(part.get("response", part.get("result")))
             yield {"role": "tool", "content": content, "tool_call_id": str(part.get("id") or "")}
         return
-    content = [_content(part) for part in parts if part.get("type") != "tool_call"]
+    contents = [_content(part) for part in parts if part.get("type") != "tool_call"]
     message: dict[str, Any] = {"role": role if role in ("system", "developer", "assistant") else "user"}
-    if not content:
+    if not contents:
         message["content"] = None if role == "assistant" else ""
-    elif len(content) == 1 and content[0]["type"] == "text":
-        message["content"] = content[0]["text"]
+    elif len(contents) == 1 and contents[0]["type"] == "text":
+        message["content"] = contents[0]["text"]
     else:
-        message["content"] = content
+        message["content"] = contents
     if isinstance(item.get("name"), str):
         message["name"] = item["name"]
     if role == "assistant" and (calls := [asked_call(part) for part in parts if part.get("type") == "tool_call"]):
@@ -146,7 +148,7 @@ def record_messages(item: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield message
 
 
-def answer_of(item: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]], str | None]:
+def answer_of(item: Mapping[str, Any]) -> tuple[str | None, list[dict[str, Any]], str | None]:
     """Text, tool calls and reasoning of a response's message in the form of the GenAI conventions."""
     parts = [part for part in item.get("parts") or () if isinstance(part, Mapping)]
     by_kind: dict[str, list[str]] = {"text": [], "reasoning": [], "thinking": []}
@@ -155,7 +157,8 @@ def answer_of(item: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]], str |
         if part.get("type") in by_kind and isinstance(content, str):
             by_kind[str(part["type"])].append(content)
     calls = [asked_call(part) for part in parts if part.get("type") == "tool_call"]
-    return "\n".join(by_kind["text"]), calls, "\n".join(by_kind["reasoning"] + by_kind["thinking"]) or None
+    text = "\n".join(by_kind["text"]) if by_kind["text"] else None
+    return text, calls, "\n".join(by_kind["reasoning"] + by_kind["thinking"]) or None
 
 
 def asked_call(part: Mapping[str, Any]) -> dict[str, Any]:

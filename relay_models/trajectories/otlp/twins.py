@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from relay_models.trajectories.otlp.attributes import first_of
-from relay_models.trajectories.otlp.token_usage import USAGE_KEYS
+from relay_models.trajectories.otlp.token_usage import USAGE_KEYS, token_usage
 
 if TYPE_CHECKING:
-    from relay_models.trajectories.otlp.reading import Span
+    from relay_models.trajectories.otlp.spans import Span
 
 __all__ = ["without_twins"]
 
@@ -91,11 +91,23 @@ def _outer(inner: Span, calls: list[Span], spans: Mapping[str, Span], roles: Map
         and (call.end is None or inner.end <= call.end)
         and (call.start, call.end) != (inner.start, inner.end)
         and _agree(call, inner)
-        # Calls in parallel may look like this, too.
-        and (first_of(inner.attributes, _RESPONSE) == first_of(call.attributes, _RESPONSE) is not None
-             or (call.failed and inner.failed))
+        and _look_the_same(call, inner)
     ]
     return beside[-1] if beside else None
+
+
+def _look_the_same(one: Span, other: Span) -> bool:
+    """Whether two spans side by side are of the same call, and not of two calls in parallel."""
+    if one.failed and other.failed:
+        return True
+    response = first_of(one.attributes, _RESPONSE), first_of(other.attributes, _RESPONSE)
+    if None not in response:
+        return response[0] == response[1]
+    usages = [token_usage(span.attributes)[0] for span in (one, other)]
+    return all(
+        usages[0].get(name) is not None and usages[0][name] == usages[1].get(name)
+        for name in ("prompt_tokens", "completion_tokens")
+    )
 
 
 def _agree(one: Span, other: Span) -> bool:

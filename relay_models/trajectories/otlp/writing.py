@@ -12,8 +12,9 @@ from relay_models._version import __version__
 from relay_models.records import AnnotatedLlmRequest, AnnotatedLlmResponse, CallRecord, RunRecord, Timestamp
 from relay_models.records.extensions import CallExtensions, ErrorInfo, RunExtensions
 from relay_models.records.tokens import TokenCounts, count_tokens
-from relay_models.trajectories.ids import as_uuid, derived_id
+from relay_models.trajectories.ids import as_uuid
 from relay_models.trajectories.otlp.attributes import OWN_SERVICE, encode_attributes
+from relay_models.trajectories.otlp.span_ids import call_span_id, otel_of, run_span_id
 
 __all__ = ["Convention", "to_otlp"]
 
@@ -61,15 +62,15 @@ def to_otlp(
 
 def _spans(run: RunRecord, known: Mapping[UUID, RunRecord], convention: Convention) -> list[dict[str, Any]]:
     extensions = run.ext or RunExtensions()
-    trace_id, span_id = _trace_id(run, known), _run_span(run)
-    parent = ""
+    trace_id, span_id = _trace_id(run, known), run_span_id(run)
+    parent = otel_of(run).get("parent_span_id", "")
     if extensions.parent_run_id is not None:
         above = known.get(extensions.parent_run_id)
         index = extensions.parent_call
         if above is not None and index is not None and index < len(above.calls):
-            parent = _call_span(above, index)
+            parent = call_span_id(above, index)
         else:
-            parent = extensions.parent_run_id.hex[16:] if above is None else _run_span(above)
+            parent = extensions.parent_run_id.hex[16:] if above is None else run_span_id(above)
     failed = extensions.status == "failed"
     attributes = _agent_attributes(run, extensions, convention)
     name = f"invoke_agent {run.agent_id}" if convention is Convention.GEN_AI else run.agent_id
@@ -77,7 +78,7 @@ def _spans(run: RunRecord, known: Mapping[UUID, RunRecord], convention: Conventi
     for index, call in enumerate(run.calls):
         more = call.ext or CallExtensions()
         above_call = more.parent_call
-        inner = span_id if above_call is None or above_call == index else _call_span(run, above_call)
+        inner = span_id if above_call is None or above_call == index else call_span_id(run, above_call)
         tool = call.kind == "tool"
         if convention is Convention.GEN_AI:
             attributes = _gen_ai_tool(call, more) if tool else _gen_ai_llm(call, more)
@@ -91,7 +92,7 @@ def _spans(run: RunRecord, known: Mapping[UUID, RunRecord], convention: Conventi
         if failed:
             attributes["error.type"] = _error_type(more.error)
         kind = _INTERNAL if tool else _CLIENT
-        spans.append(_span(trace_id, _call_span(run, index), inner, name, kind, call, attributes, failed, more.error))
+        spans.append(_span(trace_id, call_span_id(run, index), inner, name, kind, call, attributes, failed, more.error))
     return spans
 
 
@@ -138,37 +139,12 @@ def _nanoseconds(time: Timestamp) -> str:
 
 def _trace_id(run: RunRecord, known: Mapping[UUID, RunRecord]) -> str:
     """The trace of a run: that of its spans where it was read from some, else the id of its root run."""
-    told = _otel(run).get("trace_id")
+    told = otel_of(run).get("trace_id")
     if told is not None:
         return told
     root = run.id if run.ext is None or run.ext.root_run_id is None else run.ext.root_run_id
     above = known.get(root)
     return root.hex if above is None or above is run else _trace_id(above, {})
-
-
-def _otel(run: RunRecord) -> dict[str, str]:
-    metadata = None if run.ext is None else run.ext.metadata
-    told = (metadata or {}).get("otel")
-    return {name: value for name, value in told.items() if isinstance(value, str)} if isinstance(told, dict) else {}
-
-
-def _run_span(run: RunRecord) -> str:
-    return _otel(run).get("span_id") or _nonzero(run.id.hex[16:])
-
-
-def _call_span(run: RunRecord, index: int) -> str:
-    """The span of a call: the second half of its uuid, its span's id, or one derived from its position."""
-    call = run.calls[index]
-    told = None if call.ext is None else call.ext.id
-    if (uuid := as_uuid(told)) is not None:
-        return _nonzero(uuid.hex[16:])
-    if told is not None and len(told) == 16 and all(sign in "0123456789abcdef" for sign in told):
-        return _nonzero(told)
-    return derived_id("span", str(run.id), index).hex[16:]
-
-
-def _nonzero(span_id: str) -> str:
-    return span_id if span_id.strip("0") else "0000000000000001"
 
 
 def _agent_attributes(run: RunRecord, extensions: RunExtensions, convention: Convention) -> dict[str, Any]:
