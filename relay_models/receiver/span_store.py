@@ -104,10 +104,10 @@ class SpanStore:
 
     async def _load(self, trace: OpenTrace) -> None:
         """Take what was stored of the trace before: by a receiver that has ended, or before it was forgotten."""
-        for found in await self._backend.runs.find(Run.trace_id == trace.trace_id, limit=None, on_corrupt="skip"):
-            if found.record is not None:
-                trace.add_stored(found.record)
-                trace.stored.add(key_of(found.record))
+        found = await self._backend.runs.find(Run.trace_id == trace.trace_id, limit=None, on_corrupt="skip")
+        records = [run.record for run in found if run.record is not None]
+        trace.add_stored(records)
+        trace.stored |= {key_of(record) for record in records}
         trace.is_loaded = True
 
     def _redacted(self, run: RunRecord, trace: OpenTrace, received: Received) -> RunRecord | None:

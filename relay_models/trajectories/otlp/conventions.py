@@ -123,7 +123,8 @@ def _request(attributes: Mapping[str, Any], model: Any) -> dict[str, Any]:
         "stop": _texts(attributes.get("gen_ai.request.stop_sequences", given.get("stop"))),
     }
     params = {name: value for name, value in params.items() if value is not None}
-    instructions = "\n".join(answer_of(item)[0] for item in genai_items(attributes.get("gen_ai.system_instructions")))
+    told = [answer_of(item)[0] for item in genai_items(attributes.get("gen_ai.system_instructions"))]
+    instructions = "\n".join(text for text in told if text)
     tools = [parsed(item.get("tool.json_schema")) for item in indexed(attributes, "llm.tools.")]
     tools = tools or _objects(attributes.get("gen_ai.tool.definitions"))
     request: dict[str, Any] = {}

@@ -188,7 +188,8 @@ class _RunsOfTrace:
             metadata["otel"] = {**metadata.get("otel", {})}
             if self._lacking(agent) is None:
                 metadata["otel"].pop("parent_span_id", None)
-            run.ext = run.ext.model_copy(update={**family, "metadata": metadata})
+            people = {name: value for name, value in self._people(agent, calls).items() if value is not None}
+            run.ext = run.ext.model_copy(update={**family, **people, "metadata": metadata})
         return run
 
     def _call(self, span: Span, agent: Span | None) -> dict[str, Any] | CallRecord:
@@ -197,7 +198,7 @@ class _RunsOfTrace:
         is_call = caller is not None and (agent is None or caller != agent.span_id)
         parent = self._positions.get(caller or "") if is_call else None
         stored = span.stored if isinstance(span.stored, CallRecord) else None
-        lacking = self._lacking(span) if agent is None else None
+        lacking = self._lacking(span) if parent is None else None
         if stored is not None and span.is_stub and not span.events:
             return _moved(stored, parent, lacking)
         fields, extensions = (tool_call if role == "tool" else llm_call)(span.name, span.attributes)
@@ -221,10 +222,12 @@ class _RunsOfTrace:
         return _filled(before, call) if span.is_stub else _filled(call, before)
 
     def _lacking(self, span: Span) -> str | None:
-        """The id of the first span above that has not come; None where all have."""
+        """The id of the nearest span above that is a call, or has not come, where no agent is above; else None."""
+        if _ancestor(span, self._spans, self._roles, ("agent",)) is not None:
+            return None
         seen = {span.span_id}
         while (above := span.parent_id) is not None and above not in seen:
-            if above not in self._spans:
+            if above not in self._spans or self._roles[above] is not None:
                 return above
             seen.add(above)
             span = self._spans[above]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from uuid import UUID
 
-from relay_models.records import CallRecord, RunRecord, Status
-from relay_models.trajectories.otlp.span_ids import call_span_id, otel_of
+from relay_models.records import CallExtensions, CallRecord, RunRecord, Status
+from relay_models.trajectories.otlp.span_ids import call_span_id, otel_of, run_span_id
 from relay_models.trajectories.otlp.spans import LogRecord, Span
 from relay_models.trajectories.otlp.trace_runs import runs_of_trace
 
@@ -43,15 +43,17 @@ class Trace:
         records.append(record)
         return True
 
-    def add_stored(self, run: RunRecord) -> None:
-        """Add a run of the trace as it was stored before: its calls stay, unless their spans come again."""
-        for span in _stubs(run):
-            if (known := self.spans.get(span.span_id)) is None:
-                self.spans[span.span_id] = span
-            else:
-                known.stored = span.stored
-        if "span_id" not in otel_of(run):
-            self.loose = run
+    def add_stored(self, runs: Iterable[RunRecord]) -> None:
+        """Add the runs of the trace as they were stored before: their calls stay, unless their spans come again."""
+        by_id = {run.id: run for run in runs}
+        for run in by_id.values():
+            for span in _stubs(run, by_id):
+                if (known := self.spans.get(span.span_id)) is None:
+                    self.spans[span.span_id] = span
+                else:
+                    known.stored = span.stored
+            if "span_id" not in otel_of(run):
+                self.loose = run
 
     @property
     def stubs(self) -> dict[str, CallRecord]:
@@ -103,26 +105,43 @@ def _early(records: list[LogRecord]) -> Span:
     )
 
 
-def _stubs(run: RunRecord) -> Iterator[Span]:
+def _stubs(run: RunRecord, known: Mapping[UUID, RunRecord]) -> Iterator[Span]:
     """Spans of a stored run and of its calls, with their places in the trace."""
     otel = otel_of(run)
     trace_id, run_span = otel["trace_id"], otel.get("span_id")
     if run_span is not None:
-        told = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": run.agent_id}
-        yield _stub(trace_id, run_span, otel.get("parent_span_id"), run.agent_id, run, told)
+        told: dict[str, str | None] = {
+            "gen_ai.operation.name": "invoke_agent",
+            "gen_ai.agent.name": run.agent_id,
+            "nemo_relay.uuid": str(run.id),
+        }
+        above = otel.get("parent_span_id")
+        if (ext := run.ext) is not None:
+            told |= {"gen_ai.conversation.id": ext.session_id, "user.id": ext.user_id}
+            parent_run = known.get(ext.parent_run_id) if ext.parent_run_id is not None else None
+            if above is None and parent_run is not None:
+                index = ext.parent_call
+                is_call = index is not None and index < len(parent_run.calls)
+                above = call_span_id(parent_run, index or 0) if is_call else run_span_id(parent_run)
+        yield _stub(trace_id, run_span, above, run.agent_id, run, told)
     for index, call in enumerate(run.calls):
-        ext = call.ext
-        parent, own = run_span, (ext.metadata or {}).get("otel") if ext is not None else None
+        more = call.ext or CallExtensions()
+        parent, own = run_span, (more.metadata or {}).get("otel")
         if isinstance(own, dict) and isinstance(own.get("parent_span_id"), str):
             parent = own["parent_span_id"]
-        elif ext is not None and ext.parent_call is not None and ext.parent_call < len(run.calls):
-            parent = call_span_id(run, ext.parent_call)
+        elif more.parent_call is not None and more.parent_call < len(run.calls):
+            parent = call_span_id(run, more.parent_call)
         told = {"gen_ai.operation.name": _OPERATIONS.get(call.kind, "chat")}
         yield _stub(trace_id, call_span_id(run, index), parent, call.name, call, told)
 
 
 def _stub(
-    trace_id: str, span_id: str, parent: str | None, name: str, record: RunRecord | CallRecord, told: dict[str, Any]
+    trace_id: str,
+    span_id: str,
+    parent: str | None,
+    name: str,
+    record: RunRecord | CallRecord,
+    told: dict[str, str | None],
 ) -> Span:
     ext = record.ext
     return Span(

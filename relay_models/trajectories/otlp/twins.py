@@ -102,7 +102,7 @@ def _look_the_same(one: Span, other: Span) -> bool:
         return True
     response = first_of(one.attributes, _RESPONSE), first_of(other.attributes, _RESPONSE)
     if None not in response:
-        return response[0] == response[1]
+        return bool(response[0] == response[1])
     usages = [token_usage(span.attributes)[0] for span in (one, other)]
     return all(
         usages[0].get(name) is not None and usages[0][name] == usages[1].get(name)
