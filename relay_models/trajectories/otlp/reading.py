@@ -35,6 +35,9 @@ class SpanReader:
         self._traces: OrderedDict[str, Trace] = OrderedDict()
         # The number of the request in which something of each trace came last.
         self._newest: dict[str, int] = {}
+        # The same of what was given out by `settle`; traces of which the root has come.
+        self._given: dict[str, int] = {}
+        self._rooted: set[str] = set()
         # The number of requests at which each trace with a root is complete.
         self._settling: deque[tuple[int, str]] = deque()
         self._bytes = 0
@@ -59,6 +62,7 @@ class SpanReader:
             trace = self._trace(span.trace_id, share)
             trace.add_span(span)
             if span.parent_id is None:
+                self._rooted.add(span.trace_id)
                 self._settling.append((self._requests + _SETTLE, span.trace_id))
         for record in records:
             self._trace(record.trace_id, share).add_record(record)
@@ -79,6 +83,13 @@ class SpanReader:
         self._newest[trace_id] = self._requests
         return trace
 
+    def settle(self) -> Iterator[RunRecord | str]:
+        """Build the traces of which the root has come; spans that come later build them again."""
+        for trace_id, trace in self._traces.items():
+            if trace_id in self._rooted and self._given.get(trace_id) != self._newest[trace_id]:
+                self._given[trace_id] = self._newest[trace_id]
+                yield from trace.runs()
+
     def finish(self) -> Iterator[RunRecord | str]:
         """Build what is left."""
         while self._traces:
@@ -88,7 +99,8 @@ class SpanReader:
         trace = self._traces.pop(trace_id, None)
         if trace is not None:
             self._bytes -= trace.size
-            del self._newest[trace_id]
-            yield from trace.runs()
+            self._rooted.discard(trace_id)
+            if self._given.pop(trace_id, None) != self._newest.pop(trace_id):
+                yield from trace.runs()
             if lost := trace.homeless:
                 yield f"{lost} log records belong to spans of the trace {trace_id} that are not in the file"

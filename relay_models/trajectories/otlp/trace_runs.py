@@ -114,7 +114,7 @@ class _RunsOfTrace:
         extensions |= people
         value = {
             "id": identifier,
-            "agent_id": str(name),
+            "agent_id": str(name) or "unknown",
             "calls": [self._call(span, agent) for span in calls],
             "started_at": Timestamp.from_nanoseconds(started).text,
             EXTENSIONS_KEY: _known(extensions),
