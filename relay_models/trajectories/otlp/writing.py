@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ from relay_models.records.tokens import TokenCounts, count_tokens
 from relay_models.trajectories.ids import as_uuid
 from relay_models.trajectories.otlp.attributes import OWN_SERVICE, encode_attributes
 from relay_models.trajectories.otlp.span_ids import call_span_id, otel_of, run_span_id
+from relay_models.trajectories.understood import understood
 
 __all__ = ["Convention", "to_otlp"]
 
@@ -211,7 +212,9 @@ def _gen_ai_llm(call: CallRecord, extensions: CallExtensions) -> dict[str, Any]:
         "gen_ai.system_instructions": _instructions(request),
         "gen_ai.input.messages": _input_messages(request),
         "gen_ai.output.messages": _output_messages(response, finish),
-        "gen_ai.tool.definitions": None if request is None or not request.tools else _text(_dumped(request)["tools"]),
+        "gen_ai.tool.definitions": None
+        if request is None or not request.tools
+        else _text(understood(request).get("tools")),
         "input.value": None if request is not None else _text(extensions.input),
         "output.value": _text(extensions.output) if response is None or response.message is None else None,
     }
@@ -224,21 +227,17 @@ def _cost(call: CallRecord) -> dict[str, Any]:
     return {"nemo_relay.llm.cost.total": float(cost.amount), "nemo_relay.llm.cost.currency": cost.currency}
 
 
-def _dumped(record: AnnotatedLlmRequest | AnnotatedLlmResponse) -> dict[str, Any]:
-    return record.model_dump(mode="json")
-
-
 def _instructions(request: AnnotatedLlmRequest | None) -> str | None:
     if request is None or request.instructions is None:
         return None
-    return _text(_parts(_dumped(request)["instructions"]))
+    return _text(_parts(understood(request).get("instructions")))
 
 
 def _input_messages(request: AnnotatedLlmRequest | None) -> str | None:
     if request is None or not request.messages:
         return None
     messages = []
-    for message in _dumped(request)["messages"]:
+    for message in understood(request).get("messages", ()):
         role = message["role"]
         if role in ("tool", "function", "tool_result"):
             response = {"type": "tool_call_response", "response": message.get("content", message.get("output"))}
@@ -254,10 +253,7 @@ def _input_messages(request: AnnotatedLlmRequest | None) -> str | None:
             role = value["role"] if isinstance(value, dict) and isinstance(value.get("role"), str) else "assistant"
         else:
             parts = _parts(message.get("content"))
-            for call in message.get("tool_calls") or ():
-                function = call.get("function", call) if isinstance(call, dict) else {}
-                asked = {"name": function.get("name"), "arguments": function.get("arguments")}
-                parts.append({"type": "tool_call", "id": call.get("id") if isinstance(call, dict) else None, **asked})
+            parts += [{"type": "tool_call", **asked} for asked in _asked_for(message)]
         item = {"role": role, "parts": parts}
         if message.get("name") and role != "tool":
             item["name"] = message["name"]
@@ -268,7 +264,7 @@ def _input_messages(request: AnnotatedLlmRequest | None) -> str | None:
 def _output_messages(response: AnnotatedLlmResponse | None, finish: str | None) -> str | None:
     if response is None or (response.message is None and not response.tool_calls):
         return None
-    value = _dumped(response)
+    value = understood(response)
     parts = _parts(value.get("message"))
     for call in value.get("tool_calls") or ():
         parts.append({"type": "tool_call", "id": call["id"], "name": call["name"], "arguments": call["arguments"]})
@@ -327,7 +323,7 @@ def _openinference_llm(call: CallRecord, extensions: CallExtensions) -> dict[str
     if request is None:
         attributes |= _value("input", extensions.input)
     else:
-        value = _dumped(request)
+        value = understood(request)
         params = value.get("params")
         attributes["llm.invocation_parameters"] = _text(params) if params else None
         messages = value.get("messages", [])
@@ -342,7 +338,7 @@ def _openinference_llm(call: CallRecord, extensions: CallExtensions) -> dict[str
     if response is None or (response.message is None and not response.tool_calls):
         attributes |= _value("output", extensions.output)
     else:
-        value = _dumped(response)
+        value = understood(response)
         calls = [{"id": item["id"], "function": item} for item in value.get("tool_calls") or ()]
         message = {"role": "assistant", "content": value.get("message"), "tool_calls": calls}
         attributes |= _message("llm.output_messages.0.message", message)
@@ -364,13 +360,21 @@ def _message(prefix: str, message: Mapping[str, Any]) -> dict[str, Any]:
         attributes[f"{prefix}.content"] = _text(content)
     attributes[f"{prefix}.tool_call_id"] = message.get("tool_call_id") or message.get("call_id")
     attributes[f"{prefix}.name"] = message.get("name")
-    for index, call in enumerate(message.get("tool_calls") or ()):
-        function = call.get("function", call) if isinstance(call, dict) else {}
+    for index, asked in enumerate(_asked_for(message)):
         inner = f"{prefix}.tool_calls.{index}.tool_call"
-        attributes[f"{inner}.id"] = call.get("id") if isinstance(call, dict) else None
-        attributes[f"{inner}.function.name"] = function.get("name")
-        attributes[f"{inner}.function.arguments"] = _text(function.get("arguments"))
+        attributes[f"{inner}.id"] = asked["id"]
+        attributes[f"{inner}.function.name"] = asked["name"]
+        attributes[f"{inner}.function.arguments"] = _text(asked["arguments"])
     return attributes
+
+
+def _asked_for(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Id, name and arguments of the tool calls that a message asks for, in whatever form it has them."""
+    for call in message.get("tool_calls") or ():
+        if isinstance(call, dict):
+            function = call.get("function", call)
+            function = function if isinstance(function, dict) else {}
+            yield {"id": call.get("id"), "name": function.get("name"), "arguments": function.get("arguments")}
 
 
 def _value(name: str, value: Any) -> dict[str, Any]:
