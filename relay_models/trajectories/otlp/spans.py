@@ -38,6 +38,8 @@ class Span:
     """The call or run that the span was stored as before."""
     is_stub: bool = False
     """Whether only that is known of it."""
+    cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What was made of the attributes and events: a trace is built again with each request."""
 
 
 def parse_spans(request: Mapping[str, Any]) -> tuple[list[Span], list[str]]:

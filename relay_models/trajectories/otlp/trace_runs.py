@@ -45,8 +45,9 @@ def runs_of_trace(spans: dict[str, Span], loose: RunRecord | None = None) -> Ite
     spans = without_twins(spans, roles)
     for name, span in spans.items():
         if (role := roles[name]) is not None:
-            words = in_genai_words(span.attributes, span.events, role, span.start)
-            spans[name] = replace(span, attributes=words)
+            if "words" not in span.cache:
+                span.cache["words"] = in_genai_words(span.attributes, span.events, role, span.start)
+            spans[name] = replace(span, attributes=span.cache["words"])
     calls: dict[str | None, list[Span]] = defaultdict(list)
     agents = sorted((span for name, span in spans.items() if roles[name] == "agent"), key=_order)
     for name, span in spans.items():
@@ -193,7 +194,6 @@ class _RunsOfTrace:
         return run
 
     def _call(self, span: Span, agent: Span | None) -> dict[str, Any] | CallRecord:
-        role = self._roles[span.span_id]
         caller = _ancestor(span, self._spans, self._roles, ("agent", "llm", "tool"))
         is_call = caller is not None and (agent is None or caller != agent.span_id)
         parent = self._positions.get(caller or "") if is_call else None
@@ -201,25 +201,33 @@ class _RunsOfTrace:
         lacking = self._lacking(span) if parent is None else None
         if stored is not None and span.is_stub and not span.events:
             return _moved(stored, parent, lacking)
-        fields, extensions = (tool_call if role == "tool" else llm_call)(span.name, span.attributes)
-        error = _error(span)
-        extensions |= {
-            "id": (as_uuid(span.attributes.get("nemo_relay.uuid")) and span.attributes["nemo_relay.uuid"])
-            or span.span_id,
-            "error": error,
-            "status": _status(span, error),
-            "parent_call": parent,
-        }
+        if "call" not in span.cache:
+            span.cache["call"] = self._told(span)
+        fields, extensions = span.cache["call"]
+        extensions = {**extensions, "parent_call": parent}
         if lacking is not None:
             extensions["metadata"] = {**(extensions.get("metadata") or {}), "otel": {"parent_span_id": lacking}}
-        call = {"kind": role, **fields, "started_at": Timestamp.from_nanoseconds(span.start).text}
-        if span.end is not None:
-            call["ended_at"] = Timestamp.from_nanoseconds(span.end).text
-        call = _known({**call, EXTENSIONS_KEY: _known(extensions)})
+        call = {**fields, EXTENSIONS_KEY: _known(extensions)}
         if stored is None:
             return call
         before = _moved(stored, parent, lacking).model_dump(mode="json")
         return _filled(before, call) if span.is_stub else _filled(call, before)
+
+    def _told(self, span: Span) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A call's fields and extensions, as far as its own span tells them."""
+        role = self._roles[span.span_id]
+        fields, extensions = (tool_call if role == "tool" else llm_call)(span.name, span.attributes)
+        error = _error(span)
+        uuid = as_uuid(span.attributes.get("nemo_relay.uuid"))
+        extensions |= {
+            "id": span.span_id if uuid is None else span.attributes["nemo_relay.uuid"],
+            "error": error,
+            "status": _status(span, error),
+        }
+        call = {"kind": role, **fields, "started_at": Timestamp.from_nanoseconds(span.start).text}
+        if span.end is not None:
+            call["ended_at"] = Timestamp.from_nanoseconds(span.end).text
+        return _known(call), extensions
 
     def _lacking(self, span: Span) -> str | None:
         """The id of the nearest span above that is a call, or has not come, where no agent is above; else None."""

@@ -85,7 +85,7 @@ class Trace:
             if span is None and early:
                 span = _early(records)
             if span is not None:
-                spans[span_id] = replace(span, events=[*span.events, *(record.event for record in records)])
+                spans[span_id] = replace(span, events=[*span.events, *(record.event for record in records)], cache={})
         yield from runs_of_trace(spans, self.loose)
 
 

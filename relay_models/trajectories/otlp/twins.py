@@ -51,7 +51,7 @@ def without_twins(spans: Mapping[str, Span], roles: Mapping[str, str | None]) ->
         succeeded = [inner for inner in inners if not inner.failed]
         if len(succeeded) > 1:
             attributes = {name: value for name, value in outer.attributes.items() if name not in USAGE_KEYS}
-            found[outer_id] = replace(outer, attributes=attributes)
+            found[outer_id] = replace(outer, attributes=attributes, cache={})
             continue
         twin = found.pop((succeeded or inners)[-1].span_id) if succeeded or outer.failed else None
         if twin is not None:
@@ -62,6 +62,7 @@ def without_twins(spans: Mapping[str, Span], roles: Mapping[str, str | None]) ->
                 events=[*outer.events, *twin.events],
                 exception=outer.exception or twin.exception,
                 message=outer.message or twin.message,
+                cache={},
             )
     for name, span in found.items():
         parent = span.parent_id
