@@ -12,7 +12,7 @@ from relay_models.records import RunRecord
 from relay_models.records.tokens import count_tokens
 from relay_models.trajectories import Convention, read_runs, to_otlp
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "libraries"
 OPENAI, CLAUDE = "gpt-4.1-mini-2025", "claude-sonnet-4"
 # (input, cached, written, output, reasoning) tokens that the stub of the provider told.
 GPT, GPT_NO_DETAILS, SONNET = (100, 60, None, 20, 7), (100, None, None, 20, None), (159, 100, 50, 4, None)
