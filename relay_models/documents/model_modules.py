@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relay_models.cli.project import project_setting
+from relay_models._project import project_setting
 from relay_models.errors import InvalidConfigurationError
 
 if TYPE_CHECKING:
