@@ -20,8 +20,8 @@ __all__ = ["NULL_ARRAYS", "CorrectedCommands", "corrected_error", "doubles_as_te
 
 NULL_ARRAYS: Final = frozenset(
     (
-        "zmpop", "xrange", "xrevrange", "bzpopmin", "bzpopmax", "bzmpop", "blpop", "brpop", "blmove", "brpoplpush", "lmpop", "blmpop", "xread",
-        "xreadgroup", "exec",
+        "xrange", "xrevrange", "zmpop", "bzpopmin", "bzpopmax", "bzmpop", "blpop", "brpop", "blmove", "brpoplpush",
+        "lmpop", "blmpop", "xread", "xreadgroup", "exec",
     )
 )  # fmt: skip
 """Commands whose reply to nothing is a null array in RESP2, and null in RESP3."""
