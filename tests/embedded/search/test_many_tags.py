@@ -23,7 +23,10 @@ def documents() -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def client(documents: dict[str, dict[str, Any]]) -> Any:
-    schema = "$.one AS one TAG $.many[*] AS many TAG CASESENSITIVE $.many[*] AS folded TAG $.n AS n NUMERIC".split()
+    schema = [
+        *("$.one", "AS", "one", "TAG", "$.many[*]", "AS", "many", "TAG", "CASESENSITIVE"),
+        *("$.many[*]", "AS", "folded", "TAG", "$.n", "AS", "n", "NUMERIC"),
+    ]
     with EmbeddedServer() as server, server.client(decode_responses=True, protocol=2) as client:
         client.execute_command("FT.CREATE", "i", "ON", "JSON", "PREFIX", "1", "d:", "SCHEMA", *schema)
         for key, document in documents.items():

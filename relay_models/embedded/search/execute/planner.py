@@ -276,7 +276,7 @@ class Planner(NodeVisitor[str]):
         return self._among_tags(f"tag {test} GROUP BY docid HAVING count(*) = ?")
 
     def _among(self, values: list[bytes]) -> str:
-        """The test that a column has one of these values. Many are in one argument, since SQLite limits their number."""
+        """The test that a column has one of these values. Many are one argument: SQLite limits their number."""
         if len(values) == 1:
             self.arguments += values
             return "= ?"
