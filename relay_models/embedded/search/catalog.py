@@ -6,6 +6,8 @@ import sqlite3
 import time
 from typing import Any, Final, Literal
 
+from fakeredis._helpers import SimpleError
+
 from relay_models.embedded.glob import compile_wildcard
 from relay_models.embedded.search.aggregate.cursors import Cursors
 from relay_models.embedded.search.aggregate.expressions import parse_expression
@@ -89,7 +91,10 @@ class Catalog:
             index.indexer.remove(key)
             return
         try:
-            index.indexer.put(key, spec.kind, value, new=new)
+            try:
+                index.indexer.put(key, spec.kind, value, new=new)
+            except SimpleError as error:  # a field's path visits too much
+                raise Unfit(error.value) from None
         except Unfit as reason:
             spec.errors.add(str(reason), key)
             if reason.field is not None:
