@@ -189,3 +189,12 @@ def test_a_path_over_a_large_document_is_followed() -> None:
     with EmbeddedServer() as server, server.client() as client:
         client.execute_command("JSON.SET", "wide", "$", json.dumps([[number] * 10 for number in range(4_000)]))
         assert len(json.loads(client.execute_command("JSON.GET", "wide", "$..*"))) == 44_000
+
+
+@pytest.mark.parametrize("path", ["$" + "[?(@" * 25 + ".a" + ")]" * 25, "$" + "[?(@" * 25 + ".a", "$[?" + "(" * 5000])
+def test_nested_filters_are_parsed_in_linear_time(path: str) -> None:
+    with EmbeddedServer() as server, server.client() as client:
+        client.execute_command("JSON.SET", "document", "$", '{"a":1}')
+        with contextlib.suppress(redis.ResponseError):
+            client.execute_command("JSON.GET", "document", path)
+        assert client.execute_command("JSON.GET", "document", "$.a") == b"[1]"
