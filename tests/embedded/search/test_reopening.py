@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import redis
 
 from relay_models.embedded import EmbeddedServer
 
@@ -78,3 +79,17 @@ def test_expired_fields_are_not_found_in_a_reopened_file(tmp_path: Path, moved: 
 def wait_until(moment: float) -> None:
     while time.time() <= moment:
         time.sleep(0.01)
+
+
+def test_too_many_fields_are_refused_and_leave_nothing(tmp_path: Path) -> None:
+    many = [part for number in range(1020) for part in (f"f{number}", "TAG")]
+    with EmbeddedServer(tmp_path / "store.db") as server, server.client(protocol=2) as client:
+        client.execute_command("FT.CREATE", "kept", "SCHEMA", "t", "TAG")
+        for command in (("FT.CREATE", "refused", "SCHEMA"), ("FT.ALTER", "kept", "SCHEMA", "ADD")):
+            with pytest.raises(redis.ResponseError, match="not supported by the embedded engine"):
+                client.execute_command(*command, *many)
+        client.hset("hash", "t", "x")
+    with EmbeddedServer(tmp_path / "store.db") as server, server.client(protocol=2) as client:
+        assert client.execute_command("FT._LIST") == [b"kept"]
+        assert client.execute_command("FT.SEARCH", "kept", "@t:{x}", "NOCONTENT") == [1, b"hash"]
+        client.execute_command("FT.ALTER", "kept", "SCHEMA", "ADD", "f1", "TAG")

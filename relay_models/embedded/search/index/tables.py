@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 
 from relay_models.embedded.search.index.schema import FieldSpec, FieldType, IndexSpec
 
-__all__ = ["Tables", "exact_column", "key_hash", "packed_column", "sort_column", "unpack", "value_column"]
+__all__ = ["Tables", "exact_column", "fits", "key_hash", "packed_column", "sort_column", "unpack", "value_column"]
 
 
 def key_hash(key: bytes) -> int:
@@ -77,6 +77,15 @@ def _columns(fields: Iterable[FieldSpec]) -> Iterator[str]:
 
 MAXIMUM_COMBINATIONS = 6
 """Maximum number of SQL indexes over several columns, since each slows writes down."""
+
+
+# Maximum number of columns for fields; SQLite takes 2,000 in a table.
+_MAXIMUM_COLUMNS = 1900
+
+
+def fits(fields: Iterable[FieldSpec]) -> bool:
+    """Whether a table can have the columns of these fields."""
+    return sum(1 for _ in _columns(fields)) <= _MAXIMUM_COLUMNS
 
 
 class Tables:
