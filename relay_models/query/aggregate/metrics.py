@@ -7,7 +7,8 @@ import re
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
+from decimal import Decimal, localcontext
 from typing import Any
 
 from relay_models._time import datetime_of
@@ -16,7 +17,7 @@ from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOpera
 
 __all__ = ["Metric", "Tally", "find_column", "parse_metric", "percentile", "positions"]
 
-_METRIC = re.compile(r"\s*([A-Za-z]+[0-9.]*)\s*(?:\(\s*([A-Za-z_]*|[A-Za-z_]+\..+?)\s*\))?\s*", re.DOTALL)
+_METRIC = re.compile(r"\s*([A-Za-z]+[0-9.]*)\s*(?:\(\s*(\w*|\w+\..+?)\s*\))?\s*", re.DOTALL)
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
 _SAME = {
     "mean": "avg",
@@ -83,7 +84,8 @@ class Metric:
         if self.kind is Kind.DURATION:
             return timedelta(microseconds=number)
         if self.kind is Kind.TIME:
-            return datetime_of(round(number))
+            moment = datetime_of(round(number))
+            return moment.date() if self.column is not None and self.column.type.python is date else moment
         return round(number) if self.kind is Kind.COUNT else number
 
 
@@ -194,6 +196,9 @@ class Tally:
             return self.percentiles[metric.percent]
         if not self.values:
             return {"sum": self.total, "avg": self.total / self.count, "min": self.low, "max": self.high}[how]
+        assert metric.column is not None
+        if metric.column.type.python is Decimal:
+            return _decimal_number(metric, [Decimal(repr(value)) for value in self.values])
         values = self.values
         exact = all(isinstance(value, int) for value in values)
         match how:
@@ -210,6 +215,26 @@ class Tally:
                 return statistics.stdev(values) if len(values) > 1 else None
         values.sort()
         return percentile(len(values), metric.percent, values.__getitem__)
+
+
+def _decimal_number(metric: Metric, values: list[Decimal]) -> Decimal | None:
+    """A metric of decimals: sums are exact, quotients have 28 digits."""
+    match metric.how:
+        case "min":
+            return min(values)
+        case "max":
+            return max(values)
+        case "sum" | "avg":
+            with localcontext(prec=100):
+                total = sum(values, Decimal(0))
+            return total if metric.how == "sum" else total / len(values)
+        case "stddev":
+            return statistics.stdev(values) if len(values) > 1 else None
+    values.sort()
+    place = (len(values) - 1) * Decimal(repr(metric.percent)) / 100
+    below = int(place)
+    low, high = values[below], values[min(below + 1, len(values) - 1)]
+    return low if place == below else low + (high - low) * (place - below)
 
 
 def positions(count: int, percent: float) -> tuple[int, int]:

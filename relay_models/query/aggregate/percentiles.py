@@ -145,17 +145,17 @@ def percentile_steps(
         "REDUCE",
         "MIN",
         1,
-        f"@{column.name}",
+        f"@{column.index_name}",
         "AS",
         "low",
         "REDUCE",
         "MAX",
         1,
-        f"@{column.name}",
+        f"@{column.index_name}",
         "AS",
         "high",
     ]
-    stages: list[Any] = ["FILTER", f"exists(@{column.name})"] if column.nullable else []
+    stages: list[Any] = ["FILTER", f"exists(@{column.index_name})"] if column.nullable else []
     stages += ["APPLY", _interval(groups, column), "AS", "interval"]
     for row in (yield from grouped.steps(compiled, reducers, stages=stages, keys=["interval"])):
         low, high, count = (exact_integer(row.get(name)) for name in (b"low", b"high", b"n"))
@@ -186,11 +186,11 @@ def percentile_steps(
 def _interval(groups: Groups, column: Column[Any]) -> str:
     """The number of a value's interval as an expression of the server."""
     if column.kind is not Kind.TIME:
-        return f"floor(log2(@{column.name})*{PER_DOUBLING})"
+        return f"floor(log2(@{column.index_name})*{PER_DOUBLING})"
     tallies = [each.of(column) for each in groups.found.values()]
     lows, highs = [each.low for each in tallies if each.count], [each.high for each in tallies if each.count]
     width = (max(highs) - min(lows)) // OF_TIMES + 1 if lows else 1
-    return f"floor(@{column.name}/{width})"
+    return f"floor(@{column.index_name}/{width})"
 
 
 def _parts(

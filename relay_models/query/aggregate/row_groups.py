@@ -135,7 +135,7 @@ class _ColumnReader:
         self.fields: list[tuple[bytes, str, Callable[[bytes], Any], Any]] = []
         self.load: list[str] = []
         for column in columns:
-            name = column.member_path if column.kind is Kind.TAGS else column.name
+            name = column.member_path if column.kind is Kind.TAGS else column.index_name
             self.load.append(name if column.kind is Kind.TAGS else f"@{name}")
             self.fields.append(
                 (name.encode(), column.name, VALUE_READERS[column.kind], [] if column.kind is Kind.TAGS else None)

@@ -89,7 +89,7 @@ class ServerGroups:
     def _property(column: Column[Any], alias: str, loads: list[Any]) -> str:
         """The property with a column's value; what must be loaded for it is added to `loads`."""
         if column.kind is not Kind.TAGS:
-            return column.name
+            return column.index_name
         loads += [column.member_path, "AS", alias]
         return alias
 
@@ -117,7 +117,7 @@ class ServerGroups:
         command: Command = ["FT.AGGREGATE", self.alias, compiled.query]
         command += ["LOAD", len(loads), *loads] if loads else []
         if self._unit:
-            command += ["APPLY", f"floor(@{self.ask.time.name}/{self._unit})", "AS", "span"]
+            command += ["APPLY", f"floor(@{self.ask.time.index_name}/{self._unit})", "AS", "span"]
             names.append("span")
         command += [*stages, "GROUPBY", len(names), *(f"@{name}" for name in names), *reducers]
         return (yield from cursor_steps(command, compiled, self._limit_ms, partial=self._partial))
@@ -149,7 +149,7 @@ class ServerGroups:
         Raises:
             InexactError: it has lost digits.
         """
-        raw = row.get(b"value" if column.kind is Kind.TAGS else column.name.encode())
+        raw = row.get(b"value" if column.kind is Kind.TAGS else column.index_name.encode())
         return None if raw is None else VALUE_READERS[column.kind](raw)
 
     def known(self, groups: Groups, row: Row) -> Iterator[GroupTally]:
@@ -193,10 +193,10 @@ def sum_steps(grouped: ServerGroups, compiled: CompiledFilter, groups: Groups) -
     for index, (column, wanted) in enumerate(_needed(grouped.ask, estimated).items()):
         if column.nullable and column.kind is not Kind.TAGS:
             # Rows without a value count as nothing in a sum, but have no part in an average.
-            stages += ["APPLY", f"exists(@{column.name})", "AS", f"has{index}"]
+            stages += ["APPLY", f"exists(@{column.index_name})", "AS", f"has{index}"]
             reducers += ["REDUCE", "SUM", 1, f"@has{index}", "AS", f"n{index}"]
         for reducer in sorted(wanted):
-            reducers += ["REDUCE", reducer.upper(), 1, f"@{column.name}", "AS", f"{reducer}{index}"]
+            reducers += ["REDUCE", reducer.upper(), 1, f"@{column.index_name}", "AS", f"{reducer}{index}"]
         parts.append((column, index, wanted))
     for index, metric in enumerate(estimated):
         assert metric.column is not None
@@ -278,7 +278,7 @@ def _needed(ask: Aggregation, estimated: Sequence[Metric]) -> dict[Column[Any], 
 
 def _estimate(metric: Metric, column: Column[Any]) -> list[Any]:
     """The reducer that estimates a metric."""
-    name = f"@{column.name}"
+    name = f"@{column.index_name}"
     if metric.is_percentile:
         return ["QUANTILE", 2, name, metric.percent / 100]
     return ["COUNT_DISTINCT" if metric.how == "distinct" else metric.how.upper(), 1, name]

@@ -39,11 +39,14 @@ from relay_models.embedded.search.syntax.nodes import (
 
 __all__ = ["ALL", "NOTHING", "Planner", "found"]
 
-# Maximum words that are parameters of one statement; SQLite may allow as few as 999 parameters.
+# Maximum words or tags that are parameters of one statement; SQLite may allow as few as 999 parameters.
 WORDS_LIMIT: Final = 500
 
 # Maximum number of documents of a tag that are looked up before the query runs; it takes a millisecond.
 FEW_DOCUMENTS: Final = 1_000
+
+# Maximum number of conditions among which a rare tag is looked for.
+FEW_CONDITIONS: Final = 32
 
 NOTHING, ALL = "0", "1"
 """The conditions of queries that find no document, and every one."""
@@ -173,9 +176,7 @@ class Planner(NodeVisitor[str]):
         Where one of them is a tag that few documents have, these are looked up now, and the others tested on each. SQL
         would make the whole list of documents of each other tag.
         """
-        if self._few:
-            return _all([self.condition(child) for child in children])
-        for rare in children:
+        for rare in children if not self._few and len(children) <= FEW_CONDITIONS else ():
             documents = self._few_documents(rare)
             if documents is None:
                 continue
@@ -185,7 +186,8 @@ class Planner(NodeVisitor[str]):
             parts += [self.condition(child) for child in children if child is not rare]
             self._few = False
             return _all(parts)
-        return _all([self.condition(child) for child in children])
+        together, others = _several_tags(children)
+        return _all([*(self._all_tags(tags) for tags in together), *map(self.condition, others)])
 
     def _few_documents(self, node: Node) -> list[int] | None:
         """The documents of a tag that may be one of several; None where that is not it, or there are more than few."""
@@ -297,15 +299,40 @@ class Planner(NodeVisitor[str]):
                     assert_never(part)
         conditions: list[str] = []
         if exact:
-            self.arguments += exact
             column = f"{'+' if self._few else ''}d.v{field.number}"
-            conditions.append(f"{column} IN ({_marks(exact)})" if len(exact) > 1 else f"{column} = ?")
+            conditions.append(f"{column} {self._among(exact)}")
             if field.many:
-                self.arguments += [field.number, *exact]
-                conditions.append(self._among_tags(f"tag IN ({_marks(exact)})"))
+                self.arguments.append(field.number)
+                conditions.append(self._among_tags(f"tag {self._among(exact)}"))
         for affix in incomplete:
             self._incomplete_tag(field, affix, conditions)
         return _any(conditions)
+
+    def _all_tags(self, nodes: list[Tag]) -> str:
+        """The condition that a field has each of several tags: one for each tag takes SQLite seconds for thousands."""
+        field = nodes[0].field
+        wanted = {tag_text(field, part.text) for node in nodes for part in node.parts if isinstance(part, Token)}
+        if len(wanted) == 1:
+            return self.condition(nodes[0])
+        self._prepare(field)
+        if not field.many:
+            return NOTHING
+        self.arguments.append(field.number)
+        test = self._among(list(wanted))
+        self.arguments.append(len(wanted))
+        tags = f"SELECT docid FROM {self._tables.tags} WHERE field = ? AND tag {test} GROUP BY docid"
+        return f"d.docid IN ({tags} HAVING count(*) = ?)"
+
+    def _among(self, values: list[bytes]) -> str:
+        """The test that a column has one of these values. Many are one argument: SQLite limits their number."""
+        if len(values) == 1:
+            self.arguments += values
+            return "= ?"
+        if len(values) <= WORDS_LIMIT:
+            self.arguments += values
+            return f"IN ({_marks(values)})"
+        self.arguments.append(json.dumps([value.hex() for value in values]))
+        return "IN (SELECT ft_bytes(value) FROM json_each(?))"
 
     def _among_tags(self, test: str) -> str:
         """The condition that one of the several tags of a field passes a test."""
@@ -323,6 +350,18 @@ class Planner(NodeVisitor[str]):
         if several is not None:
             self.arguments += [field.number, *several[1]]
             conditions.append(self._among_tags(several[0]))
+
+
+def _several_tags(nodes: list[Node]) -> tuple[list[list[Tag]], list[Node]]:
+    """The nodes that want one tag of a field, by field where there are several for one, and the other nodes."""
+    fields: dict[int, list[Tag]] = {}
+    for node in nodes:
+        if isinstance(node, Tag) and len(node.parts) == 1 and isinstance(node.parts[0], Token):
+            fields.setdefault(node.field.number, []).append(node)
+    together = [tags for tags in fields.values() if len(tags) > 1 and not tags[0].field.noindex]
+    together = [tags for tags in together if tags[0].field.type is not FieldType.TEXT]
+    taken = {id(tag) for tags in together for tag in tags}
+    return together, [node for node in nodes if id(node) not in taken]
 
 
 def found(context: QueryContext, node: Node) -> set[int]:
