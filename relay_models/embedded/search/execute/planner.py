@@ -170,7 +170,7 @@ class Planner(NodeVisitor[str]):
         self.arguments.append("[" + ",".join(map(str, documents)) + "]")
         return "d.docid IN (SELECT value FROM json_each(?))"
 
-    def _every(self, children: Sequence[Node]) -> str:
+    def _every(self, children: list[Node]) -> str:
         """The condition that all children find a document.
 
         Where one of them is a tag that few documents have, these are looked up now, and the others tested on each. SQL
