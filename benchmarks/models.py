@@ -10,7 +10,7 @@ processor time of client and server together, which other work on the machine do
 import argparse
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
@@ -22,6 +22,7 @@ from redis_om import EmbeddedJsonModel, Field, JsonModel
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.results import Result, Setup
 from benchmarks.store import BATCH, Ways, captured_runs, verdict
 from relay_models import Column, Document, column
 from relay_models.documents import Keys
@@ -269,6 +270,17 @@ def report(benchmark: Benchmark, where: str) -> Table:
         wanted = f"≤ {most:.3g}" if most else ""
         table.add_row(ours, f"{mine:,.1f}", other, f"{its:,.1f}", unit, f"{ratio:.3f}", wanted, verdict(ratio, most))
     return table
+
+
+def results(setup: Setup) -> Iterator[Result]:
+    """The ratios of saving and finding documents of a user's own model, by processor time."""
+    benchmark = Benchmark(setup.url, min(setup.runs, 4000), setup.rounds, 0)
+    benchmark.run()
+    best = benchmark.ways.best
+    for ours, other, most, by_byte in COMPARISONS:
+        ratio = best[ours] / best[other]
+        ratio *= benchmark.bytes[other] / benchmark.bytes[ours] if by_byte else 1.0
+        yield Result(ours, ratio, vs=f"{other}, by byte" if by_byte else other, bar=most if setup.url else None)
 
 
 def main() -> None:

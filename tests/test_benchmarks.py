@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_all_modules_are_found() -> None:
     names = {name for name, _ in modules()}
-    assert {"cluster", "embedded", "export", "interop", "queries", "scale", "served", "store"} <= names
+    assert {"cluster", "embedded", "export", "interop", "models", "queries", "scale", "served", "store"} <= names
 
 
 def test_a_module_is_measured_and_written(tmp_path: Path) -> None:
