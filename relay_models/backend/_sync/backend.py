@@ -17,6 +17,7 @@ from relay_models.backend._sync.base import RunT
 from relay_models.backend._sync.models import Models
 from relay_models.backend._sync.queries import Queries
 from relay_models.backend.options import StoreOptions
+from relay_models.documents.compression import Compression
 from relay_models.records.prices import PriceTable
 from relay_models.transport.sync import (
     ConnectionOptions,
@@ -67,6 +68,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
         address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
@@ -99,6 +101,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             allow_missing: whether documents may be stored without columns that the store has and this program does
                 not know.
             prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
+            compression: ``"zstd"`` makes the store compress the records of runs that are stored from now on (see
+                ``backend.compression`` for those that are stored already); None does what the store does already.
             replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
             replica_timeout: maximum wait for the replicas (seconds).
             address_remap: for a cluster behind NAT: maps the (host, port) that a node announces to the one to use.
@@ -118,6 +122,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             IndexMissingError: there is no index and `create_index` is False.
             IndexOutdatedError: an index is of another release and may not be replaced.
             StoreTimeoutError: no reply within `timeout`, or documents not indexed within `index_timeout`.
+            MissingExtraError: the records are compressed, and the package that does it is not installed.
 
         No error holds a password.
         """
@@ -132,6 +137,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             migrate=migrate,
             allow_missing=allow_missing,
             prices=prices,
+            compression=compression,
         )
         connection = ConnectionOptions(
             timeout=timeout,
@@ -158,6 +164,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
     ) -> Opening[Self]:
         """Open a store that needs no server.
 
@@ -175,6 +182,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             allow_missing: whether documents may be stored without columns that the store has and this program does
                 not know.
             prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
+            compression: ``"zstd"`` makes the store compress the records of runs that are stored from now on (see
+                ``backend.compression`` for those that are stored already); None does what the store does already.
 
         Returns:
             The backend, which ``with`` closes.
@@ -182,6 +191,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         Raises:
             InvalidConfigurationError: the file is something else, or an option cannot work.
             StorageError: the file is open in another process, damaged, or cannot be written.
+            MissingExtraError: as `connect` raises it.
 
         Example:
             ```python
@@ -198,6 +208,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             migrate=migrate,
             allow_missing=allow_missing,
             prices=prices,
+            compression=compression,
         )
         return as_opening(cls._open(options, partial(open_embedded, path)))
 
@@ -217,6 +228,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
     ) -> Opening[Self]:
@@ -244,6 +256,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             allow_missing: whether documents may be stored without columns that the store has and this program does
                 not know.
             prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
+            compression: ``"zstd"`` makes the store compress the records of runs that are stored from now on (see
+                ``backend.compression`` for those that are stored already); None does what the store does already.
             replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
             replica_timeout: maximum wait for the replicas (seconds).
 
@@ -254,6 +268,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             InvalidConfigurationError: it is another kind of client, uses a database other than 0, or an option cannot
                 work.
             StorageError: as `connect` raises it.
+            MissingExtraError: as `connect` raises it.
         """
         options = StoreOptions(
             key_prefix=key_prefix,
@@ -266,6 +281,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             migrate=migrate,
             allow_missing=allow_missing,
             prices=prices,
+            compression=compression,
         )
         connection = ConnectionOptions(retries=retries, replicas=replicas, replica_timeout=replica_timeout)
         return as_opening(cls._open(options, partial(open_client, client, connection), connection))
