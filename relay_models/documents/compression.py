@@ -8,6 +8,7 @@ where base64 is within 7 % of the densest text that is quick to make.
 from __future__ import annotations
 
 import binascii
+import functools
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
@@ -74,6 +75,7 @@ class PackedText(bytes):
         return made
 
 
+@functools.cache
 def zstd() -> Any:
     """The module that compresses: of Python 3.14, or the package that brings it to earlier ones.
 
