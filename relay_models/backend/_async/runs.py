@@ -16,6 +16,7 @@ from relay_models.backend._async.streams import RowStream
 from relay_models.backend.clock_check import ClockCheck
 from relay_models.backend.reports import ReadRun, RefusedRecord, StoreReport, refusal_text
 from relay_models.documents import Run, encode_run, merge_run
+from relay_models.documents.kinds import checked_record
 from relay_models.documents.schema import stamp_name
 from relay_models.errors import (
     CorruptDocumentError,
@@ -177,12 +178,19 @@ class Runs(BackendBase[RunT]):
             raise corrupt_document(key, error) from None
 
     async def run_texts(self, runs: Sequence[RunRecord]) -> list[bytes | None]:
-        """The JSON texts of what is stored of runs, in their order; None where nothing that can be read is."""
-        replies = await self._transport.pipeline(
-            [("JSON.GET", self._keys.run(run.agent_id, run.id), "$.record") for run in runs]
-        )
+        """The JSON texts of what is stored under the agents and ids of runs, in their order.
+
+        None stands where nothing is stored that can be read. Raises `InvalidRecordError` for what is not a run.
+        """
+        if isinstance(runs, str | bytes) or not isinstance(runs, Sequence):
+            raise InvalidRecordError(f"runs is a list of RunRecord, not {type(runs).__name__}")
+        for run in runs:
+            checked_record("run", run)
+        keys = [self._keys.run(run.agent_id, run.id) for run in runs]
+        if not keys:
+            return []
         texts: list[bytes | None] = []
-        for reply in replies:
+        for reply in await self._transport.pipeline([("JSON.GET", key, "$.record") for key in keys]):
             try:
                 text = None if isinstance(reply, Exception) else decode_body(reply)
                 texts.append(None if text is None else await self._dictionaries.read(text.encode()))

@@ -105,7 +105,8 @@ _LONG = ("test_prefixes_are_kept_apart_exactly", "test_thousands_of_runs_are_lis
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "place" in metafunc.fixturenames:
+    named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "place" in metafunc.fixturenames and "place" not in named:
         module, name = metafunc.module.__name__.rpartition(".")[2], metafunc.function.__name__
         compressed = ["compressed"] if module in _COMPRESSED and name not in _LONG else []
         metafunc.parametrize("place", [*_PLACES, *compressed], indirect=True)
