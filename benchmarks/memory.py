@@ -7,10 +7,12 @@ the best round of each counts.
 """
 
 import argparse
+import itertools
 import json
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -18,8 +20,9 @@ import redis
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.store import AGENT, captured_runs, captured_texts, verdict
+from benchmarks.store import AGENT, captured_runs, captured_texts, compact, verdict
 from relay_models.documents import KINDS, Keys
+from relay_models.documents.compression import Compression
 from relay_models.records import RunRecord, from_json, to_json
 from relay_models.sync import RedisBackend
 
@@ -45,8 +48,48 @@ def conversation_runs(count: int) -> list[RunRecord]:
             messages = [*messages, {"role": "user", "content": " ".join(chance.choices(vocabulary, k=WORDS))}]
             made.append({**call, "annotated_request": {**call["annotated_request"], "messages": messages}})
         text = {**texts[number % len(texts)], "id": str(uuid4()), "agent_id": AGENT, "calls": made}
-        runs.append(from_json(RunRecord, json.dumps(text)))
+        runs.append(from_json(RunRecord, compact(text)))
     return runs
+
+
+class Way:
+    """A store, how much the server's memory grows by its runs, and the best seconds of storing and listing them."""
+
+    def __init__(self, url: str, prefix: str, runs: Sequence[RunRecord], compression: Compression | None) -> None:
+        self.runs = runs
+        self.grown = 0.0
+        self.dictionary = 0
+        self.stored = self.listed = float("inf")
+        self.store = RedisBackend.connect(url, prefix, compression=compression)
+        if compression:
+            # As in a store that has been in use: its dictionary is there. It is trained elsewhere, so that nothing
+            # that was deleted is counted.
+            with RedisBackend.embedded(compression=compression) as other:
+                other.store_runs(runs)
+                if not other.compression.status().dictionaries:
+                    other.compression.train()
+                self.dictionary = restored(other, self.store)
+
+    def empty(self) -> None:
+        """Delete the runs."""
+        self.store.delete_agent(AGENT, what="runs")
+
+    def measure(self) -> None:
+        """Store and list the runs once more."""
+        self.empty()
+        self.stored = min(self.stored, seconds(lambda: self.store.store_runs(self.runs)) / len(self.runs))
+        self.listed = min(self.listed, seconds(lambda: self.store.list_runs(AGENT)) / len(self.runs))
+
+
+def restored(source: RedisBackend, target: RedisBackend) -> int:
+    """Copy what records are compressed with from a store to another, as a restored dump does; return its bytes."""
+    ours, theirs = Keys(source.key_prefix), Keys(target.key_prefix)
+    settings = source.transport.execute("JSON.GET", ours.compression)
+    name = json.loads(settings)["dictionary"]
+    content = source.transport.execute("JSON.GET", ours.dictionary(name))
+    target.transport.execute("JSON.SET", theirs.dictionary(name), "$", content)
+    target.transport.execute("JSON.SET", theirs.compression, "$", settings)
+    return len(content)
 
 
 class Benchmark:
@@ -65,7 +108,7 @@ class Benchmark:
             found.append(int(self.client.info("memory")["used_memory"]))
         return found[-1]
 
-    def plain_strings(self, runs: Sequence[RunRecord]) -> float:
+    def strings(self, runs: Sequence[RunRecord]) -> float:
         """Bytes per run as NeMo Relay's plain strings."""
         texts = [to_json(run) for run in runs]
         before = self.used()
@@ -74,41 +117,24 @@ class Benchmark:
             for run, text in zip(runs[start : start + 200], texts[start : start + 200], strict=True):
                 pipe.set(f"{self.token}-native:runs:{AGENT}:{run.id}", text)
             pipe.execute()
-        grown = self.used() - before
-        self.clean(f"{self.token}-native:")
-        return grown / len(runs)
+        return (self.used() - before) / len(runs)
 
-    def measure(self, name: str, runs: Sequence[RunRecord], **options: Any) -> tuple[float, float, float]:
-        """Bytes per run in a store, and the best seconds per run of storing and of listing them."""
-        prefix = f"{self.token}-{name}:"
-        stored = listed = float("inf")
-        with RedisBackend.connect(self.url, prefix, **options) as store:
-            if options:
-                # As in a store that has been in use: the dictionary is there.
-                store.store_runs(runs)
-                if store.compression.status().dictionaries == ():
-                    store.compression.train(size=16 * 1024)
-                store.delete_agent(AGENT, what="runs")
-            before = self.used()
-            for number in range(self.rounds):
-                if number:
-                    store.delete_agent(AGENT, what="runs")
-                stored = min(stored, seconds(lambda: store.store_runs(runs)))
-                if not number:
-                    grown = self.used() - before
-                listed = min(listed, seconds(lambda: store.list_runs(AGENT)))
-        self.clean(prefix)
-        return grown / len(runs), stored / len(runs), listed / len(runs)
+    def way(self, name: str, runs: Sequence[RunRecord], compression: Compression | None = None) -> Way:
+        """A store with runs, and how much memory they take."""
+        way = Way(self.url, f"{self.token}-{name}:", runs, compression)
+        before = self.used() - way.dictionary
+        way.measure()
+        way.grown = (self.used() - before) / len(runs)
+        return way
 
-    def clean(self, prefix: str) -> None:
+    def clean(self) -> None:
         """Drop indexes and keys."""
-        for kind in KINDS:
-            for compressed in (False, True):
-                try:
-                    self.client.execute_command("FT.DROPINDEX", Keys(prefix).index(kind, compressed=compressed), "DD")
-                except redis.ResponseError:
-                    continue
-        for key in list(self.client.scan_iter(match=f"{prefix}*", count=1000)):
+        for name in ("plain", "packed", "long"):
+            for kind, compressed in itertools.product(KINDS, (False, True)):
+                index = Keys(f"{self.token}-{name}:").index(kind, compressed=compressed)
+                with suppress(redis.ResponseError):
+                    self.client.execute_command("FT.DROPINDEX", index, "DD")
+        for key in list(self.client.scan_iter(match=f"{self.token}*", count=1000)):
             self.client.delete(key)
 
 
@@ -130,29 +156,31 @@ def report(benchmark: Benchmark, captured: Sequence[RunRecord], conversations: S
         cells = (f"{ratio:.2f}", f"≤ {most:g}", verdict(ratio, most))
         ratios.add_row(what, f"{mine:,.1f}", other, f"{its:,.1f}", *cells)
 
-    string = benchmark.plain_strings(captured)
-    plain = benchmark.measure("plain", captured)
-    packed = benchmark.measure("packed", captured, compression="zstd")
-    long_string = benchmark.plain_strings(conversations)
-    long_packed = benchmark.measure("long", conversations, compression="zstd")
-    row("run with its index, bytes", plain[0], "NeMo Relay's string", string, 1.25)
-    row("the same, compressed", packed[0], "NeMo Relay's string", string, 0.6)
-    row(f"run of {CALLS} calls, compressed", long_packed[0], "NeMo Relay's string", long_string, 0.1)
-    row("store_runs, compressed, µs", packed[1] * 1e6, "store_runs", plain[1] * 1e6, 1.5)
-    row("list_runs, compressed, µs", packed[2] * 1e6, "list_runs", plain[2] * 1e6, 1.3)
+    string, long_string = benchmark.strings(captured), benchmark.strings(conversations)
+    plain, packed = benchmark.way("plain", captured), benchmark.way("packed", captured, "zstd")
+    long = benchmark.way("long", conversations, "zstd")
+    for way in [plain, packed] * (benchmark.rounds - 1):
+        way.measure()
+    row("run with its index, bytes", plain.grown, "NeMo Relay's string", string, 1.25)
+    row("the same, compressed", packed.grown, "NeMo Relay's string", string, 0.6)
+    row(f"run of {CALLS} calls, compressed", long.grown, "NeMo Relay's string", long_string, 0.1)
+    row("store_runs, compressed, µs", packed.stored * 1e6, "store_runs", plain.stored * 1e6, 1.5)
+    row("list_runs, compressed, µs", packed.listed * 1e6, "list_runs", plain.listed * 1e6, 1.3)
+    for way in (plain, packed, long):
+        way.store.close()
     need = Table(title="memory by runs per day: plain / compressed")
     need.add_column("runs per day", justify="right")
     for days in DAYS_KEPT:
         need.add_column(f"kept {days} days", justify="right")
     for count in RUNS_PER_DAY:
-        cells = [f"{size(plain[0] * count * days)} / {size(packed[0] * count * days)}" for days in DAYS_KEPT]
+        cells = [f"{size(plain.grown * count * days)} / {size(packed.grown * count * days)}" for days in DAYS_KEPT]
         need.add_row(f"{count:,}", *cells)
     return [ratios, need]
 
 
 def size(count: float) -> str:
     """Bytes as people say them."""
-    return f"{count / 1e9:.2g} GB" if count >= 1e9 else f"{count / 1e6:.2g} MB"
+    return f"{float(f'{count / 1e9:.2g}'):g} GB" if count >= 1e9 else f"{float(f'{count / 1e6:.2g}'):g} MB"
 
 
 def main() -> None:
@@ -165,9 +193,12 @@ def main() -> None:
     arguments = parser.parse_args()
     benchmark = Benchmark(arguments.url, arguments.rounds)
     captured, conversations = captured_runs(arguments.runs), conversation_runs(arguments.long_runs)
-    for table in report(benchmark, captured, conversations):
-        Console(width=120).print(table)
-    benchmark.client.close()
+    try:
+        for table in report(benchmark, captured, conversations):
+            Console(width=120).print(table)
+    finally:
+        benchmark.clean()
+        benchmark.client.close()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import binascii
 import functools
 import hashlib
+import re
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
@@ -41,6 +42,7 @@ MAX_RECORD = 64 * 2**20
 
 _MARK = b"zstd:"
 _ID_LENGTH = 12
+_HEAD = re.compile(rb"zstd:([0-9a-f]{12}|):")
 # The level whose context is the quickest for records of some kilobytes: higher ones cost more than they gain.
 _LEVEL = 3
 # Texts that are shorter gain nothing.
@@ -172,11 +174,10 @@ def dictionary_of(text: bytes) -> str:
     Raises:
         PackedTextError: it is none.
     """
-    end = text.find(b":", len(_MARK), len(_MARK) + _ID_LENGTH + 1)
-    name = text[len(_MARK) : end]
-    if end < 0 or not (not name or (len(name) == _ID_LENGTH and name.isalnum() and name.isascii())):
+    found = _HEAD.match(text)
+    if found is None:
         raise PackedTextError("its compressed record is damaged: it does not say which dictionary it needs")
-    return name.decode()
+    return found[1].decode()
 
 
 def unpack(text: bytes, dictionary: Dictionary | None) -> bytes:

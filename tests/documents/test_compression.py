@@ -86,7 +86,7 @@ def test_a_text_says_which_dictionary_it_needs() -> None:
     assert dictionary_of(PACKERS[0].pack(TEXTS[0]).encode()) == ""
     assert dictionary_of(PACKERS[1].pack(TEXTS[0]).encode()) == DICTIONARY.id
     assert Dictionary(DICTIONARY.content).id == DICTIONARY.id
-    for text in (b"zstd:", b"zstd:12", b"zstd:123456789012", b"zstd:1234567890123:", "zstd:é".encode()):
+    for text in (b"zstd:", b"zstd:12", b"zstd:123456789012", b"zstd:1234567890123:", b"zstd:12345678901G:"):
         with pytest.raises(PackedTextError, match="dictionary"):
             dictionary_of(text)
 
