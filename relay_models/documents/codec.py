@@ -145,7 +145,11 @@ def encode_columns(document: type[Document], values: dict[str, Any]) -> dict[str
     own = {name: values.pop(name) for name in document.own_columns if name in values}
     members: dict[str, Any] = {}
     if document.row_columns:
-        row = _text([values.get(name) for name in document.row_columns])
+        kept = [values.get(name) for name in document.row_columns]
+        # What a row lacks at its end has no value, for every release.
+        while kept and kept[-1] is None:
+            kept.pop()
+        row = _text(kept)
         members = {**_escaped(values, row), "row": row}
     if document.own_columns:
         own_row = _text(own)
@@ -166,8 +170,7 @@ def _run(
     if body is None:
         body = record_json(record)
     given = {} if estimated_cost is None else {"estimated_cost": rounded(estimated_cost)}
-    columns = encode_columns(document_type, document_type.column_values(record, **given))
-    document: dict[str, Any] = {"pk": f"{record.agent_id}:{columns['run_id']}", **columns}
+    document = encode_columns(document_type, document_type.column_values(record, **given))
     if text:
         for name, words in document_type.indexed_words(record).items():
             target = document.setdefault(OWN, {}) if document_type.columns()[name].own else document
