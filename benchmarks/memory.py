@@ -2,8 +2,9 @@
 
 One run, one table of ratios. Each way stores the same runs under a prefix of its own in a disposable server, which says
 by how much its memory grew: documents, indexes and dictionaries, what the allocator rounds up included. Runs are the
-captured ones, and long ones whose calls repeat the conversation before them. Ways are timed in turn, round after round;
-the best round of each counts.
+captured ones, begun at times of their own, and long ones whose calls repeat the conversation before them; dictionaries
+are trained from others. Each way is measured in an empty server, as the server keeps equal texts once. Then ways are
+timed in turn, round after round; the best round of each counts.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -22,10 +24,11 @@ from rich.table import Table
 
 from benchmarks.store import AGENT, captured_runs, captured_texts, compact, verdict
 from relay_models.documents import KINDS, Keys
-from relay_models.documents.compression import Compression
-from relay_models.records import RunRecord, from_json, to_json
+from relay_models.records import RunRecord, Timestamp, from_json, to_json
 from relay_models.sync import RedisBackend
 
+# Runs that a dictionary is trained from; they are not among those that are measured.
+TRAINED = 500
 CALLS = 20
 # Words that each call adds, which come in no order: about 1.5 KB.
 WORDS = 150
@@ -52,37 +55,46 @@ def conversation_runs(count: int) -> list[RunRecord]:
     return runs
 
 
+def distinct(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """Runs that each began at a time of its own, as real ones do."""
+    moved = []
+    for number, run in enumerate(runs):
+        value = json.loads(to_json(run))
+        for name in ("started_at", "ended_at"):
+            if value.get(name):
+                value[name] = str(Timestamp(Timestamp(value[name]).datetime + timedelta(microseconds=number * 7919)))
+        moved.append(from_json(RunRecord, compact(value)))
+    return moved
+
+
 class Way:
     """A store, how much the server's memory grows by its runs, and the best seconds of storing and listing them."""
 
-    def __init__(self, url: str, prefix: str, runs: Sequence[RunRecord], compression: Compression | None) -> None:
+    def __init__(
+        self, url: str, prefix: str, runs: Sequence[RunRecord], trained: Sequence[RunRecord], compressed: bool
+    ) -> None:
         self.runs = runs
         self.grown = 0.0
-        self.dictionary = 0
         self.stored = self.listed = float("inf")
-        self.store = RedisBackend.connect(url, prefix, compression=compression)
-        if compression:
-            # As in a store that has been in use: its dictionary is there. It is trained elsewhere, so that nothing
-            # that was deleted is counted.
-            with RedisBackend.embedded(compression=compression) as other:
-                other.store_runs(runs)
+        self.store = RedisBackend.connect(url, prefix, compression="zstd" if compressed else None)
+        self.dictionary = 0
+        if compressed:
+            # As in a store that has been in use: its dictionary is there, trained from runs of before.
+            with RedisBackend.embedded(compression="zstd") as other:
+                other.store_runs(trained)
                 if not other.compression.status().dictionaries:
                     other.compression.train()
-                self.dictionary = restored(other, self.store)
-
-    def empty(self) -> None:
-        """Delete the runs."""
-        self.store.delete_agent(AGENT, what="runs")
+                self.dictionary = copy_dictionary(other, self.store)
 
     def measure(self) -> None:
         """Store and list the runs once more."""
-        self.empty()
+        self.store.delete_agent(AGENT, what="runs")
         self.stored = min(self.stored, seconds(lambda: self.store.store_runs(self.runs)) / len(self.runs))
         self.listed = min(self.listed, seconds(lambda: self.store.list_runs(AGENT)) / len(self.runs))
 
 
-def restored(source: RedisBackend, target: RedisBackend) -> int:
-    """Copy what records are compressed with from a store to another, as a restored dump does; return its bytes."""
+def copy_dictionary(source: RedisBackend, target: RedisBackend) -> int:
+    """Copy what records are compressed with to another store, as a restored dump does; return its bytes."""
     ours, theirs = Keys(source.key_prefix), Keys(target.key_prefix)
     settings = source.transport.execute("JSON.GET", ours.compression)
     name = json.loads(settings)["dictionary"]
@@ -95,8 +107,8 @@ def restored(source: RedisBackend, target: RedisBackend) -> int:
 class Benchmark:
     """All ways of keeping runs on one server."""
 
-    def __init__(self, url: str, rounds: int) -> None:
-        self.url, self.rounds = url, rounds
+    def __init__(self, url: str) -> None:
+        self.url = url
         self.client: Any = redis.Redis.from_url(url)
         self.token = f"bench-{uuid4().hex[:8]}"
 
@@ -115,25 +127,32 @@ class Benchmark:
         for start in range(0, len(runs), 200):
             pipe = self.client.pipeline(transaction=False)
             for run, text in zip(runs[start : start + 200], texts[start : start + 200], strict=True):
-                pipe.set(f"{self.token}-native:runs:{AGENT}:{run.id}", text)
+                pipe.set(f"{self.token}:runs:{AGENT}:{run.id}", text)
             pipe.execute()
-        return (self.used() - before) / len(runs)
+        grown = self.used() - before
+        self.clean()
+        return grown / len(runs)
 
-    def way(self, name: str, runs: Sequence[RunRecord], compression: Compression | None = None) -> Way:
+    def way(self, runs: Sequence[RunRecord], trained: Sequence[RunRecord], *, compressed: bool) -> Way:
         """A store with runs, and how much memory they take."""
-        way = Way(self.url, f"{self.token}-{name}:", runs, compression)
+        way = self.open(runs, trained, compressed=compressed)
         before = self.used() - way.dictionary
-        way.measure()
+        way.store.store_runs(runs)
         way.grown = (self.used() - before) / len(runs)
+        way.store.close()
+        self.clean()
         return way
+
+    def open(self, runs: Sequence[RunRecord], trained: Sequence[RunRecord], *, compressed: bool) -> Way:
+        """An empty store."""
+        return Way(self.url, f"{self.token}-{compressed}:", runs, trained, compressed)
 
     def clean(self) -> None:
         """Drop indexes and keys."""
-        for name in ("plain", "packed", "long"):
-            for kind, compressed in itertools.product(KINDS, (False, True)):
-                index = Keys(f"{self.token}-{name}:").index(kind, compressed=compressed)
+        for prefix, kind in itertools.product((f"{self.token}-False:", f"{self.token}-True:"), KINDS):
+            for compressed in (False, True):
                 with suppress(redis.ResponseError):
-                    self.client.execute_command("FT.DROPINDEX", index, "DD")
+                    self.client.execute_command("FT.DROPINDEX", Keys(prefix).index(kind, compressed=compressed), "DD")
         for key in list(self.client.scan_iter(match=f"{self.token}*", count=1000)):
             self.client.delete(key)
 
@@ -145,9 +164,13 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def report(benchmark: Benchmark, captured: Sequence[RunRecord], conversations: Sequence[RunRecord]) -> list[Table]:
+def report(benchmark: Benchmark, count: int, long_count: int, rounds: int) -> list[Table]:
     """The table of ratios, and what runs per day need."""
-    ratios = Table(title=f"{len(captured):,} captured runs and {len(conversations):,} of {CALLS} calls")
+    captured = distinct(captured_runs(count + TRAINED))
+    trained, captured = captured[:TRAINED], captured[TRAINED:]
+    conversations = conversation_runs(2 * long_count)
+    trained_long, conversations = conversations[:long_count], conversations[long_count:]
+    ratios = Table(title=f"{count:,} captured runs and {long_count:,} of {CALLS} calls")
     for heading in ("", "per run", "beside", "per run", "ratio", "wanted", ""):
         ratios.add_column(heading, justify="left" if heading in ("", "beside") else "right")
 
@@ -157,24 +180,26 @@ def report(benchmark: Benchmark, captured: Sequence[RunRecord], conversations: S
         ratios.add_row(what, f"{mine:,.1f}", other, f"{its:,.1f}", *cells)
 
     string, long_string = benchmark.strings(captured), benchmark.strings(conversations)
-    plain, packed = benchmark.way("plain", captured), benchmark.way("packed", captured, "zstd")
-    long = benchmark.way("long", conversations, "zstd")
-    for way in [plain, packed] * (benchmark.rounds - 1):
-        way.measure()
+    plain = benchmark.way(captured, trained, compressed=False)
+    packed = benchmark.way(captured, trained, compressed=True)
+    long = benchmark.way(conversations, trained_long, compressed=True)
     row("run with its index, bytes", plain.grown, "NeMo Relay's string", string, 1.25)
     row("the same, compressed", packed.grown, "NeMo Relay's string", string, 0.6)
     row(f"run of {CALLS} calls, compressed", long.grown, "NeMo Relay's string", long_string, 0.1)
-    row("store_runs, compressed, µs", packed.stored * 1e6, "store_runs", plain.stored * 1e6, 1.5)
-    row("list_runs, compressed, µs", packed.listed * 1e6, "list_runs", plain.listed * 1e6, 1.3)
-    for way in (plain, packed, long):
+    timed = [benchmark.open(captured, trained, compressed=compressed) for compressed in (False, True)]
+    for way in timed * rounds:
+        way.measure()
+    row("store_runs, compressed, µs", timed[1].stored * 1e6, "store_runs", timed[0].stored * 1e6, 1.5)
+    row("list_runs, compressed, µs", timed[1].listed * 1e6, "list_runs", timed[0].listed * 1e6, 1.3)
+    for way in timed:
         way.store.close()
     need = Table(title="memory by runs per day: plain / compressed")
     need.add_column("runs per day", justify="right")
     for days in DAYS_KEPT:
         need.add_column(f"kept {days} days", justify="right")
-    for count in RUNS_PER_DAY:
-        cells = [f"{size(plain.grown * count * days)} / {size(packed.grown * count * days)}" for days in DAYS_KEPT]
-        need.add_row(f"{count:,}", *cells)
+    for runs in RUNS_PER_DAY:
+        cells = [f"{size(plain.grown * runs * days)} / {size(packed.grown * runs * days)}" for days in DAYS_KEPT]
+        need.add_row(f"{runs:,}", *cells)
     return [ratios, need]
 
 
@@ -191,10 +216,9 @@ def main() -> None:
     parser.add_argument("--long-runs", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    benchmark = Benchmark(arguments.url, arguments.rounds)
-    captured, conversations = captured_runs(arguments.runs), conversation_runs(arguments.long_runs)
+    benchmark = Benchmark(arguments.url)
     try:
-        for table in report(benchmark, captured, conversations):
+        for table in report(benchmark, arguments.runs, arguments.long_runs, arguments.rounds):
             Console(width=120).print(table)
     finally:
         benchmark.clean()
