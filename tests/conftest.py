@@ -19,7 +19,23 @@ from hypothesis import settings
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
-REAL_URL = os.environ.get("RELAY_MODELS_TEST_REDIS_URL")
+
+def _own_server() -> str | None:
+    """The real server of this process: each worker of pytest-xdist has one of those that the variable names."""
+    urls = os.environ.get("RELAY_MODELS_TEST_REDIS_URL", "").split(",")
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    if urls == [""]:
+        return None
+    if worker >= len(urls):
+        raise pytest.UsageError(
+            f"RELAY_MODELS_TEST_REDIS_URL names {len(urls)} server(s), and tests that share one disturb each other: "
+            "name one per worker, separated by commas, or run with fewer workers (-n)"
+        )
+    os.environ["RELAY_MODELS_TEST_REDIS_URL"] = urls[worker]
+    return urls[worker]
+
+
+REAL_URL = _own_server()
 CLUSTER_URL = os.environ.get("RELAY_MODELS_TEST_CLUSTER_URL")
 DATA = Path(__file__).parent / "data"
 

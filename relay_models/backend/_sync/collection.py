@@ -32,8 +32,9 @@ from relay_models.query.aggregate.request import MAX_BUCKETS, Aggregation, Colum
 from relay_models.query.language.filters import as_expression
 from relay_models.query.options import Filter, OnCorrupt, OnIncomplete, OrderBy, check_count, check_limit
 from relay_models.query.order import Order
+from relay_models.query.paging.find import find_steps
 from relay_models.query.paging.page import Page
-from relay_models.query.paging.pager import Pager, find_steps
+from relay_models.query.paging.pager import Pager
 from relay_models.query.rows import RowReader, row_reader
 from relay_models.query.tag_values import count_steps
 from relay_models.query.watch import Watch
