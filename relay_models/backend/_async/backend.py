@@ -14,11 +14,8 @@ from relay_models.backend._async.base import RunT
 from relay_models.backend._async.models import Models
 from relay_models.backend._async.queries import Queries
 from relay_models.backend.options import StoreOptions
-<<<<<<< HEAD
-from relay_models.documents.compression import Compression
-=======
 from relay_models.documents import Document, Run
->>>>>>> main
+from relay_models.documents.compression import Compression
 from relay_models.records.prices import PriceTable
 from relay_models.transport import (
     ConnectionOptions,
@@ -99,6 +96,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
         address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
@@ -124,6 +122,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
         address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
@@ -221,10 +220,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
-<<<<<<< HEAD
         compression: Compression | None = None,
-    ) -> Opening[Self]:
-=======
     ) -> Opening[RedisBackend[ModelT]]: ...
 
     @overload
@@ -241,6 +237,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
     ) -> Opening[Self]: ...
 
     @classmethod
@@ -256,8 +253,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
     ) -> Opening[Any]:
->>>>>>> main
         """Open a store that needs no server.
 
         Args:
@@ -344,6 +341,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
     ) -> Opening[Self]: ...
@@ -364,6 +362,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
     ) -> Opening[Any]:

@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, overload
 
 from relay_models.backend._sync.artifacts import Artifacts
 from relay_models.backend._sync.base import RunT
 from relay_models.backend._sync.models import Models
 from relay_models.backend._sync.queries import Queries
 from relay_models.backend.options import StoreOptions
+from relay_models.documents import Document, Run
 from relay_models.documents.compression import Compression
 from relay_models.records.prices import PriceTable
 from relay_models.transport.sync import (
@@ -32,6 +33,8 @@ from relay_models.transport.sync import (
 )
 
 __all__ = ["RedisBackend"]
+
+ModelT = TypeVar("ModelT", bound=Run)
 
 
 class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
@@ -49,6 +52,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         ```
     """
 
+    @overload
     @classmethod
     def connect(
         cls,
@@ -58,7 +62,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         create_index: bool = True,
         index_text: bool | None = None,
         run_ttl: timedelta | None = None,
-        models: Sequence[type[RunT]] = (),
+        models: Sequence[type[ModelT]],
         timeout: float | None = 30.0,
         connect_timeout: float | None = 5.0,
         retries: int = 5,
@@ -73,7 +77,60 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         replica_timeout: float = 5.0,
         address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
         **redis_options: Any,
-    ) -> Opening[Self]:
+    ) -> Opening[RedisBackend[ModelT]]: ...
+
+    @overload
+    @classmethod
+    def connect(
+        cls,
+        url: str,
+        key_prefix: str = "nemo_relay:",
+        *,
+        create_index: bool = True,
+        index_text: bool | None = None,
+        run_ttl: timedelta | None = None,
+        models: Sequence[type[Document]] = (),
+        timeout: float | None = 30.0,
+        connect_timeout: float | None = 5.0,
+        retries: int = 5,
+        max_connections: int = 50,
+        index_timeout: float = 600.0,
+        cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
+        prices: PriceTable | None = None,
+        compression: Compression | None = None,
+        replicas: int = 0,
+        replica_timeout: float = 5.0,
+        address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
+        **redis_options: Any,
+    ) -> Opening[Self]: ...
+
+    @classmethod
+    def connect(
+        cls,
+        url: str,
+        key_prefix: str = "nemo_relay:",
+        *,
+        create_index: bool = True,
+        index_text: bool | None = None,
+        run_ttl: timedelta | None = None,
+        models: Sequence[type[Document]] = (),
+        timeout: float | None = 30.0,
+        connect_timeout: float | None = 5.0,
+        retries: int = 5,
+        max_connections: int = 50,
+        index_timeout: float = 600.0,
+        cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
+        prices: PriceTable | None = None,
+        compression: Compression | None = None,
+        replicas: int = 0,
+        replica_timeout: float = 5.0,
+        address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
+        **redis_options: Any,
+    ) -> Opening[Any]:
         """Open the store with a key prefix on the server at a URL.
 
         When the store is open, every existing document is in its search indexes.
@@ -88,7 +145,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
                 that is open while another one makes the store index words notices after its next reconnect.
             run_ttl: how long a run is kept after it was last stored, None for ever.
             models: a subclass of `Run` whose columns the runs have, such as ``[AcmeRun]``; document classes of your
-                own in it have their indexes made on opening.
+                own in it have their indexes made on opening. With both, type checkers want the class of runs named:
+                ``RedisBackend[AcmeRun].connect(url, models=[AcmeRun, Feedback])``.
             timeout: maximum wait for a reply (seconds), None for no limit.
             connect_timeout: maximum wait for a connection (seconds), None for no limit.
             retries: maximum number of further attempts after a lost connection, with exponential backoff.
@@ -151,6 +209,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         opening = partial(open_url, url, connection, redis_options=redis_options)
         return as_opening(cls._open(options, opening, connection))
 
+    @overload
     @classmethod
     def embedded(
         cls,
@@ -159,13 +218,46 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         *,
         index_text: bool | None = None,
         run_ttl: timedelta | None = None,
-        models: Sequence[type[RunT]] = (),
+        models: Sequence[type[ModelT]],
         cache_page_bounds: bool = True,
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
         compression: Compression | None = None,
-    ) -> Opening[Self]:
+    ) -> Opening[RedisBackend[ModelT]]: ...
+
+    @overload
+    @classmethod
+    def embedded(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        key_prefix: str = "nemo_relay:",
+        *,
+        index_text: bool | None = None,
+        run_ttl: timedelta | None = None,
+        models: Sequence[type[Document]] = (),
+        cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
+        prices: PriceTable | None = None,
+        compression: Compression | None = None,
+    ) -> Opening[Self]: ...
+
+    @classmethod
+    def embedded(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        key_prefix: str = "nemo_relay:",
+        *,
+        index_text: bool | None = None,
+        run_ttl: timedelta | None = None,
+        models: Sequence[type[Document]] = (),
+        cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
+        prices: PriceTable | None = None,
+        compression: Compression | None = None,
+    ) -> Opening[Any]:
         """Open a store that needs no server.
 
         Args:
@@ -174,7 +266,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             index_text: whether the words of prompts and answers are indexed; as in `connect`.
             run_ttl: how long a run is kept after it was last stored, None for ever.
             models: a subclass of `Run` whose columns the runs have, such as ``[AcmeRun]``; document classes of your
-                own in it have their indexes made on opening.
+                own in it have their indexes made on opening. With both, type checkers want the class of runs named:
+                ``RedisBackend[AcmeRun].connect(url, models=[AcmeRun, Feedback])``.
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
             migrate: whether an index that lacks columns of this program is replaced now; with False by
@@ -212,6 +305,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         )
         return as_opening(cls._open(options, partial(open_embedded, path)))
 
+    @overload
     @classmethod
     def from_client(
         cls,
@@ -221,7 +315,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         create_index: bool = True,
         index_text: bool | None = None,
         run_ttl: timedelta | None = None,
-        models: Sequence[type[RunT]] = (),
+        models: Sequence[type[ModelT]],
         retries: int = 5,
         index_timeout: float = 600.0,
         cache_page_bounds: bool = True,
@@ -231,7 +325,50 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
-    ) -> Opening[Self]:
+    ) -> Opening[RedisBackend[ModelT]]: ...
+
+    @overload
+    @classmethod
+    def from_client(
+        cls,
+        client: Any,
+        key_prefix: str = "nemo_relay:",
+        *,
+        create_index: bool = True,
+        index_text: bool | None = None,
+        run_ttl: timedelta | None = None,
+        models: Sequence[type[Document]] = (),
+        retries: int = 5,
+        index_timeout: float = 600.0,
+        cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
+        prices: PriceTable | None = None,
+        compression: Compression | None = None,
+        replicas: int = 0,
+        replica_timeout: float = 5.0,
+    ) -> Opening[Self]: ...
+
+    @classmethod
+    def from_client(
+        cls,
+        client: Any,
+        key_prefix: str = "nemo_relay:",
+        *,
+        create_index: bool = True,
+        index_text: bool | None = None,
+        run_ttl: timedelta | None = None,
+        models: Sequence[type[Document]] = (),
+        retries: int = 5,
+        index_timeout: float = 600.0,
+        cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
+        prices: PriceTable | None = None,
+        compression: Compression | None = None,
+        replicas: int = 0,
+        replica_timeout: float = 5.0,
+    ) -> Opening[Any]:
         """Open a store through a redis-py client, which `close` leaves open.
 
         Between two operations it holds none of the client's connections, which costs a little time: `connect` keeps
@@ -246,7 +383,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             index_text: whether the words of prompts and answers are indexed; as in `connect`.
             run_ttl: how long a run is kept after it was last stored, None for ever.
             models: a subclass of `Run` whose columns the runs have, such as ``[AcmeRun]``; document classes of your
-                own in it have their indexes made on opening.
+                own in it have their indexes made on opening. With both, type checkers want the class of runs named:
+                ``RedisBackend[AcmeRun].connect(url, models=[AcmeRun, Feedback])``.
             retries: maximum number of further attempts after a lost connection, with exponential backoff.
             index_timeout: maximum wait for existing documents to be indexed (seconds).
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
