@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator, Callable, Sequence
+from collections.abc import Generator, Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -15,7 +15,7 @@ from uuid import UUID
 from relay_models._gc import collector_paused
 from relay_models.backend._sync.base import BackendBase, RunT
 from relay_models.backend._sync.rewrite import rewrite_columns
-from relay_models.backend._sync.streams import RowStream
+from relay_models.backend._sync.streams import RowStream, until_failure
 from relay_models.backend.clock_check import ClockCheck
 from relay_models.backend.reports import ReadRun, RefusedRecord, StoreReport, refusal_text
 from relay_models.documents import Run, encode_run, merge_run
@@ -36,7 +36,7 @@ from relay_models.query.replies import decode_body
 from relay_models.query.rows import KeyReader, RecordReader, corrupt_document
 from relay_models.records import RunRecord, from_json
 from relay_models.records.prices import PriceTable
-from relay_models.transport.sync import AnyIterable, Command, Pipeline, Transaction, iterate, translate
+from relay_models.transport.sync import AnyIterable, Command, Pipeline, Transaction, translate
 
 __all__ = ["Runs"]
 
@@ -129,7 +129,7 @@ class Runs(BackendBase[RunT]):
         batch = _Batch()
         number = -1
         sent = self._clock.now()
-        source = _until_failure(records, failures)
+        source = until_failure(records, failures)
         has_more = True
         while has_more:
             has_more = False
@@ -426,15 +426,6 @@ class Runs(BackendBase[RunT]):
         if again.commands:
             conversation.send(again.commands)
             waiting.append(again)
-
-
-def _until_failure(records: AnyIterable[Any], failures: list[Exception]) -> Iterator[Any]:
-    """The records up to the point where their source raises; what it raised goes into `failures`."""
-    try:
-        for record in iterate(records):
-            yield record
-    except Exception as error:
-        failures.append(error)
 
 
 def _first(reply: Any) -> Any:
