@@ -197,7 +197,17 @@ def test_the_rules_are_what_is_needed(url: str) -> None:
 
 def is_operation(name: str) -> bool:
     """Whether a name of the backend is one of its operations on documents."""
-    opening = {"connect", "embedded", "from_client", "close", "client", "transport", "key_prefix", "index_text"}
+    opening = {
+        "connect",
+        "embedded",
+        "from_client",
+        "close",
+        "client",
+        "transport",
+        "key_prefix",
+        "index_text",
+        "models",
+    }
     opening |= {"migrations"}  # their rules are in the guide's part on migrations
     collections = {"runs", "plans", "tries", "accumulators", "observations", "stability"}
     return not name.startswith("_") and name not in opening | collections
