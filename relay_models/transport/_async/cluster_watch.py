@@ -11,7 +11,7 @@ from typing import Any
 from redis.exceptions import BusyLoadingError, ConnectionError as RedisConnectionError, RedisError, ResponseError
 
 from relay_models.transport._async.servers import ServerSettings
-from relay_models.transport._io_async import Lock, shielded
+from relay_models.transport._io_async import Lock, heeding_cancellation, shielded
 from relay_models.transport.topology import NodeView, Topology, newest, parse_nodes
 from relay_models.transport.urls import Address
 
@@ -183,9 +183,9 @@ class ClusterWatch:
         try:
             if connection is None:
                 connection = self._settings.connection(*address)
-                await connection.connect()
+                await heeding_cancellation(connection.connect)
                 self._connections[address] = connection
-            await connection.send_packed_command(connection.pack_command("CLUSTER", "NODES"))
+            await heeding_cancellation(connection.send_packed_command, connection.pack_command("CLUSTER", "NODES"))
         except BaseException:
             self._connections.pop(address, None)
             if connection is not None:

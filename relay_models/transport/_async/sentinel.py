@@ -20,7 +20,7 @@ from redis.exceptions import (
 from relay_models.transport._async.interface import Command
 from relay_models.transport._async.servers import ServerSettings
 from relay_models.transport._async.single_server import SingleServerTransport
-from relay_models.transport._io_async import Lock, has_message
+from relay_models.transport._io_async import Lock, has_message, heeding_cancellation
 from relay_models.transport.command_table import is_write
 from relay_models.transport.error_mapping import NotReplicated, is_retryable
 from relay_models.transport.urls import Address, Target
@@ -230,7 +230,7 @@ class SentinelTransport(SingleServerTransport):
                 await self._listen(sentinel)
                 connection = self._sentinel(sentinel)
                 try:
-                    await connection.connect()
+                    await heeding_cancellation(connection.connect)
                     reply = await _ask(connection, "SENTINEL", "MASTER", self.target.service)
                 finally:
                     await connection.disconnect()
@@ -275,7 +275,7 @@ class SentinelTransport(SingleServerTransport):
             return
         listener = self._sentinel(sentinel)
         try:
-            await listener.connect()
+            await heeding_cancellation(listener.connect)
             replies = [await _ask(listener, "SUBSCRIBE", channel) for channel in _CHANNELS]
             for reply in replies:
                 if isinstance(reply, Exception):
@@ -288,7 +288,7 @@ class SentinelTransport(SingleServerTransport):
 
 async def _ask(connection: Any, *command: str) -> Any:
     """Send one command on a connection and return its reply, an error too."""
-    await connection.send_packed_command(connection.pack_command(*command))
+    await heeding_cancellation(connection.send_packed_command, connection.pack_command(*command))
     try:
         return await connection.read_response(disable_decoding=True)
     except ResponseError as error:

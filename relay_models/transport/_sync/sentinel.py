@@ -23,7 +23,7 @@ from redis.exceptions import (
 from relay_models.transport._sync.interface import Command
 from relay_models.transport._sync.servers import ServerSettings
 from relay_models.transport._sync.single_server import SingleServerTransport
-from relay_models.transport._io_sync import Lock, has_message
+from relay_models.transport._io_sync import Lock, has_message, heeding_cancellation
 from relay_models.transport.command_table import is_write
 from relay_models.transport.error_mapping import NotReplicated, is_retryable
 from relay_models.transport.urls import Address, Target
@@ -233,7 +233,7 @@ class SentinelTransport(SingleServerTransport):
                 self._listen(sentinel)
                 connection = self._sentinel(sentinel)
                 try:
-                    connection.connect()
+                    heeding_cancellation(connection.connect)
                     reply = _ask(connection, "SENTINEL", "MASTER", self.target.service)
                 finally:
                     connection.disconnect()
@@ -278,7 +278,7 @@ class SentinelTransport(SingleServerTransport):
             return
         listener = self._sentinel(sentinel)
         try:
-            listener.connect()
+            heeding_cancellation(listener.connect)
             replies = [_ask(listener, "SUBSCRIBE", channel) for channel in _CHANNELS]
             for reply in replies:
                 if isinstance(reply, Exception):
@@ -291,7 +291,7 @@ class SentinelTransport(SingleServerTransport):
 
 def _ask(connection: Any, *command: str) -> Any:
     """Send one command on a connection and return its reply, an error too."""
-    connection.send_packed_command(connection.pack_command(*command))
+    heeding_cancellation(connection.send_packed_command, connection.pack_command(*command))
     try:
         return connection.read_response(disable_decoding=True)
     except ResponseError as error:
