@@ -15,6 +15,7 @@ from relay_models.backend._async.models import Models
 from relay_models.backend._async.queries import Queries
 from relay_models.backend.options import StoreOptions
 from relay_models.documents import Document, Run
+from relay_models.documents.compression import Compression
 from relay_models.records.prices import PriceTable
 from relay_models.transport import (
     ConnectionOptions,
@@ -68,6 +69,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
         address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
@@ -94,6 +96,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
         address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
@@ -119,6 +122,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
         address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
@@ -152,6 +156,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             allow_missing: whether documents may be stored without columns that the store has and this program does
                 not know.
             prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
+            compression: ``"zstd"`` makes the store compress the records of runs that are stored from now on (see
+                ``backend.compression`` for those that are stored already); None does what the store does already.
             replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
             replica_timeout: maximum wait for the replicas (seconds).
             address_remap: for a cluster behind NAT: maps the (host, port) that a node announces to the one to use.
@@ -171,6 +177,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             IndexMissingError: there is no index and `create_index` is False.
             IndexOutdatedError: an index is of another release and may not be replaced.
             StoreTimeoutError: no reply within `timeout`, or documents not indexed within `index_timeout`.
+            MissingExtraError: the records are compressed, and the package that does it is not installed.
 
         No error holds a password.
         """
@@ -185,6 +192,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             migrate=migrate,
             allow_missing=allow_missing,
             prices=prices,
+            compression=compression,
         )
         connection = ConnectionOptions(
             timeout=timeout,
@@ -212,6 +220,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
     ) -> Opening[RedisBackend[ModelT]]: ...
 
     @overload
@@ -228,6 +237,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
     ) -> Opening[Self]: ...
 
     @classmethod
@@ -243,6 +253,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
     ) -> Opening[Any]:
         """Open a store that needs no server.
 
@@ -261,6 +272,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             allow_missing: whether documents may be stored without columns that the store has and this program does
                 not know.
             prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
+            compression: ``"zstd"`` makes the store compress the records of runs that are stored from now on (see
+                ``backend.compression`` for those that are stored already); None does what the store does already.
 
         Returns:
             The backend: await it, or enter it with ``async with``.
@@ -268,6 +281,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         Raises:
             InvalidConfigurationError: the file is something else, or an option cannot work.
             StorageError: the file is open in another process, damaged, or cannot be written.
+            MissingExtraError: as `connect` raises it.
 
         Example:
             ```python
@@ -284,6 +298,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             migrate=migrate,
             allow_missing=allow_missing,
             prices=prices,
+            compression=compression,
         )
         return as_opening(cls._open(options, partial(open_embedded, path)))
 
@@ -304,6 +319,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
     ) -> Opening[RedisBackend[ModelT]]: ...
@@ -325,6 +341,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
     ) -> Opening[Self]: ...
@@ -345,6 +362,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
     ) -> Opening[Any]:
@@ -373,6 +391,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             allow_missing: whether documents may be stored without columns that the store has and this program does
                 not know.
             prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
+            compression: ``"zstd"`` makes the store compress the records of runs that are stored from now on (see
+                ``backend.compression`` for those that are stored already); None does what the store does already.
             replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
             replica_timeout: maximum wait for the replicas (seconds).
 
@@ -383,6 +403,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             InvalidConfigurationError: it is another kind of client, uses a database other than 0, or an option cannot
                 work.
             StorageError: as `connect` raises it.
+            MissingExtraError: as `connect` raises it.
         """
         options = StoreOptions(
             key_prefix=key_prefix,
@@ -395,6 +416,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             migrate=migrate,
             allow_missing=allow_missing,
             prices=prices,
+            compression=compression,
         )
         connection = ConnectionOptions(retries=retries, replicas=replicas, replica_timeout=replica_timeout)
         return as_opening(cls._open(options, partial(open_client, client, connection), connection))
