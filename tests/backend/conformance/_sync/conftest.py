@@ -31,9 +31,9 @@ class Place:
     def __init__(self, path: Path | None, url: str | None, cluster: SimulatedCluster | None = None) -> None:
         self.url = cluster.url if cluster else url
         self.cluster = cluster
-        self.server: Any = cluster.engine if cluster else None if url else EmbeddedServer(path)
+        self.server: Any = None if self.url else EmbeddedServer(path)
         self.token = f"test-{uuid4().hex[:12]}:"
-        self.raw = open_url(url).client if url else self.server.client()
+        self.raw = open_url(self.url).client if self.url else self.server.client()
         self._open: list[Any] = []
         self._prefixes: set[str] = set()
 
@@ -62,7 +62,7 @@ class Place:
             for key in [key for key in self.raw.scan_iter(match=self.token + "*", count=1000)]:
                 self.raw.delete(key)
         self.raw.close()
-        if self.server and not self.cluster:
+        if self.server:
             self.server.close()
 
 
