@@ -38,6 +38,7 @@ class SimulatedNode:
         indexes: the names of the indexes that it has.
         known: the shards that searches through this node ask.
         lines: what it says of the cluster in CLUSTER NODES, by node.
+        told: the number of the last change that it knows of.
     """
 
     def __init__(self, number: int, slots: set[int]) -> None:
@@ -52,6 +53,7 @@ class SimulatedNode:
         self.cursors: dict[int, Any] = {}
         self.known: list[SimulatedNode] = []
         self.lines: dict[str, tuple[str, str]] = {}
+        self.told = 0
         self.indexes = Indexes()
         self.engine = EmbeddedServer()
         self.engine_port = 0
@@ -108,7 +110,7 @@ class SimulatedCluster:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._stack = AsyncExitStack()
         self._scheduled: list[tuple[int, Callable[[], Coroutine[Any, Any, Any]]]] = []
-        self._made = primaries
+        self._made, self._changes = primaries, 0
         self.coordinator = Coordinator(self)
 
     @property
@@ -218,7 +220,7 @@ class SimulatedCluster:
                 self.begin_move(slot, target)
         for source in sources:
             for key in source.keys:
-                if redis.crc.key_slot(key) in slots:  # type: ignore[attr-defined]
+                if self.slot_of(key) in slots:
                     self.move_key(key, source, target)
         self.end_move(slots, target)
 
@@ -247,7 +249,7 @@ class SimulatedCluster:
             if not mine:
                 continue
             for key in source.keys:
-                if redis.crc.key_slot(key) in mine:  # type: ignore[attr-defined]
+                if self.slot_of(key) in mine:
                     self.move_key(key, source, target)
             for slot in mine:
                 del source.migrating[slot]
@@ -284,13 +286,22 @@ class SimulatedCluster:
             _, step = self._scheduled.pop(0)
             await step()
 
+    def later(self, seconds: float, step: Callable[[], object]) -> None:
+        """Do something after a while; to be called in the cluster's loop."""
+        self._loop.call_later(seconds, step)
+
+    def slot_of(self, key: bytes) -> int:
+        """The slot of a key."""
+        slot: int = redis.crc.key_slot(key)  # type: ignore[attr-defined]
+        return slot
+
     def is_stuck(self, shards: list[SimulatedNode]) -> bool:
         """Whether a search over these shards is not answered now."""
         return any(node.is_paused for node in shards) or (self.hangs and any(node.is_dead for node in self.nodes))
 
     def owner(self, key: bytes) -> SimulatedNode | None:
         """The owner of a key."""
-        return self._owner_of(redis.crc.key_slot(key))  # type: ignore[attr-defined]
+        return self._owner_of(self.slot_of(key))
 
     def _owner_of(self, slot: int) -> SimulatedNode | None:
         return next((node for node in self.nodes if slot in node.slots), None)
@@ -317,14 +328,17 @@ class SimulatedCluster:
                 "master" + (",fail" if node.is_dead else ""),
                 f"{where} FLAGS - 0 0 {node.epoch} connected {ranges}",
             )
-        shards = self.primaries
+        shards, self._changes = self.primaries, self._changes + 1
+        change = self._changes
 
         def tell(node: SimulatedNode) -> None:
-            node.lines = lines
-            later(refresh, node)
+            if node.told < change:
+                node.told, node.lines = change, lines
+                later(refresh, node)
 
         def refresh(node: SimulatedNode) -> None:
-            node.known = shards
+            if node.told == change:
+                node.known = shards
 
         def later(step: Callable[[SimulatedNode], None], node: SimulatedNode) -> None:
             if self._stale_seconds:

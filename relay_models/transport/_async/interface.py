@@ -51,6 +51,13 @@ class Transport(Protocol):
             StorageError: the server refused the command or cannot be reached.
         """
 
+    async def read(self, *command: bytes | str | int) -> Any:
+        """Send one command that changes nothing and return its reply, of a replica where this transport reads from them.
+
+        Raises:
+            StorageError: the server refused the command or cannot be reached.
+        """
+
     async def execute_once(self, *command: bytes | str | int) -> Any:
         """Send one command that must not be sent twice, such as FT.CURSOR READ.
 

@@ -35,12 +35,14 @@ class ClusterState:
         topology: the primaries.
         problem: why answers of all shards cannot be trusted now; empty where they can.
         failed: nodes that the cluster takes for dead.
+        replicas: replicas that can be reached: the id of the primary, the address.
     """
 
     generation: int
     topology: Topology
     problem: str = ""
     failed: tuple[str, ...] = ()
+    replicas: tuple[tuple[str, Address], ...] = ()
 
 
 class ClusterWatch:
@@ -89,7 +91,7 @@ class ClusterWatch:
             if before is not None and view.topology != before.topology:
                 generation += 1
                 self._changed_at = time.monotonic()
-            self.state = ClusterState(generation, view.topology, "not checked yet", view.failed)
+            self.state = ClusterState(generation, view.topology, "not checked yet", view.failed, view.replicas)
             return self.state
 
     def close(self) -> None:
@@ -100,7 +102,7 @@ class ClusterWatch:
 
     def _begin(self) -> ClusterState:
         view = self._any_view(None)
-        return ClusterState(1, view.topology)
+        return ClusterState(1, view.topology, replicas=view.replicas)
 
     def _any_view(self, first: Address | None) -> NodeView:
         known = [primary.address for primary in self.state.topology.primaries] if self.state else []
@@ -175,7 +177,7 @@ class ClusterWatch:
         if time.monotonic() - self._changed_at < _SETTLING_SECONDS:
             problems.append("the cluster has changed just now")
         self._forget({self._remap(primary.address) for primary in topology.primaries})
-        return ClusterState(generation, topology, "; ".join(dict.fromkeys(problems)), view.failed)
+        return ClusterState(generation, topology, "; ".join(dict.fromkeys(problems)), view.failed, view.replicas)
 
     def _view(self, address: Address, deadline: float) -> NodeView:
         self._send(address)
