@@ -52,7 +52,7 @@ class Transport(Protocol):
         """
 
     async def read(self, *command: bytes | str | int) -> Any:
-        """Send one command that changes nothing and return its reply, of a replica where this transport reads from them.
+        """Send one command that changes nothing; a replica answers, where this transport reads from replicas.
 
         Raises:
             StorageError: the server refused the command or cannot be reached.
