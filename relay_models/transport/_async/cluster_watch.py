@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,12 +33,14 @@ class ClusterState:
         topology: the primaries.
         problem: why answers of all shards cannot be trusted now; empty where they can.
         failed: nodes that the cluster takes for dead.
+        silent: the addresses of primaries that did not answer.
     """
 
     generation: int
     topology: Topology
     problem: str = ""
     failed: tuple[str, ...] = ()
+    silent: frozenset[Address] = frozenset()
 
 
 class ClusterWatch:
@@ -58,6 +61,7 @@ class ClusterWatch:
         self, settings: ServerSettings, servers: tuple[Address, ...], remap: Callable[[Address], Address]
     ) -> None:
         self._settings = settings
+        self._answer_seconds = min(_ANSWER_SECONDS, settings.timeout or _ANSWER_SECONDS)
         self._servers = servers
         self._remap = remap
         self._lock = Lock()
@@ -89,6 +93,10 @@ class ClusterWatch:
             self.state = ClusterState(generation, view.topology, "not checked yet", view.failed)
             return self.state
 
+    def addresses(self, state: ClusterState) -> dict[Address, str]:
+        """Where the primaries are, and what they are called in messages."""
+        return {self._remap(primary.address): primary.label for primary in state.topology.primaries}
+
     async def close(self) -> None:
         """Close the connections."""
         connections, self._connections = self._connections, {}
@@ -105,7 +113,7 @@ class ClusterWatch:
         problem: Exception | None = None
         for address in asked:
             try:
-                view = await self._view(address, time.monotonic() + _ANSWER_SECONDS)
+                view = await self._view(address, time.monotonic() + self._answer_seconds)
             except (RedisError, OSError, ValueError) as error:
                 problem = error
                 continue
@@ -117,8 +125,9 @@ class ClusterWatch:
 
     async def _ask_all(self, before: ClusterState) -> ClusterState:
         """Ask all primaries at once."""
-        addresses = {self._remap(primary.address): primary.label for primary in before.topology.primaries}
+        addresses = self.addresses(before)
         problems: list[str] = []
+        silent: set[Address] = set()
         is_new = self._has_checked
         self._has_checked = True
         generation = before.generation
@@ -131,8 +140,9 @@ class ClusterWatch:
                     await self._send(address)
                     unread.append(address)
                 except (RedisError, OSError) as error:
+                    silent.add(address)
                     problems.append(f"the shard {label} {_why(error)}")
-            deadline = time.monotonic() + _ANSWER_SECONDS
+            deadline = time.monotonic() + self._answer_seconds
             while unread:
                 label = addresses[unread[0]]
                 try:
@@ -141,6 +151,7 @@ class ClusterWatch:
                     raise
                 except (RedisError, OSError, ValueError) as error:
                     generation += 1
+                    silent.add(unread[0])
                     problems.append(f"the shard {label} {_why(error)}")
                 else:
                     views.append(view)
@@ -172,7 +183,7 @@ class ClusterWatch:
         if time.monotonic() - self._changed_at < _SETTLING_SECONDS:
             problems.append("the cluster has changed just now")
         await self._forget({self._remap(primary.address) for primary in topology.primaries})
-        return ClusterState(generation, topology, "; ".join(dict.fromkeys(problems)), view.failed)
+        return ClusterState(generation, topology, "; ".join(dict.fromkeys(problems)), view.failed, frozenset(silent))
 
     async def _view(self, address: Address, deadline: float) -> NodeView:
         await self._send(address)
@@ -182,7 +193,11 @@ class ClusterWatch:
         connection = self._connections.get(address)
         try:
             if connection is None:
-                connection = self._settings.connection(*address)
+                connection = self._settings.connection(
+                    *address,
+                    socket_timeout=self._answer_seconds,
+                    socket_connect_timeout=min(self._answer_seconds, self._settings.connect_timeout or math.inf),
+                )
                 await connection.connect()
                 self._connections[address] = connection
             await connection.send_packed_command(connection.pack_command("CLUSTER", "NODES"))

@@ -9,21 +9,24 @@ import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from redis.exceptions import (
     AskError,
+    ConnectionError as RedisConnectionError,
     RedisError,
     ResponseError,
     TimeoutError as RedisTimeoutError,
 )
 
 from relay_models.errors import MissingModuleError, PermissionDeniedError, StorageError
+from relay_models.transport._sync.cluster_node import ClusterNode
 from relay_models.transport._sync.cluster_nodes import ClusterNodes
 from relay_models.transport._sync.cluster_watch import ClusterState
 from relay_models.transport._sync.interface import Command
+from relay_models.transport._sync.patience import Patience
 from relay_models.transport._sync.servers import ServerSettings
-from relay_models.transport._sync.single_server import SingleServerTransport
 from relay_models.transport._io_sync import sleep
 from relay_models.transport.backoff import Backoff
 from relay_models.transport.cluster_errors import (
@@ -94,32 +97,34 @@ class ClusterSearch(ClusterNodes):
                 self._check_ranges(before)
                 node = self._any_node()
                 try:
-                    (reply,) = self._exchange(node, command)
+                    patience = Patience(partial(self._check_same, before), None, deadline=deadline)
+                    (reply,) = self._exchange(node, command, patience=patience)
+                    if isinstance(reply, AskError):
+                        return no_coordinator(self.target)
+                    self._check_same(before)
                 except RedisTimeoutError:
                     raise timed_out(self.target, limit, node.target.label, self._check()) from None
                 except (RedisError, OSError) as error:
                     if not is_retryable(error):
-                        raise self._failure(self._said_where(error, node), command) from None
-                    problem = str(self._said_where(error, node))
-                    self._turn += 1
+                        raise self._failure(error, command) from None
+                    problem = str(error)
                 else:
-                    if isinstance(reply, AskError):
-                        return no_coordinator(self.target)
-                    if isinstance(reply, ResponseError) and is_search_passing(reply):
-                        problem = str(reply)
-                        self._check()
+                    if not isinstance(reply, ResponseError) or not is_search_passing(reply):
                         self._turn += 1
-                    else:
-                        after = self._check()
-                        if after.generation == before.generation and not after.problem:
-                            self._turn += 1
-                            return self._with_cursor(command, reply, node, after.generation)
-                        problem = after.problem or "the cluster changed while it was asked"
+                        return self._with_cursor(command, reply, node, before.generation)
+                    problem = str(reply)
+                self._turn += 1
             if time.monotonic() > deadline or not self.retries:
                 raise could_not_ask(self.target, problem)
             sleep(backoff.next())
 
-    def _with_cursor(self, command: Command, reply: Any, node: SingleServerTransport, generation: int) -> Any:
+    def _check_same(self, before: ClusterState) -> None:
+        """Raise a connection error if some shard is not what it was, so that no answer can hold."""
+        after = self._check()
+        if after.generation != before.generation or after.problem:
+            raise RedisConnectionError(after.problem or "the cluster changed while it was asked")
+
+    def _with_cursor(self, command: Command, reply: Any, node: ClusterNode, generation: int) -> Any:
         """The reply to a search, where a number of this transport stands for the cursor that it has."""
         if isinstance(reply, Exception) or not any(part in ("WITHCURSOR", b"WITHCURSOR") for part in command):
             return reply
@@ -127,8 +132,7 @@ class ClusterSearch(ClusterNodes):
         if not cursor:
             return reply
         token = next(self._cursor_tokens)
-        address = next(address for address, each in self._nodes.items() if each is node)
-        self._cursors[token] = (address, int(cursor), generation)
+        self._cursors[token] = (node.address, int(cursor), generation)
         while len(self._cursors) > _REMEMBERED:
             self._cursors.popitem(last=False)
         return [rows, token]
@@ -151,7 +155,7 @@ class ClusterSearch(ClusterNodes):
         try:
             (reply,) = self._exchange(node, sent, checked=True)
         except (RedisError, OSError) as error:
-            raise self._failure(self._said_where(error, node), command) from None
+            raise self._failure(error, command) from None
         return reply if isinstance(reply, Exception) else self._accepted(command, reply)
 
     def _accepted(self, command: Command, reply: Any) -> Any:
