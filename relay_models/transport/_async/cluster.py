@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from relay_models.errors import StorageError
+from relay_models.errors import RelayModelsError, StorageError
 from relay_models.transport._async.cluster_pipeline import ClusterPipeline
 from relay_models.transport._async.cluster_search import ClusterSearch
 from relay_models.transport._async.interface import Command
@@ -15,6 +15,7 @@ from relay_models.transport._async.servers import ServerSettings
 from relay_models.transport.command_table import is_search, key_of, name_of
 from relay_models.transport.error_mapping import translate
 from relay_models.transport.topology import slot_of
+from relay_models.transport.transaction import Glance
 from relay_models.transport.urls import Address, Target
 
 __all__ = ["ClusterTransport"]
@@ -155,6 +156,11 @@ class ClusterTransport(ClusterSearch):
             return await self._index_info(command)
         if name == "FT.CURSOR":
             return await self._read_cursor(command)
+        if isinstance(command, Glance):
+            try:
+                return await self._search(command)
+            except RelayModelsError as error:
+                return error
         if is_search(command):
             return await self._search(command)
         if name == "SCAN":

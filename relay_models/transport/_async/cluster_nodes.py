@@ -233,7 +233,7 @@ class ClusterNodes:
         failures, began, backoff = 0, time.monotonic(), Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
         while True:
             try:
-                node = await self._any_node()
+                node = await self._any_node(failures if name_of(command) == "TIME" else None)
                 patience = Patience(partial(self._check_answers, node), self.timeout)
                 (reply,) = await self._exchange(node, command, checked=not retry, patience=patience)
                 if not self.is_redirection(reply):
@@ -289,12 +289,16 @@ class ClusterNodes:
     async def _primaries(self) -> list[ClusterNode]:
         return [self._node(address) for address in self._watch.addresses(await self.state())]
 
-    async def _any_node(self) -> ClusterNode:
-        """Some primary, one that answered the last check if there is one."""
+    async def _any_node(self, turn: int | None = None) -> ClusterNode:
+        """The primary whose turn it is, of those that answered the last check if there are any.
+
+        Args:
+            turn: whose turn it is, for what is always to be asked of the same one, such as the time: clocks differ.
+        """
         state = await self.state()
         addresses = list(self._watch.addresses(state))
         answering = [address for address in addresses if address not in state.silent] or addresses
-        return self._node(answering[self._turn % len(answering)])
+        return self._node(answering[(self._turn if turn is None else turn) % len(answering)])
 
     def _node(self, address: Address) -> ClusterNode:
         node = self._nodes.get(address)

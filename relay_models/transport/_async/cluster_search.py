@@ -36,6 +36,7 @@ from relay_models.transport.cluster_errors import (
 )
 from relay_models.transport.command_table import name_of
 from relay_models.transport.error_mapping import is_retryable, translate
+from relay_models.transport.transaction import Glance
 from relay_models.transport.urls import Address, Target
 
 __all__ = ["ClusterSearch"]
@@ -45,6 +46,8 @@ _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.05, 0.25
 _REMEMBERED = 10_000
 # Maximum time for a search where the transport has no timeout (seconds).
 _SEARCH_SECONDS = 60.0
+# Maximum time for a search that is of use only now (seconds).
+_GLANCE_SECONDS = 2.0
 # The first release whose coordinator asks a primary once, however many ranges of slots it owns.
 _ASKS_ONCE = (8, 4)
 
@@ -79,11 +82,18 @@ class ClusterSearch(ClusterNodes):
         self._has_coordinator = False
         self._asks_once: bool | None = None
 
-    async def _search(self, command: Command) -> Any:
-        """Ask all shards, until an answer holds."""
+    async def _search(self, command: Command, *, counts: bool = True) -> Any:
+        """Ask all shards, until an answer holds.
+
+        Args:
+            command: the search.
+            counts: whether it matters that each document is in the answer once.
+        """
         await self._check_coordinator()
         self._check_offset(command)
         limit = self.timeout or _SEARCH_SECONDS
+        if isinstance(command, Glance):
+            limit = min(limit, _GLANCE_SECONDS)
         deadline, backoff = time.monotonic() + limit, Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
         while True:
             before = self._watch.state
@@ -91,7 +101,8 @@ class ClusterSearch(ClusterNodes):
                 before = await self._check()
             problem = before.problem
             if not problem:
-                await self._check_ranges(before)
+                if counts:
+                    await self._check_ranges(before)
                 node = await self._any_node()
                 try:
                     patience = Patience(partial(self._check_same, before), None, deadline=deadline)
@@ -111,7 +122,7 @@ class ClusterSearch(ClusterNodes):
                         return self._with_cursor(command, reply, node, before.generation)
                     problem = str(reply)
                 self._turn += 1
-            if time.monotonic() > deadline or not self.retries:
+            if time.monotonic() > deadline or not self.retries or isinstance(command, Glance):
                 raise could_not_ask(self.target, problem)
             await sleep(backoff.next())
 
@@ -176,7 +187,7 @@ class ClusterSearch(ClusterNodes):
         """FT.INFO, or the error of the search where a shard lacks the index: FT.INFO does not say so."""
         await self._check_coordinator()
         found = await self._search(
-            ("FT.SEARCH", command[1], "*", "NOCONTENT", "LIMIT", 0, 0, "TIMEOUT", 0, "DIALECT", 2)
+            ("FT.SEARCH", command[1], "*", "NOCONTENT", "LIMIT", 0, 0, "TIMEOUT", 0, "DIALECT", 2), counts=False
         )
         return found if isinstance(found, Exception) else await self._on_any(command, True)
 

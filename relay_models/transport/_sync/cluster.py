@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from relay_models.errors import StorageError
+from relay_models.errors import RelayModelsError, StorageError
 from relay_models.transport._sync.cluster_pipeline import ClusterPipeline
 from relay_models.transport._sync.cluster_search import ClusterSearch
 from relay_models.transport._sync.interface import Command
@@ -18,6 +18,7 @@ from relay_models.transport._sync.servers import ServerSettings
 from relay_models.transport.command_table import is_search, key_of, name_of
 from relay_models.transport.error_mapping import translate
 from relay_models.transport.topology import slot_of
+from relay_models.transport.transaction import Glance
 from relay_models.transport.urls import Address, Target
 
 __all__ = ["ClusterTransport"]
@@ -158,6 +159,11 @@ class ClusterTransport(ClusterSearch):
             return self._index_info(command)
         if name == "FT.CURSOR":
             return self._read_cursor(command)
+        if isinstance(command, Glance):
+            try:
+                return self._search(command)
+            except RelayModelsError as error:
+                return error
         if is_search(command):
             return self._search(command)
         if name == "SCAN":
