@@ -161,8 +161,8 @@ class ClusterTransport(ClusterSearch):
                 return await self._search(command)
             except RelayModelsError as error:
                 return error
-        if is_search(command):
-            return await self._search(command)
+        if name.startswith("FT."):
+            return await self._search(command, exact=is_search(command))
         if name == "SCAN":
             return await self._scan(command)
         if name == "DBSIZE":
@@ -174,8 +174,6 @@ class ClusterTransport(ClusterSearch):
             return next((reply for reply in replies if isinstance(reply, Exception)), None) or sum(replies)
         if name in ("MULTI", "EXEC", "WATCH", "SUBSCRIBE", "PSUBSCRIBE"):
             raise StorageError(f"{self.target.label} is a Redis Cluster, where {name} over several keys does not work")
-        if name.startswith("FT."):
-            await self._check_coordinator()
         return await self._on_any(command, retry)
 
     async def _get_many(self, command: Command, retry: bool) -> list[Any]:

@@ -35,6 +35,7 @@ from relay_models.transport.cluster_errors import (
     timed_out,
 )
 from relay_models.transport.command_table import name_of
+from relay_models.transport.coordinators import coordinated_shards, profiled_shards
 from relay_models.transport.error_mapping import is_retryable, translate
 from relay_models.transport.transaction import Glance
 from relay_models.transport.urls import Address, Target
@@ -48,6 +49,8 @@ _REMEMBERED = 10_000
 _SEARCH_SECONDS = 60.0
 # Maximum time for a search that is of use only now (seconds).
 _GLANCE_SECONDS = 2.0
+# Commands with an index that they read.
+_READS_INDEX = frozenset(("FT.SEARCH", "FT.AGGREGATE", "FT.TAGVALS"))
 # The first release whose coordinator asks a primary once, however many ranges of slots it owns.
 _ASKS_ONCE = (8, 4)
 
@@ -81,13 +84,16 @@ class ClusterSearch(ClusterNodes):
         self._cursors: OrderedDict[int, tuple[Address, int, int]] = OrderedDict()
         self._has_coordinator = False
         self._asks_once: bool | None = None
+        # In which generation each node's coordinator was seen to ask all shards.
+        self._reaching: dict[Address, int] = {}
 
-    async def _search(self, command: Command, *, counts: bool = True) -> Any:
+    async def _search(self, command: Command, *, exact: bool = True) -> Any:
         """Ask all shards, until an answer holds.
 
         Args:
-            command: the search.
-            counts: whether it matters that each document is in the answer once.
+            command: a command of the search.
+            exact: whether the answer depends on each document being there, once; otherwise it is enough to reach every
+                shard, also while slots are being moved.
         """
         await self._check_coordinator()
         self._check_offset(command)
@@ -99,17 +105,20 @@ class ClusterSearch(ClusterNodes):
             before = self._watch.state
             if before is None or before.problem:
                 before = await self._check()
-            problem = before.problem
+            problem = before.problem if exact else before.fault
             if not problem:
-                if counts:
+                if exact:
                     await self._check_ranges(before)
                 node = await self._any_node()
+                look = self._check_same if exact else self._check_fault
+                patience = Patience(partial(look, before), None, deadline=deadline)
                 try:
-                    patience = Patience(partial(self._check_same, before), None, deadline=deadline)
+                    await self._check_reach(node, before, command, patience)
                     (reply,) = await self._exchange(node, command, patience=patience)
                     if isinstance(reply, AskError):
                         return no_coordinator(self.target)
-                    await self._check_same(before)
+                    if exact:
+                        await self._check_same(before)
                 except RedisTimeoutError:
                     raise timed_out(self.target, limit, node.target.label, await self._check()) from None
                 except (RedisError, OSError) as error:
@@ -126,11 +135,46 @@ class ClusterSearch(ClusterNodes):
                 raise could_not_ask(self.target, problem)
             await sleep(backoff.next())
 
+    async def _check_reach(self, node: ClusterNode, state: ClusterState, command: Command, patience: Patience) -> None:
+        """Raise a connection error unless a node's coordinator asks all shards; checked once after each change.
+
+        It may know of a change later than the node itself, and be without a connection to a shard for a while. It knows
+        no shards before it is first used.
+        """
+        if self._reaching.get(node.address) == state.generation:
+            return
+        (reply,) = await self._exchange(node, ("SEARCH.CLUSTERINFO",), patience=patience)
+        shards = None if isinstance(reply, Exception) else coordinated_shards(reply)
+        if shards is not None:
+            owned = {(primary.id, *part) for primary in state.topology.primaries for part in primary.slots}
+            if shards and shards != owned:
+                await self._check()
+                raise RedisConnectionError(f"the search of {node.target.label} does not know all shards (yet)")
+            if name_of(command) not in _READS_INDEX:
+                return
+            query = ("QUERY", "*", "NOCONTENT", "LIMIT", 0, 0, "DIALECT", 2)
+            profile = ("FT.PROFILE", command[1], "SEARCH", "LIMITED", *query)
+            (reply,) = await self._exchange(node, profile, patience=patience)
+            asked = None if isinstance(reply, Exception) else profiled_shards(reply)
+            if asked is None:
+                return
+            if not shards:
+                raise RedisConnectionError(f"the search of {node.target.label} has begun just now")
+            if asked < len(self._watch.addresses(state)):
+                raise RedisConnectionError(f"the search of {node.target.label} does not reach all shards (yet)")
+        self._reaching[node.address] = state.generation
+
     async def _check_same(self, before: ClusterState) -> None:
         """Raise a connection error if some shard is not what it was, so that no answer can hold."""
         after = await self._check()
         if after.generation != before.generation or after.problem:
             raise RedisConnectionError(after.problem or "the cluster changed while it was asked")
+
+    async def _check_fault(self, before: ClusterState) -> None:
+        """Raise a connection error if some shard does not answer."""
+        after = await self._check()
+        if after.fault:
+            raise RedisConnectionError(after.fault)
 
     def _with_cursor(self, command: Command, reply: Any, node: ClusterNode, generation: int) -> Any:
         """The reply to a search, where a number of this transport stands for the cursor that it has."""
@@ -187,9 +231,9 @@ class ClusterSearch(ClusterNodes):
         """FT.INFO, or the error of the search where a shard lacks the index: FT.INFO does not say so."""
         await self._check_coordinator()
         found = await self._search(
-            ("FT.SEARCH", command[1], "*", "NOCONTENT", "LIMIT", 0, 0, "TIMEOUT", 0, "DIALECT", 2), counts=False
+            ("FT.SEARCH", command[1], "*", "NOCONTENT", "LIMIT", 0, 0, "TIMEOUT", 0, "DIALECT", 2), exact=False
         )
-        return found if isinstance(found, Exception) else await self._on_any(command, True)
+        return found if isinstance(found, Exception) else await self._search(command, exact=False)
 
     async def _check_coordinator(self) -> None:
         """Refuse servers whose search sees only the documents of the node that is asked."""

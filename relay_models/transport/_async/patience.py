@@ -8,7 +8,7 @@ from typing import Any
 
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from relay_models.transport._io_async import Operation
+from relay_models.transport._io_async import Operation, read_reply
 
 __all__ = ["Patience"]
 
@@ -32,26 +32,18 @@ class Patience:
         self._seconds = math.inf if seconds is None else seconds
         self._deadline = deadline
 
-    def options(self) -> dict[str, Any]:
-        """What to pass to redis-py's `read_response` for the first, short wait for a reply."""
-        return self._options(min(self._seconds, self._deadline - time.monotonic()))
-
     async def read(self, connection: Any) -> Any:
-        """Read a reply that did not come within the first wait.
+        """Read a reply.
 
         Raises:
-            TimeoutError: it did not come in time.
+            TimeoutError: of redis-py; it did not come in time.
         """
-        end = min(self._deadline, time.monotonic() + self._seconds - _LOOK_INTERVAL)
+        end = min(self._deadline, time.monotonic() + self._seconds)
         while True:
             left = end - time.monotonic()
-            if left <= 0:
-                raise RedisTimeoutError("no reply came")
-            await self._look()
             try:
-                return await connection.read_response(disable_decoding=True, **self._options(left))
+                return await read_reply(connection, max(_SHORTEST, min(_LOOK_INTERVAL, left)))
             except RedisTimeoutError:
-                continue
-
-    def _options(self, left: float) -> dict[str, Any]:
-        return {"timeout": max(_SHORTEST, min(_LOOK_INTERVAL, left)), "disconnect_on_error": False}
+                if left <= _LOOK_INTERVAL:
+                    raise
+            await self._look()

@@ -164,8 +164,8 @@ class ClusterTransport(ClusterSearch):
                 return self._search(command)
             except RelayModelsError as error:
                 return error
-        if is_search(command):
-            return self._search(command)
+        if name.startswith("FT."):
+            return self._search(command, exact=is_search(command))
         if name == "SCAN":
             return self._scan(command)
         if name == "DBSIZE":
@@ -177,8 +177,6 @@ class ClusterTransport(ClusterSearch):
             return next((reply for reply in replies if isinstance(reply, Exception)), None) or sum(replies)
         if name in ("MULTI", "EXEC", "WATCH", "SUBSCRIBE", "PSUBSCRIBE"):
             raise StorageError(f"{self.target.label} is a Redis Cluster, where {name} over several keys does not work")
-        if name.startswith("FT."):
-            self._check_coordinator()
         return self._on_any(command, retry)
 
     def _get_many(self, command: Command, retry: bool) -> list[Any]:

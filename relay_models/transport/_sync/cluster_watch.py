@@ -15,7 +15,7 @@ from typing import Any
 from redis.exceptions import BusyLoadingError, ConnectionError as RedisConnectionError, RedisError, ResponseError
 
 from relay_models.transport._sync.servers import ServerSettings
-from relay_models.transport._io_sync import Lock, shielded
+from relay_models.transport._io_sync import Lock, read_reply, shielded
 from relay_models.transport.topology import NodeView, Topology, newest, parse_nodes
 from relay_models.transport.urls import Address
 
@@ -35,6 +35,7 @@ class ClusterState:
         generation: grows with every change of the topology, and whenever a primary was lost or restarted.
         topology: the primaries.
         problem: why answers of all shards cannot be trusted now; empty where they can.
+        fault: the part of it that is no mere change: shards that do not answer or agree, slots without an owner.
         failed: nodes that the cluster takes for dead.
         silent: the addresses of primaries that did not answer.
     """
@@ -44,6 +45,7 @@ class ClusterState:
     problem: str = ""
     failed: tuple[str, ...] = ()
     silent: frozenset[Address] = frozenset()
+    fault: str = ""
 
 
 class ClusterWatch:
@@ -93,7 +95,9 @@ class ClusterWatch:
             if before is not None and view.topology != before.topology:
                 generation += 1
                 self._changed_at = time.monotonic()
-            self.state = ClusterState(generation, view.topology, "not checked yet", view.failed)
+            self.state = ClusterState(
+                generation, view.topology, "not checked yet", view.failed, fault="not checked yet"
+            )
             return self.state
 
     def addresses(self, state: ClusterState) -> dict[Address, str]:
@@ -130,6 +134,7 @@ class ClusterWatch:
         """Ask all primaries at once."""
         addresses = self.addresses(before)
         problems: list[str] = []
+        changes: list[str] = []
         silent: set[Address] = set()
         is_new = self._has_checked
         self._has_checked = True
@@ -161,7 +166,7 @@ class ClusterWatch:
                     if not view.is_primary:
                         problems.append(f"{label} is no primary any more")
                     elif view.is_moving:
-                        problems.append(f"slots are being moved from or to the shard {label}")
+                        changes.append(f"slots are being moved from or to the shard {label}")
                 unread.pop(0)
         finally:
             for address in unread:  # a reply that is read later would be taken for that to a later question
@@ -184,9 +189,16 @@ class ClusterWatch:
         if generation != before.generation and is_new:
             self._changed_at = time.monotonic()
         if time.monotonic() - self._changed_at < _SETTLING_SECONDS:
-            problems.append("the cluster has changed just now")
+            changes.append("the cluster has changed just now")
         self._forget({self._remap(primary.address) for primary in topology.primaries})
-        return ClusterState(generation, topology, "; ".join(dict.fromkeys(problems)), view.failed, frozenset(silent))
+        return ClusterState(
+            generation,
+            topology,
+            "; ".join(dict.fromkeys(problems + changes)),
+            view.failed,
+            frozenset(silent),
+            "; ".join(dict.fromkeys(problems)),
+        )
 
     def _view(self, address: Address, deadline: float) -> NodeView:
         self._send(address)
@@ -214,8 +226,7 @@ class ClusterWatch:
         connection = self._connections[address]
         try:
             left = max(0.01, deadline - time.monotonic())
-            reply = connection.read_response(disable_decoding=True, timeout=left)
-            return parse_nodes(reply, address)
+            return parse_nodes(read_reply(connection, left), address)
         except ResponseError:
             raise
         except BaseException:

@@ -17,7 +17,6 @@ from redis.exceptions import (
     ConnectionError as RedisConnectionError,
     RedisError,
     ResponseError,
-    TimeoutError as RedisTimeoutError,
 )
 
 from relay_models.errors import InvalidConfigurationError, StorageError
@@ -378,15 +377,12 @@ def _packed(connection: Any, commands: Sequence[Command]) -> list[Any]:
 
 def _read_replies(connection: Any, commands: Sequence[Command], patience: Patience | None) -> list[Any]:
     """Read one reply per command as bytes; an error reply is returned, a lost connection is raised."""
-    options = {} if patience is None else patience.options()
     replies: list[Any] = []
     for _ in expanded(commands):
         try:
-            try:
-                replies.append(connection.read_response(disable_decoding=True, **options))
-            except RedisTimeoutError:
-                if patience is None:
-                    raise
+            if patience is None:
+                replies.append(connection.read_response(disable_decoding=True))
+            else:
                 replies.append(patience.read(connection))
         except ResponseError as error:
             replies.append(error)
