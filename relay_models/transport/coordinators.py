@@ -1,11 +1,11 @@
-"""What the coordinators of a cluster's search say of themselves: which shards they know, and how many they asked."""
+"""Which shards the coordinator of a cluster's search knows, read from SEARCH.CLUSTERINFO."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["coordinated_shards", "profiled_shards"]
+__all__ = ["coordinated_shards"]
 
 
 def coordinated_shards(reply: Any) -> set[tuple[str, int, int]] | None:
@@ -26,15 +26,6 @@ def coordinated_shards(reply: Any) -> set[tuple[str, int, int]] | None:
                 found |= {(_text(shard["id"]), *part) for part in zip(slots[::2], slots[1::2], strict=True)}
             return found
         return {shard for part in fields["slots"] or () for shard in _owners(part)}
-    except (IndexError, KeyError, TypeError, ValueError):
-        return None
-
-
-def profiled_shards(reply: Any) -> int | None:
-    """Return how many shards answered, by a reply to FT.PROFILE; None where it has another form."""
-    try:
-        profile = _fields(reply)["Profile"] if isinstance(reply, Mapping) else reply[1]
-        return len(_fields(profile)["Shards"])
     except (IndexError, KeyError, TypeError, ValueError):
         return None
 

@@ -46,7 +46,7 @@ class Store:
         self.indexes = indexes
         self.limit_ms = limit_ms
         self.clock = StoreClock()
-        self.result_limit = ResultLimit()
+        self.result_limit = ResultLimit(transport.ordered_rows)
         self.page_bounds = PageBounds() if cache_page_bounds else None
 
     async def ask(self, command: Command, *, once: bool = False) -> Answer:

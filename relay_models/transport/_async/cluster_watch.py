@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from redis.exceptions import BusyLoadingError, ConnectionError as RedisConnectionError, RedisError, ResponseError
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError as RedisConnectionError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
 
 from relay_models.transport._async.servers import ServerSettings
 from relay_models.transport._io_async import Lock, read_reply, shielded
@@ -211,6 +218,7 @@ class ClusterWatch:
                     socket_connect_timeout=min(self._answer_seconds, self._settings.connect_timeout or math.inf),
                 )
                 await connection.connect()
+                await self._see_start(connection)
                 self._connections[address] = connection
             await connection.send_packed_command(connection.pack_command("CLUSTER", "NODES"))
         except BaseException:
@@ -218,6 +226,17 @@ class ClusterWatch:
             if connection is not None:
                 await shielded(connection.disconnect, nowait=True)
             raise
+
+    async def _see_start(self, connection: Any) -> None:
+        """Take a server that was started just now for a change: the others may not be connected to it yet."""
+        await connection.send_packed_command(connection.pack_command("INFO", "server"))
+        try:
+            reply = await read_reply(connection, self._answer_seconds)
+        except NoPermissionError:
+            return
+        found = re.search(rb"uptime_in_seconds:(\d+)", reply if isinstance(reply, bytes) else str(reply).encode())
+        if found is not None and int(found[1]) <= _SETTLING_SECONDS:
+            self._changed_at = time.monotonic()
 
     async def _receive(self, address: Address, deadline: float) -> NodeView:
         connection = self._connections[address]

@@ -72,6 +72,7 @@ class SingleServerTransport:
         self.target = target
         self.timeout = timeout
         self.retries = retries
+        self.ordered_rows: int | None = None
         self.reconnects = 0
         self.is_closed = False
         self._pool = client.connection_pool

@@ -43,6 +43,9 @@ __all__ = ["ClusterNodes"]
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.05, 1.0
 # How long commands are tried again while a shard has no primary (seconds): the cluster's node timeout and a few more.
 _FAILOVER_SECONDS = 20.0
+# What a shard gives in one piece. Where it gives more, a document that is replaced between two pieces comes without its
+# sort value, so at the end or not at all.
+_ORDERED_ROWS = 1000
 # Redirections of one command that are followed.
 _REDIRECTIONS = 16
 
@@ -72,6 +75,7 @@ class ClusterNodes:
         self.target = target
         self.timeout = settings.timeout
         self.retries = retries
+        self.ordered_rows: int | None = _ORDERED_ROWS
         self.is_closed = False
         self._settings = settings
         self._remap = remap or (lambda address: address)

@@ -38,7 +38,7 @@ from relay_models.transport.cluster_errors import (
     timed_out,
 )
 from relay_models.transport.command_table import name_of
-from relay_models.transport.coordinators import coordinated_shards, profiled_shards
+from relay_models.transport.coordinators import coordinated_shards
 from relay_models.transport.error_mapping import is_retryable, translate
 from relay_models.transport.transaction import Glance
 from relay_models.transport.urls import Address, Target
@@ -52,8 +52,6 @@ _REMEMBERED = 10_000
 _SEARCH_SECONDS = 60.0
 # Maximum time for a search that is of use only now (seconds).
 _GLANCE_SECONDS = 2.0
-# Commands with an index that they read.
-_READS_INDEX = frozenset(("FT.SEARCH", "FT.AGGREGATE", "FT.TAGVALS"))
 # The first release whose coordinator asks a primary once, however many ranges of slots it owns.
 _ASKS_ONCE = (8, 4)
 
@@ -116,7 +114,7 @@ class ClusterSearch(ClusterNodes):
                 look = self._check_same if exact else self._check_fault
                 patience = Patience(partial(look, before), None, deadline=deadline)
                 try:
-                    self._check_reach(node, before, command, patience)
+                    self._check_reach(node, before, patience)
                     (reply,) = self._exchange(node, command, patience=patience)
                     if isinstance(reply, AskError):
                         return no_coordinator(self.target)
@@ -138,33 +136,22 @@ class ClusterSearch(ClusterNodes):
                 raise could_not_ask(self.target, problem)
             sleep(backoff.next())
 
-    def _check_reach(self, node: ClusterNode, state: ClusterState, command: Command, patience: Patience) -> None:
-        """Raise a connection error unless a node's coordinator asks all shards; checked once after each change.
+    def _check_reach(self, node: ClusterNode, state: ClusterState, patience: Patience) -> None:
+        """Raise a connection error unless a node's coordinator knows all shards; checked once after each change.
 
-        It may know of a change later than the node itself, and be without a connection to a shard for a while. It knows
-        no shards before it is first used.
+        It may learn of a change later than the node itself. Before it is first used it knows none, and then all.
+        (FT.PROFILE would tell how many it reaches, but ends a server of 8.0 where a shard answers with an error.)
         """
         if self._reaching.get(node.address) == state.generation:
             return
         (reply,) = self._exchange(node, ("SEARCH.CLUSTERINFO",), patience=patience)
         shards = None if isinstance(reply, Exception) else coordinated_shards(reply)
-        if shards is not None:
-            owned = {(primary.id, *part) for primary in state.topology.primaries for part in primary.slots}
-            if shards and shards != owned:
-                self._check()
-                raise RedisConnectionError(f"the search of {node.target.label} does not know all shards (yet)")
-            if name_of(command) not in _READS_INDEX:
-                return
-            query = ("QUERY", "*", "NOCONTENT", "LIMIT", 0, 0, "DIALECT", 2)
-            profile = ("FT.PROFILE", command[1], "SEARCH", "LIMITED", *query)
-            (reply,) = self._exchange(node, profile, patience=patience)
-            asked = None if isinstance(reply, Exception) else profiled_shards(reply)
-            if asked is None:
-                return
-            if not shards:
-                raise RedisConnectionError(f"the search of {node.target.label} has begun just now")
-            if asked < len(self._watch.addresses(state)):
-                raise RedisConnectionError(f"the search of {node.target.label} does not reach all shards (yet)")
+        if shards == set():
+            return
+        owned = {(primary.id, *part) for primary in state.topology.primaries for part in primary.slots}
+        if shards is not None and shards != owned:
+            self._check()
+            raise RedisConnectionError(f"the search of {node.target.label} does not know all shards (yet)")
         self._reaching[node.address] = state.generation
 
     def _check_same(self, before: ClusterState) -> None:

@@ -6,13 +6,20 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from redis.exceptions import BusyLoadingError, ConnectionError as RedisConnectionError, RedisError, ResponseError
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError as RedisConnectionError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
 
 from relay_models.transport._sync.servers import ServerSettings
 from relay_models.transport._io_sync import Lock, read_reply, shielded
@@ -214,6 +221,7 @@ class ClusterWatch:
                     socket_connect_timeout=min(self._answer_seconds, self._settings.connect_timeout or math.inf),
                 )
                 connection.connect()
+                self._see_start(connection)
                 self._connections[address] = connection
             connection.send_packed_command(connection.pack_command("CLUSTER", "NODES"))
         except BaseException:
@@ -221,6 +229,17 @@ class ClusterWatch:
             if connection is not None:
                 shielded(connection.disconnect, nowait=True)
             raise
+
+    def _see_start(self, connection: Any) -> None:
+        """Take a server that was started just now for a change: the others may not be connected to it yet."""
+        connection.send_packed_command(connection.pack_command("INFO", "server"))
+        try:
+            reply = read_reply(connection, self._answer_seconds)
+        except NoPermissionError:
+            return
+        found = re.search(rb"uptime_in_seconds:(\d+)", reply if isinstance(reply, bytes) else str(reply).encode())
+        if found is not None and int(found[1]) <= _SETTLING_SECONDS:
+            self._changed_at = time.monotonic()
 
     def _receive(self, address: Address, deadline: float) -> NodeView:
         connection = self._connections[address]
