@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import NoPermissionError
 
 from relay_models.backend.clock import StoreClock
 from relay_models.query.replies import decode_rows, decode_time
-from relay_models.transport import Command
+from relay_models.transport import Command, Glance
 
 __all__ = ["ClockCheck", "greatest_stamp", "later_command"]
 
@@ -62,15 +62,15 @@ class ClockCheck:
 
 
 def _is_empty(reply: Any) -> bool:
-    return not isinstance(reply, RedisError) and greatest_stamp(reply) is None
+    return not isinstance(reply, Exception) and greatest_stamp(reply) is None
 
 
 def later_command(alias: bytes | str, after: int, limit: int, *, greatest: bool = False) -> Command:
     """Return the query for a time of storing between two instants: any of them, or the greatest."""
-    order: Command = ["SORTBY", 2, "@updated_at", "DESC", "MAX", 1] if greatest else []
+    order: Command = ("SORTBY", 2, "@updated_at", "DESC", "MAX", 1) if greatest else ()
     query = f"@updated_at:[({after} {limit}]"
-    stored: Command = ["LOAD", 3, "$.updated_at", "AS", "at"]
-    return ["FT.AGGREGATE", alias, query, *order, *stored, "LIMIT", 0, 1, "DIALECT", 2]
+    stored: Command = ("LOAD", 3, "$.updated_at", "AS", "at")
+    return Glance(("FT.AGGREGATE", alias, query, *order, *stored, "LIMIT", 0, 1, "DIALECT", 2))
 
 
 def greatest_stamp(reply: Any) -> int | None:

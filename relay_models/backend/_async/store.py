@@ -47,7 +47,7 @@ class Store:
         self.indexes = indexes
         self.limit_ms = limit_ms
         self.clock = StoreClock()
-        self.result_limit = ResultLimit()
+        self.result_limit = ResultLimit(transport.ordered_rows)
         self.page_bounds = PageBounds() if cache_page_bounds else None
         self._anywhere = False
         self.questions = copy(self)

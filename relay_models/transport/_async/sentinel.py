@@ -19,6 +19,7 @@ from redis.exceptions import (
 
 from relay_models.errors import ConnectionFailedError
 from relay_models.transport._async.interface import Command
+from relay_models.transport._async.patience import Patience
 from relay_models.transport._async.replicas import ReplicaReader
 from relay_models.transport._async.servers import ServerSettings
 from relay_models.transport._async.single_server import SingleServerTransport, ask_connection
@@ -153,10 +154,12 @@ class SentinelTransport(SingleServerTransport):
             raise RedisConnectionError("the sentinels are promoting a replica")
         await super().send(connection, commands)
 
-    async def receive(self, connection: Any, commands: Sequence[Command], *, is_last: bool = True) -> list[Any]:
+    async def receive(
+        self, connection: Any, commands: Sequence[Command], *, is_last: bool = True, patience: Patience | None = None
+    ) -> list[Any]:
         """Read replies; those of a server that is no primary any more are a lost connection."""
         try:
-            replies = await super().receive(connection, commands, is_last=is_last)
+            replies = await super().receive(connection, commands, is_last=is_last, patience=patience)
         except NotReplicated:
             self._is_doubtful = True
             raise

@@ -10,10 +10,15 @@ from types import TracebackType
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from redis.exceptions import ConnectionError as RedisConnectionError, RedisError, ResponseError
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+    RedisError,
+    ResponseError,
+)
 
 from relay_models.errors import InvalidConfigurationError, StorageError
 from relay_models.transport._async.interface import Command
+from relay_models.transport._async.patience import Patience
 from relay_models.transport._io_async import Operation, current_loop, shielded, sleep
 from relay_models.transport.backoff import Backoff
 from relay_models.transport.command_table import is_write, key_of
@@ -67,6 +72,7 @@ class SingleServerTransport:
         self.target = target
         self.timeout = timeout
         self.retries = retries
+        self.ordered_rows: int | None = None
         self.reconnects = 0
         self.is_closed = False
         self._pool = client.connection_pool
@@ -183,20 +189,23 @@ class SingleServerTransport:
             commands = [*commands, wait]
         await connection.send_packed_command(_packed(connection, expanded(commands)))
 
-    async def receive(self, connection: Any, commands: Sequence[Command], *, is_last: bool = True) -> list[Any]:
+    async def receive(
+        self, connection: Any, commands: Sequence[Command], *, is_last: bool = True, patience: Patience | None = None
+    ) -> list[Any]:
         """Read the replies to what `send` sent.
 
         Args:
             connection: where it was sent.
             commands: what was sent.
             is_last: whether nothing was sent on the connection since, so that replicas can be waited for again.
+            patience: how late replies are waited for; None waits until the connection's timeout.
 
         Raises:
             NotReplicated: too few replicas have the writes; sending them again is harmless.
         """
         if not self._waits_for(commands):
-            return await _read_replies(connection, commands)
-        *replies, acknowledged = await _read_replies(connection, [*commands, ("WAIT",)])
+            return await _read_replies(connection, commands, patience)
+        *replies, acknowledged = await _read_replies(connection, [*commands, ("WAIT",)], patience)
         written = [
             command
             for command, reply in zip(commands, replies, strict=True)
@@ -212,7 +221,7 @@ class SingleServerTransport:
             await self._check_current(connection)
             wait = ("WAIT", self._replicas, max(1, int(min(_WAIT_SLICE, left) * 1000)))
             await connection.send_packed_command(_packed(connection, (wait,)))
-            (acknowledged,) = await _read_replies(connection, (wait,))
+            (acknowledged,) = await _read_replies(connection, (wait,), patience)
         return replies
 
     def _waits_for(self, commands: Sequence[Command]) -> bool:
@@ -377,12 +386,15 @@ def _packed(connection: Any, commands: Sequence[Command]) -> list[Any]:
     return [b"".join(pieces)]
 
 
-async def _read_replies(connection: Any, commands: Sequence[Command]) -> list[Any]:
+async def _read_replies(connection: Any, commands: Sequence[Command], patience: Patience | None) -> list[Any]:
     """Read one reply per command as bytes; an error reply is returned, a lost connection is raised."""
     replies: list[Any] = []
     for _ in expanded(commands):
         try:
-            replies.append(await connection.read_response(disable_decoding=True))
+            if patience is None:
+                replies.append(await connection.read_response(disable_decoding=True))
+            else:
+                replies.append(await patience.read(connection))
         except ResponseError as error:
             replies.append(error)
     return gathered(commands, replies)

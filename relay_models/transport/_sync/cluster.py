@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from relay_models.errors import ConnectionFailedError, StorageError
+from relay_models.errors import ConnectionFailedError, RelayModelsError, StorageError
 from relay_models.transport._sync.cluster_pipeline import ClusterPipeline
 from relay_models.transport._sync.cluster_search import ClusterSearch
 from relay_models.transport._sync.interface import Command
@@ -20,6 +20,7 @@ from relay_models.transport._sync.servers import ServerSettings
 from relay_models.transport.command_table import is_search, key_of, name_of
 from relay_models.transport.error_mapping import translate
 from relay_models.transport.topology import slot_of
+from relay_models.transport.transaction import Glance
 from relay_models.transport.urls import Address, Target
 
 __all__ = ["ClusterTransport"]
@@ -193,8 +194,13 @@ class ClusterTransport(ClusterSearch):
             return self._index_info(command)
         if name == "FT.CURSOR":
             return self._read_cursor(command)
-        if is_search(command):
-            return self._search(command)
+        if isinstance(command, Glance):
+            try:
+                return self._search(command)
+            except RelayModelsError as error:
+                return error
+        if name.startswith("FT."):
+            return self._search(command, exact=is_search(command))
         if name == "SCAN":
             return self._scan(command)
         if name == "DBSIZE":
@@ -206,8 +212,6 @@ class ClusterTransport(ClusterSearch):
             return next((reply for reply in replies if isinstance(reply, Exception)), None) or sum(replies)
         if name in ("MULTI", "EXEC", "WATCH", "SUBSCRIBE", "PSUBSCRIBE"):
             raise StorageError(f"{self.target.label} is a Redis Cluster, where {name} over several keys does not work")
-        if name.startswith("FT."):
-            self._check_coordinator()
         return self._on_any(command, retry)
 
     def _get_many(self, command: Command, retry: bool) -> list[Any]:

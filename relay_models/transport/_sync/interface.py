@@ -44,6 +44,10 @@ class Transport(Protocol):
         """How many times a connection has been made again; servers may have changed whenever this number has."""
 
     @property
+    def ordered_rows(self) -> int | None:
+        """The maximum number of rows that an ordered search may ask for to lose none; None for any number."""
+
+    @property
     def is_closed(self) -> bool:
         """Whether `close` was called."""
 

@@ -22,6 +22,7 @@ from redis.exceptions import (
 
 from relay_models.errors import ConnectionFailedError
 from relay_models.transport._sync.interface import Command
+from relay_models.transport._sync.patience import Patience
 from relay_models.transport._sync.replicas import ReplicaReader
 from relay_models.transport._sync.servers import ServerSettings
 from relay_models.transport._sync.single_server import SingleServerTransport, ask_connection
@@ -156,10 +157,12 @@ class SentinelTransport(SingleServerTransport):
             raise RedisConnectionError("the sentinels are promoting a replica")
         super().send(connection, commands)
 
-    def receive(self, connection: Any, commands: Sequence[Command], *, is_last: bool = True) -> list[Any]:
+    def receive(
+        self, connection: Any, commands: Sequence[Command], *, is_last: bool = True, patience: Patience | None = None
+    ) -> list[Any]:
         """Read replies; those of a server that is no primary any more are a lost connection."""
         try:
-            replies = super().receive(connection, commands, is_last=is_last)
+            replies = super().receive(connection, commands, is_last=is_last, patience=patience)
         except NotReplicated:
             self._is_doubtful = True
             raise

@@ -25,15 +25,34 @@ REAL_URL = os.environ.get("RELAY_MODELS_TEST_REDIS_URL")
 CLUSTER_URL = os.environ.get("RELAY_MODELS_TEST_CLUSTER_URL")
 
 
+class AnyNode:
+    """A client of redis-py for a cluster, which sends commands of the search to some node."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def execute_command(self, name: Any, *arguments: Any) -> Any:
+        if not str(name).startswith("FT."):
+            return self._client.execute_command(name, *arguments)
+        node = self._client.get_default_node()
+        return self._client.execute_command(name, *arguments, target_nodes=node)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+
 class Place:
     """One server. Every store opened here gets a prefix of its own unless the test names one."""
 
     def __init__(self, path: Path | None, url: str | None, cluster: SimulatedCluster | None = None) -> None:
         self.url = cluster.url if cluster else url
+        self.is_cluster = "+cluster" in (self.url or "")
         self.cluster = cluster
         self.server: Any = None if self.url else EmbeddedServer(path)
         self.token = f"test-{uuid4().hex[:12]}:"
-        self.raw = open_url(self.url).client if self.url else self.server.client()
+        self.raw: Any = open_url(self.url).client if self.url else self.server.client()
+        if self.is_cluster:
+            self.raw = AnyNode(self.raw)
         self._open: list[Any] = []
         self._prefixes: set[str] = set()
 
