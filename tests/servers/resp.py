@@ -55,7 +55,7 @@ def _encoded(value: Any) -> Iterator[bytes]:
         yield b"*%d\r\n" % len(value)
         yield from itertools.chain.from_iterable(map(_encoded, value))
     else:
-        yield bulk(value)
+        yield bulk(value if isinstance(value, bytes) else str(value).encode())
 
 
 async def read_command(reader: asyncio.StreamReader) -> list[bytes]:

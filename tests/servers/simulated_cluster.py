@@ -36,7 +36,7 @@ class SimulatedNode:
         importing: slots that are being moved here.
         cursors: the cursors that were made here, with what they read.
         indexes: the names of the indexes that it has.
-        known: the shards that searches through this node ask.
+        known, known_ranges: the shards that searches through this node ask, and the slots that it thinks they have.
         lines: what it says of the cluster in CLUSTER NODES, by node.
         told: the number of the last change that it knows of.
     """
@@ -52,6 +52,7 @@ class SimulatedNode:
         self.importing: set[int] = set()
         self.cursors: dict[int, Any] = {}
         self.known: list[SimulatedNode] = []
+        self.known_ranges: dict[str, list[tuple[int, int]]] = {}
         self.lines: dict[str, tuple[str, str]] = {}
         self.told = 0
         self.indexes = Indexes()
@@ -70,6 +71,10 @@ class SimulatedNode:
             else:
                 found.append((slot, slot))
         return found
+
+    def know(self, shards: list[SimulatedNode], ranges: dict[str, list[tuple[int, int]]]) -> None:
+        """Let its coordinator know these shards."""
+        self.known, self.known_ranges = shards, ranges
 
     @property
     def keys(self) -> list[bytes]:
@@ -189,7 +194,7 @@ class SimulatedCluster:
         heir.engine, heir.engine_port, heir.indexes = node.engine, node.engine_port, node.indexes
         heir.filling = filling
         heir.migrating, heir.importing = node.migrating, node.importing
-        heir.known = list(node.known)
+        heir.know(node.known, node.known_ranges)
         node.slots, node.migrating, node.importing = set(), {}, set()
         for other in self.nodes:
             other.migrating = {slot: heir if to is node else to for slot, to in other.migrating.items()}
@@ -208,7 +213,6 @@ class SimulatedCluster:
         await self._serve_engine(node)
         await self._listen(node)
         self.nodes.append(node)
-        node.known = self.primaries
         self._changed(*self.nodes)
         return node
 
@@ -329,6 +333,7 @@ class SimulatedCluster:
                 f"{where} FLAGS - 0 0 {node.epoch} connected {ranges}",
             )
         shards, self._changes = self.primaries, self._changes + 1
+        ranges = {shard.id: shard.ranges for shard in shards}
         change = self._changes
 
         def tell(node: SimulatedNode) -> None:
@@ -338,7 +343,7 @@ class SimulatedCluster:
 
         def refresh(node: SimulatedNode) -> None:
             if node.told == change:
-                node.known = shards
+                node.know(shards, ranges)
 
         def later(step: Callable[[SimulatedNode], None], node: SimulatedNode) -> None:
             if self._stale_seconds:
@@ -362,7 +367,6 @@ class SimulatedCluster:
         for node in self.nodes:
             await self._serve_engine(node)
             await self._listen(node)
-            node.known = self.primaries
         stale, self._stale_seconds = self._stale_seconds, 0.0
         self._changed(*self.nodes)
         self._stale_seconds = stale

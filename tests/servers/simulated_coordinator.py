@@ -128,6 +128,8 @@ class Coordinator:
             return b"-MOVED 1 127.0.0.1:%d\r\n" % cluster.nodes[0].port
         if name in _DEFINITIONS:
             return self._define(command)
+        if name == b"SEARCH.CLUSTERINFO":
+            return self._describe(node)
         if name == b"FT._LIST":
             return array(map(bulk, node.indexes.names), len(node.indexes.names))
         if name == b"FT.CONFIG":
@@ -161,10 +163,34 @@ class Coordinator:
         reply = await self._ask(session, copy, command, is_filling=bool(filling))
         if name == b"FT.AGGREGATE" and b"WITHCURSOR" in command and not reply.startswith(b"-"):
             node.cursors[decoded(reply)[1]] = copy
-        old = tuple(int(part) for part in cluster.version.split(".")[:2]) < (8, 4)
-        if old and is_search and any(len(shard.ranges) > 1 for shard in shards):
+        if self._is_before_8_4() and is_search and any(len(shard.ranges) > 1 for shard in shards):
             return _doubled(reply)
         return reply
+
+    def _describe(self, node: SimulatedNode) -> bytes:
+        """The shards that a coordinator knows, as its release names them."""
+        known = node.known_ranges.items()
+        if self._is_before_8_4():
+            parts = [
+                {
+                    b"start": first,
+                    b"end": last,
+                    b"nodes": [{b"id": shard, b"host": b"", b"port": 0, b"role": b"master"}],
+                }
+                for shard, ranges in known
+                for first, last in ranges
+            ]
+            return encoded({b"num_partitions": len(known), b"slots": parts})
+        return encoded(
+            {
+                b"shards": [
+                    {b"id": shard, b"slots": [slot for part in ranges for slot in part]} for shard, ranges in known
+                ]
+            }
+        )
+
+    def _is_before_8_4(self) -> bool:
+        return tuple(int(part) for part in self._cluster.version.split(".")[:2]) < (8, 4)
 
     def _define(self, command: list[bytes]) -> bytes:
         """Define an index on every shard that can; the first error is the answer."""

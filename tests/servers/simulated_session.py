@@ -88,7 +88,7 @@ class Session:
         if name == b"COMMAND" and len(command) > 2 and command[1].upper() == b"INFO":
             known = [b"*-1\r\n", b"*1\r\n+ft.search\r\n"]
             return b"*2\r\n" + (known[1] if self._cluster.has_coordinator else known[0]) + known[1]
-        if name.startswith(b"FT."):
+        if name.startswith((b"FT.", b"SEARCH.")):
             if self._queued is not None:
                 self._is_aborted = True
                 return b"-ERR Cannot perform `" + name + b"`: Cannot block\r\n"

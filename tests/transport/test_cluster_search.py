@@ -58,7 +58,7 @@ def test_a_shard_that_stays_dead_is_named(cluster: SimulatedCluster) -> None:
         node = victim(cluster)
         cluster.kill(node, partial_answers=10_000)
         for ask in (backend.count_runs, lambda: backend.list_runs("agent"), lambda: backend.find_runs("agent = agent")):
-            with pytest.raises(errors.ConnectionFailedError, match=f"127.0.0.1:{node.port}"):
+            with pytest.raises(errors.StorageError, match=f"shard 127.0.0.1:{node.port}"):
                 ask()
 
 
