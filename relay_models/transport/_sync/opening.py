@@ -41,6 +41,9 @@ _CONNECTION_OPTIONS = frozenset(
         *("socket_timeout", "socket_connect_timeout", "socket_keepalive", "socket_keepalive_options"),
     ]
 )
+# In RESP3 a coordinator of 8.0 drops what a shard answers over a connection that it had to make again, without an error
+# and for good: it expects maps, and the shard speaks RESP2.
+_CLUSTER_SETTINGS: Mapping[str, Any] = {"protocol": 2}
 
 
 def open_url(
@@ -58,7 +61,7 @@ def open_url(
             ``redis+cluster://host:6379,host:6379`` (``rediss+…`` with TLS).
         options: limits, retries and the size of the pool.
         any_database: whether databases other than 0, which have no search, are allowed.
-        protocol: the RESP version to speak, 2 or 3.
+        protocol: the RESP version to speak, 2 or 3; to the nodes of a cluster it is always 2.
         redis_options: further options of redis-py, which win over all others.
 
     Raises:
@@ -121,7 +124,7 @@ def _open_cluster(target: Target, options: ConnectionOptions, settings: dict[str
         make_client,
         target,
         options.retries,
-        settings=ServerSettings(settings, tls=tls, max_connections=options.max_connections),
+        settings=ServerSettings({**settings, **_CLUSTER_SETTINGS}, tls=tls, max_connections=options.max_connections),
         remap=options.address_remap,
         replicas=options.replicas,
         replica_timeout=options.replica_timeout,
@@ -142,7 +145,9 @@ def _open_cluster_client(client: Any, options: ConnectionOptions) -> Transport:
         lambda: client,
         target,
         options.retries,
-        settings=ServerSettings({**settings, "retry": no_retry()}, tls=tls, max_connections=options.max_connections),
+        settings=ServerSettings(
+            {**settings, "retry": no_retry(), **_CLUSTER_SETTINGS}, tls=tls, max_connections=options.max_connections
+        ),
         owns_client=False,
         remap=options.address_remap or manager.address_remap,
         replicas=options.replicas,
