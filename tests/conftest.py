@@ -21,7 +21,7 @@ settings.load_profile("unhurried")
 
 
 def _own_server() -> str | None:
-    """Leave this process one of the servers that RELAY_MODELS_TEST_REDIS_URL names: each worker of pytest-xdist has its own."""
+    """The real server of this process: each worker of pytest-xdist has one of those that the variable names."""
     urls = os.environ.get("RELAY_MODELS_TEST_REDIS_URL", "").split(",")
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     if urls == [""]:

@@ -10,7 +10,6 @@ from relay_models.records.extensions import (
     ErrorInfo,
     RunExtensions,
     Status,
-    strip_extensions,
 )
 from relay_models.records.llm import (
     AgentHints,
@@ -42,7 +41,7 @@ from relay_models.records.prompt import (
     ToolSchemaHash,
 )
 from relay_models.records.record import OpenEnum, Record, from_json, to_json, uuid7
-from relay_models.records.run import RunRecord
+from relay_models.records.run import RunRecord, strip_extensions
 from relay_models.records.stability import BlockStabilityScore, StabilityAnalysisResult, StabilityClass
 from relay_models.records.timestamp import Timestamp
 from relay_models.records.trie import LlmCallPrediction, PredictionMetrics, PredictionTrieNode, TrieEnvelope

@@ -7,16 +7,13 @@ runtime skips when it starts from such records. Every field is absent where the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 from pydantic import Field
 
 from relay_models.records.record import F64, U32, U64, Bool, Factories, OpenEnum, Record
 from relay_models.records.timestamp import Timestamp
-
-if TYPE_CHECKING:
-    from relay_models.records.run import RunRecord
 
 __all__ = [
     "EXTENSIONS_KEY",
@@ -26,7 +23,6 @@ __all__ = [
     "Extended",
     "RunExtensions",
     "Status",
-    "strip_extensions",
 ]
 
 # The JSON key of all extensions, of runs and of calls.
@@ -119,22 +115,3 @@ class Extended(Record):
 
     # As in `Record`: reading JSON must not call it.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
-
-
-def strip_extensions(run: RunRecord) -> RunRecord:
-    """Return the run as NeMo Relay itself would have written it: without extensions.
-
-    Args:
-        run: a run, with or without extensions; it is not changed.
-
-    Returns:
-        A copy without the key ``"relay_models"`` in the run and in its calls.
-
-    Example:
-        ``backend.store_run(strip_extensions(run))``
-    """
-    bare: dict[str, Any] = {EXTENSIONS_KEY: None}
-    calls = [call if call.relay_models is None else call.model_copy(update=bare) for call in run.calls]
-    if run.relay_models is None and all(new is old for new, old in zip(calls, run.calls, strict=True)):
-        return run.model_copy()
-    return run.model_copy(update={**bare, "calls": calls})

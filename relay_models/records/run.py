@@ -11,14 +11,14 @@ import msgspec
 from pydantic import Field
 
 from relay_models.records.call import CallRecord
-from relay_models.records.extensions import Extended, RunExtensions
+from relay_models.records.extensions import EXTENSIONS_KEY, Extended, RunExtensions
 from relay_models.records.llm import CostEstimate
 from relay_models.records.loose import unknown_shapes
 from relay_models.records.record import Factories, from_json, refuse_non_finite, uuid7
 from relay_models.records.timestamp import Timestamp
 from relay_models.records.views import viewing
 
-__all__ = ["RunRecord"]
+__all__ = ["RunRecord", "strip_extensions"]
 
 call_views = viewing(CallRecord)
 """Reads the JSON text of calls as views of them, and checks all of it."""
@@ -310,3 +310,22 @@ def _read_lazily(data: str | bytes) -> RunRecord | None:
 
 def _distinct(values: Iterable[str | None]) -> list[str]:
     return sorted({value for value in values if value is not None})
+
+
+def strip_extensions(run: RunRecord) -> RunRecord:
+    """Return the run as NeMo Relay itself would have written it: without extensions.
+
+    Args:
+        run: a run, with or without extensions; it is not changed.
+
+    Returns:
+        A copy without the key ``"relay_models"`` in the run and in its calls.
+
+    Example:
+        ``backend.store_run(strip_extensions(run))``
+    """
+    bare: dict[str, Any] = {EXTENSIONS_KEY: None}
+    calls = [call if call.relay_models is None else call.model_copy(update=bare) for call in run.calls]
+    if run.relay_models is None and all(new is old for new, old in zip(calls, run.calls, strict=True)):
+        return run.model_copy()
+    return run.model_copy(update={**bare, "calls": calls})

@@ -19,7 +19,7 @@ without a known API, prompt tokens that are fewer than the cached ones exclude t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +113,7 @@ def cache_write_total(tokens: Any) -> int | None:
         The number of tokens; None where nothing, or nothing that can be understood, was told.
     """
     if isinstance(tokens, list):
-        counts = [item.get("count") if isinstance(item, Mapping) else getattr(item, "count", None) for item in tokens]
+        counts = [item.get("count") if isinstance(item, dict) else getattr(item, "count", None) for item in tokens]
         known = [count for count in map(_number, counts) if count is not None]
         return sum(known) if known else None
     return _number(tokens)
@@ -133,7 +133,7 @@ def _excludes_cache(call: CallRecord, usage: Usage, prompt: int, cached: int, ap
     return "anthropic" in call.name.lower() or (call.model_name or "").lower().startswith("claude")
 
 
-def _reasoning(call: CallRecord, usage: Usage, api_specific: Mapping[str, Any]) -> int | None:
+def _reasoning(call: CallRecord, usage: Usage, api_specific: dict[str, Any]) -> int | None:
     for told in (
         _members(api_specific.get("output_tokens_details")).get("reasoning_tokens"),
         api_specific.get("thoughts_tokens"),
@@ -147,11 +147,13 @@ def _reasoning(call: CallRecord, usage: Usage, api_specific: Mapping[str, Any]) 
     return _number(details.get("reasoning_tokens"))
 
 
-def _members(value: Any) -> Mapping[str, Any]:
+def _members(value: Any) -> dict[str, Any]:
     """The members of a JSON object, which a view holds as its text; none of any other value."""
+    if value is None:
+        return {}
     if isinstance(value, msgspec.Raw):
         value = msgspec.json.decode(value) if bytes(value).startswith(b"{") else None
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _number(value: Any) -> int | None:

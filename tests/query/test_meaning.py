@@ -11,7 +11,7 @@ from relay_models.columns.expressions import Everything, Expression
 from relay_models.documents import Run
 from relay_models.errors import QueryError
 from relay_models.query.language.parser import parse_filter
-from relay_models.query.paging.pager import find_steps
+from relay_models.query.paging.find import find_steps
 from relay_models.query.tag_values import count_steps
 from relay_models.records import CallRecord, RunRecord
 

@@ -231,3 +231,26 @@ async def test_a_lost_primary_loses_nothing_that_its_replica_had_to_have(setup: 
     found = await reader.pipeline([("GET", f"run:{number}") for number in acknowledged])
     assert [number for number, value in zip(acknowledged, found, strict=True) if value is None] == []
     await reader.close()
+
+
+async def test_documents_are_read_from_replicas_where_asked(setup: ClusterSetup) -> None:
+    transport = open_url(setup.url, ConnectionOptions(replicas=1, read_from="replica"))
+    await transport.pipeline([("SET", key, key) for key in KEYS])
+
+    def reads(ports: list[int]) -> int:
+        found = (setup.client(port).info("commandstats").get("cmdstat_get", {}) for port in ports)
+        return sum(each.get("calls", 0) for each in found)
+
+    replicas = [port for ports in setup.replicas.values() for port in ports]
+    for key in KEYS[:30]:
+        assert await transport.read("GET", key) == key.encode()
+    assert (reads(replicas), reads(setup.primaries)) == (30, 0)
+    # A promoted one is a primary, a dead one is left alone, and the primary answers where there is none.
+    victim = setup.primaries[0]
+    (heir,) = setup.replicas[victim]
+    await asyncio.to_thread(setup.fail_over, heir)
+    setup.kill(victim)
+    for key in KEYS:
+        assert await transport.read("GET", key) == key.encode()
+    assert await transport.execute("SET", KEYS[0], "new", "NX") is None
+    await transport.close()

@@ -25,6 +25,6 @@ async def wrong(backend: RedisBackend, record: RunRecord) -> None:
     backend.stream_runs(corrupt=[])  # call-arg
     backend.watch_runs(since="yesterday")  # arg-type
     page: Page[Plan] = await backend.find_runs()  # assignment
-    for run in backend.stream_runs():  # attr-defined
-        print(run.record.started_at)
+    for _ in backend.stream_runs():  # attr-defined
+        pass
     print((await backend.find_runs())["a"], page)  # call-overload

@@ -98,6 +98,8 @@ async def models(backend: RedisBackend, url: str) -> None:
     reveal_type(await acme.find_runs(AcmeRun.tenant == "acme"))  # Page[AcmeRun]
     reveal_type((await acme.find_runs())[0].tenant)  # str | None
     reveal_type(AcmeRun.tenant)  # Column[str | None]
+    reveal_type(await RedisBackend.connect(url, models=[Feedback]))  # RedisBackend[Run]
+    reveal_type(await RedisBackend[AcmeRun].connect(url, models=[AcmeRun, Feedback]))  # RedisBackend[AcmeRun]
     feedback = backend.collection(Feedback)
     reveal_type(feedback)  # ModelCollection[Feedback]
     item = Feedback(run_id=UUID(int=1), rating=5)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any, get_overloads
 
 import pytest
+
+from relay_models import RedisBackend
 
 api = pytest.importorskip("mypy.api")
 
@@ -42,6 +49,42 @@ def test_every_method_says_what_it_returns(tmp_path: Path) -> None:
         assert note is not None, line
         found[int(note[1])] = plainly(note[2])
     assert found == expected("revealed.py")
+
+
+@pytest.fixture(scope="module")
+def pyright(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[int, list[str]]]:
+    """What Pyright says of each line, by file and severity."""
+    pytest.importorskip("basedpyright")
+    project = tmp_path_factory.mktemp("pyright") / "pyrightconfig.json"
+    files = [str(HERE / "revealed.py"), str(HERE / "refused.py")]
+    project.write_text(json.dumps({"include": files, "typeCheckingMode": "strict", "pythonVersion": "3.11"}))
+    command = [sys.executable, "-m", "basedpyright", "--outputjson", "-p", str(project), "--pythonpath", sys.executable]
+    said = subprocess.run(command, check=False, capture_output=True, text=True)
+    found: dict[str, dict[int, list[str]]] = {"information": {}, "error": {}}
+    for line in json.loads(said.stdout)["generalDiagnostics"]:
+        name, number = Path(line["file"]).name, line["range"]["start"]["line"] + 1
+        found[line["severity"]].setdefault(number, []).append(f"{name}: {line['message']}")
+    return found
+
+
+def test_pyright_reads_the_same_types(pyright: dict[str, dict[int, list[str]]]) -> None:
+    found = {number: said[0].rpartition(" is ")[2].strip('"') for number, said in pyright["information"].items()}
+    assert found == expected("revealed.py")
+
+
+def test_pyright_refuses_the_same_calls(pyright: dict[str, dict[int, list[str]]]) -> None:
+    said = [message for messages in pyright["error"].values() for message in messages]
+    assert not [message for message in said if message.startswith("revealed.py")]
+    assert set(pyright["error"]) == set(expected("refused.py"))
+
+
+@pytest.mark.parametrize("name", ["connect", "embedded", "from_client"])
+def test_overloads_take_what_the_method_takes(name: str) -> None:
+    method = getattr(RedisBackend, name).__func__
+    overloads: list[Any] = list(get_overloads(method))
+    assert len(overloads) == 2
+    for overload in overloads:
+        assert list(inspect.signature(overload.__func__).parameters) == list(inspect.signature(method).parameters)
 
 
 def test_wrong_calls_do_not_type_check(tmp_path: Path) -> None:

@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeVar, overload
 
 from relay_models.backend._sync.artifacts import Artifacts
 from relay_models.backend._sync.base import RunT
 from relay_models.backend._sync.models import Models
 from relay_models.backend._sync.queries import Queries
 from relay_models.backend.options import StoreOptions
+from relay_models.documents import Document, Run
 from relay_models.records.prices import PriceTable
 from relay_models.transport.sync import (
     ConnectionOptions,
@@ -31,6 +32,8 @@ from relay_models.transport.sync import (
 )
 
 __all__ = ["RedisBackend"]
+
+ModelT = TypeVar("ModelT", bound=Run)
 
 
 class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
@@ -48,6 +51,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         ```
     """
 
+    @overload
     @classmethod
     def connect(
         cls,
@@ -57,7 +61,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         create_index: bool = True,
         index_text: bool | None = None,
         run_ttl: timedelta | None = None,
-        models: Sequence[type[RunT]] = (),
+        models: Sequence[type[ModelT]],
         timeout: float | None = 30.0,
         connect_timeout: float | None = 5.0,
         retries: int = 5,
@@ -69,9 +73,63 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         prices: PriceTable | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
+        read_from: Literal["primary", "replica"] = "primary",
         address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
         **redis_options: Any,
-    ) -> Opening[Self]:
+    ) -> Opening[RedisBackend[ModelT]]: ...
+
+    @overload
+    @classmethod
+    def connect(
+        cls,
+        url: str,
+        key_prefix: str = "nemo_relay:",
+        *,
+        create_index: bool = True,
+        index_text: bool | None = None,
+        run_ttl: timedelta | None = None,
+        models: Sequence[type[Document]] = (),
+        timeout: float | None = 30.0,
+        connect_timeout: float | None = 5.0,
+        retries: int = 5,
+        max_connections: int = 50,
+        index_timeout: float = 600.0,
+        cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
+        prices: PriceTable | None = None,
+        replicas: int = 0,
+        replica_timeout: float = 5.0,
+        read_from: Literal["primary", "replica"] = "primary",
+        address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
+        **redis_options: Any,
+    ) -> Opening[Self]: ...
+
+    @classmethod
+    def connect(
+        cls,
+        url: str,
+        key_prefix: str = "nemo_relay:",
+        *,
+        create_index: bool = True,
+        index_text: bool | None = None,
+        run_ttl: timedelta | None = None,
+        models: Sequence[type[Document]] = (),
+        timeout: float | None = 30.0,
+        connect_timeout: float | None = 5.0,
+        retries: int = 5,
+        max_connections: int = 50,
+        index_timeout: float = 600.0,
+        cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
+        prices: PriceTable | None = None,
+        replicas: int = 0,
+        replica_timeout: float = 5.0,
+        read_from: Literal["primary", "replica"] = "primary",
+        address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
+        **redis_options: Any,
+    ) -> Opening[Any]:
         """Open the store with a key prefix on the server at a URL.
 
         When the store is open, every existing document is in its search indexes.
@@ -86,7 +144,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
                 that is open while another one makes the store index words notices after its next reconnect.
             run_ttl: how long a run is kept after it was last stored, None for ever.
             models: a subclass of `Run` whose columns the runs have, such as ``[AcmeRun]``; document classes of your
-                own in it have their indexes made on opening.
+                own in it have their indexes made on opening. With both, type checkers want the class of runs named:
+                ``RedisBackend[AcmeRun].connect(url, models=[AcmeRun, Feedback])``.
             timeout: maximum wait for a reply (seconds), None for no limit.
             connect_timeout: maximum wait for a connection (seconds), None for no limit.
             retries: maximum number of further attempts after a lost connection, with exponential backoff.
@@ -101,6 +160,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
             replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
             replica_timeout: maximum wait for the replicas (seconds).
+            read_from: ``"replica"`` lets replicas answer questions, which may then lack what was stored just now;
+                behind Sentinel and on a cluster only. What changes documents always reads from the primary.
             address_remap: for a cluster behind NAT: maps the (host, port) that a node announces to the one to use.
             redis_options: options of redis-py, such as ``ssl_ca_certs``, ``username`` or ``client_name``; for sentinels
                 also ``sentinel_username`` and ``sentinel_password``.
@@ -140,10 +201,43 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             max_connections=max_connections,
             replicas=replicas,
             replica_timeout=replica_timeout,
+            read_from=read_from,
             address_remap=address_remap,
         )
         opening = partial(open_url, url, connection, redis_options=redis_options)
         return as_opening(cls._open(options, opening, connection))
+
+    @overload
+    @classmethod
+    def embedded(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        key_prefix: str = "nemo_relay:",
+        *,
+        index_text: bool | None = None,
+        run_ttl: timedelta | None = None,
+        models: Sequence[type[ModelT]],
+        cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
+        prices: PriceTable | None = None,
+    ) -> Opening[RedisBackend[ModelT]]: ...
+
+    @overload
+    @classmethod
+    def embedded(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        key_prefix: str = "nemo_relay:",
+        *,
+        index_text: bool | None = None,
+        run_ttl: timedelta | None = None,
+        models: Sequence[type[Document]] = (),
+        cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
+        prices: PriceTable | None = None,
+    ) -> Opening[Self]: ...
 
     @classmethod
     def embedded(
@@ -153,12 +247,12 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         *,
         index_text: bool | None = None,
         run_ttl: timedelta | None = None,
-        models: Sequence[type[RunT]] = (),
+        models: Sequence[type[Document]] = (),
         cache_page_bounds: bool = True,
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
-    ) -> Opening[Self]:
+    ) -> Opening[Any]:
         """Open a store that needs no server.
 
         Args:
@@ -167,7 +261,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             index_text: whether the words of prompts and answers are indexed; as in `connect`.
             run_ttl: how long a run is kept after it was last stored, None for ever.
             models: a subclass of `Run` whose columns the runs have, such as ``[AcmeRun]``; document classes of your
-                own in it have their indexes made on opening.
+                own in it have their indexes made on opening. With both, type checkers want the class of runs named:
+                ``RedisBackend[AcmeRun].connect(url, models=[AcmeRun, Feedback])``.
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The
                 pages are the same either way.
             migrate: whether an index that lacks columns of this program is replaced now; with False by
@@ -201,6 +296,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         )
         return as_opening(cls._open(options, partial(open_embedded, path)))
 
+    @overload
     @classmethod
     def from_client(
         cls,
@@ -210,7 +306,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         create_index: bool = True,
         index_text: bool | None = None,
         run_ttl: timedelta | None = None,
-        models: Sequence[type[RunT]] = (),
+        models: Sequence[type[ModelT]],
         retries: int = 5,
         index_timeout: float = 600.0,
         cache_page_bounds: bool = True,
@@ -219,7 +315,48 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         prices: PriceTable | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
-    ) -> Opening[Self]:
+    ) -> Opening[RedisBackend[ModelT]]: ...
+
+    @overload
+    @classmethod
+    def from_client(
+        cls,
+        client: Any,
+        key_prefix: str = "nemo_relay:",
+        *,
+        create_index: bool = True,
+        index_text: bool | None = None,
+        run_ttl: timedelta | None = None,
+        models: Sequence[type[Document]] = (),
+        retries: int = 5,
+        index_timeout: float = 600.0,
+        cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
+        prices: PriceTable | None = None,
+        replicas: int = 0,
+        replica_timeout: float = 5.0,
+    ) -> Opening[Self]: ...
+
+    @classmethod
+    def from_client(
+        cls,
+        client: Any,
+        key_prefix: str = "nemo_relay:",
+        *,
+        create_index: bool = True,
+        index_text: bool | None = None,
+        run_ttl: timedelta | None = None,
+        models: Sequence[type[Document]] = (),
+        retries: int = 5,
+        index_timeout: float = 600.0,
+        cache_page_bounds: bool = True,
+        migrate: bool = True,
+        allow_missing: bool = False,
+        prices: PriceTable | None = None,
+        replicas: int = 0,
+        replica_timeout: float = 5.0,
+    ) -> Opening[Any]:
         """Open a store through a redis-py client, which `close` leaves open.
 
         Between two operations it holds none of the client's connections, which costs a little time: `connect` keeps
@@ -234,7 +371,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             index_text: whether the words of prompts and answers are indexed; as in `connect`.
             run_ttl: how long a run is kept after it was last stored, None for ever.
             models: a subclass of `Run` whose columns the runs have, such as ``[AcmeRun]``; document classes of your
-                own in it have their indexes made on opening.
+                own in it have their indexes made on opening. With both, type checkers want the class of runs named:
+                ``RedisBackend[AcmeRun].connect(url, models=[AcmeRun, Feedback])``.
             retries: maximum number of further attempts after a lost connection, with exponential backoff.
             index_timeout: maximum wait for existing documents to be indexed (seconds).
             cache_page_bounds: whether the bound of a query's last first page narrows the search for the next one. The

@@ -1,4 +1,4 @@
-"""`Pager`: keyset pagination over FT.AGGREGATE, right whatever is written meanwhile; and `find_steps`, a page by it."""
+"""`Pager`: keyset pagination over FT.AGGREGATE, right whatever is written meanwhile."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from relay_models.columns.expressions import Expression, all_of
 from relay_models.errors import CorruptDocumentError, CorruptDocumentsError
 from relay_models.query.compiler import compile_filter
 from relay_models.query.limits import ResultLimit
-from relay_models.query.options import OnCorrupt, OnIncomplete, OrderBy, check_limit
+from relay_models.query.options import OnCorrupt, OnIncomplete
 from relay_models.query.order import Order, is_grouped
 from relay_models.query.paging.page import Page
 from relay_models.query.paging.position import Position
 from relay_models.query.replies import Rows, check_complete, decode_rows, decode_values
-from relay_models.query.rows import RowReader, row_reader
+from relay_models.query.rows import RowReader
 from relay_models.query.server_cursor import ROWS_PER_READ, ServerCursor
 from relay_models.query.steps import Answer, Command, Steps
 from relay_models.query.tag_values import value_steps
 
 if TYPE_CHECKING:
     from relay_models.documents.base import Document
-    from relay_models.query.paging.page_bounds import PageBounds
 
-__all__ = ["ROWS_PER_CURSOR", "Pager", "PagerState", "find_steps"]
+__all__ = ["ROWS_PER_CURSOR", "Pager", "PagerState"]
 
 # Maximum rows per cursor, whose order the server keeps (about 80 bytes each); the rest is ordered by another query.
 ROWS_PER_CURSOR = 200_000
@@ -326,63 +325,3 @@ class Pager(Generic[T]):
             self._growth = self._growth * 2 if self._position is request.start else 1
         if self._position is None:
             self.state = PagerState.END
-
-
-def find_steps(
-    document: type[D],
-    alias: str,
-    filter: Expression,
-    *,
-    order_by: OrderBy = "-started_at",
-    limit: int | None = 50,
-    after: str | None = None,
-    bodies: bool = True,
-    limit_ms: int = 0,
-    on_corrupt: OnCorrupt = "raise",
-    on_incomplete: OnIncomplete = "raise",
-    page_size: int = 400,
-    result_limit: ResultLimit | None = None,
-    bounds: PageBounds | None = None,
-) -> Steps[Page[D]]:
-    """A page by a `Pager`, by commands that may all be sent twice; `limit` None is for all rows.
-
-    With `bounds`, a first page that has been asked for before is looked for within its cached bound.
-
-    Raises:
-        QueryError: a limit below 0, a column that cannot be sorted by, or a cursor of another query.
-        CorruptDocumentsError: documents that cannot be read (with ``on_corrupt="raise"``); ``good`` is the page.
-        IncompleteAnswerError: the server stopped at its time limit (with ``on_incomplete="raise"``).
-    """
-    check_limit(limit)
-    pager: Pager[D] = Pager(
-        alias,
-        filter,
-        Order.parse(order_by, document.columns()),
-        row_reader(document, bodies),
-        after=after,
-        limit_ms=limit_ms,
-        limit=result_limit,
-        on_incomplete=on_incomplete,
-    )
-    if limit == 0:
-        return Page([], after)
-    yield from pager.open()
-    rows: list[D] = []
-    while not pager.is_done:
-        room = None if limit is None else limit - len(rows)
-        if pager.state is PagerState.READING:
-            pager.receive((yield pager.read(ROWS_PER_READ)))
-        else:
-            # One row more tells whether there is a next page, and the row after which this one begins comes again.
-            most = page_size if room is None else min(page_size, room + (2 if pager.has_begun else 1))
-            if bounds is not None and room is not None and bounds.applies_to(pager):
-                yield from bounds.request_steps(pager, most)
-                if pager.state is PagerState.END:
-                    break
-            else:
-                command = pager.request(most)
-                if command is None:
-                    break
-                pager.receive((yield command))
-        rows += pager.rows(room)
-    return pager.page(rows, on_corrupt)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from relay_models.errors import RelayModelsError, StorageError
+from relay_models.errors import ConnectionFailedError, RelayModelsError, StorageError
 from relay_models.transport._async.cluster_pipeline import ClusterPipeline
 from relay_models.transport._async.cluster_search import ClusterSearch
 from relay_models.transport._async.interface import Command
+from relay_models.transport._async.replicas import ReplicaReader
 from relay_models.transport._async.servers import ServerSettings
 from relay_models.transport.command_table import is_search, key_of, name_of
 from relay_models.transport.error_mapping import translate
@@ -20,6 +22,8 @@ from relay_models.transport.urls import Address, Target
 
 __all__ = ["ClusterTransport"]
 
+# Seconds between two looks at which replicas there are.
+_LOOK_INTERVAL = 1.0
 # Unfinished scans that are remembered.
 _REMEMBERED = 1000
 
@@ -41,6 +45,7 @@ class ClusterTransport(ClusterSearch):
         remap: maps the address that a node announces to the one to connect to.
         replicas: how many replicas must have every write before it is acknowledged.
         replica_timeout: maximum wait for them (seconds).
+        reads_replicas: whether documents that are asked for by key come from replicas.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class ClusterTransport(ClusterSearch):
         remap: Callable[[Address], Address] | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
+        reads_replicas: bool = False,
     ) -> None:
         super().__init__(
             target, retries, settings=settings, remap=remap, replicas=replicas, replica_timeout=replica_timeout
@@ -61,6 +67,8 @@ class ClusterTransport(ClusterSearch):
         self._make_client = make_client
         self._client: Any = None
         self._owns_client = owns_client
+        self._reader = ReplicaReader(target, settings, in_cluster=True) if reads_replicas else None
+        self._replicas_seen_at = float("-inf")
         self._scan_tokens = itertools.count(1)
         self._scans: OrderedDict[int, tuple[list[Address], int, int]] = OrderedDict()
 
@@ -83,6 +91,19 @@ class ClusterTransport(ClusterSearch):
         if isinstance(reply, Exception):
             raise translate(reply, self.target, command)
         return reply
+
+    async def read(self, *command: bytes | str | int) -> Any:
+        """Send one command that changes nothing, to a replica if it has a key; see `Transport.read`."""
+        if self._reader is not None and self.is_keyed(command):
+            self._check_open()
+            try:
+                return await self._reader.read(command, await self._replicas_of(command))
+            except ConnectionFailedError:
+                pass  # the primary can answer
+            except StorageError as error:
+                if "MOVED" not in str(error) and "ASK" not in str(error):
+                    raise
+        return await self.execute(*command)
 
     async def execute_once(self, *command: bytes | str | int) -> Any:
         """Send one command that must not be sent twice; see `Transport.execute_once`."""
@@ -145,10 +166,24 @@ class ClusterTransport(ClusterSearch):
             return
         self.is_closed = True
         await self._watch.close()
+        if self._reader is not None:
+            await self._reader.close()
         for node in self._nodes.values():
             await node.close()
         if self._owns_client and self._client is not None:
             await self._client.aclose()
+
+    async def _replicas_of(self, command: Command) -> list[Address]:
+        """The addresses of the replicas that have the key of a command."""
+        state = await self.state()
+        if time.monotonic() - self._replicas_seen_at > _LOOK_INTERVAL:
+            self._replicas_seen_at = time.monotonic()
+            state = await self._check()
+        key = key_of(command)
+        owner = None if key is None else state.topology.owners[slot_of(key)]
+        if owner is None:
+            return []
+        return [self._remap(address) for primary, address in state.replicas if primary == owner.id]
 
     async def _send_keyless(self, command: Command, retry: bool) -> Any:
         name = name_of(command)

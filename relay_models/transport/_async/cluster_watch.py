@@ -41,6 +41,7 @@ class ClusterState:
         problem: why answers of all shards cannot be trusted now; empty where they can.
         fault: the part of it that is no mere change: shards that do not answer or agree, slots without an owner.
         failed: nodes that the cluster takes for dead.
+        replicas: replicas that can be reached: the id of the primary, the address.
         silent: the addresses of primaries that did not answer.
     """
 
@@ -48,6 +49,7 @@ class ClusterState:
     topology: Topology
     problem: str = ""
     failed: tuple[str, ...] = ()
+    replicas: tuple[tuple[str, Address], ...] = ()
     silent: frozenset[Address] = frozenset()
     fault: str = ""
 
@@ -100,7 +102,7 @@ class ClusterWatch:
                 generation += 1
                 self._changed_at = time.monotonic()
             self.state = ClusterState(
-                generation, view.topology, "not checked yet", view.failed, fault="not checked yet"
+                generation, view.topology, "not checked yet", view.failed, view.replicas, fault="not checked yet"
             )
             return self.state
 
@@ -116,7 +118,7 @@ class ClusterWatch:
 
     async def _begin(self) -> ClusterState:
         view = await self._any_view(None)
-        return ClusterState(1, view.topology)
+        return ClusterState(1, view.topology, replicas=view.replicas)
 
     async def _any_view(self, first: Address | None) -> NodeView:
         known = [primary.address for primary in self.state.topology.primaries] if self.state else []
@@ -200,6 +202,7 @@ class ClusterWatch:
             topology,
             "; ".join(dict.fromkeys(problems + changes)),
             view.failed,
+            view.replicas,
             frozenset(silent),
             "; ".join(dict.fromkeys(problems)),
         )

@@ -108,6 +108,7 @@ def _open_sentinel(target: Target, options: ConnectionOptions, settings: dict[st
         sentinels=ServerSettings(sentinel_settings, tls=tls),
         replicas=options.replicas,
         replica_timeout=options.replica_timeout,
+        reads_replicas=options.read_from == "replica",
     )
 
 
@@ -125,6 +126,7 @@ def _open_cluster(target: Target, options: ConnectionOptions, settings: dict[str
         remap=options.address_remap,
         replicas=options.replicas,
         replica_timeout=options.replica_timeout,
+        reads_replicas=options.read_from == "replica",
     )
 
 
@@ -149,6 +151,7 @@ def _open_cluster_client(client: Any, options: ConnectionOptions) -> Transport:
         remap=options.address_remap or manager.address_remap,
         replicas=options.replicas,
         replica_timeout=options.replica_timeout,
+        reads_replicas=options.read_from == "replica",
     )
 
 
@@ -168,13 +171,12 @@ async def as_cluster(transport: Transport, options: ConnectionOptions | None = N
     target = transport.target
     if not isinstance(transport, SingleServerTransport) or isinstance(transport, SentinelTransport):
         return transport
-    if "host" not in target.options:  # embedded, or a unix socket
-        return transport
-    try:
-        reply = await transport.execute("INFO", "cluster")
-    except PermissionDeniedError:
-        return transport  # this user may not ask; what does not work says why
-    if b"cluster_enabled:1" not in (reply if isinstance(reply, bytes) else str(reply).encode()):
+    if not await _is_cluster_node(transport):
+        if options is not None and options.read_from == "replica":
+            raise InvalidConfigurationError(
+                f"read_from='replica' needs to know the replicas: {target.label} is one server. Connect through its "
+                "sentinels (redis+sentinel://host:26379/service) or to a cluster"
+            )
         return transport
     server = (str(target.options["host"]), int(target.options.get("port", 6379)))
     tls = target.scheme == "rediss" or "SSL" in transport.client.connection_pool.connection_class.__name__
@@ -184,6 +186,16 @@ async def as_cluster(transport: Transport, options: ConnectionOptions | None = N
     cluster = Target(f"{scheme}+cluster://{rest}", f"{scheme}+cluster", settings, target.secrets, (server,))
     options = options or ConnectionOptions(retries=transport.retries)
     return _open_cluster(cluster, options, {**settings, "retry": no_retry()}, tls=tls)
+
+
+async def _is_cluster_node(transport: SingleServerTransport) -> bool:
+    if "host" not in transport.target.options:  # embedded, or a unix socket
+        return False
+    try:
+        reply = await transport.execute("INFO", "cluster")
+    except PermissionDeniedError:
+        return False  # this user may not ask; what does not work says why
+    return b"cluster_enabled:1" in (reply if isinstance(reply, bytes) else str(reply).encode())
 
 
 def _open_sentinel_client(client: Any, options: ConnectionOptions, any_database: bool) -> Transport:
@@ -212,6 +224,7 @@ def _open_sentinel_client(client: Any, options: ConnectionOptions, any_database:
         owns_client=False,
         replicas=options.replicas,
         replica_timeout=options.replica_timeout,
+        reads_replicas=options.read_from == "replica",
     )
 
 

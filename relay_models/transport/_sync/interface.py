@@ -58,6 +58,13 @@ class Transport(Protocol):
             StorageError: the server refused the command or cannot be reached.
         """
 
+    def read(self, *command: bytes | str | int) -> Any:
+        """Send one command that changes nothing; a replica answers, where this transport reads from replicas.
+
+        Raises:
+            StorageError: the server refused the command or cannot be reached.
+        """
+
     def execute_once(self, *command: bytes | str | int) -> Any:
         """Send one command that must not be sent twice, such as FT.CURSOR READ.
 

@@ -111,6 +111,7 @@ def _open_sentinel(target: Target, options: ConnectionOptions, settings: dict[st
         sentinels=ServerSettings(sentinel_settings, tls=tls),
         replicas=options.replicas,
         replica_timeout=options.replica_timeout,
+        reads_replicas=options.read_from == "replica",
     )
 
 
@@ -128,6 +129,7 @@ def _open_cluster(target: Target, options: ConnectionOptions, settings: dict[str
         remap=options.address_remap,
         replicas=options.replicas,
         replica_timeout=options.replica_timeout,
+        reads_replicas=options.read_from == "replica",
     )
 
 
@@ -152,6 +154,7 @@ def _open_cluster_client(client: Any, options: ConnectionOptions) -> Transport:
         remap=options.address_remap or manager.address_remap,
         replicas=options.replicas,
         replica_timeout=options.replica_timeout,
+        reads_replicas=options.read_from == "replica",
     )
 
 
@@ -171,13 +174,12 @@ def as_cluster(transport: Transport, options: ConnectionOptions | None = None) -
     target = transport.target
     if not isinstance(transport, SingleServerTransport) or isinstance(transport, SentinelTransport):
         return transport
-    if "host" not in target.options:  # embedded, or a unix socket
-        return transport
-    try:
-        reply = transport.execute("INFO", "cluster")
-    except PermissionDeniedError:
-        return transport  # this user may not ask; what does not work says why
-    if b"cluster_enabled:1" not in (reply if isinstance(reply, bytes) else str(reply).encode()):
+    if not _is_cluster_node(transport):
+        if options is not None and options.read_from == "replica":
+            raise InvalidConfigurationError(
+                f"read_from='replica' needs to know the replicas: {target.label} is one server. Connect through its "
+                "sentinels (redis+sentinel://host:26379/service) or to a cluster"
+            )
         return transport
     server = (str(target.options["host"]), int(target.options.get("port", 6379)))
     tls = target.scheme == "rediss" or "SSL" in transport.client.connection_pool.connection_class.__name__
@@ -187,6 +189,16 @@ def as_cluster(transport: Transport, options: ConnectionOptions | None = None) -
     cluster = Target(f"{scheme}+cluster://{rest}", f"{scheme}+cluster", settings, target.secrets, (server,))
     options = options or ConnectionOptions(retries=transport.retries)
     return _open_cluster(cluster, options, {**settings, "retry": no_retry()}, tls=tls)
+
+
+def _is_cluster_node(transport: SingleServerTransport) -> bool:
+    if "host" not in transport.target.options:  # embedded, or a unix socket
+        return False
+    try:
+        reply = transport.execute("INFO", "cluster")
+    except PermissionDeniedError:
+        return False  # this user may not ask; what does not work says why
+    return b"cluster_enabled:1" in (reply if isinstance(reply, bytes) else str(reply).encode())
 
 
 def _open_sentinel_client(client: Any, options: ConnectionOptions, any_database: bool) -> Transport:
@@ -215,6 +227,7 @@ def _open_sentinel_client(client: Any, options: ConnectionOptions, any_database:
         owns_client=False,
         replicas=options.replicas,
         replica_timeout=options.replica_timeout,
+        reads_replicas=options.read_from == "replica",
     )
 
 

@@ -29,7 +29,7 @@ from relay_models.transport.error_mapping import NotReplicated, is_retryable, ma
 from relay_models.transport.transaction import expanded, gathered
 from relay_models.transport.urls import Target
 
-__all__ = ["PipelinedConnection", "SingleServerTransport"]
+__all__ = ["PipelinedConnection", "SingleServerTransport", "ask_connection"]
 
 # Seconds after which a connection goes through its pool again, which checks that it is alive and renews its login.
 _CHECK_INTERVAL = 1.0
@@ -104,6 +104,10 @@ class SingleServerTransport:
         if isinstance(reply, Exception):
             raise translate(reply, self.target, command)
         return reply
+
+    def read(self, *command: bytes | str | int) -> Any:
+        """Send one command that changes nothing; see `Transport.read`."""
+        return self.execute(*command)
 
     def execute_once(self, *command: bytes | str | int) -> Any:
         """Send one command that must not be sent twice; see `Transport.execute_once`."""
@@ -366,6 +370,15 @@ class PipelinedConnection:
     def _drop(self) -> None:
         connection, self._connection, self._sent = self._connection, None, 0
         self._transport.discard(connection)
+
+
+def ask_connection(connection: Any, *command: str) -> Any:
+    """Send one command on a connection and return its reply, an error too."""
+    connection.send_packed_command(connection.pack_command(*command))
+    try:
+        return connection.read_response(disable_decoding=True)
+    except ResponseError as error:
+        return error
 
 
 def _packed(connection: Any, commands: Sequence[Command]) -> list[Any]:

@@ -13,7 +13,7 @@ from relay_models.documents import Plan, Run, encode_artifact
 from relay_models.errors import StorageError
 from relay_models.query.agents import agents_steps
 from relay_models.query.limits import ResultLimit
-from relay_models.query.paging.pager import find_steps
+from relay_models.query.paging.find import find_steps
 from relay_models.records import ExecutionPlan, MetadataEnvelope, RunRecord
 from tests.query.conftest import Store
 

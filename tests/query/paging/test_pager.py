@@ -18,8 +18,8 @@ from relay_models.errors import (
     UnknownColumnError,
 )
 from relay_models.query.order import Order
+from relay_models.query.paging.find import find_steps
 from relay_models.query.paging.page import Page
-from relay_models.query.paging.pager import find_steps
 from relay_models.query.steps import Answer
 from relay_models.query.tag_values import count_steps
 from relay_models.records import ExecutionPlan, MetadataEnvelope, RunRecord

@@ -48,10 +48,10 @@ class Place:
         self.url = cluster.url if cluster else url
         self.is_cluster = "+cluster" in (self.url or "")
         self.cluster = cluster
-        self.server: Any = cluster.engine if cluster else None if url else EmbeddedServer(path)
+        self.server: Any = None if self.url else EmbeddedServer(path)
         self.token = f"test-{uuid4().hex[:12]}:"
-        self.raw: Any = open_url(url).client if url else self.server.client()
-        if url and self.is_cluster:
+        self.raw: Any = open_url(self.url).client if self.url else self.server.client()
+        if self.is_cluster:
             self.raw = AnyNode(self.raw)
         self._open: list[Any] = []
         self._prefixes: set[str] = set()
@@ -81,7 +81,7 @@ class Place:
             for key in [key for key in self.raw.scan_iter(match=self.token + "*", count=1000)]:
                 self.raw.delete(key)
         self.raw.close()
-        if self.server and not self.cluster:
+        if self.server:
             self.server.close()
 
 
