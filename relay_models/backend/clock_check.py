@@ -55,7 +55,8 @@ class ClockCheck:
         if isinstance(others, NoPermissionError):
             clock.may_read_stored = False
         stamp = greatest_stamp(others)
-        if stamp is not None:
+        # A stamp that is not later than this clock is now was made by another writer meanwhile, by a clock that is right.
+        if stamp is not None and stamp > clock.now():
             clock.raise_to(stamp)
         elif self._was_ahead and clock.server_now() >= self._server_now and _is_empty(later):
             clock.follow()

@@ -180,7 +180,11 @@ async def as_cluster(transport: Transport, options: ConnectionOptions | None = N
         return transport
     server = (str(target.options["host"]), int(target.options.get("port", 6379)))
     tls = target.scheme == "rediss" or "SSL" in transport.client.connection_pool.connection_class.__name__
-    settings = {name: value for name, value in transport.settings.items() if name not in ("host", "port", "path", "db")}
+    settings = {
+        name: value
+        for name, value in transport.settings.items()
+        if name not in ("host", "port", "path", "db") and not name.startswith("maint_notifications")  # of RESP3 only
+    }
     await transport.close()
     scheme, _, rest = target.label.partition("://")
     cluster = Target(f"{scheme}+cluster://{rest}", f"{scheme}+cluster", settings, target.secrets, (server,))
