@@ -32,30 +32,35 @@ class ClockCheck:
         self._asks_time = clock.may_read_server
         self._asks_stored, self._was_ahead = clock.is_due(), clock.is_ahead
         self._server_now = clock.server_now()
-        self.commands: list[Command] = [("TIME",)] if self._asks_time else []
+        self.commands: list[Command] = []
         if self._asks_stored:
             limit = clock.limit()
             self.commands.append(later_command(alias, stamp, limit, greatest=True))
             self.commands.append(later_command(alias, self._server_now, limit))
+        if self._asks_time:
+            self.commands.append(("TIME",))
         self._sent = clock.mark()
 
     def receive(self, replies: Sequence[Any]) -> None:
         """Take the replies to `commands`, which may be followed by others."""
         clock = self._clock
+        server_us: int | None = None
         if not self._asks_time:
             clock.read(None, self._sent)
-        elif isinstance(replies[0], NoPermissionError):
+        elif isinstance(reply := replies[len(self.commands) - 1], NoPermissionError):
             clock.may_read_server = False
             clock.read(None, self._sent)
-        elif not isinstance(replies[0], Exception):
-            clock.read(decode_time(replies[0]), self._sent)
+        elif not isinstance(reply, Exception):
+            server_us = decode_time(reply)
+            clock.read(server_us, self._sent)
         if not self._asks_stored:
             return
-        others, later = replies[self._asks_time : self._asks_time + 2]
+        others, later = replies[:2]
         if isinstance(others, NoPermissionError):
             clock.may_read_stored = False
         stamp = greatest_stamp(others)
-        if stamp is not None:
+        # What others stored meanwhile by clocks that are right is not later than the time that was read after that.
+        if stamp is not None and stamp > (clock.now() if server_us is None else clock.at(server_us)):
             clock.raise_to(stamp)
         elif self._was_ahead and clock.server_now() >= self._server_now and _is_empty(later):
             clock.follow()

@@ -164,7 +164,7 @@ class Coordinator:
         if name == b"FT.AGGREGATE" and b"WITHCURSOR" in command and not reply.startswith(b"-"):
             node.cursors[decoded(reply)[1]] = copy
         if self._is_before_8_4() and is_search and any(len(shard.ranges) > 1 for shard in shards):
-            return _doubled(reply)
+            return _doubled(command, reply)
         return reply
 
     def _describe(self, node: SimulatedNode) -> bytes:
@@ -247,7 +247,8 @@ class Coordinator:
         reply = await session.forward(command, copy.port)
         if name == b"FT.INFO" and is_filling and not reply.startswith(b"-"):
             found = decoded(reply)
-            return encoded({**found, b"indexing": 1, b"percent_indexed": 0.5})
+            fields = found if isinstance(found, dict) else dict(zip(found[::2], found[1::2], strict=True))
+            return encoded({**fields, b"indexing": 1, b"percent_indexed": b"0.5"})
         return reply
 
 
@@ -255,10 +256,30 @@ def _error(text: bytes) -> bytes:
     return b"-" + text.replace(b"\r", b" ").replace(b"\n", b" ") + b"\r\n"
 
 
-def _doubled(reply: bytes) -> bytes:
-    """An answer with its rows and counts twice (RESP3)."""
+def _doubled(command: list[bytes], reply: bytes) -> bytes:
+    """An answer (RESP2) of a coordinator that asks each shard twice: it merges groups, but counts and rows double."""
     found = decoded(reply)
-    if isinstance(found, dict):
-        rows = found[b"results"]
-        found = {**found, b"results": [*rows, *rows], b"total_results": 2 * found[b"total_results"]}
-    return encoded(found)
+    if not isinstance(found, list):
+        return reply
+    is_cursor = isinstance(found[0], list)
+    number, *rows = found[0] if is_cursor else found
+    words = [part.upper() for part in command]
+    if b"GROUPBY" in words:
+        place = words.index(b"GROUPBY")
+        if b"@__KEY" not in words[place : place + 2 + int(words[place + 1])]:
+            summed = [
+                command[index + 4 + int(command[index + 2])]
+                for index, word in enumerate(words)
+                if word == b"REDUCE" and words[index + 1] in (b"COUNT", b"SUM")
+            ]
+            rows = [_with_doubled(row, summed) for row in rows]
+    elif words[0] == b"FT.SEARCH":
+        number, rows = 2 * number, [*rows, *rows]
+    else:
+        rows = [row for row in rows for _ in range(2)]
+    return encoded([[number, *rows], found[1]] if is_cursor else [number, *rows])
+
+
+def _with_doubled(row: list[bytes], names: list[bytes]) -> list[bytes]:
+    pairs = zip(row[::2], row[1::2], strict=True)
+    return [part for name, value in pairs for part in (name, b"%d" % (2 * int(value)) if name in names else value)]

@@ -98,19 +98,28 @@ def test_a_search_that_waits_for_a_dead_node_says_what_to_do(cluster: SimulatedC
         cluster.hangs = False
 
 
-def test_doubled_rows_of_old_servers_are_refused_and_others_are_right() -> None:
+@pytest.mark.parametrize("version", ["8.0.6", "8.6.3"])
+def test_documents_of_a_shard_that_is_asked_twice_count_once(version: str) -> None:
     slots = {slot_of(b"elsewhere")}
-    for version in ("8.0.6", "8.2.1"):
-        with SimulatedCluster(version=version) as cluster, RedisBackend.connect(cluster.url) as backend:
-            backend.store_runs(RUNS)
-            cluster.move(slots, next(node for node in cluster.nodes if not slots & node.slots))
-            with pytest.raises(errors.StorageError, match=r"Upgrade to Redis 8\.4"):
-                backend.count_runs()
-            assert backend.load_run("agent", RUNS[3].id) == RUNS[3]
-    with SimulatedCluster(version="8.6.3") as cluster, RedisBackend.connect(cluster.url) as backend:
+    with SimulatedCluster(version=version) as cluster, RedisBackend.connect(cluster.url) as backend:
         backend.store_runs(RUNS)
+        backend.runs.label(RUNS[5], scores={"s": 0.5})
         cluster.move(slots, next(node for node in cluster.nodes if not slots & node.slots))
         assert backend.count_runs() == len(RUNS)
+        assert len(backend.list_runs("agent")) == len(RUNS)
+        assert [run.run_id for run in backend.stream_runs(page_size=7)] == [str(run.id) for run in reversed(RUNS)]
+        page = backend.find_runs("calls = 1", limit=20)
+        assert len(page.records) == len({run.id for run in page.records}) == 20
+        assert len(backend.find_runs("calls = 1", limit=80, after=page.next).records) == len(RUNS) - 20
+        (row,) = backend.aggregate_runs(by="agent_id", metrics=("count", "sum(prompt_tokens)", "p50(prompt_tokens)"))
+        assert (row["count"], row["sum(prompt_tokens)"]) == (len(RUNS), sum(range(len(RUNS))))
+        assert sum(row["count"] for row in backend.aggregate_runs(by="models")) == len(RUNS)
+        (agent,) = backend.agents()
+        assert (agent.runs, agent.running) == (len(RUNS), 0)
+        assert backend.runs.count("score.s = 0.5") == 1
+        if version == "8.0.6":
+            with pytest.raises(errors.StorageError, match=r"Upgrade to Redis 8\.4"):
+                backend.transport.execute("FT.SEARCH", f"{backend.key_prefix}@run", "*")
 
 
 def test_slots_that_are_being_moved_are_waited_for(cluster: SimulatedCluster, backend: RedisBackend) -> None:

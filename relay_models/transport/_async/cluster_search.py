@@ -34,10 +34,11 @@ from relay_models.transport.cluster_errors import (
     scattered_slots,
     timed_out,
 )
-from relay_models.transport.command_table import name_of
+from relay_models.transport.command_table import is_search, name_of
 from relay_models.transport.coordinators import coordinated_shards
 from relay_models.transport.error_mapping import is_retryable, translate
 from relay_models.transport.transaction import Glance
+from relay_models.transport.undoubling import Undoubling
 from relay_models.transport.urls import Address, Target
 
 __all__ = ["ClusterSearch"]
@@ -79,7 +80,7 @@ class ClusterSearch(ClusterNodes):
             target, retries, settings=settings, remap=remap, replicas=replicas, replica_timeout=replica_timeout
         )
         self._cursor_tokens = itertools.count(1)
-        self._cursors: OrderedDict[int, tuple[Address, int, int]] = OrderedDict()
+        self._cursors: OrderedDict[int, tuple[Address, int, int, Undoubling | None]] = OrderedDict()
         self._has_coordinator = False
         self._asks_once: bool | None = None
         # In which generation each node's coordinator was seen to ask all shards.
@@ -105,14 +106,14 @@ class ClusterSearch(ClusterNodes):
                 before = await self._check()
             problem = before.problem if exact else before.fault
             if not problem:
-                if exact:
-                    await self._check_ranges(before)
+                undoubling = await self._undoubling(command, before) if exact else None
+                sent = command if undoubling is None or undoubling.command is None else undoubling.command
                 node = await self._any_node()
                 look = self._check_same if exact else self._check_fault
                 patience = Patience(partial(look, before), None, deadline=deadline)
                 try:
-                    await self._check_reach(node, before, patience)
-                    (reply,) = await self._exchange(node, command, patience=patience)
+                    await self._check_reach(node, before, command, patience)
+                    (reply,) = await self._exchange(node, sent, patience=patience)
                     if isinstance(reply, AskError):
                         return no_coordinator(self.target)
                     if exact:
@@ -126,17 +127,17 @@ class ClusterSearch(ClusterNodes):
                 else:
                     if not isinstance(reply, ResponseError) or not is_search_passing(reply):
                         self._turn += 1
-                        return self._with_cursor(command, reply, node, before.generation)
+                        return self._with_cursor(command, reply, node, before.generation, undoubling)
                     problem = str(reply)
                 self._turn += 1
             if time.monotonic() > deadline or not self.retries or isinstance(command, Glance):
                 raise could_not_ask(self.target, problem)
             await sleep(backoff.next())
 
-    async def _check_reach(self, node: ClusterNode, state: ClusterState, patience: Patience) -> None:
+    async def _check_reach(self, node: ClusterNode, state: ClusterState, command: Command, patience: Patience) -> None:
         """Raise a connection error unless a node's coordinator knows all shards; checked once after each change.
 
-        It may learn of a change later than the node itself. Before it is first used it knows none, and then all.
+        It may learn of a change later than the node itself, and knows none before it is first used.
         (FT.PROFILE would tell how many it reaches, but ends a server of 8.0 where a shard answers with an error.)
         """
         if self._reaching.get(node.address) == state.generation:
@@ -144,6 +145,11 @@ class ClusterSearch(ClusterNodes):
         (reply,) = await self._exchange(node, ("SEARCH.CLUSTERINFO",), patience=patience)
         shards = None if isinstance(reply, Exception) else coordinated_shards(reply)
         if shards == set():
+            if is_search(command):
+                wake = ("FT.SEARCH", command[1], "*", "NOCONTENT", "LIMIT", 0, 0, "DIALECT", 2)
+                (reply,) = await self._exchange(node, wake, patience=patience)
+                if not isinstance(reply, Exception):
+                    raise RedisConnectionError(f"the search of {node.target.label} has begun just now")
             return
         owned = {(primary.id, *part) for primary in state.topology.primaries for part in primary.slots}
         if shards is not None and shards != owned:
@@ -163,15 +169,19 @@ class ClusterSearch(ClusterNodes):
         if after.fault:
             raise RedisConnectionError(after.fault)
 
-    def _with_cursor(self, command: Command, reply: Any, node: ClusterNode, generation: int) -> Any:
+    def _with_cursor(
+        self, command: Command, reply: Any, node: ClusterNode, generation: int, undoubling: Undoubling | None
+    ) -> Any:
         """The reply to a search, where a number of this transport stands for the cursor that it has."""
+        if undoubling is not None:
+            reply = undoubling.answer(reply)
         if isinstance(reply, Exception) or not any(part in ("WITHCURSOR", b"WITHCURSOR") for part in command):
             return reply
         rows, cursor = reply
         if not cursor:
             return reply
         token = next(self._cursor_tokens)
-        self._cursors[token] = (node.address, int(cursor), generation)
+        self._cursors[token] = (node.address, int(cursor), generation, undoubling)
         while len(self._cursors) > _REMEMBERED:
             self._cursors.popitem(last=False)
         return [rows, token]
@@ -208,10 +218,10 @@ class ClusterSearch(ClusterNodes):
         if known is None or state.problem or state.generation != known[2]:
             self._cursors.pop(token, None)
             raise lost_cursor(self.target)
-        rows, cursor = reply
+        rows, cursor = reply if known[3] is None else known[3].answer(reply)
         if not cursor:
             self._cursors.pop(token, None)
-            return reply
+            return [rows, cursor]
         return [rows, token]
 
     async def _index_info(self, command: Command) -> Any:
@@ -238,18 +248,26 @@ class ClusterSearch(ClusterNodes):
                 raise no_coordinator(self.target)
         self._has_coordinator = True
 
-    async def _check_ranges(self, state: ClusterState) -> None:
-        """Refuse servers that ask a primary with several ranges of slots several times, and double what it has."""
+    async def _undoubling(self, command: Command, state: ClusterState) -> Undoubling | None:
+        """How to put a search to servers that ask a primary once for each of its ranges of slots; None for others.
+
+        Raises:
+            StorageError: what it asks for would be there several times.
+        """
         if not state.topology.scattered:
-            return
+            return None
         if self._asks_once is None:
             reply = await self._on_any(("INFO", "server"), True)
             text = reply.decode() if isinstance(reply, bytes) else ""
             version = next((line[14:] for line in text.splitlines() if line.startswith("redis_version:")), "0.0")
             major, minor = (int(part) for part in version.split(".")[:2])
             self._asks_once = (major, minor) >= _ASKS_ONCE
-        if not self._asks_once:
+        if self._asks_once or isinstance(command, Glance):
+            return None
+        undoubling = Undoubling(command, max(len(primary.slots) for primary in state.topology.primaries))
+        if undoubling.command is None:
             raise scattered_slots(self.target, state.topology)
+        return undoubling
 
     def _check_offset(self, command: Command) -> None:
         """Refuse an offset, which FT.SEARCH ignores on a cluster."""

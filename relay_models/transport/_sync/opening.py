@@ -41,6 +41,9 @@ _CONNECTION_OPTIONS = frozenset(
         *("socket_timeout", "socket_connect_timeout", "socket_keepalive", "socket_keepalive_options"),
     ]
 )
+# In RESP3 a coordinator of 8.0 drops what a shard answers over a connection that it had to make again, without an error
+# and for good: it expects maps, and the shard speaks RESP2.
+_CLUSTER_SETTINGS: Mapping[str, Any] = {"protocol": 2}
 
 
 def open_url(
@@ -58,7 +61,7 @@ def open_url(
             ``redis+cluster://host:6379,host:6379`` (``rediss+…`` with TLS).
         options: limits, retries and the size of the pool.
         any_database: whether databases other than 0, which have no search, are allowed.
-        protocol: the RESP version to speak, 2 or 3.
+        protocol: the RESP version to speak, 2 or 3; to the nodes of a cluster it is always 2.
         redis_options: further options of redis-py, which win over all others.
 
     Raises:
@@ -122,7 +125,7 @@ def _open_cluster(target: Target, options: ConnectionOptions, settings: dict[str
         make_client,
         target,
         options.retries,
-        settings=ServerSettings(settings, tls=tls, max_connections=options.max_connections),
+        settings=ServerSettings({**settings, **_CLUSTER_SETTINGS}, tls=tls, max_connections=options.max_connections),
         remap=options.address_remap,
         replicas=options.replicas,
         replica_timeout=options.replica_timeout,
@@ -144,7 +147,9 @@ def _open_cluster_client(client: Any, options: ConnectionOptions) -> Transport:
         lambda: client,
         target,
         options.retries,
-        settings=ServerSettings({**settings, "retry": no_retry()}, tls=tls, max_connections=options.max_connections),
+        settings=ServerSettings(
+            {**settings, "retry": no_retry(), **_CLUSTER_SETTINGS}, tls=tls, max_connections=options.max_connections
+        ),
         owns_client=False,
         remap=options.address_remap or manager.address_remap,
         replicas=options.replicas,
@@ -178,7 +183,11 @@ def as_cluster(transport: Transport, options: ConnectionOptions | None = None) -
         return transport
     server = (str(target.options["host"]), int(target.options.get("port", 6379)))
     tls = target.scheme == "rediss" or "SSL" in transport.client.connection_pool.connection_class.__name__
-    settings = {name: value for name, value in transport.settings.items() if name not in ("host", "port", "path", "db")}
+    settings = {
+        name: value
+        for name, value in transport.settings.items()
+        if name not in ("host", "port", "path", "db") and not name.startswith("maint_notifications")  # of RESP3 only
+    }
     transport.close()
     scheme, _, rest = target.label.partition("://")
     cluster = Target(f"{scheme}+cluster://{rest}", f"{scheme}+cluster", settings, target.secrets, (server,))
