@@ -32,6 +32,8 @@ __all__ = ["ClusterState", "ClusterWatch"]
 _ANSWER_SECONDS = 2.0
 # After a change, coordinators may use the old topology for a while: they look at theirs once a second.
 _SETTLING_SECONDS = 1.5
+# A server that was started so long ago may have been started just now: its coordinator connects at its first search.
+_YOUNG_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ class ClusterWatch:
         except NoPermissionError:
             return
         found = re.search(rb"uptime_in_seconds:(\d+)", reply if isinstance(reply, bytes) else str(reply).encode())
-        if found is not None and int(found[1]) <= _SETTLING_SECONDS:
+        if found is not None and int(found[1]) <= _YOUNG_SECONDS:
             self._changed_at = time.monotonic()
 
     def _receive(self, address: Address, deadline: float) -> NodeView:
