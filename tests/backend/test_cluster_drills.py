@@ -1,8 +1,8 @@
 """Faults of a real, disposable cluster (`RELAY_MODELS_TEST_CLUSTER_URL`), while a store on it is written and asked.
 
-A replica is promoted, slots with their keys are moved and come back, a node hangs, is killed and starts again, loses all
-it has. What was acknowledged is there afterwards, once and in order; meanwhile an answer is right, or an error of this
-library.
+A replica is promoted, slots with their keys are moved and come back, a node hangs, is killed and starts again, loses
+all it has. What was acknowledged is there afterwards, once and in order; meanwhile an answer is right, or an error of
+this library.
 """
 
 from __future__ import annotations
