@@ -343,4 +343,4 @@ class ClusterFaults(RuleBasedStateMachine):
 class TestClusterFaults(ClusterFaults.TestCase):
     """The machine, with fixtures."""
 
-    settings = settings(max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+    settings = settings(max_examples=10, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))

@@ -80,6 +80,11 @@ class ClusterTransport(ClusterSearch):
         return self._client
 
     @property
+    def is_cluster(self) -> bool:
+        """Whether keys are on several servers; they are."""
+        return True
+
+    @property
     def reconnects(self) -> int:
         """How many times the topology changed or a connection was made again."""
         state = self._watch.state

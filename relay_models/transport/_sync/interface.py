@@ -48,6 +48,10 @@ class Transport(Protocol):
         """The maximum number of rows that an ordered search may ask for to lose none; None for any number."""
 
     @property
+    def is_cluster(self) -> bool:
+        """Whether keys are on several servers, so that a transaction is for one key only."""
+
+    @property
     def is_closed(self) -> bool:
         """Whether `close` was called."""
 

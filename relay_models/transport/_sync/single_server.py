@@ -105,6 +105,11 @@ class SingleServerTransport:
             raise translate(reply, self.target, command)
         return reply
 
+    @property
+    def is_cluster(self) -> bool:
+        """Whether keys are on several servers; they are not."""
+        return False
+
     def read(self, *command: bytes | str | int) -> Any:
         """Send one command that changes nothing; see `Transport.read`."""
         return self.execute(*command)

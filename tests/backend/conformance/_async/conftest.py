@@ -19,6 +19,8 @@ from relay_models.transport import open_url
 from tests.servers.simulated_cluster import SimulatedCluster
 
 REAL_URL = os.environ.get("RELAY_MODELS_TEST_REDIS_URL")
+# How stores on it are opened, such as through its sentinels.
+STORE_URL = os.environ.get("RELAY_MODELS_TEST_STORE_URL") or REAL_URL
 CLUSTER_URL = os.environ.get("RELAY_MODELS_TEST_CLUSTER_URL")
 
 
@@ -47,7 +49,8 @@ class Place:
         self.cluster = cluster
         self.server: Any = None if self.url else EmbeddedServer(path)
         self.token = f"test-{uuid4().hex[:12]}:"
-        self.raw: Any = open_url(self.url).client if self.url else self.server.async_client()
+        raw = REAL_URL if self.url and self.url == STORE_URL else self.url
+        self.raw: Any = open_url(raw).client if raw else self.server.async_client()
         if self.is_cluster:
             self.raw = AnyNode(self.raw)
         self._open: list[Any] = []
@@ -91,7 +94,7 @@ class Place:
 )
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     path = tmp_path / "store.db" if request.param == "file" else None
-    urls = {"server": REAL_URL, "real cluster": CLUSTER_URL}
+    urls = {"server": STORE_URL, "real cluster": CLUSTER_URL}
     with SimulatedCluster() if request.param == "cluster" else nullcontext() as cluster:
         here = Place(path, urls.get(request.param), cluster)
         yield here
