@@ -32,6 +32,10 @@ __all__ = ["ClusterState", "ClusterWatch"]
 _ANSWER_SECONDS = 2.0
 # After a change, coordinators may use the old topology for a while: they look at theirs once a second.
 _SETTLING_SECONDS = 1.5
+# A server that was started so long ago may have been started just now: its coordinator connects at its first search.
+_YOUNG_SECONDS = 10
+# When a node was last asked and last answered, in a line of CLUSTER NODES.
+_PULSE = re.compile(rb" \d+ \d+ (?=\d+ (?:dis)?connected)")
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class ClusterWatch:
         self._remap = remap
         self._lock = Lock()
         self._connections: dict[Address, Any] = {}
+        # What each node said last, without what is new each time, and as it was read.
+        self._views: dict[Address, tuple[bytes, NodeView]] = {}
         self._rounds = 0
         self._has_checked = False
         self._changed_at = float("-inf")
@@ -241,14 +247,20 @@ class ClusterWatch:
         except NoPermissionError:
             return
         found = re.search(rb"uptime_in_seconds:(\d+)", reply if isinstance(reply, bytes) else str(reply).encode())
-        if found is not None and int(found[1]) <= _SETTLING_SECONDS:
+        if found is not None and int(found[1]) <= _YOUNG_SECONDS:
             self._changed_at = time.monotonic()
 
     def _receive(self, address: Address, deadline: float) -> NodeView:
         connection = self._connections[address]
         try:
             left = max(0.01, deadline - time.monotonic())
-            return parse_nodes(read_reply(connection, left), address)
+            reply = read_reply(connection, left)
+            text = reply if isinstance(reply, bytes) else str(reply).encode()
+            lasting = _PULSE.sub(b" ", text)
+            known = self._views.get(address)
+            if known is None or known[0] != lasting:
+                known = self._views[address] = (lasting, parse_nodes(text, address))
+            return known[1]
         except ResponseError:
             raise
         except BaseException:

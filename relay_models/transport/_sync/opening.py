@@ -118,7 +118,7 @@ def _open_sentinel(target: Target, options: ConnectionOptions, settings: dict[st
 def _open_cluster(target: Target, options: ConnectionOptions, settings: dict[str, Any], *, tls: bool) -> Transport:
     def make_client() -> Any:
         host, port = target.servers[0]
-        shared = {name: value for name, value in settings.items() if name != "retry"}
+        shared = _of_connections(settings)
         return RedisCluster(host=host, port=port, ssl=tls, address_remap=options.address_remap, **shared)
 
     return ClusterTransport(
@@ -139,7 +139,7 @@ def _open_cluster_client(client: Any, options: ConnectionOptions) -> Transport:
     given = {**manager.connection_kwargs}
     servers = tuple((str(node.host), int(node.port)) for node in manager.startup_nodes.values())
     tls = "SSL" in getattr(given.get("connection_class"), "__name__", "") or bool(given.get("ssl"))
-    settings = {name: value for name, value in given.items() if name in _CONNECTION_OPTIONS or name.startswith("ssl_")}
+    settings = _of_connections(given)
     secrets = tuple(str(given[name]) for name in ("password", "ssl_password") if given.get(name))
     label = f"{'rediss' if tls else 'redis'}+cluster://{','.join(f'{host}:{port}' for host, port in servers)}"
     target = Target(label, "client", settings, secrets, servers)
@@ -183,11 +183,7 @@ def as_cluster(transport: Transport, options: ConnectionOptions | None = None) -
         return transport
     server = (str(target.options["host"]), int(target.options.get("port", 6379)))
     tls = target.scheme == "rediss" or "SSL" in transport.client.connection_pool.connection_class.__name__
-    settings = {
-        name: value
-        for name, value in transport.settings.items()
-        if name not in ("host", "port", "path", "db") and not name.startswith("maint_notifications")  # of RESP3 only
-    }
+    settings = _of_connections(transport.settings)
     transport.close()
     scheme, _, rest = target.label.partition("://")
     cluster = Target(f"{scheme}+cluster://{rest}", f"{scheme}+cluster", settings, target.secrets, (server,))
@@ -289,6 +285,11 @@ def open_embedded(path: str | os.PathLike[str] | None = None) -> Transport:
     except BaseException:
         server.close()
         raise
+
+
+def _of_connections(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a client or a pool that are for the connections to any server."""
+    return {name: value for name, value in options.items() if name in _CONNECTION_OPTIONS or name.startswith("ssl_")}
 
 
 def _type_name(kind: type) -> str:
