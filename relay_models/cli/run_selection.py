@@ -9,6 +9,7 @@ from relay_models.errors import InvalidConfigurationError, NotFoundError, QueryE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from relay_models import SavedQuestion
     from relay_models.cli.session import Session
     from relay_models.records import RunRecord
 
@@ -19,8 +20,10 @@ __all__ = [
     "has_readable_calls",
     "join_filters",
     "make_filter",
+    "saved_question",
     "split_metrics",
     "split_names",
+    "with_saved",
 ]
 
 
@@ -78,6 +81,20 @@ def make_filter(session: Session, where: str | None, agent: str | None, *, faile
     if failed:
         parts.append((Run.status == "failed") | (Run.failed_calls > 0))
     return as_expression(parts, columns) if parts else None
+
+
+def saved_question(session: Session, name: str | None) -> SavedQuestion | None:
+    """Return the saved question that --saved names; None without the option.
+
+    Raises:
+        NotFoundError: There is none with that name.
+    """
+    return None if name is None else session.open().saved.get(name)
+
+
+def with_saved(where: str | None, question: SavedQuestion | None) -> str | None:
+    """Return the filter that --saved and --where mean together; None for all runs."""
+    return join_filters([where, None if question is None else question.filter.strip() or None])
 
 
 def each_run(session: Session, filter: Any, order: str, limit: int | None, *, bodies: bool = False) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""A store for assistants over the Model Context Protocol (the extra ``mcp``): tools that only read.
+"""A store for assistants over the Model Context Protocol (the extra ``mcp``): tools that read, and one that labels.
 
 Built on the public API of the package and on the official SDK.
 """

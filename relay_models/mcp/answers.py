@@ -7,11 +7,20 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from relay_models import Run
+from relay_models import Document, Run
 from relay_models.columns.column import OPERATORS, find_column
 from relay_models.errors import QueryError, UnknownColumnError
 from relay_models.mcp.bounded import bounded
-from relay_models.views import compare_runs, compare_windows, find_run, known_columns
+from relay_models.views import (
+    compare_runs,
+    compare_windows,
+    find_model,
+    find_run,
+    known_columns,
+    model_name,
+    read_before,
+    session_page,
+)
 
 if TYPE_CHECKING:
     from relay_models.sync import RedisBackend
@@ -65,8 +74,12 @@ class Answers:
         )
         names = ["run_id", *(name for name in names if name != "run_id")] if names else list(USUAL)
         rows = [{name: _json(getattr(run, name, None)) for name in names} for run in page]
-        rows, cut = bounded([_without_none(row) for row in rows], MOST_CHARACTERS)
-        answer = {"runs": rows, "total": self._backend.count_runs(where)}
+        return self._rows("runs", [_without_none(row) for row in rows], self._backend.count_runs(where), page)
+
+    def _rows(self, name: str, rows: list[dict[str, Any]], total: int, page: Any) -> dict[str, Any]:
+        """A page of rows, with the cursor of the next one."""
+        shown, cut = bounded(rows, MOST_CHARACTERS)
+        answer: dict[str, Any] = {name: shown, "total": total}
         if page.next:
             answer["after"] = page.next
             answer["note"] = "there are more: pass `after` for the next page, or narrow the filter"
@@ -134,17 +147,67 @@ class Answers:
         answer, cut = bounded({"differences": differences, "calls": calls}, 20_000)
         return _with_cut(answer, cut)
 
-    def list_columns(self) -> dict[str, Any]:
-        """The columns of runs, with their operators, and how filters are written."""
+    def find_documents(
+        self, model: str, filter: str = "", columns: list[str] | None = None, order_by: str = "-stored_at",
+        limit: int = 20, after: str = "",
+    ) -> dict[str, Any]:  # fmt: skip
+        """Documents of a user's model that meet a filter, by their columns."""
+        document = find_model(self._backend, model)
+        names = [_column_name(name, document) for name in columns or known_columns(document)]
+        names = list(dict.fromkeys(("pk", *names)))
+        where = filter.strip() or None
+        collection: Any = self._backend.collection(document)
+        page = collection.find(
+            where, order_by=order_by, limit=_limit(limit, MOST_RUNS), after=after or None, columns=True,
+            on_corrupt="skip",
+        )  # fmt: skip
+        rows = [_without_none({name: _json(getattr(item, name, None)) for name in names}) for item in page]
+        return self._rows("documents", rows, collection.count(where), page)
+
+    def list_columns(self, model: str = "") -> dict[str, Any]:
+        """The columns of runs, or of a user's model, with their operators, and how filters are written."""
+        document = find_model(self._backend, model) if model else self._document
         columns = []
-        for name, column in self._document.columns().items():
+        for name, column in document.columns().items():
             texts = [text for known in OPERATORS.values() if column.kind in known.kinds for text in known.texts]
             entry = {
                 "name": name, "kind": str(column.kind), "about": column.about, "unit": column.unit,
                 "aliases": list(column.aliases), "values": list(column.choices), "operators": texts,
             }  # fmt: skip
             columns.append({key: value for key, value in entry.items() if value})
-        return {"columns": columns, "filters": FILTERS}
+        answer: dict[str, Any] = {"columns": columns, "filters": FILTERS}
+        if not model and self._backend.models:
+            answer["models"] = [model_name(each) for each in self._backend.models]
+        return answer
+
+    def sessions(self, filter: str = "", limit: int = 20, before: str = "") -> dict[str, Any]:
+        """Sessions and their numbers, the latest first."""
+        page = session_page(
+            self._backend, filter.strip() or None, limit=_limit(limit, MOST_RUNS), before=read_before(before)
+        )
+        rows = [_without_none({name: _json(getattr(each, name)) for name in each.__slots__}) for each in page.sessions]
+        shown, cut = bounded(rows, MOST_CHARACTERS)
+        answer: dict[str, Any] = {"sessions": shown}
+        if page.before is not None:
+            answer["before"] = _json(page.before)
+            answer["note"] = "there are more: pass `before` for the next page, or narrow the filter"
+        return _with_cut(answer, cut)
+
+    def label_run(
+        self, run_id: str, agent_id: str = "", tags: list[str] | None = None, remove_tags: list[str] | None = None,
+        scores: dict[str, float] | None = None, remove_scores: list[str] | None = None, note: str = "", by: str = "",
+    ) -> dict[str, Any]:  # fmt: skip
+        """Label one run, and give all of its labels."""
+        run = find_run(self._backend, run_id, agent_id or None)
+        labels = self._backend.runs.label(
+            (run.agent_id, run.run_id), tags=set(tags or ()), remove_tags=set(remove_tags or ()), scores=scores or {},
+            remove_scores=set(remove_scores or ()), note=note.strip() or None, by=by.strip() or None,
+            source="assistant",
+        )  # fmt: skip
+        shown, cut = bounded(
+            {"run_id": str(run.run_id), "agent_id": run.agent_id, **labels.column_values()}, MOST_CHARACTERS
+        )
+        return _with_cut(shown, cut)
 
     def agents(self, agent_id: str = "") -> dict[str, Any]:
         """All agents, or what was learned about one."""
@@ -178,7 +241,7 @@ class Answers:
         }
 
 
-def _column_name(name: str, document: type[Run]) -> str:
+def _column_name(name: str, document: type[Document]) -> str:
     known = known_columns(document)
     column = find_column(known, name)
     if column is None:
@@ -199,6 +262,8 @@ def _json(value: Any) -> Any:
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
         case timedelta():
             return value / timedelta(seconds=1)
+        case Mapping():
+            return {str(name): _json(item) for name, item in value.items()}
         case list() | tuple() | set() | frozenset():
             return [_json(item) for item in value]
         case None | bool() | int() | float() | str():
@@ -208,7 +273,7 @@ def _json(value: Any) -> Any:
 
 
 def _without_none(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if value is not None and value != []}
+    return {name: value for name, value in row.items() if value is not None and value not in ([], {})}
 
 
 def _with_cut(answer: Any, cut: Any, advice: str = "") -> dict[str, Any]:

@@ -8,15 +8,15 @@ from html import escape
 
 from relay_models.pictures.text import clip_pixels, plain
 
-__all__ = ["STYLE", "Canvas"]
+__all__ = ["DARK", "LIGHT", "STYLE", "Canvas"]
 
 # Blue and orange are distinguishable with all common kinds of color blindness, and so are height and hatching.
-_LIGHT = """
+LIGHT = """
 --rm-bg: #ffffff; --rm-fg: #1f2430; --rm-mute: #646b7a; --rm-line: #d9dde5; --rm-band: #f5f6f9;
 --rm-llm: #2f5fd0; --rm-tool: #d97706; --rm-hatch: #fff3df;
 --rm-bad: #c0263b; --rm-good: #2e8b57; --rm-semi: #d9a406; --rm-vary: #c2410c;
 """
-_DARK = """
+DARK = """
 --rm-bg: #14171f; --rm-fg: #e7eaf1; --rm-mute: #9aa3b5; --rm-line: #2d3340; --rm-band: #1b1f2a;
 --rm-llm: #7aa2ff; --rm-tool: #f5a742; --rm-hatch: #5b3a08;
 --rm-bad: #ff7b8a; --rm-good: #5cc98b; --rm-semi: #f0c64a; --rm-vary: #ff8a5c;
@@ -28,10 +28,10 @@ _FONT = (
 
 # Notebooks have their own theme, independent of the system: hence the last two rules of the colors.
 _RULES = f"""
-.rm, .rm-page {{ {_LIGHT} }}
-@media (prefers-color-scheme: dark) {{ .rm, .rm-page {{ {_DARK} }} }}
-body[data-jp-theme-light=true] .rm, .vscode-light .rm {{ {_LIGHT} }}
-body[data-jp-theme-light=false] .rm, .vscode-dark .rm {{ {_DARK} }}
+.rm, .rm-page {{ {LIGHT} }}
+@media (prefers-color-scheme: dark) {{ .rm, .rm-page {{ {DARK} }} }}
+body[data-jp-theme-light=true] .rm, .vscode-light .rm {{ {LIGHT} }}
+body[data-jp-theme-light=false] .rm, .vscode-dark .rm {{ {DARK} }}
 .rm {{ font-family: {_FONT}; max-width: 100%; height: auto; }}
 .rm text {{ fill: var(--rm-fg); font-size: 12px; white-space: pre; }}
 .rm .h {{ font-size: 16px; font-weight: 600; }}

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from relay_models.views.calls import CallView, MessageView, Part, call_views, json_text
-from relay_models.views.columns import find_run, known_columns, quoted
+from relay_models.views.calls import MOST_CALLS, CallView, MessageView, Part, call_views, json_text
+from relay_models.views.columns import find_model, find_run, known_columns, model_name, quoted
 from relay_models.views.comparing import CallPair, Fact, RunComparison, compare_runs, compare_windows
-from relay_models.views.formats import column_text, heading_text, is_right, short_id, value_text
+from relay_models.views.families import Family, family_of
+from relay_models.views.formats import column_text, heading_text, is_right, money_text, short_id, value_text
+from relay_models.views.sessions import SessionPage, SessionSummary, read_before, session_page
 
 __all__ = [
+    "MOST_CALLS",
     "CallPair",
     "CallView",
     "Fact",
+    "Family",
     "MessageView",
     "Part",
     "RunComparison",
+    "SessionPage",
+    "SessionSummary",
     "call_views",
     "column_text",
     "compare_runs",
     "compare_windows",
+    "family_of",
+    "find_model",
     "find_run",
     "heading_text",
     "is_right",
     "json_text",
     "known_columns",
+    "model_name",
+    "money_text",
     "quoted",
+    "read_before",
+    "session_page",
     "short_id",
     "value_text",
 ]

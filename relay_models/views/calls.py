@@ -12,12 +12,16 @@ from relay_models import CallRecord, RunRecord
 from relay_models.pictures.text import duration_text, plain
 from relay_models.views.formats import clip_text
 
-__all__ = ["CallView", "MessageView", "Part", "call_views", "json_text", "message_lines"]
+__all__ = ["MOST_CALLS", "CallView", "MessageView", "Part", "call_views", "json_text", "message_lines"]
 
 MOST_CHARACTERS = 20_000
 """Maximum characters of one text on a page; the rest is in the raw JSON."""
 MOST_IMAGE = 2_000_000
 """Maximum characters of a data URL that is shown as an image."""
+MOST_PARTS, MOST_MESSAGES = 100, 200
+"""Maximum number of parts of one message, and of messages of one call; the rest is in the raw JSON."""
+MOST_CALLS = 300
+"""Maximum number of calls that are shown at once."""
 _IMAGE = re.compile(r"data:image/(?:png|jpeg|gif|webp|avif);base64,[A-Za-z0-9+/=\s]+")
 
 
@@ -37,6 +41,8 @@ class MessageView:
     role: str
     parts: tuple[Part, ...]
     name: str = ""
+    left_out: int = 0
+    """Parts that are not shown."""
 
 
 @dataclass(slots=True)
@@ -58,30 +64,50 @@ class CallView:
     earlier: list[MessageView] = field(default_factory=list)
     """Messages that the last call to a model had already."""
     messages: list[MessageView] = field(default_factory=list)
+    left_out: int = 0
+    """Messages before the first that is shown."""
     answer: list[MessageView] = field(default_factory=list)
     input: Part | None = None
     output: Part | None = None
     more: Part | None = None
 
 
-def call_views(record: RunRecord) -> list[CallView]:
-    """The calls of a run, in order. What a prompt repeats of the one before is kept apart."""
+def call_views(record: RunRecord, first: int = 0, most: int | None = None) -> list[CallView]:
+    """The calls of a run, in order. What a prompt repeats of the one before is kept apart.
+
+    Args:
+        record: the run.
+        first: the index of the first call that is wanted.
+        most: maximum number of calls; None for all that follow.
+    """
     views = []
-    before: list[Any] = []
-    for index, call in enumerate(record.calls):
-        view = _view(index, call, record)
-        request = call.annotated_request
-        if request is not None:
-            own = [*([("system", request.instructions)] if request.instructions else [])]
-            messages = [MessageView(role, _parts(content)) for role, content in own]
-            messages += [_message(message) for message in request.messages]
+    calls = record.calls
+    end = len(calls) if most is None else min(first + most, len(calls))
+    asked_before = [call for call in calls[:first] if call.annotated_request is not None][-1:]
+    before = _prompt(asked_before[0]) if asked_before else []
+    for index in range(first, end):
+        view = _view(index, calls[index], record)
+        if calls[index].annotated_request is not None:
+            messages = _prompt(calls[index])
             same = 0
             while same < min(len(before), len(messages)) and before[same] == messages[same]:
                 same += 1
             view.earlier, view.messages = messages[:same], messages[same:]
+            if len(messages) > MOST_MESSAGES:
+                # The last messages say what was asked.
+                view.left_out = len(messages) - MOST_MESSAGES
+                view.earlier, view.messages = [], messages[-MOST_MESSAGES:]
             before = messages
         views.append(view)
     return views
+
+
+def _prompt(call: CallRecord) -> list[MessageView]:
+    """The messages of a call to a model, its instructions first."""
+    request = call.annotated_request
+    assert request is not None
+    instructions = [MessageView("system", _parts(request.instructions))] if request.instructions else []
+    return [*instructions, *map(_message, request.messages)]
 
 
 def _view(index: int, call: CallRecord, record: RunRecord) -> CallView:
@@ -120,11 +146,13 @@ def _view(index: int, call: CallRecord, record: RunRecord) -> CallView:
 
 def _message(message: Any) -> MessageView:
     role = plain(str(getattr(message.role, "value", message.role)))
-    parts = [*_parts(message.content), *(_json_part(each) for each in message.tool_calls or ())]
+    parts = [*_parts(message.content), *(_json_part(each) for each in (message.tool_calls or ())[:MOST_PARTS])]
     if not parts:
         rest = message.model_dump(mode="json", exclude_none=True, exclude={"role", "name", "content"})
         parts = [_json_part(rest)] if rest else []
-    return MessageView(role, tuple(parts), plain(message.name or message.tool_call_id or ""))
+    content = message.content
+    left_out = 0 if content is None or isinstance(content, str) else max(0, len(content) - MOST_PARTS)
+    return MessageView(role, tuple(parts), plain(message.name or message.tool_call_id or ""), left_out)
 
 
 def _parts(content: Any) -> tuple[Part, ...]:
@@ -132,7 +160,7 @@ def _parts(content: Any) -> tuple[Part, ...]:
         return ()
     if isinstance(content, str):
         return (_text_part(content),) if content else ()
-    return tuple(_content_part(part) for part in content)
+    return tuple(_content_part(part) for part in content[:MOST_PARTS])
 
 
 def _content_part(part: Any) -> Part:

@@ -1,10 +1,10 @@
-"""`known_columns`, `quoted` and `find_run`: the columns that are shown, literals of filters, and runs by their id."""
+"""`known_columns`, `quoted`, `find_run`: the columns that are shown, literals of filters, documents by their id."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from relay_models import Run
+from relay_models import Document, Run
 from relay_models.columns.column import Column
 from relay_models.columns.kind import Kind
 from relay_models.errors import NotFoundError, QueryError
@@ -12,12 +12,33 @@ from relay_models.errors import NotFoundError, QueryError
 if TYPE_CHECKING:
     from relay_models.sync import RedisBackend
 
-__all__ = ["find_run", "known_columns", "quoted"]
+__all__ = ["find_model", "find_run", "known_columns", "model_name", "quoted"]
 
 
-def known_columns(document: type[Run]) -> dict[str, Column[Any]]:
-    """The columns of a store's runs that can be shown, by name; `document` is its ``backend.runs.document``."""
+def known_columns(document: type[Document]) -> dict[str, Column[Any]]:
+    """The columns of a document class that can be shown, by name; that of a store's runs is its ``runs.document``."""
     return {name: column for name, column in document.columns().items() if column.kind is not Kind.WORDS}
+
+
+def model_name(document: type[Document]) -> str:
+    """The name of a model of a user's, as in keys and URLs."""
+    return document.kind.rpartition(":")[2]
+
+
+def find_model(backend: RedisBackend, name: str) -> type[Document]:
+    """The model of a user's with a name.
+
+    Raises:
+        NotFoundError: the store was opened with none of that name.
+    """
+    known = {model_name(model): model for model in backend.models}
+    if name not in known:
+        raise NotFoundError(
+            f"there is no model {name!r}; there are {', '.join(known)}"
+            if known
+            else f"there is no model {name!r}: the store was opened without models of your own (--models)"
+        )
+    return known[name]
 
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"})

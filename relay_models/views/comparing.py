@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from relay_models import Run, RunRecord
+from relay_models.columns.column import Column
 from relay_models.columns.kind import Kind
-from relay_models.views.calls import CallView, call_views, message_lines
+from relay_models.views.calls import MOST_CALLS, CallView, call_views, message_lines
 from relay_models.views.columns import known_columns
 from relay_models.views.formats import column_text, heading_text, value_text
 
@@ -22,7 +23,10 @@ __all__ = ["CallPair", "Fact", "RunComparison", "compare_runs", "compare_windows
 
 MOST_LINES = 400
 """Maximum lines of one difference."""
-_MEASURED = ("duration", "total_tokens", "prompt_tokens", "output_tokens", "cost", "llm_calls", "tool_calls")
+_MEASURED = (
+    "duration", "total_tokens", "input_tokens", "output_tokens", "cost", "estimated_cost", "llm_calls", "tool_calls",
+    "failed_calls",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ class RunComparison:
 
     facts: tuple[Fact, ...]
     calls: tuple[CallPair, ...]
+    left_out: int = 0
+    """Calls that are not compared, of the run that has more of them."""
 
 
 def compare_runs(left: RunRecord, right: RunRecord, document: type[Run] = Run) -> RunComparison:
@@ -67,13 +73,16 @@ def compare_runs(left: RunRecord, right: RunRecord, document: type[Run] = Run) -
     facts = []
     for name, column in known_columns(document).items():
         one, two = getattr(first, name), getattr(second, name)
-        if one is None and two is None:
+        texts = column_text(column, one), column_text(column, two)
+        if not any(texts):
             continue
         difference = ""
         if column.ordered and column.kind is not Kind.TIME and one is not None and two is not None:
             difference = _difference(one, two)
-        facts.append(Fact(heading_text(column), column_text(column, one), column_text(column, two), difference))
-    return RunComparison(tuple(facts), tuple(_pairs(call_views(left), call_views(right))))
+        facts.append(Fact(heading_text(column), *texts, difference))
+    one_side, other_side = (call_views(record, most=MOST_CALLS) for record in (left, right))
+    left_out = max(0, max(len(left.calls), len(right.calls)) - MOST_CALLS)
+    return RunComparison(tuple(facts), tuple(_pairs(one_side, other_side)), left_out)
 
 
 def _pairs(left: Sequence[CallView], right: Sequence[CallView]) -> Iterator[CallPair]:
@@ -119,13 +128,9 @@ def compare_windows(backend: RedisBackend, left: str | None, right: str | None) 
     The interval is that of Welch's approximation at 95 %, which holds for some tens of runs and more.
     """
     known = known_columns(backend.runs.document)
-    measured = [name for name in _MEASURED if name in known]
-    metrics = ["count"]
-    for name in measured:
-        metrics += [f"count({name})", f"avg({name})", f"stddev({name})", f"p50({name})", f"p95({name})"]
-    one, two = (backend.aggregate_runs(metrics=metrics, filter=where)[0] for where in (left, right))
+    one, two = (_measure(backend, where, known) for where in (left, right))
     facts = [Fact("runs", value_text(one["count"]), value_text(two["count"]), _difference(one["count"], two["count"]))]
-    for name in measured:
+    for name in (name for name in _MEASURED if name in known):
         column = known[name]
         if not one[f"count({name})"] and not two[f"count({name})"]:
             continue
@@ -141,6 +146,30 @@ def compare_windows(backend: RedisBackend, left: str | None, right: str | None) 
                 )
             )
     return tuple(facts)
+
+
+def _measure(backend: RedisBackend, where: str | None, known: Mapping[str, Column[Any]]) -> dict[str, Any]:
+    """The numbers of the runs that meet a filter.
+
+    A column that some runs have no value for is asked for about those that have one: a server reads the whole document
+    of each of the others.
+    """
+    count = backend.count_runs(where)
+    asked: list[tuple[Any, list[str]]] = [(where, ["count"])]
+    found: dict[str, Any] = {}
+    for name in (name for name in _MEASURED if name in known):
+        metrics = [f"count({name})", f"avg({name})", f"stddev({name})", f"p50({name})", f"p95({name})"]
+        having: Any = [known[name].present(), *([] if where is None else [where])]
+        present = backend.count_runs(having)
+        if present == count:
+            asked[0][1].extend(metrics)
+        elif present:
+            asked.append((having, metrics))
+        else:
+            found |= dict.fromkeys(metrics) | {metrics[0]: 0}
+    for filter, metrics in asked:
+        found |= dict(backend.aggregate_runs(metrics=metrics, filter=filter)[0].items())
+    return found
 
 
 def _certainty(name: str, one: Any, two: Any, column: Any) -> str:

@@ -10,7 +10,7 @@ from relay_models.columns.column import Column
 from relay_models.columns.kind import Kind
 from relay_models.pictures.text import duration_text, number_text, plain
 
-__all__ = ["clip_text", "column_text", "heading_text", "is_right", "short_id", "span_text", "value_text"]
+__all__ = ["clip_text", "column_text", "heading_text", "is_right", "money_text", "short_id", "span_text", "value_text"]
 
 
 def span_text(value: timedelta) -> str:
@@ -22,7 +22,10 @@ def _time_text(value: datetime) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _money_text(value: float) -> str:
+def money_text(value: float | None) -> str:
+    """Format an amount of money; an empty text for None."""
+    if value is None:
+        return ""
     return f"{value:,.4f}" if abs(value) < 1 else f"{value:,.2f}"
 
 
@@ -35,13 +38,15 @@ _BY_TYPE: tuple[tuple[type, Callable[[Any], str]], ...] = (
     (date, str),
     (timedelta, span_text),
 )
-_BY_UNIT: Mapping[str, Callable[[Any], str]] = {"currency": _money_text}
+_BY_UNIT: Mapping[str, Callable[[Any], str]] = {"currency": money_text}
 
 
 def value_text(value: Any) -> str:
     """Format a value as one line of text; an empty one for None."""
     if value is None:
         return ""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{plain(str(name))} {value_text(item)}" for name, item in value.items())
     if isinstance(value, list | tuple | set | frozenset):
         return ", ".join(map(value_text, value))
     for kind, write in _BY_TYPE:

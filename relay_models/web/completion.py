@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from relay_models.columns.column import OPERATORS, find_column
 from relay_models.columns.kind import Kind
 from relay_models.errors import UnknownColumnError
-
-if TYPE_CHECKING:
-    from relay_models.sync import RedisBackend
+from relay_models.web.recent import recent_filter
 
 __all__ = ["Completion"]
 
 MOST_VALUES = 200
+MOST_COUNTED = 20_000
+"""Maximum number of the newest documents whose values are counted."""
 MAX_AGE = 60.0
 """How long the values of a column are kept (seconds): counting them takes time in a large store."""
 _EXAMPLES = {
@@ -27,11 +27,15 @@ _EXAMPLES = {
 
 
 class Completion:
-    """Answers what can be written, for the page's script."""
+    """Answers what can be written, for the page's script.
 
-    def __init__(self, backend: RedisBackend) -> None:
-        self._backend = backend
-        self._columns = backend.runs.document.columns()
+    Args:
+        collection: the documents that the filter is for.
+    """
+
+    def __init__(self, collection: Any) -> None:
+        self._collection = collection
+        self._columns = collection.document.columns()
         self._known: dict[str, tuple[float, list[str]]] = {}
         self._lock = threading.Lock()
 
@@ -51,7 +55,7 @@ class Completion:
         ]
 
     def values(self, name: str) -> list[str]:
-        """The most frequent values of a column, or examples of what it takes.
+        """The most frequent values of a column among the newest documents, or examples of what it takes.
 
         Raises:
             UnknownColumnError: there is no such column.
@@ -66,7 +70,10 @@ class Completion:
         with self._lock:
             made, values = self._known.get(column.name, (-MAX_AGE, []))
             if time.monotonic() - made >= MAX_AGE:
-                rows = self._backend.aggregate_runs(by=column.name, order_by="-count", limit=MOST_VALUES)
+                recent = recent_filter(self._collection, MOST_COUNTED, whole=True)
+                rows = self._collection.aggregate(
+                    by=column.name, filter=recent or None, order_by="-count", limit=MOST_VALUES
+                )
                 values = [str(row[column.name]) for row in rows if row[column.name] is not None]
                 self._known[column.name] = time.monotonic(), values
         return values

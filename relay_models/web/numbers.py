@@ -5,32 +5,42 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from relay_models import Run
 from relay_models.columns.kind import Kind
 from relay_models.pictures import BarChart
 from relay_models.pictures.svg import STYLE
-from relay_models.views import column_text, known_columns, quoted, value_text
+from relay_models.views import known_columns, money_text, quoted, value_text
 
 if TYPE_CHECKING:
     from relay_models.sync import RedisBackend
 
-__all__ = ["Breakdown", "Numbers", "numbers_of", "plain_svg", "sure_state"]
+__all__ = ["MOST_GROUPED", "MOST_RUNS", "Breakdown", "Extent", "Numbers", "numbers_of", "plain_svg", "sure_state"]
 
-METRICS = ("count", "p50(duration)", "p95(duration)", "sum(total_tokens)", "sum(cost)")
+_SUMS = ("sum(total_tokens)", "sum(cost)", "sum(estimated_cost)")
+METRICS = ("count", "p50(duration)", "p95(duration)", *_SUMS)
+QUICK_METRICS = ("count", "avg(duration)", "max(duration)", *_SUMS)
+"""What is shown of more than `MOST_RUNS` runs: percentiles need every value."""
 TITLES = {
     "count": "runs",
+    "avg(duration)": "mean duration",
+    "max(duration)": "longest duration",
     "p50(duration)": "median duration",
     "p95(duration)": "p95 duration",
     "sum(total_tokens)": "tokens",
     "sum(cost)": "cost",
+    "sum(estimated_cost)": "estimated cost",
 }
 MOST_GROUPS = 25
 MOST_RUNS = 20_000
-"""Maximum number of runs in the time that is chosen when none is given; they take about a second."""
-_WINDOWS = (timedelta(days=6), timedelta(days=1), timedelta(hours=6), timedelta(hours=1), timedelta(minutes=10))
+"""Maximum number of runs whose percentiles are computed unless asked for."""
+MOST_RECENT = 2_000
+"""Maximum number of runs in the time that is chosen when none is given."""
+MOST_GROUPED = 100_000
+"""Maximum number of runs that are grouped unless asked for."""
 # Buckets that make a readable chart, and the seconds of each.
 _SPANS = (
     ("1s", 1), ("10s", 10), ("1m", 60), ("5m", 300), ("15m", 900), ("1h", 3600), ("6h", 21_600), ("1d", 86_400),
@@ -39,7 +49,16 @@ _SPANS = (
 _MOST_BUCKETS = 60
 
 Link = Callable[[Mapping[str, Any]], str]
+Rows = Sequence[Mapping[str, Any]]
 CountFailed = Callable[..., dict[Any, Any]]
+
+
+class Extent(StrEnum):
+    """How much was computed."""
+
+    ALL = "all"
+    NO_PERCENTILES = "no percentiles"
+    COUNTS = "counts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +69,8 @@ class Breakdown:
     heads: tuple[str, ...]
     rows: tuple[tuple[str, tuple[str, ...], str], ...]
     """Of each row its label, its values, and the filter of its runs."""
-    charts: tuple[str, ...]
-    """SVG."""
+    charts: tuple[tuple[str, bool], ...]
+    """Of each chart its SVG, and whether it is of failures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +81,7 @@ class Numbers:
     every: str
     over_time: Breakdown | None
     groups: tuple[Breakdown, ...]
+    extent: Extent
 
 
 def plain_svg(svg: str) -> str:
@@ -83,7 +103,8 @@ def numbers_of(
     by: Sequence[str] = ("agent_id", "models", "tools"),
     link: Callable[[str], str],
     narrow: Callable[[str], str],
-    width: int = 620,
+    exact: bool = False,
+    width: int = 360,
 ) -> Numbers:
     """Aggregate the runs that meet a filter.
 
@@ -94,34 +115,87 @@ def numbers_of(
         by: columns to group by.
         link: makes the URL of the runs that meet a filter; an empty text for none.
         narrow: adds a condition to the filter.
+        exact: compute everything, however many runs there are.
         width: width of the charts (pixels).
     """
     state = sure_state()
+    what = "failed" if state == "failed" else "unfinished"
     has_state = f"status = {state}"
-    totals = backend.aggregate_runs(metrics=METRICS, filter=where)[0]
-    failures = backend.count_runs(narrow(has_state))
-    shown = [(TITLES[name], _metric_text(name, totals[name])) for name in METRICS]
-    shown.insert(1, ("failed" if state == "failed" else "unfinished", f"{failures:,}"))
+    count = backend.count_runs(where)
+    failures = backend.count_runs(narrow(has_state)) if count else 0
+    if count > MOST_GROUPED and not exact:
+        shown = [("runs", f"{count:,}"), (what, f"{failures:,}")]
+        return Numbers(tuple(shown), every, None, (), Extent.COUNTS)
+    extent = Extent.ALL if exact or count <= MOST_RUNS else Extent.NO_PERCENTILES
+    metrics = METRICS if extent is Extent.ALL else QUICK_METRICS
+    present = {name: backend.count_runs(narrow(f"{_column(name)} is present")) for name in _SUMS}
+    asked = _Asked(
+        backend, where, tuple(name for name in metrics if present.get(name, 1)),
+        tuple(name for name in _SUMS if 0 < present[name] < count), has_state, link, narrow, width,
+    )  # fmt: skip
+    (totals,) = asked.rows("")
+    shown = [(TITLES[name], _metric_text(name, totals.get(name))) for name in metrics]
+    shown = [(title, text) for title, text in shown if text or title != TITLES["sum(estimated_cost)"]]
+    shown.insert(1, (what, f"{failures:,}"))
     every = every or _choose_span(backend, where)
-    count_failed = _failure_counter(backend, narrow(has_state)) if failures else _no_failures
-    groups = tuple(_grouped(backend, where, name, has_state, count_failed, link, narrow, width) for name in by)
-    over_time = _over_time(backend, where, every, has_state, count_failed, link, narrow, width) if every else None
-    return Numbers(tuple(shown), every, over_time, tuple(each for each in groups if each.rows))
+    is_narrower = 0 < failures < count
+    count_failed = _failure_counter(backend, narrow(has_state)) if is_narrower else _all_failed if failures else _none
+    groups = tuple(_grouped(asked, name, count_failed) for name in by)
+    over_time = _over_time(asked, every, count_failed) if every else None
+    return Numbers(tuple(shown), every, over_time, tuple(each for each in groups if each.rows), extent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What all tables and charts of a page are made of."""
+
+    backend: RedisBackend
+    where: str | None
+    metrics: tuple[str, ...]
+    sparse: tuple[str, ...]
+    """Metrics of columns that some runs have no value for: a server reads each such run's document."""
+    state: str
+    """The condition of a failure."""
+    link: Callable[[str], str]
+    narrow: Callable[[str], str]
+    width: int
+
+    def rows(self, key: str, **grouping: Any) -> list[dict[str, Any]]:
+        """The rows of an aggregate; what is sparse is asked for about the runs that have it."""
+        dense = [name for name in self.metrics if name not in self.sparse] or ["count"]
+        found: Any = self.backend.aggregate_runs(metrics=dense, filter=self.where, **grouping)
+        rows = [dict(row.items()) for row in found]
+        grouping = {name: value for name, value in grouping.items() if name in ("by", "every")}
+        for name in self.sparse:
+            having = self.narrow(f"{_column(name)} is present")
+            present: Any = self.backend.aggregate_runs(metrics=[name], filter=having, **grouping)
+            values = {row[key] if key else None: row[name] for row in present}
+            for row in rows:
+                row[name] = values.get(row[key] if key else None)
+        return rows
+
+
+def _column(metric: str) -> str:
+    return metric.partition("(")[2].rstrip(")")
 
 
 def _failure_counter(backend: RedisBackend, where: str) -> CountFailed:
-    def count(key: str, **grouping: Any) -> dict[Any, Any]:
+    def count(rows: Rows, key: str, **grouping: Any) -> dict[Any, Any]:
         return {row[key]: row["count"] for row in backend.aggregate_runs(filter=where, **grouping)}
 
     return count
 
 
-def _no_failures(key: str, **grouping: Any) -> dict[Any, Any]:
+def _all_failed(rows: Rows, key: str, **grouping: Any) -> dict[Any, Any]:
+    return {row[key]: row["count"] for row in rows}
+
+
+def _none(rows: Rows, key: str, **grouping: Any) -> dict[Any, Any]:
     return {}
 
 
 def _metric_text(name: str, value: Any) -> str:
-    return column_text(Run.columns()["cost"], value) if name == "sum(cost)" else value_text(value)
+    return money_text(value) if name.endswith("cost)") else value_text(value)
 
 
 def _choose_span(backend: RedisBackend, where: str | None) -> str:
@@ -137,67 +211,59 @@ def _choose_span(backend: RedisBackend, where: str | None) -> str:
     return next((text for text, size in _SPANS if seconds / size <= _MOST_BUCKETS), _SPANS[-1][0])
 
 
-def _over_time(
-    backend: RedisBackend, where: str | None, every: str, state: str, count_failed: CountFailed,
-    link: Callable[[str], str],
-    narrow: Callable[[str], str], width: int,
-) -> Breakdown:  # fmt: skip
-    rows = backend.aggregate_runs(every=every, metrics=METRICS, filter=where, fill=True, max_buckets=2_000)
-    failed = count_failed("bucket", every=every)
+def _over_time(asked: _Asked, every: str, count_failed: CountFailed) -> Breakdown:
+    rows = asked.rows("bucket", every=every, fill=True, max_buckets=2_000)
+    failed = count_failed(rows, "bucket", every=every)
     starts: list[Any] = [row["bucket"] for row in rows]
     following: dict[Any, Any] = dict(itertools.pairwise(starts))
 
     def condition(row: Mapping[str, Any]) -> str:
         start = row["bucket"]
         if not isinstance(start, datetime):
-            return narrow("started_at is missing")
+            return asked.narrow("started_at is missing")
         text = f"started_at >= {_instant(start)}"
         after = following.get(start)
-        return narrow(text if after is None else f"{text} and started_at < {_instant(after)}")
+        return asked.narrow(text if after is None else f"{text} and started_at < {_instant(after)}")
 
-    return _breakdown("Over time", "bucket", list(rows), failed, state, condition, link, width)
+    return _breakdown(asked, "Over time", "bucket", rows, failed, condition)
 
 
-def _grouped(
-    backend: RedisBackend, where: str | None, name: str, state: str, count_failed: CountFailed,
-    link: Callable[[str], str],
-    narrow: Callable[[str], str], width: int,
-) -> Breakdown:  # fmt: skip
-    column = known_columns(backend.runs.document)[name]
-    rows = backend.aggregate_runs(by=[name], metrics=METRICS, filter=where, order_by="-count", limit=MOST_GROUPS)
-    failed = count_failed(name, by=[name])
+def _grouped(asked: _Asked, name: str, count_failed: CountFailed) -> Breakdown:
+    column = known_columns(asked.backend.runs.document)[name]
+    rows = asked.rows(name, by=[name], order_by="-count", limit=MOST_GROUPS)
+    failed = count_failed(rows, name, by=[name])
 
     def condition(row: Mapping[str, Any]) -> str:
         value = row[name]
         if value is None:
-            return narrow(f"{name} is missing")
+            return asked.narrow(f"{name} is missing")
         literal = str(value) if column.kind is Kind.COUNT else quoted(str(value))
-        return narrow(f"{name} = {literal}")
+        return asked.narrow(f"{name} = {literal}")
 
     titles = {"agent_id": "By agent", "models": "By model", "tools": "By tool"}
     title = titles.get(name, f"By {column.heading.replace('_', ' ')}")
-    return _breakdown(title, name, list(rows), failed, state, condition, link, width)
+    return _breakdown(asked, title, name, rows, failed, condition)
 
 
 def _breakdown(
-    title: str, key: str, rows: list[Any], failed: Mapping[Any, Any], state: str,
-    condition: Callable[[Mapping[str, Any]], str], link: Callable[[str], str], width: int,
+    asked: _Asked, title: str, key: str, rows: list[Any], failed: Mapping[Any, Any],
+    condition: Callable[[Mapping[str, Any]], str],
 ) -> Breakdown:  # fmt: skip
-    what = "failed" if "failed" in state else "unfinished"
+    what = "failed" if "failed" in asked.state else "unfinished"
     made = [{**row, what: failed.get(row[key], 0)} for row in rows]
-    names = [name for name in METRICS if any(row.get(name) not in (None, 0) for row in made) or name == "count"]
+    names = [name for name in asked.metrics if any(row.get(name) not in (None, 0) for row in made) or name == "count"]
 
     def to_runs(row: Mapping[str, Any]) -> str:
-        return link(condition(row)) if row.get("count") else ""
+        return asked.link(condition(row)) if row.get("count") else ""
 
-    drawn = [name for name in names if name != "p50(duration)"]
-    charts = [_chart(made, key, name, TITLES[name], to_runs, width) for name in drawn]
+    drawn = [name for name in names if name not in ("p50(duration)", "max(duration)")]
+    charts = [(_chart(made, key, name, TITLES[name], to_runs, asked.width), False) for name in drawn]
     if any(row[what] for row in made):
 
         def to_failed(row: Mapping[str, Any]) -> str:
-            return link(f"{condition(row)} and {state}") if row.get(what) else ""
+            return asked.link(f"{condition(row)} and {asked.state}") if row.get(what) else ""
 
-        charts.insert(1, _chart(made, key, what, f"{what} runs", to_failed, width))
+        charts.insert(1, (_chart(made, key, what, f"{what} runs", to_failed, asked.width), True))
     table = tuple(
         (
             _label(row[key]),
@@ -226,24 +292,6 @@ def _label(value: Any) -> str:
 
 def _instant(value: datetime) -> str:
     return value.isoformat().replace("+00:00", "Z")
-
-
-def default_where(backend: RedisBackend) -> str:
-    """The filter of a page of numbers when none is given: the last days in which there are runs; empty for all.
-
-    Percentiles need every value, so the time is shorter where there are many runs.
-    """
-    newest = backend.find_runs(None, order_by="-started_at", limit=1, columns=True)
-    if not newest:
-        return ""
-    last = newest[0].started_at
-    text = ""
-    for span in _WINDOWS:
-        first = last - span
-        text = f"started_at >= {first:%Y-%m-%d}" if span.days else f"started_at >= {first:%Y-%m-%dT%H:%MZ}"
-        if backend.count_runs(text) <= MOST_RUNS:
-            break
-    return text
 
 
 def groupable(document: type[Run]) -> list[str]:

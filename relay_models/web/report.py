@@ -13,7 +13,7 @@ from relay_models._files import PRIVATE, open_output
 from relay_models.pictures import Timeline
 from relay_models.web.numbers import numbers_of, plain_svg
 from relay_models.web.question import Question
-from relay_models.web.rendering import make_environment, run_cells, static_file
+from relay_models.web.rendering import make_environment, row_view, static_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ def report_html(
     """
     where = filter or None
     question = Question(filter or "", tuple(columns), order_by, document=backend.runs.document)
-    numbers = numbers_of(backend, where, link=lambda text: "", narrow=question.narrowed)
+    numbers = numbers_of(backend, where, link=lambda text: "", narrow=question.narrowed, exact=True)
     page = backend.find_runs(where, order_by=order_by, limit=limit, columns=True, on_corrupt="skip")
     slowest = backend.find_runs(where, order_by="-duration", limit=SLOWEST, on_corrupt="skip")
     shown = tuple(column for column in question.shown if column.name != "run_id")
@@ -65,7 +65,7 @@ def report_html(
         .render(
             title=title or "Runs", style=style, style_hash=f"sha256-{digest}", where=filter, order=order_by,
             numbers=numbers, count=backend.count_runs(where), columns=shown, now=datetime.now(UTC),
-            rows=[(run, run_cells(run, shown)) for run in page],
+            rows=[row_view(run, question) for run in page],
             timelines=[plain_svg(Timeline(run).svg(width=1100)) for run in slowest],
         )
     )  # fmt: skip

@@ -39,7 +39,7 @@ def fetch(url: str) -> str:
 def test_web_serves_a_store(full: list[str]) -> None:
     with page_of("web", *full) as url:
         assert url.startswith("http://127.0.0.1:")
-        assert "data-run=" in fetch(url)
+        assert "data-row=" in fetch(url)
 
 
 def test_web_takes_a_password_from_the_environment(full: list[str]) -> None:
@@ -58,8 +58,8 @@ def test_web_for_others_needs_a_password(cli: Cli, full: list[str]) -> None:
 
 def test_the_demo_has_runs_of_yesterday() -> None:
     with page_of("demo", "--web") as url:
-        assert "data-run=" in fetch(url + "runs?filter=started+%3D+yesterday")
-        assert "data-run=" in fetch(url + "runs?filter=started+%3E%3D+-2d")
+        assert "data-row=" in fetch(url + "runs?filter=started+%3D+yesterday")
+        assert "data-row=" in fetch(url + "runs?filter=started+%3E%3D+-2d")
 
 
 def test_report_writes_one_file(cli: Cli, full: list[str], tmp_path: Path) -> None:
@@ -72,7 +72,9 @@ def test_report_writes_one_file(cli: Cli, full: list[str], tmp_path: Path) -> No
     assert "</html>" in target.read_text(encoding="utf-8")
 
 
-def test_a_saved_question_is_listed_used_and_deleted(cli: Cli, store: list[str], capture_path: Path) -> None:
+def test_a_saved_question_is_listed_used_and_deleted(
+    cli: Cli, store: list[str], capture_path: Path, tmp_path: Path
+) -> None:
     cli("import", str(capture_path), *store)
     save = ("saved", "save", "slow", "--where", "duration > 20ms", "--columns", "agent,duration", "--order=-duration")
     assert cli(*save, *store).code == 0
@@ -88,6 +90,17 @@ def test_a_saved_question_is_listed_used_and_deleted(cli: Cli, store: list[str],
     assert rows == plain.json
     narrowed = cli("runs", "list", "--saved", "slow", "--where", "agent = research-agent", "--json", *store).json
     assert {row["agent_id"] for row in narrowed} == {"research-agent"}
+    counted = cli(
+        "runs", "stats", "--saved", "slow", "--agent", "research-agent", "--metrics", "count", "--json", *store
+    )
+    assert counted.json[0]["count"] == len(narrowed)
+    exported = cli("runs", "export", "--saved", "slow", "--format", "csv", "--limit", "2", *store).out.splitlines()
+    assert exported[0] == "agent_id,duration"
+    assert len(exported) == 3
+    assert "calls" in json.loads(cli("runs", "export", "--saved", "slow", "--limit", "1", *store).out)
+    assert cli("report", "--saved", "slow", "--save", str(tmp_path / "slow.html"), *store).code == 0
+    assert "(duration" not in (tmp_path / "slow.html").read_text(encoding="utf-8")
+    assert cli("runs", "stats", "--saved", "unknown", *store).code == 4
     assert cli("saved", "delete", "slow", *store).code == 0
     assert cli("saved", "delete", "slow", *store).code == 4
     assert cli("runs", "list", "--saved", "slow", *store).code == 4

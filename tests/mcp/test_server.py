@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from mcp import Client, StdioServerParameters, stdio_client
 
-from relay_models import CallRecord, Run, RunRecord, SavedQuestion
+from relay_models import CallRecord, Column, Document, Run, RunRecord, SavedQuestion, column
 from relay_models.cli.capture import open_capture
 from relay_models.cli.import_capture import import_capture
 from relay_models.mcp import create_server
-from relay_models.records import CallExtensions
+from relay_models.records import CallExtensions, Timestamp
 from relay_models.sync import RedisBackend
 
 
@@ -232,3 +232,74 @@ def test_http_refuses_the_names_of_other_hosts(http_url: str) -> None:
         urllib.request.urlopen(request, timeout=30)
     caught.value.close()
     assert caught.value.code in (403, 421)
+
+
+class Review(Document):
+    """What a reader said of a run."""
+
+    run_id: Column[str] = column("The run.")
+    stars: Column[int] = column("1 to 5.")
+    comment: Column[str] = column(text=True)
+
+
+async def test_sessions_are_listed_page_by_page() -> None:
+    with RedisBackend.embedded() as backend:
+        for number in range(5):
+            for position in range(number % 2 + 1):
+                began = Timestamp(f"2026-11-23T10:{number}{position}:00Z")
+                backend.store_run(RunRecord(agent_id="a", started_at=began, ext={"session_id": f"s{number}"}))
+        async with Client(create_server(backend)) as client:
+            first = await ask(client, "sessions", limit=3)
+            second = await ask(client, "sessions", limit=3, before=first["before"])
+        assert [(each["session_id"], each["runs"]) for each in first["sessions"] + second["sessions"]] == [
+            ("s4", 1), ("s3", 2), ("s2", 1), ("s1", 2), ("s0", 1),
+        ]  # fmt: skip
+        assert "before" not in second
+        assert "2026-11-23T10:00:00Z" in await fault(Assistant(backend), "sessions", before="yesterday")
+
+
+async def test_documents_of_own_models_are_described_and_found() -> None:
+    with RedisBackend.embedded(models=[Review]) as backend:
+        reviews = backend.collection(Review)
+        reviews.save_many(Review(run_id=str(number), stars=number, comment="long " * 10) for number in range(1, 6))
+        async with Client(create_server(backend)) as client:
+            assert (await ask(client, "list_columns"))["models"] == ["review"]
+            names = [column["name"] for column in (await ask(client, "list_columns", model="review"))["columns"]]
+            assert {"pk", "run_id", "stars", "stored_at"} <= set(names)
+            asked: Any = {"model": "review", "filter": "stars >= 3", "order_by": "-stars", "limit": 2}
+            answer = await ask(client, "find_documents", **asked)
+            assert [row["stars"] for row in answer["documents"]] == [5, 4]
+            assert answer["total"] == 3
+            more = await ask(client, "find_documents", after=answer["after"], columns=["stars"], **asked)
+            assert [set(row) for row in more["documents"]] == [{"pk", "stars"}]
+            schema = json.loads((await client.read_resource("schema://review")).contents[0].text)  # type: ignore[union-attr]
+            assert "stars" in schema["properties"]
+        assert "there are review" in await fault(Assistant(backend), "find_documents", model="nothing")
+        said = await fault(Assistant(backend), "find_documents", model="review", filter="stras > 3")
+        assert "duration > 2s and started = yesterday" in said
+
+
+async def test_runs_are_labelled_only_where_it_is_allowed(client: Assistant) -> None:
+    assert "label_run" not in {tool.name for tool in (await client.list_tools()).tools}
+    run = RunRecord(agent_id="planner")
+    with RedisBackend.embedded() as backend:
+        backend.store_run(run)
+        async with Client(create_server(backend, labels=True)) as allowed:
+            tool = next(tool for tool in (await allowed.list_tools()).tools if tool.name == "label_run")
+            assert tool.annotations is not None
+            assert tool.annotations.read_only_hint is False
+            answer = await ask(
+                allowed, "label_run", run_id=str(run.id)[:20], tags=["golden"], scores={"clear": 0.8}, note="good"
+            )
+            assert answer["tags"] == ["golden"]
+            assert answer["scores"] == {"clear": 0.8}
+            assert backend.count_runs("tags = golden and score.clear = 0.8 and notes = good") == 1
+            found = await ask(allowed, "find_runs", columns=["scores"])
+            assert found["runs"][0]["scores"] == {"clear": 0.8}
+            gone = await ask(allowed, "label_run", run_id=str(run.id), remove_tags=["golden"], remove_scores=["clear"])
+            assert gone["tags"] == []
+            for wrong in ({}, {"scores": {"clear": float("inf")}}, {"tags": ["x" * 5000]}):
+                result = await allowed.call_tool("label_run", {"run_id": str(run.id), **wrong})
+                assert result.is_error, wrong
+        origin = backend.find_runs()[0].labels.notes[0].origin
+        assert origin.source == "assistant"

@@ -1,7 +1,7 @@
 """Failover drills: runs are stored while a primary is lost, and every run that was acknowledged is looked for.
 
 ``python -m tests.servers.drills --times 20`` repeats each drill and prints what was stored and lost; ``--load`` stores
-from four processes.
+from four processes, and adds one in which slots of a plain cluster move to a new primary and another one is promoted.
 """
 
 from __future__ import annotations
@@ -194,18 +194,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--times", type=int, default=20, help="how often each drill is repeated")
     parser.add_argument("--load", action="store_true", help="store 2,000 a second from each of four processes")
+    parser.add_argument("--only", choices=("failover", "kill", "reshard"), help="one of the drills")
     arguments = parser.parse_args()
     options: dict[str, Any] = {"processes": 4, "rate": 2000.0} if arguments.load else {}
     drills: dict[str, Callable[[Path], Outcome]] = {
         how: lambda directory, how=how: drill_sentinel(directory, how, **options) for how in ("failover", "kill")
     }
     if arguments.load:
-        drills["slots moved, a primary added, one promoted"] = lambda path: drill_cluster_under_load(path, **options)
+        drills["reshard"] = lambda path: drill_cluster_under_load(path, **options)
     for name, drill in drills.items():
+        if arguments.only not in (None, name):
+            continue
         outcomes = []
         for _ in range(arguments.times):
             with tempfile.TemporaryDirectory() as directory:
                 outcomes.append(drill(Path(directory)))
+            if outcomes[-1].lost or not outcomes[-1].is_exact:
+                print(f"{name}: {outcomes[-1]}", flush=True)
         total, seconds = sum(each.acknowledged for each in outcomes), sum(each.seconds for each in outcomes)
         print(
             f"{name}: {len(outcomes)} times, {total:,} acknowledged, {sum(each.lost for each in outcomes)} lost, "

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from relay_models import SavedQuestion
 from relay_models.cli.capture import open_capture
 from relay_models.cli.import_capture import import_capture
 from relay_models.sync import RedisBackend
+from relay_models.views import quoted
 from relay_models.web import create_app
-from tests.web.hostile import hostile_runs
+from tests.web.hostile import ATTACKS, hostile_runs
+from tests.web.hostile_models import Feedback, hostile_feedback
 
 BASE = "http://127.0.0.1:8080"
 
@@ -34,8 +37,14 @@ def empty() -> Iterator[RedisBackend]:
 
 @pytest.fixture(scope="session")
 def hostile_store() -> Iterator[RedisBackend]:
-    with RedisBackend.embedded() as backend:
-        backend.store_runs(hostile_runs())
+    with RedisBackend.embedded(models=[Feedback]) as backend:
+        runs = hostile_runs()
+        backend.store_runs(runs)
+        for text, run in zip(ATTACKS, runs, strict=True):
+            said = text or "empty"
+            backend.runs.label(run, tags={said}, scores={said[:900]: 0.5}, note=said, by=said, source=said)
+        backend.collection(Feedback).save_many(hostile_feedback())
+        backend.saved.save(SavedQuestion("hostile", f"agent = {quoted(ATTACKS[0])}"))
         yield backend
 
 

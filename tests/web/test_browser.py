@@ -8,17 +8,22 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import pytest
 import uvicorn
 
 from relay_models import RunRecord
-from relay_models.cli.commands.demo import moved_to
+from relay_models.cli.capture import open_capture
+from relay_models.cli.demo_data import as_of_now
+from relay_models.cli.import_capture import import_capture
 from relay_models.records import Timestamp
 from relay_models.sync import RedisBackend
 from relay_models.web import create_app
+from tests.web.hostile import ATTACKS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -95,12 +100,22 @@ def url(store: RedisBackend) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="module")
+def demo(capture_path: Path) -> Iterator[RedisBackend]:
+    """The store of `demo --web`; tests only read it."""
+    with RedisBackend.embedded() as backend:
+        with open_capture(str(capture_path)) as capture:
+            import_capture(backend, capture, "tests")
+        as_of_now(backend, datetime.now(UTC))
+        yield backend
+
+
 def paths(backend: RedisBackend) -> list[str]:
     ids = [str(run.run_id) for run in backend.find_runs(order_by="-calls", limit=2)]
     return [
         "runs", "runs?filter=duration+>+20ms&order=-duration", f"runs/{ids[0]}", f"runs/{ids[0]}?zoom=4&rows=names",
         "numbers?filter=all", "agents", "agents/agent?id=research-agent", f"compare?run={ids[0]}&run={ids[1]}",
-        "compare?left=agent+%3D+research-agent&right=all", "saved",
+        "compare?left=agent+%3D+research-agent&right=all", "saved", "sessions",
     ]  # fmt: skip
 
 
@@ -110,8 +125,7 @@ def test_every_page_loads_and_fits(
 ) -> None:
     with opened(browser, url, size, scheme) as page:
         for path in paths(store):
-            page.goto(url + path)
-            page.wait_for_load_state("networkidle")
+            page.goto(url + path, wait_until="networkidle" if path == "runs" else "load")
             assert page.locator("h1").count() == 1, path
             excess = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert excess <= 0, f"{path} scrolls sideways by {excess} px at {size['width']} px"
@@ -122,7 +136,10 @@ def test_every_page_loads_and_fits(
 def test_hostile_runs_run_nothing(browser: Browser, hostile_store: RedisBackend) -> None:
     with served(hostile_store) as url, opened(browser, url, WIDE) as page:
         ids = [str(run.run_id) for run in hostile_store.find_runs(limit=50)]
-        for path in ["runs", "numbers?filter=all", "agents", *(f"runs/{each}" for each in ids)]:
+        items = [urlencode({"id": text or "empty"}) for text in ATTACKS]
+        paths = ["runs", "numbers?filter=all", "agents", "sessions", "saved", "models", "models/feedback"]
+        paths += [*(f"runs/{each}" for each in ids), *(f"models/feedback/item?{each}" for each in items)]
+        for path in paths:
             page.goto(url + path)
             page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
             page.locator("body").hover()
@@ -135,20 +152,73 @@ def test_hostile_runs_run_nothing(browser: Browser, hostile_store: RedisBackend)
         assert page.evaluate("window.broken") is None
 
 
-def test_a_newcomer_finds_the_slowest_run_of_yesterday(browser: Browser, store: RedisBackend) -> None:
-    now = datetime.now(UTC)
-    records = [run.record for run in store.find_runs(order_by="started_at", limit=40)]
-    with RedisBackend.embedded() as backend:
-        begins = (now.replace(hour=12) - timedelta(days=number % 3) for number in range(len(records)))
-        backend.store_runs([moved_to(record, begin) for record, begin in zip(records, begins, strict=True) if record])
-        expected = str(backend.find_runs("started = yesterday", order_by="-duration", limit=1)[0].run_id)
-        with served(backend) as url, opened(browser, url, WIDE) as page:
-            page.get_by_role("link", name="Yesterday").click()
-            page.get_by_role("link", name="took").click()
-            page.locator("a.open").first.click()
-            page.wait_for_url("**/runs/*")
-            assert expected in page.url
-            assert page.locator(".picture svg").count() == 1
+def test_a_newcomer_finds_the_slowest_failed_run_of_yesterday(browser: Browser, demo: RedisBackend) -> None:
+    found = demo.find_runs("started = yesterday and status = failed", order_by="-duration", limit=1)
+    with served(demo) as url, opened(browser, url, WIDE) as page:
+        page.get_by_role("link", name="Yesterday").click()
+        page.get_by_role("link", name="Failed", exact=True).click()
+        page.get_by_role("link", name="Slowest first").click()
+        page.locator("a.open").first.click()
+        page.wait_for_url("**/runs/*")
+        assert str(found[0].run_id) in page.url
+        assert page.locator(".picture svg").count() == 1
+        assert page.locator("pre.error").first.is_visible()
+
+
+def test_a_session_and_a_chart_lead_to_runs(browser: Browser, demo: RedisBackend) -> None:
+    with served(demo) as url, opened(browser, url, WIDE) as page:
+        page.get_by_role("link", name="Sessions", exact=True).click()
+        page.locator("table a.bad").first.click()
+        page.locator("tr[data-row]").first.wait_for()
+        assert page.locator("tr[data-row]").count() == page.locator(".status-failed").count()
+        page.get_by_role("link", name="Numbers", exact=True).click()
+        page.locator(".failures a").last.click()
+        page.wait_for_url("**/runs?filter=**")
+        assert page.locator(".status-failed").count() == page.locator("tr[data-row]").count() > 0
+
+
+def test_a_run_is_labelled_and_the_label_taken_away(browser: Browser, empty: RedisBackend) -> None:
+    run = RunRecord(agent_id="planner")
+    empty.store_run(run)
+    with served(empty) as url, opened(browser, url, NARROW, "dark") as page:
+        page.goto(f"{url}runs/{run.id}")
+        page.get_by_label("Tags").fill("golden")
+        page.get_by_label("Score").fill("clear")
+        page.get_by_label("Value").fill("0.5")
+        page.get_by_role("button", name="Add").click()
+        page.get_by_text("clear 0.5").wait_for()
+        assert empty.count_runs("tags = golden and score.clear = 0.5") == 1
+        page.get_by_role("button", name="remove golden").click()
+        page.get_by_text("golden").wait_for(state="detached")
+        assert empty.count_runs("tags = golden") == 0
+
+
+def test_colors_are_chosen_and_kept(browser: Browser, url: str) -> None:
+    with opened(browser, url, WIDE, "light") as page:
+        page.get_by_role("button", name="dark colors").click()
+        page.goto(url + "agents")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+        page.get_by_role("button", name="light colors").click()
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_own_models_are_filtered_with_completion(browser: Browser, hostile_store: RedisBackend) -> None:
+    with served(hostile_store) as url, opened(browser, url, NARROW) as page:
+        page.goto(url + "models/feedback")
+        page.locator("#filter").focus()
+        page.keyboard.type("top")
+        page.locator("#choices li", has_text="topics").first.wait_for()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        page.keyboard.type("has oth")
+        page.locator("#choices li", has_text="other").first.wait_for()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        page.keyboard.press("Escape")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**filter=topics**")
+        assert page.locator("tr[data-row]").count() == len(ATTACKS)
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
 
 
 def test_the_filter_is_completed_by_keyboard(browser: Browser, url: str) -> None:
@@ -168,7 +238,7 @@ def test_the_filter_is_completed_by_keyboard(browser: Browser, url: str) -> None
         page.keyboard.press("Escape")
         page.keyboard.press("Enter")
         page.wait_for_url("**filter=duration**")
-        assert page.locator("tr[data-run]").count() > 0
+        assert page.locator("tr[data-row]").count() > 0
 
 
 def test_rows_are_reached_by_keyboard(browser: Browser, url: str) -> None:
@@ -183,10 +253,10 @@ def test_rows_are_reached_by_keyboard(browser: Browser, url: str) -> None:
 def test_new_runs_appear(browser: Browser, empty: RedisBackend) -> None:
     empty.store_run(RunRecord(agent_id="first", started_at=Timestamp("2026-11-23T10:00:00Z")))
     with served(empty) as url, opened(browser, url, WIDE) as page:
-        assert page.locator("tr[data-run]").count() == 1
+        assert page.locator("tr[data-row]").count() == 1
         empty.store_run(RunRecord(agent_id="second", started_at=Timestamp("2026-11-23T11:00:00Z")))
-        page.locator("tr[data-run]", has_text="second").wait_for(timeout=20_000)
-        assert page.locator("tr[data-run]").count() == 2
+        page.locator("tr[data-row]", has_text="second").wait_for(timeout=20_000)
+        assert page.locator("tr[data-row]").count() == 2
 
 
 def test_pages_work_without_scripts(browser: Browser, url: str) -> None:

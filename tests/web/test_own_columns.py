@@ -33,11 +33,11 @@ def backend() -> Iterator[RedisBackend]:
 def test_pages_filter_show_export_group_and_save_them(backend: RedisBackend) -> None:
     client = TestClient(create_app(backend), base_url="http://localhost", follow_redirects=False)
     page = client.get("/runs?filter=tenant+%3D+acme&columns=tenant&order=-tenant").text
-    assert page.count("data-run=") == 1
+    assert page.count("data-row=") == 1
     assert ">whose" in page
     assert client.get("/runs/export?columns=tenant&order=tenant").text.split() == ["tenant", "acme", "globex"]
     assert "globex" in client.get("/numbers?filter=all&by=tenant").text
-    assert client.get("/complete.json?column=tenant").json() == ["acme", "globex"]
+    assert client.get("/runs/complete.json?column=tenant").json() == ["acme", "globex"]
     (token,) = set(re.findall(r'name="token" value="([^"]+)"', page))
     form = {"token": token, "name": "acme", "filter": "tenant = acme", "columns": "tenant", "order": "-tenant"}
     assert client.post("/saved/save", data=form).status_code == 303

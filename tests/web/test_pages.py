@@ -43,7 +43,7 @@ def test_the_root_leads_to_the_runs(client: TestClient) -> None:
 def test_runs_are_filtered_sorted_and_cut_as_the_url_says(client: TestClient, store: RedisBackend) -> None:
     page = client.get("/runs?filter=duration+>+20ms&order=-duration&limit=3").text
     expected = [str(run.run_id) for run in store.find_runs("duration > 20ms", order_by="-duration", limit=3)]
-    assert re.findall(r'data-run="([^"]+)"', page) == expected
+    assert re.findall(r'data-row="([^"]+)"', page) == expected
     assert 'value="duration &gt; 20ms"' in page
 
 
@@ -51,7 +51,7 @@ def test_pages_follow_each_other_by_cursor_and_lose_nothing(client: TestClient, 
     path, seen = "/runs?limit=50&order=duration", []
     while path:
         page = client.get(path).text
-        seen += re.findall(r'data-run="([^"]+)"', page)
+        seen += re.findall(r'data-row="([^"]+)"', page)
         following = re.findall(r'rel="next" href="([^"]+)"', page)
         path = unescape(following[0]) if following else ""
     assert len(seen) == len(set(seen)) == store.count_runs()
@@ -100,19 +100,19 @@ def test_new_runs_are_counted(empty: RedisBackend) -> None:
     client = TestClient(create_app(empty), base_url="http://localhost")
     empty.store_run(RunRecord(agent_id="first"))
     (stored,) = re.findall(r'data-stored="([^"]+)"', client.get("/runs").text)
-    assert client.get("/runs/state.json", params={"since": stored}).json() == {"total": 1, "new": 0}
+    assert client.get("/runs/state.json", params={"since": stored}).json() == {"new": 0}
     empty.store_run(RunRecord(agent_id="second"))
     assert client.get("/runs/state.json", params={"since": stored}).json() == {"total": 2, "new": 1}
     narrow = {"since": stored, "filter": "agent = first or agent = third"}
-    assert client.get("/runs/state.json", params=narrow).json() == {"total": 1, "new": 0}
+    assert client.get("/runs/state.json", params=narrow).json() == {"new": 0}
 
 
 def test_columns_and_values_are_offered_for_completion(client: TestClient) -> None:
-    names = [column["name"] for column in client.get("/complete.json").json()]
+    names = [column["name"] for column in client.get("/runs/complete.json").json()]
     assert names == list(Run.columns())
-    assert "research-agent" in client.get("/complete.json?column=agent").json()
-    assert client.get("/complete.json?column=status").json() == list(Run.columns()["status"].choices)
-    assert client.get("/complete.json?column=nonsense").status_code == 400
+    assert "research-agent" in client.get("/runs/complete.json?column=agent").json()
+    assert client.get("/runs/complete.json?column=status").json() == list(Run.columns()["status"].choices)
+    assert client.get("/runs/complete.json?column=nonsense").status_code == 400
 
 
 def test_an_export_has_what_is_shown(client: TestClient, store: RedisBackend) -> None:
@@ -166,7 +166,7 @@ def test_a_bar_leads_to_its_runs(client: TestClient, store: RedisBackend) -> Non
     for bar in {link for link in bars if "agent_id" in link or "started_at" in link}:
         answer = client.get(bar)
         assert answer.status_code == 200
-        assert "data-run=" in answer.text, bar
+        assert "data-row=" in answer.text, bar
 
 
 def test_numbers_are_those_of_an_aggregate(client: TestClient, store: RedisBackend) -> None:
@@ -245,3 +245,66 @@ def test_a_run_is_labelled(empty: RedisBackend) -> None:
     assert client.post(f"/runs/{run.id}/label", data={**form, "token": "no"}).status_code == 403
     read_only = TestClient(create_app(empty, read_only=True), base_url="http://localhost")
     assert read_only.post(f"/runs/{run.id}/label", data=form).status_code in (404, 405)
+
+
+def test_a_huge_run_makes_a_page_of_bounded_size(empty: RedisBackend) -> None:
+    parts = [{"type": "text", "text": "part"}] * 3_000
+    messages = [{"role": "user", "content": "x" * 3_000_000}, {"role": "user", "content": parts}]
+    messages += [{"role": "user", "content": "again"}] * 1_000
+    call = CallRecord.model_validate(
+        {
+            "kind": "llm", "name": "openai", "started_at": "2026-11-23T10:00:00Z",
+            "annotated_request": {"messages": messages}, "annotated_response": {"message": "y" * 3_000_000},
+        }
+    )  # fmt: skip
+    run = RunRecord(agent_id="huge", calls=[call])
+    other = RunRecord(agent_id="long", calls=[CallRecord(kind="tool", name=f"tool {n}") for n in range(2_500)])
+    empty.store_runs([run, other])
+    client = TestClient(create_app(empty), base_url="http://localhost")
+    page = client.get(f"/runs/{run.id}").text
+    assert len(page) < 300_000
+    assert "more characters are in the raw JSON" in page
+    assert "802 messages before these" in page
+    assert len(client.get(f"/runs/{run.id}/raw.json").text) > 6_000_000
+    page = client.get(f"/runs/{other.id}?calls=301").text
+    assert len(page) < 400_000
+    assert "301 to 600 of 2,500" in page
+    assert "<b>tool 300</b>" in page
+    assert "<b>tool 299</b>" not in page
+    for first in ("0", "-1", "2501", "x", "9" * 30):
+        assert "1 to 300 of 2,500" in client.get(f"/runs/{other.id}?calls={first}").text
+    assert len(client.get(f"/compare?run={run.id}&run={other.id}").text) < 400_000
+
+
+def test_numbers_of_many_runs_say_what_is_left_out(store: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = TestClient(create_app(store), base_url="http://localhost")
+    assert "median duration" in client.get("/numbers?filter=all").text
+    monkeypatch.setattr("relay_models.web.numbers.MOST_RUNS", 10)
+    page = client.get("/numbers?filter=all").text
+    assert "mean duration" in page
+    assert "median duration" not in page
+    (exact,) = re.findall(r'href="(/numbers\?[^"]*exact=1)"', page)
+    assert "median duration" in client.get(exact.replace("&amp;", "&")).text
+    monkeypatch.setattr("relay_models.web.numbers.MOST_GROUPED", 10)
+    page = client.get("/numbers?filter=all").text
+    assert "only their number is shown" in page
+    assert f"<dd>{store.count_runs():,}</dd>" in page
+    assert "<svg" not in page
+
+
+def test_costs_of_some_runs_are_summed(empty: RedisBackend) -> None:
+    cost = {"total": 0.5, "currency": "USD", "source": "provider_reported"}
+    for number in range(6):
+        usage = {"cost": cost} if number % 2 else {}
+        call = CallRecord.model_validate(
+            {
+                "kind": "llm", "name": "openai", "started_at": "2026-11-23T10:00:00Z",
+                "annotated_response": {"usage": usage},
+            }
+        )  # fmt: skip
+        empty.store_run(RunRecord(agent_id=f"agent {number % 3}", calls=[call]))
+    client = TestClient(create_app(empty), base_url="http://localhost")
+    page = client.get("/numbers?filter=all&by=agent_id").text
+    assert "<dt>cost</dt><dd>1.50</dd>" in page
+    assert page.count(">0.5000<") >= 3
+    assert "cost, mean" in client.get("/compare?left=all&right=agent+%3D+%22agent+1%22").text

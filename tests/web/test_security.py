@@ -35,7 +35,7 @@ class _Tags(HTMLParser):
                 if not inside or text.startswith("//"):
                     self.found.append(f"{tag} {name}={text[:60]}")
         if tag in ("script", "style", "iframe", "object", "embed", "base", "foreignobject") and (
-            tag != "script" or dict(attributes).get("src") != "/static/app.js"
+            tag != "script" or dict(attributes).get("src") not in ("/static/app.js", "/static/theme.js")
         ):
             self.found.append(tag)
 
@@ -51,14 +51,17 @@ def hostile_pages(store: RedisBackend) -> list[str]:
     runs = list(store.find_runs(limit=50))
     ids = [str(run.run_id) for run in runs]
     names = "agent_id,run_id,status,models,tools,providers,finish_reasons,cost"
-    pages = ["/runs", f"/runs?columns={names}", "/numbers?filter=all", "/agents", "/saved"]
+    pages = ["/runs", f"/runs?columns={names}", "/numbers?filter=all", "/agents", "/saved", "/sessions", "/models"]
+    pages += ["/models/feedback"]
+    pages += [f"/models/feedback/item?{urlencode({'id': text or 'empty'})}" for text in ATTACKS]
     pages += [f"/runs/{run_id}" for run_id in ids]
     pages += [f"/compare?run={one}&run={two}" for one, two in zip(ids, ids[1:] + ids[:1], strict=True)]
     for text in ATTACKS:
         pages += [f"{path}?{urlencode({name: text})}" for path, name in (
             ("/runs", "filter"), ("/runs", "order"), ("/runs", "columns"), ("/runs", "after"), ("/runs", "saved"),
             ("/numbers", "filter"), ("/numbers", "every"), ("/agents/agent", "id"), ("/compare", "run"),
-            ("/compare", "left"),
+            ("/compare", "left"), ("/numbers", "saved"), ("/sessions", "filter"), ("/sessions", "before"),
+            ("/models/feedback", "filter"), ("/models/feedback", "order"), ("/models/feedback/item", "id"),
         )]  # fmt: skip
     return pages
 
@@ -78,7 +81,7 @@ def test_hostile_values_lead_to_their_own_runs(hostile_client: TestClient, hosti
     narrow = [unescape(link) for link in re.findall(r'class="tag[^"]*" href="([^"]+)"', page) if "agent_id" in link]
     assert len(narrow) >= len(ATTACKS) - 1
     for link in narrow:
-        found = re.findall(r'data-run="([^"]+)"', hostile_client.get(link).text)
+        found = re.findall(r'data-row="([^"]+)"', hostile_client.get(link).text)
         assert len(found) == 1, link
 
 
@@ -89,7 +92,7 @@ def test_images_of_messages_are_shown_only_as_data(hostile_client: TestClient, h
 
 
 def test_every_answer_has_a_strict_policy(client: TestClient) -> None:
-    for path in ("/runs", "/static/app.js", "/nowhere", "/runs/export", "/complete.json"):
+    for path in ("/runs", "/static/app.js", "/nowhere", "/runs/export", "/runs/complete.json"):
         headers = client.get(path).headers
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy

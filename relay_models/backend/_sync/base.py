@@ -17,7 +17,7 @@ from relay_models.backend._sync.saved import SavedQuestions
 from relay_models.backend._sync.store import Store
 from relay_models.backend._sync.unindexed import UnindexedDocuments
 from relay_models.backend.options import StoreOptions
-from relay_models.documents import Accumulators, Keys, Observations, Plan, Run, Stability, Trie
+from relay_models.documents import Accumulators, Document, Keys, Observations, Plan, Run, Stability, Trie
 from relay_models.transport.sync import Transport
 
 __all__ = ["BackendBase", "RunT"]
@@ -84,6 +84,11 @@ class BackendBase(Generic[RunT]):
     def key_prefix(self) -> str:
         """The prefix that separates this store's keys from others."""
         return self._keys.prefix
+
+    @property
+    def models(self) -> tuple[type[Document], ...]:
+        """The document classes of your own that this backend was opened with or asked for."""
+        return tuple(model for model in self._indexes.builder.documents.values() if model.is_own_model())
 
     @property
     def client(self) -> Any:

@@ -12,8 +12,6 @@ from relay_models.cli.import_capture import PLURALS
 from relay_models.cli.session import Session
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from relay_models.cli.output import Output
     from relay_models.records import RunRecord
     from relay_models.sync import RedisBackend
@@ -31,7 +29,8 @@ def register(app: typer.Typer) -> None:
     def demo(
         session: Session,
         web: Annotated[
-            bool, typer.Option("--web", help="Look at it in a browser; the runs are moved to the last two days.")
+            bool,
+            typer.Option("--web", help="Look at it in a browser, as runs of the last two days with made-up failures."),
         ] = False,
         port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="The port of --web.")] = 8080,
     ) -> None:
@@ -50,9 +49,16 @@ def register(app: typer.Typer) -> None:
             done = import_capture(backend, capture, "demo")
         took = time.perf_counter() - began
         if web:
-            from relay_models.cli.commands.web import serve_page  # lazy: start-up time
+            from datetime import UTC, datetime  # lazy: start-up time
 
-            _move_to_now(backend)
+            from relay_models.cli.commands.web import serve_page  # lazy: start-up time
+            from relay_models.cli.demo_data import as_of_now  # lazy: start-up time
+
+            as_of_now(backend, datetime.now(UTC))
+            session.out.note(
+                "the runs are captured ones, moved to the last two days and slowed down; their failures, sessions, "
+                "tool input and output and labels are made up"
+            )
             serve_page(session, "127.0.0.1", port, None, False)
         elif session.as_json:
             session.out.object(_answers(session, done.counts))
@@ -68,35 +74,6 @@ def _store(session: Session) -> RedisBackend:
     except InvalidConfigurationError:
         return session.memory()
     return session.open(must_exist=False)
-
-
-def _move_to_now(backend: RedisBackend) -> None:
-    """Move the runs in time, in their order and with their durations, so that they began in the last two days."""
-    from datetime import UTC, datetime, timedelta  # lazy: start-up time
-
-    records = [run.record for run in backend.stream_runs(order_by="started_at") if run.record is not None]
-    now = datetime.now(UTC)
-    moved = []
-    for position, record in enumerate(records):
-        begins = now - timedelta(days=2) * (len(records) - position) / (len(records) + 1)
-        moved.append(moved_to(record, begins))
-    backend.store_runs(moved)
-
-
-def moved_to(record: RunRecord, begins: datetime) -> RunRecord:
-    """Return the run as if it had begun at another time."""
-    from relay_models.records import Timestamp  # lazy: start-up time
-
-    shift = Timestamp(begins).nanoseconds - record.started_at.nanoseconds
-
-    def move(value: Any) -> Any:
-        return None if value is None else Timestamp.from_nanoseconds(value.nanoseconds + shift)
-
-    moved = record.model_copy(deep=True)
-    moved.started_at, moved.ended_at = move(moved.started_at), move(moved.ended_at)
-    for call in moved.calls:
-        call.started_at, call.ended_at = move(call.started_at), move(call.ended_at)
-    return moved
 
 
 def _answers(session: Session, counts: dict[str, int]) -> dict[str, Any]:

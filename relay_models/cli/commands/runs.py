@@ -19,10 +19,11 @@ from relay_models.cli.run_selection import (
     each_run,
     find_one,
     has_readable_calls,
-    join_filters,
     make_filter,
+    saved_question,
     split_metrics,
     split_names,
+    with_saved,
 )
 from relay_models.cli.run_tables import show_calls, show_runs
 from relay_models.cli.session import Session
@@ -44,8 +45,19 @@ Agent = Annotated[
     str | None, typer.Option("--agent", "-a", metavar="ID", show_default=False, help="Only runs of this agent.")
 ]
 Order = Annotated[
-    str, typer.Option("--order", "-o", metavar="COLUMN", help="Sort by a column; - in front for descending.")
-]
+    str | None,
+    typer.Option(
+        "--order", "-o", metavar="COLUMN", show_default=False,
+        help="Sort by a column; - in front for descending. [stored_at]",
+    ),
+]  # fmt: skip
+Saved = Annotated[
+    str | None,
+    typer.Option(
+        "--saved", metavar="NAME", show_default=False,
+        help="A saved question, which --where and --agent narrow. [see: relay-models saved]",
+    ),
+]  # fmt: skip
 Columns = Annotated[
     str | None,
     typer.Option("--columns", "-c", metavar="A,B,…", show_default=False, help="Columns to show, in order."),
@@ -100,10 +112,7 @@ def _list(group: typer.Typer) -> None:
         ] = None,
         limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Maximum number of runs; 0 for all.")] = 20,
         columns: Columns = None,
-        saved: Annotated[
-            str | None,
-            typer.Option("--saved", metavar="NAME", show_default=False, help="The filter, columns and order saved so."),
-        ] = None,
+        saved: Saved = None,
         failed: Annotated[
             bool, typer.Option("--failed", help="Only runs that failed or have a failed call; shows the errors.")
         ] = False,
@@ -113,14 +122,12 @@ def _list(group: typer.Typer) -> None:
 
         names = column_names(session, columns)
         session.open()
-        wheres = [where]
-        if saved is not None:
-            question = session.backend.saved.get(saved)
-            wheres.append(question.filter or None)
+        question = saved_question(session, saved)
+        if question is not None:
             order, names = order or question.order, names or list(question.columns) or None
         is_named = names is not None
         names = names or (FAILED_COLUMNS if failed else None)
-        chosen = make_filter(session, join_filters(wheres), agent, failed=failed)
+        chosen = make_filter(session, with_saved(where, question), agent, failed=failed)
         found = each_run(session, chosen, order or "-started_at", limit or None)
         if session.as_json:
             session.out.array(row for run in found for row in to_dicts([run], columns=names))
@@ -188,7 +195,8 @@ def _export(group: typer.Typer) -> None:
         ] = "-",
         where: Where = None,
         agent: Agent = None,
-        order: Order = "stored_at",
+        saved: Saved = None,
+        order: Order = None,
         limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Maximum number of runs; 0 for all.")] = 0,
         columns: Columns = None,
         format: Annotated[
@@ -220,22 +228,34 @@ def _export(group: typer.Typer) -> None:
     ) -> None:
         """Export runs to a file, in bounded memory. JSON lines of whole records (the default) are lossless."""
         names = split_names(columns) if rows is Rows.calls else column_names(session, columns)
-        _write_export(session, target, where, agent, order, limit, names, format, rows, keep_formulas, mode)
+        question = saved_question(session, saved)
+        format = _format_of(target, format)
+        if question is not None:
+            order = order or question.order
+            # Whole records have no columns, and calls have their own.
+            if rows is Rows.runs or (rows is None and format in (Format.csv, Format.parquet)):
+                names = names or list(question.columns) or None
+        where = with_saved(where, question)
+        _write_export(
+            session, target, where, agent, order or "stored_at", limit, names, format, rows, keep_formulas, mode
+        )
+
+
+def _format_of(target: str, format: Format | None) -> Format:
+    """The format that --format names, else the ending of the file."""
+    ending = target.rpartition(".")[2].lower()
+    return format or next((known for known in Format if known == ending), Format.jsonl)
 
 
 def _write_export(
     session: Session, target: str, where: str | None, agent: str | None, order: str, limit: int,
-    names: list[str] | None, format: Format | None, rows: Rows | None, keep_formulas: bool,
-    mode: str,
+    names: list[str] | None, format: Format, rows: Rows | None, keep_formulas: bool, mode: str,
 ) -> None:  # fmt: skip
     import sys  # lazy: start-up time
 
     from relay_models.export import write_csv, write_jsonl, write_parquet  # lazy: start-up time
     from relay_models.export.rows import RowsOf  # lazy: start-up time
 
-    if format is None:
-        ending = target.rpartition(".")[2].lower()
-        format = next((known for known in Format if known == ending), Format.jsonl)
     if format in _TRAJECTORIES:
         if rows is not None or names:
             raise InvalidConfigurationError(f"--format {format} writes whole runs, without --rows and --columns")
@@ -328,6 +348,7 @@ def _stats(group: typer.Typer) -> None:
         ] = "count,avg(duration),p95(duration),sum(total_tokens)",
         where: Where = None,
         agent: Agent = None,
+        saved: Saved = None,
         order: Annotated[
             str | None,
             typer.Option(
@@ -357,7 +378,8 @@ def _stats(group: typer.Typer) -> None:
         """Aggregate runs by columns, by intervals of time, or both."""
         groups = split_names(by) or []
         rows = session.open().aggregate_runs(
-            by=groups, every=every, metrics=split_metrics(metrics), filter=make_filter(session, where, agent),
+            by=groups, every=every, metrics=split_metrics(metrics),
+            filter=make_filter(session, with_saved(where, saved_question(session, saved)), agent),
             order_by=order, limit=limit or None, fill=fill, tz=zone,
         )  # fmt: skip
         from relay_models.cli.aggregate_tables import save_chart, show_stats  # lazy: start-up time

@@ -9,7 +9,7 @@ import typer
 
 from relay_models.cli.command import command
 from relay_models.cli.passwords import PasswordSource
-from relay_models.cli.run_selection import column_names
+from relay_models.cli.run_selection import column_names, saved_question, with_saved
 from relay_models.cli.session import Session
 
 __all__ = ["register", "serve_page"]
@@ -77,8 +77,16 @@ def _report(app: typer.Typer) -> None:
             str | None, typer.Option("--columns", "-c", metavar="A,B,…", show_default=False, help="Columns of runs.")
         ] = None,
         order: Annotated[
-            str, typer.Option("--order", "-o", metavar="COLUMN", help="Sort by a column; - in front for descending.")
-        ] = "-started_at",
+            str | None,
+            typer.Option(
+                "--order", "-o", metavar="COLUMN", show_default=False,
+                help="Sort by a column; - in front for descending. [-started_at]",
+            ),
+        ] = None,
+        saved: Annotated[
+            str | None,
+            typer.Option(metavar="NAME", show_default=False, help="A saved question, which FILTER narrows."),
+        ] = None,
         limit: Annotated[
             int, typer.Option("--limit", "-n", min=1, max=2000, help="Maximum number of runs listed.")
         ] = 200,
@@ -88,8 +96,12 @@ def _report(app: typer.Typer) -> None:
         from relay_models.web import write_report  # lazy: start-up time
 
         names = column_names(session, columns) or []
+        question = saved_question(session, saved)
+        if question is not None:
+            order, names = order or question.order, names or list(question.columns)
         path = write_report(
-            session.open(), save, filter, columns=names, order_by=order, limit=limit, title=title
+            session.open(), save, with_saved(filter, question), columns=names, order_by=order or "-started_at",
+            limit=limit, title=title,
         )  # fmt: skip
         session.out.note(f"saved {path}")
 
@@ -100,6 +112,9 @@ def _mcp(app: typer.Typer) -> None:
         session: Session,
         http: Annotated[bool, typer.Option("--http", help="Serve HTTP on loopback instead of standard input.")] = False,
         port: Annotated[int, typer.Option("--port", "-p", min=1, max=65535, help="The port of --http.")] = 8081,
+        allow_labels: Annotated[
+            bool, typer.Option("--allow-labels", help="Let the assistant put tags, scores and notes on runs.")
+        ] = False,
     ) -> None:
         """Answer an assistant's questions about the store over MCP."""
         from relay_models.mcp import serve_mcp  # lazy: start-up time
@@ -107,4 +122,4 @@ def _mcp(app: typer.Typer) -> None:
         backend = session.open()
         if http:
             session.out.note(f"MCP at http://127.0.0.1:{port}/mcp (interrupt to stop)")
-        serve_mcp(backend, http=http, port=port)
+        serve_mcp(backend, http=http, port=port, labels=allow_labels)

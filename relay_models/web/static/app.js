@@ -53,7 +53,7 @@ function quote(value) {
 }
 
 async function choices() {
-  const columns = await ask("/complete.json");
+  const columns = await ask(box.dataset.complete);
   const text = box.value.slice(0, box.selectionStart);
   const at = context(text, columns);
   let found = [];
@@ -62,7 +62,7 @@ async function choices() {
   } else if (at.what === "operator") {
     found = [...new Set([...at.column.operators, "is missing"])].map((each) => ({ insert: `${each} `, shown: each, about: "", names: [each] }));
   } else if (at.what === "value") {
-    const values = await ask(`/complete.json?column=${encodeURIComponent(at.column.name)}`);
+    const values = await ask(`${box.dataset.complete}?column=${encodeURIComponent(at.column.name)}`);
     found = values.map((each) => ({ insert: `${quote(each)} `, shown: each, about: "", names: [each] }));
   } else {
     found = ["and", "or"].map((each) => ({ insert: `${each} `, shown: each, about: "", names: [each] }));
@@ -166,9 +166,8 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// How many runs there are, and new ones as they are stored.
+// How many documents there are, and new ones as they are stored.
 const total = document.querySelector("#total");
-const news = document.querySelector("#news");
 if (total) {
   const question = new URL(total.dataset.state, location.href);
   const isFirst = !new URL(location.href).searchParams.has("after");
@@ -180,19 +179,19 @@ if (total) {
     const reply = await fetch(url);
     if (!reply.ok) return;
     const page = new DOMParser().parseFromString(await reply.text(), "text/html");
-    const fresh = page.querySelector("#runs");
-    const old = document.querySelector("#runs");
+    const fresh = page.querySelector("#rows");
+    const old = document.querySelector("#rows");
     if (!fresh || !old || old.contains(document.activeElement) || old.querySelector("input:checked")) return;
-    const known = new Set([...old.querySelectorAll("tr[data-run]")].map((row) => row.dataset.run));
+    const known = new Set([...old.querySelectorAll("tr[data-row]")].map((row) => row.dataset.row));
     const made = document.importNode(fresh, true);
-    made.querySelectorAll("tr[data-run]").forEach((row) => row.classList.toggle("fresh", !known.has(row.dataset.run)));
+    made.querySelectorAll("tr[data-row]").forEach((row) => row.classList.toggle("fresh", !known.has(row.dataset.row)));
     old.replaceWith(made);
   };
 
   const look = async () => {
     if (document.hidden) return;
-    const stored = document.querySelector("#runs")?.dataset.stored;
-    if (stored) question.searchParams.set("since", stored);
+    const stored = document.querySelector("#rows")?.dataset.stored;
+    if (stored && total.textContent) question.searchParams.set("since", stored);
     let counts;
     try {
       const reply = await fetch(question);
@@ -201,14 +200,37 @@ if (total) {
     } catch {
       return;
     }
-    total.textContent = counts.total.toLocaleString("en");
+    if ("total" in counts) total.textContent = counts.total.toLocaleString("en");
     if (!counts.new) return;
     if (isFirst && isNewestFirst) await refresh();
     else {
+      const news = document.querySelector("#news");
       news.hidden = false;
       news.firstElementChild.textContent = `${counts.new} new: show from the start`;
     }
   };
   look();
   setInterval(look, 3000);
+}
+
+// Light or dark, if the reader wants another one than the system's.
+const theme = document.querySelector("#theme");
+if (theme) {
+  const root = document.documentElement;
+  const isDark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  const name = () => {
+    theme.textContent = isDark() ? "Light" : "Dark";
+    theme.setAttribute("aria-label", `${isDark() ? "light" : "dark"} colors`);
+  };
+  theme.hidden = false;
+  name();
+  theme.addEventListener("click", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    try {
+      localStorage.setItem("theme", root.dataset.theme);
+    } catch {
+      // Storage is blocked: the choice holds for this page.
+    }
+    name();
+  });
 }

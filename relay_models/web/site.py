@@ -1,0 +1,106 @@
+"""`Site`: what all pages share: the store, the templates, forms, and pages about errors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from relay_models import Run
+from relay_models.errors import InvalidRecordError, NotFoundError, QueryError, StorageError
+from relay_models.web.rendering import make_environment
+from relay_models.web.security import Tokens
+
+if TYPE_CHECKING:
+    from relay_models.sync import RedisBackend
+
+__all__ = ["Handler", "Site", "status_of", "timed"]
+
+Handler = Callable[..., Response]
+
+MOST_FORM = 64_000
+"""Maximum size of a form (bytes)."""
+_BEGAN = "relay_models.began"
+
+
+def timed(page: Handler) -> Handler:
+    """A page whose time is measured from its beginning."""
+
+    def run(self: Any, request: Request) -> Response:
+        request.scope[_BEGAN] = time.perf_counter()
+        return page(self, request)
+
+    run.__doc__ = page.__doc__
+    return run
+
+
+class Site:
+    """What all pages share.
+
+    Args:
+        backend: the store.
+        read_only: no page has a form that writes.
+    """
+
+    def __init__(self, backend: RedisBackend, read_only: bool) -> None:
+        self.backend = backend
+        self.document: type[Run] = backend.runs.document
+        self.read_only = read_only
+        self.tokens = Tokens()
+        self._templates = make_environment()
+        pages = [("/runs", "Runs"), ("/sessions", "Sessions"), ("/numbers", "Numbers"), ("/agents", "Agents")]
+        pages += [("/models", "Models")] if backend.models else []
+        self._pages = [*pages, ("/compare", "Compare"), ("/saved", "Saved")]
+
+    def page(self, name: str, request: Request, status: int = 200, **values: Any) -> Response:
+        """Render a page."""
+        began = request.scope.get(_BEGAN)
+        took = None if began is None else f"{(time.perf_counter() - began) * 1000:.0f} ms"
+        shown = self._templates.get_template(name).render(
+            path=request.url.path, pages=self._pages, read_only=self.read_only, token=self.tokens.value,
+            store=f"{self.backend.transport.target.label} · {self.backend.key_prefix}", took=took, **values,
+        )  # fmt: skip
+        return Response(shown, status, media_type="text/html; charset=utf-8")
+
+    def on_error(self, request: Request, error: Exception) -> Response:
+        """The page about an error of ours."""
+        title = "Not found" if isinstance(error, NotFoundError) else "That did not work"
+        return self.page("error.html", request, status_of(error), title=title, message=str(error))
+
+    def on_missing(self, request: Request, error: Exception) -> Response:
+        """The page about a path that leads nowhere."""
+        message = f"There is no page {request.url.path}."
+        return self.page("error.html", request, 404, title="Not found", message=message)
+
+    async def form(self, request: Request, work: Callable[[dict[str, str]], Response]) -> Response:
+        """Read a form, check its token, and do the work in a thread."""
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MOST_FORM:
+                return Response("the form is too large\n", 413)
+        try:
+            form = {name: values[-1] for name, values in parse_qs(body.decode(), keep_blank_values=True).items()}
+        except ValueError:
+            return Response("a form is UTF-8 text\n", 400)
+        if not self.tokens.accepts(form.get("token", "")):
+            return Response("the form is out of date: go back, reload the page and send it again\n", 403)
+        return await run_in_threadpool(work, form)
+
+
+def status_of(error: Exception) -> int:
+    """The HTTP status of an error of ours."""
+    match error:
+        case NotFoundError():
+            return 404
+        case InvalidRecordError() | QueryError():
+            return 400
+        case StorageError():
+            return 503
+        case _:
+            return 500
