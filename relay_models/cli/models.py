@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from relay_models.cli.project import project_setting
 from relay_models.errors import InvalidConfigurationError
 
 if TYPE_CHECKING:
@@ -42,25 +43,13 @@ def load_models(given: str | None) -> list[type[Document]]:
 
 def _configured() -> list[str]:
     """``models`` of ``[tool.relay-models]`` in the nearest pyproject.toml."""
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        path = folder / "pyproject.toml"
-        if path.is_file():
-            break
-    else:
+    path, names = project_setting("models")
+    if path is None or names is None:
         return []
-    text = path.read_text(encoding="utf-8", errors="replace")
-    if "relay-models" not in text:
-        return []
-    import tomllib  # lazy: start-up time
-
-    try:
-        names: Any = tomllib.loads(text).get("tool", {}).get("relay-models", {}).get("models", [])
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidConfigurationError(f"{path} cannot be read: {error}") from None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InvalidConfigurationError(f"{path}: [tool.relay-models] models is a list of modules, not {names!r}")
-    if names and str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+    if names and str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
     return names
 
 

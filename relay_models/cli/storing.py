@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from relay_models.cli.project import project_setting
+from relay_models.errors import InvalidConfigurationError
+
 if TYPE_CHECKING:
     from relay_models.records.prices import PriceTable
     from relay_models.records.redact import Redaction
@@ -40,23 +43,37 @@ Prices = Annotated[
     Path | None,
     typer.Option(
         "--prices", metavar="FILE", show_default=False, rich_help_panel=_PANEL,
-        help="Estimate costs that are not told by this price table (TOML or JSON). [RELAY_MODELS_PRICES]",
+        help="Estimate costs that are not told by this price table (TOML or JSON). "
+        "[RELAY_MODELS_PRICES; prices of tool.relay-models in pyproject.toml]",
     ),
 ]  # fmt: skip
 
 
 def load_prices(given: Path | None) -> PriceTable | None:
-    """Read the price table of ``--prices``, else of the environment; None where neither names one.
+    """Read the price table of ``--prices``, else of the environment, else of the project's pyproject.toml.
+
+    Returns:
+        The table; None where none of them names one.
 
     Raises:
         InvalidConfigurationError: the file is no price table.
     """
-    named = given or os.environ.get("RELAY_MODELS_PRICES")
+    named = given or os.environ.get("RELAY_MODELS_PRICES") or _configured_prices()
     if not named:
         return None
     from relay_models.records.prices import PriceTable  # lazy: start-up time
 
     return PriceTable.load(named)
+
+
+def _configured_prices() -> Path | None:
+    """``prices`` of ``[tool.relay-models]`` in the nearest pyproject.toml, relative to that file."""
+    project, named = project_setting("prices")
+    if project is None or named is None:
+        return None
+    if not isinstance(named, str) or not named:
+        raise InvalidConfigurationError(f"{project}: [tool.relay-models] prices is a file's name, not {named!r}")
+    return project.parent / named
 
 
 def make_redactor(

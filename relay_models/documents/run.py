@@ -140,6 +140,10 @@ class Run(Document):
         unit="currency",
         origin=Origin.KEY,
     )
+    trace_id: Column[str | None] = column(
+        "OpenTelemetry trace that the run was read from (RunRecord.ext.metadata.otel.trace_id), in hex.",
+        aliases=("trace",),
+    )
     tags: Column[list[str]] = column(
         "Tags that were put on the run (`label`), sorted; kept when it is stored again.",
         origin=Origin.STORE,

@@ -65,6 +65,7 @@ class RunSummary(NamedTuple):
     cached_input_tokens: int | None
     cache_write_tokens: int | None
     reasoning_tokens: int | None
+    trace_id: str | None
 
 
 def summarize(record: RunRecord) -> RunSummary:
@@ -157,11 +158,19 @@ def summarize(record: RunRecord) -> RunSummary:
         cached_input,
         cache_write,
         reasoning,
+        trace_of(own),
     )
 
 
 _NOTHING_KNOWN = RunExtensions()
 _KNOWN_OUTCOMES = frozenset({Status.COMPLETED, Status.FAILED})
+
+
+def trace_of(extensions: RunExtensions) -> str | None:
+    """The OpenTelemetry trace that a run was read from."""
+    otel = (extensions.metadata or {}).get("otel")
+    told = otel.get("trace_id") if isinstance(otel, dict) else None
+    return told if isinstance(told, str) and told else None
 
 
 def _error_name(error: ErrorInfo | None) -> str | None:

@@ -1,4 +1,4 @@
-"""`make_app`: the OTLP/HTTP endpoint ``/v1/traces`` as an ASGI application."""
+"""`make_app`: the OTLP/HTTP endpoints ``/v1/traces`` and ``/v1/logs`` as an ASGI application."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ __all__ = ["Limits", "make_app"]
 
 log = logging.getLogger("relay_models.receiver")
 
+_TRACES, _LOGS = "/v1/traces", "/v1/logs"
 _PROTOBUF, _JSON = "application/x-protobuf", "application/json"
 # Seconds after which an exporter may send again what was not taken.
 _RETRY_AFTER = "1"
@@ -63,7 +64,7 @@ class _Endpoint:
             self._check(request, kind)
             data = _uncompressed(await self._body(request, held), request, self._limits.max_request_bytes)
             held.add(len(data))
-            received = await self._spans.add(_decoded(data, kind), len(data))
+            received = await self._spans.add(_decoded(data, kind, request.url.path == _LOGS), len(data))
         except _Refused as refusal:
             return _answer(kind, refusal.status, message=str(refusal))
         except SerializationError as error:
@@ -145,7 +146,7 @@ def make_app(spans: SpanStore, *, token: str | None = None, limits: Limits | Non
     except ImportError as error:
         raise MissingExtraError("receiving spans needs starlette: pip install 'relay-models[web,otel]'") from error
     endpoint = _Endpoint(spans, token, limits or Limits())
-    return Starlette(routes=[Route("/v1/traces", endpoint.export, methods=["POST"])])
+    return Starlette(routes=[Route(path, endpoint.export, methods=["POST"]) for path in (_TRACES, _LOGS)])
 
 
 def _uncompressed(data: bytes, request: Request, limit: int) -> bytes:
@@ -166,9 +167,9 @@ def _uncompressed(data: bytes, request: Request, limit: int) -> bytes:
     return content
 
 
-def _decoded(data: bytes, kind: str) -> Mapping[str, Any]:
+def _decoded(data: bytes, kind: str, logs: bool) -> Mapping[str, Any]:
     if kind == _PROTOBUF:
-        return from_protobuf(data)
+        return from_protobuf(data, logs=logs)
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:

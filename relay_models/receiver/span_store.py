@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay_models.backend import RedisBackend
-from relay_models.receiver.open_traces import OpenTrace, OpenTraces, RunKey, united
-from relay_models.records import RunRecord
+from relay_models.documents import Run
+from relay_models.receiver.open_traces import OpenTrace, OpenTraces, RunKey
+from relay_models.records import CallRecord, RunRecord
 from relay_models.records.redact import Redactions, as_redactor
-from relay_models.trajectories.otlp import parse_spans
+from relay_models.trajectories.otlp import parse_logs, parse_spans
 
 __all__ = ["Received", "SpanStore"]
 
@@ -35,9 +36,9 @@ class Received:
 class SpanStore:
     """Takes export requests, one at a time, and has stored what they tell when `add` returns.
 
-    Spans of a trace come in any order and in several requests. After each of them the runs of its trace are stored
-    as far as they are known, and replaced when more is known. The calls of a run that was stored before, by a
-    receiver that has ended since, are kept.
+    Spans of a trace come in any order, in several requests and more than once. After each of them the runs of its
+    trace are stored as far as they are known, and replaced when more is known. What was stored of the trace before, by
+    a receiver that has ended since, is read again and completed.
 
     Args:
         backend: the store.
@@ -60,7 +61,7 @@ class SpanStore:
         """Store the runs of an export request.
 
         Args:
-            request: as OTLP JSON.
+            request: spans or log records as OTLP JSON.
             size: its size [bytes].
 
         Returns:
@@ -72,52 +73,63 @@ class SpanStore:
         spans, problems = parse_spans(request)
         received = Received(len(spans), rejected=len(problems), problems=problems)
         async with self._lock:
-            for trace in self._traces.add(spans, size):
+            for trace in self._traces.add(spans, parse_logs(request), size):
                 await self._store(trace, received)
             self._traces.shrink()
         return received
 
     async def _store(self, trace: OpenTrace, received: Received) -> None:
-        runs, problems = trace.runs()
-        received.problems += problems
-        allowed = [it for run in runs if (it := self._redacted(run, received)) is not None]
-        made = {key_of(run): run for run in await self._with_earlier_calls(trace, allowed)}
+        if not trace.is_loaded:
+            await self._load(trace)
+        made: dict[RunKey, RunRecord] = {}
+        is_whole = True
+        for run in trace.runs(early=True):
+            if isinstance(run, str):
+                received.problems.append(run)
+                is_whole = False
+                continue
+            allowed = self._redacted(run, trace, received)
+            if allowed is not None:
+                made[key_of(allowed)] = allowed
         report = await self._backend.store_runs(list(made.values()), on_refused="skip")
         received.runs += report.stored
         received.problems += [str(refused) for refused in report.refused]
-        # A run without an agent ends when the span of the agent has come, and its calls are in that one's run.
-        for agent_id, run_id in trace.stored - made.keys() - trace.earlier.keys():
-            await self._backend.delete_run(agent_id, run_id)
-        trace.stored = set(made)
+        if is_whole and not report.refused:
+            # A run without an agent ends when the span of the agent has come, and its calls are in that one's run.
+            for agent_id, run_id in trace.stored - made.keys():
+                await self._backend.delete_run(agent_id, run_id)
+            trace.stored = set(made)
+        else:
+            trace.stored |= made.keys()
 
-    def _redacted(self, run: RunRecord, received: Received) -> RunRecord | None:
+    async def _load(self, trace: OpenTrace) -> None:
+        """Take what was stored of the trace before: by a receiver that has ended, or before it was forgotten."""
+        found = await self._backend.runs.find(Run.trace_id == trace.trace_id, limit=None, on_corrupt="skip")
+        records = [run.record for run in found if run.record is not None]
+        trace.add_stored(records)
+        trace.stored |= {key_of(record) for record in records}
+        trace.is_loaded = True
+
+    def _redacted(self, run: RunRecord, trace: OpenTrace, received: Received) -> RunRecord | None:
+        """The run as it may be stored; calls that were stored before have been redacted then."""
         if self._redact is None:
             return run
+        before = trace.stubs
+        fresh = [call for call in run.calls if _id_of(call) not in before]
         try:
-            return self._redact(run)
+            redacted = self._redact(run.model_copy(update={"calls": fresh}))
         except Exception as error:
             received.problems.append(f"run {run.id} is not stored, its redaction failed: {error}")
             return None
+        if redacted is None or len(fresh) == len(run.calls):
+            return redacted
+        allowed = {_id_of(call): call for call in redacted.calls}
+        calls = [call if _id_of(call) in before else allowed.get(_id_of(call)) for call in run.calls]
+        return redacted.model_copy(update={"calls": [call for call in calls if call is not None]})
 
-    async def _with_earlier_calls(self, trace: OpenTrace, runs: list[RunRecord]) -> list[RunRecord]:
-        found: dict[str, RunRecord] = {}
-        moved: dict[str, dict[int, int]] = {}
-        for run in runs:
-            key = key_of(run)
-            if key not in trace.stored and key not in trace.earlier:
-                earlier = await self._backend.load_run(*key)
-                if earlier is not None:
-                    trace.earlier[key] = earlier
-            if (earlier := trace.earlier.get(key)) is not None:
-                run, moved[key[1]] = united(run, earlier)
-            found[key[1]] = run
-        for run_id, run in found.items():
-            ext = run.ext
-            places = {} if ext is None else moved.get(str(ext.parent_run_id), {})
-            if ext is not None and ext.parent_call in places:
-                found[run_id] = run.model_copy()
-                found[run_id].ext = ext.model_copy(update={"parent_call": places[ext.parent_call]})
-        return list(found.values())
+
+def _id_of(call: CallRecord) -> str:
+    return str(call.ext.id if call.ext is not None else None)
 
 
 def key_of(run: RunRecord) -> RunKey:

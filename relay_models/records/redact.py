@@ -176,7 +176,7 @@ def _by_paths(paths: list[tuple[str, JSONPath]]) -> Redaction:
         if not matched:
             return run
         extensions = value.setdefault(EXTENSIONS_KEY, {})
-        extensions["redacted"] = [*(extensions.get("redacted") or ()), *matched]
+        extensions["redacted"] = list(dict.fromkeys((*(extensions.get("redacted") or ()), *matched)))
         return _record(value, f"the redaction of {', '.join(matched)}")
 
     return redact

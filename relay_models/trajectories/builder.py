@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -19,6 +20,8 @@ __all__ = ["INCOMPLETE", "AgentNaming", "RunBuilder", "ScopeEvent", "error_of"]
 INCOMPLETE = "incomplete"
 
 _U32 = 0xFFFF_FFFF
+# Runs that have ended of which a repeated start is noticed.
+_ENDED_RUNS = 10_000
 _TOOL_RESULT = "nemo.relay.tool_result@"
 # Of a streamed call's end: NeMo Relay's profile has the first, other writers' metadata the others.
 _FIRST_TOKEN_SECONDS = ("time_to_first_chunk", "gen_ai.response.time_to_first_chunk")
@@ -66,6 +69,8 @@ class _OpenRun:
     calls: list[dict[str, Any]] = field(default_factory=list)
     # Of the scopes that are open: the index of the innermost call that they are or that encloses them.
     events: dict[str, int | None] = field(default_factory=dict)
+    # Events of calls that have started: a line may have been delivered twice.
+    started: set[str] = field(default_factory=set)
 
 
 class RunBuilder:
@@ -106,6 +111,8 @@ class RunBuilder:
         self._on_given_up = on_given_up
         self._runs: dict[str, _OpenRun] = {}
         self._roots: dict[str, str] = {}
+        # Start of each run that has ended recently.
+        self._ended_runs: OrderedDict[str, str] = OrderedDict()
         self._calls = 0
         self._bytes = 0
         self.given_up = 0
@@ -144,10 +151,13 @@ class RunBuilder:
             return None
         run = self._runs[root]
         if starts:
+            if uuid in run.events or uuid in run.started:
+                return None
             enclosing = run.events.get(event.parent_uuid or "")
             self._roots[uuid] = root
             run.events[uuid] = enclosing
             if category in ("llm", "tool"):
+                run.started.add(uuid)
                 run.events[uuid] = len(run.calls)
                 run.calls.append(self._started(event, category, enclosing))
                 self._calls += 1
@@ -185,6 +195,8 @@ class RunBuilder:
         naming = self._agent_id
         agent_id = event.name if naming is None else naming if isinstance(naming, str) else naming(event.name)
         uuid = event.uuid
+        if self._is_known(event):
+            return
         self._forget(uuid)
         parent_root = self._roots.get(event.parent_uuid or "")
         parent = None if parent_root is None else self._runs[parent_root]
@@ -207,10 +219,18 @@ class RunBuilder:
         # An empty run holds little, but endless ones that never end would hold all of it.
         self._hold(run, size)
 
+    def _is_known(self, event: ScopeEvent) -> bool:
+        """Whether the start of a run was delivered before, also when the run has ended since."""
+        run = self._runs.get(event.uuid)
+        return (self._ended_runs.get(event.uuid) if run is None else run.started_at) == _time(event)
+
     def _close(self, event: ScopeEvent) -> RunRecord | None:
         run = self._forget(event.uuid)
         if run is None:
             return None
+        self._ended_runs[event.uuid] = run.started_at
+        if len(self._ended_runs) > _ENDED_RUNS:
+            self._ended_runs.popitem(last=False)
         _take_metadata(run.extensions, event.metadata)
         error = error_of(event.metadata)
         run.extensions["status"] = "completed" if error is None else "failed"
@@ -408,7 +428,7 @@ def _take_response(call: dict[str, Any], event: ScopeEvent) -> None:
         ("total_tokens", "total_tokens"),
     ):
         told = usage.get(source) if isinstance(usage, Mapping) else None
-        if isinstance(told, int):
+        if isinstance(told, int) and told >= 0:
             call[field_name] = told & _U32
     if isinstance(response.get("model"), str):
         call["model_name"] = response["model"]

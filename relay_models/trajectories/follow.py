@@ -54,11 +54,13 @@ class FileFollower:
                 except FileNotFoundError:
                     return
             file = self._file
-            while data := file.read(_CHUNK):
-                for line in self._splitter.feed(data):
-                    yield from self._reader.line(line)
+            yield from self._rest(file)
             if not self._moved(file):
+                yield from self._reader.settle()
                 return
+            if self._file is None:
+                yield from self._rest(file)  # its writer may have gone on until now
+                file.close()
             for line in self._splitter.flush():
                 yield from self._reader.line(line)
 
@@ -75,6 +77,11 @@ class FileFollower:
             self._file.close()
             self._file = None
 
+    def _rest(self, file: IO[bytes]) -> Iterator[ReadResult]:
+        while data := file.read(_CHUNK):
+            for line in self._splitter.feed(data):
+                yield from self._reader.line(line)
+
     def _moved(self, file: IO[bytes]) -> bool:
         """Whether there is another file, or the file has been cut; it is then to be read from its beginning."""
         here = os.fstat(file.fileno())
@@ -83,7 +90,7 @@ class FileFollower:
         except FileNotFoundError:
             return False
         if (named.st_dev, named.st_ino) != (here.st_dev, here.st_ino):
-            self.close()
+            self._file = None
             return True
         if here.st_size < file.tell():
             file.seek(0)

@@ -141,6 +141,11 @@ class RunReader:
             return
         yield from self._value(value, line.data)
 
+    def settle(self) -> Iterator[ReadResult]:
+        """Yield the runs of traces of which the root has come, as far as they are known; more spans replace them."""
+        for found in self._spans.settle():
+            yield self._outcome(found, Format.OTLP)
+
     def finish(self) -> Iterator[ReadResult]:
         """Yield the runs that have not ended, as far as they have been read."""
         for run in self._events.finish():

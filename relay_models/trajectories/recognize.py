@@ -27,7 +27,7 @@ class Format(StrEnum):
     ATIF = "atif"
     """Trajectories: one JSON document, or one per line."""
     OTLP = "otlp"
-    """OpenTelemetry spans as OTLP JSON, one export request per line."""
+    """OpenTelemetry spans and log records as OTLP JSON, one export request per line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def recognize(value: Any) -> Format | None:
         return recognize(value[0]) if value else None
     if not isinstance(value, Mapping):
         return None
-    if isinstance(value.get("resourceSpans"), list):
+    if isinstance(value.get("resourceSpans"), list) or isinstance(value.get("resourceLogs"), list):
         return Format.OTLP
     if str(value.get("schema_version", "")).startswith("ATIF-") or ("steps" in value and "agent" in value):
         return Format.ATIF

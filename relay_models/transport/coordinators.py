@@ -7,22 +7,24 @@ from typing import Any
 
 __all__ = ["coordinated_shards"]
 
+_ALL = (-1, -1)
+
 
 def coordinated_shards(reply: Any) -> set[tuple[str, int, int]] | None:
     """Return the shards in a reply to SEARCH.CLUSTERINFO, each with a range of slots; None where it has another form.
 
     Returns:
-        The id of each primary with the first and the last slot of each of its ranges.
+        The id of each primary with the first and the last slot of each of its ranges, -1 where they are not told.
     """
     try:
         if isinstance(reply, list) and b"slots" in reply:  # before 8.4 in RESP2: the ranges are at the end
             parts = reply[reply.index(b"slots") + 1 :]
-            return {shard for part in parts for shard in _owners(part)}
+            return {shard for part in parts if part is not None for shard in _owners(part)}
         fields = _fields(reply)
-        if "shards" in fields:  # 8.4 and later
+        if "shards" in fields:  # 8.4 and later; 8.4 without slots
             found = set()
             for shard in map(_fields, fields["shards"] or ()):
-                slots = [int(slot) for slot in shard["slots"]]
+                slots = [int(slot) for slot in shard.get("slots", _ALL)]
                 found |= {(_text(shard["id"]), *part) for part in zip(slots[::2], slots[1::2], strict=True)}
             return found
         return {shard for part in fields["slots"] or () for shard in _owners(part)}

@@ -211,6 +211,22 @@ def test_prices_are_checked_and_applied_to_what_is_stored(cli: Cli, store: list[
     assert {run["estimated_cost"] for run in listed(cli, store)} == {None}
 
 
+def test_the_price_table_of_a_project(
+    cli: Cli, store: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "runs.jsonl"
+    path.write_text(json.dumps(priced_run(1, None)))
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "prices.toml").write_text(PRICES)
+    (tmp_path / "pyproject.toml").write_text('[tool.relay-models]\nprices = "prices.toml"\n')
+    monkeypatch.chdir(tmp_path / "inner")
+    assert cli("import", str(path), *store).code == 0
+    assert all(run["estimated_cost"] > 0 for run in listed(cli, store))
+    assert cli("prices", "check", *store).code == 0
+    (tmp_path / "pyproject.toml").write_text("[tool.relay-models]\nprices = 5\n")
+    assert "pyproject.toml" in cli("prices", "check", *store).err
+
+
 def test_trajectories_are_exported_with_the_runs_below(
     cli: Cli, imported: list[str], store: list[str], tmp_path: Path
 ) -> None:

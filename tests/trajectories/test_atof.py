@@ -181,6 +181,18 @@ def test_marks_and_unknown_fields_are_no_harm() -> None:
     assert runs([json.dumps(event) for event in events]) == runs(log.lines)
 
 
+@given(st.lists(st.integers(0, 9), max_size=6), st.randoms(use_true_random=False))
+def test_lines_that_are_delivered_again_change_nothing(again: list[int], chance: random.Random) -> None:
+    lines = list(enumerate(nested().lines))
+    for number in again:
+        known = [index for index, (line, _) in enumerate(lines) if line == number]
+        lines.insert(chance.randint(known[0] + 1, len(lines)), (number, nested().lines[number]))
+    whole = {run.id: run for run in runs(nested().lines)}
+    found = runs([line for _, line in lines])
+    assert {run.id: run for run in found} == whole
+    assert len(found) == len(whole)
+
+
 def test_large_open_runs_are_given_out_as_they_are() -> None:
     reader = AtofReader(max_open_bytes=1000)
     log = Log()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 from hypothesis import given, strategies as st
 
 from relay_models.records import RunRecord
-from relay_models.trajectories import FileFollower, ReadResult, read_runs
+from relay_models.trajectories import FileFollower, ReadResult, read_runs, to_otlp
 from tests.trajectories.events import nested
 
 WHOLE = [result.run for result in read_runs(nested().lines)]
@@ -88,3 +89,24 @@ def test_how_it_grows_makes_no_difference(tmp_path_factory: object, sizes: list[
             results += follower.poll()
     results += follower.finish()
     assert found(results) == WHOLE
+
+
+def test_spans_are_given_out_when_their_root_has_come_and_again_with_more(tmp_path: Path) -> None:
+    path = tmp_path / "spans.jsonl"
+    request = to_otlp([run for run in WHOLE if run is not None])
+    (resource,) = request["resourceSpans"]
+    (scope,) = resource["scopeSpans"]
+    lines = [
+        json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}) + "\n" for span in reversed(scope["spans"])
+    ]
+    follower = FileFollower(path)
+    given: list[int] = []
+    with path.open("a") as file:
+        for line in [*lines[1:], lines[0]]:  # a call comes last
+            file.write(line)
+            file.flush()
+            results = found(list(follower.poll()))
+            given.append(sum(len(run.calls) for run in results if run is not None))
+    assert list(follower.poll()) == list(follower.finish()) == []
+    assert (given[0], given[-1]) == (0, 3)
+    assert given == sorted(given)

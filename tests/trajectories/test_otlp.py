@@ -177,6 +177,51 @@ def test_calls_without_an_agent_are_one_run_of_the_service() -> None:
     assert run.ended_at == run.calls[-1].ended_at
 
 
+def made_span(name: str, parent: str, operation: str, at: int = 5) -> dict[str, Any]:
+    return {
+        "traceId": "1" * 32,
+        "spanId": name * 16,
+        "parentSpanId": parent * 16,
+        "name": name,
+        "startTimeUnixNano": str(at),
+        "endTimeUnixNano": "9000",
+        "attributes": [{"key": "gen_ai.operation.name", "value": {"stringValue": operation}}],
+    }
+
+
+def request_of(*spans: dict[str, Any]) -> dict[str, Any]:
+    return {"resourceSpans": [{"scopeSpans": [{"spans": list(spans)}]}]}
+
+
+def test_spans_that_are_above_themselves() -> None:
+    spans = [made_span("a", "b", "invoke_agent"), made_span("b", "a", "invoke_agent"), made_span("c", "c", "chat")]
+    runs = runs_of(request_of(*spans, made_span("d", "a", "chat")))
+    assert sorted((run.agent_id, len(run.calls)) for run in runs) == [("a", 1), ("b", 0), ("c", 1)]
+
+
+def test_a_long_trace_whose_root_comes_first() -> None:
+    calls = [made_span("b", "a", "chat", number) | {"spanId": f"{number:016x}"} for number in range(1, 300)]
+    (run,) = runs_of(*(request_of(span) for span in [made_span("a", "", "invoke_agent", 1), *calls]))
+    assert len(run.calls) == 299
+
+
+def test_a_request_around_calls_tells_whether_they_succeeded() -> None:
+    top = made_span("e", "", "") | {"attributes": [], "name": "POST /chat", "status": {"code": 2, "message": "boom"}}
+    (run,) = runs_of(request_of(top, made_span("f", "e", "chat")))
+    assert (ext(run).status, ext(run).error.message, run.agent_id) == ("failed", "boom", "POST /chat")
+
+
+def test_calls_in_parallel_of_two_libraries_are_two_calls() -> None:
+    """The one's time is within the other's, and the model is the same: no sign of being the same call."""
+    model = {"key": "gen_ai.request.model", "value": {"stringValue": "m"}}
+    one, other = made_span("b", "a", "chat", 10), made_span("c", "a", "chat", 20) | {"endTimeUnixNano": "8000"}
+    for span in (one, other):
+        span["attributes"].append(model)
+    scopes = [{"scope": {"name": name}, "spans": [span]} for name, span in (("x", one), ("y", other))]
+    (run,) = runs_of({"resourceSpans": [{"scopeSpans": [*scopes, {"spans": [made_span("a", "", "invoke_agent")]}]}]})
+    assert len(run.calls) == 2
+
+
 def test_held_spans_are_bounded() -> None:
     reader = SpanReader(max_open_bytes=1000)
     found = []

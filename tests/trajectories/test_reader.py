@@ -178,10 +178,11 @@ def test_progress_reaches_the_size_of_the_file() -> None:
 
 def test_a_long_file_is_read_in_bounded_memory() -> None:
     class Endless(io.RawIOBase):
-        """The same events, over and over, as a file."""
+        """The same events under other ids, over and over, as a file."""
 
         def __init__(self, repeats: int) -> None:
-            self._parts = iter(["".join(nested().lines).encode()] * repeats)
+            once = "".join(nested().lines).encode()
+            self._parts = (once.replace(b"01a22872-", b"%08x-" % number) for number in range(repeats))
             self._rest = b""
 
         def readable(self) -> bool:

@@ -69,7 +69,9 @@ def register(app: typer.Typer) -> None:
 def _table(prices: Any) -> Any:
     table = load_prices(prices)
     if table is None:
-        raise InvalidConfigurationError("name a price table: --prices FILE, or RELAY_MODELS_PRICES")
+        raise InvalidConfigurationError(
+            "name a price table: --prices FILE, RELAY_MODELS_PRICES, or prices of [tool.relay-models] in pyproject.toml"
+        )
     return table
 
 

@@ -42,7 +42,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:  # fmt: skip
         """Store the runs of the OpenTelemetry spans that agents send (OTLP/HTTP), until interrupted.
 
-        GenAI and OpenInference spans, as protobuf or JSON. A request is acknowledged once it is stored.
+        GenAI and OpenInference spans at /v1/traces and their messages at /v1/logs, as protobuf or JSON. A request is
+        acknowledged once it is stored.
         """
         import asyncio  # lazy: start-up time
 

@@ -50,8 +50,12 @@ def record_content(content: Any) -> Any:
 
 def atif_content(content: Any) -> Any:
     """A record's content (text or parts, as JSON) as ATIF v1.7 has it: what it cannot hold is named in a text."""
-    if content is None or isinstance(content, str):
-        return content or ""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list) or not all(
+        isinstance(part, Mapping) and isinstance(part.get("type"), str) for part in content
+    ):
+        return ""  # nothing, or what could not be understood
     return [_part(part) for part in content]
 
 

@@ -19,9 +19,11 @@ from relay_models.trajectories.atif.content import (
     is_representable,
     known,
     mapping,
+    objects,
     record_content,
     without,
 )
+from relay_models.trajectories.understood import understood
 
 __all__ = ["ATIF_VERSION", "to_atif"]
 
@@ -146,7 +148,7 @@ class _Writing:
     def _read_messages(self) -> Iterator[tuple[int, Mapping[str, Any], Mapping[str, Any]]]:
         """The messages that were read from steps: the step before which each was, and what was kept of its own."""
         for call in self._value["calls"]:
-            messages = mapping(call.get("annotated_request")).get("messages") or ()
+            messages = objects(mapping(call.get("annotated_request")).get("messages"))
             kept = [mapping(item) for item in _atif(call).get("before") or ()]
             for message, leftover in zip(messages, kept, strict=False):
                 yield leftover.get("at") or 0, mapping(message), leftover
@@ -217,7 +219,8 @@ class _Writing:
         self._last = step
 
     def _llm_step(self, call: CallRecord, value: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        leftover = _atif(value)
+        leftover, exact = _atif(value), value
+        value = _understood(call, value)
         self._request_steps(value)
         extensions = value.get(EXTENSIONS_KEY) or {}
         response = mapping(value.get("annotated_response"))
@@ -226,7 +229,7 @@ class _Writing:
         if not is_representable(content):
             own["message"] = content
         if self._exact and ATIF_KEY not in _metadata(value):
-            own = {"call": value}
+            own = {"call": exact}
             extensions = {"error": extensions.get("error")}
         told = {"llm_request": extensions.get("input"), "llm_response": extensions.get("output")}
         extra = dict(mapping(leftover.get("extra"))) | known({"error": extensions.get("error"), **told, OWN_KEY: own})
@@ -387,6 +390,16 @@ def _are_parts(value: Any) -> bool:
     )
 
 
+def _understood(call: CallRecord, value: dict[str, Any]) -> dict[str, Any]:
+    """A call as JSON without what could not be understood of its request and response."""
+    request, response = call.annotated_request, call.annotated_response
+    parts = {
+        "annotated_request": None if request is None else understood(request),
+        "annotated_response": None if response is None else understood(response),
+    }
+    return value | {name: part for name, part in parts.items() if part is not None}
+
+
 def _own(value: dict[str, Any]) -> dict[str, Any]:
     """What a step or a tool call has no field for."""
     extensions = value.get(EXTENSIONS_KEY) or {}
@@ -412,5 +425,5 @@ def _reasoning(response: Mapping[str, Any]) -> str | None:
     if isinstance(told, str) and told:
         return told
     blocks = mapping(response.get("api_specific")).get("content_blocks")
-    texts = [block.get("thinking") for block in blocks or () if isinstance(block, Mapping)]
+    texts = [block.get("thinking") for block in objects(blocks)]
     return "\n".join(text for text in texts if isinstance(text, str)) or None

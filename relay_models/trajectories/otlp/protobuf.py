@@ -32,17 +32,18 @@ def to_protobuf(request: Mapping[str, Any]) -> bytes:
     return bytes(message.SerializeToString())
 
 
-def from_protobuf(data: bytes) -> dict[str, Any]:
+def from_protobuf(data: bytes, *, logs: bool = False) -> dict[str, Any]:
     """Decode an export request to OTLP JSON.
 
     Args:
         data: an ExportTraceServiceRequest as protobuf.
+        logs: whether it is an ExportLogsServiceRequest instead.
 
     Raises:
         MissingExtraError: opentelemetry-proto is not installed.
         InvalidRecordError: it is no such request.
     """
-    message, json_format = _types()
+    message, json_format = _types(logs)
     from google.protobuf.message import DecodeError  # lazy: an optional extra
 
     try:
@@ -53,16 +54,17 @@ def from_protobuf(data: bytes) -> dict[str, Any]:
     return decoded
 
 
-def _types() -> tuple[Any, Any]:
+def _types(logs: bool = False) -> tuple[Any, Any]:
     try:
         # lazy: an optional extra
         from google.protobuf import json_format
+        from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
     except ImportError as error:
         raise MissingExtraError(
             "OTLP in protobuf needs opentelemetry-proto: pip install 'relay-models[otel]'"
         ) from error
-    return ExportTraceServiceRequest(), json_format
+    return (ExportLogsServiceRequest if logs else ExportTraceServiceRequest)(), json_format
 
 
 def _with_ids(value: Any, convert: Callable[[str], str]) -> Any:

@@ -1,122 +1,21 @@
-"""`SpanReader`: run records from OpenTelemetry spans, GenAI, OpenInference and NeMo Relay's own, as OTLP JSON."""
+"""`SpanReader`: run records from OpenTelemetry spans, GenAI, OpenInference and other libraries' own, as OTLP JSON."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections import OrderedDict, defaultdict, deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
-from pydantic import ValidationError
+from relay_models.records import RunRecord
+from relay_models.trajectories.otlp.spans import parse_logs, parse_spans
+from relay_models.trajectories.otlp.traces import Trace
 
-from relay_models.records import RunRecord, Timestamp
-from relay_models.records.extensions import EXTENSIONS_KEY
-from relay_models.trajectories.ids import as_uuid, derived_id
-from relay_models.trajectories.otlp.attributes import OWN_SERVICE, decode_attributes, first_of, unflatten
-from relay_models.trajectories.otlp.conventions import llm_call, role_of, tool_call
-from relay_models.trajectories.problems import describe
-
-__all__ = ["Span", "SpanReader", "parse_spans", "runs_from_spans"]
+__all__ = ["SpanReader"]
 
 # Requests that a trace waits for more of its spans once its root is there: exporters send in batches.
 _SETTLE = 64
 # Spans of open traces to hold; beyond it the oldest trace is given out as it is [bytes of the file].
 MAX_OPEN_BYTES = 256 * 2**20
-
-
-@dataclass(slots=True)
-class Span:
-    """One span, decoded."""
-
-    trace_id: str
-    span_id: str
-    parent_id: str | None
-    name: str
-    start: int
-    end: int | None
-    attributes: dict[str, Any]
-    failed: bool = False
-    message: str | None = None
-    exception: dict[str, Any] = field(default_factory=dict)
-    service: str | None = None
-
-
-def parse_spans(request: Mapping[str, Any]) -> tuple[list[Span], list[str]]:
-    """Decode the spans of an export request.
-
-    Args:
-        request: an ExportTraceServiceRequest as OTLP JSON.
-
-    Returns:
-        The spans, and why others could not be decoded.
-    """
-    spans: list[Span] = []
-    problems: list[str] = []
-    for resource_spans in _list(request.get("resourceSpans")):
-        try:
-            resource = decode_attributes(_mapping(resource_spans.get("resource")).get("attributes"))
-        except ValueError:
-            resource = {}
-        service = resource.get("service.name")
-        for scope_spans in _list(resource_spans.get("scopeSpans")):
-            for value in _list(scope_spans.get("spans")):
-                try:
-                    span = _span(value)
-                except (ValueError, TypeError, KeyError) as error:
-                    problems.append(f"a span cannot be read: {error}")
-                    continue
-                span.service = service if isinstance(service, str) else None
-                spans.append(span)
-    return spans, problems
-
-
-def _span(value: Mapping[str, Any]) -> Span:
-    end = int(value.get("endTimeUnixNano") or 0)
-    start = int(value.get("startTimeUnixNano") or 0)
-    if start <= 0:
-        raise ValueError("it has no start")
-    status = _mapping(value.get("status"))
-    exception: dict[str, Any] = {}
-    for event in _list(value.get("events")):
-        if event.get("name") == "exception":
-            exception = decode_attributes(event.get("attributes"))
-    parent = value.get("parentSpanId")
-    return Span(
-        trace_id=_identifier(value.get("traceId"), 16),
-        span_id=_identifier(value.get("spanId"), 8),
-        parent_id=_identifier(parent, 8) if parent else None,
-        name=str(value.get("name") or ""),
-        start=start,
-        end=end if end >= start else None,
-        attributes=decode_attributes(value.get("attributes")),
-        failed=status.get("code") in (2, "2", "STATUS_CODE_ERROR"),
-        message=str(status["message"]) if status.get("message") else None,
-        exception=exception,
-    )
-
-
-def _identifier(value: Any, size: int) -> str:
-    """An id as lower-case hex; also from base64, which generic protobuf writers use."""
-    if not isinstance(value, str):
-        raise ValueError("it has no id")
-    try:
-        if len(value) == size * 2:
-            return bytes.fromhex(value).hex()
-        decoded = base64.b64decode(value, validate=True)
-    except (ValueError, binascii.Error):
-        decoded = b""
-    if len(decoded) != size:
-        raise ValueError(f"{value[:60]!r} is no id of {size} bytes")
-    return decoded.hex()
-
-
-@dataclass(slots=True)
-class _Trace:
-    spans: dict[str, Span] = field(default_factory=dict)
-    size: int = 0
 
 
 class SpanReader:
@@ -133,7 +32,12 @@ class SpanReader:
 
     def __init__(self, *, max_open_bytes: int = MAX_OPEN_BYTES) -> None:
         self._max_open_bytes = max_open_bytes
-        self._traces: OrderedDict[str, _Trace] = OrderedDict()
+        self._traces: OrderedDict[str, Trace] = OrderedDict()
+        # The number of the request in which something of each trace came last.
+        self._newest: dict[str, int] = {}
+        # The same of what was given out by `settle`; traces of which the root has come.
+        self._given: dict[str, int] = {}
+        self._rooted: set[str] = set()
         # The number of requests at which each trace with a root is complete.
         self._settling: deque[tuple[int, str]] = deque()
         self._bytes = 0
@@ -150,20 +54,41 @@ class SpanReader:
             Runs of the traces that are complete; texts that say what could not be read.
         """
         spans, problems = parse_spans(request)
+        records = parse_logs(request)
         yield from problems
         self._requests += 1
+        share = size // max(1, len(spans) + len(records))
         for span in spans:
-            trace = self._traces.setdefault(span.trace_id, _Trace())
-            trace.spans[span.span_id] = span
-            share = size // len(spans)
-            trace.size += share
-            self._bytes += share
+            trace = self._trace(span.trace_id, share)
+            trace.add_span(span)
             if span.parent_id is None:
+                self._rooted.add(span.trace_id)
                 self._settling.append((self._requests + _SETTLE, span.trace_id))
+        for record in records:
+            self._trace(record.trace_id, share).add_record(record)
         while self._settling and self._settling[0][0] <= self._requests:
-            yield from self._build(self._settling.popleft()[1])
+            _, trace_id = self._settling.popleft()
+            settled = self._newest.get(trace_id, 0) + _SETTLE
+            if settled > self._requests:  # more of it has come since
+                self._settling.append((settled, trace_id))
+            else:
+                yield from self._build(trace_id)
         while self._traces and self._bytes > self._max_open_bytes:
             yield from self._build(next(iter(self._traces)))
+
+    def _trace(self, trace_id: str, share: int) -> Trace:
+        trace = self._traces.setdefault(trace_id, Trace())
+        trace.size += share
+        self._bytes += share
+        self._newest[trace_id] = self._requests
+        return trace
+
+    def settle(self) -> Iterator[RunRecord | str]:
+        """Build the traces of which the root has come; spans that come later build them again."""
+        for trace_id, trace in self._traces.items():
+            if trace_id in self._rooted and self._given.get(trace_id) != self._newest[trace_id]:
+                self._given[trace_id] = self._newest[trace_id]
+                yield from trace.runs()
 
     def finish(self) -> Iterator[RunRecord | str]:
         """Build what is left."""
@@ -174,193 +99,8 @@ class SpanReader:
         trace = self._traces.pop(trace_id, None)
         if trace is not None:
             self._bytes -= trace.size
-            yield from _runs(trace.spans)
-
-
-def runs_from_spans(spans: list[Span]) -> Iterator[RunRecord | str]:
-    """Build runs from all the spans of some traces.
-
-    Yields:
-        Runs, parents first within a trace; texts that say which run could not be built.
-    """
-    traces: dict[str, dict[str, Span]] = defaultdict(dict)
-    for span in spans:
-        traces[span.trace_id][span.span_id] = span
-    for trace in traces.values():
-        yield from _runs(trace)
-
-
-def _runs(spans: dict[str, Span]) -> Iterator[RunRecord | str]:
-    roles = {name: role_of(span.attributes) for name, span in spans.items()}
-    calls: dict[str | None, list[Span]] = defaultdict(list)
-    agents = sorted((span for name, span in spans.items() if roles[name] == "agent"), key=_order)
-    for name, span in spans.items():
-        if roles[name] in ("llm", "tool"):
-            calls[_ancestor(span, spans, roles, ("agent",))].append(span)
-    positions: dict[str, int] = {}
-    for owner in calls.values():
-        owner.sort(key=_order)
-        positions |= {span.span_id: index for index, span in enumerate(owner)}
-    builder = _RunsOfTrace(spans, roles, positions)
-    if orphans := calls.get(None):
-        yield builder.run(None, orphans)
-    for agent in agents:
-        yield builder.run(agent, calls.get(agent.span_id, []))
-
-
-class _RunsOfTrace:
-    def __init__(self, spans: dict[str, Span], roles: dict[str, str | None], positions: dict[str, int]) -> None:
-        self._spans, self._roles, self._positions = spans, roles, positions
-
-    def run(self, agent: Span | None, calls: list[Span]) -> RunRecord | str:
-        """The run of an agent's span, or of the calls that are below none; or why there is none."""
-        extensions: dict[str, Any] = {"source": "otlp"}
-        if agent is not None:
-            attributes = agent.attributes
-            name = first_of(attributes, ("gen_ai.agent.name", "agent.name")) or agent.name
-            identifier, started, ended = _run_id(agent), agent.start, agent.end
-            extensions |= self._family(agent)
-            error = _error(agent)
-            extensions |= {"error": error, "status": _status(agent, error)}
-            extensions["metadata"] = _metadata(agent)
-        else:
-            first = calls[0]
-            ends = [span.end for span in calls]
-            known_ends = [end for end in ends if end is not None]
-            identifier, started = derived_id("otlp", first.trace_id), min(span.start for span in calls)
-            ended = max(known_ends) if len(known_ends) == len(ends) else None
-            service = first.service
-            root = next((span for span in self._spans.values() if span.parent_id is None), first)
-            name = root.name if service is None or service.startswith("unknown_service") else service
-            extensions["metadata"] = {"otel": {"trace_id": first.trace_id}}
-        extensions |= self._people(agent, calls)
-        value = {
-            "id": identifier,
-            "agent_id": str(name),
-            "calls": [self._call(span, agent) for span in calls],
-            "started_at": Timestamp.from_nanoseconds(started).text,
-            EXTENSIONS_KEY: _known(extensions),
-        }
-        if ended is not None:
-            value["ended_at"] = Timestamp.from_nanoseconds(ended).text
-        try:
-            return RunRecord.model_validate(value)
-        except ValidationError as error_found:
-            return f"the run of trace {(agent or calls[0]).trace_id} is not valid: {describe(error_found)}"
-
-    def _family(self, agent: Span) -> dict[str, Any]:
-        """The run's parent, the call that started it, and its root."""
-        parent = _ancestor(agent, self._spans, self._roles, ("agent",))
-        if parent is None:
-            return {}
-        root = parent
-        while (above := _ancestor(self._spans[root], self._spans, self._roles, ("agent",))) is not None:
-            root = above
-        caller = _ancestor(agent, self._spans, self._roles, ("agent", "llm", "tool"))
-        return {
-            "parent_run_id": _run_id(self._spans[parent]),
-            "root_run_id": _run_id(self._spans[root]),
-            "parent_call": None if caller is None or caller == parent else self._positions[caller],
-        }
-
-    def _people(self, agent: Span | None, calls: list[Span]) -> dict[str, Any]:
-        """Session and user, of the agent's span, those above it, or its calls."""
-        around: list[Span] = []
-        span = agent
-        while span is not None and span not in around:
-            around.append(span)
-            span = self._spans.get(span.parent_id or "")
-        session_keys = ("gen_ai.conversation.id", "session.id", "nemo_relay.start.metadata.session_id")
-        user_keys = ("user.id", "enduser.id", "nemo_relay.start.metadata.user_id")
-        found = {}
-        for name, keys in (("session_id", session_keys), ("user_id", user_keys)):
-            values = (first_of(span.attributes, keys) for span in (*around, *calls))
-            value = next((value for value in values if value is not None), None)
-            found[name] = None if value is None else str(value)
-        return found
-
-    def _call(self, span: Span, agent: Span | None) -> dict[str, Any]:
-        role = self._roles[span.span_id]
-        fields, extensions = (tool_call if role == "tool" else llm_call)(span.name, span.attributes)
-        error = _error(span)
-        caller = _ancestor(span, self._spans, self._roles, ("agent", "llm", "tool"))
-        is_call = caller is not None and (agent is None or caller != agent.span_id)
-        extensions |= {
-            "id": (as_uuid(span.attributes.get("nemo_relay.uuid")) and span.attributes["nemo_relay.uuid"])
-            or span.span_id,
-            "error": error,
-            "status": _status(span, error),
-            "parent_call": self._positions.get(caller or "") if is_call else None,
-        }
-        call = {"kind": role, **fields, "started_at": Timestamp.from_nanoseconds(span.start).text}
-        if span.end is not None:
-            call["ended_at"] = Timestamp.from_nanoseconds(span.end).text
-        return _known({**call, EXTENSIONS_KEY: _known(extensions)})
-
-
-def _ancestor(
-    span: Span, spans: Mapping[str, Span], roles: Mapping[str, str | None], wanted: tuple[str, ...]
-) -> str | None:
-    """The id of the nearest span above that is one of the wanted."""
-    seen = {span.span_id}
-    above = span.parent_id
-    while above is not None and above in spans and above not in seen:
-        if roles[above] in wanted:
-            return above
-        seen.add(above)
-        above = spans[above].parent_id
-    return None
-
-
-def _order(span: Span) -> tuple[int, str]:
-    return span.start, span.span_id
-
-
-def _run_id(span: Span) -> UUID:
-    """The uuid of NeMo Relay's scope, told or hidden in the ids of a root; else derived from the ids."""
-    told = as_uuid(span.attributes.get("nemo_relay.uuid"))
-    if told is not None:
-        return told
-    if span.trace_id.endswith(span.span_id):  # NeMo Relay's: the trace is the root scope, the span its second half
-        return UUID(span.trace_id)
-    return derived_id("otlp", span.trace_id, span.span_id)
-
-
-def _error(span: Span) -> dict[str, Any] | None:
-    if not span.failed:
-        return None
-    category, kind = span.attributes.get("error.type"), span.exception.get("exception.type")
-    kind = kind or span.attributes.get("nemo_relay.end.metadata.exception.type")
-    category = category or span.attributes.get("openinference.metadata.error.type")
-    message = span.message or span.exception.get("exception.message")
-    error = {"type": kind or category, "message": message, "category": category if kind else None}
-    return {name: str(value) for name, value in error.items() if value is not None}
-
-
-def _status(span: Span, error: dict[str, Any] | None) -> str:
-    return "failed" if error is not None else "running" if span.end is None else "completed"
-
-
-def _metadata(span: Span) -> dict[str, Any]:
-    otel = {"trace_id": span.trace_id, "span_id": span.span_id}
-    if span.service is not None and span.service != OWN_SERVICE and not span.service.startswith("unknown_service"):
-        otel["service"] = span.service
-    metadata: dict[str, Any] = {"otel": otel}
-    other = unflatten(span.attributes, "nemo_relay.start.metadata.")
-    told = unflatten(span.attributes, "openinference.metadata.")
-    for name, value in (told | other).items():
-        if name not in ("session_id", "user_id") and not name.startswith(("otel.", "error.", "exception.")):
-            metadata[name] = value
-    return metadata
-
-
-def _known(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: item for name, item in value.items() if item is not None}
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: Any) -> list[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+            self._rooted.discard(trace_id)
+            if self._given.pop(trace_id, None) != self._newest.pop(trace_id):
+                yield from trace.runs()
+            if lost := trace.homeless:
+                yield f"{lost} log records belong to spans of the trace {trace_id} that are not in the file"

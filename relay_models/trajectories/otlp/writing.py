@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -12,8 +12,10 @@ from relay_models._version import __version__
 from relay_models.records import AnnotatedLlmRequest, AnnotatedLlmResponse, CallRecord, RunRecord, Timestamp
 from relay_models.records.extensions import CallExtensions, ErrorInfo, RunExtensions
 from relay_models.records.tokens import TokenCounts, count_tokens
-from relay_models.trajectories.ids import as_uuid, derived_id
+from relay_models.trajectories.ids import as_uuid
 from relay_models.trajectories.otlp.attributes import OWN_SERVICE, encode_attributes
+from relay_models.trajectories.otlp.span_ids import call_span_id, otel_of, run_span_id
+from relay_models.trajectories.understood import understood
 
 __all__ = ["Convention", "to_otlp"]
 
@@ -61,15 +63,15 @@ def to_otlp(
 
 def _spans(run: RunRecord, known: Mapping[UUID, RunRecord], convention: Convention) -> list[dict[str, Any]]:
     extensions = run.ext or RunExtensions()
-    trace_id, span_id = _trace_id(run, known), _run_span(run)
-    parent = ""
+    trace_id, span_id = _trace_id(run, known), run_span_id(run)
+    parent = otel_of(run).get("parent_span_id", "")
     if extensions.parent_run_id is not None:
         above = known.get(extensions.parent_run_id)
         index = extensions.parent_call
         if above is not None and index is not None and index < len(above.calls):
-            parent = _call_span(above, index)
+            parent = call_span_id(above, index)
         else:
-            parent = extensions.parent_run_id.hex[16:] if above is None else _run_span(above)
+            parent = extensions.parent_run_id.hex[16:] if above is None else run_span_id(above)
     failed = extensions.status == "failed"
     attributes = _agent_attributes(run, extensions, convention)
     name = f"invoke_agent {run.agent_id}" if convention is Convention.GEN_AI else run.agent_id
@@ -77,7 +79,7 @@ def _spans(run: RunRecord, known: Mapping[UUID, RunRecord], convention: Conventi
     for index, call in enumerate(run.calls):
         more = call.ext or CallExtensions()
         above_call = more.parent_call
-        inner = span_id if above_call is None or above_call == index else _call_span(run, above_call)
+        inner = span_id if above_call is None or above_call == index else call_span_id(run, above_call)
         tool = call.kind == "tool"
         if convention is Convention.GEN_AI:
             attributes = _gen_ai_tool(call, more) if tool else _gen_ai_llm(call, more)
@@ -91,7 +93,7 @@ def _spans(run: RunRecord, known: Mapping[UUID, RunRecord], convention: Conventi
         if failed:
             attributes["error.type"] = _error_type(more.error)
         kind = _INTERNAL if tool else _CLIENT
-        spans.append(_span(trace_id, _call_span(run, index), inner, name, kind, call, attributes, failed, more.error))
+        spans.append(_span(trace_id, call_span_id(run, index), inner, name, kind, call, attributes, failed, more.error))
     return spans
 
 
@@ -138,37 +140,12 @@ def _nanoseconds(time: Timestamp) -> str:
 
 def _trace_id(run: RunRecord, known: Mapping[UUID, RunRecord]) -> str:
     """The trace of a run: that of its spans where it was read from some, else the id of its root run."""
-    told = _otel(run).get("trace_id")
+    told = otel_of(run).get("trace_id")
     if told is not None:
         return told
     root = run.id if run.ext is None or run.ext.root_run_id is None else run.ext.root_run_id
     above = known.get(root)
     return root.hex if above is None or above is run else _trace_id(above, {})
-
-
-def _otel(run: RunRecord) -> dict[str, str]:
-    metadata = None if run.ext is None else run.ext.metadata
-    told = (metadata or {}).get("otel")
-    return {name: value for name, value in told.items() if isinstance(value, str)} if isinstance(told, dict) else {}
-
-
-def _run_span(run: RunRecord) -> str:
-    return _otel(run).get("span_id") or _nonzero(run.id.hex[16:])
-
-
-def _call_span(run: RunRecord, index: int) -> str:
-    """The span of a call: the second half of its uuid, its span's id, or one derived from its position."""
-    call = run.calls[index]
-    told = None if call.ext is None else call.ext.id
-    if (uuid := as_uuid(told)) is not None:
-        return _nonzero(uuid.hex[16:])
-    if told is not None and len(told) == 16 and all(sign in "0123456789abcdef" for sign in told):
-        return _nonzero(told)
-    return derived_id("span", str(run.id), index).hex[16:]
-
-
-def _nonzero(span_id: str) -> str:
-    return span_id if span_id.strip("0") else "0000000000000001"
 
 
 def _agent_attributes(run: RunRecord, extensions: RunExtensions, convention: Convention) -> dict[str, Any]:
@@ -235,7 +212,9 @@ def _gen_ai_llm(call: CallRecord, extensions: CallExtensions) -> dict[str, Any]:
         "gen_ai.system_instructions": _instructions(request),
         "gen_ai.input.messages": _input_messages(request),
         "gen_ai.output.messages": _output_messages(response, finish),
-        "gen_ai.tool.definitions": None if request is None or not request.tools else _text(_dumped(request)["tools"]),
+        "gen_ai.tool.definitions": None
+        if request is None or not request.tools
+        else _text(understood(request).get("tools")),
         "input.value": None if request is not None else _text(extensions.input),
         "output.value": _text(extensions.output) if response is None or response.message is None else None,
     }
@@ -248,21 +227,17 @@ def _cost(call: CallRecord) -> dict[str, Any]:
     return {"nemo_relay.llm.cost.total": float(cost.amount), "nemo_relay.llm.cost.currency": cost.currency}
 
 
-def _dumped(record: AnnotatedLlmRequest | AnnotatedLlmResponse) -> dict[str, Any]:
-    return record.model_dump(mode="json")
-
-
 def _instructions(request: AnnotatedLlmRequest | None) -> str | None:
     if request is None or request.instructions is None:
         return None
-    return _text(_parts(_dumped(request)["instructions"]))
+    return _text(_parts(understood(request).get("instructions")))
 
 
 def _input_messages(request: AnnotatedLlmRequest | None) -> str | None:
     if request is None or not request.messages:
         return None
     messages = []
-    for message in _dumped(request)["messages"]:
+    for message in understood(request).get("messages", ()):
         role = message["role"]
         if role in ("tool", "function", "tool_result"):
             response = {"type": "tool_call_response", "response": message.get("content", message.get("output"))}
@@ -278,10 +253,7 @@ def _input_messages(request: AnnotatedLlmRequest | None) -> str | None:
             role = value["role"] if isinstance(value, dict) and isinstance(value.get("role"), str) else "assistant"
         else:
             parts = _parts(message.get("content"))
-            for call in message.get("tool_calls") or ():
-                function = call.get("function", call) if isinstance(call, dict) else {}
-                asked = {"name": function.get("name"), "arguments": function.get("arguments")}
-                parts.append({"type": "tool_call", "id": call.get("id") if isinstance(call, dict) else None, **asked})
+            parts += [{"type": "tool_call", **asked} for asked in _asked_for(message)]
         item = {"role": role, "parts": parts}
         if message.get("name") and role != "tool":
             item["name"] = message["name"]
@@ -292,7 +264,7 @@ def _input_messages(request: AnnotatedLlmRequest | None) -> str | None:
 def _output_messages(response: AnnotatedLlmResponse | None, finish: str | None) -> str | None:
     if response is None or (response.message is None and not response.tool_calls):
         return None
-    value = _dumped(response)
+    value = understood(response)
     parts = _parts(value.get("message"))
     for call in value.get("tool_calls") or ():
         parts.append({"type": "tool_call", "id": call["id"], "name": call["name"], "arguments": call["arguments"]})
@@ -351,7 +323,7 @@ def _openinference_llm(call: CallRecord, extensions: CallExtensions) -> dict[str
     if request is None:
         attributes |= _value("input", extensions.input)
     else:
-        value = _dumped(request)
+        value = understood(request)
         params = value.get("params")
         attributes["llm.invocation_parameters"] = _text(params) if params else None
         messages = value.get("messages", [])
@@ -366,7 +338,7 @@ def _openinference_llm(call: CallRecord, extensions: CallExtensions) -> dict[str
     if response is None or (response.message is None and not response.tool_calls):
         attributes |= _value("output", extensions.output)
     else:
-        value = _dumped(response)
+        value = understood(response)
         calls = [{"id": item["id"], "function": item} for item in value.get("tool_calls") or ()]
         message = {"role": "assistant", "content": value.get("message"), "tool_calls": calls}
         attributes |= _message("llm.output_messages.0.message", message)
@@ -388,13 +360,21 @@ def _message(prefix: str, message: Mapping[str, Any]) -> dict[str, Any]:
         attributes[f"{prefix}.content"] = _text(content)
     attributes[f"{prefix}.tool_call_id"] = message.get("tool_call_id") or message.get("call_id")
     attributes[f"{prefix}.name"] = message.get("name")
-    for index, call in enumerate(message.get("tool_calls") or ()):
-        function = call.get("function", call) if isinstance(call, dict) else {}
+    for index, asked in enumerate(_asked_for(message)):
         inner = f"{prefix}.tool_calls.{index}.tool_call"
-        attributes[f"{inner}.id"] = call.get("id") if isinstance(call, dict) else None
-        attributes[f"{inner}.function.name"] = function.get("name")
-        attributes[f"{inner}.function.arguments"] = _text(function.get("arguments"))
+        attributes[f"{inner}.id"] = asked["id"]
+        attributes[f"{inner}.function.name"] = asked["name"]
+        attributes[f"{inner}.function.arguments"] = _text(asked["arguments"])
     return attributes
+
+
+def _asked_for(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Id, name and arguments of the tool calls that a message asks for, in whatever form it has them."""
+    for call in message.get("tool_calls") or ():
+        if isinstance(call, dict):
+            function = call.get("function", call)
+            function = function if isinstance(function, dict) else {}
+            yield {"id": call.get("id"), "name": function.get("name"), "arguments": function.get("arguments")}
 
 
 def _value(name: str, value: Any) -> dict[str, Any]:

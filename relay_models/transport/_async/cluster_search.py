@@ -131,7 +131,7 @@ class ClusterSearch(ClusterNodes):
                     problem = str(reply)
                 self._turn += 1
             if time.monotonic() > deadline or not self.retries or isinstance(command, Glance):
-                raise could_not_ask(self.target, problem)
+                raise could_not_ask(self.target, problem, before.failed)
             await sleep(backoff.next())
 
     async def _check_reach(self, node: ClusterNode, state: ClusterState, command: Command, patience: Patience) -> None:
@@ -151,10 +151,13 @@ class ClusterSearch(ClusterNodes):
                 if not isinstance(reply, Exception):
                     raise RedisConnectionError(f"the search of {node.target.label} has begun just now")
             return
-        owned = {(primary.id, *part) for primary in state.topology.primaries for part in primary.slots}
-        if shards is not None and shards != owned:
-            await self._check()
-            raise RedisConnectionError(f"the search of {node.target.label} does not know all shards (yet)")
+        if shards is not None:
+            tells_slots = all(first >= 0 for _, first, _ in shards)
+            primaries = state.topology.primaries
+            owned = {(each.id, *part) for each in primaries for part in (each.slots if tells_slots else [(-1, -1)])}
+            if shards != owned:
+                await self._check()
+                raise RedisConnectionError(f"the search of {node.target.label} does not know all shards (yet)")
         self._reaching[node.address] = state.generation
 
     async def _check_same(self, before: ClusterState) -> None:

@@ -1,0 +1,276 @@
+"""Messages, tools and tokens in the attributes and events of libraries that have names of their own for them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from relay_models.records import CallRecord
+from relay_models.records.tokens import count_tokens
+from relay_models.trajectories import read_runs
+
+ASKED = [("system", "be brief"), ("user", "weather?")]
+CHAT = {"gen_ai.operation.name": "chat", "gen_ai.system": "OpenAI", "gen_ai.request.model": "m"}
+
+
+def value(item: Any) -> dict[str, Any]:
+    if isinstance(item, list):
+        return {"arrayValue": {"values": [value(each) for each in item]}}
+    kind = {bool: "boolValue", int: "intValue", float: "doubleValue"}.get(type(item), "stringValue")
+    return {
+        kind: str(item)
+        if kind == "intValue"
+        else item
+        if kind != "stringValue" or isinstance(item, str)
+        else dump(item)
+    }
+
+
+def dump(item: Any) -> str:
+    return json.dumps(item)
+
+
+def attributes(told: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"key": name, "value": value(item)} for name, item in told.items()]
+
+
+def call_of(told: dict[str, Any], *events: tuple[str, dict[str, Any]]) -> CallRecord:
+    span = {
+        "traceId": "1" * 32,
+        "spanId": "2" * 16,
+        "name": "a span",
+        "startTimeUnixNano": "1000",
+        "endTimeUnixNano": "9000",
+        "attributes": attributes(told),
+        "events": [{"name": name, "timeUnixNano": "3000", "attributes": attributes(more)} for name, more in events],
+    }
+    (result,) = read_runs([json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]})])
+    assert result.run is not None, result.error
+    (call,) = result.run.calls
+    return call
+
+
+OPENAI = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "weather?"}]
+LANGCHAIN = [
+    {"lc": 1, "type": "constructor", "id": ["x", "SystemMessage"], "kwargs": {"type": "system", "content": "be brief"}},
+    {"lc": 1, "type": "constructor", "id": ["x", "HumanMessage"], "kwargs": {"type": "human", "content": "weather?"}},
+]
+GEMINI = {"contents": [{"role": "user", "parts": [{"text": "weather?"}]}], "system": "be brief"}
+TOOL_CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
+ANTHROPIC = [
+    {"type": "text", "text": "Hello"},
+    {"type": "tool_use", "id": "c1", "name": "weather", "input": {"city": "Oslo"}},
+]
+BEDROCK = [{"text": "Hello"}, {"toolUse": {"toolUseId": "c1", "name": "weather", "input": {"city": "Oslo"}}}]
+ASSISTANT = {"role": "assistant", "content": "Hello", "tool_calls": [TOOL_CALL]}
+PARTS = [
+    {"type": "text", "content": "Hello"},
+    {"type": "tool_call", "id": "c1", "name": "weather", "arguments": {"city": "Oslo"}},
+]
+
+FORMS: dict[str, tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]] = {
+    "attributes of the conventions": (
+        {
+            **CHAT,
+            "gen_ai.system_instructions": [{"type": "text", "content": "be brief"}],
+            "gen_ai.input.messages": dump([{"role": "user", "parts": [{"type": "text", "content": "weather?"}]}]),
+            "gen_ai.output.messages": dump([{"role": "assistant", "parts": PARTS, "finish_reason": "tool_call"}]),
+        },
+        [],
+    ),
+    "event of details": (
+        CHAT,
+        [
+            (
+                "gen_ai.client.inference.operation.details",
+                {"gen_ai.input.messages": dump(OPENAI), "gen_ai.output.messages": dump([ASSISTANT])},
+            )
+        ],
+    ),
+    "events of messages": (
+        CHAT,
+        [
+            ("gen_ai.system.message", {"content": "be brief"}),
+            ("gen_ai.user.message", {"content": "weather?"}),
+            ("gen_ai.choice", {"index": 0, "finish_reason": "tool_calls", "message": dump(ASSISTANT)}),
+        ],
+    ),
+    "events with a body in one attribute (Azure)": (
+        CHAT,
+        [
+            ("gen_ai.system.message", {"gen_ai.event.content": dump(OPENAI[0])}),
+            ("gen_ai.user.message", {"gen_ai.event.content": dump({"content": "weather?"})}),
+            ("gen_ai.choice", {"gen_ai.event.content": dump({"finish_reason": "tool_calls", "message": ASSISTANT})}),
+        ],
+    ),
+    "events with Bedrock's content (Strands)": (
+        CHAT,
+        [
+            ("gen_ai.system.message", {"content": dump([{"text": "be brief"}])}),
+            ("gen_ai.user.message", {"content": dump([{"text": "weather?"}])}),
+            ("gen_ai.choice", {"finish_reason": "tool_use", "message": dump(BEDROCK)}),
+        ],
+    ),
+    "events of prompt and completion (1.27)": (
+        CHAT,
+        [
+            ("gen_ai.content.prompt", {"gen_ai.prompt": dump(OPENAI)}),
+            ("gen_ai.content.completion", {"gen_ai.completion": dump([ASSISTANT])}),
+        ],
+    ),
+    "numbered attributes (OpenLLMetry)": (
+        {
+            "llm.request.type": "chat",
+            "gen_ai.system": "OpenAI",
+            "gen_ai.request.model": "m",
+            "gen_ai.prompt.0.role": "system",
+            "gen_ai.prompt.0.content": "be brief",
+            "gen_ai.prompt.1.role": "user",
+            "gen_ai.prompt.1.content": "weather?",
+            "gen_ai.completion.0.role": "assistant",
+            "gen_ai.completion.0.content": "Hello",
+            "gen_ai.completion.0.finish_reason": "tool_calls",
+            "gen_ai.completion.0.tool_calls.0.id": "c1",
+            "gen_ai.completion.0.tool_calls.0.name": "weather",
+            "gen_ai.completion.0.tool_calls.0.arguments": '{"city": "Oslo"}',
+        },
+        [],
+    ),
+    "LangSmith": (
+        {
+            "langsmith.span.kind": "llm",
+            "langsmith.metadata.ls_provider": "openai",
+            "langsmith.metadata.ls_model_name": "m",
+            "gen_ai.prompt": dump({"messages": [LANGCHAIN]}),
+            "gen_ai.completion": dump({"generations": [[{"text": "Hello", "message": {"kwargs": ASSISTANT}}]]}),
+        },
+        [],
+    ),
+    "MLflow": (
+        {
+            "mlflow.spanType": '"CHAT_MODEL"',
+            "gen_ai.system": "openai",
+            "gen_ai.request.model": "m",
+            "mlflow.spanInputs": dump({"messages": OPENAI, "model": "m"}),
+            "mlflow.spanOutputs": dump({"choices": [{"finish_reason": "tool_calls", "message": ASSISTANT}]}),
+        },
+        [],
+    ),
+    "Google ADK": (
+        {
+            "gen_ai.system": "openai",
+            "gen_ai.request.model": "m",
+            "gcp.vertex.agent.llm_request": dump(GEMINI),
+            "gcp.vertex.agent.llm_response": dump(
+                {
+                    "content": {
+                        "role": "model",
+                        "parts": [
+                            {"text": "Hello"},
+                            {"function_call": {"id": "c1", "name": "weather", "args": {"city": "Oslo"}}},
+                        ],
+                    }
+                }
+            ),
+        },
+        [],
+    ),
+    "Langfuse with Anthropic's content": (
+        {
+            "langfuse.observation.type": "generation",
+            "gen_ai.system": "openai",
+            "langfuse.observation.model.name": "m",
+            "langfuse.observation.input": dump(OPENAI),
+            "langfuse.observation.output": dump({"role": "assistant", "content": ANTHROPIC}),
+        },
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_messages(form: str) -> None:
+    told, events = FORMS[form]
+    call = call_of(told, *events)
+    assert (call.kind.value, call.name, call.model_name) == ("llm", "openai", "m")
+    request, response = call.annotated_request, call.annotated_response
+    assert request is not None
+    assert response is not None
+    messages = [(message.role.value, message.text) for message in request.messages]
+    assert ([] if request.instructions is None else [("system", request.instructions)]) + messages == ASKED
+    assert response.text == "Hello"
+    assert [(asked.id, asked.name, asked.arguments) for asked in response.tool_calls or ()] == [
+        ("c1", "weather", {"city": "Oslo"})
+    ]
+    assert call.ext is not None
+    assert (call.ext.input, call.ext.output) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "weather", "input.value": dump({"city": "Oslo"}),
+         "output.value": "sunny"},
+        {"gen_ai.tool.name": "weather", "tool_arguments": dump({"city": "Oslo"}), "tool_response": "sunny"},
+        {"ai.operationId": "ai.toolCall", "ai.toolCall.name": "weather", "ai.toolCall.args": dump({"city": "Oslo"}),
+         "ai.toolCall.result": '"sunny"'},
+        {"traceloop.span.kind": "tool", "traceloop.entity.name": "weather",
+         "traceloop.entity.input": dump({"city": "Oslo"}), "traceloop.entity.output": '"sunny"'},
+        {"mlflow.spanType": '"TOOL"', "gen_ai.tool.name": "weather", "mlflow.spanInputs": dump({"city": "Oslo"}),
+         "mlflow.spanOutputs": '"sunny"'},
+    ],
+    ids=lambda told: next(iter(told)),
+)  # fmt: skip
+def test_tools(told: dict[str, Any]) -> None:
+    call = call_of(told)
+    assert call.ext is not None
+    assert (call.kind.value, call.name, call.ext.input, call.ext.output) == (
+        "tool",
+        "weather",
+        {"city": "Oslo"},
+        "sunny",
+    )
+
+
+def test_a_tool_whose_input_and_output_are_events() -> None:
+    told = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "weather"}
+    call = call_of(
+        told,
+        ("gen_ai.tool.message", {"id": "c1", "content": dump({"city": "Oslo"})}),
+        ("gen_ai.choice", {"id": "c1", "message": "sunny"}),
+    )
+    assert call.ext is not None
+    assert (call.ext.input, call.ext.output, call.ext.tool_call_id) == ({"city": "Oslo"}, "sunny", "c1")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"gen_ai.usage.input_tokens": 100, "gen_ai.usage.output_tokens": 20, "gen_ai.usage.reasoning_tokens": 7,
+         "gen_ai.usage.cache_read_input_tokens": 60},
+        {"gen_ai.usage.prompt_tokens": 100.0, "gen_ai.usage.completion_tokens": "20",
+         "gen_ai.usage.details.reasoning_tokens": 7, "gen_ai.usage.details.cached_tokens": 60},
+        {"ai.usage.inputTokens": 100, "ai.usage.outputTokens": 20, "ai.usage.reasoningTokens": 7,
+         "ai.usage.cachedInputTokens": 60},
+        {"langfuse.observation.usage_details": dump({"input": 40, "input_cached_tokens": 60, "output": 13,
+                                                     "output_reasoning_tokens": 7})},
+        {"mlflow.chat.tokenUsage": dump({"prompt_tokens": 100, "completion_tokens": 20,
+                                         "prompt_tokens_details": {"cached_tokens": 60},
+                                         "completion_tokens_details": {"reasoning_tokens": 7}})},
+    ],
+    ids=lambda told: next(iter(told)),
+)  # fmt: skip
+def test_tokens(told: dict[str, Any]) -> None:
+    counts = count_tokens(call_of({**CHAT, **told}))
+    assert (counts.input_tokens, counts.cached_input_tokens, counts.output_tokens, counts.reasoning_tokens) == (
+        100, 60, 20, 7
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}', '["x"]', '[{"a": 1}]', "[", "7"])
+def test_an_answer_that_is_json_stays_text(text: str) -> None:
+    call = call_of({**CHAT, "gen_ai.output.messages": dump([{"role": "assistant", "content": text}])})
+    assert call.annotated_response is not None
+    assert call.annotated_response.text == text
