@@ -6,10 +6,10 @@ from relay_models.backend._async.backend import RedisBackend
 from relay_models.backend._async.bound import BoundFind, BoundModel
 from relay_models.backend._async.collection import Collection
 from relay_models.backend._async.migrations import Migrations
+from relay_models.backend._async.model_collection import ModelCollection
 from relay_models.backend._async.protocol import StorageBackend
 from relay_models.backend._async.run_collection import RunCollection
 from relay_models.backend._async.saved import SavedQuestions
-from relay_models.backend._async.saving import ModelCollection
 from relay_models.backend._async.streams import RowStream
 from relay_models.backend.migration import MigrationPlan, MigrationProgress, MigrationResult
 from relay_models.backend.reports import RefusedRecord, StoreReport

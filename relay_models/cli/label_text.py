@@ -1,7 +1,8 @@
-"""`show_labels`: print the labels of a run."""
+"""`show_labels` and `record_text`: the labels of a run, as text and in its JSON."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from relay_models.documents import Labels, Origin
     from relay_models.records import RunRecord
 
-__all__ = ["find_labels", "show_labels"]
+__all__ = ["find_labels", "record_text", "show_labels"]
 
 
 def find_labels(session: Session, record: RunRecord) -> Labels:
@@ -34,6 +35,15 @@ def show_labels(out: Output, labels: Labels) -> None:
         out.print("")
     for line in lines:
         out.print(line)
+
+
+def record_text(record: RunRecord, labels: Labels) -> str:
+    """The JSON text of a record, with a member ``labels`` at its end where there are any."""
+    text = record.model_dump_json()
+    if not labels:
+        return text
+    name = "labels" if "labels" not in (record.model_extra or {}) else "run_labels"
+    return f"{text[:-1]},{json.dumps(name)}:{json.dumps(labels.to_dict(), ensure_ascii=False)}}}"
 
 
 def _said(origin: Origin) -> str:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 from rich.console import Console
@@ -197,6 +199,8 @@ def _line(value: Any) -> str:
 def json_value(value: Any) -> Any:
     """Convert a value to JSON: instants as RFC 3339, durations in seconds."""
     match value:
+        case Enum():
+            return json_value(value.value)
         case None | bool() | int() | str():
             return value
         case float():
@@ -205,6 +209,8 @@ def json_value(value: Any) -> Any:
             return value.isoformat().replace("+00:00", "Z")
         case timedelta():
             return value / timedelta(seconds=1)
+        case Decimal():
+            return float(value)
         case Mapping():
             return {str(key): json_value(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
@@ -218,6 +224,8 @@ def cell_text(value: Any) -> str:
     match value:
         case None:
             return ""
+        case Enum():
+            return cell_text(value.value)
         case bool():
             return "yes" if value else "no"
         case int():

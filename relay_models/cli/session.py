@@ -64,7 +64,7 @@ class Session:
     @functools.cached_property
     def models(self) -> list[type[Document]]:
         """The document classes of the user's own."""
-        from relay_models.cli.models import load_models  # lazy: start-up time
+        from relay_models.documents.model_modules import load_models  # lazy: start-up time
 
         return load_models(self._models)
 

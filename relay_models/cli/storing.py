@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relay_models.cli.project import project_setting
+from relay_models._project import project_setting
 from relay_models.errors import InvalidConfigurationError
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Self, TypeVar
@@ -10,10 +11,13 @@ from typing import Any, Self, TypeVar
 from relay_models.columns.kind import NUMERIC, Kind
 from relay_models.columns.types import ColumnType
 
-__all__ = ["OWN", "ColumnInfo", "Origin", "find_column", "unquote"]
+__all__ = ["OWN", "ColumnInfo", "Origin", "column_name", "find_column", "unquote"]
 
 OWN = "own"
 """The member of a stored document that holds the values of a user's columns, as the index reads them."""
+
+# What the names of columns begin with in an index where they are written as the hexadecimal digits of their UTF-8.
+_ENCODED = "u8_"
 
 ColumnInfoType = TypeVar("ColumnInfoType", bound="ColumnInfo")
 
@@ -107,6 +111,20 @@ class ColumnInfo:
         return self.kind in NUMERIC
 
     @property
+    def index_name(self) -> str:
+        """Its name in an index: ASCII letters, digits and ``_``, as others cannot stand in a query."""
+        return self.name if self.name.isascii() else f"{_ENCODED}{self.name.encode().hex()}"
+
+    @property
+    def sort_name(self) -> str:
+        """The name by which a server sorts rows."""
+        return self.index_name
+
+    def sort_steps(self) -> list[str | int]:
+        """What of an aggregate makes a value named `sort_name`, where the index has none."""
+        return []
+
+    @property
     def path(self) -> str:
         """Where the values are in the JSON document, as the index reads them."""
         return f"{self.member_path}[*]" if self.kind is Kind.TAGS else self.member_path
@@ -114,7 +132,7 @@ class ColumnInfo:
     @property
     def member_path(self) -> str:
         """Where the value is in the JSON document, as one member."""
-        return f"$.{OWN}.{self.name}" if self.own else f"$.{self.name}"
+        return f"$.{OWN}.{self.index_name}" if self.own else f"$.{self.name}"
 
     def read(self, values: Mapping[str, Any]) -> Any:
         """The column's value among the stored values of a document; None where there is none."""
@@ -128,6 +146,16 @@ class ColumnInfo:
         return f"{self.document}.{self.name}" if self.document else self.name
 
 
+def column_name(index_name: str) -> str:
+    """The name of the column that an index names so."""
+    if not index_name.startswith(_ENCODED):
+        return index_name
+    try:
+        return bytes.fromhex(index_name.removeprefix(_ENCODED)).decode()
+    except ValueError:
+        return index_name
+
+
 def find_column(columns: Mapping[str, ColumnInfoType], name: str) -> ColumnInfoType | None:
     """The column of that name, in any case, or with that short name; None where there is none.
 
@@ -137,6 +165,11 @@ def find_column(columns: Mapping[str, ColumnInfoType], name: str) -> ColumnInfoT
     if found is not None:
         return found
     before, dot, after = name.partition(".")
+    if not before.isascii():
+        # As Python does with the names in a class.
+        found = columns.get(unicodedata.normalize("NFKC", before))
+        if found is not None and not dot:
+            return found
     lowered = before.lower()
     found = columns.get(lowered) or next((column for column in columns.values() if lowered in column.aliases), None)
     if not dot or found is None:

@@ -19,10 +19,16 @@ from relay_models.columns.kind import Kind
 from relay_models.columns.types import ColumnType, rounded
 from relay_models.errors import QueryError
 
-__all__ = ["MAX_SCORE_NAME", "ScoreColumn", "ScoreColumns", "Scores", "score_range", "score_terms"]
+__all__ = [
+    "MAX_SCORE_NAME", "SCORE_VALUES", "ScoreColumn", "ScoreColumns", "Scores", "score_member", "score_range",
+    "score_terms",
+]  # fmt: skip
 
 MAX_SCORE_NAME = 1000
 """Maximum length of a score's name (bytes of UTF-8)."""
+
+SCORE_VALUES = "score_values"
+"""The member of a stored document that has the scores as texts, by `score_member`."""
 
 # A name that the filter language reads without quotes.
 _PLAIN = re.compile(r"""[^\s()"',=!<>~]+""")
@@ -59,7 +65,19 @@ class ScoreColumn(_Number):
 
     def read(self, values: Mapping[str, Any]) -> Any:
         """The score among the stored values of a document."""
+        if self.name in values:
+            return values[self.name]
         return (values.get(self.family.name) or {}).get(self.key)
+
+    @property
+    def sort_name(self) -> str:
+        """The name of the number that a server sorts rows by."""
+        return "score_number"
+
+    def sort_steps(self) -> list[str | int]:
+        """Read the score as a number from the document."""
+        return ["LOAD", 3, f"$.{SCORE_VALUES}.{score_member(self.key)}", "AS", "score_text",
+                "APPLY", "to_number(@score_text)", "AS", self.sort_name]  # fmt: skip
 
     @property
     def stored_in(self) -> str:
@@ -121,6 +139,11 @@ def checked_name(name: Any) -> str:
     except UnicodeEncodeError:
         pass
     raise QueryError(f"the name of a score is a text of 1 to {MAX_SCORE_NAME:,} bytes, not {name!r}")
+
+
+def score_member(name: str) -> str:
+    """A score's name as a name in a document that any path may have."""
+    return f"u8_{name.encode().hex()}"
 
 
 def score_terms(scores: Mapping[str, float]) -> list[str]:

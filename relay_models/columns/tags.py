@@ -32,4 +32,4 @@ def tag_parameter(text: str) -> str:
 
 def words_column(column: ColumnInfo) -> str:
     """Name of the index attribute that has each word of running text as a value."""
-    return f"{column.name}_words"
+    return f"{column.index_name}_words"

@@ -55,18 +55,23 @@ class ColumnType:
         Raises:
             ValueError: the index would refuse it, and with it the document.
         """
-        match self.kind:
-            case Kind.TAG:
-                fits = isinstance(stored, str)
-            case Kind.TAGS:
-                fits = isinstance(stored, list) and all(isinstance(text, str) for text in stored)
-            case Kind.NUMBER:
-                fits = isinstance(stored, int | float) and not isinstance(stored, bool) and math.isfinite(stored)
-            case _:
-                fits = isinstance(stored, int) and not isinstance(stored, bool)
-        if not fits:
+        if not _FITS.get(self.kind, _is_integer)(stored):
             raise ValueError(f"{stored!r} is no {getattr(self.python, '__name__', self.python)} that an index takes")
         return stored
+
+
+def _is_integer(stored: Any) -> bool:
+    return isinstance(stored, int) and not isinstance(stored, bool)
+
+
+# What an index takes, by what a column holds; integers for all other kinds.
+_FITS: dict[Kind, Callable[[Any], bool]] = {
+    Kind.TAG: lambda stored: isinstance(stored, str),
+    Kind.TAGS: lambda stored: isinstance(stored, list) and all(isinstance(text, str) for text in stored),
+    Kind.NUMBER: lambda stored: (
+        isinstance(stored, int | float) and not isinstance(stored, bool) and math.isfinite(stored)
+    ),
+}
 
 
 def rounded(value: float) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import abc
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, ValidationInfo, field_validator
 from redis_om import JsonModel
 from redis_om.model.model import ModelMeta
 
@@ -18,12 +19,15 @@ from relay_models.columns.kind import Kind
 from relay_models.columns.words import words_text
 from relay_models.documents.declaration import Declaration, apply_default, check_name, check_names, column
 from relay_models.documents.find import Find
+from relay_models.documents.item_methods import ItemMethod
 from relay_models.documents.making import object_maker
 from relay_models.documents.own_models import (
     MODEL_SEGMENT,
     RESERVED,
+    STORED,
     ModelSettings,
     check_fields,
+    check_free_names,
     key_text,
     new_id,
     store_columns,
@@ -63,16 +67,22 @@ class DocumentMeta(ModelMeta):
         declared = {field: it for field, it in namespace.items() if isinstance(it, Declaration)}
         parent: Any = next((base for base in bases if isinstance(base, DocumentMeta)), None)
         settings = None
-        if parent is not None and "kind" not in namespace and (not parent.kind or parent._settings is not None):
+        is_built_in = isinstance(namespace.get("kind"), str)
+        if parent is not None and not is_built_in and (not parent.kind or parent._settings is not None):
             # A class of a user's, which is its own record.
+            check_free_names(name, namespace, parent)
             settings = ModelSettings.of(name, options)
             namespace |= {"kind": MODEL_SEGMENT + settings.name, "_settings": settings}
+            namespace |= {"_as_stored": _NO_VALIDATOR, "validate_pk": _NO_VALIDATOR}
             if settings.ttl is None and parent._settings is not None:
                 settings = namespace["_settings"] = replace(settings, ttl=parent._settings.ttl)
-        extends = parent is not None and bool(parent.kind) and "kind" not in namespace
+        extends = parent is not None and bool(parent.kind) and not is_built_in
         check_names(name, declared, parent._columns if extends else RESERVED if settings is not None else ())
         namespace.update({field: declaration.field() for field, declaration in declared.items()})
-        cls = super().__new__(mcs, name, bases, namespace, **options)  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():
+            # A field may be called as a method that redis-om or pydantic has for other uses, such as `key` or `schema`.
+            warnings.filterwarnings("ignore", "Field name .* shadows an attribute", UserWarning)
+            cls = super().__new__(mcs, name, bases, namespace, **options)  # type: ignore[no-untyped-call]
         _install_columns(cls, declared, extends=extends)
         return cls
 
@@ -100,6 +110,9 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
             if is_model or extends:
                 check_name(cls.__name__, field_name)
             made = declared[field_name].column(cls.__name__, field_name, field.annotation, own=is_model or extends)
+            if is_model and made.kind is Kind.TIME:
+                field.metadata = [BeforeValidator(_as_datetime), *field.metadata]
+                changed = True
             if is_model and made.value is None:
                 made.value = attrgetter(field_name)
                 if made.kind is not Kind.WORDS or type(None) in get_args(field.annotation):
@@ -124,6 +137,10 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
         columns = {"pk": of_store.pop("pk"), **columns, **of_store}
         for name in ("pk", *of_store):
             setattr(cls, name, columns[name])
+        # redis-om's default draws a ULID for every object.
+        cls.__pydantic_fields__["pk"].default_factory = None
+        cls.__pydantic_fields__["pk"].default = None
+        changed = True
     cls._columns = columns
     read = [name for name, made in columns.items() if made.kind is not Kind.WORDS]
     cls.own_columns = tuple(name for name in read if columns[name].own)
@@ -135,12 +152,25 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
     _check_summary(cls, summarized)
     cls._summarized = summarized
     cls._read_summary = staticmethod(_reader(summarized))
-    cls._computed = tuple(columns[name] for name in kept if columns[name].value is not None)
+    computed = (columns[name] for name in kept)
+    cls._computed = tuple((made.name, made.value, made.type.store, made) for made in computed if made.value is not None)
     cls._calculated = frozenset(
         name for name, made in declared.items() if is_model and made.value is not None
     ) | getattr(cls, "_calculated", frozenset())
+    cls._left_out = cls._calculated | {"pk"}
+    cls._kept_fields = tuple(name for name in cls.__pydantic_fields__ if name not in cls._left_out)
     if changed and not cls.model_config.get("defer_build"):
         cls.model_rebuild(force=True)
+
+
+def _as_datetime(value: Any) -> Any:
+    """Take the instants of records, such as ``run.started_at``, too."""
+    return getattr(value, "datetime", value)
+
+
+# In own models in place of `Document._as_stored`, as their numbers mean what they mean to pydantic, and of redis-om's
+# validator of ids, which draws a ULID.
+_NO_VALIDATOR = field_validator("-", mode="before", check_fields=False)(lambda value: value)
 
 
 def _check_summary(cls: Any, names: tuple[str, ...]) -> None:
@@ -172,7 +202,11 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
 
     # The validator is built when it is first used: reading rows does without.
     model_config = ConfigDict(
-        defer_build=True, ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants"
+        defer_build=True,
+        ser_json_bytes="base64",
+        val_json_bytes="base64",
+        ser_json_inf_nan="constants",
+        ignored_types=(ItemMethod,),
     )
 
     class Meta:
@@ -197,12 +231,15 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     _settings: ClassVar[ModelSettings | None] = None
     """How a class that is its own record is kept; None for classes about a record of another type."""
     _calculated: ClassVar[frozenset[str]] = frozenset()
+    _left_out: ClassVar[frozenset[str]] = frozenset()
+    _kept_fields: ClassVar[tuple[str, ...]] = ()
     _columns: ClassVar[dict[str, Column[Any]]] = {}
     _annotated: ClassVar[frozenset[str]] = frozenset()
     _summarized: ClassVar[tuple[str, ...]] = ()
     _read_summary: ClassVar[Callable[[Any], tuple[Any, ...]]]
-    _computed: ClassVar[tuple[Column[Any], ...]] = ()
+    _computed: ClassVar[tuple[tuple[str, Callable[[Any], Any], Callable[[Any], Any], Column[Any]], ...]] = ()
     _record: Any = PrivateAttr(None)
+    _binding: Any = PrivateAttr(None)
 
     if TYPE_CHECKING:
         # What documents of one's own have; the built-in ones declare which of them they have.
@@ -252,12 +289,12 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         """
         read = cls._read_summary(cls.summarize(record))
         values = {name: value for name, value in zip(cls._summarized, read, strict=True) if value is not None}
-        for made in cls._computed:
-            assert made.value is not None
+        for name, compute, store, made in cls._computed:
             try:
-                value = made.value(record)
-                if value is not None and (stored := made.type.store(value)) != []:
-                    values[made.name] = made.type.checked(stored)
+                value = compute(record)
+                if value is not None and (stored := store(value)) != []:
+                    is_text = type(stored) is str and made.kind is Kind.TAG
+                    values[name] = stored if is_text else made.type.checked(stored)
                 elif not made.nullable:
                     raise ValueError("it is None, and its annotation does not allow that")
             except Exception as error:
@@ -350,15 +387,16 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         return {name: getattr(self, name) for name, made in self._columns.items() if made.kind is not Kind.WORDS}
 
     def model_post_init(self, context: Any, /) -> None:
-        """Name the object after what it is about; redis-om would draw lots."""
-        super().model_post_init(context)
+        """Name the object after what it is about."""
         data = self.__dict__
         settings = self._settings
         if settings is None:
             data["pk"] = self._pk(data)
             return
         data["stored_at"] = data["updated_at"] = data["record_json"] = None
-        if settings.key:
+        if context is STORED:
+            pass
+        elif settings.key:
             data["pk"] = key_text([data[name] for name in settings.key])
         elif not data.get("pk") or "pk" not in self.__pydantic_fields_set__:
             data["pk"] = new_id()  # redis-om's would be a ULID
@@ -382,18 +420,37 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         return str(data["agent_id"])
 
     @classmethod
-    def _instead(cls, method: str, right: str) -> NoReturn:
+    def _misused(cls, method: str, right: str) -> UnsupportedMethodError:
         if cls._settings is not None:
             name = cls.__name__
             right = f"backend.collection({name}).{_METHODS.get(method, method)}, or backend.bind({name})"
-        raise UnsupportedMethodError(
+        return UnsupportedMethodError(
             f"{cls.__name__}.{method} of redis-om would lose data or reach the wrong server: use {right}"
         )
 
     @classmethod
-    def save(cls, *args: Any, **kwargs: Any) -> NoReturn:
-        """Blocked: store the record through a backend."""
-        cls._instead("save", f"backend.store_{cls.kind}(…) with the record")
+    def _instead(cls, method: str, right: str) -> NoReturn:
+        raise cls._misused(method, right)
+
+    if TYPE_CHECKING:
+
+        def save(self, *, ttl: timedelta | None = None) -> Any:  # type: ignore[override]
+            """Save an item that is bound to a store by `backend.bind`; to be awaited where that is async."""
+
+        def update(self, **changes: Any) -> Any:
+            """Change fields of a bound item, here and in the store."""
+
+        def delete(self) -> Any:  # type: ignore[override]
+            """Delete a bound item."""
+
+        def expire(self, seconds: float | timedelta) -> Any:  # type: ignore[override]
+            """Keep a bound item this long from now on."""
+
+    else:
+        save = ItemMethod("backend.store_{kind}(…) with the record")
+        update = ItemMethod("a changed record and backend.store_{kind}(…)")
+        delete = ItemMethod("backend.delete_{kind}(…)")
+        expire = ItemMethod("backend.delete_{kind}(…)")
 
     @classmethod
     def add(cls, *args: Any, **kwargs: Any) -> NoReturn:
@@ -406,16 +463,6 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         cls._instead("get", f"backend.load_{cls.kind}(agent_id{', run_id' if cls.kind == 'run' else ''})")
 
     @classmethod
-    def update(cls, *args: Any, **kwargs: Any) -> NoReturn:
-        """Blocked: columns follow from the record, so change the record and store it again."""
-        cls._instead("update", f"a changed record and backend.store_{cls.kind}(…)")
-
-    @classmethod
-    def delete(cls, *args: Any, **kwargs: Any) -> NoReturn:
-        """Blocked: delete through a backend."""
-        cls._instead("delete", f"backend.delete_{cls.kind}(agent_id{', run_id' if cls.kind == 'run' else ''})")
-
-    @classmethod
     def delete_many(cls, *args: Any, **kwargs: Any) -> NoReturn:
         """Blocked: delete through a backend."""
         cls._instead(
@@ -426,11 +473,6 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     def all_pks(cls, *args: Any, **kwargs: Any) -> NoReturn:
         """Blocked: a SCAN of the whole server."""
         cls._instead("all_pks", "backend.iter_runs(agent_id)" if cls.kind == "run" else "backend.agents()")
-
-    @classmethod
-    def expire(cls, *args: Any, **kwargs: Any) -> NoReturn:
-        """Blocked: it would set the time to live of another key."""
-        cls._instead("expire", f"backend.delete_{cls.kind}(…)")
 
     @classmethod
     def db(cls, *args: Any, **kwargs: Any) -> NoReturn:

@@ -34,7 +34,7 @@ def _absent(document: type[Document]) -> dict[str, Any]:
     computed = [column for column in document.columns().values() if column.origin is not Origin.STORE]
     absent: dict[str, Any] = {column.name: None for column in computed if column.nullable and not column.own}
     if document.own_columns:
-        absent[OWN] = {column.name: None for column in computed if column.nullable and column.own}
+        absent[OWN] = {column.index_name: None for column in computed if column.nullable and column.own}
     return absent
 
 
@@ -99,7 +99,9 @@ def merge_item(item: Document, now_us: int) -> bytes:
 def _item(item: Document) -> dict[str, Any]:
     document_type, text = type(item), item_text(item)
     columns = encode_columns(document_type, document_type.column_values(item))
-    columns.setdefault(OWN, {}).update(document_type.indexed_words(item))
+    declared = document_type.columns()
+    words = {declared[name].index_name: text for name, text in document_type.indexed_words(item).items()}
+    columns.setdefault(OWN, {}).update(words)
     return {"pk": escape_tag(str(item.pk)), **columns, "record": text}
 
 
@@ -145,7 +147,9 @@ def encode_columns(document: type[Document], values: dict[str, Any]) -> dict[str
         members = {**_escaped(values, row), "row": row}
     if document.own_columns:
         own_row = _text(own)
-        members |= {OWN: _escaped(own, own_row), "own_row": own_row}
+        declared = document._columns
+        indexed = {declared[name].index_name: value for name, value in own.items()}
+        members |= {OWN: _escaped(indexed, own_row), "own_row": own_row}
     return members
 
 
@@ -161,8 +165,9 @@ def _run(
     document: dict[str, Any] = {"pk": f"{record.agent_id}:{columns['run_id']}", **columns}
     if text:
         for name, words in document_type.indexed_words(record).items():
-            target = document.setdefault(OWN, {}) if document_type.columns()[name].own else document
-            target[name] = words
+            column = document_type.columns()[name]
+            target = document.setdefault(OWN, {}) if column.own else document
+            target[column.index_name] = words
     document["record"] = body.decode()
     return document
 

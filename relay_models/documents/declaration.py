@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,7 @@ class Declaration:
 
 # Words of the filter language that begin a condition, and columns of aggregates and of commands that compute them.
 _RESERVED = frozenset({"not", "all", "none", "count", "bucket", "n", "span", "own", "row", "own_row"})
-_RESERVED_PATTERN = re.compile(r"(g|has|n|sum|min|max)[0-9]+|.*_words")
+_RESERVED_PATTERN = re.compile(r"(g|has|n|sum|min|max)[0-9]+|.*_words|u8_.*")
 
 # Units that follow from the kind.
 _UNITS = {Kind.TIME: "µs", Kind.DURATION: "µs"}
@@ -115,12 +116,9 @@ def check_name(document: str, name: str) -> None:
     Raises:
         InvalidConfigurationError: it does.
     """
-    if not name.isascii():
-        raise InvalidConfigurationError(
-            f"{document}.{name}: a server's queries name a column by ASCII letters, digits and '_' only; rename it, or "
-            "keep it as a field that is no column"
-        )
-    if name.lower() in _RESERVED or _RESERVED_PATTERN.fullmatch(name):
+    if not name.isidentifier():
+        raise InvalidConfigurationError(f"{document}: {name!r} is no name that a column can have: no Python identifier")
+    if unicodedata.normalize("NFKC", name).casefold() in _RESERVED or _RESERVED_PATTERN.fullmatch(name):
         raise InvalidConfigurationError(
             f"{document}.{name}: filters and aggregates use the name {name!r} themselves; choose another for the column"
         )

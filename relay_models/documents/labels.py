@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from relay_models._time import datetime_of
-from relay_models.columns.scores import checked_name, score_terms
+from relay_models.columns.scores import SCORE_VALUES, checked_name, score_member, score_terms
 from relay_models.columns.tags import escape_tag
 from relay_models.columns.types import rounded
 from relay_models.errors import InvalidRecordError, QueryError
@@ -34,6 +34,11 @@ class Origin:
     at: datetime
     source: str
     by: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The origin as a JSON object; the instant in UTC."""
+        found = {"at": self.at.isoformat().replace("+00:00", "Z"), "source": self.source}
+        return found if self.by is None else {**found, "by": self.by}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,18 @@ class Labels:
             "scores": {name: score.value for name, score in self.scores.items()},
         }
 
+    def __bool__(self) -> bool:
+        return bool(self.tags or self.scores or self.notes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The labels as a JSON object, each with its origin; parts without a label are left out."""
+        parts = {
+            "tags": {tag: origin.to_dict() for tag, origin in self.tags.items()},
+            "scores": {name: {"value": score.value, **score.origin.to_dict()} for name, score in self.scores.items()},
+            "notes": [{"text": note.text, **note.origin.to_dict()} for note in self.notes],
+        }
+        return {name: part for name, part in parts.items() if part}
+
     def changed(self, change: LabelChange) -> Labels:
         """These labels with a change made to them; a tag that is there already keeps its origin."""
         said = {"at": change.at, "source": change.source} | ({} if change.by is None else {"by": change.by})
@@ -174,14 +191,17 @@ class Labels:
         stored["notes"] = notes
         return replace(Labels.parse(json.dumps(stored)), _stored=stored)
 
-    def members(self) -> dict[str, Any]:
-        """The members of the stored document that labels are; None for one that is taken out."""
+    def members(self, before: Labels) -> dict[str, Any]:
+        """The members of the stored document that labels are; None for what is taken out of those of `before`."""
         values = self.column_values()
         kept = {name: part for name, part in self._stored.items() if part}
         return {
             "labels": json.dumps(kept, ensure_ascii=False, separators=(",", ":")) if kept else None,
             "tags": [escape_tag(tag) for tag in values["tags"]] or None,
             "notes": [escape_tag(note) for note in values["notes"]] or None,
+            SCORE_VALUES: {score_member(name): None for name in before.scores}
+            | {score_member(name): repr(value) for name, value in values["scores"].items()}
+            or None,
             "score_terms": [escape_tag(term) for term in score_terms(values["scores"])] or None,
         }
 

@@ -44,7 +44,7 @@ def object_maker(cls: Any, names: tuple[str, ...]) -> Callable[[Sequence[Any], s
         write(made, "__dict__", data)
         write(made, "__pydantic_fields_set__", fields)
         write(made, "__pydantic_extra__", None)
-        write(made, "__pydantic_private__", {"_record": None})
+        write(made, "__pydantic_private__", {"_record": None, "_binding": None})
         return made
 
     return make

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
@@ -18,9 +19,11 @@ from relay_models.records.record import uuid7
 
 __all__ = [
     "MODEL_SEGMENT",
+    "STORED",
     "ModelSettings",
     "changed_text",
     "check_fields",
+    "check_free_names",
     "check_ttl",
     "item_text",
     "key_text",
@@ -35,9 +38,22 @@ MODEL_SEGMENT = "model:"
 RESERVED = frozenset({"pk", "record", "record_json", "kind", "stored_at", "updated_at"})
 """Names that no field of an own model may have."""
 
+# Attributes of documents that a field would hide.
+_NEEDED = frozenset({
+    "column_values", "columns", "delete", "describe", "expire", "find", "from_stored", "has_labels", "indexed_words",
+    "is_own_model", "maker", "matched_values", "own_columns", "record_type", "row_columns", "save", "stored_values",
+    "summarize", "summary_type", "to_dict", "update",
+})  # fmt: skip
+
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 # Not part of the text: the id stands in the key, and redis-om's pk is it.
 _NOT_STORED = {"pk"}
+
+# Types whose values are equal only where they are the same.
+_PLAIN = frozenset({str, int, bool, bytes, UUID})
+
+STORED = object()
+"""The context of validation where a stored text is read: the id is known and none is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +108,22 @@ def check_fields(cls: Any, settings: ModelSettings) -> None:
     Raises:
         InvalidConfigurationError: a field has a name that documents use, or the key names no field.
     """
-    for name in cls.__pydantic_fields__:
-        if name in RESERVED - {"pk"}:
-            raise InvalidConfigurationError(f"{cls.__name__}.{name}: documents use this name; choose another")
     for name in settings.key:
         if name not in cls.__pydantic_fields__ or name in RESERVED:
             raise InvalidConfigurationError(f"{cls.__name__}: there is no field {name!r} that its key could be made of")
+
+
+def check_free_names(class_name: str, namespace: Mapping[str, Any], parent: Any) -> None:
+    """Refuse fields that would take the place of what documents need.
+
+    Raises:
+        InvalidConfigurationError: one would.
+    """
+    for name in namespace.get("__annotations__", {}):
+        if name in RESERVED - {"pk"} or (name in _NEEDED and name not in parent.__pydantic_fields__):
+            raise InvalidConfigurationError(
+                f"{class_name}.{name}: documents use this name; choose another, such as {class_name.lower()}_{name}"
+            )
 
 
 def store_columns(document: str) -> dict[str, Column[Any]]:
@@ -155,11 +181,11 @@ def item_text(item: Any) -> str:
     """
     cls = type(item)
     text = _dump(item)
-    again = _validated(cls, text)
-    for name in cls.model_fields:
-        if name in _NOT_STORED or name in cls._calculated:
+    values, again = item.__dict__, _validated(cls, text).__dict__
+    for name in cls._kept_fields:
+        ours, theirs = values.get(name), again.get(name)
+        if ours is theirs or (type(ours) in _PLAIN and type(ours) is type(theirs) and ours == theirs):
             continue
-        ours, theirs = item.__dict__.get(name), again.__dict__.get(name)
         # NaN is not equal to itself; its text is.
         if _differs(ours, theirs) or (ours != theirs and repr(ours) != repr(theirs)):
             raise InvalidRecordError(
@@ -167,7 +193,7 @@ def item_text(item: Any) -> str:
                 f"means {theirs!r}; annotate the field with the exact type",
                 name,
             )
-    read: str | None = item.__dict__.get("record_json")
+    read: str | None = values.get("record_json")
     if read is None or read == text:
         return text
     return _merged(cls, read, text)
@@ -193,13 +219,13 @@ def changed_text(cls: Any, text: str, changes: Mapping[str, Any]) -> tuple[Any, 
         InvalidRecordError: a change names no field, or the values are not valid.
     """
     for name in changes:
-        if name not in cls.model_fields or name in _NOT_STORED or name in cls._calculated:
-            known = [field for field in cls.model_fields if field not in _NOT_STORED]
-            raise InvalidRecordError(f"{cls.__name__} has no field {name!r} to update; it has {', '.join(known)}", name)
+        if name not in cls._kept_fields:
+            known = ", ".join(cls._kept_fields)
+            raise InvalidRecordError(f"{cls.__name__} has no field {name!r} to update; it has {known}", name)
         if name in cls._settings.key:
             raise InvalidRecordError(f"{cls.__name__}.{name} is part of the id: save a new document instead", name)
     current = _validated(cls, text)
-    values = {name: current.__dict__[name] for name in cls.model_fields if name not in _NOT_STORED}
+    values = {name: current.__dict__[name] for name in cls._kept_fields}
     try:
         item = cls.model_validate({**values, **changes})
     except ValidationError as error:
@@ -223,7 +249,7 @@ def read_item(cls: Any, pk: str, text: str, stored_us: int | None, updated_us: i
 def _dump(item: Any) -> str:
     cls = type(item)
     try:
-        found: bytes = cls.__pydantic_serializer__.to_json(item, exclude=_NOT_STORED | cls._calculated, by_alias=False)
+        found: bytes = cls.__pydantic_serializer__.to_json(item, exclude=cls._left_out, by_alias=False)
         return found.decode()
     except (PydanticSerializationError, UnicodeEncodeError, ValueError) as error:
         raise InvalidRecordError(f"{cls.__name__} {item.pk!r} cannot be stored as JSON: {error}") from None
@@ -231,7 +257,7 @@ def _dump(item: Any) -> str:
 
 def _validated(cls: Any, text: str) -> Any:
     try:
-        return cls.__pydantic_validator__.validate_json(text, by_name=True, by_alias=False)
+        return cls.__pydantic_validator__.validate_json(text, by_name=True, by_alias=False, context=STORED)
     except ValidationError as error:
         raise _invalid(cls, error) from None
 

@@ -19,7 +19,7 @@ def index_columns(kind: str, *, text: bool = False, document: type[Document] | N
     columns = _indexed(KINDS[kind].document if document is None else document, text)
     return frozenset(
         [STAMP]
-        + [column.name for column in columns]
+        + [column.index_name for column in columns]
         + [words_column(column) for column in columns if column.kind is Kind.WORDS]
     )
 
@@ -62,10 +62,10 @@ def index_fields(document: type[Document], *, text: bool = False) -> list[str]:
     for column in _indexed(document, text):
         if column.kind is Kind.WORDS:
             # The same words twice: in their order for phrases, and as values that can be listed, for beginnings.
-            fields += [column.path, "AS", column.name, "TEXT", "NOSTEM"]
+            fields += [column.path, "AS", column.index_name, "TEXT", "NOSTEM"]
             fields += [column.path, "AS", words_column(column), *_WORD_VALUES]
             continue
-        fields += [column.path, "AS", column.name, *_TYPES[column.kind]]
+        fields += [column.path, "AS", column.index_name, *_TYPES[column.kind]]
         # Where a text may be absent, the index must keep that to be asked for it; numbers show it by their range.
         several = column.kind in (Kind.TAGS, Kind.SCORES)
         if several or (column.kind is Kind.TAG and column.nullable) or column.name in _REPORTED:

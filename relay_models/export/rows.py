@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
 from numbers import Real
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from relay_models.columns.column import Kind
 from relay_models.documents import Document, Run, record_of
@@ -119,7 +122,7 @@ class _AggregateTable(Table):
     def rows(self, item: Any) -> Iterator[dict[str, Any]]:
         if not isinstance(item, AggregateRow):
             raise InvalidConfigurationError(f"expected a row of an aggregate, not {type(item).__name__}")
-        yield {name: _in_utc(item[name]) for name in self.names}
+        yield {name: _plain(item[name]) for name in self.names}
 
 
 def table_of(source: Any, rows: TableRows, columns: Sequence[str] | None) -> Table:
@@ -195,8 +198,23 @@ def _guessed_kind(values: Sequence[Any]) -> Kind:
     return Kind.TAG
 
 
-def _in_utc(value: Any) -> Any:
-    return value.astimezone(UTC) if isinstance(value, datetime) else value
+def _plain(value: Any) -> Any:
+    """A value of an aggregate as tables hold it: instants in UTC, decimals as floats, enums and UUIDs as texts."""
+    match value:
+        case datetime():
+            return value.astimezone(UTC)
+        case date():
+            return datetime(value.year, value.month, value.day, tzinfo=UTC)
+        case Decimal():
+            return float(value)
+        case Enum():
+            return value.value
+        case UUID():
+            return str(value)
+        case bool():
+            return "true" if value else "false"
+        case _:
+            return value
 
 
 def _value(kind: Kind, stored: Any) -> Any:

@@ -16,7 +16,7 @@ from relay_models.errors import QueryError
 __all__ = ["CompiledFilter", "Values", "compile_filter", "needed_values"]
 
 Values = Mapping[str, Sequence[str]]
-"""All values that a column has in the index, by column name."""
+"""All values that a column has in the index, by its name there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def needed_values(expression: Expression) -> dict[str, tuple[str, ...]]:
     for node in expression.walk():
         if isinstance(node, ast.Pattern) and not node.fits_all:
             starts = [node.prefix] if node.column.is_uuid and node.prefix else None
-            _add(needed, node.column.name, starts)
+            _add(needed, node.column.index_name, starts)
         elif isinstance(node, ast.Words) and any(begins for _, begins in node.query.phrases):
             _add(needed, words_column(node.column), None)
     return {name: tuple(starts or ()) for name, starts in needed.items()}
@@ -106,15 +106,15 @@ class _Compiler(Visitor[str]):
         return _negated(part.visit(self))
 
     def equal(self, node: ast.Equal) -> str:
-        return self._tags(node.column.name, [node.value])
+        return self._tags(node.column.index_name, [node.value])
 
     def compare(self, node: ast.Compare) -> str:
         if isinstance(node.column, ScoreColumn):
             return self._tags(node.column.stored_in, score_range(node.column.key, node.operator, node.value))
-        return _range(node.column.name, node.operator, as_double(node.value), node.value)
+        return _range(node.column.index_name, node.operator, as_double(node.value), node.value)
 
     def pattern(self, node: ast.Pattern) -> str:
-        name = node.column.name
+        name = node.column.index_name
         if node.fits_all:
             return f"-ismissing(@{name})" if node.column.nullable else _ALWAYS
         return self._tags(name, filter(node.fits, self.values.get(name, ())))
@@ -133,8 +133,8 @@ class _Compiler(Visitor[str]):
             return _negated(self._tags(column.stored_in, score_range(column.key, "<", float("inf"))))
         # A numeric range over all numbers shows whether there is one; texts have their own index for that.
         if column.ordered:
-            return f"-@{column.name}:[-inf +inf]"
-        return f"ismissing(@{words_column(column) if column.kind is Kind.WORDS else column.name})"
+            return f"-@{column.index_name}:[-inf +inf]"
+        return f"ismissing(@{words_column(column) if column.kind is Kind.WORDS else column.index_name})"
 
     def _join(self, parts: Iterable[Expression], *, every: bool) -> str:
         neutral, decisive = (_ALWAYS, _NEVER) if every else (_NEVER, _ALWAYS)
@@ -145,7 +145,7 @@ class _Compiler(Visitor[str]):
         for part in parts:
             alike = part if not every else part.part if isinstance(part, ast.Not) else None
             if isinstance(alike, ast.Equal):
-                tags.setdefault(alike.column.name, []).append(alike.value)
+                tags.setdefault(alike.column.index_name, []).append(alike.value)
                 continue
             query = part.visit(self)
             if query is decisive:
@@ -168,7 +168,7 @@ class _Compiler(Visitor[str]):
         if not exact or not ends:
             return self._tags(words_column(column), ends)
         phrases = " | ".join(f'"{" ".join([*exact, end])}"' for end in ends)
-        return f"@{column.name}:({phrases})"
+        return f"@{column.index_name}:({phrases})"
 
     def _tags(self, name: str, texts: Iterable[str]) -> str:
         parameters = [self._param(text) for text in dict.fromkeys(texts)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay_models.columns.column import Column, Kind, find_column
+from relay_models.columns.scores import ScoreColumn
 from relay_models.errors import QueryError, UnknownColumnError
 from relay_models.query.options import OrderBy
 
@@ -41,16 +42,22 @@ class Order:
         name = text.name if isinstance(text, Column) else text
         if not isinstance(name, str):
             raise QueryError(f"order_by is the name of a column, with - in front for descending, not {text!r}")
-        words = name.strip().lstrip("+-").split()
+        short = name.strip().lstrip("+-").strip()
         descending = name.strip().startswith("-")
+        words = short.rsplit(maxsplit=1)
         if len(words) == 2 and words[1].lower() in ("asc", "desc"):
-            descending = descending != (words.pop().lower() == "desc")
-        short = " ".join(words)
-        column = find_column(columns, short)
+            short = words[0]
+            descending = descending != (words[1].lower() == "desc")
+        try:
+            column = find_column(columns, short)
+        except ValueError as error:
+            raise QueryError(f"order_by: {error}") from None
         sortable = [known.name for known in columns.values() if known.ordered or known.kind is Kind.TAG]
         if column is None:
             raise UnknownColumnError(f"order_by: there is no column {name!r}; rows are sorted by {', '.join(sortable)}")
-        if column.name not in sortable:
+        if column.kind is Kind.SCORES:
+            raise QueryError(f"order_by: rows are sorted by one score, such as score.helpfulness, not by {column!r}")
+        if column.name not in sortable and not isinstance(column, ScoreColumn):
             raise QueryError(
                 f"order_by: {column!r} ({column.kind}) has no order; rows are sorted by {', '.join(sortable)}"
             )

@@ -235,10 +235,11 @@ def _sort_values(row: dict[bytes, Any], order: Order, ties: tuple[str, ...]) -> 
 
 def _sorted_by(row: dict[bytes, Any], order: Order, ties: tuple[str, ...]) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for name in (order.column.name, *ties):
-        raw = row.get(name.encode())
+    column = order.column
+    for name, sort_name in ((column.name, column.sort_name), *zip(ties, ties, strict=True)):
+        raw = row.get(sort_name.encode())
         if raw is not None:
-            is_number = name == order.column.name and order.column.ordered
+            is_number = name == column.name and column.ordered
             values[name] = _number(raw) if is_number else decode_values([raw])[0]
     return values
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypeGuard
 
 from relay_models.columns.expressions import Expression, Missing, Pattern, Words
+from relay_models.columns.info import column_name
 from relay_models.columns.kind import Kind
 from relay_models.errors import QueryError
 from relay_models.query.compiler import CompiledFilter, Values, compile_filter, needed_values
@@ -21,14 +22,15 @@ _MOST_VALUES = 100_000
 
 def value_steps(alias: str, expression: Expression, limit_ms: int = 0) -> Steps[Values]:
     """Ask for the values that patterns of an expression are applied to."""
-    searched = {node.column.name for node in expression.walk() if _about_words(node)}
+    searched = {node.column.index_name for node in expression.walk() if _about_words(node)}
     if searched:
         # A server takes a column that its index does not have as one that nothing matches.
         indexed = decode_index_info((yield ["FT.INFO", alias]).reply).columns
         if not searched <= indexed:
+            shown = ", ".join(map(column_name, searched))
             raise QueryError(
-                f"the words of runs are not indexed here, so {', '.join(searched)} cannot be searched: "
-                "open the store with index_text=True"
+                f"the words of runs are not indexed here, so {shown} cannot be searched: open the store with "
+                "index_text=True"
             )
     values: dict[str, list[str]] = {}
     for name, starts in needed_values(expression).items():
@@ -60,7 +62,7 @@ def _too_many(expression: Expression, name: str, known: Sequence[str]) -> bool:
     return any(
         sum(map(node.fits, known)) > _MOST_VALUES
         for node in expression.walk()
-        if isinstance(node, Pattern) and node.column.name == name
+        if isinstance(node, Pattern) and node.column.index_name == name
     )
 
 

@@ -9,7 +9,7 @@ from relay_models.schema.columns import ColumnRow, column_rows, document_rows, i
 from relay_models.schema.diagrams import entity_diagram, nesting_diagram
 from relay_models.schema.fields import FieldRow, field_rows, nested
 from relay_models.schema.json_schema import json_schema
-from relay_models.schema.markdown import kind_page, overview_page, types_page
+from relay_models.schema.markdown import kind_page, models_page, overview_page, types_page
 
 __all__ = [
     "ColumnRow",
@@ -21,6 +21,7 @@ __all__ = [
     "index_command_text",
     "json_schema",
     "kind_page",
+    "models_page",
     "nested",
     "nesting_diagram",
     "overview_page",

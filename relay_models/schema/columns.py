@@ -65,13 +65,13 @@ def _groups(kind: DocumentKind, *, text: bool) -> tuple[list[str], list[list[str
 
 def column_rows(kind: DocumentKind) -> list[ColumnRow]:
     """The columns of the index, in its order; those that are there only on request come marked."""
-    columns = kind.document.columns()
+    columns = {column.index_name: column for column in kind.document.columns().values()}
     standard = {group[0] for group in _groups(kind, text=False)[1]}
     rows = []
     for path, _, name, index, *options in _groups(kind, text=True)[1]:
         if name in columns:  # what else there is, is a second index over the same values, for the compiler's use
             unit, about = columns[name].unit, columns[name].about
-            rows.append(ColumnRow(name, path, index, tuple(options), path not in standard, unit, about))
+            rows.append(ColumnRow(columns[name].name, path, index, tuple(options), path not in standard, unit, about))
     return rows
 
 

@@ -13,7 +13,7 @@ from relay_models.schema.columns import document_rows, document_text, index_comm
 from relay_models.schema.diagrams import entity_diagram, nesting_diagram
 from relay_models.schema.fields import FieldRow, field_rows, nested
 
-__all__ = ["kind_page", "overview_page", "types_page"]
+__all__ = ["kind_page", "models_page", "overview_page", "types_page"]
 
 _COLUMNS = (
     "What queries filter, sort and group by. All are computed from the record when it is stored. In the index, "
@@ -33,6 +33,7 @@ def kind_page(
     elsewhere: Mapping[type[BaseModel], str] | None = None,
     schema_link: str = "",
     site: bool = False,
+    diagrams: bool = True,
 ) -> str:
     """The page of one kind: its key, its columns, its record's types, the index that is made.
 
@@ -41,7 +42,8 @@ def kind_page(
         example: a record as JSON text, shown as it is.
         elsewhere: types that another page describes, and that page's address.
         schema_link: the address of its JSON Schema.
-        site: whether the page is for the site, which draws diagrams and follows links.
+        site: whether the page is for a site, which follows links.
+        diagrams: whether that site draws Mermaid diagrams.
     """
     others = elsewhere or {}
     models = [model for model in nested(kind.record, others) if model not in others]
@@ -49,7 +51,7 @@ def kind_page(
     parts = [f"# {kind.title}", document_text(kind), _facts(kind, schema_link)]
     parts += ["## Columns", _COLUMNS, _columns(kind, site=site)]
     parts += ["## Record", f"`{kind.shape_text}`, {_RECORD}"]
-    if site and len(models) > 1:
+    if site and diagrams and len(models) > 1:
         parts.append(_diagram(nesting_diagram([kind.record], stop=others)))
     for model in models:
         parts += [f"### {model.__name__}", *_type(model, links)]
@@ -75,12 +77,12 @@ def types_page(title: str, intro: str, models: Sequence[type[BaseModel]], *, sit
 
 def overview_page(*, site: bool = False, kinds: Mapping[str, DocumentKind] = KINDS) -> str:
     """Every kind with its record and its key, and the keys under which NeMo Relay keeps the same."""
-    names = {kind: f"[{kind.title}]({kind.name}.md)" if site else kind.title for kind in kinds.values()}
+    names = {kind: f"[{kind.title}]({name}.md)" if site else kind.title for name, kind in kinds.items()}
     ours = [[name, f"`{kind.shape_text}`", f"`{kind.key}`"] for kind, name in names.items()]
     theirs = [[name, f"`{kind.native_key}`"] for kind, name in names.items() if not kind.document.is_own_model()]
     parts = [
         "# Schema",
-        "Six kinds of state, each a JSON document under a key of its own. "
+        f"{_count(len(kinds))} kinds of documents, each a JSON document under a key of its own. "
         "Nothing else is written: no lists of ids, no counters.",
         _table(["Document", "Record", "Key"], ours),
         "`prefix` is the store's key prefix, `nemo_relay:` by default. `agent_id` is any text. `run_id` is a UUID "
@@ -99,6 +101,22 @@ def overview_page(*, site: bool = False, kinds: Mapping[str, DocumentKind] = KIN
     return _page(parts)
 
 
+def models_page(title: str, kinds: Mapping[str, DocumentKind]) -> str:
+    """The page of a site that lists a user's models, with links to the page of each.
+
+    Args:
+        title: its heading.
+        kinds: the models by the names of their pages.
+    """
+    rows = [[f"[{kind.title}]({name}.md)", document_text(kind), f"`{kind.key}`"] for name, kind in kinds.items()]
+    return _page([f"# {title}", _table(["Document", "Meaning", "Key"], rows)])
+
+
+def _count(number: int) -> str:
+    words = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve")
+    return words[number] if number < len(words) else str(number)
+
+
 def _page(parts: Iterable[str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -109,13 +127,12 @@ def _diagram(text: str) -> str:
 
 
 def _facts(kind: DocumentKind, schema_link: str) -> str:
-    if kind.document.is_own_model():
-        return _table(["Key", f"`{kind.key}`"], [["Record", f"`{kind.shape_text}`"]])
-    rows = [
-        ["Record", f"`{kind.shape_text}`"],
-        ["Per agent", "any number" if kind.many else "one; storing another replaces it"],
-        ["NeMo Relay's own key", f"`{kind.native_key}`"],
-    ]
+    rows = [["Record", f"`{kind.shape_text}`"]]
+    if not kind.document.is_own_model():
+        rows += [
+            ["Per agent", "any number" if kind.many else "one; storing another replaces it"],
+            ["NeMo Relay's own key", f"`{kind.native_key}`"],
+        ]
     if schema_link:
         rows.append(["JSON Schema", f"[{schema_link.rpartition('/')[2]}]({schema_link})"])
     return _table(["Key", f"`{kind.key}`"], rows)

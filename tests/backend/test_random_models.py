@@ -16,7 +16,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from relay_models import Column, Document, column
 from relay_models.columns.expressions import Expression
+from relay_models.documents.declaration import check_name
 from relay_models.embedded import EmbeddedServer
+from relay_models.errors import InvalidConfigurationError
 from relay_models.query import as_expression
 from relay_models.sync import RedisBackend
 
@@ -54,14 +56,31 @@ TYPES: dict[Any, st.SearchStrategy[Any]] = {
     list[str]: st.lists(texts, max_size=3),
     set[Mood]: st.sets(st.sampled_from(Mood)),
 }
-NAMES = ["a", "b_", "C", "is_", "text", "Upper", "sum", "x9"]
+NAMES = ["a", "b_", "C", "is_", "text", "Upper", "sum", "x9", "größe", "数量", "Имя", "ñ_words_", "ªb", "is", "has"]
+
+
+def may_name_a_column(text: str) -> bool:
+    """Whether a class may have a column of this name."""
+    if not text.isidentifier() or text.startswith(("_", "model_")) or hasattr(Document, text):
+        return False
+    try:
+        check_name("Model", text)
+    except InvalidConfigurationError:
+        return False
+    return True
+
+
+# What Python takes as the name of an attribute, in any script.
+names = st.sampled_from(NAMES) | st.text(
+    st.characters(categories=["L", "Nl", "Nd", "Mn", "Pc"]), min_size=1, max_size=4
+).filter(may_name_a_column)
 SIGNS = ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__")
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[type[Document], list[dict[str, Any]], list[Expression]]:
     """A model, the values of some items, and expressions about them."""
-    fields = draw(st.dictionaries(st.sampled_from(NAMES), st.sampled_from(list(TYPES)), min_size=1, max_size=4))
+    fields = draw(st.dictionaries(names, st.sampled_from(list(TYPES)), min_size=1, max_size=4))
     optional = {name: draw(st.booleans()) for name in fields}
     namespace: dict[str, Any] = {
         "__module__": __name__,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,14 @@ def test_one_run_is_labelled_listed_and_shown(cli: Cli, store: tuple[list[str], 
     shown = cli("runs", "show", str(run.id), *path).out
     for part in ("golden", "helpfulness = 0.25", "too short", "evaluator judge"):
         assert part in shown
+    shown = cli("runs", "show", str(run.id), *path, "--json").json
+    assert shown["agent_id"] == run.agent_id
+    assert shown["labels"].keys() == {"tags", "scores", "notes"}
+    assert shown["labels"]["tags"].keys() == {"golden", "two words"}
+    assert shown["labels"]["notes"][0]["text"] == "too short"
+    score = shown["labels"]["scores"]["helpfulness"]
+    assert (score["value"], score["source"], score["by"]) == (0.25, "evaluator", "judge")
+    assert datetime.now(UTC) - datetime.fromisoformat(score["at"]) < timedelta(minutes=5)
     stats = cli("runs", "stats", *path, "-m", "avg(score.helpfulness)", "--json").json
     assert stats == [{"avg(score.helpfulness)": 0.25}]
     cli("runs", "label", str(run.id), *path, "--remove-tag", "golden", "--remove-score", "helpfulness")

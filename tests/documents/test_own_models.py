@@ -40,7 +40,29 @@ def test_a_class_says_how_it_is_kept() -> None:
     assert first.pk < second.pk
 
 
-@pytest.mark.parametrize("field", ["not", "All", "count", "bucket", "g0", "text_words", "größe", "stored_at", "record"])
+@pytest.mark.parametrize("field", ["größe", "数量", "key", "schema", "json", "copy", "id", "is", "in"])
+def test_other_names_are_fine(field: str, recwarn: pytest.WarningsRecorder) -> None:
+    assert made(field=field)(**{field: "x"}).to_dict()[field] == "x"
+    assert not recwarn
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "not",
+        "All",
+        "count",
+        "bucket",
+        "g0",
+        "text_words",
+        "u8_00",
+        "two words",
+        "stored_at",
+        "record",
+        "kind",
+        "update",
+    ],
+)
 def test_names_that_mean_something_else_are_refused(field: str) -> None:
     with pytest.raises(InvalidConfigurationError, match=field):
         made(field=field)

@@ -37,7 +37,7 @@ async def runs(backend: RedisBackend, record: RunRecord, run_id: UUID) -> None:
     reveal_type(await backend.count_runs([Run.calls > 2, "status = running"]))  # int
     rows = await backend.aggregate_runs(by=[Run.agent_id, "models"], every="1d", metrics=["count", "p95(duration)"])
     reveal_type(rows)  # AggregateRows
-    reveal_type(rows[0]["count"])  # str | int | float | datetime | timedelta | None
+    reveal_type(rows[0]["count"])  # str | int | float | Decimal | datetime | date | timedelta | Enum | UUID | None
     reveal_type(await backend.delete_runs("all"))  # int
     reveal_type(await backend.delete_agent("a", what="runs"))  # int
 
@@ -112,7 +112,11 @@ async def models(backend: RedisBackend, url: str) -> None:
     reveal_type(await feedback.get_many(["a"]))  # list[Feedback | None]
     reveal_type(await feedback.update(item, rating=4, expect=item))  # Feedback
     reveal_type(await feedback.find(Feedback.rating <= 2, order_by=-Feedback.stored_at))  # Page[Feedback]
+    reveal_type(await feedback.linked(item, Feedback.run_id, Run))  # Run | None
+    reveal_type(await feedback.values(Feedback.run_id))  # list[UUID]
+    reveal_type(await feedback.values("run_id"))  # list[Any]
     bound = backend.bind(Feedback)
+    reveal_type(bound(rating=1))  # Feedback
     reveal_type(await bound.get("a"))  # Feedback
     reveal_type(await bound.find().sort_by(Feedback.rating).all())  # list[Feedback]
 

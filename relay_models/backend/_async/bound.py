@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
-from relay_models.backend._async.saving import ModelCollection
+from relay_models.backend._async.model_collection import ModelCollection
 from relay_models.backend.reports import StoreReport
 from relay_models.columns.column import Column
 from relay_models.documents import Document
@@ -22,6 +22,16 @@ D = TypeVar("D", bound=Document)
 class BoundModel(Generic[D]):
     """A model of one store; made by ``backend.bind(Feedback)``. Any number of stores bind the same class.
 
+    Its items know the store: those that it makes, saves and finds have ``save``, ``update``, ``delete`` and ``expire``.
+
+    Example:
+        ```python
+        Feedbacks = backend.bind(Feedback)
+        item = Feedbacks(run_id=run.id, rating=2)
+        await item.save()
+        await item.update(rating=4)
+        ```
+
     Attributes:
         model: the class.
         collection: its documents, with all methods that there are.
@@ -33,12 +43,12 @@ class BoundModel(Generic[D]):
 
     def __call__(self, **values: Any) -> D:
         """Make an item; it is not saved."""
-        return self.model(**values)
+        return self._bound(self.model(**values))
 
     async def save(self, item: D, *, ttl: timedelta | None = None) -> D:
         """Save an item, in place of one with the same id, and return it."""
         await self.collection.save(item, ttl=ttl)
-        return item
+        return self._bound(item)
 
     async def add(self, items: AnyIterable[D], *, ttl: timedelta | None = None) -> StoreReport:
         """Save many items: `ModelCollection.save_many`."""
@@ -53,11 +63,19 @@ class BoundModel(Generic[D]):
         found = await self.collection.get(pk)
         if found is None:
             raise NotFoundError(f"there is no {self.model.__name__} {pk!r}")
-        return found
+        return self._bound(found)
 
     async def update(self, item: D | str, **changes: Any) -> D:
-        """Change fields of a document, given as item or id: `ModelCollection.update`."""
-        return await self.collection.update(item, **changes)
+        """Change fields of a document, given as item or id: `ModelCollection.update`.
+
+        Returns:
+            The document as it is stored now. An item that was given is this document afterwards, too.
+        """
+        changed = self._bound(await self.collection.update(item, **changes))
+        if not isinstance(item, self.model):
+            return changed
+        item.__dict__.update(changed.__dict__)
+        return self._bound(item)
 
     async def delete(self, pk: Any) -> bool:
         """Delete the document with this id, or the item's; False where there is none."""
@@ -70,14 +88,33 @@ class BoundModel(Generic[D]):
 
     def find(self, *filters: Any) -> BoundFind[D]:
         """A query for the documents that meet all `filters`; nothing is sent before one of its methods is awaited."""
-        return BoundFind(self.collection, filters)
+        return BoundFind(self, filters)
+
+    def _bound(self, item: D) -> D:
+        """An item that knows this store."""
+        item._binding = self
+        return item
+
+    def __copy__(self) -> BoundModel[D]:
+        return self
+
+    def __deepcopy__(self, memo: object) -> BoundModel[D]:
+        return self
+
+    def __reduce__(self) -> Any:
+        # An item that is pickled leaves its store behind.
+        return _nothing, ()
+
+
+def _nothing() -> None:
+    """What a pickled item is bound to."""
 
 
 @dataclass(frozen=True, slots=True)
 class BoundFind(Generic[D]):
     """A query of a `BoundModel`; `find` and `sort_by` return a new one."""
 
-    collection: ModelCollection[D]
+    bound: BoundModel[D]
     filters: tuple[Any, ...] = ()
     order: str | None = None
 
@@ -91,7 +128,7 @@ class BoundFind(Generic[D]):
 
     async def all(self) -> list[D]:
         """All documents, in order; read page by page, and complete."""
-        return list(await self.collection.find(list(self.filters), order_by=self.order, limit=None))
+        return self._bound(await self.bound.collection.find(list(self.filters), order_by=self.order, limit=None))
 
     async def page(self, offset: int = 0, limit: int = 50) -> list[D]:
         """`limit` documents after the first `offset`.
@@ -100,8 +137,8 @@ class BoundFind(Generic[D]):
         """
         if offset < 0:
             raise QueryError(f"offset is a number of documents from 0 on, not {offset!r}")
-        page = await self.collection.find(list(self.filters), order_by=self.order, limit=offset + limit)
-        return list(page)[offset:]
+        page = await self.bound.collection.find(list(self.filters), order_by=self.order, limit=offset + limit)
+        return self._bound(page)[offset:]
 
     async def first(self) -> D:
         """The first document.
@@ -109,14 +146,14 @@ class BoundFind(Generic[D]):
         Raises:
             NotFoundError: there is none.
         """
-        page = await self.collection.find(list(self.filters), order_by=self.order, limit=1)
+        page = await self.bound.collection.find(list(self.filters), order_by=self.order, limit=1)
         if not page:
-            raise NotFoundError(f"no {self.collection.document.__name__} meets the filter")
-        return page[0]
+            raise NotFoundError(f"no {self.bound.model.__name__} meets the filter")
+        return self._bound(page)[0]
 
     async def count(self) -> int:
         """How many documents there are."""
-        return await self.collection.count(list(self.filters))
+        return await self.bound.collection.count(list(self.filters))
 
     async def exists(self) -> bool:
         """Whether there is a document."""
@@ -129,19 +166,22 @@ class BoundFind(Generic[D]):
             QueryError: there is no filter; ``find("all").delete()`` deletes everything.
         """
         filters = list(self.filters)
-        return await self.collection.delete(filters[0] if len(filters) == 1 else filters)
+        return await self.bound.collection.delete(filters[0] if len(filters) == 1 else filters)
 
     async def update(self, **changes: Any) -> int:
         """Change fields of each document and return how many there were; one that is deleted meanwhile is left out."""
         changed = 0
         for item in await self.all():
             try:
-                await self.collection.update(item, **changes)
+                await self.bound.collection.update(item, **changes)
             except NotFoundError:
                 continue
             changed += 1
         return changed
 
     async def __aiter__(self) -> AsyncIterator[D]:
-        async for item in self.collection.stream(list(self.filters), order_by=self.order):
-            yield item
+        async for item in self.bound.collection.stream(list(self.filters), order_by=self.order):
+            yield self.bound._bound(item)
+
+    def _bound(self, items: Iterable[D]) -> list[D]:
+        return [self.bound._bound(item) for item in items]

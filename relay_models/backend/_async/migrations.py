@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from relay_models.backend._async.index import Indexes
 from relay_models.backend.migration import MigrationPlan, MigrationResult, ReportProgress
+from relay_models.columns.info import column_name
 from relay_models.errors import NotFoundError
 from relay_models.query.replies import IndexInfo
 
@@ -145,10 +146,10 @@ class Migrations:
                 "needed",
                 name,
                 self._indexes.target(kind, info),
-                change.added,
-                change.retyped,
+                tuple(map(column_name, change.added)),
+                tuple(map(column_name, change.retyped)),
                 (),
-                change.unknown,
+                tuple(map(column_name, change.unknown)),
                 documents,
                 documents,
                 documents * _SECONDS_PER_DOCUMENT,
@@ -162,7 +163,7 @@ class Migrations:
             "current" if noted is None else "unfinished",
             name,
             name,
-            kept=change.unknown,
+            kept=tuple(map(column_name, change.unknown)),
             documents=documents,
             stale=stale,
             seconds=stale * _SECONDS_PER_DOCUMENT,

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from relay_models.backend._async.base import BackendBase, RunT
 from relay_models.backend._async.bound import BoundModel
 from relay_models.backend._async.collection import Collection
-from relay_models.backend._async.saving import ModelCollection
+from relay_models.backend._async.model_collection import ModelCollection
 from relay_models.backend.options import check_model
 from relay_models.documents import Document, Run
 from relay_models.errors import InvalidConfigurationError

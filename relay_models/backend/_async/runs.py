@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -12,7 +12,7 @@ from uuid import UUID
 from relay_models._gc import collector_paused
 from relay_models.backend._async.base import BackendBase, RunT
 from relay_models.backend._async.rewrite import rewrite_columns
-from relay_models.backend._async.streams import RowStream
+from relay_models.backend._async.streams import RowStream, until_failure
 from relay_models.backend.clock_check import ClockCheck
 from relay_models.backend.reports import ReadRun, RefusedRecord, StoreReport, refusal_text
 from relay_models.documents import Run, encode_run, merge_run
@@ -32,7 +32,7 @@ from relay_models.query.replies import decode_body
 from relay_models.query.rows import KeyReader, RecordReader
 from relay_models.records import RunRecord, from_json
 from relay_models.records.prices import PriceTable
-from relay_models.transport import AnyIterable, Command, Pipeline, Transaction, iterate, translate
+from relay_models.transport import AnyIterable, Command, Pipeline, Transaction, translate
 
 __all__ = ["Runs"]
 
@@ -125,7 +125,7 @@ class Runs(BackendBase[RunT]):
         sent = self._clock.now()
         async with self._transport.conversation() as conversation:
             waiting: deque[_Batch] = deque()
-            async for record in _until_failure(records, failures):
+            async for record in until_failure(records, failures):
                 number += 1
                 body = None
                 if isinstance(record, ReadRun):
@@ -376,15 +376,6 @@ class Runs(BackendBase[RunT]):
         if again.commands:
             await conversation.send(again.commands)
             waiting.append(again)
-
-
-async def _until_failure(records: AnyIterable[Any], failures: list[Exception]) -> AsyncIterator[Any]:
-    """The records up to the point where their source raises; what it raised goes into `failures`."""
-    try:
-        async for record in iterate(records):
-            yield record
-    except Exception as error:
-        failures.append(error)
 
 
 def _first(reply: Any) -> Any:

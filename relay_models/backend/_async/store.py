@@ -11,7 +11,7 @@ from relay_models._gc import collector_paused
 from relay_models.backend._async.index import Indexes
 from relay_models.backend.clock import StoreClock
 from relay_models.backend.clock_check import ClockCheck, greatest_stamp, later_command
-from relay_models.documents import KINDS, Keys
+from relay_models.documents import Keys
 from relay_models.errors import ConnectionFailedError, RelayModelsError
 from relay_models.query.limits import LIMIT_COMMANDS, ResultLimit
 from relay_models.query.paging.page_bounds import PageBounds
@@ -49,6 +49,7 @@ class Store:
         self.clock = StoreClock()
         self.result_limit = ResultLimit(transport.ordered_rows)
         self.page_bounds = PageBounds() if cache_page_bounds else None
+        self._prepared: set[str] = set()
         self._anywhere = False
         self.questions = copy(self)
         """The same store for questions whose answers replicas may give, where the transport reads from replicas."""
@@ -127,8 +128,21 @@ class Store:
         """Read the server's clock, and go on from what is stored where that is later: the clock was set back."""
         for _ in range(_READINGS):
             await self.read_clock()
+        kinds = list(self.indexes.builder.documents)
+        await self._raise_clock(kinds)
+        self._prepared.update(kinds)
+
+    async def prepare(self, kind: str) -> None:
+        """Complete the index of a kind before a document is stored, and take note of what is stored of it."""
+        await self.indexes.ready()
+        if kind not in self._prepared:
+            await self._raise_clock([kind])
+            self._prepared.add(kind)
+
+    async def _raise_clock(self, kinds: Sequence[str]) -> None:
+        """Go on from what is stored, where that is later than the server's clock."""
         after, limit = self.clock.server_now(), self.clock.limit()
-        queries = [later_command(self.keys.alias(kind), after, limit, greatest=True) for kind in KINDS]
+        queries = [later_command(self.keys.alias(kind), after, limit, greatest=True) for kind in kinds]
         stamps = [greatest_stamp(reply) for reply in await self.transport.pipeline(queries)]
         latest = max((stamp for stamp in stamps if stamp is not None), default=0)
         if latest > self.clock.now():
@@ -149,17 +163,21 @@ class Store:
         check.receive(replies)
         return replies[len(check.commands) :]
 
-    async def stamp_again(self, keys: Sequence[tuple[bytes, Sequence[str]]]) -> None:
+    async def stamp_again(self, keys: Sequence[tuple[bytes, Sequence[str]]]) -> list[int]:
         """Stamp documents again that were just written by a clock that was wrong.
 
         Args:
             keys: the keys, each with its columns that were stamped. A document that was deleted meanwhile stays so.
+
+        Returns:
+            The new stamps.
         """
         await self.read_clock()
         commands: list[Command] = []
-        for key, columns in keys:
-            now = str(self.clock.now())
-            sets = [("JSON.SET", key, f"$.{name}", now, "XX") for name in columns]
+        stamps = [self.clock.now() for _ in keys]
+        for (key, columns), stamp in zip(keys, stamps, strict=True):
+            sets = [("JSON.SET", key, f"$.{name}", str(stamp), "XX") for name in columns]
             commands.append(Transaction(*sets) if len(sets) > 1 else sets[0])
         for start in range(0, len(commands), _WRITTEN_AT_ONCE):
             await self.transport.pipeline(commands[start : start + _WRITTEN_AT_ONCE])
+        return stamps

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from relay_models.errors import CorruptDocumentError
+from relay_models.transport import AnyIterable, iterate
 
-__all__ = ["RowStream"]
+__all__ = ["RowStream", "until_failure"]
 
 T = TypeVar("T")
 
@@ -47,3 +48,12 @@ class RowStream(AsyncIterator[T], Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+async def until_failure(records: AnyIterable[Any], failures: list[Exception]) -> AsyncIterator[Any]:
+    """The records up to the point where their source raises; what it raised goes into `failures`."""
+    try:
+        async for record in iterate(records):
+            yield record
+    except Exception as error:
+        failures.append(error)

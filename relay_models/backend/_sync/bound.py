@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
-from relay_models.backend._sync.saving import ModelCollection
+from relay_models.backend._sync.model_collection import ModelCollection
 from relay_models.backend.reports import StoreReport
 from relay_models.columns.column import Column
 from relay_models.documents import Document
@@ -25,6 +25,16 @@ D = TypeVar("D", bound=Document)
 class BoundModel(Generic[D]):
     """A model of one store; made by ``backend.bind(Feedback)``. Any number of stores bind the same class.
 
+    Its items know the store: those that it makes, saves and finds have ``save``, ``update``, ``delete`` and ``expire``.
+
+    Example:
+        ```python
+        Feedbacks = backend.bind(Feedback)
+        item = Feedbacks(run_id=run.id, rating=2)
+        item.save()
+        item.update(rating=4)
+        ```
+
     Attributes:
         model: the class.
         collection: its documents, with all methods that there are.
@@ -36,12 +46,12 @@ class BoundModel(Generic[D]):
 
     def __call__(self, **values: Any) -> D:
         """Make an item; it is not saved."""
-        return self.model(**values)
+        return self._bound(self.model(**values))
 
     def save(self, item: D, *, ttl: timedelta | None = None) -> D:
         """Save an item, in place of one with the same id, and return it."""
         self.collection.save(item, ttl=ttl)
-        return item
+        return self._bound(item)
 
     def add(self, items: AnyIterable[D], *, ttl: timedelta | None = None) -> StoreReport:
         """Save many items: `ModelCollection.save_many`."""
@@ -56,11 +66,19 @@ class BoundModel(Generic[D]):
         found = self.collection.get(pk)
         if found is None:
             raise NotFoundError(f"there is no {self.model.__name__} {pk!r}")
-        return found
+        return self._bound(found)
 
     def update(self, item: D | str, **changes: Any) -> D:
-        """Change fields of a document, given as item or id: `ModelCollection.update`."""
-        return self.collection.update(item, **changes)
+        """Change fields of a document, given as item or id: `ModelCollection.update`.
+
+        Returns:
+            The document as it is stored now. An item that was given is this document afterwards, too.
+        """
+        changed = self._bound(self.collection.update(item, **changes))
+        if not isinstance(item, self.model):
+            return changed
+        item.__dict__.update(changed.__dict__)
+        return self._bound(item)
 
     def delete(self, pk: Any) -> bool:
         """Delete the document with this id, or the item's; False where there is none."""
@@ -73,14 +91,33 @@ class BoundModel(Generic[D]):
 
     def find(self, *filters: Any) -> BoundFind[D]:
         """A query for the documents that meet all `filters`; nothing is sent before one of its methods is awaited."""
-        return BoundFind(self.collection, filters)
+        return BoundFind(self, filters)
+
+    def _bound(self, item: D) -> D:
+        """An item that knows this store."""
+        item._binding = self
+        return item
+
+    def __copy__(self) -> BoundModel[D]:
+        return self
+
+    def __deepcopy__(self, memo: object) -> BoundModel[D]:
+        return self
+
+    def __reduce__(self) -> Any:
+        # An item that is pickled leaves its store behind.
+        return _nothing, ()
+
+
+def _nothing() -> None:
+    """What a pickled item is bound to."""
 
 
 @dataclass(frozen=True, slots=True)
 class BoundFind(Generic[D]):
     """A query of a `BoundModel`; `find` and `sort_by` return a new one."""
 
-    collection: ModelCollection[D]
+    bound: BoundModel[D]
     filters: tuple[Any, ...] = ()
     order: str | None = None
 
@@ -94,7 +131,7 @@ class BoundFind(Generic[D]):
 
     def all(self) -> list[D]:
         """All documents, in order; read page by page, and complete."""
-        return list(self.collection.find(list(self.filters), order_by=self.order, limit=None))
+        return self._bound(self.bound.collection.find(list(self.filters), order_by=self.order, limit=None))
 
     def page(self, offset: int = 0, limit: int = 50) -> list[D]:
         """`limit` documents after the first `offset`.
@@ -103,8 +140,8 @@ class BoundFind(Generic[D]):
         """
         if offset < 0:
             raise QueryError(f"offset is a number of documents from 0 on, not {offset!r}")
-        page = self.collection.find(list(self.filters), order_by=self.order, limit=offset + limit)
-        return list(page)[offset:]
+        page = self.bound.collection.find(list(self.filters), order_by=self.order, limit=offset + limit)
+        return self._bound(page)[offset:]
 
     def first(self) -> D:
         """The first document.
@@ -112,14 +149,14 @@ class BoundFind(Generic[D]):
         Raises:
             NotFoundError: there is none.
         """
-        page = self.collection.find(list(self.filters), order_by=self.order, limit=1)
+        page = self.bound.collection.find(list(self.filters), order_by=self.order, limit=1)
         if not page:
-            raise NotFoundError(f"no {self.collection.document.__name__} meets the filter")
-        return page[0]
+            raise NotFoundError(f"no {self.bound.model.__name__} meets the filter")
+        return self._bound(page)[0]
 
     def count(self) -> int:
         """How many documents there are."""
-        return self.collection.count(list(self.filters))
+        return self.bound.collection.count(list(self.filters))
 
     def exists(self) -> bool:
         """Whether there is a document."""
@@ -132,19 +169,22 @@ class BoundFind(Generic[D]):
             QueryError: there is no filter; ``find("all").delete()`` deletes everything.
         """
         filters = list(self.filters)
-        return self.collection.delete(filters[0] if len(filters) == 1 else filters)
+        return self.bound.collection.delete(filters[0] if len(filters) == 1 else filters)
 
     def update(self, **changes: Any) -> int:
         """Change fields of each document and return how many there were; one that is deleted meanwhile is left out."""
         changed = 0
         for item in self.all():
             try:
-                self.collection.update(item, **changes)
+                self.bound.collection.update(item, **changes)
             except NotFoundError:
                 continue
             changed += 1
         return changed
 
     def __iter__(self) -> Iterator[D]:
-        for item in self.collection.stream(list(self.filters), order_by=self.order):
-            yield item
+        for item in self.bound.collection.stream(list(self.filters), order_by=self.order):
+            yield self.bound._bound(item)
+
+    def _bound(self, items: Iterable[D]) -> list[D]:
+        return [self.bound._bound(item) for item in items]

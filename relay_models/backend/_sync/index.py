@@ -11,6 +11,7 @@ from typing import Any
 
 from relay_models.backend._sync.index_builder import IndexBuilder
 from relay_models.backend.migration import MigrationResult, ReportProgress
+from relay_models.columns.info import column_name
 from relay_models.documents import Document, Keys, layout_of
 from relay_models.documents.layout import LayoutChange
 from relay_models.documents.schema import own_layout
@@ -155,11 +156,12 @@ class Indexes:
         """
         unknown = self.unknown.get(kind)
         if unknown and not self._allow_missing:
+            where = f"{self._keys.alias(kind)!r} on {self._transport.target.label}"
             raise IndexOutdatedError(
-                f"the index {self._keys.alias(kind)!r} on {self._transport.target.label} has the columns "
-                f"{', '.join(unknown)}, which this program does not know and would leave out: open the store with the "
-                "models that declare them, or with the release that has them; or with allow_missing=True, and run "
-                "`relay-models migrate apply` with those models afterwards"
+                f"the index {where} has the columns {', '.join(map(column_name, unknown))}, which this program does "
+                "not know and would leave out: open the store with the models that declare them, or with the release "
+                "that has them; or with allow_missing=True, and run `relay-models migrate apply` with those models "
+                "afterwards"
             )
 
     def migrate(
@@ -225,11 +227,11 @@ class Indexes:
 
     def _check_own(self, document: type[Document], info: IndexInfo, change: LayoutChange) -> None:
         """Refuse to change, by merely opening a store, what another program's columns are."""
-        retyped, others = ", ".join(change.retyped), ", ".join(change.unknown)
+        retyped, others = (", ".join(map(column_name, names)) for names in (change.retyped, change.unknown))
         if retyped:
             problem = f"has {retyped} as another type"
         elif change.added and others and not self._allow_missing:
-            problem = f"has the columns {others}, and lacks {', '.join(change.added)}"
+            problem = f"has the columns {others}, and lacks {', '.join(map(column_name, change.added))}"
         else:
             return
         raise IndexOutdatedError(

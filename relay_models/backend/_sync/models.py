@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from relay_models.backend._sync.base import BackendBase, RunT
 from relay_models.backend._sync.bound import BoundModel
 from relay_models.backend._sync.collection import Collection
-from relay_models.backend._sync.saving import ModelCollection
+from relay_models.backend._sync.model_collection import ModelCollection
 from relay_models.backend.options import check_model
 from relay_models.documents import Document, Run
 from relay_models.errors import InvalidConfigurationError

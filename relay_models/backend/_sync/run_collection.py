@@ -232,10 +232,11 @@ class RunCollection(Collection[RunT]):
                 continue
             try:
                 found = from_json(reply)
-                changed[key] = Labels.parse(found[0] if found else None).changed(change)
+                before = Labels.parse(found[0] if found else None)
+                changed[key] = before.changed(change)
             except ValueError as error:
                 raise CorruptDocumentError(_key_text(key), str(error)) from None
-            commands.append(("EVAL", _REPLACE, 1, key, reply, to_json(changed[key].members())))
+            commands.append(("EVAL", _REPLACE, 1, key, reply, to_json(changed[key].members(before))))
         if not commands:
             return []
         again = []

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -15,7 +15,7 @@ from uuid import UUID
 from relay_models._gc import collector_paused
 from relay_models.backend._sync.base import BackendBase, RunT
 from relay_models.backend._sync.rewrite import rewrite_columns
-from relay_models.backend._sync.streams import RowStream
+from relay_models.backend._sync.streams import RowStream, until_failure
 from relay_models.backend.clock_check import ClockCheck
 from relay_models.backend.reports import ReadRun, RefusedRecord, StoreReport, refusal_text
 from relay_models.documents import Run, encode_run, merge_run
@@ -35,7 +35,7 @@ from relay_models.query.replies import decode_body
 from relay_models.query.rows import KeyReader, RecordReader
 from relay_models.records import RunRecord, from_json
 from relay_models.records.prices import PriceTable
-from relay_models.transport.sync import AnyIterable, Command, Pipeline, Transaction, iterate, translate
+from relay_models.transport.sync import AnyIterable, Command, Pipeline, Transaction, translate
 
 __all__ = ["Runs"]
 
@@ -128,7 +128,7 @@ class Runs(BackendBase[RunT]):
         sent = self._clock.now()
         with self._transport.conversation() as conversation:
             waiting: deque[_Batch] = deque()
-            for record in _until_failure(records, failures):
+            for record in until_failure(records, failures):
                 number += 1
                 body = None
                 if isinstance(record, ReadRun):
@@ -379,15 +379,6 @@ class Runs(BackendBase[RunT]):
         if again.commands:
             conversation.send(again.commands)
             waiting.append(again)
-
-
-def _until_failure(records: AnyIterable[Any], failures: list[Exception]) -> Iterator[Any]:
-    """The records up to the point where their source raises; what it raised goes into `failures`."""
-    try:
-        for record in iterate(records):
-            yield record
-    except Exception as error:
-        failures.append(error)
 
 
 def _first(reply: Any) -> Any:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Callable
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from relay_models.errors import CorruptDocumentError
+from relay_models.transport.sync import AnyIterable, iterate
 
-__all__ = ["RowStream"]
+__all__ = ["RowStream", "until_failure"]
 
 T = TypeVar("T")
 
@@ -50,3 +51,12 @@ class RowStream(Iterator[T], Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def until_failure(records: AnyIterable[Any], failures: list[Exception]) -> Iterator[Any]:
+    """The records up to the point where their source raises; what it raised goes into `failures`."""
+    try:
+        for record in iterate(records):
+            yield record
+    except Exception as error:
+        failures.append(error)

@@ -11,7 +11,7 @@ import typer
 
 from relay_models.cli.command import command
 from relay_models.cli.commands.label import register_label
-from relay_models.cli.label_text import find_labels, show_labels
+from relay_models.cli.label_text import find_labels, record_text, show_labels
 from relay_models.cli.run_details import show_io, show_tree
 from relay_models.cli.run_families import nested_columns
 from relay_models.cli.run_selection import (
@@ -171,7 +171,7 @@ def _show(group: typer.Typer) -> None:
             path = Timeline(record).save(save)
             session.out.note(f"saved {path}")
         if session.as_json:
-            session.out.raw(record.model_dump_json())
+            session.out.raw(record_text(record, find_labels(session, record)))
         elif timeline:
             session.out.console.print(Timeline(record), width=session.out.page_width)
         elif io:

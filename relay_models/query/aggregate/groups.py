@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
 from typing import Any, TypeAlias
+from uuid import UUID
 
 from relay_models.columns.column import Column, Kind
 from relay_models.errors import QueryError
@@ -15,7 +18,7 @@ from relay_models.query.aggregate.request import BUCKET, Aggregation
 __all__ = ["AggregateRow", "AggregateRows", "AggregateValue", "GroupTally", "Groups"]
 
 
-AggregateValue: TypeAlias = str | int | float | datetime | timedelta | None
+AggregateValue: TypeAlias = str | int | float | Decimal | datetime | date | timedelta | Enum | UUID | None
 """A bucket, a group or a metric."""
 
 
@@ -23,7 +26,8 @@ class AggregateRow(Mapping[str, AggregateValue]):
     """A row of an aggregate, a mapping: the bucket (where there is one), the groups, the metrics, in this order.
 
     A bucket is the aware datetime at which it begins. A group is a value of its column, None for runs without one.
-    Metrics of durations are timedeltas, of times datetimes, counts and sums of integers exact integers.
+    Metrics of durations are timedeltas, of times datetimes, of decimals exact decimals; counts and sums of integers
+    are exact integers.
     """
 
     __slots__ = ("_values",)
@@ -116,7 +120,13 @@ class Groups:
             name = ask.order_by
             known = [each for each in rows if each[1][name] is not None]
             # By instant: the wall clock shows an hour twice when it is set back.
-            known.sort(key=lambda each: _order_key(name, *each), reverse=ask.descending)
+            names = [BUCKET, *(column.name for column in ask.groups)]
+            place = names.index(name) if name in names else None
+
+            def order_key(each: tuple[tuple[Any, ...], AggregateRow]) -> Any:
+                return each[1][name] if place is None else each[0][place]
+
+            known.sort(key=order_key, reverse=ask.descending)
             rows = known + [each for each in rows if each[1][name] is None]
         return AggregateRows((row for _, row in (rows if ask.limit is None else rows[: ask.limit])), ask.kinds)
 
@@ -143,14 +153,12 @@ class Groups:
         values: dict[str, Any] = {}
         if self.ask.buckets is not None:
             values[BUCKET] = None if key[0] is None else self.ask.buckets.label(key[0])
-        values.update(zip((column.name for column in self.ask.groups), key[1:], strict=True))
+        for column, value in zip(self.ask.groups, key[1:], strict=True):
+            load = None if column.kind is Kind.TAGS else column.type.load
+            values[column.name] = value if value is None or load is None else load(value)
         for metric in self.ask.metrics:
             values[metric.name] = tallies.count if metric.column is None else tallies.of(metric.column).result(metric)
         return AggregateRow(values)
-
-
-def _order_key(name: str, key: tuple[Any, ...], row: AggregateRow) -> Any:
-    return key[0] if name == BUCKET else row[name]
 
 
 def _sort_key(value: Any) -> tuple[bool, Any]:

@@ -6,7 +6,8 @@ import math
 import re
 import statistics
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
+from decimal import Decimal, localcontext
 from typing import Any
 
 from relay_models._time import datetime_of
@@ -15,7 +16,7 @@ from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOpera
 
 __all__ = ["Metric", "Tally", "find_column", "parse_metric"]
 
-_METRIC = re.compile(r"\s*([A-Za-z]+[0-9.]*)\s*(?:\(\s*([A-Za-z_]*|[A-Za-z_]+\..+?)\s*\))?\s*", re.DOTALL)
+_METRIC = re.compile(r"\s*([A-Za-z]+[0-9.]*)\s*(?:\(\s*(\w*|\w+\..+?)\s*\))?\s*", re.DOTALL)
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100)")
 _SAME = {
     "mean": "avg",
@@ -155,12 +156,18 @@ class Tally:
             return None
         if column.kind is Kind.DURATION:
             return timedelta(microseconds=found)
-        return datetime_of(round(found)) if column.kind is Kind.TIME else found
+        if column.kind is Kind.TIME:
+            moment = datetime_of(round(found))
+            return moment.date() if column.type.python is date else moment
+        return found
 
     def _number(self, metric: Metric) -> Any:
         how = metric.how
         if not self.keep:
             return {"sum": self.total, "avg": self.total / self.count, "min": self.low, "max": self.high}[how]
+        assert metric.column is not None
+        if metric.column.type.python is Decimal:
+            return _decimal_number(metric, [Decimal(repr(value)) for value in self.values])
         values = self.values
         exact = all(isinstance(value, int) for value in values)
         match how:
@@ -176,6 +183,26 @@ class Tally:
                 # Exact: of fractions, rounded once.
                 return statistics.stdev(values) if len(values) > 1 else None
         return _percentile(values, metric.percent)
+
+
+def _decimal_number(metric: Metric, values: list[Decimal]) -> Decimal | None:
+    """A metric of decimals: sums are exact, quotients have 28 digits."""
+    match metric.how:
+        case "min":
+            return min(values)
+        case "max":
+            return max(values)
+        case "sum" | "avg":
+            with localcontext(prec=100):
+                total = sum(values, Decimal(0))
+            return total if metric.how == "sum" else total / len(values)
+        case "stddev":
+            return statistics.stdev(values) if len(values) > 1 else None
+    values.sort()
+    place = (len(values) - 1) * Decimal(repr(metric.percent)) / 100
+    below = int(place)
+    low, high = values[below], values[min(below + 1, len(values) - 1)]
+    return low if place == below else low + (high - low) * (place - below)
 
 
 def _percentile(values: list[Any], percent: float) -> Any:

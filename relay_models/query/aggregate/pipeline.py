@@ -75,13 +75,13 @@ def _on_server(
             loads += [column.member_path, "AS", f"g{index}"]
             keys.append(f"g{index}")
         else:
-            keys.append(column.name)
+            keys.append(column.index_name)
     command: Command = ["FT.AGGREGATE", alias, compiled.query]
     command += ["LOAD", len(loads), *loads] if loads else []
     unit = 0
     if ask.buckets is not None:
         unit = ask.buckets.unit
-        command += ["APPLY", f"floor(@{ask.time.name}/{unit})", "AS", "span"]
+        command += ["APPLY", f"floor(@{ask.time.index_name}/{unit})", "AS", "span"]
         keys.append("span")
     command += ["GROUPBY", len(keys), *(f"@{key}" for key in keys), "REDUCE", "COUNT", 0, "AS", "n"]
     columns = list(dict.fromkeys(metric.column for metric in ask.metrics if metric.column is not None))
@@ -90,13 +90,13 @@ def _on_server(
             # Rows without a value count as nothing in a sum, but have no part in an average.
             command[command.index("GROUPBY") : command.index("GROUPBY")] = [
                 "APPLY",
-                f"exists(@{column.name})",
+                f"exists(@{column.index_name})",
                 "AS",
                 f"has{index}",
             ]
             command += ["REDUCE", "SUM", 1, f"@has{index}", "AS", f"n{index}"]
         for reducer in ("SUM", "MIN", "MAX"):
-            command += ["REDUCE", reducer, 1, f"@{column.name}", "AS", f"{reducer.lower()}{index}"]
+            command += ["REDUCE", reducer, 1, f"@{column.index_name}", "AS", f"{reducer.lower()}{index}"]
     groups = Groups(ask)
     exact = True
     answered = yield from cursor_steps(command, compiled, limit_ms, partial=partial)
@@ -238,7 +238,7 @@ class _ColumnReader:
         self.fields: list[tuple[bytes, str, Callable[[bytes], Any], Any]] = []
         self.load: list[str] = []
         for column in columns:
-            name = column.member_path if column.kind is Kind.TAGS else column.name
+            name = column.member_path if column.kind is Kind.TAGS else column.index_name
             self.load.append(name if column.kind is Kind.TAGS else f"@{name}")
             self.fields.append(
                 (name.encode(), column.name, _READ[column.kind], [] if column.kind is Kind.TAGS else None)

@@ -141,8 +141,9 @@ class Pager(Generic[T]):
         """Ask for the values that patterns are applied to, and those of a text column to sort by."""
         column = self.order.column
         self._values = dict((yield from value_steps(self.alias, self.filter, self._limit_ms)))
-        if is_grouped(column) and column.name not in self._values:
-            self._values[column.name] = decode_values((yield ["FT.TAGVALS", self.alias, column.name]).reply)
+        name = column.index_name
+        if is_grouped(column) and name not in self._values:
+            self._values[name] = decode_values((yield ["FT.TAGVALS", self.alias, name]).reply)
 
     def request(self, most: int, *, per_read: int | None = None, within: Expression | None = None) -> Command | None:
         """The command for the rows after the position, or None at the end.
@@ -167,10 +168,14 @@ class Pager(Generic[T]):
             return None
         self._request = _Request(self._position, wanted)
         ties = self.reader.ties
-        sort = [f"@{self.order.column.name}", "DESC" if self.order.descending else "ASC"]
-        sort += [part for tie in ties if tie != self.order.column.name for part in (f"@{tie}", "ASC")]
+        column = self.order.column
+        sort = [f"@{column.sort_name}", "DESC" if self.order.descending else "ASC"]
+        steps = column.sort_steps()
+        if steps and self._position.missing:
+            sort, steps = [], []
+        sort += [part for tie in ties if tie != column.name for part in (f"@{tie}", "ASC")]
         return [
-            *("FT.AGGREGATE", self.alias, compiled.query, *self._position.condition(self.order, ties)),
+            *("FT.AGGREGATE", self.alias, compiled.query, *steps, *self._position.condition(self.order, ties)),
             *("SORTBY", len(sort), *sort, "MAX", wanted, "LIMIT", 0, wanted),
             *("LOAD", len(self.reader.load), *self.reader.load),
             *([] if per_read is None else ServerCursor.options(per_read)),
@@ -218,11 +223,10 @@ class Pager(Generic[T]):
 
     def edges(self) -> tuple[Any, Any]:
         """The sort values of the first and the last row of the answer; None where there is none."""
-        name = self.order.column.name
-        found = []
+        found: list[Any] = []
         for row in (self._found.rows[0], self._found.rows[-1]):
             try:
-                found.append(self.reader.sort_values(row or {}, self.order).get(name))
+                found.append(self.order.column.read(self.reader.sort_values(row or {}, self.order)))
             except CorruptDocumentError:
                 found.append(None)
         return found[0], found[1]

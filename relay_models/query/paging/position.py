@@ -66,7 +66,7 @@ class Position:
             return [Equal(column, self.value)]
         after = operator.lt if order.descending else operator.gt
         last = escape_tag(self.value)
-        return [any_of([Equal(column, text) for text in values[column.name] if after(escape_tag(text), last)])]
+        return [any_of([Equal(column, text) for text in values[column.index_name] if after(escape_tag(text), last)])]
 
     def tied(self, order: Order) -> list[Expression]:
         """What narrows the filter to the rows that have this position's value."""
@@ -86,15 +86,16 @@ class Position:
         condition = f'@run_id >= "{self.ties[0]}"'
         if order.column.ordered and not self.missing:
             # All digits: conditions know no exponents.
-            there += f" && exists(@{order.column.name})"
-            condition = f"@{order.column.name} != {Decimal(self.value):f} || {condition}"
+            name = order.column.sort_name
+            there += f" && exists(@{name})"
+            condition = f"@{name} != {Decimal(self.value):f} || {condition}"
         return ["FILTER", f"{there} && ({condition})"]
 
     def after(self, values: dict[str, Any], order: Order, ties: Sequence[str]) -> Position | None:
         """The position after a row, or None where the row is not after this position."""
         if any(name not in values for name in ties):
             return None
-        value = None if self.missing else values.get(order.column.name)
+        value = None if self.missing else order.column.read(values)
         if isinstance(value, int) and abs(value) >= 2**53:
             # What the index compares is a double.
             value = as_double(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -93,8 +93,6 @@ async def test_labels_are_found(backend: RedisBackend) -> None:
     assert dict(row) == {"avg(score.helpfulness)": 0.375, "count(score.helpfulness)": 4, "count": 6}
     rows = await backend.runs.aggregate("tags", metrics=["max(score.helpfulness)", "min(score.helpfulness)"])
     assert [list(row.to_dict().values()) for row in rows] == [["golden", 0.75, 0.25], ["plain", 0.5, 0.0], [None] * 3]
-    with pytest.raises(QueryError, match="no order"):
-        await backend.runs.find(order_by="score.helpfulness")
 
 
 async def test_any_name_and_any_number_is_exact(backend: RedisBackend) -> None:
@@ -194,3 +192,41 @@ async def test_the_longest_texts_are_exact(backend: RedisBackend) -> None:
     await backend.runs.label(other, tags=["x" * 3999], note="y" * 3999, scores={"n" * 999: 0.123456789012345})
     assert await backend.count_runs(Run.tags.has("x" * 4000) & Run.notes.has("y" * 4000)) == 1
     assert await backend.count_runs(Run.scores["n" * 1000] == 0.123456789012345) == 1
+
+
+async def test_runs_are_sorted_by_a_score(backend: RedisBackend) -> None:
+    runs = await _stored(backend, 40)
+    draw = random.Random(5)
+    known = [0.1, 0.1, -0.0, 1e-22, -1.5, 0.123456789012345, 0.123456789012346, 1.7e308, -1e-9, 3]
+    name = 'to the "point".* \\ é'
+    scores = {run.id: draw.choice(known) for run in runs[:30]}
+    for run_id, value in scores.items():
+        await backend.runs.label(run_id, scores={name: value, "other": -value})
+    by_id = sorted(str(run.id) for run in runs)
+    for order, sign in ((Run.scores[name], 1), (-Run.scores[name], -1), (f"-{Run.scores[name].name}", -1)):
+        wanted = sorted((key for key in by_id if UUID(key) in scores), key=lambda key: sign * scores[UUID(key)]) + [
+            key for key in by_id if UUID(key) not in scores
+        ]
+        found = await backend.runs.find(order_by=order, limit=None)
+        assert [run.run_id for run in found] == wanted
+        paged, after = [], None
+        while True:
+            page = await backend.runs.find(order_by=order, limit=7, after=after, columns=True)
+            paged += [run.run_id for run in page]
+            after = page.next
+            if after is None:
+                break
+        assert paged == wanted
+        assert [run.run_id async for run in backend.runs.stream(order_by=order, page_size=3)] == wanted
+    assert [run.run_id for run in await backend.runs.find("score.other > 1", order_by="score.other desc")] == sorted(
+        key for key in by_id if scores.get(UUID(key)) == -1.5
+    )
+    first = (await backend.runs.find(order_by=f"-{Run.scores[name].name}", limit=1))[0]
+    await backend.runs.label(first, remove_scores=[name])
+    assert first.run_id not in [
+        run.run_id for run in await backend.runs.find(Run.scores[name].present(), order_by=Run.scores[name], limit=None)
+    ]
+    await backend.runs.label(first, scores={name: -1e9})
+    assert (await backend.runs.find(order_by=Run.scores[name], limit=1))[0].run_id == first.run_id
+    with pytest.raises(QueryError, match=r"one score, such as score\.helpfulness"):
+        await backend.runs.find(order_by="scores")

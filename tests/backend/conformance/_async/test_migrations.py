@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,69 +203,6 @@ async def test_artifacts_are_stamped(place: Place) -> None:
     assert (await plan_of(backend, "plan")).stale == 1
     await backend.migrations.apply()
     assert await backend.plans.count("groups = 0") == 1
-
-
-WRITER = """
-import sys
-import redis
-from relay_models.documents import Keys
-from tests.backend.conformance._sync.test_migrations import old_document
-from tests.backend.stores import make_run
-
-url, token, first = sys.argv[1], sys.argv[2], int(sys.argv[3])
-client = redis.Redis.from_url(url)
-keys = Keys(token)
-for number in range(first, first + 100_000):
-    run = make_run("agent", number)
-    assert client.execute_command("JSON.SET", keys.run("agent", run.id), "$", old_document(run, 10**15 + number), "NX")
-    print(run.id, flush=True)
-"""
-
-
-@pytest.mark.real_server
-@pytest.mark.parametrize("place", ["server"], indirect=True)
-async def test_an_old_writer_loses_nothing_while_it_is_killed_and_restarted(place: Place, real_redis_url: str) -> None:
-    await old_store(place, 2000)
-    root = str(Path(__file__).parents[4])
-    written: list[str] = []
-
-    def start(first: int) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-c", WRITER, real_redis_url, place.token, str(first)],
-            stdout=subprocess.PIPE, text=True, cwd=root, env={**os.environ, "PYTHONPATH": root},
-        )  # fmt: skip
-
-    def stop(writer: subprocess.Popen[str]) -> None:
-        writer.kill()
-        rest, _ = writer.communicate()
-        written.extend(line for line in rest.splitlines() if len(line) == 36)
-
-    writer = start(10_000)
-    assert writer.stdout is not None
-    written.append(writer.stdout.readline().strip())
-    restarted = False
-
-    def report(progress: MigrationProgress) -> None:
-        nonlocal writer, restarted
-        if progress.step == "documents" and not restarted:
-            restarted = True
-            stop(writer)
-            writer = start(500_000)
-            assert writer.stdout is not None
-            written.append(writer.stdout.readline().strip())
-
-    backend = await place.open(migrate=False)
-    await backend.migrations.apply(report)
-    assert writer.stdout is not None
-    written.append(writer.stdout.readline().strip())
-    assert restarted
-    assert await backend.count_runs() >= 2000 + len(written)
-    stop(writer)
-    await backend.migrations.finish()
-    found = {str(run.run_id) for run in await backend.runs.find("calls = 1", limit=None, columns=True)}
-    assert found >= set(written)
-    assert len(found) == await backend.count_runs()
-    assert (await plan_of(backend)).stale == 0
 
 
 class WithTenant(Run):

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -17,7 +20,7 @@ from pydantic import Field
 
 from relay_models import Column, Document, Run, RunRecord, column
 from relay_models.backend._sync.backend import RedisBackend
-from relay_models.backend._sync.saving import ModelCollection
+from relay_models.backend._sync.model_collection import ModelCollection
 from relay_models.errors import (
     ConflictError,
     CorruptDocumentsError,
@@ -27,6 +30,7 @@ from relay_models.errors import (
     NotFoundError,
     QueryError,
     RefusedRecordsError,
+    UnsupportedMethodError,
 )
 from relay_models.export import to_dicts, to_pandas
 from tests.backend.own_models import AcmeRun, Feedback, Mood, Part, Slot
@@ -279,7 +283,14 @@ def test_links_lead_both_ways(backend: RedisBackend, feedback: ModelCollection[F
     assert {row.run_id for row in backend.runs.find(Run.run_id.in_(disliked))} == set(map(str, disliked))
     slots = backend.collection(Slot)
     slot = Slot(room="a", number=1, feedback=items[0].pk)
-    assert slots.linked(slot, Slot.feedback) == items[0]
+    assert slots.linked(slot, Slot.feedback, Feedback) == items[0]
+    again = feedback.linked(items[2], Feedback.run_id, Run)
+    assert again is not None
+    assert again.record == runs[2]
+    with pytest.raises(QueryError, match="leads to Feedback, not to Slot"):
+        slots.linked(slot, Slot.feedback, Slot)
+    with pytest.raises(QueryError, match="this store has Run, not AcmeRun"):
+        feedback.linked(items[2], Feedback.run_id, AcmeRun)
     assert slots.linked(Slot(room="a", number=1), Slot.feedback) is None
     with pytest.raises(QueryError, match=r"no link of Slot; it has feedback"):
         slots.linked(slot, Slot.room)
@@ -308,6 +319,83 @@ def test_a_model_bound_to_a_store(backend: RedisBackend) -> None:
         bound.get(item.pk)
     with pytest.raises(NotFoundError):
         bound.find("rating = 1").first()
+
+
+def test_an_item_of_a_bound_model_saves_itself(place: Place) -> None:
+    one, two = place.open("one:"), place.open("two:")
+    ours, theirs = one.bind(Feedback), two.bind(Feedback)
+    item = ours(run_id=uuid4(), rating=3, comment="fine")
+    assert item.save() is item
+    assert theirs.find().count() == 0
+    found = ours.find("rating = 3").first()
+    found.author = "me"
+    found.save(ttl=timedelta(hours=1))
+    item.update(rating=5)
+    assert (item.rating, item.author) == (5, "me"), "what another one changed meanwhile is kept, and seen"
+    assert (ours.get(item.pk)) == item
+    assert item.expire(60)
+    assert 0 < place.raw.pttl(f"{one.key_prefix}@model:feedback:{item.pk}") <= 60_000
+    for copied in (item.model_copy(), copy.deepcopy(item)):
+        assert copied.save() == item
+    unbound = pickle.loads(pickle.dumps(item))
+    assert unbound == item
+    with pytest.raises(UnsupportedMethodError, match=r"collection\(Feedback\)\.save\(item\), or backend\.bind"):
+        unbound.save()
+    with pytest.raises(UnsupportedMethodError, match="bind"):
+        say().update(rating=1)
+    assert item.delete()
+    assert not item.delete()
+
+
+def test_what_a_source_gave_before_it_failed_is_saved(feedback: ModelCollection[Feedback]) -> None:
+    def items() -> Iterator[Feedback]:
+        for number in range(250):
+            yield say(number % 5 + 1)
+        raise LookupError("no more")
+
+    with pytest.raises(LookupError, match="no more"):
+        feedback.save_many(items())
+    assert feedback.count() == 250
+
+
+def test_a_time_to_live_is_written_with_the_document(place: Place, backend: RedisBackend) -> None:
+    slots = backend.collection(Slot)
+    key = f"{backend.key_prefix}@model:slot:a:".encode()
+    hour = [Slot(room="a", number=number) for number in range(3)]
+    assert (slots.save_many([*hour, hour[0]])).replaced == 1
+    minute = timedelta(minutes=1)
+    assert slots.save_many([hour[0], Slot(room="a", number=3)], ttl=minute, on_refused="skip")
+    report = slots.save_many([hour[1], Slot(room="a", number=4)], if_absent=True, ttl=minute)
+    assert (report.created, report.replaced) == (1, 0)
+    assert not slots.save(hour[2], if_absent=True, ttl=minute)
+    short = [place.raw.pttl(key + str(number).encode()) <= 60_000 for number in range(5)]
+    assert short == [True, False, False, True, True], "one that is left as it is keeps its time to live"
+    assert min([place.raw.pttl(key + str(number).encode()) for number in range(5)]) > 0
+
+
+def test_a_writer_that_lacks_a_column_is_refused(place: Place) -> None:
+    class Later(Document, name="ticket"):
+        title: Column[str] = column()
+        team: Column[str] = column(default="")
+
+    class Ticket(Document):
+        title: Column[str] = column()
+
+    later = (place.open("same:")).collection(Later)
+    later.save(Later(title="a", team="red"))
+    earlier = (place.open("same:")).collection(Ticket)
+    (known,) = earlier.find()
+    for save in (
+        lambda: earlier.save(Ticket(title="b")),
+        lambda: earlier.save_many([Ticket(title="b")]),
+        lambda: earlier.update(known, title="b"),
+    ):
+        with pytest.raises(IndexOutdatedError, match=r"team.*allow_missing"):
+            save()
+    assert [item.title for item in earlier.find()] == ["a"]
+    allowed = (place.open("same:", allow_missing=True)).collection(Ticket)
+    allowed.save(Ticket(title="b"))
+    assert later.count() == 2
 
 
 def test_documents_that_are_none_are_named(
@@ -340,3 +428,35 @@ def test_two_stores_do_not_touch_each_other(place: Place) -> None:
     one.collection(Feedback).save(say(), ttl=timedelta(hours=1))
     assert two.collection(Feedback).count() == 0
     assert (one.collection(Feedback).find("stored_at > 2020-01-01"))[0].updated_at <= datetime.now(UTC) + timedelta(1)  # fmt: skip  # noqa: E501
+
+
+class Paid(Document):
+    """A model of money."""
+
+    shop: Column[UUID] = column()
+    plan: Column[Mood] = column()
+    open: Column[bool] = column()
+    amount: Column[Decimal] = column()
+    due: Column[date] = column()
+
+
+def test_aggregates_give_values_of_their_columns(backend: RedisBackend) -> None:
+    paid, shop = backend.collection(Paid), uuid4()
+    paid.save_many(
+        Paid(shop=shop, plan=Mood.BAD if number else Mood.GOOD, open=number < 2, amount=Decimal("0.1"), due=day)
+        for number, day in enumerate([date(2026, 1, 1), date(2026, 1, 2), date(2026, 1, 3)])
+    )
+    paid.save(Paid(shop=shop, plan=Mood.BAD, open=True, amount=Decimal("2.35"), due=date(2025, 1, 1)))
+    asked = ["sum(amount)", "avg(amount)", "max(due)", "p50(amount)", "min(amount)"]
+    (row,) = paid.aggregate("shop", metrics=asked)
+    assert dict(row) == {
+        "shop": shop, "sum(amount)": Decimal("2.65"), "avg(amount)": Decimal("0.6625"), "max(due)": date(2026, 1, 3),
+        "p50(amount)": Decimal("0.1"), "min(amount)": Decimal("0.1"),
+    }  # fmt: skip
+    rows = paid.aggregate(["plan", "open"], order_by="-plan")
+    assert [(row["plan"], row["open"], row["count"]) for row in rows] == [
+        (Mood.GOOD, True, 1), (Mood.BAD, False, 1), (Mood.BAD, True, 2),
+    ]  # fmt: skip
+    assert set(paid.values("plan")) == {Mood.GOOD, Mood.BAD}
+    assert list(to_pandas(rows)["plan"]) == ["good", "bad", "bad"]
+    assert [row["sum(amount)"] for row in to_dicts(paid.aggregate("plan", metrics="sum(amount)"))] == [2.55, 0.1]

@@ -1,4 +1,4 @@
-"""`load_models`: the document classes that a command works with, besides the built-in ones."""
+"""`load_models`: a user's document classes, by the modules that declare them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relay_models.cli.project import project_setting
+from relay_models._project import project_setting
 from relay_models.errors import InvalidConfigurationError
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["VARIABLE", "load_models"]
 
 VARIABLE = "RELAY_MODELS_MODELS"
-"""The environment variable that names models where ``--models`` does not."""
+"""The environment variable that names models where nothing else does."""
 
 
 def load_models(given: str | None) -> list[type[Document]]:
-    """Import the models that the command line names, else the environment, else the project's pyproject.toml.
+    """Import the models that are named here, else by the environment, else by the project's pyproject.toml.
 
     A module gives its subclass of `Run` and its subclasses of `Document`; ``module:Class`` only that class.
 

@@ -1,4 +1,4 @@
-"""`project_setting`: what a project's pyproject.toml says for the command line."""
+"""`project_setting`: what a project's pyproject.toml says."""
 
 from __future__ import annotations
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, overload
 
 from pydantic_core import from_json
 
 from relay_models.backend._async.collection import Collection
 from relay_models.backend._async.store import Store
+from relay_models.backend._async.streams import until_failure
+from relay_models.backend.clock_check import ClockCheck
 from relay_models.backend.reports import RefusedRecord, StoreReport, refusal_text
-from relay_models.columns.column import Column, Kind, find_column
+from relay_models.columns.column import Column, find_column
 from relay_models.columns.tags import unescape_tag
 from relay_models.documents import Document, Run, encode_item, merge_item
 from relay_models.documents.own_models import changed_text, check_ttl, key_text, read_item
+from relay_models.documents.schema import stamp_name
 from relay_models.errors import (
     ConflictError,
     CorruptDocumentError,
@@ -27,14 +32,18 @@ from relay_models.errors import (
     RelayModelsError,
 )
 from relay_models.query.options import Filter
-from relay_models.transport import AnyIterable, Command, iterate, translate
+from relay_models.transport import AnyIterable, Command, Pipeline, Transaction, translate
 
 __all__ = ["ModelCollection"]
 
 D = TypeVar("D", bound=Document)
+T = TypeVar("T")
+L = TypeVar("L", bound=Document)
 
 # Documents per pipeline.
 _AT_ONCE = 200
+# Microseconds that a batch may take to fill.
+_PATIENCE = 1_000_000
 # Changes of one document by others that one update outlasts.
 _ATTEMPTS = 100
 _FIELDS = ("$.pk", "$.record", "$.stored_at", "$.updated_at")
@@ -46,6 +55,33 @@ redis.call('JSON.MERGE', KEYS[1], '$', ARGV[2])
 if ARGV[3] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
 return 1
 """
+# Stores a document and its time to live where there is none; one that there is keeps its own.
+_CREATE = """
+if not redis.call('JSON.SET', KEYS[1], '$', ARGV[1], 'NX') then return false end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+
+
+@dataclass(slots=True)
+class _Saving:
+    """An item on its way: its place in the input, its key, when it is saved."""
+
+    number: int
+    item: Any
+    key: bytes
+    now: int
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Items on their way, each with its command; `replaces` says that these replace documents."""
+
+    replaces: bool = False
+    items: list[_Saving] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+    corrections: int = 0
+    check: ClockCheck | None = None
 
 
 class ModelCollection(Collection[D]):
@@ -83,22 +119,24 @@ class ModelCollection(Collection[D]):
         Raises:
             InvalidRecordError: the item is not valid, or a value would not be read back as it is. Nothing is stored.
         """
-        now = self._store.clock.now()
-        key = self._item_key(item)
-        expiry = self._expiry(key, ttl)
-        # Together with the first command, so that no document is kept for ever by accident.
-        at_once = [] if if_absent else expiry
-        replies = await self._send([("JSON.SET", key, "$", encode_item(item, now), "NX"), *at_once])
-        if replies[0] is None:
+        await self._prepare()
+        clock = self._store.clock
+        corrections, now = clock.corrections, clock.now()
+        saving = _Saving(0, item, self._item_key(item), now)
+        (reply,) = await self._store.write(self.document.kind, now, self._creation(saving, if_absent, ttl))
+        stored = _result(reply)
+        if isinstance(stored, Exception):
+            raise translate(stored, self._store.transport.target, ("JSON.SET",)) from None
+        if stored is None:
             if if_absent:
                 return False
-            replies = await self._send([*self._replacement(key, item, now), *expiry, ("JSON.GET", key, "$.stored_at")])
-            stored = from_json(replies[-1])[0] if replies[-1] is not None else now
-        else:
-            if expiry and not at_once:
-                await self._send(expiry)
-            stored = now
-        self._stamp(item, stored, now)
+            saving.now = clock.now()
+            (reply,) = await self._send([self._replacement(saving, ttl)])
+            self._stamp(item, _stored_at(reply, saving.now), saving.now)
+            return True
+        self._stamp(item, now, now)
+        if clock.corrections != corrections:
+            await self._stamp_again([saving])
         return True
 
     async def save_many(
@@ -123,17 +161,33 @@ class ModelCollection(Collection[D]):
         Raises:
             RefusedRecordsError: items were refused; ``report`` names each.
         """
-        report = StoreReport()
-        batch: list[tuple[int, D]] = []
-        number = -1
-        async for item in iterate(items):
-            number += 1
-            batch.append((number, item))
-            if len(batch) >= _AT_ONCE:
-                await self._save_batch(batch, report, if_absent, ttl)
-                batch = []
-        if batch:
-            await self._save_batch(batch, report, if_absent, ttl)
+        await self._prepare()
+        report, waiting = StoreReport(), deque[_Batch]()
+        batch, number, begun = _Batch(corrections=self._store.clock.corrections), -1, self._store.clock.now()
+        failures: list[Exception] = []
+        async with self._store.transport.conversation() as conversation:
+            async for item in until_failure(items, failures):
+                number += 1
+                try:
+                    saving = _Saving(number, item, self._item_key(item), self._store.clock.now())
+                    batch.commands.append(self._creation(saving, if_absent, ttl))
+                except InvalidRecordError as error:
+                    report.refused.append(_refused(number, item, error))
+                    continue
+                batch.items.append(saving)
+                is_slow = saving.now - begun >= _PATIENCE
+                if len(batch.items) >= _AT_ONCE or is_slow:
+                    full, batch, begun = batch, _Batch(corrections=self._store.clock.corrections), saving.now
+                    await self._exchange(conversation, waiting, full)
+                    # A source that takes its time is not waited for.
+                    while len(waiting) > (0 if is_slow else 1):
+                        await self._settle(conversation, waiting, report, if_absent, ttl)
+            if batch.items:
+                await self._exchange(conversation, waiting, batch)
+            while waiting:
+                await self._settle(conversation, waiting, report, if_absent, ttl)
+        if failures:
+            raise failures[0]
         if report.refused and on_refused == "raise":
             raise RefusedRecordsError(refusal_text(report.refused, report.stored), report)
         return report
@@ -188,6 +242,7 @@ class ModelCollection(Collection[D]):
             ConflictError: it is not the version that was expected.
             InvalidRecordError: there is no such field, or a value is not valid. Nothing is changed.
         """
+        await self._prepare()
         key = self._id_key(id)
         name = key.decode("utf-8", "backslashreplace")
         wait = check_ttl(ttl, "update") or self._ttl_ms
@@ -227,28 +282,48 @@ class ModelCollection(Collection[D]):
         replies = await self._send([("PERSIST", key), ("EXISTS", key)])
         return bool(replies[1])
 
-    async def linked(self, item: D, link: Any) -> Any:
+    @overload
+    async def linked(self, item: D, link: Any) -> Any: ...
+    @overload
+    async def linked(self, item: D, link: Any, to: type[L]) -> L | None: ...
+    async def linked(self, item: D, link: Any, to: type[Document] | None = None) -> Any:
         """The document that an item's link leads to, or None.
 
         Args:
             item: the item.
             link: the column, declared as ``column(links=…)``.
+            to: the class of that document, for type checkers.
 
         Raises:
-            QueryError: the column is no link.
+            QueryError: the column is no link, or leads to another class than `to`.
+
+        Example:
+            ```python
+            run = await feedback.linked(item, Feedback.run_id, Run)
+            ```
         """
         target = self._link(link)
+        if to is not None and not (issubclass(to, target) or issubclass(target, to)):
+            raise QueryError(f"{link!r} leads to {target.__name__}, not to {to.__name__}")
         value = getattr(item, link.name)
         if value is None:
             return None
         collection = self._follow(target)
         if issubclass(target, Run):
             page: Any = await collection.find(Run.run_id == value, limit=1)
-            return page[0] if page else None
-        if isinstance(collection, ModelCollection):
-            return await collection.get(value)
-        return await collection.get(str(value))
+            found = page[0] if page else None
+        elif isinstance(collection, ModelCollection):
+            found = await collection.get(value)
+        else:
+            found = await collection.get(str(value))
+        if to is not None and not isinstance(found, to | None):
+            raise QueryError(f"this store has {type(found).__name__}, not {to.__name__}: open it with that class")
+        return found
 
+    @overload
+    async def values(self, column: Column[T], filter: Filter = None) -> list[T]: ...
+    @overload
+    async def values(self, column: str, filter: Filter = None) -> list[Any]: ...
     async def values(self, column: Column[Any] | str, filter: Filter = None) -> list[Any]:
         """The values that a column has in the documents that meet a filter, each once, for ``in_`` of another model.
 
@@ -266,9 +341,7 @@ class ModelCollection(Collection[D]):
         rows = await self.aggregate(by=name, metrics="count", filter=filter)
         known = find_column(self._columns, name)
         assert known is not None  # else it could not be aggregated
-        load = known.type.load if known.kind is Kind.TAG else None
-        values: list[Any] = [row[known.name] for row in rows if row[known.name] is not None]
-        return values if load is None else list(map(load, values))
+        return [row[known.name] for row in rows if row[known.name] is not None]
 
     def _link(self, link: Any) -> type[Document]:
         target = getattr(link, "links", None)
@@ -280,46 +353,80 @@ class ModelCollection(Collection[D]):
             )
         return cast("type[Document]", target)
 
-    async def _save_batch(
-        self, batch: list[tuple[int, D]], report: StoreReport, if_absent: bool, ttl: timedelta | None
+    async def _prepare(self) -> None:
+        """Make sure of the index before anything is stored.
+
+        Raises:
+            IndexOutdatedError: it has columns that this class does not know.
+        """
+        await self._store.prepare(self.document.kind)
+        self._store.indexes.check_writable(self.document.kind)
+
+    async def _exchange(self, conversation: Pipeline, waiting: deque[_Batch], batch: _Batch) -> None:
+        """Send a batch."""
+        batch.check = ClockCheck(self._store.clock, self._alias, batch.items[0].now)
+        await conversation.send([*batch.check.commands, *batch.commands])
+        waiting.append(batch)
+
+    async def _settle(
+        self,
+        conversation: Pipeline,
+        waiting: deque[_Batch],
+        report: StoreReport,
+        if_absent: bool,
+        ttl: timedelta | None,
     ) -> None:
-        waiting: list[tuple[int, D, bytes, int]] = []
-        commands: list[Command] = []
-        for number, item in batch:
-            now = self._store.clock.now()
-            try:
-                key = self._item_key(item)
-                commands.append(("JSON.SET", key, "$", encode_item(item, now), "NX"))
-            except InvalidRecordError as error:
-                report.refused.append(_refused(number, item, error))
-                continue
-            waiting.append((number, item, key, now))
-        replaced: list[tuple[int, D, bytes, int]] = []
-        expiries: list[Command] = []
-        for (number, item, key, now), reply in zip(waiting, await self._replies(commands), strict=True):
-            if isinstance(reply, Exception):
-                self._refuse(number, item, reply, report)
-            elif reply is not None:
+        """Read the replies to the oldest batch; documents that were there already are sent again as replacements."""
+        batch = waiting.popleft()
+        replies: list[Any] = await conversation.receive()
+        assert batch.check is not None  # it was sent
+        batch.check.receive(replies)
+        again, created = _Batch(replaces=True), []
+        for saving, reply in zip(batch.items, replies[len(batch.check.commands) :], strict=True):
+            result = _result(reply)
+            if isinstance(result, Exception):
+                self._refuse(saving.number, saving.item, result, report)
+            elif batch.replaces:
+                report.replaced += 1
+                self._stamp(saving.item, _stored_at(reply, saving.now), saving.now)
+            elif result is not None:
                 report.created += 1
-                self._stamp(item, now, now)
-                expiries += self._expiry(key, ttl)
+                self._stamp(saving.item, saving.now, saving.now)
+                created.append(saving)
             elif not if_absent:
-                replaced.append((number, item, key, now))
-        if expiries:
-            await self._send(expiries)
-        again = [
-            [*self._replacement(key, item, now), *self._expiry(key, ttl), ("JSON.GET", key, "$.stored_at")]
-            for _, item, key, now in replaced
-        ]
-        replies = await self._replies([command for commands in again for command in commands])
-        for (number, item, _, now), mine in zip(replaced, again, strict=True):
-            of_item, replies = replies[: len(mine)], replies[len(mine) :]
-            failed = next((reply for reply in of_item if isinstance(reply, Exception)), None)
-            if failed is not None:
-                self._refuse(number, item, failed, report)
-                continue
-            report.replaced += 1
-            self._stamp(item, from_json(of_item[-1])[0] if of_item[-1] is not None else now, now)
+                saving.now = self._store.clock.now()
+                again.items.append(saving)
+                again.commands.append(self._replacement(saving, ttl))
+        if created and self._store.clock.corrections != batch.corrections:
+            await self._stamp_again(created)
+        if again.items:
+            await self._exchange(conversation, waiting, again)
+
+    def _creation(self, saving: _Saving, if_absent: bool, ttl: timedelta | None) -> Command:
+        """The command that stores a document that is new; its reply is None where there is one already."""
+        key, document = saving.key, encode_item(saving.item, saving.now)
+        wait = self._wait(ttl)
+        if not wait:
+            return ("JSON.SET", key, "$", document, "NX")
+        if if_absent:
+            return ("EVAL", _CREATE, 1, key, document, wait)
+        return Transaction(("JSON.SET", key, "$", document, "NX"), ("PEXPIRE", key, wait))
+
+    def _replacement(self, saving: _Saving, ttl: timedelta | None) -> Transaction:
+        """What replaces a document, keeps when it was first stored, and says when that was."""
+        key, wait = saving.key, self._wait(ttl)
+        return Transaction(
+            ("JSON.MERGE", key, "$", merge_item(saving.item, saving.now)),
+            ("JSON.SET", key, "$.stored_at", str(saving.now), "NX"),
+            *([("PEXPIRE", key, wait)] if wait else []),
+            ("JSON.GET", key, "$.stored_at"),
+        )
+
+    async def _stamp_again(self, saved: list[_Saving]) -> None:
+        """Stamp documents again that were just saved by a clock that was wrong."""
+        names = ("stored_at", "updated_at", stamp_name(self.document))
+        for saving, now in zip(saved, await self._store.stamp_again([(one.key, names) for one in saved]), strict=True):
+            self._stamp(saving.item, now, now)
 
     def _refuse(self, number: int, item: D, reply: Exception, report: StoreReport) -> None:
         error = translate(reply, self._store.transport.target, ("JSON.SET",))
@@ -327,15 +434,9 @@ class ModelCollection(Collection[D]):
             raise error from None
         report.refused.append(_refused(number, item, error))
 
-    def _replacement(self, key: bytes, item: D, now: int) -> list[Command]:
-        return [
-            ("JSON.MERGE", key, "$", merge_item(item, now)),
-            ("JSON.SET", key, "$.stored_at", str(now), "NX"),
-        ]
-
-    def _expiry(self, key: bytes, ttl: timedelta | None) -> list[Command]:
-        wait = check_ttl(ttl, self.document.__name__) or self._ttl_ms
-        return [("PEXPIRE", key, wait)] if wait else []
+    def _wait(self, ttl: timedelta | None) -> int:
+        """A time to live in milliseconds, 0 for none."""
+        return check_ttl(ttl, self.document.__name__) or self._ttl_ms
 
     def _stamp(self, item: D, stored_us: int, updated_us: int) -> None:
         """Note on an item when it was stored."""
@@ -373,6 +474,18 @@ class ModelCollection(Collection[D]):
             if isinstance(reply, Exception):
                 raise translate(reply, self._store.transport.target, command) from None
         return replies
+
+
+def _result(reply: Any) -> Any:
+    """The reply to the first command of a `Transaction`, or its first error; any other reply as it is."""
+    if not isinstance(reply, list):
+        return reply
+    return next((one for one in reply if isinstance(one, Exception)), reply[0])
+
+
+def _stored_at(reply: list[Any], now: int) -> int:
+    """When a document was first stored, from the reply to its replacement."""
+    return from_json(reply[-1])[0] if reply[-1] is not None else now
 
 
 def _refused(number: int, item: Any, error: RelayModelsError) -> RefusedRecord:
