@@ -142,7 +142,7 @@ def _while_storing(
         return all(count.value >= before + _ENOUGH for count, before in zip(counts, than, strict=True))
 
     try:
-        wait_until(lambda: more([0] * processes), 60)
+        wait_until(lambda: more([0] * processes), 120)
         began = time.monotonic()
         change()
         now = [count.value for count in counts]
