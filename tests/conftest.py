@@ -6,13 +6,11 @@ import gzip
 import json
 import os
 import sys
-import tomllib
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 from hypothesis import settings
 
 # How long an example takes says more about the machine than about the code.
@@ -80,22 +78,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     out: list[pytest.Item] = []
     if not REAL_URL:
         out += [item for item in items if item.get_closest_marker("real_server") or "real_redis_url" in _fixtures(item)]
-    elif excluded := tuple(different["test"] for different in _differences()):
-        out += [item for item in items if item.nodeid.startswith(excluded)]
     if not CLUSTER_URL:
         out += [item for item in items if item.get_closest_marker("real_cluster")]
     if not out:
         return
     config.hook.pytest_deselected(items=out)
     items[:] = [item for item in items if item not in set(out)]
-
-
-def _differences() -> list[dict[str, str]]:
-    """The entries of tests/servers/differences.toml for the server's version of RediSearch."""
-    with redis.Redis.from_url(str(REAL_URL), decode_responses=True) as client:
-        version = next((module["ver"] for module in client.module_list() if module["name"] == "search"), 0)
-    named = tomllib.loads((Path(__file__).parent / "servers" / "differences.toml").read_text(encoding="utf-8"))
-    return list(named.get(f"{version // 10000}.{version // 100 % 100}", ()))
 
 
 _exit_status = 0

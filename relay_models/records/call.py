@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import ClassVar
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -53,6 +53,29 @@ class CallRecord(Extended):
     relay_models: CallExtensions | None = Field(default=None, description="Extensions, in Python also as `ext`.")
 
     _fresh: ClassVar[Factories] = {"started_at": Timestamp.now}
+
+    if TYPE_CHECKING:
+        # What pydantic takes for each field; type checkers would ask for what the field holds.
+        def __init__(
+            self,
+            /,
+            *,
+            kind: CallKind | str,
+            name: str,
+            started_at: Timestamp | datetime | str = ...,
+            ended_at: Timestamp | datetime | str | None = None,
+            metadata_snapshot: MetadataEnvelope | dict[str, Any] | None = None,
+            output_tokens: int | None = None,
+            prompt_tokens: int | None = None,
+            total_tokens: int | None = None,
+            model_name: str | None = None,
+            tool_call_count: int | None = None,
+            annotated_request: AnnotatedLlmRequest | dict[str, Any] | None = None,
+            annotated_response: AnnotatedLlmResponse | dict[str, Any] | None = None,
+            relay_models: CallExtensions | dict[str, Any] | None = None,
+            ext: CallExtensions | dict[str, Any] | None = None,
+            **unknown: Any,
+        ) -> None: ...
 
     @property
     def ext(self) -> CallExtensions | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
-from datetime import timedelta
-from typing import Any, ClassVar, Self, cast
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 from uuid import UUID
 
 import msgspec
@@ -79,6 +79,22 @@ class RunRecord(Extended):
 
     _fresh: ClassVar[Factories] = {"id": uuid7, "calls": list, "started_at": Timestamp.now}
     _is_lazy: ClassVar[bool] = True
+
+    if TYPE_CHECKING:
+        # What pydantic takes for each field; type checkers would ask for what the field holds.
+        def __init__(
+            self,
+            /,
+            *,
+            agent_id: str,
+            id: UUID | str = ...,
+            calls: list[CallRecord] | list[dict[str, Any]] = ...,
+            started_at: Timestamp | datetime | str = ...,
+            ended_at: Timestamp | datetime | str | None = None,
+            relay_models: RunExtensions | dict[str, Any] | None = None,
+            ext: RunExtensions | dict[str, Any] | None = None,
+            **unknown: Any,
+        ) -> None: ...
 
     @property
     def ext(self) -> RunExtensions | None:

@@ -28,11 +28,14 @@ __all__ = [
     "Sentinel",
     "SentinelConnectionPool",
     "as_opening",
+    "cancellations",
     "current_loop",
     "embedded_client",
     "has_message",
+    "heeding_cancellation",
     "iterate",
     "no_retry",
+    "raise_cancellation",
     "read_reply",
     "shielded",
     "sleep",
@@ -72,6 +75,29 @@ def no_retry() -> Any:
 def current_loop() -> object:
     """Return the running event loop, to which connections are bound."""
     return asyncio.get_running_loop()
+
+
+def cancellations() -> int:
+    """Return how often the running task was asked to end."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
+def raise_cancellation(before: int) -> None:
+    """Raise `asyncio.CancelledError` where the running task was asked to end more often than `before`."""
+    if cancellations() > before:
+        raise asyncio.CancelledError
+
+
+async def heeding_cancellation(step: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+    """Run a step, and raise the cancellation that came meanwhile, where the step swallowed it.
+
+    `asyncio.wait_for` of Python 3.11, with which redis-py sends, does that when its result comes at the same moment.
+    """
+    before = cancellations()
+    result = await step(*arguments)
+    raise_cancellation(before)
+    return result
 
 
 async def shielded(step: Callable[..., Awaitable[T]], *arguments: Any, **options: Any) -> T:

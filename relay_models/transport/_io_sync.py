@@ -25,11 +25,14 @@ __all__ = [
     "Sentinel",
     "SentinelConnectionPool",
     "as_opening",
+    "cancellations",
     "current_loop",
     "embedded_client",
     "has_message",
+    "heeding_cancellation",
     "iterate",
     "no_retry",
+    "raise_cancellation",
     "read_reply",
     "shielded",
     "sleep",
@@ -70,6 +73,20 @@ def no_retry() -> Any:
 def current_loop() -> object:
     """Return None: blocking connections serve any thread."""
     return None
+
+
+def cancellations() -> int:
+    """Return 0: threads are not cancelled."""
+    return 0
+
+
+def raise_cancellation(before: int) -> None:
+    """Do nothing: threads are not cancelled."""
+
+
+def heeding_cancellation(step: Callable[..., T], *arguments: Any) -> T:
+    """Run a step."""
+    return step(*arguments)
 
 
 def shielded(step: Callable[..., T], *arguments: Any, **options: Any) -> T:

@@ -1,7 +1,7 @@
 # Calls that must not type-check, each with the start of mypy's error code; read by test_typing.py, never run.
 from __future__ import annotations
 
-from relay_models import Plan, RedisBackend, RunRecord
+from relay_models import CallRecord, Plan, RedisBackend, RunRecord
 from relay_models.query.paging.page import Page
 
 
@@ -28,3 +28,5 @@ async def wrong(backend: RedisBackend, record: RunRecord) -> None:
     for _ in backend.stream_runs():  # attr-defined
         pass
     print((await backend.find_runs())["a"], page)  # call-overload
+    CallRecord(kind="tool")  # call-arg
+    RunRecord(agent_id="a", calls=5)  # arg-type

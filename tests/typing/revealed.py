@@ -1,11 +1,11 @@
 # What a type checker says of every public method; read by test_typing.py, never run.
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import reveal_type
 from uuid import UUID
 
-from relay_models import Column, Document, RedisBackend, Run, RunRecord, StorageBackend, column, metadata
+from relay_models import CallRecord, Column, Document, RedisBackend, Run, RunRecord, StorageBackend, column, metadata
 from relay_models.sync import RedisBackend as SyncBackend
 
 
@@ -125,3 +125,12 @@ def models_synchronously(backend: SyncBackend) -> None:
     reveal_type(backend.collection(Feedback).get("a"))  # Feedback | None
     reveal_type(backend.bind(Feedback).find().first())  # Feedback
     reveal_type(SyncBackend.embedded(models=[AcmeRun]).find_runs())  # Page[AcmeRun]
+
+
+def records() -> None:
+    call = CallRecord(kind="tool", name="search", started_at=datetime.now(UTC), ext={"status": "failed"})
+    reveal_type(call.kind)  # CallKind
+    reveal_type(call.started_at)  # Timestamp
+    run = RunRecord(agent_id="planner", calls=[call], ended_at="2026-11-23T11:19:08Z", later_field=1)
+    reveal_type(run.calls)  # list[CallRecord]
+    reveal_type(run.ext)  # RunExtensions | None

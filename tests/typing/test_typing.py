@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any, get_overloads
 
 import pytest
 
-from relay_models import RedisBackend
+from relay_models import CallRecord, RedisBackend, RunRecord
+from relay_models.records import Record
 
 api = pytest.importorskip("mypy.api")
 
@@ -85,6 +88,15 @@ def test_overloads_take_what_the_method_takes(name: str) -> None:
     assert len(overloads) == 2
     for overload in overloads:
         assert list(inspect.signature(overload.__func__).parameters) == list(inspect.signature(method).parameters)
+
+
+@pytest.mark.parametrize("record", [CallRecord, RunRecord])
+def test_constructors_take_every_field(record: type[Record]) -> None:
+    source = ast.parse(textwrap.dedent(inspect.getsource(record)))
+    (constructor,) = (
+        each for each in ast.walk(source) if isinstance(each, ast.FunctionDef) and each.name == "__init__"
+    )
+    assert {parameter.arg for parameter in constructor.args.kwonlyargs} == {*record.model_fields, "ext"}
 
 
 def test_wrong_calls_do_not_type_check(tmp_path: Path) -> None:

@@ -20,14 +20,18 @@ __all__ = ["NULL_ARRAYS", "CorrectedCommands", "corrected_error", "doubles_as_te
 
 NULL_ARRAYS: Final = frozenset(
     (
-        "zmpop", "bzpopmin", "bzpopmax", "bzmpop", "blpop", "brpop", "blmove", "brpoplpush", "lmpop", "blmpop", "xread",
-        "xreadgroup", "exec",
+        "xrange", "xrevrange", "zmpop", "bzpopmin", "bzpopmax", "bzmpop", "blpop", "brpop", "blmove", "brpoplpush",
+        "lmpop", "blmpop", "xread", "xreadgroup", "exec",
     )
 )  # fmt: skip
 """Commands whose reply to nothing is a null array in RESP2, and null in RESP3."""
 
 _SCRIPTS: Final = frozenset(("eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro"))
 _CURSORS: Final = {"scan": 0, "sscan": 1, "hscan": 1, "zscan": 1}
+# Where in the arguments of a blocking command its timeout is.
+_TIMEOUTS: Final = {
+    "blpop": -1, "brpop": -1, "bzpopmin": -1, "bzpopmax": -1, "brpoplpush": -1, "blmove": -1, "blmpop": 0, "bzmpop": 0,
+}  # fmt: skip
 _EXPIRE_ERROR = re.compile(r"(ERR invalid expire time in) '?([a-z]+)'?\Z")
 _TEXTS: Final = {
     msgs.BITOP_NOT_ONE_KEY_ONLY: "ERR BITOP NOT must be called with a single source key.",
@@ -44,6 +48,14 @@ def corrected_error(name: str, args: list[bytes], text: str) -> str:
         return text[4:]
     if text == "ERR Wrong number of args calling Redis command from script":
         return f"ERR wrong number of arguments for '{name.replace(' ', '|')}' command"
+    if " " in name:
+        text = text.replace(f"arguments for '{name}' command", f"arguments for '{name.replace(' ', '|')}' command")
+    if name == "select" and text == msgs.INVALID_DB_MSG and not _is_integer(args[0]):
+        return msgs.INVALID_INT_MSG
+    if text == msgs.TIMEOUT_NEGATIVE_MSG and name in _TIMEOUTS and not _is_number(args[_TIMEOUTS[name]]):
+        return "ERR timeout is not a float or out of range"
+    if name in ("xread", "xreadgroup") and text in (msgs.SYNTAX_ERROR_MSG, msgs.INVALID_INT_MSG):
+        return _read_error(name, args) or text
     found = _EXPIRE_ERROR.match(text)
     if found:
         return f"{found[1]} '{found[2]}' command"
@@ -54,6 +66,21 @@ def corrected_error(name: str, args: list[bytes], text: str) -> str:
         keys = words[[word.lower() for word in words].index("streams", 3) + 1 :]
         return f"NOGROUP No such key '{keys[0]}' or consumer group '{words[1]}' in XREADGROUP with GROUP option"
     return _TEXTS.get(text, text)
+
+
+def _read_error(name: str, args: list[bytes]) -> str | None:
+    """What Redis says of the arguments of XREAD and XREADGROUP, where that is more than a syntax error."""
+    words = [arg.lower() for arg in args]
+    begin = words.index(b"streams") + 1 if b"streams" in words else len(words) + 1
+    options = words[3 if name == "xreadgroup" else 0 : begin - 1]
+    if b"block" in options[:-1] and not _is_integer(options[options.index(b"block") + 1]):
+        return "ERR timeout is not an integer or out of range"
+    if len(args) < (6 if name == "xreadgroup" else 3):
+        return msgs.WRONG_ARGS_MSG6.format(name)
+    if begin < len(args) and (len(args) - begin) % 2:
+        latest = ">" if name == "xreadgroup" else "$"
+        return f"ERR Unbalanced '{name}' list of streams: for each stream key an ID or '{latest}' must be specified."
+    return None
 
 
 def doubles_as_text(value: Any) -> Any:
@@ -140,7 +167,25 @@ class CorrectedCommands:
         return [*reply[:3], [[consumer, b"%d" % count] for consumer, count in reply[3]]]
 
     def xinfo_stream(self, key: CommandItem, *args: bytes) -> Any:
-        return _as_map(super().xinfo_stream(key, *args))  # type: ignore[misc]
+        fields = _as_map(super().xinfo_stream(key, *args))  # type: ignore[misc]
+        if not isinstance(fields, dict):
+            return fields
+        names = _STREAM_FIELDS[: _FULL if b"entries" in fields else None]
+        return {name: fields[name] for name in names if name in fields}
+
+    def xrange(self, key: CommandItem, start: bytes, end: bytes, *args: bytes) -> Any:
+        return _unless_counted(key, args, super().xrange(key, start, end, *args))  # type: ignore[misc]
+
+    def xrevrange(self, key: CommandItem, end: bytes, start: bytes, *args: bytes) -> Any:
+        return _unless_counted(key, args, super().xrevrange(key, end, start, *args))  # type: ignore[misc]
+
+    def xautoclaim(
+        self, key: CommandItem, group: bytes, consumer: bytes, idle_ms: int, start: bytes, *args: bytes
+    ) -> Any:
+        count = _count(args)
+        if any(arg.lower() == b"count" for arg in args) and (count is None or count < 1):
+            raise SimpleError("ERR COUNT must be > 0")
+        return super().xautoclaim(key, group, consumer, idle_ms, start, *args)  # type: ignore[misc]
 
     def xack(self, key: CommandItem, group: bytes, *ids: bytes) -> int:
         for each in ids:
@@ -148,7 +193,27 @@ class CorrectedCommands:
                 raise SimpleError("ERR Invalid stream ID specified as stream command argument")
         return super().xack(key, group, *ids)  # type: ignore[misc, no-any-return]
 
+    # Sorted sets
+
+    def zscan(self, key: CommandItem, cursor: int, *args: bytes) -> Any:
+        """A small sorted set all at once and by score, as the encoding that Redis has for it is read."""
+        held = key.value
+        if len(held) > 128 or any(len(member) > 64 for member in held):
+            return super().zscan(key, cursor, *args)  # type: ignore[misc]
+        _, pairs = super().zscan(key, 0, *args, b"COUNT", b"%d" % max(1, len(held)))  # type: ignore[misc]
+        scores = dict(zip(pairs[::2], pairs[1::2], strict=True))
+        ordered = sorted(scores, key=lambda member: (held[member], member))
+        return [b"0", [part for member in ordered for part in (member, scores[member])]]
+
     # Connections
+
+    @command("debug", fixed=(bytes,), repeat=(bytes,), categories="@admin @slow @dangerous")
+    def engine_debug(self, *args: bytes) -> None:
+        raise SimpleError(
+            'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from'
+            " a local connection, otherwise you need to set this option in the configuration file, and then restart the"
+            " server."
+        )
 
     def client_setname(self, name: bytes) -> SimpleString:
         if any(not 33 <= byte <= 126 for byte in name):
@@ -157,6 +222,31 @@ class CorrectedCommands:
 
 
 _STREAM_ID = re.compile(rb"[0-9]+(-[0-9]+)?\Z")
+
+
+_STREAM_FIELDS: Final = (
+    *(b"length", b"radix-tree-keys", b"radix-tree-nodes", b"last-generated-id", b"max-deleted-entry-id"),
+    *(b"entries-added", b"recorded-first-entry-id", b"entries", b"groups", b"first-entry", b"last-entry"),
+)
+"""What Redis 7.4 tells of a stream, in its order."""
+_FULL: Final = _STREAM_FIELDS.index(b"first-entry")  # FULL has what comes before
+
+
+def _count(args: tuple[bytes, ...]) -> int | None:
+    """The value of COUNT, where it is given."""
+    words = [arg.lower() for arg in args]
+    at = words.index(b"count") + 1 if b"count" in words else len(words)
+    return int(words[at]) if at < len(words) and _is_integer(words[at]) else None
+
+
+def _unless_counted(key: CommandItem, args: tuple[bytes, ...], reply: Any) -> Any:
+    """A reply to XRANGE, which is null where no entry was asked for."""
+    count = _count(args)
+    return None if key.value is not None and count is not None and count < 1 else reply
+
+
+def _is_integer(text: bytes) -> bool:
+    return re.fullmatch(rb"-?[0-9]{1,19}", text) is not None
 
 
 def _is_number(text: bytes) -> bool:

@@ -111,6 +111,8 @@ class ServerCommands:
                 matches = compile_glob(args[at + 1]).match
             else:
                 others += args[at : at + 2]
+                if casematch(args[at], b"count") and at + 1 < len(args) and Int.decode(args[at + 1]) < 1:
+                    raise SimpleError(msgs.SYNTAX_ERROR_MSG)
         following, found = super()._scan(keys, cursor, *others, scanned_key=scanned_key)  # type: ignore[misc]
         if matches is not None:
             found = [each for each in found if matches(each.encode() if isinstance(each, str) else each)]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 import re2
+from fakeredis._helpers import SimpleError
 
 from relay_models.embedded.json.grammar import PathSyntaxError, RuleNode, read_path
 
@@ -22,8 +23,48 @@ class Match(NamedTuple):
     key: Any
 
 
+# Maximum number of nodes that the evaluation of one path visits; each takes about a microsecond. Steps that scan a
+# document multiply each other: `$..*..*..*` has a billion matches in a small one.
+MAXIMUM_VISITS: Final = 2_000_000
+
+
+class Evaluation:
+    """One evaluation of a path on a document.
+
+    Args:
+        root: The document.
+    """
+
+    __slots__ = ("_left", "root")
+
+    def __init__(self, root: Any) -> None:
+        self.root = root
+        self._left = MAXIMUM_VISITS
+
+    def visit(self, nodes: int = 1) -> None:
+        """Count nodes. Raises `SimpleError` for one too many."""
+        self._left -= nodes
+        if self._left < 0:
+            raise SimpleError(f"ERR path visits more than {MAXIMUM_VISITS} values; make it more precise")
+
+    def follow(self, steps: tuple[Step, ...], start: Any) -> list[Match]:
+        """Every match of the steps from a value, in document order."""
+        found = [Match(start, None, None)]
+        for step in steps:
+            if len(found) == 1:
+                found = list(step(found[0], self))
+                self._left -= len(found)
+                continue
+            nodes, found = found, []
+            for node in nodes:
+                self.visit()
+                found.extend(step(node, self))
+                self._left -= len(found)
+        return found
+
+
 Nodes = Iterator[Match]
-Step = Callable[[Match, Any], Nodes]
+Step = Callable[[Match, Evaluation], Nodes]
 
 
 class JSONPath:
@@ -52,10 +93,7 @@ class JSONPath:
 
     def matches(self, root: Any) -> list[Match]:
         """Every match of the path, in document order."""
-        found = [Match(root, None, None)]
-        for step in self.steps:
-            found = [match for node in found for match in step(node, root)]
-        return found
+        return Evaluation(root).follow(self.steps, root)
 
     def find(self, root: Any) -> list[Any]:
         """Every value the path matches, in document order."""
@@ -88,7 +126,7 @@ def _compile(text: str) -> JSONPath:
 
 
 def _by_names(names: tuple[str, ...]) -> Step:
-    def step(node: Match, root: Any) -> Nodes:
+    def step(node: Match, of: Evaluation) -> Nodes:
         value = node.value
         if type(value) is dict:
             for name in names:
@@ -98,7 +136,7 @@ def _by_names(names: tuple[str, ...]) -> Step:
     return step
 
 
-def _every(node: Match, root: Any) -> Nodes:
+def _every(node: Match, of: Evaluation) -> Nodes:
     value = node.value
     if type(value) is dict:
         for name, child in value.items():
@@ -109,7 +147,7 @@ def _every(node: Match, root: Any) -> Nodes:
 
 
 def _by_indexes(indexes: tuple[int, ...]) -> Step:
-    def step(node: Match, root: Any) -> Nodes:
+    def step(node: Match, of: Evaluation) -> Nodes:
         value = node.value
         if type(value) is list:
             for index in indexes:
@@ -126,7 +164,7 @@ def _place(index: int, length: int) -> int:
 
 
 def _by_slice(start: int, stop: int | None, stride: int) -> Step:
-    def step(node: Match, root: Any) -> Nodes:
+    def step(node: Match, of: Evaluation) -> Nodes:
         value = node.value
         if type(value) is list:
             length = len(value)
@@ -139,24 +177,26 @@ def _by_slice(start: int, stop: int | None, stride: int) -> Step:
 def _scan(inner: Step) -> Step:
     """The step, taken from the node itself and from everything below it."""
 
-    def step(node: Match, root: Any) -> Nodes:
+    def step(node: Match, of: Evaluation) -> Nodes:
         waiting = [node]
         while waiting:
             current = waiting.pop()
-            yield from inner(current, root)
-            waiting.extend(reversed([child for child in _every(current, root) if type(child.value) in (dict, list)]))
+            of.visit()
+            yield from inner(current, of)
+            waiting.extend(reversed([child for child in _every(current, of) if type(child.value) in (dict, list)]))
 
     return step
 
 
-Test = Callable[[Any, Any], bool]
-Operand = Callable[[Any, Any], "list[Any]"]
+Test = Callable[[Any, Evaluation], bool]
+Operand = Callable[[Any, Evaluation], "list[Any]"]
 
 
 def _where(test: Test) -> Step:
-    def step(node: Match, root: Any) -> Nodes:
-        for child in _every(node, root):
-            if test(child.value, root):
+    def step(node: Match, of: Evaluation) -> Nodes:
+        for child in _every(node, of):
+            of.visit()
+            if test(child.value, of):
                 yield child
 
     return step
@@ -264,22 +304,23 @@ def _filter(nodes: tuple[RuleNode, ...]) -> Test:
             groups[-1].append(_filter(node.children))
         elif node.rule == "single_filter":
             groups[-1].append(_single_filter(node.children))
-    return lambda value, root: any(all(test(value, root) for test in group) for group in groups)
+    return lambda value, of: any(all(test(value, of) for test in group) for group in groups)
 
 
 def _single_filter(nodes: tuple[RuleNode, ...]) -> Test:
     left = _operand(nodes[0])
     if len(nodes) == 1:
-        return lambda value, root: bool(left(value, root))
+        return lambda value, of: bool(left(value, of))
     compare, right = _OPERATORS[nodes[1].rule], _operand(nodes[2])
 
-    def test(value: Any, root: Any) -> bool:
-        others = right(value, root)
-        return any(compare(one, other) for one in left(value, root) for other in others)
+    def test(value: Any, of: Evaluation) -> bool:
+        values, others = left(value, of), right(value, of)
+        of.visit(len(values) * len(others))
+        return any(compare(one, other) for one in values for other in others)
 
     if nodes[1].rule == "ne":
         # A path without a match is unequal too.
-        return lambda value, root: not test(value, root)
+        return lambda value, of: not test(value, of)
     return test
 
 
@@ -299,14 +340,11 @@ _WORDS: Final = {"boolean_true": True, "boolean_false": False, "null": None}
 
 def _constant(value: Any) -> Operand:
     found = [value]
-    return lambda current, root: found
+    return lambda current, of: found
 
 
 def _path_operand(steps: tuple[Step, ...], from_root: bool) -> Operand:
-    def values(current: Any, root: Any) -> list[Any]:
-        found = [Match(root if from_root else current, None, None)]
-        for step in steps:
-            found = [match for node in found for match in step(node, root)]
-        return [match.value for match in found]
+    def values(current: Any, of: Evaluation) -> list[Any]:
+        return [match.value for match in of.follow(steps, of.root if from_root else current)]
 
     return values

@@ -179,6 +179,10 @@ class FileDatabase(TrackedDatabase):
     def count_expiring(self) -> int:
         return self._dict.count_expiring()
 
+    def expiring_fields(self) -> list[tuple[int, bytes]]:
+        """The hashes of which a field expires: when the first one does, in ms since the epoch, and the key."""
+        return self._dict.expiring_fields()
+
     def scan(self, after: int, count: int) -> tuple[int, list[bytes]]:
         """Up to `count` keys after the cursor, and the next cursor: 0 at the end."""
         self._remove_expired()

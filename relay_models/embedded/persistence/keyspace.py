@@ -230,6 +230,15 @@ class FileKeyspace(MutableMapping[bytes, Item]):
         ).fetchone()
         return count  # type: ignore[no-any-return]
 
+    def expiring_fields(self) -> list[tuple[int, bytes]]:
+        """The hashes of which a field expires: when the first one does, in ms since the epoch, and the key."""
+        self.write()
+        return self._connection.execute(
+            "SELECT min(p.expire), k.key FROM parts p JOIN keys k USING (id)"
+            " WHERE p.expire IS NOT NULL AND k.db = ? AND k.kind = ? GROUP BY p.id",
+            (self.number, HASH),
+        ).fetchall()
+
     # Changing
 
     def __setitem__(self, key: bytes, item: Item) -> None:

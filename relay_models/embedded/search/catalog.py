@@ -6,17 +6,19 @@ import sqlite3
 import time
 from typing import Any, Final, Literal
 
+from fakeredis._helpers import SimpleError
+
 from relay_models.embedded.glob import compile_wildcard
 from relay_models.embedded.search.aggregate.cursors import Cursors
 from relay_models.embedded.search.aggregate.expressions import parse_expression
 from relay_models.embedded.search.arguments import display
-from relay_models.embedded.search.errors import SearchError
+from relay_models.embedded.search.errors import SearchError, UnsupportedError
 from relay_models.embedded.search.index.dictionaries import Dictionaries
 from relay_models.embedded.search.index.document_indexer import Indexer, Unfit
 from relay_models.embedded.search.index.documents import Documents
 from relay_models.embedded.search.index.schema import FieldSpec, IndexSpec
 from relay_models.embedded.search.index.settings import Settings
-from relay_models.embedded.search.index.tables import Tables
+from relay_models.embedded.search.index.tables import Tables, fits
 from relay_models.embedded.search.index_filter import passes
 
 __all__ = ["Catalog", "Index"]
@@ -89,7 +91,10 @@ class Catalog:
             index.indexer.remove(key)
             return
         try:
-            index.indexer.put(key, spec.kind, value, new=new)
+            try:
+                index.indexer.put(key, spec.kind, value, new=new)
+            except SimpleError as error:  # a field's path visits too much
+                raise Unfit(error.value) from None
         except Unfit as reason:
             spec.errors.add(str(reason), key)
             if reason.field is not None:
@@ -160,6 +165,8 @@ class Catalog:
         """Add an index and its tables. They are empty until `fill`."""
         if spec.filter is not None:
             parse_expression(spec.filter)  # an invalid filter is an error now, not at the first document
+        if not fits(spec.fields):
+            raise UnsupportedError("So many fields are")
         cursor = self.connection.execute("INSERT INTO ft_indexes (spec) VALUES ('')")
         assert cursor.lastrowid is not None
         spec.number = cursor.lastrowid
@@ -171,8 +178,12 @@ class Catalog:
 
     def add_fields(self, index: Index, fields: list[FieldSpec]) -> None:
         """Add the columns of fields that the specification already has; `fill` reads their values in."""
-        Tables(index.spec.number).add_columns(self.connection, fields)
-        index.indexer = Indexer(self.connection, index.spec, index.indexer.last)
+        spec = index.spec
+        if not fits(spec.fields):
+            spec.fields = [field for field in spec.fields if field not in fields]
+            raise UnsupportedError("So many fields are")
+        Tables(spec.number).add_columns(self.connection, fields)
+        index.indexer = Indexer(self.connection, spec, index.indexer.last)
 
     def rebuild_indexer(self, index: Index) -> None:
         """Let documents be indexed by the specification as it is now."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -129,6 +130,7 @@ class WaitingInThread:
     is_gone = False
 
     def _blocking(self, timeout: float | None, attempt: Attempt, shape: Shape | None = None) -> Any:
+        timeout = _checked(timeout)
         result = attempt(True)
         if result is not None or self._in_transaction:
             return result if shape is None else shape(result)
@@ -176,6 +178,7 @@ class WaitingInLoop:
         return self._server is None or self._event_loop.is_closed()
 
     def _blocking(self, timeout: float | None, attempt: Attempt, shape: Shape | None = None) -> Any:
+        timeout = _checked(timeout)
         result = attempt(True)
         if result is not None or self._in_transaction:
             return result if shape is None else shape(result)
@@ -218,3 +221,12 @@ class WaitingInLoop:
         if self._waiting is not None:
             server.blocked.remove(self._waiting)
         self._waiting = self._timer = None
+
+
+def _checked(timeout: float | None) -> float | None:
+    """A timeout that can be waited for. Redis refuses one whose end in ms is beyond 64 bits; threads wait less."""
+    if timeout is not None and timeout < 0:
+        raise SimpleError(msgs.TIMEOUT_NEGATIVE_MSG)
+    if timeout is not None and (timeout + time.time()) * 1000 >= 2**63:
+        raise SimpleError("ERR timeout is out of range")
+    return None if timeout is None else min(timeout, threading.TIMEOUT_MAX)

@@ -135,6 +135,7 @@ class EngineState(FakeServer):
         self.loops: dict[Any, weakref.WeakSet[Any]] = {}
         """The event loops of asyncio clients, with these clients' sockets."""
         self._field_expiries: list[tuple[int, bytes]] = []  # of hashes in database 0, the soonest first
+        self._stored_field_expiries = storage is not None  # whether there may be more in the file
         self.guarded = False
         """Whether ACL SETUSER was ever run; before that no user is restricted, and there is nothing to check."""
         self.on_shutdown: Callable[[], None] | None = None
@@ -240,8 +241,6 @@ class EngineState(FakeServer):
                     refused = SimpleError("ERR a value of this type cannot be kept in a file; use a server in memory")
                 if item is not None:
                     database.changed(key, change)
-                if indexed and item is not None and type(item.value) is Hash and item.value._expirations:
-                    heapq.heappush(self._field_expiries, (min(item.value._expirations.values()), key))
                 if indexed:
                     self._report(key, item, key in created)
         self._settling = False
@@ -253,6 +252,8 @@ class EngineState(FakeServer):
             self.engine.changed(key, "json", value.value, new=new)
             value.forget_value()
             return
+        if type(value) is Hash and value._expirations:
+            heapq.heappush(self._field_expiries, (min(value._expirations.values()), key))
         known = indexable(value)
         if known is None:
             self.engine.changed(key, None, None)
@@ -276,6 +277,10 @@ class EngineState(FakeServer):
     def _expire_fields(self) -> None:
         """Remove the fields of hashes that have expired, which fakeredis does when the hash is next read."""
         database, now = self.dbs[0], int(self.clock.read() * 1000)
+        if self._stored_field_expiries and any(index.spec.kind == "hash" for index in self.engine.indexes):
+            assert isinstance(database, FileDatabase)
+            self._field_expiries = sorted((*self._field_expiries, *database.expiring_fields()))
+            self._stored_field_expiries = False
         while self._field_expiries and self._field_expiries[0][0] <= now:
             _, key = heapq.heappop(self._field_expiries)
             item = database.get(key)

@@ -19,7 +19,7 @@ from redis.exceptions import (
 )
 
 from relay_models.transport._async.servers import ServerSettings
-from relay_models.transport._io_async import Lock, read_reply, shielded
+from relay_models.transport._io_async import Lock, heeding_cancellation, read_reply, shielded
 from relay_models.transport.topology import NodeView, Topology, newest, parse_nodes
 from relay_models.transport.urls import Address
 
@@ -226,10 +226,10 @@ class ClusterWatch:
                     socket_timeout=self._answer_seconds,
                     socket_connect_timeout=min(self._answer_seconds, self._settings.connect_timeout or math.inf),
                 )
-                await connection.connect()
+                await heeding_cancellation(connection.connect)
                 await self._see_start(connection)
                 self._connections[address] = connection
-            await connection.send_packed_command(connection.pack_command("CLUSTER", "NODES"))
+            await heeding_cancellation(connection.send_packed_command, connection.pack_command("CLUSTER", "NODES"))
         except BaseException:
             self._connections.pop(address, None)
             if connection is not None:
@@ -238,7 +238,7 @@ class ClusterWatch:
 
     async def _see_start(self, connection: Any) -> None:
         """Take a server that was started just now for a change: the others may not be connected to it yet."""
-        await connection.send_packed_command(connection.pack_command("INFO", "server"))
+        await heeding_cancellation(connection.send_packed_command, connection.pack_command("INFO", "server"))
         try:
             reply = await read_reply(connection, self._answer_seconds)
         except NoPermissionError:

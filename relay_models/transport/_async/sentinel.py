@@ -23,7 +23,7 @@ from relay_models.transport._async.patience import Patience
 from relay_models.transport._async.replicas import ReplicaReader
 from relay_models.transport._async.servers import ServerSettings
 from relay_models.transport._async.single_server import SingleServerTransport, ask_connection
-from relay_models.transport._io_async import Lock, has_message
+from relay_models.transport._io_async import Lock, has_message, heeding_cancellation
 from relay_models.transport.command_table import is_write
 from relay_models.transport.error_mapping import NotReplicated, is_retryable
 from relay_models.transport.urls import Address, Target
@@ -277,7 +277,7 @@ class SentinelTransport(SingleServerTransport):
                 await self._listen(sentinel)
                 connection = self._sentinel(sentinel)
                 try:
-                    await connection.connect()
+                    await heeding_cancellation(connection.connect)
                     reply = await ask_connection(connection, "SENTINEL", "MASTER", self.target.service)
                 finally:
                     await connection.disconnect()
@@ -306,7 +306,7 @@ class SentinelTransport(SingleServerTransport):
         for sentinel in self.target.servers:
             connection = self._sentinel(sentinel)
             try:
-                await connection.connect()
+                await heeding_cancellation(connection.connect)
                 reply = await ask_connection(connection, "SENTINEL", "REPLICAS", self.target.service)
             except (RedisError, OSError):
                 continue
@@ -345,7 +345,7 @@ class SentinelTransport(SingleServerTransport):
             return
         listener = self._sentinel(sentinel)
         try:
-            await listener.connect()
+            await heeding_cancellation(listener.connect)
             replies = [await ask_connection(listener, "SUBSCRIBE", channel) for channel in _CHANNELS]
             for reply in replies:
                 if isinstance(reply, Exception):

@@ -19,7 +19,15 @@ from redis.exceptions import (
 from relay_models.errors import InvalidConfigurationError, StorageError
 from relay_models.transport._async.interface import Command
 from relay_models.transport._async.patience import Patience
-from relay_models.transport._io_async import Operation, current_loop, shielded, sleep
+from relay_models.transport._io_async import (
+    Operation,
+    cancellations,
+    current_loop,
+    heeding_cancellation,
+    raise_cancellation,
+    shielded,
+    sleep,
+)
 from relay_models.transport.backoff import Backoff
 from relay_models.transport.command_table import is_write, key_of
 from relay_models.transport.error_mapping import NotReplicated, is_retryable, mapped_errors, translate
@@ -192,7 +200,7 @@ class SingleServerTransport:
         if self._waits_for(commands):
             wait = ("WAIT", self._replicas, max(1, int(min(_WAIT_SLICE, self._replica_timeout) * 1000)))
             commands = [*commands, wait]
-        await connection.send_packed_command(_packed(connection, expanded(commands)))
+        await heeding_cancellation(connection.send_packed_command, _packed(connection, expanded(commands)))
 
     async def receive(
         self, connection: Any, commands: Sequence[Command], *, is_last: bool = True, patience: Patience | None = None
@@ -225,7 +233,7 @@ class SingleServerTransport:
                 raise NotReplicated(acknowledged, self._replicas, [key_of(each) for each in written])
             await self._check_current(connection)
             wait = ("WAIT", self._replicas, max(1, int(min(_WAIT_SLICE, left) * 1000)))
-            await connection.send_packed_command(_packed(connection, (wait,)))
+            await heeding_cancellation(connection.send_packed_command, _packed(connection, (wait,)))
             (acknowledged,) = await _read_replies(connection, (wait,), patience)
         return replies
 
@@ -261,11 +269,17 @@ class SingleServerTransport:
             if not checked and self._is_fresh(connection):
                 return connection
             await self._give_back(connection)
+        before = cancellations()
         connection = await self._take()
         self._acquired_at[connection] = time.monotonic()
         if connection not in self._registered:
             self._registered.add(connection)
             connection.register_connect_callback(self._reconnected)
+        try:
+            raise_cancellation(before)  # connecting may have swallowed it
+        except BaseException:
+            await self.discard(connection)
+            raise
         return connection
 
     async def _take(self) -> Any:
@@ -376,7 +390,7 @@ class PipelinedConnection:
 
 async def ask_connection(connection: Any, *command: str) -> Any:
     """Send one command on a connection and return its reply, an error too."""
-    await connection.send_packed_command(connection.pack_command(*command))
+    await heeding_cancellation(connection.send_packed_command, connection.pack_command(*command))
     try:
         return await connection.read_response(disable_decoding=True)
     except ResponseError as error:

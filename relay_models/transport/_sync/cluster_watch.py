@@ -22,7 +22,7 @@ from redis.exceptions import (
 )
 
 from relay_models.transport._sync.servers import ServerSettings
-from relay_models.transport._io_sync import Lock, read_reply, shielded
+from relay_models.transport._io_sync import Lock, heeding_cancellation, read_reply, shielded
 from relay_models.transport.topology import NodeView, Topology, newest, parse_nodes
 from relay_models.transport.urls import Address
 
@@ -229,10 +229,10 @@ class ClusterWatch:
                     socket_timeout=self._answer_seconds,
                     socket_connect_timeout=min(self._answer_seconds, self._settings.connect_timeout or math.inf),
                 )
-                connection.connect()
+                heeding_cancellation(connection.connect)
                 self._see_start(connection)
                 self._connections[address] = connection
-            connection.send_packed_command(connection.pack_command("CLUSTER", "NODES"))
+            heeding_cancellation(connection.send_packed_command, connection.pack_command("CLUSTER", "NODES"))
         except BaseException:
             self._connections.pop(address, None)
             if connection is not None:
@@ -241,7 +241,7 @@ class ClusterWatch:
 
     def _see_start(self, connection: Any) -> None:
         """Take a server that was started just now for a change: the others may not be connected to it yet."""
-        connection.send_packed_command(connection.pack_command("INFO", "server"))
+        heeding_cancellation(connection.send_packed_command, connection.pack_command("INFO", "server"))
         try:
             reply = read_reply(connection, self._answer_seconds)
         except NoPermissionError:

@@ -26,7 +26,7 @@ from relay_models.transport._sync.patience import Patience
 from relay_models.transport._sync.replicas import ReplicaReader
 from relay_models.transport._sync.servers import ServerSettings
 from relay_models.transport._sync.single_server import SingleServerTransport, ask_connection
-from relay_models.transport._io_sync import Lock, has_message
+from relay_models.transport._io_sync import Lock, has_message, heeding_cancellation
 from relay_models.transport.command_table import is_write
 from relay_models.transport.error_mapping import NotReplicated, is_retryable
 from relay_models.transport.urls import Address, Target
@@ -280,7 +280,7 @@ class SentinelTransport(SingleServerTransport):
                 self._listen(sentinel)
                 connection = self._sentinel(sentinel)
                 try:
-                    connection.connect()
+                    heeding_cancellation(connection.connect)
                     reply = ask_connection(connection, "SENTINEL", "MASTER", self.target.service)
                 finally:
                     connection.disconnect()
@@ -309,7 +309,7 @@ class SentinelTransport(SingleServerTransport):
         for sentinel in self.target.servers:
             connection = self._sentinel(sentinel)
             try:
-                connection.connect()
+                heeding_cancellation(connection.connect)
                 reply = ask_connection(connection, "SENTINEL", "REPLICAS", self.target.service)
             except (RedisError, OSError):
                 continue
@@ -348,7 +348,7 @@ class SentinelTransport(SingleServerTransport):
             return
         listener = self._sentinel(sentinel)
         try:
-            listener.connect()
+            heeding_cancellation(listener.connect)
             replies = [ask_connection(listener, "SUBSCRIBE", channel) for channel in _CHANNELS]
             for reply in replies:
                 if isinstance(reply, Exception):

@@ -22,7 +22,15 @@ from redis.exceptions import (
 from relay_models.errors import InvalidConfigurationError, StorageError
 from relay_models.transport._sync.interface import Command
 from relay_models.transport._sync.patience import Patience
-from relay_models.transport._io_sync import Operation, current_loop, shielded, sleep
+from relay_models.transport._io_sync import (
+    Operation,
+    cancellations,
+    current_loop,
+    heeding_cancellation,
+    raise_cancellation,
+    shielded,
+    sleep,
+)
 from relay_models.transport.backoff import Backoff
 from relay_models.transport.command_table import is_write, key_of
 from relay_models.transport.error_mapping import NotReplicated, is_retryable, mapped_errors, translate
@@ -195,7 +203,7 @@ class SingleServerTransport:
         if self._waits_for(commands):
             wait = ("WAIT", self._replicas, max(1, int(min(_WAIT_SLICE, self._replica_timeout) * 1000)))
             commands = [*commands, wait]
-        connection.send_packed_command(_packed(connection, expanded(commands)))
+        heeding_cancellation(connection.send_packed_command, _packed(connection, expanded(commands)))
 
     def receive(
         self, connection: Any, commands: Sequence[Command], *, is_last: bool = True, patience: Patience | None = None
@@ -228,7 +236,7 @@ class SingleServerTransport:
                 raise NotReplicated(acknowledged, self._replicas, [key_of(each) for each in written])
             self._check_current(connection)
             wait = ("WAIT", self._replicas, max(1, int(min(_WAIT_SLICE, left) * 1000)))
-            connection.send_packed_command(_packed(connection, (wait,)))
+            heeding_cancellation(connection.send_packed_command, _packed(connection, (wait,)))
             (acknowledged,) = _read_replies(connection, (wait,), patience)
         return replies
 
@@ -264,11 +272,17 @@ class SingleServerTransport:
             if not checked and self._is_fresh(connection):
                 return connection
             self._give_back(connection)
+        before = cancellations()
         connection = self._take()
         self._acquired_at[connection] = time.monotonic()
         if connection not in self._registered:
             self._registered.add(connection)
             connection.register_connect_callback(self._reconnected)
+        try:
+            raise_cancellation(before)  # connecting may have swallowed it
+        except BaseException:
+            self.discard(connection)
+            raise
         return connection
 
     def _take(self) -> Any:
@@ -379,7 +393,7 @@ class PipelinedConnection:
 
 def ask_connection(connection: Any, *command: str) -> Any:
     """Send one command on a connection and return its reply, an error too."""
-    connection.send_packed_command(connection.pack_command(*command))
+    heeding_cancellation(connection.send_packed_command, connection.pack_command(*command))
     try:
         return connection.read_response(disable_decoding=True)
     except ResponseError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import time
 from collections.abc import Iterator
@@ -160,3 +161,40 @@ def test_bits(value: bytes, other: bytes, start: int, end: int, by_bit: bool) ->
         assert client.bitpos("k", 1) == bits.find("1")
         client.execute_command("BITFIELD", "k", "SET", "i7", 5, -3)
         assert client.execute_command("BITFIELD", "k", "GET", "i7", 5) == [-3]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "$" + "..*" * 12,
+        "$" + "..*" * 6 + ".zz",
+        "$..[?($..* == $..*)]",
+        "$..[?(@..*..*..* > $..*..*..*)]",
+        "$" + "..a" * 99,
+    ],
+)
+def test_paths_that_multiply_are_refused(path: str) -> None:
+    with EmbeddedServer() as server, server.client() as client:
+        client.execute_command("FT.CREATE", "i", "ON", "JSON", "SCHEMA", path, "AS", "t", "TAG")
+        client.execute_command("JSON.SET", "deep", "$", "[" * 120 + "1" + "]" * 120)
+        client.execute_command("JSON.SET", "deeper", "$", '{"a":[' * 60 + "1" + "]}" * 60)
+        client.execute_command("JSON.SET", "wide", "$", json.dumps([*range(1000)]))
+        for key in ("deep", "deeper", "wide"):
+            with contextlib.suppress(redis.ResponseError):  # some of them have few matches
+                client.execute_command("JSON.GET", key, path)
+        assert client.execute_command("JSON.GET", "deep", "$[0][0]")
+
+
+def test_a_path_over_a_large_document_is_followed() -> None:
+    with EmbeddedServer() as server, server.client() as client:
+        client.execute_command("JSON.SET", "wide", "$", json.dumps([[number] * 10 for number in range(4_000)]))
+        assert len(json.loads(client.execute_command("JSON.GET", "wide", "$..*"))) == 44_000
+
+
+@pytest.mark.parametrize("path", ["$" + "[?(@" * 25 + ".a" + ")]" * 25, "$" + "[?(@" * 25 + ".a", "$[?" + "(" * 5000])
+def test_nested_filters_are_parsed_in_linear_time(path: str) -> None:
+    with EmbeddedServer() as server, server.client() as client:
+        client.execute_command("JSON.SET", "document", "$", '{"a":1}')
+        with contextlib.suppress(redis.ResponseError):
+            client.execute_command("JSON.GET", "document", path)
+        assert client.execute_command("JSON.GET", "document", "$.a") == b"[1]"

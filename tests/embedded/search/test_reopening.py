@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+
+import pytest
+import redis
 
 from relay_models.embedded import EmbeddedServer
 
@@ -47,3 +51,45 @@ def test_an_index_outlives_the_process(tmp_path: Path) -> None:
             client.execute_command("FT.ALIASADD", "alias", "index")
         write(fresh, range(12))
         assert answers(fresh) == after
+
+
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("expires", ["while the file is closed", "after it is opened"])
+def test_expired_fields_are_not_found_in_a_reopened_file(tmp_path: Path, moved: bool, expires: str) -> None:
+    path, database = tmp_path / "store.db", int(moved)
+    with EmbeddedServer(path) as server, server.client() as client:
+        client.execute_command("FT.CREATE", "hashes", "SCHEMA", "tag", "TAG")
+        with server.client(db=database) as other:
+            for key in ("short", "long"):
+                other.hset(key, mapping={"tag": "x", "other": "y"})
+            other.hexpire("long", 1000, "tag")
+            at = time.time() + 0.1
+            other.hpexpireat("short", round(at * 1000), "tag")
+    if expires == "while the file is closed":
+        wait_until(at)
+    with EmbeddedServer(path) as server, server.client() as client:
+        if moved:
+            client.swapdb(0, 1)
+        client.execute_command("FT.SEARCH", "hashes", "@tag:{x}")
+        wait_until(at)
+        reply = client.execute_command("FT.SEARCH", "hashes", "@tag:{x}", "NOCONTENT")
+        assert reply[b"results"] == [{b"id": b"long", b"values": []}]
+
+
+def wait_until(moment: float) -> None:
+    while time.time() <= moment:
+        time.sleep(0.01)
+
+
+def test_too_many_fields_are_refused_and_leave_nothing(tmp_path: Path) -> None:
+    many = [part for number in range(1020) for part in (f"f{number}", "TAG")]
+    with EmbeddedServer(tmp_path / "store.db") as server, server.client(protocol=2) as client:
+        client.execute_command("FT.CREATE", "kept", "SCHEMA", "t", "TAG")
+        for command in (("FT.CREATE", "refused", "SCHEMA"), ("FT.ALTER", "kept", "SCHEMA", "ADD")):
+            with pytest.raises(redis.ResponseError, match="not supported by the embedded engine"):
+                client.execute_command(*command, *many)
+        client.hset("hash", "t", "x")
+    with EmbeddedServer(tmp_path / "store.db") as server, server.client(protocol=2) as client:
+        assert client.execute_command("FT._LIST") == [b"kept"]
+        assert client.execute_command("FT.SEARCH", "kept", "@t:{x}", "NOCONTENT") == [1, b"hash"]
+        client.execute_command("FT.ALTER", "kept", "SCHEMA", "ADD", "f1", "TAG")

@@ -39,7 +39,7 @@ from relay_models.embedded.search.syntax.nodes import (
 
 __all__ = ["ALL", "NOTHING", "Planner", "found"]
 
-# Maximum words that are parameters of one statement; SQLite may allow as few as 999 parameters.
+# Maximum words or tags that are parameters of one statement; SQLite may allow as few as 999 parameters.
 WORDS_LIMIT: Final = 500
 
 NOTHING, ALL = "0", "1"
@@ -157,7 +157,8 @@ class Planner(NodeVisitor[str]):
             slop = -1 if limit is None else limit
             in_order = context.in_order or bool(node.in_order)
         if (slop < 0 and not in_order) or "NOOFFSETS" in context.spec.options:
-            return _all([self.condition(child) for child in node.children])
+            together, others = _several_tags(node.children)
+            return _all([*(self._all_tags(tags) for tags in together), *map(self.condition, others)])
         documents = Phrases(context, lambda part: found(context, part)).near(node, slop, in_order)
         self.arguments.append("[" + ",".join(map(str, documents)) + "]")
         return "d.docid IN (SELECT value FROM json_each(?))"
@@ -251,15 +252,39 @@ class Planner(NodeVisitor[str]):
                     assert_never(part)
         conditions: list[str] = []
         if exact:
-            self.arguments += exact
-            column = f"d.v{field.number}"
-            conditions.append(f"{column} IN ({_marks(exact)})" if len(exact) > 1 else f"{column} = ?")
+            column, among = f"d.v{field.number}", self._among(exact)
+            conditions.append(f"{column} {among}")
             if field.many:
-                self.arguments += [field.number, *exact]
-                conditions.append(self._among_tags(f"tag IN ({_marks(exact)})"))
+                self.arguments.append(field.number)
+                conditions.append(self._among_tags(f"tag {self._among(exact)}"))
         for affix in incomplete:
             self._incomplete_tag(field, affix, conditions)
         return _any(conditions)
+
+    def _all_tags(self, nodes: list[Tag]) -> str:
+        """The condition that a field has each of several tags: one for each tag takes SQLite seconds for thousands."""
+        field = nodes[0].field
+        wanted = {tag_text(field, part.text) for node in nodes for part in node.parts if isinstance(part, Token)}
+        if len(wanted) == 1:
+            return self.condition(nodes[0])
+        self._prepare(field)
+        if not field.many:
+            return NOTHING
+        self.arguments.append(field.number)
+        test = self._among(list(wanted))
+        self.arguments.append(len(wanted))
+        return self._among_tags(f"tag {test} GROUP BY docid HAVING count(*) = ?")
+
+    def _among(self, values: list[bytes]) -> str:
+        """The test that a column has one of these values. Many are one argument: SQLite limits their number."""
+        if len(values) == 1:
+            self.arguments += values
+            return "= ?"
+        if len(values) <= WORDS_LIMIT:
+            self.arguments += values
+            return f"IN ({_marks(values)})"
+        self.arguments.append(json.dumps([value.hex() for value in values]))
+        return "IN (SELECT ft_bytes(value) FROM json_each(?))"
 
     def _among_tags(self, test: str) -> str:
         """The condition that one of the several tags of a field passes a test."""
@@ -275,6 +300,18 @@ class Planner(NodeVisitor[str]):
         if several is not None:
             self.arguments += [field.number, *several[1]]
             conditions.append(self._among_tags(several[0]))
+
+
+def _several_tags(nodes: list[Node]) -> tuple[list[list[Tag]], list[Node]]:
+    """The nodes that want one tag of a field, by field where there are several for one, and the other nodes."""
+    fields: dict[int, list[Tag]] = {}
+    for node in nodes:
+        if isinstance(node, Tag) and len(node.parts) == 1 and isinstance(node.parts[0], Token):
+            fields.setdefault(node.field.number, []).append(node)
+    together = [tags for tags in fields.values() if len(tags) > 1 and not tags[0].field.noindex]
+    together = [tags for tags in together if tags[0].field.type is not FieldType.TEXT]
+    taken = {id(tag) for tags in together for tag in tags}
+    return together, [node for node in nodes if id(node) not in taken]
 
 
 def found(context: QueryContext, node: Node) -> set[int]:

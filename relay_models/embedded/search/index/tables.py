@@ -14,11 +14,11 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from relay_models.embedded.search.index.schema import FieldSpec, FieldType, IndexSpec
 
-__all__ = ["Tables", "exact_column", "key_hash", "packed_column", "sort_column", "unpack", "value_column"]
+__all__ = ["Tables", "exact_column", "fits", "key_hash", "packed_column", "sort_column", "unpack", "value_column"]
 
 
 def key_hash(key: bytes) -> int:
@@ -64,8 +64,28 @@ def unpack(field: FieldSpec, packed: bytes) -> list[bytes] | list[float]:
     return packed.split(b"\0")
 
 
+def _columns(fields: Iterable[FieldSpec]) -> Iterator[str]:
+    """The columns of fields and their types."""
+    for field in fields:
+        value, sort = value_column(field), sort_column(field)
+        if value is not None:
+            yield f"{value} {'REAL' if field.type is FieldType.NUMERIC else 'BLOB'}"
+            yield f"{packed_column(field)} BLOB"
+        if sort is not None and sort != value:
+            yield f"{sort} BLOB"
+
+
 MAXIMUM_COMBINATIONS = 6
 """Maximum number of SQL indexes over several columns, since each slows writes down."""
+
+
+# Maximum number of columns for fields; SQLite takes 2,000 in a table.
+_MAXIMUM_COLUMNS = 1900
+
+
+def fits(fields: Iterable[FieldSpec]) -> bool:
+    """Whether a table can have the columns of these fields."""
+    return sum(1 for _ in _columns(fields)) <= _MAXIMUM_COLUMNS
 
 
 class Tables:
@@ -88,7 +108,9 @@ class Tables:
             # `many`: the side tables in which the document has rows (1 tags, 2 numbers, 4 words, 8 missing). By a hash
             # of the key, as an index of the keys would be many times as large.
             f"CREATE TABLE {self.docs} (docid INTEGER PRIMARY KEY, hash INTEGER NOT NULL, key BLOB NOT NULL,"
-            " many INTEGER NOT NULL, length INTEGER NOT NULL, top INTEGER NOT NULL, score REAL NOT NULL)",
+            " many INTEGER NOT NULL, length INTEGER NOT NULL, top INTEGER NOT NULL, score REAL NOT NULL"
+            # With the columns at once: ALTER TABLE reads the definitions of all tables again.
+            f"{''.join(f', {column}' for column in _columns(spec.fields))})",
             f"CREATE INDEX {self.docs}_hash ON {self.docs} (hash)",
             f"CREATE TABLE {self.tags} (field INTEGER, tag BLOB, docid INTEGER, PRIMARY KEY (field, tag, docid))"
             " WITHOUT ROWID",
@@ -104,17 +126,10 @@ class Tables:
         ]
         for statement in statements:
             connection.execute(statement)
-        self.add_columns(connection, spec.fields)
 
     def add_columns(self, connection: sqlite3.Connection, fields: Iterable[FieldSpec]) -> None:
-        for field in fields:
-            value, sort = value_column(field), sort_column(field)
-            if value is not None:
-                kind = "REAL" if field.type is FieldType.NUMERIC else "BLOB"
-                connection.execute(f"ALTER TABLE {self.docs} ADD COLUMN {value} {kind}")
-                connection.execute(f"ALTER TABLE {self.docs} ADD COLUMN {packed_column(field)} BLOB")
-            if sort is not None and sort != value:
-                connection.execute(f"ALTER TABLE {self.docs} ADD COLUMN {sort} BLOB")
+        for column in _columns(fields):
+            connection.execute(f"ALTER TABLE {self.docs} ADD COLUMN {column}")
 
     def save(self, connection: sqlite3.Connection, spec: IndexSpec) -> None:
         connection.execute("UPDATE ft_indexes SET spec = ? WHERE number = ?", (spec.dump(), spec.number))

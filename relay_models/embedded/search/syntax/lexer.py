@@ -71,56 +71,60 @@ def _comparison(operator: bytes) -> bytes:
     return rb"@(" + _TERM + rb")\s*" + operator + rb"\s*(" + _OPERAND + rb")"
 
 
-# In the scanner's order: of the longest matches the first one counts.
+# What the first byte of a symbol may be: of words, numbers, infinities, and texts in quotes.
+_OF_TERM, _OF_NUMBER, _OF_INF, _OF_EXACT = rb"[0-9A-Za-z_\x80-\xff\\]", rb"[0-9+.\-]", rb"[+\-iI]", rb"[\"']"
+# Kind, first byte and pattern in the scanner's order: of the longest matches the first one counts.
+_SYMBOLS: Final = (
+    ("SIZE", rb"[0-9]", rb"[0-9]+"),
+    ("NUMBER", _OF_NUMBER, _NUMBER),
+    ("MODIFIER", rb"@", rb"@" + _TERM),
+    ("ATTRIBUTE", rb"\$", _ATTRIBUTE),
+    ("!=", rb"@", _comparison(rb"!=")),
+    ("==", rb"@", _comparison(rb"==")),
+    (">", rb"@", _comparison(rb">")),
+    (">=", rb"@", _comparison(rb">=")),
+    ("<", rb"@", _comparison(rb"<")),
+    ("<=", rb"@", _comparison(rb"<=")),
+    ("ARROW", rb"=", rb"=>"),
+    ("AS", rb"[aA]", rb"[aA][sS]"),
+    ("INF", _OF_INF, _INF),
+    ("EMPTY", _OF_EXACT, rb"\"\"|''"),
+    ("QUOTE", rb"\"", rb"\""),
+    ("OR", rb"\|", rb"\|"),
+    ("LP", rb"\(", rb"\("),
+    ("RP", rb"\)", rb"\)"),
+    ("LB", rb"\{", rb"\{"),
+    ("RB", rb"\}", rb"\}"),
+    ("COLON", rb":", rb":"),
+    ("SEMICOLON", rb";", rb";"),
+    ("MINUS", rb"-", rb"-"),
+    ("TILDE", rb"~", rb"~"),
+    ("STAR", rb"\*", rb"\*"),
+    ("PERCENT", rb"%", rb"%"),
+    ("LSQB", rb"\[", rb"\["),
+    ("RSQB", rb"\]", rb"\]"),
+    ("SKIP", rb"[\x00-\x20\x7f" + _PUNCT + rb"]", rb"[\x00-\x20\x7f" + _PUNCT + rb"]"),
+    ("ISMISSING", rb"[iI]", rb"[iI][sS][mM][iI][sS][sS][iI][nN][gG]"),
+    ("TERM", _OF_TERM, _TERM),
+    ("EXACT", _OF_EXACT, _EXACT),
+    ("PREFIX", _OF_TERM, _TERM + rb"\*"),
+    ("PREFIX", _OF_NUMBER, _NUMBER + rb"\*"),
+    ("PREFIX", rb"\$", _ATTRIBUTE + rb"\*"),
+    ("PREFIX_EXACT", _OF_EXACT, _EXACT + rb"\*"),
+    ("SUFFIX", rb"\*", rb"\*" + _TERM),
+    ("SUFFIX", rb"\*", rb"\*" + _NUMBER),
+    ("SUFFIX", rb"\*", rb"\*" + _ATTRIBUTE),
+    ("SUFFIX_EXACT", rb"\*", rb"\*" + _EXACT),
+    ("CONTAINS", rb"\*", rb"\*" + _TERM + rb"\*"),
+    ("CONTAINS", rb"\*", rb"\*" + _NUMBER + rb"\*"),
+    ("CONTAINS", rb"\*", rb"\*" + _ATTRIBUTE + rb"\*"),
+    ("CONTAINS_EXACT", rb"\*", rb"\*" + _EXACT + rb"\*"),
+    ("WILDCARD", rb"w", rb"w" + _VERBATIM),
+)
+# For each byte, the patterns of the symbols that may begin with it.
 _PATTERNS: Final = tuple(
-    (kind, re.compile(pattern, re.DOTALL))
-    for kind, pattern in (
-        ("SIZE", rb"[0-9]+"),
-        ("NUMBER", _NUMBER),
-        ("MODIFIER", rb"@" + _TERM),
-        ("ATTRIBUTE", _ATTRIBUTE),
-        ("!=", _comparison(rb"!=")),
-        ("==", _comparison(rb"==")),
-        (">", _comparison(rb">")),
-        (">=", _comparison(rb">=")),
-        ("<", _comparison(rb"<")),
-        ("<=", _comparison(rb"<=")),
-        ("ARROW", rb"=>"),
-        ("AS", rb"[aA][sS]"),
-        ("INF", _INF),
-        ("EMPTY", rb"\"\"|''"),
-        ("QUOTE", rb"\""),
-        ("OR", rb"\|"),
-        ("LP", rb"\("),
-        ("RP", rb"\)"),
-        ("LB", rb"\{"),
-        ("RB", rb"\}"),
-        ("COLON", rb":"),
-        ("SEMICOLON", rb";"),
-        ("MINUS", rb"-"),
-        ("TILDE", rb"~"),
-        ("STAR", rb"\*"),
-        ("PERCENT", rb"%"),
-        ("LSQB", rb"\["),
-        ("RSQB", rb"\]"),
-        ("SKIP", rb"[\x00-\x20\x7f" + _PUNCT + rb"]"),
-        ("ISMISSING", rb"[iI][sS][mM][iI][sS][sS][iI][nN][gG]"),
-        ("TERM", _TERM),
-        ("EXACT", _EXACT),
-        ("PREFIX", _TERM + rb"\*"),
-        ("PREFIX", _NUMBER + rb"\*"),
-        ("PREFIX", _ATTRIBUTE + rb"\*"),
-        ("PREFIX_EXACT", _EXACT + rb"\*"),
-        ("SUFFIX", rb"\*" + _TERM),
-        ("SUFFIX", rb"\*" + _NUMBER),
-        ("SUFFIX", rb"\*" + _ATTRIBUTE),
-        ("SUFFIX_EXACT", rb"\*" + _EXACT),
-        ("CONTAINS", rb"\*" + _TERM + rb"\*"),
-        ("CONTAINS", rb"\*" + _NUMBER + rb"\*"),
-        ("CONTAINS", rb"\*" + _ATTRIBUTE + rb"\*"),
-        ("CONTAINS_EXACT", rb"\*" + _EXACT + rb"\*"),
-        ("WILDCARD", rb"w" + _VERBATIM),
-    )
+    tuple((kind, re.compile(pattern, re.DOTALL)) for kind, first, pattern in _SYMBOLS if re.match(first, bytes([byte])))
+    for byte in range(256)
 )
 _COMPARISONS: Final = frozenset(("!=", "==", ">", ">=", "<", "<="))
 _TYPED: Final = frozenset((
@@ -138,7 +142,7 @@ def scan(query: bytes) -> tuple[Symbol, ...]:
     position, text, offset, silent = 0, b"", 0, False
     while position < len(query):
         kind, best, found = "SKIP", 0, None
-        for name, pattern in _PATTERNS:
+        for name, pattern in _PATTERNS[query[position]]:
             match = pattern.match(query, position)
             if match is not None and match.end() - position > best:
                 kind, best, found = name, match.end() - position, match
