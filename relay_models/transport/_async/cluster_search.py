@@ -233,7 +233,14 @@ class ClusterSearch(ClusterNodes):
         found = await self._search(
             ("FT.SEARCH", command[1], "*", "NOCONTENT", "LIMIT", 0, 0, "TIMEOUT", 0, "DIALECT", 2), exact=False
         )
-        return found if isinstance(found, Exception) else await self._search(command, exact=False)
+        if isinstance(found, Exception):
+            return found
+        reply = await self._search(command, exact=False)
+        if isinstance(reply, list) and b"num_docs" in reply[::2]:
+            # Before 8.2.6 the documents of replicas are in it, too.
+            at = 2 * reply[::2].index(b"num_docs") + 1
+            reply = [*reply[:at], min(int(float(reply[at])), int(found[0])), *reply[at + 1 :]]
+        return reply
 
     async def _check_coordinator(self) -> None:
         """Refuse servers whose search sees only the documents of the node that is asked."""
