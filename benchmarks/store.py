@@ -60,9 +60,14 @@ def captured_runs(count: int) -> list[RunRecord]:
     """`count` runs with the captured content, one agent and fresh ids."""
     texts = captured_texts()
     return [
-        from_json(RunRecord, json.dumps({**texts[number % len(texts)], "id": str(uuid4()), "agent_id": AGENT}))
+        from_json(RunRecord, compact({**texts[number % len(texts)], "id": str(uuid4()), "agent_id": AGENT}))
         for number in range(count)
     ]
+
+
+def compact(value: Any) -> str:
+    """JSON text without spaces and escapes, as NeMo Relay writes it."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def om_model(client: Any, prefix: str) -> Any:

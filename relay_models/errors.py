@@ -18,6 +18,7 @@
     │   ├── InvalidRecordError                         refused before it was stored
     │   ├── RefusedRecordsError                        some were refused; the others are stored
     │   ├── CorruptDocumentError                       one stored document that cannot be read
+    │   │   └── MissingDictionaryError                     the dictionary that its record needs is gone
     │   └── CorruptDocumentsError                      some could not be read; the others are attached
     ├── NotFoundError (LookupError)                something named is not there
     ├── InvalidConfigurationError (ValueError)     a URL, a prefix or an option that cannot work
@@ -50,6 +51,7 @@ __all__ = [
     "IndexOutdatedError",
     "InvalidConfigurationError",
     "InvalidRecordError",
+    "MissingDictionaryError",
     "MissingExtraError",
     "MissingModuleError",
     "NotFoundError",
@@ -160,6 +162,14 @@ class CorruptDocumentError(SerializationError):
         super().__init__(f"the document at key {key!r} cannot be read: {reason}")
         self.key = key
         self.reason = reason
+
+
+class MissingDictionaryError(CorruptDocumentError):
+    """A record was compressed with a dictionary that the store does not have; `dictionary` is its id."""
+
+    def __init__(self, key: str, reason: str, dictionary: str) -> None:
+        super().__init__(key, reason)
+        self.dictionary = dictionary
 
 
 class CorruptDocumentsError(SerializationError):

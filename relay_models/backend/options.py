@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from relay_models.documents import Document, Keys, Run
+from relay_models.documents.compression import Compression, check_compression
 from relay_models.errors import InvalidConfigurationError
 from relay_models.records.prices import PriceTable
 
@@ -29,9 +30,11 @@ class StoreOptions:
         migrate: whether indexes that lack columns are replaced when the store is opened.
         allow_missing: whether documents may be stored without columns that the store has.
         prices: estimates the cost of calls that tell none, when a run is stored.
+        compression: how the records of runs are compressed; None does what the store does already.
 
     Raises:
         InvalidConfigurationError: an option cannot work.
+        MissingExtraError: the package that compresses is not installed.
     """
 
     key_prefix: str = "nemo_relay:"
@@ -44,9 +47,11 @@ class StoreOptions:
     migrate: bool = True
     allow_missing: bool = False
     prices: PriceTable | None = None
+    compression: Compression | None = None
 
     def __post_init__(self) -> None:
         Keys(self.key_prefix)
+        check_compression(self.compression)
         if self.index_text not in (None, True, False):
             raise InvalidConfigurationError(f"index_text is True, False or None, not {self.index_text!r}")
         if not isinstance(self.prices, PriceTable | None):

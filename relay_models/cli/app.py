@@ -11,6 +11,7 @@ import typer
 from relay_models import __version__
 from relay_models.cli.commands import (
     agents,
+    compress,
     demo,
     import_,
     migrate,
@@ -61,7 +62,22 @@ def _root(
 ) -> None: ...
 
 
-for part in (import_, agents, runs, saved, sessions, web, prices, demo, schema, migrate, server, native, receive):
+for part in (
+    import_,
+    agents,
+    runs,
+    saved,
+    sessions,
+    web,
+    prices,
+    demo,
+    schema,
+    migrate,
+    compress,
+    server,
+    native,
+    receive,
+):
     part.register(app)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from relay_models.cli.import_capture import PLURALS, Imported
 from relay_models.errors import NotFoundError
@@ -59,30 +59,17 @@ def new_or_changed(
     backend: RedisBackend, runs: Iterable[RunRecord], unchanged: Callable[[int], None] = lambda count: None
 ) -> Iterator[RunRecord]:
     """Yield the runs that the store does not have as they are; `unchanged` is told how many it has."""
-    from relay_models.documents import Keys  # lazy: start-up time
-    from relay_models.query.replies import decode_body  # lazy: start-up time
     from relay_models.records import to_json  # lazy: start-up time
 
-    keys = Keys(backend.key_prefix)
     waiting = iter(runs)
     while part := list(islice(waiting, _AT_ONCE)):
         # A run may come twice in one part, first as far as it was known.
         part = list({run.id: run for run in part}.values())
-        replies = backend.transport.pipeline([("JSON.GET", keys.run(run.agent_id, run.id), "$.record") for run in part])
-        for run, reply in zip(part, replies, strict=True):
-            try:
-                stored = None if isinstance(reply, Exception) else decode_body(reply)
-                same = stored is not None and _bytes(stored) == to_json(run)
-            except ValueError:
-                same = False
-            if same:
+        for run, stored in zip(part, backend.run_texts(part), strict=True):
+            if stored == to_json(run):
                 unchanged(1)
             else:
                 yield run
-
-
-def _bytes(text: Any) -> bytes:
-    return text.encode() if isinstance(text, str) else bytes(text)
 
 
 class FileStore:

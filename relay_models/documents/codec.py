@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -46,6 +47,7 @@ def encode_run(
     body: bytes | None = None,
     document_type: type[Run] = Run,
     estimated_cost: float | None = None,
+    pack: Callable[[bytes], str] | None = None,
 ) -> bytes:
     """The JSON document of a run that is stored for the first time at `now_us` (epoch microseconds).
 
@@ -56,11 +58,12 @@ def encode_run(
         body: the JSON text that `record` has just been read from, so that it need not be written again.
         document_type: the class whose columns it gets.
         estimated_cost: estimated cost of the calls that tell none.
+        pack: compresses the record's text, where the store compresses.
 
     Raises:
         InvalidRecordError: it is no run, or cannot be written as JSON.
     """
-    document = _run(record, text, document_type, body, estimated_cost)
+    document = _run(record, text, document_type, body, estimated_cost, pack)
     document["stored_at"] = document["updated_at"] = document[stamp_name(document_type, text=text)] = now_us
     return _dump(document)
 
@@ -72,12 +75,13 @@ def merge_run(
     text: bool = False,
     document_type: type[Run] = Run,
     estimated_cost: float | None = None,
+    pack: Callable[[bytes], str] | None = None,
 ) -> bytes:
     """The patch for JSON.MERGE that makes a stored document that of `record`, but keeps its ``stored_at``.
 
     Columns without a value are null, which takes them out of the document. Raises as `encode_run`.
     """
-    document = _merging(document_type, _run(record, text, document_type, None, estimated_cost))
+    document = _merging(document_type, _run(record, text, document_type, None, estimated_cost, pack))
     document["updated_at"] = document[stamp_name(document_type, text=text)] = now_us
     return _dump(document)
 
@@ -143,7 +147,11 @@ def encode_columns(document: type[Document], values: dict[str, Any]) -> dict[str
     own = {name: values.pop(name) for name in document.own_columns if name in values}
     members: dict[str, Any] = {}
     if document.row_columns:
-        row = _text([values.get(name) for name in document.row_columns])
+        kept = [values.get(name) for name in document.row_columns]
+        # What a row lacks at its end has no value, for every release.
+        while kept and kept[-1] is None:
+            kept.pop()
+        row = _text(kept)
         members = {**_escaped(values, row), "row": row}
     if document.own_columns:
         own_row = _text(own)
@@ -154,21 +162,25 @@ def encode_columns(document: type[Document], values: dict[str, Any]) -> dict[str
 
 
 def _run(
-    record: RunRecord, text: bool, document_type: type[Run], body: bytes | None, estimated_cost: float | None
+    record: RunRecord,
+    text: bool,
+    document_type: type[Run],
+    body: bytes | None,
+    estimated_cost: float | None,
+    pack: Callable[[bytes], str] | None,
 ) -> dict[str, Any]:
     if not isinstance(record, RunRecord):
         checked_record("run", record)
     if body is None:
         body = record_json(record)
     given = {} if estimated_cost is None else {"estimated_cost": rounded(estimated_cost)}
-    columns = encode_columns(document_type, document_type.column_values(record, **given))
-    document: dict[str, Any] = {"pk": f"{record.agent_id}:{columns['run_id']}", **columns}
+    document = encode_columns(document_type, document_type.column_values(record, **given))
     if text:
         for name, words in document_type.indexed_words(record).items():
             column = document_type.columns()[name]
             target = document.setdefault(OWN, {}) if column.own else document
             target[column.index_name] = words
-    document["record"] = body.decode()
+    document["record"] = body.decode() if pack is None else pack(body)
     return document
 
 

@@ -18,25 +18,27 @@ LAYOUT_VERSION = 2
 
 _MARKERS = (*(kind.segment for kind in KINDS.values()), f"@{MODEL_SEGMENT}")
 _RUN_ID_LENGTH = 36
-_INDEX = re.compile(r":idx:v([0-9]{1,6})(t?)(?:\.([0-9a-f]{12}))?\Z")
+_INDEX = re.compile(r":idx:v([0-9]{1,6})(t?)(z?)(?:\.([0-9a-f]{12}))?\Z")
 
 
 class Layout(NamedTuple):
     """What an index holds; a greater one replaces a lesser one.
 
-    `own` identifies the columns that a user declared, as `own_layout` does.
+    `own` identifies the columns that a user declared, as `own_layout` does. `compressed` says that records may be
+    compressed: releases that cannot read such records do not know the index by its name, and refuse the store.
     """
 
     version: int
     text: bool
     own: str = ""
+    compressed: bool = False
 
 
 def layout_of(index_name: str | bytes) -> Layout | None:
     """The layout that an index says by its name; None where it is not one of ours."""
     name = index_name.decode("utf-8", "replace") if isinstance(index_name, bytes) else index_name
     match = _INDEX.search(name)
-    return Layout(int(match[1]), bool(match[2]), match[3] or "") if match else None
+    return Layout(int(match[1]), bool(match[2]), match[4] or "", bool(match[3])) if match else None
 
 
 class Keys:
@@ -103,20 +105,31 @@ class Keys:
         """The name under which a kind is searched, whatever index is behind it."""
         return f"{self.prefix}@{kind}"
 
-    def index(self, kind: str, *, text: bool = False, own: str = "") -> str:
+    def index(self, kind: str, *, text: bool = False, own: str = "", compressed: bool = False) -> str:
         """The name of the index that this release makes.
 
         Args:
             kind: name of the document type.
             text: with the words of prompts and answers (runs only).
             own: what identifies the columns that a user declared (`own_layout`).
+            compressed: records may be compressed (runs only).
         """
-        name = f"{self.prefix}@{kind}:idx:v{LAYOUT_VERSION}{'t' if text and kind == 'run' else ''}"
+        options = f"{'t' if text else ''}{'z' if compressed else ''}" if kind == "run" else ""
+        name = f"{self.prefix}@{kind}:idx:v{LAYOUT_VERSION}{options}"
         return f"{name}.{own}" if own else name
 
     def migration(self, kind: str) -> bytes:
         """The key that says which index a migration replaces by which."""
         return f"{self.prefix}@migration:{kind}".encode()
+
+    @property
+    def compression(self) -> bytes:
+        """The key that says how records are compressed, and with which dictionary."""
+        return f"{self.prefix}@compression".encode()
+
+    def dictionary(self, id: str) -> bytes:
+        """The key of a dictionary that records are compressed with."""
+        return f"{self.prefix}@dictionary:{id}".encode()
 
     def split_run(self, key: bytes) -> tuple[str, str]:
         """The agent id and the run id in a run's key; ValueError for another key."""

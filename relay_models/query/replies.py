@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,11 +24,14 @@ __all__ = [
     "decode_total",
     "decode_values",
     "incomplete",
+    "record_slots",
 ]
 
 # Warnings that do not say that rows are missing, by a part of their text. Every other warning means a partial answer.
 # Redis 8.10 with search-workers 0 runs a query with its own maximum in place of a longer TIMEOUT, and says so.
 _HARMLESS = ("effective timeout was capped",)
+# The path of a record's text, as rows name it.
+_RECORD = b"$.record"
 
 
 @dataclass(slots=True)
@@ -130,6 +133,30 @@ def decode_body(reply: bytes | None) -> str | None:
     if not isinstance(found, list) or len(found) != 1 or not isinstance(found[0], str):
         raise ValueError("it has no record text")
     return found[0]
+
+
+def record_slots(reply: Any) -> Iterator[tuple[Any, Any, bytes]]:
+    """The texts of records in a reply to FT.AGGREGATE or FT.CURSOR READ: what holds each, its place in that, the text.
+
+    A text may be replaced in its place before the reply is decoded.
+    """
+    if isinstance(reply, list) and len(reply) == 2 and isinstance(reply[0], list | Mapping):
+        reply = reply[0]  # the rest is a cursor
+    if isinstance(reply, Mapping):
+        rows = (_by_bytes(row).get(b"extra_attributes") for row in _by_bytes(reply).get(b"results", ()) if row)
+    else:
+        rows = iter(reply[1:])
+    for row in rows:
+        if isinstance(row, dict):
+            place: Any = _RECORD if _RECORD in row else _RECORD.decode()
+            text = row.get(place)
+        elif isinstance(row, list):
+            place = next((at + 1 for at in range(0, len(row) - 1, 2) if _bytes(row[at]) == _RECORD), None)
+            text = None if place is None else row[place]
+        else:
+            continue
+        if isinstance(text, bytes):
+            yield row, place, text
 
 
 def decode_time(reply: Any) -> int:

@@ -12,16 +12,17 @@ import msgspec
 
 from relay_models.columns.column import Kind
 from relay_models.columns.tags import unescape_tag
+from relay_models.documents.compression import PackedText, UnknownDictionaryError, is_packed
 from relay_models.documents.labels import Labels
 from relay_models.documents.own_models import read_item
-from relay_models.errors import CorruptDocumentError
+from relay_models.errors import CorruptDocumentError, MissingDictionaryError
 from relay_models.query.order import Order
 from relay_models.query.replies import decode_values
 
 if TYPE_CHECKING:
     from relay_models.documents.base import Document
 
-__all__ = ["DocumentReader", "KeyReader", "RecordReader", "RowReader", "row_reader"]
+__all__ = ["DocumentReader", "KeyReader", "RecordReader", "RowReader", "corrupt_document", "row_reader"]
 
 D = TypeVar("D", bound="Document")
 T = TypeVar("T")
@@ -98,17 +99,12 @@ class DocumentReader(Generic[D]):
                 found += _label_values(row.get(b"$.labels"))
             if not self.bodies:
                 return cast(D, self._make(found, None))
-            body = row.get(b"$.record")
-            if body is None:
-                raise ValueError("it has no record text")
-            return cast(D, self._make(found, body.decode()))
+            return cast(D, self._make(found, _record_text(row).decode()))
         except (ValueError, TypeError, AttributeError) as error:
             raise _corrupt(row, error) from None
 
     def _item(self, row: dict[bytes, Any]) -> D:
-        body = row.get(b"$.record")
-        if body is None:
-            raise ValueError("it has no record text")
+        body = _record_text(row)
         times: list[Any] = [None if (raw := row.get(path)) is None else int(raw) for path in self._time_paths]
         return cast(D, read_item(self.document, self._pk(row), body.decode(), *times))
 
@@ -180,11 +176,8 @@ class RecordReader(Generic[T]):
 
     def decode(self, row: dict[bytes, Any]) -> T:
         """Decode a row; `CorruptDocumentError` where it has no record that can be read."""
-        body = row.get(b"$.record")
         try:
-            if body is None:
-                raise ValueError("it has no record text")
-            return self._parse(body)
+            return self._parse(_record_text(row))
         except ValueError as error:
             raise _corrupt(row, error) from None
 
@@ -251,8 +244,26 @@ def _number(raw: bytes) -> int | float:
         return float(raw)
 
 
+def _record_text(row: dict[bytes, Any]) -> bytes:
+    """The text of a row's record; ValueError where it has none that can be read."""
+    body: bytes | None = row.get(b"$.record")
+    if body is None:
+        raise ValueError("it has no record text")
+    if is_packed(body):
+        raise body.error if isinstance(body, PackedText) else ValueError("its record is compressed")
+    return body
+
+
+def corrupt_document(key: bytes, reason: object) -> CorruptDocumentError:
+    """The error that names a document that cannot be read."""
+    name = key.decode("utf-8", "backslashreplace")
+    if isinstance(reason, UnknownDictionaryError):
+        return MissingDictionaryError(name, str(reason), reason.dictionary)
+    return CorruptDocumentError(name, str(reason))
+
+
 def _corrupt(row: dict[bytes, Any], reason: object) -> CorruptDocumentError:
-    return CorruptDocumentError(row.get(b"__key", b"?").decode("utf-8", "backslashreplace"), str(reason))
+    return corrupt_document(row.get(b"__key", b"?"), reason)
 
 
 @functools.lru_cache(maxsize=32)

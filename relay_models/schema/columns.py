@@ -80,15 +80,11 @@ def document_rows(kind: DocumentKind) -> list[ColumnRow]:
     if kind.document.is_own_model():
         about = f"The fields as JSON text: {kind.shape_text}."
         return [*column_rows(kind), ColumnRow("record", "$.record", "", (), False, "", about)]
-    key = (
-        "Agent id, colon, run id: what redis-om names a document by."
-        if kind.many
-        else "The agent id: redis-om's name of it."
-    )
+    packed = ", compressed in a store that compresses" if kind.name == "run" else ""
     return [
         *column_rows(kind),
-        ColumnRow("pk", "$.pk", "", (), False, "", key),
-        ColumnRow("record", "$.record", "", (), False, "", f"The record as JSON text: {kind.shape_text}."),
+        *([] if kind.many else [ColumnRow("pk", "$.pk", "", (), False, "", "The agent id: redis-om's name of it.")]),
+        ColumnRow("record", "$.record", "", (), False, "", f"The record as JSON text{packed}: {kind.shape_text}."),
     ]
 
 

@@ -24,6 +24,7 @@ from relay_models.records import (
     RunRecord,
     StabilityAnalysisResult,
     TrieEnvelope,
+    to_json,
 )
 from relay_models.records.prices import PriceTable
 from relay_models.sync import RedisBackend
@@ -100,6 +101,13 @@ def everything(backend: RedisBackend) -> set[str]:
     assert store.bind(Note).find(Note.text == "better").count() == 1
     assert notes.delete_one(note.pk)
     store.estimate_costs(PriceTable([]))
+    assert store.run_texts(runs) == [to_json(run) for run in runs]
+    runs[1] = runs[1].model_copy(update={"padding": "long enough " * 50})
+    store.store_run(runs[1])
+    assert store.compression.apply().rewritten == 1
+    assert store.compression.status().is_on
+    store.store_run(runs[1])
+    assert store.compression.undo().rewritten == 1
     assert store.delete_run("a", runs[0].id)
     # A document that the index refuses, once and for good, is one agent's: others are listed without it.
     backend.client.execute_command("JSON.SET", f"{backend.key_prefix}@run:b:{runs[0].id}", "$", '{"started_at": "x"}')
@@ -189,7 +197,17 @@ def test_the_rules_are_what_is_needed(url: str) -> None:
 
 def is_operation(name: str) -> bool:
     """Whether a name of the backend is one of its operations on documents."""
-    opening = {"connect", "embedded", "from_client", "close", "client", "transport", "key_prefix", "index_text"}
+    opening = {
+        "connect",
+        "embedded",
+        "from_client",
+        "close",
+        "client",
+        "transport",
+        "key_prefix",
+        "index_text",
+        "models",
+    }
     opening |= {"migrations"}  # their rules are in the guide's part on migrations
     collections = {"runs", "plans", "tries", "accumulators", "observations", "stability"}
     return not name.startswith("_") and name not in opening | collections

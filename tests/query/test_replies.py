@@ -6,7 +6,15 @@ import pytest
 
 from relay_models.errors import IncompleteAnswerError
 from relay_models.query.agents import agents_steps
-from relay_models.query.replies import check_complete, decode_body, decode_index_info, decode_rows, decode_total
+from relay_models.query.replies import (
+    check_complete,
+    decode_body,
+    decode_cursor,
+    decode_index_info,
+    decode_rows,
+    decode_total,
+    record_slots,
+)
 from relay_models.query.steps import Answer
 
 TIMEOUT = "Timeout limit was reached"
@@ -22,6 +30,22 @@ def test_rows_of_both_protocols() -> None:
     assert decode_rows(resp2).rows == decode_rows(resp3).rows == [{b"a": b"1"}, None, {b"a": b"2"}]
     assert decode_rows(resp3).present() == [{b"a": b"1"}, {b"a": b"2"}]
     assert decode_total([7]) == decode_total({b"total_results": 7}) == (7, [])
+
+
+def test_texts_of_records_are_replaced_in_both_protocols() -> None:
+    rows = [[b"__key", b"k", b"$.record", b"old"], None, [b"__key", b"l"]]
+    resp3 = {b"results": [None if row is None else {b"extra_attributes": dict(zip(row[::2], row[1::2], strict=True))}
+                          for row in rows]}  # fmt: skip
+    for reply in ([3, *map(list_or_none, rows)], resp3, [[3, *map(list_or_none, rows)], 5], [resp3, 5]):
+        for row, place, text in record_slots(reply):
+            assert text in (b"old", b"new")
+            row[place] = b"new"
+        found = decode_cursor(reply)[0] if isinstance(reply, list) and len(reply) == 2 else decode_rows(reply)
+        assert found.rows == [{b"__key": b"k", b"$.record": b"new"}, None, {b"__key": b"l"}]
+
+
+def list_or_none(row: list[bytes] | None) -> list[bytes] | None:
+    return None if row is None else list(row)
 
 
 @pytest.mark.parametrize(

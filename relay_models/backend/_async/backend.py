@@ -15,6 +15,7 @@ from relay_models.backend._async.models import Models
 from relay_models.backend._async.queries import Queries
 from relay_models.backend.options import StoreOptions
 from relay_models.documents import Document, Run
+from relay_models.documents.compression import Compression
 from relay_models.records.prices import PriceTable
 from relay_models.transport import (
     ConnectionOptions,
@@ -68,6 +69,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
         read_from: Literal["primary", "replica"] = "primary",
@@ -95,6 +97,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
         read_from: Literal["primary", "replica"] = "primary",
@@ -121,6 +124,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
         read_from: Literal["primary", "replica"] = "primary",
@@ -155,6 +159,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             allow_missing: whether documents may be stored without columns that the store has and this program does
                 not know.
             prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
+            compression: ``"zstd"`` makes the store compress the records of runs that are stored from now on (see
+                ``backend.compression`` for those that are stored already); None does what the store does already.
             replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
             replica_timeout: maximum wait for the replicas (seconds).
             read_from: ``"replica"`` lets replicas answer questions, which may then lack what was stored just now;
@@ -176,6 +182,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             IndexMissingError: there is no index and `create_index` is False.
             IndexOutdatedError: an index is of another release and may not be replaced.
             StoreTimeoutError: no reply within `timeout`, or documents not indexed within `index_timeout`.
+            MissingExtraError: the records are compressed, and the package that does it is not installed.
 
         No error holds a password.
         """
@@ -190,6 +197,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             migrate=migrate,
             allow_missing=allow_missing,
             prices=prices,
+            compression=compression,
         )
         connection = ConnectionOptions(
             timeout=timeout,
@@ -218,6 +226,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
     ) -> Opening[RedisBackend[ModelT]]: ...
 
     @overload
@@ -234,6 +243,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
     ) -> Opening[Self]: ...
 
     @classmethod
@@ -249,6 +259,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
     ) -> Opening[Any]:
         """Open a store that needs no server.
 
@@ -267,6 +278,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             allow_missing: whether documents may be stored without columns that the store has and this program does
                 not know.
             prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
+            compression: ``"zstd"`` makes the store compress the records of runs that are stored from now on (see
+                ``backend.compression`` for those that are stored already); None does what the store does already.
 
         Returns:
             The backend: await it, or enter it with ``async with``.
@@ -274,6 +287,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         Raises:
             InvalidConfigurationError: the file is something else, or an option cannot work.
             StorageError: the file is open in another process, damaged, or cannot be written.
+            MissingExtraError: as `connect` raises it.
 
         Example:
             ```python
@@ -290,6 +304,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             migrate=migrate,
             allow_missing=allow_missing,
             prices=prices,
+            compression=compression,
         )
         return as_opening(cls._open(options, partial(open_embedded, path)))
 
@@ -310,6 +325,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
     ) -> Opening[RedisBackend[ModelT]]: ...
@@ -331,6 +347,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
     ) -> Opening[Self]: ...
@@ -351,6 +368,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
     ) -> Opening[Any]:
@@ -379,6 +397,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             allow_missing: whether documents may be stored without columns that the store has and this program does
                 not know.
             prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
+            compression: ``"zstd"`` makes the store compress the records of runs that are stored from now on (see
+                ``backend.compression`` for those that are stored already); None does what the store does already.
             replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
             replica_timeout: maximum wait for the replicas (seconds).
 
@@ -389,6 +409,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             InvalidConfigurationError: it is another kind of client, uses a database other than 0, or an option cannot
                 work.
             StorageError: as `connect` raises it.
+            MissingExtraError: as `connect` raises it.
         """
         options = StoreOptions(
             key_prefix=key_prefix,
@@ -401,6 +422,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             migrate=migrate,
             allow_missing=allow_missing,
             prices=prices,
+            compression=compression,
         )
         connection = ConnectionOptions(retries=retries, replicas=replicas, replica_timeout=replica_timeout)
         return as_opening(cls._open(options, partial(open_client, client, connection), connection))

@@ -7,6 +7,8 @@ from typing import Any, Generic
 from typing_extensions import TypeVar
 
 from relay_models.backend._async.collection import Collection
+from relay_models.backend._async.compression import RecordCompression
+from relay_models.backend._async.dictionaries import Dictionaries
 from relay_models.backend._async.index import Indexes
 from relay_models.backend._async.migrations import Migrations
 from relay_models.backend._async.run_collection import RunCollection
@@ -28,6 +30,7 @@ class BackendBase(Generic[RunT]):
 
     Attributes:
         migrations: plans and makes changes of the columns that the store can be asked by.
+        compression: trains dictionaries, compresses stored records and makes them plain again.
         runs: the runs.
         plans: the execution plans, one per agent.
         tries: the prediction tries, one per agent.
@@ -38,6 +41,7 @@ class BackendBase(Generic[RunT]):
     """
 
     migrations: Migrations
+    compression: RecordCompression
     runs: RunCollection[RunT]
     plans: Collection[Plan]
     tries: Collection[Trie]
@@ -49,15 +53,18 @@ class BackendBase(Generic[RunT]):
     def __init__(self, transport: Transport, options: StoreOptions) -> None:
         self._transport = transport
         self._keys = Keys(options.key_prefix)
+        self._dictionaries = Dictionaries(transport, self._keys)
         self._indexes = Indexes(
             transport,
             self._keys,
+            self._dictionaries,
             create=options.create_index,
             text=options.index_text,
             timeout=options.index_timeout,
             documents=options.documents(),
             migrate=options.migrate,
             allow_missing=options.allow_missing,
+            compressed=options.compression is not None,
         )
         self._run_document: Any = options.documents().get("run", Run)
         self._run_ttl_ms = options.run_ttl_ms
@@ -65,11 +72,19 @@ class BackendBase(Generic[RunT]):
         # The server's own limit (500 ms unless configured) would cut answers short without an error.
         # Ours ends before the client stops waiting; 0 is no limit.
         limit_ms = max(1, int(transport.timeout * 900)) if transport.timeout else 0
-        self._store = Store(transport, self._keys, self._indexes, limit_ms, cache_page_bounds=options.cache_page_bounds)
+        self._store = Store(
+            transport,
+            self._keys,
+            self._indexes,
+            self._dictionaries,
+            limit_ms,
+            cache_page_bounds=options.cache_page_bounds,
+        )
         self._clock = self._store.clock
         self._unindexed = UnindexedDocuments(self._store)
         self.migrations = Migrations(self._indexes)
         self.runs = RunCollection[Any](self._store, self._run_document)
+        self.compression = RecordCompression(self._store, self.runs)
         self.plans = Collection(self._store, Plan)
         self.tries = Collection(self._store, Trie)
         self.accumulators = Collection(self._store, Accumulators)

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from relay_models.backend._async.dictionaries import Dictionaries
 from relay_models.backend._async.index_builder import IndexBuilder
 from relay_models.backend.migration import MigrationResult, ReportProgress
 from relay_models.columns.info import column_name
 from relay_models.documents import Document, Keys, layout_of
+from relay_models.documents.compression import check_compression
 from relay_models.documents.layout import LayoutChange
 from relay_models.documents.schema import own_layout
 from relay_models.errors import IndexMissingError, IndexOutdatedError, InvalidConfigurationError
@@ -28,18 +30,21 @@ class Indexes:
     Args:
         transport: sends the commands.
         keys: the names of keys and indexes.
+        dictionaries: reads compressed records.
         create: indexes that are missing or lack columns may be made.
         text: whether words are indexed; None does what the store does.
         timeout: maximum wait for an index to be filled (seconds).
         documents: document classes by kind, beside or in place of the built-in ones.
         migrate: indexes that lack columns are replaced when the store is opened; otherwise by `migrate` only.
         allow_missing: documents may be stored that lack columns of the store.
+        compressed: records are compressed; otherwise as the store does.
     """
 
     def __init__(
         self,
         transport: Transport,
         keys: Keys,
+        dictionaries: Dictionaries,
         *,
         create: bool,
         text: bool | None,
@@ -47,6 +52,7 @@ class Indexes:
         documents: Mapping[str, type[Document]] = MappingProxyType({}),
         migrate: bool = True,
         allow_missing: bool = False,
+        compressed: bool = False,
     ) -> None:
         self._transport = transport
         self._keys = keys
@@ -56,7 +62,10 @@ class Indexes:
         self._seen = -1
         self._wanted_text = text
         self._pending: list[str] = []
-        self.builder = IndexBuilder(transport, keys, timeout, documents)
+        self.builder = IndexBuilder(transport, keys, dictionaries, timeout, documents)
+        self._dictionaries = dictionaries
+        self._wants_compression = self.compressed = compressed
+        """Whether the records of runs are compressed when they are stored."""
         self.unknown: dict[str, tuple[str, ...]] = {}
         """Columns of the store that this program does not know, by kind."""
         self.text = bool(text)
@@ -121,8 +130,17 @@ class Indexes:
     async def infos(self) -> dict[str, IndexInfo | None]:
         """The index in use of each kind; None where there is none."""
         kinds = list(self.builder.documents)
-        replies = await self._transport.pipeline([("FT.INFO", self._keys.alias(kind)) for kind in kinds])
-        return {kind: self._info(reply) for kind, reply in zip(kinds, replies, strict=True)}
+        commands = [("FT.INFO", self._keys.alias(kind)) for kind in kinds]
+        *replies, settings = await self._transport.pipeline([*commands, self._dictionaries.settings_command])
+        found = {kind: self._info(reply) for kind, reply in zip(kinds, replies, strict=True)}
+        run = found["run"]
+        layout = None if run is None else layout_of(run.name)
+        # The key says it where the index is gone, as after a restore; the index tells releases that know no such key.
+        is_on = self._dictionaries.receive_settings(settings) or (layout is not None and layout.compressed)
+        if is_on:
+            check_compression("zstd")
+        self.compressed = is_on or self._wants_compression
+        return found
 
     def recheck(self) -> None:
         """Look at the indexes again before the next query."""
@@ -143,7 +161,7 @@ class Indexes:
 
     def target(self, kind: str, info: IndexInfo | None) -> str:
         """The name of the index that would be made."""
-        return self.builder.target(kind, info, self.change(kind, info), text=self.text)
+        return self.builder.target(kind, info, self.change(kind, info), text=self.text, compressed=self.compressed)
 
     def check_writable(self, kind: str) -> None:
         """Refuse to store documents whose columns this program cannot all compute.
@@ -161,6 +179,32 @@ class Indexes:
                 "afterwards"
             )
 
+    async def compress(self, is_on: bool) -> None:
+        """Make the store one that compresses its records, or one that does not."""
+        await self.ready()
+        if is_on:
+            await self._dictionaries.turn_on()
+        else:
+            await self._dictionaries.turn_off()
+        info = (await self.infos())["run"]
+        self.compressed = is_on
+        layout = None if info is None else layout_of(info.name)
+        if layout is None or layout.compressed is not is_on:
+            await self.migrate("run", info, finish=True)
+        self.recheck()
+
+    def check_undo(self) -> None:
+        """Refuse to make plain what this backend was opened to compress.
+
+        Raises:
+            InvalidConfigurationError: it was opened with `compression`.
+        """
+        if self._wants_compression:
+            raise InvalidConfigurationError(
+                "this backend was opened with compression='zstd', which makes the store compress: open it without, "
+                "then undo"
+            )
+
     async def migrate(
         self, kind: str, info: IndexInfo | None, *, finish: bool, report: ReportProgress | None = None
     ) -> MigrationResult:
@@ -168,6 +212,8 @@ class Indexes:
         self.check_writable(kind)
         builder, text = self.builder, self._is_text(kind)
         name = self.target(kind, info)
+        if kind == "run" and self.compressed:
+            await self._dictionaries.turn_on()
         await builder.create([(kind, name, self.change(kind, info).target)])
         old = None if info is None else builder.own_name(kind, info)
         if not finish and old is not None:
@@ -220,7 +266,8 @@ class Indexes:
         self.unknown[kind] = change.unknown
         if self._migrate and layout[:2] == current[:2]:
             self._check_own(document, info, change)
-        return bool(change) or layout[:2] < current[:2]
+        needs_mark = kind == "run" and self.compressed and not layout.compressed
+        return bool(change) or layout[:2] < current[:2] or needs_mark
 
     def _check_own(self, document: type[Document], info: IndexInfo, change: LayoutChange) -> None:
         """Refuse to change, by merely opening a store, what another program's columns are."""
@@ -257,6 +304,7 @@ class Indexes:
             )
         return IndexOutdatedError(
             f"the index {old.name!r} on {where} has the layout of an older release (or lacks the words that index_text "
-            "asks for, or columns of your own) and create_index is False: connect once with create_index=True, or run "
-            "`relay-models migrate apply`, which makes the new one beside it and then moves over"
+            "asks for, the mark of compression, or columns of your own) and create_index is False: connect once with "
+            "create_index=True, or run `relay-models migrate apply`, which makes the new one beside it and then moves "
+            "over"
         )

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 from redis.exceptions import ResponseError
 
+from relay_models.backend._async.dictionaries import Dictionaries
 from relay_models.backend.column_changes import column_changes
 from relay_models.backend.scan import scan_command
 from relay_models.documents import Document, Keys
@@ -20,13 +21,19 @@ _AT_ONCE = 100
 
 
 async def rewrite_columns(
-    link: Transport, keys: Keys, document_type: type[Document], *, text: bool, prices: PriceTable | None = None
+    link: Transport,
+    keys: Keys,
+    dictionaries: Dictionaries,
+    document_type: type[Document],
+    *,
+    text: bool,
+    prices: PriceTable | None = None,
 ) -> None:
     """Recompute the columns of every document of a kind from its record; what cannot be read is left as it is."""
     cursor: bytes | int = 0
     while True:
         cursor, found = await link.execute(*scan_command(keys.root(document_type.kind), cursor))
-        await rewrite_keys(link, keys, document_type, found, text=text, prices=prices)
+        await rewrite_keys(link, keys, dictionaries, document_type, found, text=text, prices=prices)
         if int(cursor) == 0:
             return
 
@@ -34,6 +41,7 @@ async def rewrite_columns(
 async def rewrite_keys(
     link: Transport,
     keys: Keys,
+    dictionaries: Dictionaries,
     document_type: type[Document],
     some: Sequence[bytes],
     *,
@@ -48,13 +56,14 @@ async def rewrite_keys(
     for start in range(0, len(some), _AT_ONCE):
         left: Sequence[bytes] = some[start : start + _AT_ONCE]
         while left:
-            left = await _rewrite(link, keys, document_type, left, text, prices, written, unreadable)
+            left = await _rewrite(link, keys, dictionaries, document_type, left, text, prices, written, unreadable)
     return written, unreadable
 
 
 async def _rewrite(
     link: Transport,
     keys: Keys,
+    dictionaries: Dictionaries,
     document_type: type[Document],
     some: Sequence[bytes],
     text: bool,
@@ -75,8 +84,9 @@ async def _rewrite(
             continue
         try:
             document = from_json(reply)[0]
-            changes = column_changes(document_type, keys, key, document, text=text, prices=prices)
-        except (TypeError, ValueError, AttributeError):
+            readable = {**document, "record": (await dictionaries.read(document["record"].encode())).decode()}
+            changes = column_changes(document_type, keys, key, readable, text=text, prices=prices)
+        except (TypeError, ValueError, AttributeError, KeyError):
             unreadable.add(key)
             continue
         if changes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -16,6 +16,7 @@ from relay_models.backend._async.streams import RowStream, until_failure
 from relay_models.backend.clock_check import ClockCheck
 from relay_models.backend.reports import ReadRun, RefusedRecord, StoreReport, refusal_text
 from relay_models.documents import Run, encode_run, merge_run
+from relay_models.documents.kinds import checked_record
 from relay_models.documents.schema import stamp_name
 from relay_models.errors import (
     CorruptDocumentError,
@@ -29,7 +30,7 @@ from relay_models.errors import (
 from relay_models.query.options import OnCorrupt, check_count
 from relay_models.query.order import Order
 from relay_models.query.replies import decode_body
-from relay_models.query.rows import KeyReader, RecordReader
+from relay_models.query.rows import KeyReader, RecordReader, corrupt_document
 from relay_models.records import RunRecord, from_json
 from relay_models.records.prices import PriceTable
 from relay_models.transport import AnyIterable, Command, Pipeline, Transaction, translate
@@ -84,6 +85,7 @@ class Runs(BackendBase[RunT]):
         Raises `InvalidRecordError` for what is not a run or cannot be written as JSON.
         """
         self._indexes.check_writable("run")
+        await self.compression.prepare(1)
         corrections = self._clock.corrections
         now = self._clock.now()
         key, document = self._encode(record, now)
@@ -118,35 +120,47 @@ class Runs(BackendBase[RunT]):
         if isinstance(records, RunRecord) or not (hasattr(records, "__iter__") or hasattr(records, "__aiter__")):
             raise InvalidRecordError(f"records is an iterable of runs, not {type(records).__name__}")
         self._indexes.check_writable("run")
+        await self.compression.prepare()
         report = StoreReport()
         failures: list[Exception] = []
         batch = _Batch()
         number = -1
         sent = self._clock.now()
-        async with self._transport.conversation() as conversation:
-            waiting: deque[_Batch] = deque()
-            async for record in until_failure(records, failures):
-                number += 1
-                body = None
-                if isinstance(record, ReadRun):
-                    record, body = record
-                now = self._clock.now()
-                try:
-                    self._add(batch, record, number, now, body)
-                except InvalidRecordError as error:
-                    report.refused.append(_refused(number, record, error))
-                    continue
-                slow = now - sent >= _PATIENCE
-                if slow or batch.is_full(batch_size):
-                    full, batch = batch, _Batch()
-                    await self._exchange(conversation, waiting, full, report)
-                    while slow and waiting:
-                        await self._settle(conversation, waiting, report)
-                    sent = self._clock.now()
-            if batch.commands:
-                await self._exchange(conversation, waiting, batch, report)
-            while waiting:
-                await self._settle(conversation, waiting, report)
+        source = until_failure(records, failures)
+        has_more = True
+        while has_more:
+            has_more = False
+            async with self._transport.conversation() as conversation:
+                waiting: deque[_Batch] = deque()
+                async for record in source:
+                    number += 1
+                    body = None
+                    if isinstance(record, ReadRun):
+                        record, body = record
+                    now = self._clock.now()
+                    try:
+                        self._add(batch, record, number, now, body)
+                    except InvalidRecordError as error:
+                        report.refused.append(_refused(number, record, error))
+                        continue
+                    slow = now - sent >= _PATIENCE
+                    if slow or batch.is_full(batch_size):
+                        full, batch = batch, _Batch()
+                        await self._exchange(conversation, waiting, full, report)
+                        while slow and waiting:
+                            await self._settle(conversation, waiting, report)
+                        sent = self._clock.now()
+                        if self.compression.is_due(len(full.records)):
+                            has_more = True
+                            break
+                if batch.commands:
+                    await self._exchange(conversation, waiting, batch, report)
+                    batch = _Batch()
+                while waiting:
+                    await self._settle(conversation, waiting, report)
+            if has_more:
+                # Without a connection held: a pool may have no other one.
+                await self.compression.prepare()
         if failures:
             raise failures[0]
         if report.refused and on_refused == "raise":
@@ -159,9 +173,30 @@ class Runs(BackendBase[RunT]):
         reply = await self._transport.read("JSON.GET", key, "$.record")
         try:
             text = decode_body(reply)
-            return None if text is None else from_json(RunRecord, text)
+            return None if text is None else from_json(RunRecord, await self._dictionaries.read(text.encode()))
         except ValueError as error:
-            raise _corrupt(key, error) from None
+            raise corrupt_document(key, error) from None
+
+    async def run_texts(self, runs: Sequence[RunRecord]) -> list[bytes | None]:
+        """The JSON texts of what is stored under the agents and ids of runs, in their order.
+
+        None stands where nothing is stored that can be read. Raises `InvalidRecordError` for what is not a run.
+        """
+        if isinstance(runs, str | bytes) or not isinstance(runs, Sequence):
+            raise InvalidRecordError(f"runs is a list of RunRecord, not {type(runs).__name__}")
+        for run in runs:
+            checked_record("run", run)
+        keys = [self._keys.run(run.agent_id, run.id) for run in runs]
+        if not keys:
+            return []
+        texts: list[bytes | None] = []
+        for reply in await self._transport.pipeline([("JSON.GET", key, "$.record") for key in keys]):
+            try:
+                text = None if isinstance(reply, Exception) else decode_body(reply)
+                texts.append(None if text is None else await self._dictionaries.read(text.encode()))
+            except ValueError:
+                texts.append(None)
+        return texts
 
     async def list_runs(self, agent_id: str, *, on_corrupt: OnCorrupt = "raise") -> list[RunRecord]:
         """List all runs of an agent, each once, in the order in which they were first stored.
@@ -234,7 +269,14 @@ class Runs(BackendBase[RunT]):
         Args:
             prices: the table; runs without a price in it have no estimate afterwards.
         """
-        await rewrite_columns(self._transport, self._keys, self._run_document, text=self._indexes.text, prices=prices)
+        await rewrite_columns(
+            self._transport,
+            self._keys,
+            self._dictionaries,
+            self._run_document,
+            text=self._indexes.text,
+            prices=prices,
+        )
 
     async def delete_run(self, agent_id: str, run_id: UUID | str) -> bool:
         """Delete a run; False where there was none."""
@@ -279,6 +321,7 @@ class Runs(BackendBase[RunT]):
             body=body,
             document_type=self._run_document,
             estimated_cost=self._estimated_cost(record),
+            pack=self._pack,
         )
         return self._keys.run(record.agent_id, record.id), document
 
@@ -296,12 +339,18 @@ class Runs(BackendBase[RunT]):
             text=self._indexes.text,
             document_type=self._run_document,
             estimated_cost=self._estimated_cost(record),
+            pack=self._pack,
         )
         return Transaction(
             ("JSON.MERGE", key, "$", document),
             ("JSON.SET", key, "$.stored_at", str(now), "NX"),
             *self._expiry(key),
         )
+
+    @property
+    def _pack(self) -> Callable[[bytes], str] | None:
+        """What compresses the texts of records; None where they are kept plain."""
+        return self._dictionaries.pack if self._indexes.compressed else None
 
     def _estimated_cost(self, record: RunRecord) -> float | None:
         """Estimated cost of the calls that tell none; what is no run is refused later."""
@@ -387,10 +436,6 @@ def _first(reply: Any) -> Any:
 
 def _record_of(held: RunRecord | bytes) -> RunRecord:
     return from_json(RunRecord, held) if isinstance(held, bytes) else held
-
-
-def _corrupt(key: bytes, reason: Exception) -> CorruptDocumentError:
-    return CorruptDocumentError(key.decode("utf-8", "backslashreplace"), str(reason))
 
 
 def _refused(number: int, record: Any, error: RelayModelsError) -> RefusedRecord:

@@ -8,6 +8,7 @@ from copy import copy
 from typing import Any, TypeVar
 
 from relay_models._gc import collector_paused
+from relay_models.backend._async.dictionaries import Dictionaries
 from relay_models.backend._async.index import Indexes
 from relay_models.backend.clock import StoreClock
 from relay_models.backend.clock_check import ClockCheck, greatest_stamp, later_command
@@ -35,16 +36,25 @@ class Store:
         transport: sends the commands.
         keys: the names of keys and indexes.
         indexes: the search indexes.
+        dictionaries: reads compressed records.
         limit_ms: the time limit of a query (milliseconds), 0 for none.
         cache_page_bounds: remember where first pages end, so that they are quick when they are asked for again.
     """
 
     def __init__(
-        self, transport: Transport, keys: Keys, indexes: Indexes, limit_ms: int, *, cache_page_bounds: bool = True
+        self,
+        transport: Transport,
+        keys: Keys,
+        indexes: Indexes,
+        dictionaries: Dictionaries,
+        limit_ms: int,
+        *,
+        cache_page_bounds: bool = True,
     ) -> None:
         self.transport = transport
         self.keys = keys
         self.indexes = indexes
+        self.dictionaries = dictionaries
         self.limit_ms = limit_ms
         self.clock = StoreClock()
         self.result_limit = ResultLimit(transport.ordered_rows)
@@ -88,6 +98,7 @@ class Store:
                         if not await self.asks_for_less(error, known):
                             raise
                         break
+                    await self.dictionaries.read_rows(answer.reply)
                     with collector_paused():
                         command = steps.send(answer)
             except StopIteration as end:

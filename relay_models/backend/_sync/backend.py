@@ -18,6 +18,7 @@ from relay_models.backend._sync.models import Models
 from relay_models.backend._sync.queries import Queries
 from relay_models.backend.options import StoreOptions
 from relay_models.documents import Document, Run
+from relay_models.documents.compression import Compression
 from relay_models.records.prices import PriceTable
 from relay_models.transport.sync import (
     ConnectionOptions,
@@ -71,6 +72,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
         read_from: Literal["primary", "replica"] = "primary",
@@ -98,6 +100,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
         read_from: Literal["primary", "replica"] = "primary",
@@ -124,6 +127,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
         read_from: Literal["primary", "replica"] = "primary",
@@ -158,6 +162,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             allow_missing: whether documents may be stored without columns that the store has and this program does
                 not know.
             prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
+            compression: ``"zstd"`` makes the store compress the records of runs that are stored from now on (see
+                ``backend.compression`` for those that are stored already); None does what the store does already.
             replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
             replica_timeout: maximum wait for the replicas (seconds).
             read_from: ``"replica"`` lets replicas answer questions, which may then lack what was stored just now;
@@ -179,6 +185,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             IndexMissingError: there is no index and `create_index` is False.
             IndexOutdatedError: an index is of another release and may not be replaced.
             StoreTimeoutError: no reply within `timeout`, or documents not indexed within `index_timeout`.
+            MissingExtraError: the records are compressed, and the package that does it is not installed.
 
         No error holds a password.
         """
@@ -193,6 +200,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             migrate=migrate,
             allow_missing=allow_missing,
             prices=prices,
+            compression=compression,
         )
         connection = ConnectionOptions(
             timeout=timeout,
@@ -221,6 +229,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
     ) -> Opening[RedisBackend[ModelT]]: ...
 
     @overload
@@ -237,6 +246,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
     ) -> Opening[Self]: ...
 
     @classmethod
@@ -252,6 +262,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
     ) -> Opening[Any]:
         """Open a store that needs no server.
 
@@ -270,6 +281,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             allow_missing: whether documents may be stored without columns that the store has and this program does
                 not know.
             prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
+            compression: ``"zstd"`` makes the store compress the records of runs that are stored from now on (see
+                ``backend.compression`` for those that are stored already); None does what the store does already.
 
         Returns:
             The backend, which ``with`` closes.
@@ -277,6 +290,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         Raises:
             InvalidConfigurationError: the file is something else, or an option cannot work.
             StorageError: the file is open in another process, damaged, or cannot be written.
+            MissingExtraError: as `connect` raises it.
 
         Example:
             ```python
@@ -293,6 +307,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             migrate=migrate,
             allow_missing=allow_missing,
             prices=prices,
+            compression=compression,
         )
         return as_opening(cls._open(options, partial(open_embedded, path)))
 
@@ -313,6 +328,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
     ) -> Opening[RedisBackend[ModelT]]: ...
@@ -334,6 +350,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
     ) -> Opening[Self]: ...
@@ -354,6 +371,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         migrate: bool = True,
         allow_missing: bool = False,
         prices: PriceTable | None = None,
+        compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
     ) -> Opening[Any]:
@@ -382,6 +400,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             allow_missing: whether documents may be stored without columns that the store has and this program does
                 not know.
             prices: estimates the cost of calls that tell none when a run is stored, for the column estimated_cost.
+            compression: ``"zstd"`` makes the store compress the records of runs that are stored from now on (see
+                ``backend.compression`` for those that are stored already); None does what the store does already.
             replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
             replica_timeout: maximum wait for the replicas (seconds).
 
@@ -392,6 +412,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             InvalidConfigurationError: it is another kind of client, uses a database other than 0, or an option cannot
                 work.
             StorageError: as `connect` raises it.
+            MissingExtraError: as `connect` raises it.
         """
         options = StoreOptions(
             key_prefix=key_prefix,
@@ -404,6 +425,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             migrate=migrate,
             allow_missing=allow_missing,
             prices=prices,
+            compression=compression,
         )
         connection = ConnectionOptions(retries=retries, replicas=replicas, replica_timeout=replica_timeout)
         return as_opening(cls._open(options, partial(open_client, client, connection), connection))

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 from redis.exceptions import ResponseError
 
+from relay_models.backend._sync.dictionaries import Dictionaries
 from relay_models.backend._sync.rewrite import rewrite_keys
 from relay_models.backend.migration import MigrationProgress, ReportProgress
 from relay_models.backend.scan import scan_command
@@ -38,11 +39,17 @@ class IndexBuilder:
     """The steps of which migrations are made. Each may be repeated: what was done already is left as it is."""
 
     def __init__(
-        self, transport: Transport, keys: Keys, timeout: float, documents: Mapping[str, type[Document]]
+        self,
+        transport: Transport,
+        keys: Keys,
+        dictionaries: Dictionaries,
+        timeout: float,
+        documents: Mapping[str, type[Document]],
     ) -> None:
         self.documents: dict[str, type[Document]] = {**DOCUMENTS, **documents}
         self._transport = transport
         self._keys = keys
+        self._dictionaries = dictionaries
         self._timeout = timeout
 
     def change(self, kind: str, info: IndexInfo | None, *, text: bool) -> LayoutChange:
@@ -51,12 +58,14 @@ class IndexBuilder:
         stored = {} if info is None else {name: IndexField(name, path, words) for name, path, words in info.fields}
         return layout_change(wanted, stored)
 
-    def target(self, kind: str, info: IndexInfo | None, change: LayoutChange, *, text: bool) -> str:
+    def target(
+        self, kind: str, info: IndexInfo | None, change: LayoutChange, *, text: bool, compressed: bool = False
+    ) -> str:
         """The name of the index to make."""
-        name = self._keys.index(kind, text=text, own=own_layout(self.documents[kind]))
+        name = self._keys.index(kind, text=text, own=own_layout(self.documents[kind]), compressed=compressed)
         if info is not None and (change.unknown or self.own_name(kind, info) == name):
             # Another program's columns are in it, too.
-            return self._keys.index(kind, text=text, own=layout_id(change.target))
+            return self._keys.index(kind, text=text, own=layout_id(change.target), compressed=compressed)
         return name
 
     def own_name(self, kind: str, info: IndexInfo) -> str:
@@ -125,7 +134,7 @@ class IndexBuilder:
                 for keys in pages:
                     wanted = [key for key in keys if key not in unreadable]
                     written, unread = rewrite_keys(
-                        self._transport, self._keys, self.documents[kind], wanted, text=text
+                        self._transport, self._keys, self._dictionaries, self.documents[kind], wanted, text=text
                     )
                     done += len(written)
                     unreadable |= unread

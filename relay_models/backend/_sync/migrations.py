@@ -8,7 +8,8 @@ from __future__ import annotations
 from relay_models.backend._sync.index import Indexes
 from relay_models.backend.migration import MigrationPlan, MigrationResult, ReportProgress
 from relay_models.columns.info import column_name
-from relay_models.errors import NotFoundError
+from relay_models.documents import layout_of
+from relay_models.errors import InvalidConfigurationError, NotFoundError
 from relay_models.query.replies import IndexInfo
 
 __all__ = ["Migrations"]
@@ -83,6 +84,7 @@ class Migrations:
 
         Raises:
             NotFoundError: there is nothing to undo: no migration was begun, or it was finished.
+            InvalidConfigurationError: the store compresses its records since the migration.
         """
         kinds = []
         for kind, info in (self._indexes.infos()).items():
@@ -91,6 +93,11 @@ class Migrations:
                 continue
             old, new = noted
             if old is not None and self._builder.info(old) is not None:
+                if _is_marked(new) and not _is_marked(old):
+                    raise InvalidConfigurationError(
+                        "the store compresses its records since this migration, which programs that use the index "
+                        f"{old!r} cannot read: run `relay-models compress undo` first"
+                    )
                 if info is None or self._builder.own_name(kind, info) != old:
                     self._builder.switch(kind, old)
                 self._builder.drop(new)
@@ -171,3 +178,9 @@ class Migrations:
             stale=stale,
             seconds=stale * _SECONDS_PER_DOCUMENT,
         )
+
+
+def _is_marked(index_name: str) -> bool:
+    """Whether an index says that records may be compressed."""
+    layout = layout_of(index_name)
+    return layout is not None and layout.compressed

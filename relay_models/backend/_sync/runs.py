@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -19,6 +19,7 @@ from relay_models.backend._sync.streams import RowStream, until_failure
 from relay_models.backend.clock_check import ClockCheck
 from relay_models.backend.reports import ReadRun, RefusedRecord, StoreReport, refusal_text
 from relay_models.documents import Run, encode_run, merge_run
+from relay_models.documents.kinds import checked_record
 from relay_models.documents.schema import stamp_name
 from relay_models.errors import (
     CorruptDocumentError,
@@ -32,7 +33,7 @@ from relay_models.errors import (
 from relay_models.query.options import OnCorrupt, check_count
 from relay_models.query.order import Order
 from relay_models.query.replies import decode_body
-from relay_models.query.rows import KeyReader, RecordReader
+from relay_models.query.rows import KeyReader, RecordReader, corrupt_document
 from relay_models.records import RunRecord, from_json
 from relay_models.records.prices import PriceTable
 from relay_models.transport.sync import AnyIterable, Command, Pipeline, Transaction, translate
@@ -87,6 +88,7 @@ class Runs(BackendBase[RunT]):
         Raises `InvalidRecordError` for what is not a run or cannot be written as JSON.
         """
         self._indexes.check_writable("run")
+        self.compression.prepare(1)
         corrections = self._clock.corrections
         now = self._clock.now()
         key, document = self._encode(record, now)
@@ -121,35 +123,47 @@ class Runs(BackendBase[RunT]):
         if isinstance(records, RunRecord) or not (hasattr(records, "__iter__") or hasattr(records, "__iter__")):
             raise InvalidRecordError(f"records is an iterable of runs, not {type(records).__name__}")
         self._indexes.check_writable("run")
+        self.compression.prepare()
         report = StoreReport()
         failures: list[Exception] = []
         batch = _Batch()
         number = -1
         sent = self._clock.now()
-        with self._transport.conversation() as conversation:
-            waiting: deque[_Batch] = deque()
-            for record in until_failure(records, failures):
-                number += 1
-                body = None
-                if isinstance(record, ReadRun):
-                    record, body = record
-                now = self._clock.now()
-                try:
-                    self._add(batch, record, number, now, body)
-                except InvalidRecordError as error:
-                    report.refused.append(_refused(number, record, error))
-                    continue
-                slow = now - sent >= _PATIENCE
-                if slow or batch.is_full(batch_size):
-                    full, batch = batch, _Batch()
-                    self._exchange(conversation, waiting, full, report)
-                    while slow and waiting:
-                        self._settle(conversation, waiting, report)
-                    sent = self._clock.now()
-            if batch.commands:
-                self._exchange(conversation, waiting, batch, report)
-            while waiting:
-                self._settle(conversation, waiting, report)
+        source = until_failure(records, failures)
+        has_more = True
+        while has_more:
+            has_more = False
+            with self._transport.conversation() as conversation:
+                waiting: deque[_Batch] = deque()
+                for record in source:
+                    number += 1
+                    body = None
+                    if isinstance(record, ReadRun):
+                        record, body = record
+                    now = self._clock.now()
+                    try:
+                        self._add(batch, record, number, now, body)
+                    except InvalidRecordError as error:
+                        report.refused.append(_refused(number, record, error))
+                        continue
+                    slow = now - sent >= _PATIENCE
+                    if slow or batch.is_full(batch_size):
+                        full, batch = batch, _Batch()
+                        self._exchange(conversation, waiting, full, report)
+                        while slow and waiting:
+                            self._settle(conversation, waiting, report)
+                        sent = self._clock.now()
+                        if self.compression.is_due(len(full.records)):
+                            has_more = True
+                            break
+                if batch.commands:
+                    self._exchange(conversation, waiting, batch, report)
+                    batch = _Batch()
+                while waiting:
+                    self._settle(conversation, waiting, report)
+            if has_more:
+                # Without a connection held: a pool may have no other one.
+                self.compression.prepare()
         if failures:
             raise failures[0]
         if report.refused and on_refused == "raise":
@@ -162,9 +176,30 @@ class Runs(BackendBase[RunT]):
         reply = self._transport.read("JSON.GET", key, "$.record")
         try:
             text = decode_body(reply)
-            return None if text is None else from_json(RunRecord, text)
+            return None if text is None else from_json(RunRecord, self._dictionaries.read(text.encode()))
         except ValueError as error:
-            raise _corrupt(key, error) from None
+            raise corrupt_document(key, error) from None
+
+    def run_texts(self, runs: Sequence[RunRecord]) -> list[bytes | None]:
+        """The JSON texts of what is stored under the agents and ids of runs, in their order.
+
+        None stands where nothing is stored that can be read. Raises `InvalidRecordError` for what is not a run.
+        """
+        if isinstance(runs, str | bytes) or not isinstance(runs, Sequence):
+            raise InvalidRecordError(f"runs is a list of RunRecord, not {type(runs).__name__}")
+        for run in runs:
+            checked_record("run", run)
+        keys = [self._keys.run(run.agent_id, run.id) for run in runs]
+        if not keys:
+            return []
+        texts: list[bytes | None] = []
+        for reply in self._transport.pipeline([("JSON.GET", key, "$.record") for key in keys]):
+            try:
+                text = None if isinstance(reply, Exception) else decode_body(reply)
+                texts.append(None if text is None else self._dictionaries.read(text.encode()))
+            except ValueError:
+                texts.append(None)
+        return texts
 
     def list_runs(self, agent_id: str, *, on_corrupt: OnCorrupt = "raise") -> list[RunRecord]:
         """List all runs of an agent, each once, in the order in which they were first stored.
@@ -237,7 +272,14 @@ class Runs(BackendBase[RunT]):
         Args:
             prices: the table; runs without a price in it have no estimate afterwards.
         """
-        rewrite_columns(self._transport, self._keys, self._run_document, text=self._indexes.text, prices=prices)
+        rewrite_columns(
+            self._transport,
+            self._keys,
+            self._dictionaries,
+            self._run_document,
+            text=self._indexes.text,
+            prices=prices,
+        )
 
     def delete_run(self, agent_id: str, run_id: UUID | str) -> bool:
         """Delete a run; False where there was none."""
@@ -282,6 +324,7 @@ class Runs(BackendBase[RunT]):
             body=body,
             document_type=self._run_document,
             estimated_cost=self._estimated_cost(record),
+            pack=self._pack,
         )
         return self._keys.run(record.agent_id, record.id), document
 
@@ -299,12 +342,18 @@ class Runs(BackendBase[RunT]):
             text=self._indexes.text,
             document_type=self._run_document,
             estimated_cost=self._estimated_cost(record),
+            pack=self._pack,
         )
         return Transaction(
             ("JSON.MERGE", key, "$", document),
             ("JSON.SET", key, "$.stored_at", str(now), "NX"),
             *self._expiry(key),
         )
+
+    @property
+    def _pack(self) -> Callable[[bytes], str] | None:
+        """What compresses the texts of records; None where they are kept plain."""
+        return self._dictionaries.pack if self._indexes.compressed else None
 
     def _estimated_cost(self, record: RunRecord) -> float | None:
         """Estimated cost of the calls that tell none; what is no run is refused later."""
@@ -390,10 +439,6 @@ def _first(reply: Any) -> Any:
 
 def _record_of(held: RunRecord | bytes) -> RunRecord:
     return from_json(RunRecord, held) if isinstance(held, bytes) else held
-
-
-def _corrupt(key: bytes, reason: Exception) -> CorruptDocumentError:
-    return CorruptDocumentError(key.decode("utf-8", "backslashreplace"), str(reason))
 
 
 def _refused(number: int, record: Any, error: RelayModelsError) -> RefusedRecord:

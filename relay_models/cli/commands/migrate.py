@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relay_models.cli.command import command
+from relay_models.cli.progress import Progress
 from relay_models.cli.session import Session
 
 if TYPE_CHECKING:
-    from relay_models.backend.migration import MigrationPlan, MigrationProgress, MigrationResult
+    from relay_models.backend.migration import MigrationPlan, MigrationResult
 
 __all__ = ["register"]
 
@@ -64,7 +65,7 @@ def _apply(group: typer.Typer) -> None:
         After an interruption, run it again: it goes on where it was.
         """
         backend = session.open(migrate=False, index_text=index_text, allow_missing=allow_missing)
-        report = _Progress(session)
+        report = Progress(session)
         results = backend.migrations.apply(report)
         if finish:
             results += backend.migrations.finish(report)
@@ -87,22 +88,7 @@ def _finish(group: typer.Typer) -> None:
     def finish(session: Session) -> None:
         """Compute what old writers left out, then drop the old indexes, once no such writer is left."""
         backend = session.open(migrate=False)
-        _show_results(session, backend.migrations.finish(_Progress(session)))
-
-
-class _Progress:
-    """A line on standard error for each step, at most one for each tenth of it."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._shown: tuple[str, str, int] | None = None
-
-    def __call__(self, progress: MigrationProgress) -> None:
-        tenth = 10 * progress.done // max(1, progress.total)
-        now = (progress.kind, progress.step, tenth)
-        if now != self._shown:
-            self._shown = now
-            self._session.out.note(f"{progress.kind}: {progress.step} {progress.done:,} of {progress.total:,}")
+        _show_results(session, backend.migrations.finish(Progress(session)))
 
 
 def _show_plans(session: Session, plans: list[MigrationPlan]) -> None:

@@ -224,13 +224,13 @@ async def test_a_dropped_index_is_never_an_empty_answer(backend: RedisBackend, r
     ]
     reader = await place.open(create_index=False)
     for question, count in questions:
-        await place.raw.execute_command("FT.DROPINDEX", f"{backend.key_prefix}@run:idx:v2")
+        await place.raw.execute_command("FT.DROPINDEX", place.run_index(backend))
         with pytest.raises(IndexMissingError, match="create_index"):
             await question(reader)
         # Who may make it does, and waits until it is filled.
         assert len(await question(backend)) == count
         assert len(await question(reader)) == count
-    await place.raw.execute_command("FT.DROPINDEX", f"{backend.key_prefix}@run:idx:v2")
+    await place.raw.execute_command("FT.DROPINDEX", place.run_index(backend))
     assert await backend.count_runs() == 40
 
 
@@ -238,7 +238,7 @@ async def test_an_older_index_is_replaced_without_a_gap(place: Place) -> None:
     backend = await place.open()
     await backend.store_runs([make_run("agent", number) for number in range(50)])
     prefix = backend.key_prefix
-    old, new, alias = f"{prefix}@run:idx:v0", f"{prefix}@run:idx:v2", f"{prefix}@run"
+    old, new, alias = f"{prefix}@run:idx:v0", place.run_index(backend), f"{prefix}@run"
     columns = ("$.agent_id", "AS", "agent_id", "TAG")
     await place.raw.execute_command("FT.CREATE", old, "ON", "JSON", "PREFIX", 1, f"{prefix}@run:", "SCHEMA", *columns)
     await place.raw.execute_command("FT.ALIASUPDATE", alias, old)
@@ -276,7 +276,7 @@ async def test_text_is_not_kept_unless_asked_for(place: Place) -> None:
     assert not (await place.open(index_text=False)).index_text
     backend = await place.open(index_text=True)
     assert backend.index_text
-    await place.raw.execute_command("FT.DROPINDEX", f"{backend.key_prefix}@run:idx:v2t")
+    await place.raw.execute_command("FT.DROPINDEX", place.run_index(backend, text=True))
     without = await place.open(index_text=False)
     assert not without.index_text
     assert await without.count_runs() == 0

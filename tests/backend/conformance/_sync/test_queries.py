@@ -227,13 +227,13 @@ def test_a_dropped_index_is_never_an_empty_answer(backend: RedisBackend, runs: l
     ]
     reader = place.open(create_index=False)
     for question, count in questions:
-        place.raw.execute_command("FT.DROPINDEX", f"{backend.key_prefix}@run:idx:v2")
+        place.raw.execute_command("FT.DROPINDEX", place.run_index(backend))
         with pytest.raises(IndexMissingError, match="create_index"):
             question(reader)
         # Who may make it does, and waits until it is filled.
         assert len(question(backend)) == count
         assert len(question(reader)) == count
-    place.raw.execute_command("FT.DROPINDEX", f"{backend.key_prefix}@run:idx:v2")
+    place.raw.execute_command("FT.DROPINDEX", place.run_index(backend))
     assert backend.count_runs() == 40
 
 
@@ -241,7 +241,7 @@ def test_an_older_index_is_replaced_without_a_gap(place: Place) -> None:
     backend = place.open()
     backend.store_runs([make_run("agent", number) for number in range(50)])
     prefix = backend.key_prefix
-    old, new, alias = f"{prefix}@run:idx:v0", f"{prefix}@run:idx:v2", f"{prefix}@run"
+    old, new, alias = f"{prefix}@run:idx:v0", place.run_index(backend), f"{prefix}@run"
     columns = ("$.agent_id", "AS", "agent_id", "TAG")
     place.raw.execute_command("FT.CREATE", old, "ON", "JSON", "PREFIX", 1, f"{prefix}@run:", "SCHEMA", *columns)
     place.raw.execute_command("FT.ALIASUPDATE", alias, old)
@@ -279,7 +279,7 @@ def test_text_is_not_kept_unless_asked_for(place: Place) -> None:
     assert not (place.open(index_text=False)).index_text
     backend = place.open(index_text=True)
     assert backend.index_text
-    place.raw.execute_command("FT.DROPINDEX", f"{backend.key_prefix}@run:idx:v2t")
+    place.raw.execute_command("FT.DROPINDEX", place.run_index(backend, text=True))
     without = place.open(index_text=False)
     assert not without.index_text
     assert without.count_runs() == 0

@@ -98,7 +98,7 @@ def test_a_lost_index_loses_no_run(backend: RedisBackend, runs: list[Any], place
     for row in backend.stream_runs(order_by="duration", page_size=9):
         seen.append(row.run_id)
         if len(seen) in (5, 30):
-            place.raw.execute_command("FT.DROPINDEX", f"{backend.key_prefix}@run:idx:v2")
+            place.raw.execute_command("FT.DROPINDEX", place.run_index(backend))
     assert seen == whole
 
 
