@@ -1,22 +1,32 @@
 """What a cluster costs: routing against one server, and the check after each search.
 
-``python -m benchmarks.cluster`` starts plain Redis servers: one, and a cluster of three primaries.
+``python -m benchmarks.cluster`` starts plain Redis servers, one and a cluster of three primaries, and a Redis Stack for
+the CPU that a run takes. ``--url redis+cluster://…`` names a disposable cluster with search, on which `find_runs` is
+compared with the same FT.AGGREGATE through redis-py.
 """
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import Result, Setup
+from rich.console import Console
+
+from benchmarks.results import Result, Setup, results_table
+from relay_models.sync import RedisBackend
 from relay_models.transport.sync import open_url
+from tests.backend.stores import make_run
+from tests.servers import redis_stack
 from tests.servers.clusters import ClusterSetup
+from tests.servers.sentinels import SentinelSetup
 
 ENGINES = ("server",)
 _BATCHES, _BATCH, _CHECKS = 200, 200, 2000
+_RUNS, _FINDS = 5000, 300
 
 
 def timed(step: Callable[[], None]) -> tuple[float, float]:
@@ -26,9 +36,9 @@ def timed(step: Callable[[], None]) -> tuple[float, float]:
     return time.perf_counter() - began, time.process_time() - cpu
 
 
-def repeat(step: Callable[[], Any]) -> None:
+def repeat(step: Callable[[], Any], times: int = _CHECKS) -> None:
     """Do something many times."""
-    for _ in range(_CHECKS):
+    for _ in range(times):
         step()
 
 
@@ -43,47 +53,85 @@ def store(transport: Any) -> None:
         pipeline.receive()
 
 
-def measured() -> dict[str, tuple[float, float]]:
-    """Seconds, and CPU seconds of this process."""
-    with tempfile.TemporaryDirectory() as directory:
-        with ClusterSetup(Path(directory), primaries=1) as single:
-            transport = open_url(f"redis://127.0.0.1:{single.primaries[0]}")
-            store(transport)
-            alone = timed(lambda: store(transport))
-            transport.close()
-        with ClusterSetup(Path(directory), primaries=3) as cluster:
-            transport = open_url(cluster.url)
-            store(transport)
-            routed = timed(lambda: store(transport))
-            watch: Any = transport
-            check = watch._watch.check
-            check()
-            checked = timed(lambda: repeat(check))
-            ping = timed(lambda: repeat(lambda: transport.execute("PING")))
-            transport.close()
-    return {"one server": alone, "three primaries": routed, "check": checked, "ping": ping}
+def store_runs(directory: Path) -> float:
+    """The CPU seconds that storing a run takes."""
+    command, environment = redis_stack.bare_command(redis_stack.unpack())
+    runs = [make_run("agent", number) for number in range(_RUNS)]
+    with (
+        SentinelSetup(directory, 0, command=command, environment=environment) as setup,
+        RedisBackend.connect(f"redis://127.0.0.1:{setup.primary()}") as backend,
+    ):
+
+        def store() -> None:
+            backend.store_runs(runs)
+
+        store()
+        return timed(store)[1] / _RUNS
+
+
+def find(url: str) -> tuple[float, float]:
+    """The seconds that a page of runs takes, and the same query through redis-py's cluster client."""
+    with RedisBackend.connect(url, "benchmark:") as backend:
+        backend.store_runs([make_run("agent", number) for number in range(_RUNS)])
+        node = backend.client.get_random_node()
+        query = ("FT.AGGREGATE", f"{backend.key_prefix}@run", "@agent_id:{agent}", "LOAD", 2, "@__key", "$.record")
+        order = ("SORTBY", 4, "@started_at", "DESC", "@__key", "DESC", "LIMIT", 0, 50, "DIALECT", 2)
+
+        def ask() -> Any:
+            return backend.client.execute_command(*query, *order, target_nodes=node)
+
+        def ask_here() -> Any:
+            return backend.find_runs("agent = agent", limit=50)
+
+        seconds = []
+        for step in (ask_here, ask):
+            step()
+            seconds.append(timed(lambda: repeat(step, _FINDS))[0] / _FINDS)  # noqa: B023 (called at once)
+        backend.runs.delete("all")
+    return seconds[0], seconds[1]
+
+
+def measured(directory: Path) -> tuple[dict[str, tuple[float, float]], float]:
+    """Seconds, and CPU seconds of this process, of each way; and the CPU seconds that storing a run takes."""
+    with ClusterSetup(directory, primaries=1) as single:
+        transport = open_url(f"redis://127.0.0.1:{single.primaries[0]}")
+        store(transport)
+        alone = timed(lambda: store(transport))
+        transport.close()
+    with ClusterSetup(directory, primaries=3) as cluster:
+        transport = open_url(cluster.url)
+        store(transport)
+        routed = timed(lambda: store(transport))
+        watch: Any = transport
+        check = watch._watch.check
+        check()
+        checked = timed(lambda: repeat(check))
+        ping = timed(lambda: repeat(lambda: transport.execute("PING")))
+        transport.close()
+    times = {"one server": alone, "three primaries": routed, "check": checked, "ping": ping}
+    return times, store_runs(directory)
 
 
 def results(setup: Setup) -> Iterator[Result]:
-    """What routing costs, and the check after each search."""
-    times = measured()
+    """What routing costs, and the check after each search; on a cluster with search, a page as well."""
+    with tempfile.TemporaryDirectory() as directory:
+        times, per_run = measured(Path(directory))
     documents = _BATCHES * _BATCH
-    yield Result(
-        "routing to three primaries, CPU", times["three primaries"][1] / times["one server"][1], vs="one server"
-    )
+    overhead = (times["three primaries"][1] - times["one server"][1]) / documents
+    yield Result("routing, CPU per run", overhead / per_run, vs="store_runs on one server", bar=0.15)
     yield Result("routing to three primaries", documents / times["three primaries"][0], unit="documents/s")
     yield Result("check of three primaries", times["check"][0] / _CHECKS * 1e6, unit="µs")
+    yield Result("PING", times["ping"][0] / _CHECKS * 1e6, unit="µs")
+    if setup.url is not None and "+cluster" in setup.url:
+        here, raw = find(setup.url)
+        yield Result("find_runs, 50 of an agent", here / raw, vs="FT.AGGREGATE through redis-py", bar=1.3)
 
 
 def main() -> None:
     """Print the table."""
-    times = measured()
-    checked, ping = times["check"], times["ping"]
-    documents = _BATCHES * _BATCH
-    for name, (seconds, cpu) in ((name, times[name]) for name in ("one server", "three primaries")):
-        print(f"{name}: {documents / seconds:,.0f} documents/s, {cpu / documents * 1e6:.1f} µs of CPU each")
-    print(f"check of three primaries: {checked[0] / _CHECKS * 1e6:.0f} µs, {checked[1] / _CHECKS * 1e6:.0f} µs of CPU")
-    print(f"a PING: {ping[0] / _CHECKS * 1e6:.0f} µs")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--url", help="a disposable Redis Cluster with search")
+    Console(width=120).print(results_table(list(results(Setup("server", url=parser.parse_args().url)))))
 
 
 if __name__ == "__main__":

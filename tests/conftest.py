@@ -18,22 +18,24 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 
-def _own_server() -> str | None:
+def _own_server(variable: str, separator: str = ",") -> str | None:
     """The real server of this process: each worker of pytest-xdist has one of those that the variable names."""
-    urls = os.environ.get("RELAY_MODELS_TEST_REDIS_URL", "").split(",")
+    urls = os.environ.get(variable, "").split(separator)
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     if urls == [""]:
         return None
     if worker >= len(urls):
         raise pytest.UsageError(
-            f"RELAY_MODELS_TEST_REDIS_URL names {len(urls)} server(s), and tests that share one disturb each other: "
-            "name one per worker, separated by commas, or run with fewer workers (-n)"
+            f"{variable} names {len(urls)} server(s), and tests that share one disturb each other: "
+            f"name one per worker, separated by {separator!r}, or run with fewer workers (-n)"
         )
-    os.environ["RELAY_MODELS_TEST_REDIS_URL"] = urls[worker]
+    os.environ[variable] = urls[worker]
     return urls[worker]
 
 
-REAL_URL = _own_server()
+REAL_URL = _own_server("RELAY_MODELS_TEST_REDIS_URL")
+# How stores on that server are opened where it is not by its own URL, such as through its sentinels.
+STORE_URL = _own_server("RELAY_MODELS_TEST_STORE_URL", ";") or REAL_URL
 CLUSTER_URL = os.environ.get("RELAY_MODELS_TEST_CLUSTER_URL")
 DATA = Path(__file__).parent / "data"
 
@@ -58,9 +60,17 @@ def real_redis_url() -> str:
     return REAL_URL
 
 
+@pytest.fixture(scope="session")
+def real_store_url(real_redis_url: str) -> str:
+    """The URL by which stores on the real server are opened: its own, or that of its sentinels."""
+    return STORE_URL or real_redis_url
+
+
 def pytest_report_header() -> str:
     """Say which server the tests run against, beside the embedded engine."""
-    return "real server: " + ("named" if REAL_URL else "none (RELAY_MODELS_TEST_REDIS_URL names a disposable Redis 8)")
+    if not REAL_URL:
+        return "real server: none (RELAY_MODELS_TEST_REDIS_URL names a disposable Redis 8)"
+    return f"real server: named, stores are opened by {str(STORE_URL).partition(':')[0]}://"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -84,6 +84,10 @@ class StoreClock:
         """Return the server's time, as far as it was last read."""
         return self._monotonic_ns() // 1000 + self._difference
 
+    def at(self, server_us: int) -> int:
+        """Return what this clock gives at a time of the server's."""
+        return server_us + self._ahead
+
     def mark(self) -> int:
         """Return the local instant at which the server's time is asked for."""
         return self._monotonic_ns()

@@ -24,10 +24,13 @@ class ResultLimit:
     Redis Stack as its own script starts it gives 10,000, Redis 8 any number, hosted servers have limits of their own. A
     refusal says the number; where it does not, `LIMIT_COMMANDS` read it. (They are not sent before: few users may.)
     Rows without an order, and groups, are read through cursors, for which there is no limit.
+
+    Args:
+        rows: the limit, as far as it is known.
     """
 
-    def __init__(self) -> None:
-        self._rows: int | None = None
+    def __init__(self, rows: int | None = None) -> None:
+        self._rows = rows
 
     @property
     def rows(self) -> int | None:

@@ -38,7 +38,8 @@ _RECORD = b"$.record"
 class Rows:
     """Rows of an answer, each a mapping of names to bytes, and the warnings that rows may be missing.
 
-    A row is None where its document was replaced or deleted while a cursor was open, or has just expired.
+    A row is None where its document was replaced or deleted while a cursor was open, or has just expired: the reply has
+    null there, a cluster's a row without columns.
     """
 
     rows: list[dict[bytes, Any] | None]
@@ -75,7 +76,7 @@ def decode_rows(reply: Any) -> Rows:
     if isinstance(reply, Mapping):
         fields = _by_bytes(reply)
         return Rows([_row(row) for row in fields.get(b"results", ())], _warnings(fields))
-    return Rows([None if row is None else _pairs(row) for row in reply[1:]])
+    return Rows([_pairs(row) if row else None for row in reply[1:]])
 
 
 def decode_cursor(reply: Any) -> tuple[Rows, int]:
@@ -196,7 +197,7 @@ def _row(row: Any) -> dict[bytes, Any] | None:
     if row is None:
         return None
     values = _by_bytes(row)[b"extra_attributes"]
-    return None if values is None else dict(_by_bytes(values))
+    return dict(_by_bytes(values)) if values else None
 
 
 def _attribute(entry: Any, of: str = "attribute") -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
@@ -13,6 +14,7 @@ import redis.asyncio.connection
 import redis.asyncio.retry
 import redis.asyncio.sentinel
 import redis.backoff
+import redis.exceptions
 
 __all__ = [
     "CONNECTIONS",
@@ -34,6 +36,7 @@ __all__ = [
     "iterate",
     "no_retry",
     "raise_cancellation",
+    "read_reply",
     "shielded",
     "sleep",
 ]
@@ -105,6 +108,20 @@ async def shielded(step: Callable[..., Awaitable[T]], *arguments: Any, **options
 async def has_message(connection: Any) -> bool:
     """Return whether something was received on a connection, or it was lost; never waits."""
     return bool(await connection.can_read())
+
+
+async def read_reply(connection: Any, seconds: float) -> Any:
+    """Read a reply on a connection, which stays as it is where none comes in time.
+
+    Raises:
+        TimeoutError: of redis-py.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            # Redis-py gives None for a reply that is late, as for one that is null.
+            return await connection.read_response(disable_decoding=True, timeout=math.inf, disconnect_on_error=False)
+    except TimeoutError:
+        raise redis.exceptions.TimeoutError("no reply came in time") from None
 
 
 def embedded_client(server: Any, **options: Any) -> Any:

@@ -33,6 +33,7 @@ __all__ = [
     "iterate",
     "no_retry",
     "raise_cancellation",
+    "read_reply",
     "shielded",
     "sleep",
 ]
@@ -96,6 +97,15 @@ def shielded(step: Callable[..., T], *arguments: Any, **options: Any) -> T:
 def has_message(connection: Any) -> bool:
     """Return whether something was received on a connection, or it was lost; never waits."""
     return bool(connection.can_read(timeout=0))
+
+
+def read_reply(connection: Any, seconds: float) -> Any:
+    """Read a reply on a connection, which stays as it is where none comes in time.
+
+    Raises:
+        TimeoutError: of redis-py.
+    """
+    return connection.read_response(disable_decoding=True, timeout=seconds, disconnect_on_error=False)
 
 
 def embedded_client(server: Any, **options: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from redis.exceptions import (
@@ -73,9 +74,17 @@ def scattered_slots(target: Target, topology: Topology) -> StorageError:
     )
 
 
-def could_not_ask(target: Target, problem: str) -> ConnectionFailedError:
-    """Return the error for an answer that could not be had of all shards."""
-    return ConnectionFailedError(f"{target.label} cannot answer for all shards: {problem}. Try again later")
+def could_not_ask(target: Target, problem: str, failed: Sequence[str] = ()) -> ConnectionFailedError:
+    """Return the error for an answer that could not be had of all shards.
+
+    Args:
+        target: the cluster.
+        problem: why.
+        failed: the nodes that it takes for dead.
+    """
+    return ConnectionFailedError(
+        f"{target.label} cannot answer for all shards: {problem}. Try again later{_dead(failed)}"
+    )
 
 
 def timed_out(target: Target, seconds: float, node: str, state: Any) -> StoreTimeoutError:
@@ -88,14 +97,20 @@ def timed_out(target: Target, seconds: float, node: str, state: Any) -> StoreTim
         state: the `ClusterState` afterwards.
     """
     why = f": {state.problem}" if state.problem else ", though every shard answers"
-    if state.failed:
-        why += (
-            f". The cluster still lists the dead node {', '.join(state.failed)}, which Redis 8.4 to 8.8 may wait for: "
-            "start it, or remove it with CLUSTER FORGET on every node"
-        )
+    why += _dead(state.failed)
     return StoreTimeoutError(f"{node} did not answer a search in {seconds:g} s{why}. connect(timeout=…) sets the limit")
 
 
 def lost_cursor(target: Target) -> StorageError:
     """Return the error for a cursor whose shards are not those that it began with."""
     return StorageError(f"the cursor is lost: {target.label} has changed since it was made")
+
+
+def _dead(failed: Sequence[str]) -> str:
+    """What to do about dead nodes."""
+    if not failed:
+        return ""
+    return (
+        f". The cluster still lists the dead node {', '.join(failed)}, which Redis 8.4 to 8.8 may wait for: start it, "
+        "or remove it with CLUSTER FORGET on every node"
+    )

@@ -26,7 +26,7 @@ from relay_models.transport.urls import Target, scrub
 
 __all__ = ["NotReplicated", "is_retryable", "mapped_errors", "translate"]
 
-_NO_INDEX = ("no such index", "unknown index name", "index not found")
+_NO_INDEX = ("no such index", "unknown index name", "index not found", "index was dropped")
 _LOGIN = ("WRONGPASS", "NOAUTH", "invalid password", "invalid username", "without any password configured")
 
 

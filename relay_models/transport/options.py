@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from relay_models.errors import InvalidConfigurationError
 
@@ -21,6 +22,7 @@ class ConnectionOptions:
         max_connections: maximum size of the connection pool (of each server, where there are several).
         replicas: how many replicas must have a write before it is acknowledged; 0 does not wait for them.
         replica_timeout: maximum wait for the replicas (seconds).
+        read_from: ``"primary"``, or ``"replica"`` to have questions answered by replicas.
         address_remap: for clusters behind NAT: maps the (host, port) that a node announces to the one to connect to.
 
     Raises:
@@ -33,6 +35,7 @@ class ConnectionOptions:
     max_connections: int = 50
     replicas: int = 0
     replica_timeout: float = 5.0
+    read_from: Literal["primary", "replica"] = "primary"
     address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None
 
     def __post_init__(self) -> None:
@@ -48,6 +51,8 @@ class ConnectionOptions:
             raise InvalidConfigurationError(f"max_connections is an integer of 1 or more, not {self.max_connections!r}")
         if not isinstance(self.replicas, int) or self.replicas < 0:
             raise InvalidConfigurationError(f"replicas is an integer of 0 or more, not {self.replicas!r}")
+        if self.read_from not in ("primary", "replica"):
+            raise InvalidConfigurationError(f"read_from is 'primary' or 'replica', not {self.read_from!r}")
         if not (_is_number(self.replica_timeout) and self.replica_timeout > 0):
             raise InvalidConfigurationError(
                 f"replica_timeout is a number of seconds greater than 0, not {self.replica_timeout!r}"

@@ -77,6 +77,7 @@ class NodeView:
         is_moving: whether slots are being moved from or to this node.
         is_primary: whether the node itself is a primary with slots.
         epochs: the sum of the primaries' configuration epochs; the larger, the newer.
+        replicas: replicas that it reaches: the id of the primary, the address.
     """
 
     topology: Topology
@@ -85,6 +86,7 @@ class NodeView:
     is_moving: bool = False
     is_primary: bool = False
     epochs: int = field(default=0, compare=False)
+    replicas: tuple[tuple[str, Address], ...] = ()
 
 
 def parse_nodes(reply: bytes | str, asked: Address) -> NodeView:
@@ -95,11 +97,11 @@ def parse_nodes(reply: bytes | str, asked: Address) -> NodeView:
         asked: the address of the node that was asked, for where it does not know its own.
     """
     text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
-    primaries, failing, failed = [], [], []
+    primaries, failing, failed, replicas = [], [], [], []
     is_moving = is_primary = False
     epochs = 0
     for line in text.splitlines():
-        node, where, flags, _, _, _, epoch, _, *slots = line.split(" ")
+        node, where, flags, follows, _, _, epoch, link, *slots = line.split(" ")
         # "ip:port@bus-port,hostname,…": the name, where one is announced, is what certificates are made out to.
         place, _, more = where.partition(",")
         host, _, port = place.partition("@")[0].rpartition(":")
@@ -108,6 +110,8 @@ def parse_nodes(reply: bytes | str, asked: Address) -> NodeView:
         states = flags.split(",")
         if "fail" in states:
             failed.append(f"{address[0]}:{address[1]}")
+        if states[-1:] == ["slave"] and link == "connected":  # neither failing nor unknown
+            replicas.append((follows, address))
         ranges = tuple(_range(part) for part in slots if not part.startswith("["))
         if "master" not in states or not ranges:
             continue
@@ -118,7 +122,15 @@ def parse_nodes(reply: bytes | str, asked: Address) -> NodeView:
             is_moving = len(ranges) < len(slots)
         epochs += int(epoch)
         primaries.append(Primary(node, address, ranges))
-    return NodeView(Topology(tuple(sorted(primaries))), tuple(failing), tuple(failed), is_moving, is_primary, epochs)
+    return NodeView(
+        Topology(tuple(sorted(primaries))),
+        tuple(failing),
+        tuple(failed),
+        is_moving,
+        is_primary,
+        epochs,
+        tuple(sorted(replicas)),
+    )
 
 
 def newest(views: Iterable[NodeView]) -> NodeView:

@@ -1,11 +1,11 @@
-"""`Transaction`: commands for one key that are carried out together or not at all."""
+"""`Transaction`: commands for one key that are carried out together; `Glance`: a search that never waits."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["Transaction", "expanded", "gathered"]
+__all__ = ["Glance", "Transaction", "expanded", "gathered"]
 
 _Command = Sequence[bytes | str | int]
 
@@ -27,6 +27,10 @@ class Transaction(tuple[Any, ...]):
         made = super().__new__(cls, commands[0])
         made.commands = commands
         return made
+
+
+class Glance(tuple[Any, ...]):
+    """A search that is of use only now: where not all shards of a cluster can answer, its reply is an error at once."""
 
 
 def expanded(commands: Iterable[_Command]) -> list[_Command]:

@@ -22,7 +22,7 @@ from relay_models.errors import InvalidConfigurationError
 from relay_models.query import as_expression
 from relay_models.sync import RedisBackend
 
-REAL_URL = os.environ.get("RELAY_MODELS_TEST_REDIS_URL")
+REAL_URL = os.environ.get("RELAY_MODELS_TEST_STORE_URL") or os.environ.get("RELAY_MODELS_TEST_REDIS_URL")
 EXAMPLES = int(os.environ.get("RELAY_MODELS_TEST_EXAMPLES", "1"))
 NUMBERS = count()
 

@@ -32,14 +32,14 @@ COMMANDS = [
 
 
 @pytest.fixture(scope="module")
-def served(real_redis_url: str, capture_path: Path) -> Iterator[list[str]]:
+def served(real_redis_url: str, real_store_url: str, capture_path: Path) -> Iterator[list[str]]:
     """Options that name a store on the real server, filled with the capture and removed afterwards."""
     from typer.testing import CliRunner
 
     from relay_models.cli import app
 
     prefix = f"cli-{uuid4().hex}:"
-    options = ["--url", real_redis_url, "--prefix", prefix]
+    options = ["--url", real_store_url, "--prefix", prefix]
     assert CliRunner().invoke(app, ["import", str(capture_path), *options]).exit_code == 0
     yield options
     with redis.Redis.from_url(real_redis_url, protocol=2) as client:

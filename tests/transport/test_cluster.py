@@ -14,10 +14,11 @@ import redis
 import redis.asyncio
 
 from relay_models import errors
-from relay_models.transport import ConnectionOptions, as_cluster, open_client, open_url, sync
+from relay_models.transport import ConnectionOptions, Transaction, as_cluster, open_client, open_url, sync
 from relay_models.transport.topology import slot_of
 from tests.servers.clusters import ClusterSetup
 from tests.servers.sentinels import free_port, wait_until
+from tests.transport.conftest import make_certificate
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("redis-server"), reason="needs redis-server (Debian: apt install redis-server)"
@@ -231,3 +232,88 @@ async def test_a_lost_primary_loses_nothing_that_its_replica_had_to_have(setup: 
     found = await reader.pipeline([("GET", f"run:{number}") for number in acknowledged])
     assert [number for number, value in zip(acknowledged, found, strict=True) if value is None] == []
     await reader.close()
+
+
+async def test_documents_are_read_from_replicas_where_asked(setup: ClusterSetup) -> None:
+    transport = open_url(setup.url, ConnectionOptions(replicas=1, read_from="replica"))
+    await transport.pipeline([("SET", key, key) for key in KEYS])
+
+    def reads(ports: list[int]) -> int:
+        found = (setup.client(port).info("commandstats").get("cmdstat_get", {}) for port in ports)
+        return sum(each.get("calls", 0) for each in found)
+
+    replicas = [port for ports in setup.replicas.values() for port in ports]
+    for key in KEYS[:30]:
+        assert await transport.read("GET", key) == key.encode()
+    assert (reads(replicas), reads(setup.primaries)) == (30, 0)
+    # A promoted one is a primary, a dead one is left alone, and the primary answers where there is none.
+    victim = setup.primaries[0]
+    (heir,) = setup.replicas[victim]
+    await asyncio.to_thread(setup.fail_over, heir)
+    setup.kill(victim)
+    for key in KEYS:
+        assert await transport.read("GET", key) == key.encode()
+    assert await transport.execute("SET", KEYS[0], "new", "NX") is None
+    await transport.close()
+
+
+async def test_transactions_stay_whole_while_slots_move(setup: ClusterSetup) -> None:
+    transport = open_url(setup.url)
+    source, target = setup.primaries[:2]
+    keys = [key for key in KEYS if slot_of(key.encode()) < 16384 // 3][:30]
+    moving = asyncio.create_task(
+        asyncio.to_thread(lambda: [setup.move_slot(slot_of(key.encode()), source, target) for key in keys])
+    )
+    rounds = 0
+    while not moving.done() or not rounds:
+        rounds += 1
+        replies = await transport.pipeline(
+            [Transaction(("INCR", key), ("INCRBY", key, 9), ("PEXPIRE", key, 100_000)) for key in keys]
+        )
+        assert replies == [[10 * rounds - 9, 10 * rounds, 1]] * len(keys)
+    await moving
+    assert set(await transport.pipeline([("GET", key) for key in keys])) == {b"%d" % (10 * rounds)}
+    (refused,) = await transport.pipeline([Transaction(("SET", keys[0], "x"), ("GET", keys[0], "too", "many"))])
+    assert isinstance(refused, Exception)
+    assert await transport.execute("GET", keys[0]) == b"%d" % (10 * rounds)
+    await transport.close()
+
+
+async def test_tls_and_users_with_few_rights(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    options = ("--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-auth-clients", "no")
+    with TlsSetup(tmp_path, options=(*options, "--tls-ca-cert-file", str(certificate))) as setup:
+        for port in setup.primaries:
+            rights = ("+set", "+get", "+cluster|nodes", "+command|info", "+info", "+hello", "+client")
+            setup.run(port, "ACL", "SETUSER", "app", "on", ">hidden-word", "~run:*", "-@all", *rights)
+        hosts = setup.url.partition("://")[2]
+        transport = open_url(f"rediss+cluster://app:hidden-word@{hosts}", redis_options={"ssl_ca_certs": certificate})
+        assert "hidden-word" not in transport.target.label
+        assert set(await transport.pipeline([("SET", key, key) for key in KEYS])) <= {b"OK", "OK"}
+        assert await transport.pipeline([("GET", key) for key in KEYS]) == [key.encode() for key in KEYS]
+        with pytest.raises(errors.PermissionDeniedError) as caught:
+            await transport.execute("SET", "other", 1)
+        assert "hidden-word" not in str(caught.value)
+        await transport.close()
+        # A certificate that nobody vouches for, a wrong password, and no TLS where there must be.
+        quick = ConnectionOptions(retries=0)
+        for url, kind in (
+            (f"rediss+cluster://app:hidden-word@{hosts}", errors.ConnectionFailedError),
+            (f"rediss+cluster://app:wrong-word@{hosts}?ssl_cert_reqs=none", errors.AuthenticationFailedError),
+        ):
+            transport = open_url(url, quick)
+            with pytest.raises(kind) as caught:
+                await transport.execute("GET", KEYS[0])
+            assert "-word" not in str(caught.value)
+            await transport.close()
+
+
+class TlsSetup(ClusterSetup):
+    """A cluster whose nodes take clients by TLS only."""
+
+    def start(self, port: int) -> None:
+        self._options = (*self._options[:8], "--port", "0", "--tls-port", str(port), "--tls-cluster", "yes")
+        super().start(port)
+
+    def client(self, port: int) -> redis.Redis:
+        return redis.Redis(port=port, socket_timeout=3, decode_responses=True, ssl=True, ssl_cert_reqs="none")

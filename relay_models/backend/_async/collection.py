@@ -108,7 +108,7 @@ class Collection(Generic[D]):
         limit = limit if count is None else count
         check_limit(limit)
         if limit is not None and limit <= _ROWS_PER_QUERY:
-            return await self._store.run(
+            return await self._store.questions.run(
                 lambda: find_steps(
                     self.document,
                     self._alias,
@@ -126,7 +126,7 @@ class Collection(Generic[D]):
                 )
             )
         pager = self._pager(expression, order_by, row_reader(self.document, not columns), after, on_incomplete)
-        reader = await self._reader(pager, _ROWS_PER_QUERY, limit)
+        reader = await self._reader(pager, _ROWS_PER_QUERY, limit, self._store.questions)
         rows: list[D] = []
         try:
             with collector_paused():
@@ -161,15 +161,14 @@ class Collection(Generic[D]):
             An async iterator of rows. Documents that cannot be read are in its ``corrupt``.
         """
         check_count("page_size", page_size)
-        expression, order_by, limit = self._parts(filter, order_by)
-        reader = row_reader(self.document, not columns)
-        pager = self._pager(expression, order_by, reader)
-        return RowStream(lambda corrupt: self._rows(pager, page_size, limit, on_corrupt, corrupt), self.document)
+        return self._stream(self._store.questions, filter, order_by, columns, on_corrupt, page_size)
 
     async def count(self, filter: Filter = None) -> int:
         """Count the documents that meet a filter, exactly."""
         expression = as_expression(filter, self._columns)
-        return await self._store.run(lambda: count_steps(self._alias, expression, limit_ms=self._store.limit_ms))
+        return await self._store.questions.run(
+            lambda: count_steps(self._alias, expression, limit_ms=self._store.limit_ms)
+        )
 
     async def aggregate(
         self,
@@ -226,7 +225,7 @@ class Collection(Generic[D]):
             approximate=approximate,
         )
         expression = as_expression(filter, self._columns)
-        return await self._store.run(
+        return await self._store.questions.run(
             lambda: aggregate_steps(
                 self.document,
                 self._alias,
@@ -340,6 +339,7 @@ class Collection(Generic[D]):
         reader: RowReader[T],
         page_size: int,
         limit: int | None = None,
+        store: Store | None = None,
     ) -> PageReader[T]:
         """Read the pages of a filter with a decoder of one's own (internal: for lists of records)."""
         pager = Pager(
@@ -350,17 +350,31 @@ class Collection(Generic[D]):
             limit_ms=self._store.limit_ms,
             limit=self._store.result_limit,
         )
-        return await self._reader(pager, page_size, limit)
+        return await self._reader(pager, page_size, limit, store)
+
+    def _stream(
+        self,
+        store: Store,
+        filter: Filter,
+        order_by: OrderBy | None,
+        columns: bool,
+        on_corrupt: OnCorrupt,
+        page_size: int = 2000,
+    ) -> RowStream[D]:
+        expression, order_by, limit = self._parts(filter, order_by)
+        pager = self._pager(expression, order_by, row_reader(self.document, not columns))
+        return RowStream(lambda corrupt: self._rows(store, pager, page_size, limit, on_corrupt, corrupt), self.document)
 
     async def _rows(
         self,
+        store: Store,
         pager: Pager[D],
         page_size: int,
         limit: int | None,
         on_corrupt: OnCorrupt,
         corrupt: list[CorruptDocumentError],
     ) -> AsyncGenerator[D, None]:
-        reader = await self._reader(pager, page_size, limit)
+        reader = await self._reader(pager, page_size, limit, store)
         try:
             while limit is None or limit > 0:
                 rows = await reader.page()
@@ -387,7 +401,7 @@ class Collection(Generic[D]):
             await self._store.read_clock()
             clock, found = self._store.clock, False
             recent = watch.look(clock.server_now(), clock.mark() // 1000, clock.limit())
-            stream = self.stream(recent, order_by=watch.time, columns=columns, on_corrupt="skip")
+            stream = self._stream(self._store, recent, watch.time, columns, "skip")
             async with aclosing(stream):
                 async for row in stream:
                     if watch.fresh(row):
@@ -426,9 +440,12 @@ class Collection(Generic[D]):
             on_incomplete=on_incomplete,
         )
 
-    async def _reader(self, pager: Pager[T], page_size: int, limit: int | None = None) -> PageReader[T]:
-        await self._store.run(pager.open)
-        return PageReader(self._store, pager, page_size, limit)
+    async def _reader(
+        self, pager: Pager[T], page_size: int, limit: int | None = None, store: Store | None = None
+    ) -> PageReader[T]:
+        store = store or self._store
+        await store.run(pager.open)
+        return PageReader(store, pager, page_size, limit)
 
     def _key(self, row: D) -> bytes:
         values: Any = row

@@ -104,8 +104,8 @@ class Indexes:
                 await self.builder.filled(kind, self._keys.alias(kind), found[kind])
         self._seen = seen
 
-    async def ask(self, *command: bytes | str | int) -> Any:
-        """The reply to a search command, from indexes that are known to be complete.
+    async def ask(self, *command: bytes | str | int, anywhere: bool = False) -> Any:
+        """The reply to a search command, from indexes that are known to be complete; `anywhere`: also a replica's.
 
         Where they were dropped, or the server was emptied, they are rebuilt, once.
         """
@@ -118,7 +118,7 @@ class Indexes:
                     "was opened with migrate=False: run backend.migrations.apply() first"
                 )
             try:
-                reply = await self._transport.execute(*command)
+                reply = await (self._transport.read if anywhere else self._transport.execute)(*command)
             except IndexMissingError:
                 if made:
                     raise

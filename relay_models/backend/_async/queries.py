@@ -147,4 +147,4 @@ class Queries(Runs[RunT]):
     async def agents(self) -> list[AgentSummary]:
         """Every agent that has runs: how many, how many are running, its latest activity; ordered by name."""
         alias, limit_ms = self._keys.alias("run"), self._store.limit_ms
-        return await self._store.run(lambda: agents_steps(alias, limit_ms))
+        return await self._store.questions.run(lambda: agents_steps(alias, limit_ms))

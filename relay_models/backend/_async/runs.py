@@ -170,7 +170,7 @@ class Runs(BackendBase[RunT]):
     async def load_run(self, agent_id: str, run_id: UUID | str) -> RunRecord | None:
         """The run, or None. Raises `CorruptDocumentError` where its document cannot be read."""
         key = self._keys.run(agent_id, run_id)
-        reply = await self._transport.execute("JSON.GET", key, "$.record")
+        reply = await self._transport.read("JSON.GET", key, "$.record")
         try:
             text = decode_body(reply)
             return None if text is None else from_json(RunRecord, await self._dictionaries.read(text.encode()))
@@ -249,7 +249,9 @@ class Runs(BackendBase[RunT]):
         """The records of an agent's runs in list order, page after page."""
         order = Order(Run.columns()["stored_at"], omits_missing=True)
         reader = RecordReader(lambda text: from_json(RunRecord, text))
-        pages = await self.runs.read(Run.agent_id == agent_id, order, reader, _RUNS_PER_PAGE)
+        pages = await self.runs.read(
+            Run.agent_id == agent_id, order, reader, _RUNS_PER_PAGE, store=self._store.questions
+        )
         try:
             while (page := await pages.page()) is not None:
                 yield page

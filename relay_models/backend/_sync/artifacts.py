@@ -110,7 +110,7 @@ class Artifacts(BackendBase[RunT]):
 
     def _load_artifact(self, kind: str, agent_id: str) -> Any:
         key = self._keys.document(kind, agent_id)
-        reply = self._transport.execute("JSON.GET", key, "$.record")
+        reply = self._transport.read("JSON.GET", key, "$.record")
         try:
             text = decode_body(reply)
             return None if text is None else decode_artifact(kind, text)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, overload
 
 from relay_models.backend._sync.artifacts import Artifacts
 from relay_models.backend._sync.base import RunT
@@ -75,6 +75,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
+        read_from: Literal["primary", "replica"] = "primary",
         address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
         **redis_options: Any,
     ) -> Opening[RedisBackend[ModelT]]: ...
@@ -102,6 +103,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
+        read_from: Literal["primary", "replica"] = "primary",
         address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
         **redis_options: Any,
     ) -> Opening[Self]: ...
@@ -128,6 +130,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
+        read_from: Literal["primary", "replica"] = "primary",
         address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
         **redis_options: Any,
     ) -> Opening[Any]:
@@ -163,6 +166,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
                 ``backend.compression`` for those that are stored already); None does what the store does already.
             replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
             replica_timeout: maximum wait for the replicas (seconds).
+            read_from: ``"replica"`` lets replicas answer questions, which may then lack what was stored just now;
+                behind Sentinel and on a cluster only. What changes documents always reads from the primary.
             address_remap: for a cluster behind NAT: maps the (host, port) that a node announces to the one to use.
             redis_options: options of redis-py, such as ``ssl_ca_certs``, ``username`` or ``client_name``; for sentinels
                 also ``sentinel_username`` and ``sentinel_password``.
@@ -204,6 +209,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             max_connections=max_connections,
             replicas=replicas,
             replica_timeout=replica_timeout,
+            read_from=read_from,
             address_remap=address_remap,
         )
         opening = partial(open_url, url, connection, redis_options=redis_options)

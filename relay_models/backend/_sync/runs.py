@@ -173,7 +173,7 @@ class Runs(BackendBase[RunT]):
     def load_run(self, agent_id: str, run_id: UUID | str) -> RunRecord | None:
         """The run, or None. Raises `CorruptDocumentError` where its document cannot be read."""
         key = self._keys.run(agent_id, run_id)
-        reply = self._transport.execute("JSON.GET", key, "$.record")
+        reply = self._transport.read("JSON.GET", key, "$.record")
         try:
             text = decode_body(reply)
             return None if text is None else from_json(RunRecord, self._dictionaries.read(text.encode()))
@@ -252,7 +252,9 @@ class Runs(BackendBase[RunT]):
         """The records of an agent's runs in list order, page after page."""
         order = Order(Run.columns()["stored_at"], omits_missing=True)
         reader = RecordReader(lambda text: from_json(RunRecord, text))
-        pages = self.runs.read(Run.agent_id == agent_id, order, reader, _RUNS_PER_PAGE)
+        pages = self.runs.read(
+            Run.agent_id == agent_id, order, reader, _RUNS_PER_PAGE, store=self._store.questions
+        )
         try:
             while (page := pages.page()) is not None:
                 yield page

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, TypeVar
 
 from relay_models._gc import collector_paused
@@ -59,14 +60,21 @@ class Store:
         self.dictionaries = dictionaries
         self.limit_ms = limit_ms
         self.clock = StoreClock()
-        self.result_limit = ResultLimit()
+        self.result_limit = ResultLimit(transport.ordered_rows)
         self.page_bounds = PageBounds() if cache_page_bounds else None
         self._prepared: set[str] = set()
+        self._anywhere = False
+        self.questions = copy(self)
+        """The same store for questions whose answers replicas may give, where the transport reads from replicas."""
+        self.questions._anywhere = True
 
     def ask(self, command: Command, *, once: bool = False) -> Answer:
         """Send a search command; `once` for one that must not be sent twice."""
         began = time.monotonic()
-        reply = (self.transport.execute_once if once else self.indexes.ask)(*command)
+        if once:
+            reply = self.transport.execute_once(*command)
+        else:
+            reply = self.indexes.ask(*command, anywhere=self._anywhere)
         return Answer(reply, (time.monotonic() - began) * 1000)
 
     def run(self, make_steps: Callable[[], Steps[T]]) -> T:

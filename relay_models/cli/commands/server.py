@@ -168,7 +168,7 @@ def _client(session: Session, *, must_exist: bool = True) -> Iterator[redis.Redi
     """Open a plain client of the store's server, without its indexes: a store to be dumped may have none yet."""
     # lazy: start-up time of the other commands
     from relay_models.errors import NotFoundError
-    from relay_models.transport.sync import mapped_errors, open_embedded, open_url
+    from relay_models.transport.sync import as_cluster, mapped_errors, open_embedded, open_url
 
     url, path = session.where()
     if path is not None:
@@ -178,7 +178,7 @@ def _client(session: Session, *, must_exist: bool = True) -> Iterator[redis.Redi
         transport = open_embedded(path)
     else:
         assert url is not None
-        transport = open_url(url, redis_options=session.redis_options(url))
+        transport = as_cluster(open_url(url, redis_options=session.redis_options(url)))
     with closing(transport), mapped_errors(transport.target):
         transport.execute("PING")
         yield transport.client

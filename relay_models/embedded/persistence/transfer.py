@@ -22,7 +22,6 @@ import contextlib
 import datetime
 import gzip
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
@@ -31,6 +30,7 @@ import redis
 
 from relay_models.embedded.errors import TransferError
 from relay_models.embedded.persistence.dump_files import Target, reading, writing
+from relay_models.embedded.persistence.transfer_calls import Calls, session
 
 __all__ = ["DumpReport", "RestoreReport", "dump", "restore"]
 
@@ -82,7 +82,7 @@ def dump(
     followed, and pipes and devices are written as they are.
 
     Args:
-        client: A client of any Redis server, real or embedded.
+        client: A client of any Redis server, real or embedded, or of a cluster.
         target: The file's name, gzip-compressed if it ends in ``.gz``, or a file open for writing bytes.
         match: Only keys that match this glob pattern.
         leave_out_unknown: Whether keys of types that only a module knows are left out instead of being an error.
@@ -95,7 +95,7 @@ def dump(
         OSError: The file cannot be written.
         redis.RedisError: The server failed.
     """
-    with _session(client) as call, writing(target) as file:
+    with session(client) as call, writing(target) as file:
         return _Dump(call, file).run(match, leave_out_unknown)
 
 
@@ -105,7 +105,7 @@ def restore(client: redis.Redis, source: Target, *, replace: bool = False) -> Re
     Each key is written as a whole, with its time to live, or left as it was.
 
     Args:
-        client: A client of any Redis server, real or embedded.
+        client: A client of any Redis server, real or embedded, or of a cluster.
         source: The dump's name, or a file open for reading bytes.
         replace: Whether existing keys are replaced instead of being an error.
 
@@ -118,54 +118,13 @@ def restore(client: redis.Redis, source: Target, *, replace: bool = False) -> Re
         OSError: The file cannot be read.
         redis.RedisError: The server failed.
     """
-    with _session(client) as call, reading(source) as file:
+    with session(client) as call, reading(source) as file:
         restoring = _Restore(call, replace)
         try:
             return restoring.run(file)
         except (TransferError, OSError):
             restoring.abandon()
             raise
-
-
-class _Call:
-    """Commands on one connection, with replies as bytes whatever the client's settings."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    def __call__(self, *command: Any) -> Any:
-        self._connection.send_command(*command)
-        return self._connection.read_response(disable_decoding=True)
-
-    def together(self, key: bytes, commands: list[tuple[Any, ...]]) -> list[Any]:
-        """Run several commands that make a key in one transaction, and return their replies. Raises the first error."""
-        sent = [("MULTI",), *commands, ("EXEC",)]
-        self._connection.send_packed_command(self._connection.pack_commands(sent))
-        replies: list[Any] = []
-        for _ in sent:
-            try:
-                replies.append(self._connection.read_response(disable_decoding=True))
-            except redis.ResponseError as error:
-                replies.append(error)
-        results = replies[-1] if isinstance(replies[-1], list) else replies
-        names = commands if isinstance(replies[-1], list) else sent
-        for command, result in zip(names, results, strict=True):
-            if isinstance(result, Exception):
-                raise TransferError(f"{command[0]} of {key!r} was refused: {result}")
-        return results
-
-
-@contextlib.contextmanager
-def _session(client: redis.Redis) -> Iterator[_Call]:  # type: ignore[type-arg]
-    pool: Any = client.connection_pool
-    connection = pool.get_connection()
-    try:
-        yield _Call(connection)
-    except BaseException:
-        connection.disconnect()  # replies may be left unread
-        raise
-    finally:
-        pool.release(connection)
 
 
 def _text(value: bytes) -> Any:
@@ -199,7 +158,7 @@ def _score(value: Any) -> str:
 class _Dump:
     """A dump in progress."""
 
-    def __init__(self, call: _Call, file: IO[bytes]) -> None:
+    def __init__(self, call: Calls, file: IO[bytes]) -> None:
         self._call = call
         self._file = file
         self._read = {
@@ -233,16 +192,12 @@ class _Dump:
     def _keys(self, match: str | bytes) -> Iterator[bytes]:
         """Every key once: SCAN may name one twice."""
         seen: set[int] = set()
-        cursor: Any = 0
-        while True:
-            cursor, batch = self._call("SCAN", cursor, "MATCH", match, "COUNT", 1000)
+        for batch in self._call.pages(match):
             for key in batch:
                 mark = hash(key)
                 if mark not in seen:
                     seen.add(mark)
                     yield key
-            if int(cursor) == 0:
-                return
 
     def _key(self, key: bytes, kind: str, parts: Iterator[dict[str, Any]]) -> int:
         expires = self._expires(key)
@@ -368,14 +323,14 @@ class _Restore:
     part and its time to live: whatever happens on the way, there is the old value or the whole new one.
     """
 
-    def __init__(self, call: _Call, replace: bool) -> None:
+    def __init__(self, call: Calls, replace: bool) -> None:
         self._call = call
         self._replace = replace
         self._keys = self._expired = 0
         self._current: bytes | None = None
         self._skipping = False
         self._deadline: int | None = None
-        self._scratch = b"relay-models-restore:" + os.urandom(12).hex().encode()
+        self._scratch = b""
         # What is still to be written of the current key, and whether a part of it has been.
         self._commands: list[tuple[Any, ...]] = []
         self._has_parts = False
@@ -444,6 +399,7 @@ class _Restore:
         seconds, micros = self._call("TIME") if expires is not None else (0, 0)
         self._skipping = expires is not None and expires <= int(seconds) * 1000 + int(micros) // 1000
         self._current, self._deadline, self._commands, self._has_parts = key, expires, [], False
+        self._scratch = self._call.scratch(key)
         if self._skipping:
             self._expired += 1
             return
@@ -467,8 +423,9 @@ class _Restore:
 
     def abandon(self) -> None:
         """Delete what is written of a key that will not be finished."""
-        with contextlib.suppress(redis.RedisError, OSError):
-            self._call("DEL", self._scratch)
+        if self._scratch:
+            with contextlib.suppress(redis.RedisError, OSError):
+                self._call("DEL", self._scratch)
 
     @staticmethod
     def _exists(key: bytes) -> TransferError:

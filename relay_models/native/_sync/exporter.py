@@ -157,20 +157,25 @@ def _write(
     listed: set[str],
     report: ExportReport,
 ) -> set[str]:
-    """Write runs and append the new ones to the agent's list, in one transaction; return the list's new content."""
+    """Write runs and append the new ones to the agent's list, in one transaction where there is one server.
+
+    Returns:
+        The list's new content.
+    """
     if not batch:
         return listed
     backoff = Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
     for attempt in range(transport.retries + 1):
         new = [run_id for run_id, _ in batch if run_id not in listed]
-        commands: list[Command] = [("MULTI",)]
-        commands += [("SET", keys.run(agent_id, run_id), text) for run_id, text in batch]
-        if new:
-            commands.append(("RPUSH", keys.run_index(agent_id), *new))
-        commands.append(("EXEC",))
+        sets: list[Command] = [("SET", keys.run(agent_id, run_id), text) for run_id, text in batch]
+        pushes: list[Command] = [("RPUSH", keys.run_index(agent_id), *new)] if new else []
         try:
             # RPUSH must not be sent twice.
-            replies = transport.pipeline(commands, retry=False)
+            if transport.is_cluster:  # no transaction over several nodes: the list never names what is not there yet
+                replies = transport.pipeline(sets)
+                replies += transport.pipeline(pushes, retry=False) if pushes else []
+            else:
+                replies = transport.pipeline([("MULTI",), *sets, *pushes, ("EXEC",)], retry=False)
         except ConnectionFailedError:
             if attempt == transport.retries:
                 raise

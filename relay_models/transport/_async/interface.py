@@ -41,11 +41,26 @@ class Transport(Protocol):
         """How many times a connection has been made again; servers may have changed whenever this number has."""
 
     @property
+    def ordered_rows(self) -> int | None:
+        """The maximum number of rows that an ordered search may ask for to lose none; None for any number."""
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether keys are on several servers, so that a transaction is for one key only."""
+
+    @property
     def is_closed(self) -> bool:
         """Whether `close` was called."""
 
     async def execute(self, *command: bytes | str | int) -> Any:
         """Send one command and return its reply.
+
+        Raises:
+            StorageError: the server refused the command or cannot be reached.
+        """
+
+    async def read(self, *command: bytes | str | int) -> Any:
+        """Send one command that changes nothing; a replica answers, where this transport reads from replicas.
 
         Raises:
             StorageError: the server refused the command or cannot be reached.

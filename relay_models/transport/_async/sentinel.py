@@ -17,9 +17,12 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
+from relay_models.errors import ConnectionFailedError
 from relay_models.transport._async.interface import Command
+from relay_models.transport._async.patience import Patience
+from relay_models.transport._async.replicas import ReplicaReader
 from relay_models.transport._async.servers import ServerSettings
-from relay_models.transport._async.single_server import SingleServerTransport
+from relay_models.transport._async.single_server import SingleServerTransport, ask_connection
 from relay_models.transport._io_async import Lock, has_message, heeding_cancellation
 from relay_models.transport.command_table import is_write
 from relay_models.transport.error_mapping import NotReplicated, is_retryable
@@ -29,6 +32,8 @@ __all__ = ["SentinelTransport"]
 
 # Seconds between two looks at what the sentinels have announced, and between attempts to listen to one that is away.
 _POLL_INTERVAL, _LISTEN_INTERVAL = 0.01, 10.0
+# Seconds between two looks at which replicas there are.
+_LOOK_INTERVAL = 1.0
 # Maximum wait for a sentinel (seconds): there are others.
 _SENTINEL_TIMEOUT = 0.5
 # How long operations are tried again while no primary answers (seconds): a failover takes the sentinels'
@@ -61,6 +66,7 @@ class SentinelTransport(SingleServerTransport):
         owns_client: whether `close` closes the client.
         replicas: how many replicas must have every write before it is acknowledged.
         replica_timeout: maximum wait for them (seconds).
+        reads_replicas: whether questions go to replicas.
     """
 
     def __init__(
@@ -74,6 +80,7 @@ class SentinelTransport(SingleServerTransport):
         owns_client: bool = True,
         replicas: int = 0,
         replica_timeout: float = 5.0,
+        reads_replicas: bool = False,
     ) -> None:
         super().__init__(
             client,
@@ -96,11 +103,44 @@ class SentinelTransport(SingleServerTransport):
         self._lock = Lock()
         self._listeners: dict[Address, Any] = {}
         self._next_poll = self._next_listen = 0.0
+        self._reader = ReplicaReader(target, settings) if reads_replicas else None
+        self._replica_addresses: list[Address] = []
+        self._next_look = 0.0
 
     @property
     def primary(self) -> Address | None:
         """The address of the primary, as far as it is known."""
         return self._address
+
+    async def read(self, *command: bytes | str | int) -> Any:
+        """Send one command that changes nothing, to a replica if it may be; see `Transport.read`."""
+        if self._reader is not None and not self.is_closed:
+            try:
+                return await self._reader.read(command, await self._find_replicas())
+            except ConnectionFailedError:
+                pass  # the primary can answer
+        return await super().read(*command)
+
+    async def execute_once(self, *command: bytes | str | int) -> Any:
+        """Send one command that must not be sent twice; see `Transport.execute_once`."""
+        there = None if self._reader is None else self._reader.located(command)
+        if self._reader is None or there is None:
+            return await super().execute_once(*command)
+        return self._reader.accepted(command, await there[0].execute_once(*there[1]))
+
+    async def begin(self, command: Command) -> Any:
+        """Send a command without waiting for its reply; see `Transport.begin`."""
+        there = None if self._reader is None else self._reader.located(command)
+        if there is None:
+            return await super().begin(command)
+        return (*there, await there[0].begin(there[1]))
+
+    async def finish(self, pending: Any, command: Command) -> Any:
+        """Return the reply to what `begin` sent; see `Transport.finish`."""
+        if self._reader is None or not isinstance(pending, tuple):
+            return await super().finish(pending, command)
+        replica, sent, connection = pending
+        return self._reader.accepted(command, await replica.finish(connection, sent))
 
     async def acquire(self, *, checked: bool = False) -> Any:
         """Take a connection to the current primary; see `SingleServerTransport.acquire`."""
@@ -114,10 +154,12 @@ class SentinelTransport(SingleServerTransport):
             raise RedisConnectionError("the sentinels are promoting a replica")
         await super().send(connection, commands)
 
-    async def receive(self, connection: Any, commands: Sequence[Command], *, is_last: bool = True) -> list[Any]:
+    async def receive(
+        self, connection: Any, commands: Sequence[Command], *, is_last: bool = True, patience: Patience | None = None
+    ) -> list[Any]:
         """Read replies; those of a server that is no primary any more are a lost connection."""
         try:
-            replies = await super().receive(connection, commands, is_last=is_last)
+            replies = await super().receive(connection, commands, is_last=is_last, patience=patience)
         except NotReplicated:
             self._is_doubtful = True
             raise
@@ -134,6 +176,9 @@ class SentinelTransport(SingleServerTransport):
 
     async def discard(self, pending: Any) -> None:
         """Close a connection, and ask the sentinels again before the next one is made."""
+        if isinstance(pending, tuple):
+            await pending[0].discard(pending[2])
+            return
         self._is_doubtful = True
         await super().discard(pending)
 
@@ -144,6 +189,8 @@ class SentinelTransport(SingleServerTransport):
         try:
             await super().close()
         finally:
+            if self._reader is not None:
+                await self._reader.close()
             listeners, self._listeners = self._listeners, {}
             for listener in listeners.values():
                 await listener.disconnect()
@@ -164,7 +211,7 @@ class SentinelTransport(SingleServerTransport):
             raise
         self._pool_of[connection] = pool
         try:
-            role = await _ask(connection, "ROLE")
+            role = await ask_connection(connection, "ROLE")
             if not isinstance(role, NoPermissionError) and (isinstance(role, Exception) or role[0] != b"master"):
                 raise RedisConnectionError("the server that the sentinels named is not a primary (yet, or any more)")
         except BaseException:
@@ -231,7 +278,7 @@ class SentinelTransport(SingleServerTransport):
                 connection = self._sentinel(sentinel)
                 try:
                     await heeding_cancellation(connection.connect)
-                    reply = await _ask(connection, "SENTINEL", "MASTER", self.target.service)
+                    reply = await ask_connection(connection, "SENTINEL", "MASTER", self.target.service)
                 finally:
                     await connection.disconnect()
                 if isinstance(reply, Exception):
@@ -239,7 +286,7 @@ class SentinelTransport(SingleServerTransport):
             except (RedisError, OSError) as error:
                 problem = error
                 continue
-            fields = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+            fields = _fields(reply)
             is_failing_over |= b"failover_in_progress" in fields[b"flags"]
             if int(fields[b"config-epoch"]) > newest:
                 newest, address = int(fields[b"config-epoch"]), (fields[b"ip"].decode(), int(fields[b"port"]))
@@ -250,6 +297,29 @@ class SentinelTransport(SingleServerTransport):
         self._is_failing_over = self._is_doubtful = is_failing_over
         if address != self._address:
             await self._switch(address)
+
+    async def _find_replicas(self) -> list[Address]:
+        """The addresses of replicas that a sentinel can reach."""
+        if time.monotonic() < self._next_look:
+            return self._replica_addresses
+        self._next_look = time.monotonic() + _LOOK_INTERVAL
+        for sentinel in self.target.servers:
+            connection = self._sentinel(sentinel)
+            try:
+                await heeding_cancellation(connection.connect)
+                reply = await ask_connection(connection, "SENTINEL", "REPLICAS", self.target.service)
+            except (RedisError, OSError):
+                continue
+            finally:
+                await connection.disconnect()
+            if not isinstance(reply, Exception):
+                self._replica_addresses = [
+                    (fields[b"ip"].decode(), int(fields[b"port"]))
+                    for each in reply
+                    if (fields := _fields(each))[b"flags"] == b"slave" and fields[b"master-link-status"] == b"ok"
+                ]
+                break
+        return self._replica_addresses
 
     async def _switch(self, address: Address) -> None:
         """Go to another primary; what runs on connections to the old one fails, and is tried again on the new one."""
@@ -276,7 +346,7 @@ class SentinelTransport(SingleServerTransport):
         listener = self._sentinel(sentinel)
         try:
             await heeding_cancellation(listener.connect)
-            replies = [await _ask(listener, "SUBSCRIBE", channel) for channel in _CHANNELS]
+            replies = [await ask_connection(listener, "SUBSCRIBE", channel) for channel in _CHANNELS]
             for reply in replies:
                 if isinstance(reply, Exception):
                     raise reply
@@ -286,13 +356,8 @@ class SentinelTransport(SingleServerTransport):
         self._listeners[sentinel] = listener
 
 
-async def _ask(connection: Any, *command: str) -> Any:
-    """Send one command on a connection and return its reply, an error too."""
-    await heeding_cancellation(connection.send_packed_command, connection.pack_command(*command))
-    try:
-        return await connection.read_response(disable_decoding=True)
-    except ResponseError as error:
-        return error
+def _fields(reply: Any) -> dict[bytes, bytes]:
+    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
 
 
 def _is_demoted(reply: ResponseError) -> bool:

@@ -10,10 +10,15 @@ from types import TracebackType
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from redis.exceptions import ConnectionError as RedisConnectionError, RedisError, ResponseError
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+    RedisError,
+    ResponseError,
+)
 
 from relay_models.errors import InvalidConfigurationError, StorageError
 from relay_models.transport._async.interface import Command
+from relay_models.transport._async.patience import Patience
 from relay_models.transport._io_async import (
     Operation,
     cancellations,
@@ -29,7 +34,7 @@ from relay_models.transport.error_mapping import NotReplicated, is_retryable, ma
 from relay_models.transport.transaction import expanded, gathered
 from relay_models.transport.urls import Target
 
-__all__ = ["PipelinedConnection", "SingleServerTransport"]
+__all__ = ["PipelinedConnection", "SingleServerTransport", "ask_connection"]
 
 # Seconds after which a connection goes through its pool again, which checks that it is alive and renews its login.
 _CHECK_INTERVAL = 1.0
@@ -75,6 +80,7 @@ class SingleServerTransport:
         self.target = target
         self.timeout = timeout
         self.retries = retries
+        self.ordered_rows: int | None = None
         self.reconnects = 0
         self.is_closed = False
         self._pool = client.connection_pool
@@ -103,6 +109,15 @@ class SingleServerTransport:
         if isinstance(reply, Exception):
             raise translate(reply, self.target, command)
         return reply
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether keys are on several servers; they are not."""
+        return False
+
+    async def read(self, *command: bytes | str | int) -> Any:
+        """Send one command that changes nothing; see `Transport.read`."""
+        return await self.execute(*command)
 
     async def execute_once(self, *command: bytes | str | int) -> Any:
         """Send one command that must not be sent twice; see `Transport.execute_once`."""
@@ -187,20 +202,23 @@ class SingleServerTransport:
             commands = [*commands, wait]
         await heeding_cancellation(connection.send_packed_command, _packed(connection, expanded(commands)))
 
-    async def receive(self, connection: Any, commands: Sequence[Command], *, is_last: bool = True) -> list[Any]:
+    async def receive(
+        self, connection: Any, commands: Sequence[Command], *, is_last: bool = True, patience: Patience | None = None
+    ) -> list[Any]:
         """Read the replies to what `send` sent.
 
         Args:
             connection: where it was sent.
             commands: what was sent.
             is_last: whether nothing was sent on the connection since, so that replicas can be waited for again.
+            patience: how late replies are waited for; None waits until the connection's timeout.
 
         Raises:
             NotReplicated: too few replicas have the writes; sending them again is harmless.
         """
         if not self._waits_for(commands):
-            return await _read_replies(connection, commands)
-        *replies, acknowledged = await _read_replies(connection, [*commands, ("WAIT",)])
+            return await _read_replies(connection, commands, patience)
+        *replies, acknowledged = await _read_replies(connection, [*commands, ("WAIT",)], patience)
         written = [
             command
             for command, reply in zip(commands, replies, strict=True)
@@ -216,7 +234,7 @@ class SingleServerTransport:
             await self._check_current(connection)
             wait = ("WAIT", self._replicas, max(1, int(min(_WAIT_SLICE, left) * 1000)))
             await heeding_cancellation(connection.send_packed_command, _packed(connection, (wait,)))
-            (acknowledged,) = await _read_replies(connection, (wait,))
+            (acknowledged,) = await _read_replies(connection, (wait,), patience)
         return replies
 
     def _waits_for(self, commands: Sequence[Command]) -> bool:
@@ -370,6 +388,15 @@ class PipelinedConnection:
         await self._transport.discard(connection)
 
 
+async def ask_connection(connection: Any, *command: str) -> Any:
+    """Send one command on a connection and return its reply, an error too."""
+    await heeding_cancellation(connection.send_packed_command, connection.pack_command(*command))
+    try:
+        return await connection.read_response(disable_decoding=True)
+    except ResponseError as error:
+        return error
+
+
 def _packed(connection: Any, commands: Sequence[Command]) -> list[Any]:
     """Commands as they are sent: small ones in one piece, as redis-py makes one system call per piece."""
     pieces = connection.pack_commands(commands)
@@ -378,12 +405,15 @@ def _packed(connection: Any, commands: Sequence[Command]) -> list[Any]:
     return [b"".join(pieces)]
 
 
-async def _read_replies(connection: Any, commands: Sequence[Command]) -> list[Any]:
+async def _read_replies(connection: Any, commands: Sequence[Command], patience: Patience | None) -> list[Any]:
     """Read one reply per command as bytes; an error reply is returned, a lost connection is raised."""
     replies: list[Any] = []
     for _ in expanded(commands):
         try:
-            replies.append(await connection.read_response(disable_decoding=True))
+            if patience is None:
+                replies.append(await connection.read_response(disable_decoding=True))
+            else:
+                replies.append(await patience.read(connection))
         except ResponseError as error:
             replies.append(error)
     return gathered(commands, replies)

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from redis.exceptions import (
@@ -20,11 +22,12 @@ from redis.exceptions import (
 )
 
 from relay_models.errors import RelayModelsError, StorageError
+from relay_models.transport._sync.cluster_node import ClusterNode
 from relay_models.transport._sync.cluster_watch import ClusterState, ClusterWatch
 from relay_models.transport._sync.interface import Command
+from relay_models.transport._sync.patience import Patience
 from relay_models.transport._sync.servers import ServerSettings
-from relay_models.transport._sync.single_server import SingleServerTransport
-from relay_models.transport._io_sync import Redis, sleep
+from relay_models.transport._io_sync import sleep
 from relay_models.transport.backoff import Backoff
 from relay_models.transport.cluster_errors import (
     is_passing,
@@ -40,6 +43,9 @@ __all__ = ["ClusterNodes"]
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.05, 1.0
 # How long commands are tried again while a shard has no primary (seconds): the cluster's node timeout and a few more.
 _FAILOVER_SECONDS = 20.0
+# What a shard gives in one piece. Where it gives more, a document that is replaced between two pieces comes without its
+# sort value, so at the end or not at all.
+_ORDERED_ROWS = 1000
 # Redirections of one command that are followed.
 _REDIRECTIONS = 16
 
@@ -69,20 +75,21 @@ class ClusterNodes:
         self.target = target
         self.timeout = settings.timeout
         self.retries = retries
+        self.ordered_rows: int | None = _ORDERED_ROWS
         self.is_closed = False
         self._settings = settings
         self._remap = remap or (lambda address: address)
         self._replicas = replicas
         self._replica_timeout = replica_timeout
         self._watch = ClusterWatch(settings, target.servers, self._remap)
-        self._nodes: dict[Address, SingleServerTransport] = {}
+        self._nodes: dict[Address, ClusterNode] = {}
         self._turn = random.randrange(1 << 16)
 
     def state(self) -> ClusterState:
         """Return the topology as far as it is known."""
         return self._watch.state or self._refresh(None)
 
-    def owner_of(self, command: Command, topology: Topology) -> SingleServerTransport:
+    def owner_of(self, command: Command, topology: Topology) -> ClusterNode:
         """Return the node that a command with a key goes to."""
         key = key_of(command)
         owner = None if key is None else topology.owners[slot_of(key)]
@@ -99,12 +106,13 @@ class ClusterNodes:
         replies: list[Any] = [None] * len(commands)
         left = list(range(len(commands)))
         elsewhere: dict[int, AskError] = {}
+        silent: frozenset[Address] = frozenset()
         failures = redirections = 0
         began, backoff = time.monotonic(), Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
         while left:
             problem: Exception | None = None
             try:
-                left, problem = self._round(commands, left, elsewhere, replies, retry)
+                left, problem = self._round(commands, left, elsewhere, replies, retry, silent)
                 if not left:
                     break
             except (RedisError, OSError) as error:
@@ -128,8 +136,8 @@ class ClusterNodes:
             sleep(backoff.next())
             if problem is not None:
                 try:
-                    self._refresh(None)
-                except (RelayModelsError, RedisError, OSError):
+                    silent = (self._check()).silent
+                except RelayModelsError:
                     continue  # the next attempt says what is wrong
         else:
             return replies
@@ -144,9 +152,13 @@ class ClusterNodes:
         elsewhere: dict[int, AskError],
         replies: list[Any],
         retry: bool,
+        silent: frozenset[Address],
     ) -> tuple[list[int], Exception | None]:
-        """Send commands to all their nodes, then read from all; returns what is to be sent again, and why."""
-        groups: dict[SingleServerTransport, list[int]] = {}
+        """Send commands to all their nodes, then read from all; returns what is to be sent again, and why.
+
+        Nothing is sent to nodes that were `silent` just now: a new connection to one that hangs would hang, too.
+        """
+        groups: dict[ClusterNode, list[int]] = {}
         topology = (self.state()).topology
         for index in left:
             if index in elsewhere:
@@ -156,7 +168,7 @@ class ClusterNodes:
             groups.setdefault(node, []).append(index)
         again: list[int] = []
         problem: Exception | None = None
-        sent: list[tuple[SingleServerTransport, Any, list[int], list[Command]]] = []
+        sent: list[tuple[ClusterNode, Any, list[int], list[Command]]] = []
         try:
             for node, indexes in groups.items():
                 batch: list[Command] = []
@@ -166,6 +178,8 @@ class ClusterNodes:
                         batch.append(("ASKING",))
                     batch.append(commands[index])
                 try:
+                    if node.address in silent:
+                        raise RedisConnectionError("it does not answer")
                     connection = node.acquire(checked=not retry)
                     try:
                         node.send(connection, batch)
@@ -203,7 +217,7 @@ class ClusterNodes:
         host, port = str(error.host), int(error.port)
         return self._remap((host, port)) if host else (self.target.servers[0][0], port)
 
-    def _on(self, node: SingleServerTransport, command: Command) -> Any:
+    def _on(self, node: ClusterNode, command: Command) -> Any:
         """Send a command that may be sent twice to one node."""
         failures, began, backoff = 0, time.monotonic(), Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
         while True:
@@ -212,7 +226,7 @@ class ClusterNodes:
             except (RedisError, OSError) as error:
                 failures += 1
                 if not self._may_retry(error, failures, time.monotonic() - began, True):
-                    failure = self._failure(self._said_where(error, node), command)
+                    failure = self._failure(error, command)
                     break
             else:
                 if isinstance(reply, Exception):
@@ -226,8 +240,9 @@ class ClusterNodes:
         failures, began, backoff = 0, time.monotonic(), Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
         while True:
             try:
-                node = self._any_node()
-                (reply,) = self._exchange(node, command, checked=not retry)
+                node = self._any_node(failures if name_of(command) == "TIME" else None)
+                patience = Patience(partial(self._check_answers, node), self.timeout)
+                (reply,) = self._exchange(node, command, checked=not retry, patience=patience)
                 if not self.is_redirection(reply):
                     return reply
                 problem: Exception = reply
@@ -243,17 +258,29 @@ class ClusterNodes:
             sleep(backoff.next())
         raise failure
 
-    def _exchange(self, node: SingleServerTransport, command: Command, *, checked: bool = False) -> list[Any]:
+    def _exchange(
+        self, node: ClusterNode, command: Command, *, checked: bool = False, patience: Patience | None = None
+    ) -> list[Any]:
         """Send one command to one node, once; errors are redis-py's."""
-        connection = node.acquire(checked=checked)
         try:
-            node.send(connection, (command,))
-            replies = node.receive(connection, (command,))
-        except BaseException:
-            node.discard(connection)
+            connection = node.acquire(checked=checked)
+            try:
+                node.send(connection, (command,))
+                replies = node.receive(connection, (command,), patience=patience)
+            except BaseException:
+                node.discard(connection)
+                raise
+        except (RedisError, OSError) as error:
+            self._said_where(error, node)
             raise
         node.release(connection)
         return replies
+
+    def _check_answers(self, node: ClusterNode) -> None:
+        """Raise a connection error if a node hangs: another one may answer."""
+        state = self._check()
+        if node.address in state.silent or node.address not in self._watch.addresses(state):
+            raise RedisConnectionError("it does not answer")
 
     def _check(self) -> ClusterState:
         try:
@@ -266,23 +293,29 @@ class ClusterNodes:
         """Read the topology; while some search waits for its check, its answer does not hold."""
         return self._watch.refresh(address)
 
-    def _primaries(self) -> list[SingleServerTransport]:
+    def _primaries(self) -> list[ClusterNode]:
+        return [self._node(address) for address in self._watch.addresses(self.state())]
+
+    def _any_node(self, turn: int | None = None) -> ClusterNode:
+        """The primary whose turn it is, of those that answered the last check if there are any.
+
+        Args:
+            turn: whose turn it is, for what is always to be asked of the same one, such as the time: clocks differ.
+        """
         state = self.state()
-        return [self._node(self._remap(primary.address)) for primary in state.topology.primaries]
+        addresses = list(self._watch.addresses(state))
+        answering = [address for address in addresses if address not in state.silent] or addresses
+        return self._node(answering[(self._turn if turn is None else turn) % len(answering)])
 
-    def _any_node(self) -> SingleServerTransport:
-        nodes = self._primaries()
-        return nodes[self._turn % len(nodes)]
-
-    def _node(self, address: Address) -> SingleServerTransport:
+    def _node(self, address: Address) -> ClusterNode:
         node = self._nodes.get(address)
         if node is None:
             host, port = address
-            node = SingleServerTransport(
-                Redis.from_pool(self._settings.pool(host, port)),
+            node = ClusterNode(
+                address,
+                self._watch,
                 replace(self.target, label=f"{self.target.label} (node {host}:{port})"),
-                0,
-                timeout=self.timeout,
+                settings=self._settings,
                 replicas=self._replicas,
                 replica_timeout=self._replica_timeout,
             )
@@ -299,9 +332,9 @@ class ClusterNodes:
         if isinstance(error, NotReplicated):
             return elapsed < self._replica_timeout
         passing = is_retryable(error) or (isinstance(error, ResponseError) and is_passing(error))
-        return passing and (failures <= self.retries or elapsed < _FAILOVER_SECONDS)
+        return passing and (failures <= self.retries or elapsed < min(_FAILOVER_SECONDS, self.timeout or math.inf))
 
-    def _said_where(self, error: Exception, node: SingleServerTransport) -> Exception:
+    def _said_where(self, error: Exception, node: ClusterNode) -> Exception:
         """The error, with the node that it came from for `_failure`."""
         error.__dict__["node"] = node
         return error

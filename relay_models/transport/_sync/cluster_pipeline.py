@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 
 from relay_models.errors import ConnectionFailedError, RelayModelsError
+from relay_models.transport._sync.cluster_node import ClusterNode
 from relay_models.transport._sync.interface import Command
-from relay_models.transport._sync.single_server import PipelinedConnection, SingleServerTransport
+from relay_models.transport._sync.single_server import PipelinedConnection
 from relay_models.transport.topology import Topology
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class _Batch:
 
     def __init__(self, commands: Sequence[Command]) -> None:
         self.commands = commands
-        self.parts: list[tuple[SingleServerTransport, list[int]]] = []
+        self.parts: list[tuple[ClusterNode, list[int]]] = []
         self.replies: list[Any] = [_MISSING] * len(commands)
 
     @property
@@ -52,7 +53,7 @@ class ClusterPipeline:
 
     def __init__(self, transport: ClusterTransport) -> None:
         self._transport = transport
-        self._pipelines: dict[SingleServerTransport, PipelinedConnection] = {}
+        self._pipelines: dict[ClusterNode, PipelinedConnection] = {}
         self._outstanding: deque[_Batch] = deque()
         # Where commands go as long as batches are under way: two of them for one key must go to the same node.
         self._topology: Topology | None = None
@@ -72,7 +73,7 @@ class ClusterPipeline:
             self._topology = (self._transport.state()).topology
         batch = _Batch(commands)
         self._outstanding.append(batch)
-        groups: dict[SingleServerTransport, list[int]] = {}
+        groups: dict[ClusterNode, list[int]] = {}
         try:
             for index, command in enumerate(commands):
                 if self._transport.is_keyed(command):
@@ -136,6 +137,6 @@ class ClusterPipeline:
                 for index, reply in zip(again, replies, strict=True):
                     batch.replies[index] = reply
 
-    def _close(self, node: SingleServerTransport) -> None:
+    def _close(self, node: ClusterNode) -> None:
         with suppress(RelayModelsError, RedisError, OSError):
             self._pipelines.pop(node).__exit__(None, None, None)

@@ -9,21 +9,24 @@ import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from redis.exceptions import (
     AskError,
+    ConnectionError as RedisConnectionError,
     RedisError,
     ResponseError,
     TimeoutError as RedisTimeoutError,
 )
 
 from relay_models.errors import MissingModuleError, PermissionDeniedError, StorageError
+from relay_models.transport._sync.cluster_node import ClusterNode
 from relay_models.transport._sync.cluster_nodes import ClusterNodes
 from relay_models.transport._sync.cluster_watch import ClusterState
 from relay_models.transport._sync.interface import Command
+from relay_models.transport._sync.patience import Patience
 from relay_models.transport._sync.servers import ServerSettings
-from relay_models.transport._sync.single_server import SingleServerTransport
 from relay_models.transport._io_sync import sleep
 from relay_models.transport.backoff import Backoff
 from relay_models.transport.cluster_errors import (
@@ -34,8 +37,11 @@ from relay_models.transport.cluster_errors import (
     scattered_slots,
     timed_out,
 )
-from relay_models.transport.command_table import name_of
+from relay_models.transport.command_table import is_search, name_of
+from relay_models.transport.coordinators import coordinated_shards
 from relay_models.transport.error_mapping import is_retryable, translate
+from relay_models.transport.transaction import Glance
+from relay_models.transport.undoubling import Undoubling
 from relay_models.transport.urls import Address, Target
 
 __all__ = ["ClusterSearch"]
@@ -45,6 +51,8 @@ _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.05, 0.25
 _REMEMBERED = 10_000
 # Maximum time for a search where the transport has no timeout (seconds).
 _SEARCH_SECONDS = 60.0
+# Maximum time for a search that is of use only now (seconds).
+_GLANCE_SECONDS = 2.0
 # The first release whose coordinator asks a primary once, however many ranges of slots it owns.
 _ASKS_ONCE = (8, 4)
 
@@ -75,60 +83,111 @@ class ClusterSearch(ClusterNodes):
             target, retries, settings=settings, remap=remap, replicas=replicas, replica_timeout=replica_timeout
         )
         self._cursor_tokens = itertools.count(1)
-        self._cursors: OrderedDict[int, tuple[Address, int, int]] = OrderedDict()
+        self._cursors: OrderedDict[int, tuple[Address, int, int, Undoubling | None]] = OrderedDict()
         self._has_coordinator = False
         self._asks_once: bool | None = None
+        # In which generation each node's coordinator was seen to ask all shards.
+        self._reaching: dict[Address, int] = {}
 
-    def _search(self, command: Command) -> Any:
-        """Ask all shards, until an answer holds."""
+    def _search(self, command: Command, *, exact: bool = True) -> Any:
+        """Ask all shards, until an answer holds.
+
+        Args:
+            command: a command of the search.
+            exact: whether the answer depends on each document being there, once; otherwise it is enough to reach every
+                shard, also while slots are being moved.
+        """
         self._check_coordinator()
         self._check_offset(command)
         limit = self.timeout or _SEARCH_SECONDS
+        if isinstance(command, Glance):
+            limit = min(limit, _GLANCE_SECONDS)
         deadline, backoff = time.monotonic() + limit, Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
         while True:
             before = self._watch.state
             if before is None or before.problem:
                 before = self._check()
-            problem = before.problem
+            problem = before.problem if exact else before.fault
             if not problem:
-                self._check_ranges(before)
+                undoubling = self._undoubling(command, before) if exact else None
+                sent = command if undoubling is None or undoubling.command is None else undoubling.command
                 node = self._any_node()
+                look = self._check_same if exact else self._check_fault
+                patience = Patience(partial(look, before), None, deadline=deadline)
                 try:
-                    (reply,) = self._exchange(node, command)
+                    self._check_reach(node, before, command, patience)
+                    (reply,) = self._exchange(node, sent, patience=patience)
+                    if isinstance(reply, AskError):
+                        return no_coordinator(self.target)
+                    if exact:
+                        self._check_same(before)
                 except RedisTimeoutError:
                     raise timed_out(self.target, limit, node.target.label, self._check()) from None
                 except (RedisError, OSError) as error:
                     if not is_retryable(error):
-                        raise self._failure(self._said_where(error, node), command) from None
-                    problem = str(self._said_where(error, node))
-                    self._turn += 1
+                        raise self._failure(error, command) from None
+                    problem = str(error)
                 else:
-                    if isinstance(reply, AskError):
-                        return no_coordinator(self.target)
-                    if isinstance(reply, ResponseError) and is_search_passing(reply):
-                        problem = str(reply)
-                        self._check()
+                    if not isinstance(reply, ResponseError) or not is_search_passing(reply):
                         self._turn += 1
-                    else:
-                        after = self._check()
-                        if after.generation == before.generation and not after.problem:
-                            self._turn += 1
-                            return self._with_cursor(command, reply, node, after.generation)
-                        problem = after.problem or "the cluster changed while it was asked"
-            if time.monotonic() > deadline or not self.retries:
-                raise could_not_ask(self.target, problem)
+                        return self._with_cursor(command, reply, node, before.generation, undoubling)
+                    problem = str(reply)
+                self._turn += 1
+            if time.monotonic() > deadline or not self.retries or isinstance(command, Glance):
+                raise could_not_ask(self.target, problem, before.failed)
             sleep(backoff.next())
 
-    def _with_cursor(self, command: Command, reply: Any, node: SingleServerTransport, generation: int) -> Any:
+    def _check_reach(self, node: ClusterNode, state: ClusterState, command: Command, patience: Patience) -> None:
+        """Raise a connection error unless a node's coordinator knows all shards; checked once after each change.
+
+        It may learn of a change later than the node itself, and knows none before it is first used.
+        (FT.PROFILE would tell how many it reaches, but ends a server of 8.0 where a shard answers with an error.)
+        """
+        if self._reaching.get(node.address) == state.generation:
+            return
+        (reply,) = self._exchange(node, ("SEARCH.CLUSTERINFO",), patience=patience)
+        shards = None if isinstance(reply, Exception) else coordinated_shards(reply)
+        if shards == set():
+            if is_search(command):
+                wake = ("FT.SEARCH", command[1], "*", "NOCONTENT", "LIMIT", 0, 0, "DIALECT", 2)
+                (reply,) = self._exchange(node, wake, patience=patience)
+                if not isinstance(reply, Exception):
+                    raise RedisConnectionError(f"the search of {node.target.label} has begun just now")
+            return
+        if shards is not None:
+            tells_slots = all(first >= 0 for _, first, _ in shards)
+            primaries = state.topology.primaries
+            owned = {(each.id, *part) for each in primaries for part in (each.slots if tells_slots else [(-1, -1)])}
+            if shards != owned:
+                self._check()
+                raise RedisConnectionError(f"the search of {node.target.label} does not know all shards (yet)")
+        self._reaching[node.address] = state.generation
+
+    def _check_same(self, before: ClusterState) -> None:
+        """Raise a connection error if some shard is not what it was, so that no answer can hold."""
+        after = self._check()
+        if after.generation != before.generation or after.problem:
+            raise RedisConnectionError(after.problem or "the cluster changed while it was asked")
+
+    def _check_fault(self, before: ClusterState) -> None:
+        """Raise a connection error if some shard does not answer."""
+        after = self._check()
+        if after.fault:
+            raise RedisConnectionError(after.fault)
+
+    def _with_cursor(
+        self, command: Command, reply: Any, node: ClusterNode, generation: int, undoubling: Undoubling | None
+    ) -> Any:
         """The reply to a search, where a number of this transport stands for the cursor that it has."""
+        if undoubling is not None:
+            reply = undoubling.answer(reply)
         if isinstance(reply, Exception) or not any(part in ("WITHCURSOR", b"WITHCURSOR") for part in command):
             return reply
         rows, cursor = reply
         if not cursor:
             return reply
         token = next(self._cursor_tokens)
-        address = next(address for address, each in self._nodes.items() if each is node)
-        self._cursors[token] = (address, int(cursor), generation)
+        self._cursors[token] = (node.address, int(cursor), generation, undoubling)
         while len(self._cursors) > _REMEMBERED:
             self._cursors.popitem(last=False)
         return [rows, token]
@@ -151,7 +210,7 @@ class ClusterSearch(ClusterNodes):
         try:
             (reply,) = self._exchange(node, sent, checked=True)
         except (RedisError, OSError) as error:
-            raise self._failure(self._said_where(error, node), command) from None
+            raise self._failure(error, command) from None
         return reply if isinstance(reply, Exception) else self._accepted(command, reply)
 
     def _accepted(self, command: Command, reply: Any) -> Any:
@@ -165,19 +224,26 @@ class ClusterSearch(ClusterNodes):
         if known is None or state.problem or state.generation != known[2]:
             self._cursors.pop(token, None)
             raise lost_cursor(self.target)
-        rows, cursor = reply
+        rows, cursor = reply if known[3] is None else known[3].answer(reply)
         if not cursor:
             self._cursors.pop(token, None)
-            return reply
+            return [rows, cursor]
         return [rows, token]
 
     def _index_info(self, command: Command) -> Any:
         """FT.INFO, or the error of the search where a shard lacks the index: FT.INFO does not say so."""
         self._check_coordinator()
         found = self._search(
-            ("FT.SEARCH", command[1], "*", "NOCONTENT", "LIMIT", 0, 0, "TIMEOUT", 0, "DIALECT", 2)
+            ("FT.SEARCH", command[1], "*", "NOCONTENT", "LIMIT", 0, 0, "TIMEOUT", 0, "DIALECT", 2), exact=False
         )
-        return found if isinstance(found, Exception) else self._on_any(command, True)
+        if isinstance(found, Exception):
+            return found
+        reply = self._search(command, exact=False)
+        if isinstance(reply, list) and b"num_docs" in reply[::2]:
+            # Before 8.2.6 the documents of replicas are in it, too.
+            at = 2 * reply[::2].index(b"num_docs") + 1
+            reply = [*reply[:at], min(int(float(reply[at])), int(found[0])), *reply[at + 1 :]]
+        return reply
 
     def _check_coordinator(self) -> None:
         """Refuse servers whose search sees only the documents of the node that is asked."""
@@ -195,18 +261,26 @@ class ClusterSearch(ClusterNodes):
                 raise no_coordinator(self.target)
         self._has_coordinator = True
 
-    def _check_ranges(self, state: ClusterState) -> None:
-        """Refuse servers that ask a primary with several ranges of slots several times, and double what it has."""
+    def _undoubling(self, command: Command, state: ClusterState) -> Undoubling | None:
+        """How to put a search to servers that ask a primary once for each of its ranges of slots; None for others.
+
+        Raises:
+            StorageError: what it asks for would be there several times.
+        """
         if not state.topology.scattered:
-            return
+            return None
         if self._asks_once is None:
             reply = self._on_any(("INFO", "server"), True)
             text = reply.decode() if isinstance(reply, bytes) else ""
             version = next((line[14:] for line in text.splitlines() if line.startswith("redis_version:")), "0.0")
             major, minor = (int(part) for part in version.split(".")[:2])
             self._asks_once = (major, minor) >= _ASKS_ONCE
-        if not self._asks_once:
+        if self._asks_once or isinstance(command, Glance):
+            return None
+        undoubling = Undoubling(command, max(len(primary.slots) for primary in state.topology.primaries))
+        if undoubling.command is None:
             raise scattered_slots(self.target, state.topology)
+        return undoubling
 
     def _check_offset(self, command: Command) -> None:
         """Refuse an offset, which FT.SEARCH ignores on a cluster."""

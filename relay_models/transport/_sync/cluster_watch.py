@@ -5,16 +5,24 @@
 
 from __future__ import annotations
 
+import math
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from redis.exceptions import BusyLoadingError, ConnectionError as RedisConnectionError, RedisError, ResponseError
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError as RedisConnectionError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
 
 from relay_models.transport._sync.servers import ServerSettings
-from relay_models.transport._io_sync import Lock, heeding_cancellation, shielded
+from relay_models.transport._io_sync import Lock, heeding_cancellation, read_reply, shielded
 from relay_models.transport.topology import NodeView, Topology, newest, parse_nodes
 from relay_models.transport.urls import Address
 
@@ -24,6 +32,10 @@ __all__ = ["ClusterState", "ClusterWatch"]
 _ANSWER_SECONDS = 2.0
 # After a change, coordinators may use the old topology for a while: they look at theirs once a second.
 _SETTLING_SECONDS = 1.5
+# A server that was started so long ago may have been started just now: its coordinator connects at its first search.
+_YOUNG_SECONDS = 10
+# When a node was last asked and last answered, in a line of CLUSTER NODES.
+_PULSE = re.compile(rb" \d+ \d+ (?=\d+ (?:dis)?connected)")
 
 
 @dataclass(frozen=True)
@@ -34,13 +46,19 @@ class ClusterState:
         generation: grows with every change of the topology, and whenever a primary was lost or restarted.
         topology: the primaries.
         problem: why answers of all shards cannot be trusted now; empty where they can.
+        fault: the part of it that is no mere change: shards that do not answer or agree, slots without an owner.
         failed: nodes that the cluster takes for dead.
+        replicas: replicas that can be reached: the id of the primary, the address.
+        silent: the addresses of primaries that did not answer.
     """
 
     generation: int
     topology: Topology
     problem: str = ""
     failed: tuple[str, ...] = ()
+    replicas: tuple[tuple[str, Address], ...] = ()
+    silent: frozenset[Address] = frozenset()
+    fault: str = ""
 
 
 class ClusterWatch:
@@ -61,10 +79,13 @@ class ClusterWatch:
         self, settings: ServerSettings, servers: tuple[Address, ...], remap: Callable[[Address], Address]
     ) -> None:
         self._settings = settings
+        self._answer_seconds = min(_ANSWER_SECONDS, settings.timeout or _ANSWER_SECONDS)
         self._servers = servers
         self._remap = remap
         self._lock = Lock()
         self._connections: dict[Address, Any] = {}
+        # What each node said last, without what is new each time, and as it was read.
+        self._views: dict[Address, tuple[bytes, NodeView]] = {}
         self._rounds = 0
         self._has_checked = False
         self._changed_at = float("-inf")
@@ -89,8 +110,14 @@ class ClusterWatch:
             if before is not None and view.topology != before.topology:
                 generation += 1
                 self._changed_at = time.monotonic()
-            self.state = ClusterState(generation, view.topology, "not checked yet", view.failed)
+            self.state = ClusterState(
+                generation, view.topology, "not checked yet", view.failed, view.replicas, fault="not checked yet"
+            )
             return self.state
+
+    def addresses(self, state: ClusterState) -> dict[Address, str]:
+        """Where the primaries are, and what they are called in messages."""
+        return {self._remap(primary.address): primary.label for primary in state.topology.primaries}
 
     def close(self) -> None:
         """Close the connections."""
@@ -100,7 +127,7 @@ class ClusterWatch:
 
     def _begin(self) -> ClusterState:
         view = self._any_view(None)
-        return ClusterState(1, view.topology)
+        return ClusterState(1, view.topology, replicas=view.replicas)
 
     def _any_view(self, first: Address | None) -> NodeView:
         known = [primary.address for primary in self.state.topology.primaries] if self.state else []
@@ -108,7 +135,7 @@ class ClusterWatch:
         problem: Exception | None = None
         for address in asked:
             try:
-                view = self._view(address, time.monotonic() + _ANSWER_SECONDS)
+                view = self._view(address, time.monotonic() + self._answer_seconds)
             except (RedisError, OSError, ValueError) as error:
                 problem = error
                 continue
@@ -120,8 +147,10 @@ class ClusterWatch:
 
     def _ask_all(self, before: ClusterState) -> ClusterState:
         """Ask all primaries at once."""
-        addresses = {self._remap(primary.address): primary.label for primary in before.topology.primaries}
+        addresses = self.addresses(before)
         problems: list[str] = []
+        changes: list[str] = []
+        silent: set[Address] = set()
         is_new = self._has_checked
         self._has_checked = True
         generation = before.generation
@@ -134,8 +163,9 @@ class ClusterWatch:
                     self._send(address)
                     unread.append(address)
                 except (RedisError, OSError) as error:
+                    silent.add(address)
                     problems.append(f"the shard {label} {_why(error)}")
-            deadline = time.monotonic() + _ANSWER_SECONDS
+            deadline = time.monotonic() + self._answer_seconds
             while unread:
                 label = addresses[unread[0]]
                 try:
@@ -144,13 +174,14 @@ class ClusterWatch:
                     raise
                 except (RedisError, OSError, ValueError) as error:
                     generation += 1
+                    silent.add(unread[0])
                     problems.append(f"the shard {label} {_why(error)}")
                 else:
                     views.append(view)
                     if not view.is_primary:
                         problems.append(f"{label} is no primary any more")
                     elif view.is_moving:
-                        problems.append(f"slots are being moved from or to the shard {label}")
+                        changes.append(f"slots are being moved from or to the shard {label}")
                 unread.pop(0)
         finally:
             for address in unread:  # a reply that is read later would be taken for that to a later question
@@ -173,9 +204,17 @@ class ClusterWatch:
         if generation != before.generation and is_new:
             self._changed_at = time.monotonic()
         if time.monotonic() - self._changed_at < _SETTLING_SECONDS:
-            problems.append("the cluster has changed just now")
+            changes.append("the cluster has changed just now")
         self._forget({self._remap(primary.address) for primary in topology.primaries})
-        return ClusterState(generation, topology, "; ".join(dict.fromkeys(problems)), view.failed)
+        return ClusterState(
+            generation,
+            topology,
+            "; ".join(dict.fromkeys(problems + changes)),
+            view.failed,
+            view.replicas,
+            frozenset(silent),
+            "; ".join(dict.fromkeys(problems)),
+        )
 
     def _view(self, address: Address, deadline: float) -> NodeView:
         self._send(address)
@@ -185,8 +224,13 @@ class ClusterWatch:
         connection = self._connections.get(address)
         try:
             if connection is None:
-                connection = self._settings.connection(*address)
+                connection = self._settings.connection(
+                    *address,
+                    socket_timeout=self._answer_seconds,
+                    socket_connect_timeout=min(self._answer_seconds, self._settings.connect_timeout or math.inf),
+                )
                 heeding_cancellation(connection.connect)
+                self._see_start(connection)
                 self._connections[address] = connection
             heeding_cancellation(connection.send_packed_command, connection.pack_command("CLUSTER", "NODES"))
         except BaseException:
@@ -195,12 +239,28 @@ class ClusterWatch:
                 shielded(connection.disconnect, nowait=True)
             raise
 
+    def _see_start(self, connection: Any) -> None:
+        """Take a server that was started just now for a change: the others may not be connected to it yet."""
+        heeding_cancellation(connection.send_packed_command, connection.pack_command("INFO", "server"))
+        try:
+            reply = read_reply(connection, self._answer_seconds)
+        except NoPermissionError:
+            return
+        found = re.search(rb"uptime_in_seconds:(\d+)", reply if isinstance(reply, bytes) else str(reply).encode())
+        if found is not None and int(found[1]) <= _YOUNG_SECONDS:
+            self._changed_at = time.monotonic()
+
     def _receive(self, address: Address, deadline: float) -> NodeView:
         connection = self._connections[address]
         try:
             left = max(0.01, deadline - time.monotonic())
-            reply = connection.read_response(disable_decoding=True, timeout=left)
-            return parse_nodes(reply, address)
+            reply = read_reply(connection, left)
+            text = reply if isinstance(reply, bytes) else str(reply).encode()
+            lasting = _PULSE.sub(b" ", text)
+            known = self._views.get(address)
+            if known is None or known[0] != lasting:
+                known = self._views[address] = (lasting, parse_nodes(text, address))
+            return known[1]
         except ResponseError:
             raise
         except BaseException:

@@ -41,6 +41,9 @@ _CONNECTION_OPTIONS = frozenset(
         *("socket_timeout", "socket_connect_timeout", "socket_keepalive", "socket_keepalive_options"),
     ]
 )
+# In RESP3 a coordinator of 8.0 drops what a shard answers over a connection that it had to make again, without an error
+# and for good: it expects maps, and the shard speaks RESP2.
+_CLUSTER_SETTINGS: Mapping[str, Any] = {"protocol": 2}
 
 
 def open_url(
@@ -58,7 +61,7 @@ def open_url(
             ``redis+cluster://host:6379,host:6379`` (``rediss+…`` with TLS).
         options: limits, retries and the size of the pool.
         any_database: whether databases other than 0, which have no search, are allowed.
-        protocol: the RESP version to speak, 2 or 3.
+        protocol: the RESP version to speak, 2 or 3; to the nodes of a cluster it is always 2.
         redis_options: further options of redis-py, which win over all others.
 
     Raises:
@@ -108,23 +111,25 @@ def _open_sentinel(target: Target, options: ConnectionOptions, settings: dict[st
         sentinels=ServerSettings(sentinel_settings, tls=tls),
         replicas=options.replicas,
         replica_timeout=options.replica_timeout,
+        reads_replicas=options.read_from == "replica",
     )
 
 
 def _open_cluster(target: Target, options: ConnectionOptions, settings: dict[str, Any], *, tls: bool) -> Transport:
     def make_client() -> Any:
         host, port = target.servers[0]
-        shared = {name: value for name, value in settings.items() if name != "retry"}
+        shared = _of_connections(settings)
         return RedisCluster(host=host, port=port, ssl=tls, address_remap=options.address_remap, **shared)
 
     return ClusterTransport(
         make_client,
         target,
         options.retries,
-        settings=ServerSettings(settings, tls=tls, max_connections=options.max_connections),
+        settings=ServerSettings({**settings, **_CLUSTER_SETTINGS}, tls=tls, max_connections=options.max_connections),
         remap=options.address_remap,
         replicas=options.replicas,
         replica_timeout=options.replica_timeout,
+        reads_replicas=options.read_from == "replica",
     )
 
 
@@ -134,7 +139,7 @@ def _open_cluster_client(client: Any, options: ConnectionOptions) -> Transport:
     given = {**manager.connection_kwargs}
     servers = tuple((str(node.host), int(node.port)) for node in manager.startup_nodes.values())
     tls = "SSL" in getattr(given.get("connection_class"), "__name__", "") or bool(given.get("ssl"))
-    settings = {name: value for name, value in given.items() if name in _CONNECTION_OPTIONS or name.startswith("ssl_")}
+    settings = _of_connections(given)
     secrets = tuple(str(given[name]) for name in ("password", "ssl_password") if given.get(name))
     label = f"{'rediss' if tls else 'redis'}+cluster://{','.join(f'{host}:{port}' for host, port in servers)}"
     target = Target(label, "client", settings, secrets, servers)
@@ -142,11 +147,14 @@ def _open_cluster_client(client: Any, options: ConnectionOptions) -> Transport:
         lambda: client,
         target,
         options.retries,
-        settings=ServerSettings({**settings, "retry": no_retry()}, tls=tls, max_connections=options.max_connections),
+        settings=ServerSettings(
+            {**settings, "retry": no_retry(), **_CLUSTER_SETTINGS}, tls=tls, max_connections=options.max_connections
+        ),
         owns_client=False,
         remap=options.address_remap or manager.address_remap,
         replicas=options.replicas,
         replica_timeout=options.replica_timeout,
+        reads_replicas=options.read_from == "replica",
     )
 
 
@@ -166,22 +174,31 @@ def as_cluster(transport: Transport, options: ConnectionOptions | None = None) -
     target = transport.target
     if not isinstance(transport, SingleServerTransport) or isinstance(transport, SentinelTransport):
         return transport
-    if "host" not in target.options:  # embedded, or a unix socket
-        return transport
-    try:
-        reply = transport.execute("INFO", "cluster")
-    except PermissionDeniedError:
-        return transport  # this user may not ask; what does not work says why
-    if b"cluster_enabled:1" not in (reply if isinstance(reply, bytes) else str(reply).encode()):
+    if not _is_cluster_node(transport):
+        if options is not None and options.read_from == "replica":
+            raise InvalidConfigurationError(
+                f"read_from='replica' needs to know the replicas: {target.label} is one server. Connect through its "
+                "sentinels (redis+sentinel://host:26379/service) or to a cluster"
+            )
         return transport
     server = (str(target.options["host"]), int(target.options.get("port", 6379)))
     tls = target.scheme == "rediss" or "SSL" in transport.client.connection_pool.connection_class.__name__
-    settings = {name: value for name, value in transport.settings.items() if name not in ("host", "port", "path", "db")}
+    settings = _of_connections(transport.settings)
     transport.close()
     scheme, _, rest = target.label.partition("://")
     cluster = Target(f"{scheme}+cluster://{rest}", f"{scheme}+cluster", settings, target.secrets, (server,))
     options = options or ConnectionOptions(retries=transport.retries)
     return _open_cluster(cluster, options, {**settings, "retry": no_retry()}, tls=tls)
+
+
+def _is_cluster_node(transport: SingleServerTransport) -> bool:
+    if "host" not in transport.target.options:  # embedded, or a unix socket
+        return False
+    try:
+        reply = transport.execute("INFO", "cluster")
+    except PermissionDeniedError:
+        return False  # this user may not ask; what does not work says why
+    return b"cluster_enabled:1" in (reply if isinstance(reply, bytes) else str(reply).encode())
 
 
 def _open_sentinel_client(client: Any, options: ConnectionOptions, any_database: bool) -> Transport:
@@ -210,6 +227,7 @@ def _open_sentinel_client(client: Any, options: ConnectionOptions, any_database:
         owns_client=False,
         replicas=options.replicas,
         replica_timeout=options.replica_timeout,
+        reads_replicas=options.read_from == "replica",
     )
 
 
@@ -267,6 +285,11 @@ def open_embedded(path: str | os.PathLike[str] | None = None) -> Transport:
     except BaseException:
         server.close()
         raise
+
+
+def _of_connections(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a client or a pool that are for the connections to any server."""
+    return {name: value for name, value in options.items() if name in _CONNECTION_OPTIONS or name.startswith("ssl_")}
 
 
 def _type_name(kind: type) -> str:

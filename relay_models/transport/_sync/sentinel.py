@@ -20,9 +20,12 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
+from relay_models.errors import ConnectionFailedError
 from relay_models.transport._sync.interface import Command
+from relay_models.transport._sync.patience import Patience
+from relay_models.transport._sync.replicas import ReplicaReader
 from relay_models.transport._sync.servers import ServerSettings
-from relay_models.transport._sync.single_server import SingleServerTransport
+from relay_models.transport._sync.single_server import SingleServerTransport, ask_connection
 from relay_models.transport._io_sync import Lock, has_message, heeding_cancellation
 from relay_models.transport.command_table import is_write
 from relay_models.transport.error_mapping import NotReplicated, is_retryable
@@ -32,6 +35,8 @@ __all__ = ["SentinelTransport"]
 
 # Seconds between two looks at what the sentinels have announced, and between attempts to listen to one that is away.
 _POLL_INTERVAL, _LISTEN_INTERVAL = 0.01, 10.0
+# Seconds between two looks at which replicas there are.
+_LOOK_INTERVAL = 1.0
 # Maximum wait for a sentinel (seconds): there are others.
 _SENTINEL_TIMEOUT = 0.5
 # How long operations are tried again while no primary answers (seconds): a failover takes the sentinels'
@@ -64,6 +69,7 @@ class SentinelTransport(SingleServerTransport):
         owns_client: whether `close` closes the client.
         replicas: how many replicas must have every write before it is acknowledged.
         replica_timeout: maximum wait for them (seconds).
+        reads_replicas: whether questions go to replicas.
     """
 
     def __init__(
@@ -77,6 +83,7 @@ class SentinelTransport(SingleServerTransport):
         owns_client: bool = True,
         replicas: int = 0,
         replica_timeout: float = 5.0,
+        reads_replicas: bool = False,
     ) -> None:
         super().__init__(
             client,
@@ -99,11 +106,44 @@ class SentinelTransport(SingleServerTransport):
         self._lock = Lock()
         self._listeners: dict[Address, Any] = {}
         self._next_poll = self._next_listen = 0.0
+        self._reader = ReplicaReader(target, settings) if reads_replicas else None
+        self._replica_addresses: list[Address] = []
+        self._next_look = 0.0
 
     @property
     def primary(self) -> Address | None:
         """The address of the primary, as far as it is known."""
         return self._address
+
+    def read(self, *command: bytes | str | int) -> Any:
+        """Send one command that changes nothing, to a replica if it may be; see `Transport.read`."""
+        if self._reader is not None and not self.is_closed:
+            try:
+                return self._reader.read(command, self._find_replicas())
+            except ConnectionFailedError:
+                pass  # the primary can answer
+        return super().read(*command)
+
+    def execute_once(self, *command: bytes | str | int) -> Any:
+        """Send one command that must not be sent twice; see `Transport.execute_once`."""
+        there = None if self._reader is None else self._reader.located(command)
+        if self._reader is None or there is None:
+            return super().execute_once(*command)
+        return self._reader.accepted(command, there[0].execute_once(*there[1]))
+
+    def begin(self, command: Command) -> Any:
+        """Send a command without waiting for its reply; see `Transport.begin`."""
+        there = None if self._reader is None else self._reader.located(command)
+        if there is None:
+            return super().begin(command)
+        return (*there, there[0].begin(there[1]))
+
+    def finish(self, pending: Any, command: Command) -> Any:
+        """Return the reply to what `begin` sent; see `Transport.finish`."""
+        if self._reader is None or not isinstance(pending, tuple):
+            return super().finish(pending, command)
+        replica, sent, connection = pending
+        return self._reader.accepted(command, replica.finish(connection, sent))
 
     def acquire(self, *, checked: bool = False) -> Any:
         """Take a connection to the current primary; see `SingleServerTransport.acquire`."""
@@ -117,10 +157,12 @@ class SentinelTransport(SingleServerTransport):
             raise RedisConnectionError("the sentinels are promoting a replica")
         super().send(connection, commands)
 
-    def receive(self, connection: Any, commands: Sequence[Command], *, is_last: bool = True) -> list[Any]:
+    def receive(
+        self, connection: Any, commands: Sequence[Command], *, is_last: bool = True, patience: Patience | None = None
+    ) -> list[Any]:
         """Read replies; those of a server that is no primary any more are a lost connection."""
         try:
-            replies = super().receive(connection, commands, is_last=is_last)
+            replies = super().receive(connection, commands, is_last=is_last, patience=patience)
         except NotReplicated:
             self._is_doubtful = True
             raise
@@ -137,6 +179,9 @@ class SentinelTransport(SingleServerTransport):
 
     def discard(self, pending: Any) -> None:
         """Close a connection, and ask the sentinels again before the next one is made."""
+        if isinstance(pending, tuple):
+            pending[0].discard(pending[2])
+            return
         self._is_doubtful = True
         super().discard(pending)
 
@@ -147,6 +192,8 @@ class SentinelTransport(SingleServerTransport):
         try:
             super().close()
         finally:
+            if self._reader is not None:
+                self._reader.close()
             listeners, self._listeners = self._listeners, {}
             for listener in listeners.values():
                 listener.disconnect()
@@ -167,7 +214,7 @@ class SentinelTransport(SingleServerTransport):
             raise
         self._pool_of[connection] = pool
         try:
-            role = _ask(connection, "ROLE")
+            role = ask_connection(connection, "ROLE")
             if not isinstance(role, NoPermissionError) and (isinstance(role, Exception) or role[0] != b"master"):
                 raise RedisConnectionError("the server that the sentinels named is not a primary (yet, or any more)")
         except BaseException:
@@ -234,7 +281,7 @@ class SentinelTransport(SingleServerTransport):
                 connection = self._sentinel(sentinel)
                 try:
                     heeding_cancellation(connection.connect)
-                    reply = _ask(connection, "SENTINEL", "MASTER", self.target.service)
+                    reply = ask_connection(connection, "SENTINEL", "MASTER", self.target.service)
                 finally:
                     connection.disconnect()
                 if isinstance(reply, Exception):
@@ -242,7 +289,7 @@ class SentinelTransport(SingleServerTransport):
             except (RedisError, OSError) as error:
                 problem = error
                 continue
-            fields = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+            fields = _fields(reply)
             is_failing_over |= b"failover_in_progress" in fields[b"flags"]
             if int(fields[b"config-epoch"]) > newest:
                 newest, address = int(fields[b"config-epoch"]), (fields[b"ip"].decode(), int(fields[b"port"]))
@@ -253,6 +300,29 @@ class SentinelTransport(SingleServerTransport):
         self._is_failing_over = self._is_doubtful = is_failing_over
         if address != self._address:
             self._switch(address)
+
+    def _find_replicas(self) -> list[Address]:
+        """The addresses of replicas that a sentinel can reach."""
+        if time.monotonic() < self._next_look:
+            return self._replica_addresses
+        self._next_look = time.monotonic() + _LOOK_INTERVAL
+        for sentinel in self.target.servers:
+            connection = self._sentinel(sentinel)
+            try:
+                heeding_cancellation(connection.connect)
+                reply = ask_connection(connection, "SENTINEL", "REPLICAS", self.target.service)
+            except (RedisError, OSError):
+                continue
+            finally:
+                connection.disconnect()
+            if not isinstance(reply, Exception):
+                self._replica_addresses = [
+                    (fields[b"ip"].decode(), int(fields[b"port"]))
+                    for each in reply
+                    if (fields := _fields(each))[b"flags"] == b"slave" and fields[b"master-link-status"] == b"ok"
+                ]
+                break
+        return self._replica_addresses
 
     def _switch(self, address: Address) -> None:
         """Go to another primary; what runs on connections to the old one fails, and is tried again on the new one."""
@@ -279,7 +349,7 @@ class SentinelTransport(SingleServerTransport):
         listener = self._sentinel(sentinel)
         try:
             heeding_cancellation(listener.connect)
-            replies = [_ask(listener, "SUBSCRIBE", channel) for channel in _CHANNELS]
+            replies = [ask_connection(listener, "SUBSCRIBE", channel) for channel in _CHANNELS]
             for reply in replies:
                 if isinstance(reply, Exception):
                     raise reply
@@ -289,13 +359,8 @@ class SentinelTransport(SingleServerTransport):
         self._listeners[sentinel] = listener
 
 
-def _ask(connection: Any, *command: str) -> Any:
-    """Send one command on a connection and return its reply, an error too."""
-    heeding_cancellation(connection.send_packed_command, connection.pack_command(*command))
-    try:
-        return connection.read_response(disable_decoding=True)
-    except ResponseError as error:
-        return error
+def _fields(reply: Any) -> dict[bytes, bytes]:
+    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
 
 
 def _is_demoted(reply: ResponseError) -> bool:

