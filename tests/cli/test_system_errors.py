@@ -43,6 +43,10 @@ COMMANDS = {
     "migrate apply": ["migrate", "apply", "--path", "{store}"],
     "migrate rollback": ["migrate", "rollback", "--path", "{store}"],
     "migrate finish": ["migrate", "finish", "--path", "{store}"],
+    "compress status": ["compress", "status", "--path", "{store}"],
+    "compress train": ["compress", "train", "--path", "{store}"],
+    "compress apply": ["compress", "apply", "--path", "{store}"],
+    "compress undo": ["compress", "undo", "--path", "{store}"],
     "sessions": ["sessions", "--path", "{store}"],
     "prices check": ["prices", "check", "--path", "{store}"],
     "prices apply": ["prices", "apply", "--path", "{store}"],
@@ -55,6 +59,7 @@ COMMANDS = {
 # Commands that print nothing to standard output here.
 SILENT = {
     *("follow", "export", "serve", "mcp", "report", "prices apply", "migrate rollback", "saved save", "saved delete"),
+    "compress train",
 }
 WITH_STORE = sorted(name for name, arguments in COMMANDS.items() if "{store}" in arguments)
 SAVING = {
@@ -63,6 +68,7 @@ SAVING = {
     "runs show": ["runs", "show", "latest", "--save", "{target}.svg"],
     "runs stats": ["runs", "stats", "--save", "{target}.png"],
 }
+PROGRESS = re.compile(r"\w+: documents \d+ of \d+")
 READING = {"import": ["import", "{source}"], "restore": ["restore", "{source}"]}
 
 
@@ -86,7 +92,7 @@ def filled_in(arguments: list[str], **values: str) -> list[str]:
 def is_one_line(answer: Answer, *codes: int) -> None:
     assert answer.code in codes, answer
     assert "Traceback" not in answer.err, answer
-    errors = [line for line in answer.err.splitlines() if line]
+    errors = [line for line in answer.err.splitlines() if line and not PROGRESS.fullmatch(line)]
     assert len(errors) == 1, answer
     assert errors[0].startswith("error: "), answer
 
