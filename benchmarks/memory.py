@@ -12,7 +12,7 @@ import itertools
 import json
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -22,10 +22,14 @@ import redis
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.store import AGENT, captured_runs, captured_texts, compact, verdict
+from benchmarks.results import Result, Setup, results_table
+from benchmarks.store import AGENT, captured_runs, captured_texts, compact
 from relay_models.documents import KINDS, Keys
 from relay_models.records import RunRecord, Timestamp, from_json, to_json
 from relay_models.sync import RedisBackend
+
+ENGINES = ("server",)
+PLAIN, PACKED = "bytes of a run with its index", "bytes of a run with its index, compressed"
 
 # Runs that a dictionary is trained from; they are not among those that are measured.
 TRAINED = 500
@@ -164,43 +168,52 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def report(benchmark: Benchmark, count: int, long_count: int, rounds: int) -> list[Table]:
-    """The table of ratios, and what runs per day need."""
+def measured(benchmark: Benchmark, count: int, long_count: int, rounds: int) -> Iterator[Result]:
+    """What runs take and what compression costs, as ratios; bytes of runs as numbers."""
     captured = distinct(captured_runs(count + TRAINED))
     trained, captured = captured[:TRAINED], captured[TRAINED:]
     conversations = conversation_runs(2 * long_count)
     trained_long, conversations = conversations[:long_count], conversations[long_count:]
-    ratios = Table(title=f"{count:,} captured runs and {long_count:,} of {CALLS} calls")
-    for heading in ("", "per run", "beside", "per run", "ratio", "wanted", ""):
-        ratios.add_column(heading, justify="left" if heading in ("", "beside") else "right")
-
-    def row(what: str, mine: float, other: str, its: float, most: float) -> None:
-        ratio = mine / its
-        cells = (f"{ratio:.2f}", f"≤ {most:g}", verdict(ratio, most))
-        ratios.add_row(what, f"{mine:,.1f}", other, f"{its:,.1f}", *cells)
-
     string, long_string = benchmark.strings(captured), benchmark.strings(conversations)
-    plain = benchmark.way(captured, trained, compressed=False)
-    packed = benchmark.way(captured, trained, compressed=True)
-    long = benchmark.way(conversations, trained_long, compressed=True)
-    row("run with its index, bytes", plain.grown, "NeMo Relay's string", string, 1.25)
-    row("the same, compressed", packed.grown, "NeMo Relay's string", string, 0.6)
-    row(f"run of {CALLS} calls, compressed", long.grown, "NeMo Relay's string", long_string, 0.1)
-    timed = [benchmark.open(captured, trained, compressed=compressed) for compressed in (False, True)]
+    plain = benchmark.way(captured, trained, compressed=False).grown
+    packed = benchmark.way(captured, trained, compressed=True).grown
+    long = benchmark.way(conversations, trained_long, compressed=True).grown
+    yield Result(PLAIN, plain, unit="bytes")
+    yield Result(PACKED, packed, unit="bytes")
+    beside = "NeMo Relay's string"
+    yield Result("run with its index", plain / string, vs=beside, bar=1.25)
+    yield Result("run with its index, compressed", packed / string, vs=beside, bar=0.6)
+    yield Result(f"run of {CALLS} calls, compressed", long / long_string, vs=beside, bar=0.1)
+    plainly, compressed = timed = [benchmark.open(captured, trained, compressed=each) for each in (False, True)]
     for way in timed * rounds:
         way.measure()
-    row("store_runs, compressed, µs", timed[1].stored * 1e6, "store_runs", timed[0].stored * 1e6, 1.5)
-    row("list_runs, compressed, µs", timed[1].listed * 1e6, "list_runs", timed[0].listed * 1e6, 1.3)
+    yield Result("store_runs, compressed", compressed.stored / plainly.stored, vs="store_runs", bar=1.5)
+    yield Result("list_runs, compressed", compressed.listed / plainly.listed, vs="list_runs", bar=1.3)
     for way in timed:
         way.store.close()
-    need = Table(title="memory by runs per day: plain / compressed")
-    need.add_column("runs per day", justify="right")
+
+
+def results(setup: Setup) -> Iterator[Result]:
+    """What runs take, and what compression costs."""
+    benchmark = Benchmark(str(setup.url))
+    try:
+        yield from measured(benchmark, min(setup.runs, 5000), 100, setup.rounds)
+    finally:
+        benchmark.clean()
+        benchmark.client.close()
+
+
+def needed(plain: float, packed: float) -> Table:
+    """The memory that runs per day need, plain and compressed, of so many bytes per run."""
+    table = Table(title="memory by runs per day: plain / compressed")
+    table.add_column("runs per day", justify="right")
     for days in DAYS_KEPT:
-        need.add_column(f"kept {days} days", justify="right")
+        table.add_column(f"kept {days} days", justify="right")
     for runs in RUNS_PER_DAY:
-        cells = [f"{size(plain.grown * runs * days)} / {size(packed.grown * runs * days)}" for days in DAYS_KEPT]
-        need.add_row(f"{runs:,}", *cells)
-    return [ratios, need]
+        table.add_row(
+            f"{runs:,}", *(f"{size(plain * runs * days)} / {size(packed * runs * days)}" for days in DAYS_KEPT)
+        )
+    return table
 
 
 def size(count: float) -> str:
@@ -213,16 +226,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--url", required=True, help="a real server (a disposable one, with nothing else in it)")
     parser.add_argument("--runs", type=int, default=5000)
-    parser.add_argument("--long-runs", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    benchmark = Benchmark(arguments.url)
-    try:
-        for table in report(benchmark, arguments.runs, arguments.long_runs, arguments.rounds):
-            Console(width=120).print(table)
-    finally:
-        benchmark.clean()
-        benchmark.client.close()
+    found = list(results(Setup("server", url=arguments.url, runs=arguments.runs, rounds=arguments.rounds)))
+    values = {each.name: each.value for each in found}
+    console = Console(width=120)
+    console.print(results_table(found))
+    console.print(needed(values[PLAIN], values[PACKED]))
 
 
 if __name__ == "__main__":
