@@ -20,7 +20,8 @@ settings.load_profile("unhurried")
 
 def _own_server(variable: str, separator: str = ",") -> str | None:
     """The real server of this process: each worker of pytest-xdist has one of those that the variable names."""
-    urls = os.environ.get(variable, "").split(separator)
+    # Workers inherit the environment of the first process, where the variable names one of them already.
+    urls = os.environ.setdefault(f"{variable}_ALL", os.environ.get(variable, "")).split(separator)
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     if urls == [""]:
         return None
