@@ -13,7 +13,7 @@ class DictionaryInfo:
 
     Attributes:
         id: its name, which follows from its content.
-        bytes: its size; None where the store lacks it, and the records that need it cannot be read.
+        bytes: its size; None where the store lacks it or has it damaged, and the records that need it cannot be read.
         runs: how many stored runs need it.
         is_current: whether new records are compressed with it.
     """

@@ -99,7 +99,7 @@ class RecordCompression:
         names += sorted(name for name in used if name)
         infos = []
         for name in names:
-            found = await store.dictionaries.load(name)
+            found = await store.dictionaries.find(name)
             size = None if found is None else len(found.content)
             infos.append(DictionaryInfo(name, size, used.get(name, 0), name == current))
         return CompressionStatus(store.indexes.compressed, runs, compressed, tuple(infos))
@@ -148,7 +148,9 @@ class RecordCompression:
         await self._store.indexes.compress(True)
         await self._store.dictionaries.refresh()
         if self._store.dictionaries.current is None and await self._documents() >= _TRAIN_AFTER:
-            await self._train(_SAMPLES, _DICTIONARY_BYTES, if_absent=True)
+            # Where nothing can be trained, as of records that cannot be read, they are compressed without.
+            with suppress(InvalidConfigurationError):
+                await self._train(_SAMPLES, _DICTIONARY_BYTES, if_absent=True)
         return await self._rewrite(True, report)
 
     async def undo(self, report: ReportProgress | None = None) -> CompressionResult:

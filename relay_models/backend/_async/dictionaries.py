@@ -47,6 +47,10 @@ class Dictionaries:
         self._known: dict[str, Dictionary] = {}
         self._packer: Packer | None = None
         self._looked: float | None = None
+        self._used: Dictionary | None = None
+        """What records were compressed with since the store was asked last."""
+        self.is_lost = False
+        """Whether the store named a current dictionary, when it was asked last, that it does not have intact."""
 
     @property
     def current(self) -> str | None:
@@ -60,9 +64,11 @@ class Dictionaries:
 
     def pack(self, text: bytes) -> str:
         """The text of a record as it is to be stored."""
-        if self._packer is None:
-            self._packer = Packer()
-        return self._packer.pack(text)
+        packer = self._packer
+        if packer is None:
+            packer = self._packer = Packer()
+        self._used = packer.dictionary
+        return packer.pack(text)
 
     @property
     def settings_command(self) -> Command:
@@ -83,6 +89,8 @@ class Dictionaries:
         """Note in the store that its records are compressed."""
         check_compression("zstd")
         await self._transport.execute("JSON.SET", self._keys.compression, "$", '{"kind":"zstd"}', "NX")
+        # A store that was emptied lacks the dictionary, too: look before the next record.
+        self._looked = None
 
     async def turn_off(self) -> None:
         """Note in the store that its records are no longer compressed. The dictionaries stay."""
@@ -90,15 +98,29 @@ class Dictionaries:
         self._packer, self._looked = None, None
 
     async def refresh(self) -> None:
-        """Look which dictionary is the current one."""
+        """Look which dictionary is the current one.
+
+        One that records were compressed with since the last time, and that is gone, is put back: they need it.
+        """
         settings = self._settings(await self._transport.execute(*self.settings_command))
+        used, self._used = self._used, None
+        if used is not None and not await self._transport.execute("EXISTS", self._keys.dictionary(used.id)):
+            await self._keep(used)
         self._looked = time.monotonic()
         name = None if settings is None else settings.get("dictionary")
         if not isinstance(name, str):
-            self._packer = self._packer or Packer()
-        elif name != self.current:
-            # Where it is gone, records are stored that need none.
-            self._packer = Packer(await self.load(name))
+            name = None
+        if self._packer is None or name != self.current:
+            # Where it is gone or damaged, records are stored that need none.
+            self._packer = Packer(None if name is None else await self.find(name))
+        self.is_lost = name != self.current
+
+    async def find(self, name: str) -> Dictionary | None:
+        """The dictionary with an id; None where the store does not have it, or has it damaged."""
+        try:
+            return await self.load(name)
+        except CorruptDocumentError:
+            return None
 
     async def load(self, name: str) -> Dictionary | None:
         """The dictionary with an id; None where the store does not have it.
@@ -126,15 +148,20 @@ class Dictionaries:
 
         Args:
             dictionary: the dictionary.
-            if_absent: leave the one that another process has trained meanwhile.
+            if_absent: leave the one that another process has trained meanwhile, unless it is lost.
         """
-        content = to_json({"content": binascii.b2a_base64(dictionary.content, newline=False).decode()})
-        await self._transport.execute("JSON.SET", self._keys.dictionary(dictionary.id), "$", content, "NX")
+        await self._keep(dictionary)
         # The dictionary is there before the first record can need it.
         await self.turn_on()
-        only = ["NX"] if if_absent else []
+        await self.refresh()
+        only = ["NX"] if if_absent and not self.is_lost else []
         await self._transport.execute("JSON.SET", self._keys.compression, "$.dictionary", to_json(dictionary.id), *only)
         await self.refresh()
+
+    async def _keep(self, dictionary: Dictionary) -> None:
+        """Put a dictionary into the store, in place of a damaged one with its id; an intact one is the same."""
+        content = to_json({"content": binascii.b2a_base64(dictionary.content, newline=False).decode()})
+        await self._transport.execute("JSON.SET", self._keys.dictionary(dictionary.id), "$", content)
 
     async def read(self, text: bytes) -> bytes:
         """The text of a record that may be compressed.

@@ -102,7 +102,7 @@ class RecordCompression:
         names += sorted(name for name in used if name)
         infos = []
         for name in names:
-            found = store.dictionaries.load(name)
+            found = store.dictionaries.find(name)
             size = None if found is None else len(found.content)
             infos.append(DictionaryInfo(name, size, used.get(name, 0), name == current))
         return CompressionStatus(store.indexes.compressed, runs, compressed, tuple(infos))
@@ -151,7 +151,9 @@ class RecordCompression:
         self._store.indexes.compress(True)
         self._store.dictionaries.refresh()
         if self._store.dictionaries.current is None and self._documents() >= _TRAIN_AFTER:
-            self._train(_SAMPLES, _DICTIONARY_BYTES, if_absent=True)
+            # Where nothing can be trained, as of records that cannot be read, they are compressed without.
+            with suppress(InvalidConfigurationError):
+                self._train(_SAMPLES, _DICTIONARY_BYTES, if_absent=True)
         return self._rewrite(True, report)
 
     def undo(self, report: ReportProgress | None = None) -> CompressionResult:

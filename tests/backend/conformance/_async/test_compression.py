@@ -116,6 +116,34 @@ async def test_a_dictionary_is_trained_when_there_are_enough_runs(place: Place) 
     other = await place.open()
     await other.store_run(RUNS[0])
     assert (await kept(place, other, RUNS[0])).startswith(f"zstd:{dictionary.id}:")
+    # Where it is lost, there is another one, once.
+    await place.raw.delete(await dictionary_key(place, backend))
+    last = await place.open()
+    await last.trim_runs("agent", 520)  # so that it is trained from others
+    await last.store_runs(RUNS)
+    await last.compression.apply()
+    status = await last.compression.status()
+    (another,) = [each for each in status.dictionaries if each.is_current]
+    assert another.id != dictionary.id
+    assert another.runs >= len(RUNS)
+    assert (await last.compression.apply()).rewritten == 0
+    assert await last.runs.count() == len(await last.find_runs(limit=None, on_corrupt="skip")) + dictionary.runs
+
+
+async def test_a_dictionary_that_is_deleted_under_a_writer_comes_back(place: Place) -> None:
+    backend = await place.open(compression="zstd")
+    await backend.store_runs(RUNS[:20])
+    trained = await backend.compression.train(size=1024)
+    await backend.store_run(RUNS[20])
+    await place.raw.delete(await dictionary_key(place, backend), Keys(backend.key_prefix).compression)
+    await backend.store_run(RUNS[21])
+    assert (await kept(place, backend, RUNS[21])).startswith(f"zstd:{trained.id}:")
+    await backend.compression.status()
+    reader = await place.open()
+    assert await reader.load_run(RUNS[21].agent_id, RUNS[21].id) == RUNS[21]
+    # What the store names no longer is not used for new records.
+    await backend.store_run(RUNS[22])
+    assert (await kept(place, backend, RUNS[22])).startswith("zstd::")
 
 
 async def test_a_missing_dictionary_is_named_and_hides_nothing_else(place: Place) -> None:
@@ -186,6 +214,11 @@ async def test_a_damaged_dictionary_is_named(place: Place) -> None:
         reader = await place.open()
         with pytest.raises(CorruptDocumentError, match="a dictionary that is damaged"):
             await reader.load_run(RUNS[20].agent_id, RUNS[20].id)
+        # What is new is stored without it.
+        await reader.store_run(RUNS[21])
+        assert (await kept(place, reader, RUNS[21])).startswith("zstd::")
+        (shown,) = (await reader.compression.status()).dictionaries
+        assert (shown.bytes, shown.runs, shown.is_current) == (None, 1, False)
 
 
 async def test_what_others_store_meanwhile_stays(place: Place) -> None:

@@ -119,6 +119,34 @@ def test_a_dictionary_is_trained_when_there_are_enough_runs(place: Place) -> Non
     other = place.open()
     other.store_run(RUNS[0])
     assert (kept(place, other, RUNS[0])).startswith(f"zstd:{dictionary.id}:")
+    # Where it is lost, there is another one, once.
+    place.raw.delete(dictionary_key(place, backend))
+    last = place.open()
+    last.trim_runs("agent", 520)  # so that it is trained from others
+    last.store_runs(RUNS)
+    last.compression.apply()
+    status = last.compression.status()
+    (another,) = [each for each in status.dictionaries if each.is_current]
+    assert another.id != dictionary.id
+    assert another.runs >= len(RUNS)
+    assert (last.compression.apply()).rewritten == 0
+    assert last.runs.count() == len(last.find_runs(limit=None, on_corrupt="skip")) + dictionary.runs
+
+
+def test_a_dictionary_that_is_deleted_under_a_writer_comes_back(place: Place) -> None:
+    backend = place.open(compression="zstd")
+    backend.store_runs(RUNS[:20])
+    trained = backend.compression.train(size=1024)
+    backend.store_run(RUNS[20])
+    place.raw.delete(dictionary_key(place, backend), Keys(backend.key_prefix).compression)
+    backend.store_run(RUNS[21])
+    assert (kept(place, backend, RUNS[21])).startswith(f"zstd:{trained.id}:")
+    backend.compression.status()
+    reader = place.open()
+    assert reader.load_run(RUNS[21].agent_id, RUNS[21].id) == RUNS[21]
+    # What the store names no longer is not used for new records.
+    backend.store_run(RUNS[22])
+    assert (kept(place, backend, RUNS[22])).startswith("zstd::")
 
 
 def test_a_missing_dictionary_is_named_and_hides_nothing_else(place: Place) -> None:
@@ -189,6 +217,11 @@ def test_a_damaged_dictionary_is_named(place: Place) -> None:
         reader = place.open()
         with pytest.raises(CorruptDocumentError, match="a dictionary that is damaged"):
             reader.load_run(RUNS[20].agent_id, RUNS[20].id)
+        # What is new is stored without it.
+        reader.store_run(RUNS[21])
+        assert (kept(place, reader, RUNS[21])).startswith("zstd::")
+        (shown,) = (reader.compression.status()).dictionaries
+        assert (shown.bytes, shown.runs, shown.is_current) == (None, 1, False)
 
 
 def test_what_others_store_meanwhile_stays(place: Place) -> None:
