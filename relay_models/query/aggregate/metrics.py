@@ -13,6 +13,7 @@ from typing import Any
 
 from relay_models._time import datetime_of
 from relay_models.columns.column import Column, Kind, find_column as column_named
+from relay_models.columns.scores import ScoreColumn
 from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOperatorError
 
 __all__ = ["Metric", "Tally", "find_column", "parse_metric", "percentile", "positions"]
@@ -66,8 +67,10 @@ class Metric:
     @property
     def can_be_estimated(self) -> bool:
         """A server has a quicker estimate of it, or rounds it: all that is not exact from sums of integers."""
-        many = self.column is not None and self.column.kind is Kind.TAGS
-        return not self.summable and not many and self.how != "count"
+        # Lists are grouped by their texts, and no server has a score as a number.
+        if self.column is None or self.column.kind is Kind.TAGS or isinstance(self.column, ScoreColumn):
+            return False
+        return not self.summable and self.how != "count"
 
     @property
     def kind(self) -> Kind:
@@ -120,6 +123,8 @@ def parse_metric(text: Any, columns: dict[str, Column[Any]]) -> Metric:
             raise QueryError(f"{how} is of a column: {how}(duration)")
         return Metric("count", "count")
     column = find_column(match[2], columns, match[1])
+    if column.kind is Kind.SCORES:
+        raise UnsupportedOperatorError(f"{match[1]} is of one score, such as score.helpfulness, not of {column!r}")
     allowed = "count, distinct"
     if column.ordered:
         allowed += (

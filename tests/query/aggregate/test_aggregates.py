@@ -222,6 +222,7 @@ def test_sums_beyond_what_a_double_holds(store: Store) -> None:
         ({"by": ["started_at"]}, UnsupportedOperatorError, "every"),
         ({"metrics": ["sum(tools)"]}, UnsupportedOperatorError, "distinct"),
         ({"metrics": ["sum(started_at)"]}, UnsupportedOperatorError, "percentiles"),
+        ({"metrics": ["count(scores)"]}, UnsupportedOperatorError, "one score"),
         ({"metrics": ["p101(duration)"]}, QueryError, "p99"),
         ({"metrics": ["avg"]}, QueryError, "avg\\(duration\\)"),
         ({"metrics": []}, QueryError, "count"),

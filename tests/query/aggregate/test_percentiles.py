@@ -162,6 +162,9 @@ def test_estimates_are_named_and_only_where_they_are_allowed(filled: Store, reco
     assert drive(filled, ask_for(["p95(duration)"], by="models", approximate=True), lambda sent: None).estimated == ()
     few = drive(filled, ask_for(["p95(duration)"], approximate=True), lambda sent: None, few_rows=5_000)
     assert few.estimated == ()
+    # Nor has a server a score as a number.
+    scored = drive(filled, ask_for(["p95(score.tone)", "avg(score.tone)"], approximate=True), lambda sent: None)
+    assert (scored.estimated, list(scored[0].values())) == ((), [None, None])
 
 
 def test_distinct_values_of_lists_and_texts(filled: Store) -> None:
