@@ -59,7 +59,7 @@ def row_steps(
 
     before = decode_index_info((yield ["FT.INFO", alias]).reply)
     command: Command = ["FT.AGGREGATE", alias, compiled.query]
-    command += ["LOAD", len(reader.load), *reader.load] if reader.load else []
+    command += ["LOAD", len(reader.load), *reader.load]
     try:
         yield from cursor_steps(command, compiled, limit_ms, partial=on_incomplete == "partial", each=add)
         is_exact = decode_index_info((yield ["FT.INFO", alias]).reply).replaced == before.replaced
@@ -133,7 +133,8 @@ class _ColumnReader:
 
     def __init__(self, columns: Iterable[Column[Any]]) -> None:
         self.fields: list[tuple[bytes, str, Callable[[bytes], Any], Any]] = []
-        self.load: list[str] = []
+        # The key, too: a row without anything would be taken for one whose document is gone.
+        self.load = ["@__key"]
         for column in columns:
             name = column.member_path if column.kind is Kind.TAGS else column.index_name
             self.load.append(name if column.kind is Kind.TAGS else f"@{name}")

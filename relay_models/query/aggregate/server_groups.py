@@ -13,6 +13,7 @@ from relay_models.query.aggregate.groups import Groups, GroupTally
 from relay_models.query.aggregate.metrics import Metric
 from relay_models.query.aggregate.request import Aggregation
 from relay_models.query.compiler import CompiledFilter
+from relay_models.query.replies import decode_index_info
 from relay_models.query.server_cursor import cursor_steps
 from relay_models.query.steps import Command, Steps
 
@@ -110,13 +111,40 @@ class ServerGroups:
             stages: steps before GROUPBY.
             keys: properties that the documents are grouped by, too.
             column: a column whose values the documents are grouped by, too; see `value`.
+
+        Raises:
+            ChangedError: documents were replaced between the two answers that make one.
         """
+        if not self._unit or not self.ask.time.nullable:
+            return (yield from self._part(compiled, reducers, stages, keys, column, spans=self._unit > 0))
+        # To a server the span of a document without a time is an error: these are asked for on their own.
+        there = f"exists(@{self.ask.time.index_name})"
+        before = decode_index_info((yield ["FT.INFO", self.alias]).reply)
+        rows = yield from self._part(compiled, reducers, stages, keys, column, spans=True, first=there)
+        rows += yield from self._part(compiled, reducers, stages, keys, column, spans=False, first=f"!{there}")
+        if decode_index_info((yield ["FT.INFO", self.alias]).reply).replaced != before.replaced:
+            raise ChangedError
+        return rows
+
+    def _part(
+        self,
+        compiled: CompiledFilter,
+        reducers: Sequence[Any],
+        stages: Sequence[Any],
+        keys: Sequence[str],
+        column: Column[Any] | None,
+        *,
+        spans: bool,
+        first: str | None = None,
+    ) -> Steps[list[Row]]:
+        """As `steps`, for the documents that meet the condition `first`; with `spans`, grouped by their time, too."""
         loads, names = list(self._loads), [*self._keys, *keys]
         if column is not None and (name := self._property(column, "value", loads)) not in names:
             names.append(name)
         command: Command = ["FT.AGGREGATE", self.alias, compiled.query]
         command += ["LOAD", len(loads), *loads] if loads else []
-        if self._unit:
+        command += [] if first is None else ["FILTER", first]
+        if spans:
             command += ["APPLY", f"floor(@{self.ask.time.index_name}/{self._unit})", "AS", "span"]
             names.append("span")
         command += [*stages, "GROUPBY", len(names), *(f"@{name}" for name in names), *reducers]
@@ -130,7 +158,7 @@ class ServerGroups:
         """
         start = None
         buckets = self.ask.buckets
-        if buckets is not None:
+        if buckets is not None and not (self.ask.time.nullable and b"span" not in row):
             begin = exact_integer(row.get(b"span")) * self._unit
             if not buckets.whole(begin, self._unit):
                 raise InexactError

@@ -195,6 +195,34 @@ def test_nothing_is_one_row_of_nothing(busy: Store) -> None:
     assert count_up(busy, NOTHING, by="agent") == []
 
 
+@pytest.mark.parametrize("few", [0, FEW_ROWS])
+def test_runs_without_any_of_the_values_count(store: Store, few: int) -> None:
+    begin = datetime(2026, 11, 1, tzinfo=UTC)
+    store.hold([RunRecord(agent_id="a", started_at=begin, ended_at=None if n else begin) for n in range(4)])
+
+    def rows(**options: Any) -> list[dict[str, Any]]:
+        ask = Aggregation.parse(COLUMNS, **options)
+        steps = aggregate_steps(Run, store.alias, Everything(), ask, limit=limited(), few_rows=few)
+        return [dict(row) for row in store.drive(steps)]
+
+    nothing = timedelta(0)
+    for metrics, values in (
+        (["p50(duration)", "count"], [nothing, 4]),
+        (["distinct(models)", "count"], [0, 4]),
+        (["distinct(status)", "p90(ended_at)", "count(ended_at)", "count"], [2, begin, 1, 4]),
+    ):
+        assert [list(row.values()) for row in rows(metrics=metrics)] == [values]
+        assert [list(row.values()) for row in rows(metrics=metrics, by="models")] == [[None, *values]]
+    # Nor have they a part in buckets of a time that they do not have.
+    for metric, with_time, without in (
+        ("count", 1, 3),
+        ("max(duration)", nothing, None),
+        ("p50(duration)", nothing, None),
+    ):
+        found = [tuple(row.values()) for row in rows(metrics=metric, every="1d", time="ended_at")]
+        assert found == [(begin, with_time), (None, without)]
+
+
 def test_sums_beyond_what_a_double_holds(store: Store) -> None:
     """2**53 and above: the server's doubles end, so the columns are streamed."""
     usage = [{"cache_read_tokens": 2**53 + 1}, {"cache_read_tokens": 3}, {"cache_read_tokens": 2**64 - 1}]
