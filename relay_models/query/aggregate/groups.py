@@ -92,10 +92,19 @@ class GroupTally:
     def of(self, column: Column[Any]) -> Tally:
         return next(tally for known, tally in self.each if known is column)
 
-    def estimate(self, metric: Metric, raw: Any) -> None:
-        """Take in the server's estimate of a metric as it is in an answer."""
+    def estimate(self, metric: Metric, raw: Any, count: int) -> None:
+        """Take in the server's estimate of a metric as it is in an answer.
+
+        Args:
+            metric: the metric.
+            raw: what the answer has; for an average the sum.
+            count: how many rows of the group have a value. Some servers take the others for zeros.
+        """
         number = math.nan if raw is None else float(raw)
-        value = metric.value(number) if math.isfinite(number) else None
+        if metric.how == "avg" and count:
+            number /= count
+        is_known = math.isfinite(number) and (metric.how == "distinct" or count > (metric.how == "stddev"))
+        value = metric.value(number) if is_known else None
         if type(value) is float and metric.column is not None and metric.column.type.python is Decimal:
             value = Decimal(repr(value))
         self.estimates[metric.name] = value

@@ -244,13 +244,15 @@ def sum_steps(grouped: ServerGroups, compiled: CompiledFilter, groups: Groups) -
                 if count and name in wanted
             }
             merged.append((column, count, numbers))
+        counts = {column: count for column, count, _ in merged}
         for tallies in grouped.tallies(groups, row):
             tallies.count += number
             for column, count, numbers in merged:
                 if count and column.kind is not Kind.TAGS:
                     tallies.of(column).merge(count, numbers.get("sum", 0), numbers.get("min"), numbers.get("max"))
             for index, metric in enumerate(estimated):
-                tallies.estimate(metric, row.get(b"e%d" % index))
+                assert metric.column is not None
+                tallies.estimate(metric, row.get(b"e%d" % index), counts[metric.column])
     return values
 
 
@@ -309,4 +311,5 @@ def _estimate(metric: Metric, column: Column[Any]) -> list[Any]:
     name = f"@{column.index_name}"
     if metric.is_percentile:
         return ["QUANTILE", 2, name, metric.percent / 100]
-    return ["COUNT_DISTINCT" if metric.how == "distinct" else metric.how.upper(), 1, name]
+    # The average follows from the sum and how many values there are.
+    return [{"distinct": "COUNT_DISTINCT", "avg": "SUM"}.get(metric.how, metric.how.upper()), 1, name]

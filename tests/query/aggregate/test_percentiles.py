@@ -17,7 +17,7 @@ from relay_models.query.aggregate.groups import AggregateRows
 from relay_models.query.aggregate.pipeline import aggregate_steps
 from relay_models.query.aggregate.request import Aggregation
 from relay_models.query.steps import Answer
-from relay_models.records import CallRecord, RunRecord
+from relay_models.records import AnnotatedLlmResponse, CallRecord, RunRecord
 from tests.query.conftest import Store
 
 COLUMNS = Run.columns()
@@ -165,6 +165,38 @@ def test_estimates_are_named_and_only_where_they_are_allowed(filled: Store, reco
     # Nor has a server a score as a number.
     scored = drive(filled, ask_for(["p95(score.tone)", "avg(score.tone)"], approximate=True), lambda sent: None)
     assert (scored.estimated, list(scored[0].values())) == ((), [None, None])
+
+
+def test_runs_without_a_value_have_no_part_in_estimates(store: Store) -> None:
+    hour = timedelta(hours=1)
+    ends = {"none": [None, None], "one": [BEGIN + hour, None], "some": [BEGIN + hour, None, BEGIN + 3 * hour]}
+    store.hold(
+        [
+            RunRecord(agent_id=agent, started_at=BEGIN, ended_at=end)
+            for agent, all_ends in ends.items()
+            for end in all_ends
+        ]
+    )
+    metrics = ["p0(duration)", "p100(duration)", "stddev(duration)", "distinct(ended_at)", "sum(cost)", "avg(cost)"]
+    rows = drive(store, ask_for(metrics, by="agent_id", approximate=True), lambda sent: None)
+    assert rows.estimated == tuple(metrics)
+    found = {row["agent_id"]: [row[name] for name in ("p0(duration)", "p100(duration)")] for row in rows}
+    assert found == {"none": [None, None], "one": [hour, hour], "some": [hour, 3 * hour]}
+    assert [row["stddev(duration)"] is None for row in rows] == [True, True, False]
+    assert [row["distinct(ended_at)"] for row in rows] == [0, 1, 2]
+    assert [(row["sum(cost)"], row["avg(cost)"]) for row in rows] == [(None, None)] * 3
+
+
+def test_estimated_averages_are_of_the_runs_that_have_a_value(store: Store) -> None:
+    runs = [RunRecord(agent_id="a", started_at=BEGIN)]
+    for total in (0.25, 0.75):
+        usage = {"cost": {"total": total, "source": "provider_reported"}}
+        response = AnnotatedLlmResponse.model_validate({"usage": usage})
+        calls = [CallRecord(kind="llm", name="x", started_at=BEGIN, annotated_response=response)]
+        runs.append(RunRecord(agent_id="a", started_at=BEGIN, calls=calls))
+    store.hold(runs)
+    (row,) = drive(store, ask_for(["avg(cost)", "count(duration)"], approximate=True), lambda sent: None)
+    assert list(row.values()) == [0.5, 0]
 
 
 def test_distinct_values_of_lists_and_texts(filled: Store) -> None:
