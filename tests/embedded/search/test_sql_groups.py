@@ -53,6 +53,9 @@ GROUPS = [
     ["FILTER", "@n > 2", "GROUPBY", 1, "@t", "REDUCE", "QUANTILE", 2, "@n", "0.5", "AS", "q"],
     ["APPLY", "@n*2", "AS", "double", "APPLY", "exists(@double)", "AS", "e", "GROUPBY", 1, "@e",
      "REDUCE", "COUNT", 0, "AS", "c"],
+    ["APPLY", "floor(@t/2)", "AS", "unused", "GROUPBY", 1, "@u", "REDUCE", "COUNT", 0, "AS", "c"],
+    ["APPLY", "floor(@t/2)", "AS", "x", "FILTER", "@u == 'none'", "GROUPBY", 1, "@x", "REDUCE", "COUNT", 0, "AS", "c"],
+    ["FILTER", "exists(@n)", "FILTER", "@n + 1 > 2", "GROUPBY", 1, "@u", "REDUCE", "COUNT", 0, "AS", "c"],
 ]  # fmt: skip
 
 

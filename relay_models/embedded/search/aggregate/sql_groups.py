@@ -104,14 +104,23 @@ class SqlGroups:
     def _read(self) -> list[Any]:
         if self._properties.puts or self._selection.has_words:
             raise _NotInSql
+        needed = {*self._by, *(reducer.source for reducer in self._reducers)}
+        applied = [step.alias for step in self._steps if isinstance(step, Apply)]
+        if len(set(applied)) < len(applied) or not needed.issuperset(applied):
+            raise _NotInSql  # SQL would not compute what is not used, and so not find its errors
         columns: dict[bytes, str] = {}
         conditions: list[str] = []
+        may_fail = False
         for step in self._steps:
             expression = parse_expression(step.expression)
             if any(name in columns for name in expression.properties):
                 raise _NotInSql  # of an applied value, null and missing differ
             if isinstance(step, Apply):
                 columns[step.alias] = self._value(step, expression)
+                is_safe = _EXISTS.fullmatch(step.expression) or _QUOTIENT.fullmatch(step.expression)
+                may_fail = may_fail or not is_safe or step.alias not in self._numeric
+            elif may_fail:
+                raise _NotInSql  # SQL would compute what was applied only for the rows that meet the condition
             else:
                 conditions.append(self._condition(step, expression))
         groups = [columns[name] if name in columns else self._column(name) for name in self._by]
@@ -131,7 +140,8 @@ class SqlGroups:
         except sqlite3.OperationalError:
             if self._error is None:
                 raise
-            raise self._error from None
+            # Whether it is one depends on the order of the conditions.
+            raise _NotInSql from None
         finally:
             for name, arity, _ in self._functions:
                 connection.create_function(name, arity, None)
