@@ -26,7 +26,8 @@ AggregateValue: TypeAlias = str | int | float | Decimal | datetime | date | time
 class AggregateRow(Mapping[str, AggregateValue]):
     """A row of an aggregate, a mapping: the bucket (where there is one), the groups, the metrics, in this order.
 
-    A bucket is the aware datetime at which it begins. A group is a value of its column, None for runs without one.
+    A bucket is the aware datetime at which it begins, None for runs without the time. A group is a value of its
+    column, None for runs without one.
     Metrics of durations are timedeltas, of times datetimes, of decimals exact decimals; counts and sums of integers
     are exact integers.
     """
