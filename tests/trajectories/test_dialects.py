@@ -274,3 +274,31 @@ def test_an_answer_that_is_json_stays_text(text: str) -> None:
     call = call_of({**CHAT, "gen_ai.output.messages": dump([{"role": "assistant", "content": text}])})
     assert call.annotated_response is not None
     assert call.annotated_response.text == text
+
+
+@pytest.mark.parametrize("above", [{"2": "1", "3": "2"}, {"1": "2", "2": "1"}, {"1": "3", "2": "1", "3": "2"}])
+@pytest.mark.parametrize("order", [("1", "2", "3"), ("3", "2", "1"), ("2", "3", "1")])
+def test_spans_of_one_call_that_begin_at_once_or_are_above_themselves(
+    above: dict[str, str], order: tuple[str, ...]
+) -> None:
+    ids = dict(zip("123", order, strict=True))
+    spans = [
+        {
+            "scope": {"name": f"library {each}"},
+            "spans": [
+                {
+                    "traceId": "1" * 32,
+                    "spanId": ids[each] * 16,
+                    "parentSpanId": ids[above[each]] * 16 if each in above else "",
+                    "name": "chat m",
+                    "startTimeUnixNano": "1000",
+                    "endTimeUnixNano": "9000",
+                    "attributes": attributes(CHAT),
+                }
+            ],
+        }
+        for each in {*above, *above.values()}
+    ]
+    (result,) = read_runs([json.dumps({"resourceSpans": [{"scopeSpans": spans}]})])
+    assert result.run is not None, result.error
+    assert len(result.run.calls) == 1
