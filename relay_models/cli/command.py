@@ -68,6 +68,11 @@ _MODELS: dict[str, tuple[Any, Any]] = {"models": (Models, None)}
 _JSON: dict[str, tuple[Any, Any]] = {"as_json": (AsJson, False)}
 
 
+def _unwrapped(text: str) -> str:
+    """The text of a help with each paragraph as one line, which is wrapped to the terminal's width."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text).split("\n\n"))
+
+
 def command(
     app: typer.Typer, name: str, *, store: bool = True, models: bool = False, json: bool = True, **options: Any
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -109,6 +114,7 @@ def command(
         run.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in ordered}
         del run.__wrapped__  # else typer reads the inner signature
+        run.__doc__ = _unwrapped(function.__doc__ or "")
         app.command(name, **options)(run)
         return function
 

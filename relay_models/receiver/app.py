@@ -133,7 +133,7 @@ def make_app(spans: SpanStore, *, token: str | None = None, limits: Limits | Non
 
     Args:
         spans: where spans go.
-        token: what ``Authorization: Bearer`` has to say; None lets everybody in.
+        token: what ``Authorization: Bearer`` has to say; None accepts every sender.
         limits: what is taken at a time.
 
     Raises:

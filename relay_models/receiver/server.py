@@ -55,7 +55,8 @@ async def serve_receiver(
         raise MissingExtraError("receiving spans needs uvicorn: pip install 'relay-models[web,otel]'") from error
     if token is None and not is_loopback(host):
         raise InvalidConfigurationError(
-            f"{host} can be reached from other machines: set a token that senders must give, or listen on 127.0.0.1"
+            f"{host} can be reached from other machines: set a token that senders must give (--token-file or "
+            "RELAY_MODELS_RECEIVE_TOKEN), or listen on 127.0.0.1"
         )
     app = make_app(SpanStore(backend, redact=redact), token=token, limits=limits)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -86,7 +86,9 @@ class Listing:
             try:
                 moment = datetime.fromisoformat(since)
             except ValueError:
-                raise QueryError(f"since is a time such as 2026-11-23T10:00:00+00:00, not {since!r}") from None
+                moment = None
+            if moment is None or moment.tzinfo is None:
+                raise QueryError(f"since is a time such as 2026-11-23T10:00:00+00:00, not {since!r}")
             newer: list[Any] = [self.document.columns()["stored_at"] > moment]
             answer["new"] = self._collection.count([*newer, question.filter] if question.filter else newer)
         # Counting takes time in a large store: an open page asks again only when something is new.

@@ -96,7 +96,9 @@ class OverviewPages:
         trie = self._backend.load_trie(agent)
         tree = None if trie is None else TrieTree(trie)
         accumulators = self._backend.load_accumulators(agent)
-        prompts = list(self._backend.stability.find(Stability.agent_id.startswith(agent), limit=MOST_PROMPTS))
+        # What was learned for one model is under a name that goes on so.
+        of_agent = (Stability.agent_id == agent) | Stability.agent_id.startswith(f"{agent}::model=")
+        prompts = list(self._backend.stability.find(of_agent, limit=MOST_PROMPTS))
         bars = [StabilityBar(each.record, agent_id=each.agent_id) for each in prompts if each.record is not None]
         return self._site.page(
             "agent.html", request, title=f"Agent {agent}", agent=agent, plan=self._backend.load_plan(agent),

@@ -33,8 +33,8 @@ MOST_USUAL = 10
 """Maximum number of columns that a list of other documents has when none are chosen."""
 PAGE_SIZES = (25, 50, 100, 200)
 
-# What the newest document of a condition is in a filter that has alternatives needs parentheses.
-_WORD = re.compile(r"\bor\b", re.IGNORECASE)
+# The quoted texts, parentheses and words of a filter.
+_TOKEN = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s()"']+|\S""", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +147,10 @@ class Question:
         """The filter, and another condition."""
         if not self.filter or self.filter.lower() == "all":
             return condition
-        if condition in self.filter:
-            return self.filter
-        return f"({self.filter}) and {condition}" if _WORD.search(self.filter) else f"{self.filter} and {condition}"
+        parts = _conditions(self.filter)
+        if not parts:
+            return f"({self.filter}) and {condition}"
+        return self.filter if parts.issuperset(_conditions(condition)) else f"{self.filter} and {condition}"
 
     def is_sortable(self, column: Column[Any]) -> bool:
         """Whether the list can be sorted by a column."""
@@ -183,6 +184,20 @@ class Question:
         filter = repr(self.filter) if self.filter else "None"
         find = "runs" if self.is_about_runs else f"collection({self.document.__name__})"
         return f"backend.{find}.find({filter}, order_by={self.order_by!r}, limit={self.limit})"
+
+
+def _conditions(filter: str) -> set[str]:
+    """What a filter joins by ``and``; nothing where it joins alternatives by ``or``."""
+    found, begins, depth = set(), 0, 0
+    for token in _TOKEN.finditer(filter):
+        depth += {"(": 1, ")": -1}.get(token[0], 0)
+        word = "" if depth else token[0].lower()
+        if word == "or":
+            return set()
+        if word == "and":
+            found.add(filter[begins : token.start()].strip())
+            begins = token.end()
+    return found | {filter[begins:].strip()}
 
 
 def _column_name(name: str, document: type[Document]) -> str:

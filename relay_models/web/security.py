@@ -44,8 +44,8 @@ def check_exposure(host: str, password: str | None) -> None:
     """
     if password is None and not is_loopback(host):
         raise InvalidConfigurationError(
-            f"listening on {host} lets others read the runs: set a password (--ask-password, --password-file or "
-            "RELAY_MODELS_WEB_PASSWORD), or listen on 127.0.0.1"
+            f"listening on {host} lets others read the runs: set a password (--ask-web-password, --web-password-file "
+            "or RELAY_MODELS_WEB_PASSWORD), or listen on 127.0.0.1"
         )
 
 

@@ -10,10 +10,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from rich.text import Text
 
 import relay_models
+from relay_models.cli.app import app
 from relay_models.pictures.text import cells
 
 from .conftest import Cli
@@ -28,6 +32,18 @@ def test_help_names_all_commands_and_exit_codes(process: Cli) -> None:
     assert answer.code == 0
     for word in ("import", "agents", "runs", "demo", "schema", "serve", "dump", "restore", "Exit codes"):
         assert word in " ".join(answer.out.split())
+
+
+def test_no_part_of_a_help_text_is_taken_for_markup() -> None:
+    seen = 0
+    waiting: list[Any] = [typer.main.get_command(app)]
+    while waiting:
+        command = waiting.pop()
+        waiting += getattr(command, "commands", {}).values()
+        for text in filter(None, [command.help, *(getattr(each, "help", None) for each in command.params)]):
+            assert Text.from_markup(text).plain == text
+            seen += 1
+    assert seen > 100
 
 
 def test_version(process: Cli) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.error
@@ -54,6 +55,15 @@ def test_web_for_others_needs_a_password(cli: Cli, full: list[str]) -> None:
     answer = cli("web", *full, "--host", "0.0.0.0", "--port", "0")
     assert answer.code == 2
     assert "password" in answer.err
+
+
+@pytest.mark.parametrize("name", ["web", "receive"])
+def test_a_refusal_to_listen_names_options_that_the_command_has(cli: Cli, full: list[str], name: str) -> None:
+    refused = cli(name, *full, "--host", "0.0.0.0", "--port", "0")
+    named = re.findall(r"--[a-z-]+", refused.err)
+    assert named
+    for option in named:
+        assert f" {option} " in cli(name, "--help").out
 
 
 def test_the_demo_has_runs_of_yesterday() -> None:

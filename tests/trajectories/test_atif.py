@@ -352,3 +352,25 @@ def test_any_run_can_be_written(run: RunRecord, failed: bool) -> None:
     again = runs_from_atif(json.loads(json.dumps(document)))
     assert again[0].id == run.id
     assert len(again[0].calls) == len(run.calls)
+
+
+@pytest.mark.parametrize("odd", [["failed"], {"failed": True}, 7])
+def test_a_status_that_is_no_text_fails_nothing(odd: Any) -> None:
+    step = {
+        "step_id": 1,
+        "source": "agent",
+        "message": "",
+        "timestamp": "2026-01-01T00:00:00Z",
+        "model_name": "m",
+        "tool_calls": [{"tool_call_id": "c", "function_name": "search", "arguments": {}}],
+        "extra": {"invocation": {"status": odd}, "tool_invocations": [{"status": odd}]},
+    }
+    document = {
+        "schema_version": "ATIF-v1.7",
+        "session_id": "s",
+        "agent": {"name": "a", "version": "1"},
+        "steps": [step],
+    }
+    (result,) = read_runs([json.dumps(document)])
+    assert result.run is not None, result.error
+    assert [call.kind.value for call in result.run.calls] == ["llm", "tool"]

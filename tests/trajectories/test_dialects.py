@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from relay_models.records import CallRecord
 from relay_models.records.tokens import count_tokens
 from relay_models.trajectories import read_runs
+from relay_models.trajectories.otlp import parse_spans
 
 ASKED = [("system", "be brief"), ("user", "weather?")]
 CHAT = {"gen_ai.operation.name": "chat", "gen_ai.system": "OpenAI", "gen_ai.request.model": "m"}
@@ -274,3 +276,121 @@ def test_an_answer_that_is_json_stays_text(text: str) -> None:
     call = call_of({**CHAT, "gen_ai.output.messages": dump([{"role": "assistant", "content": text}])})
     assert call.annotated_response is not None
     assert call.annotated_response.text == text
+
+
+@pytest.mark.parametrize("above", [{"2": "1", "3": "2"}, {"1": "2", "2": "1"}, {"1": "3", "2": "1", "3": "2"}])
+@pytest.mark.parametrize("order", [("1", "2", "3"), ("3", "2", "1"), ("2", "3", "1")])
+def test_spans_of_one_call_that_begin_at_once_or_are_above_themselves(
+    above: dict[str, str], order: tuple[str, ...]
+) -> None:
+    ids = dict(zip("123", order, strict=True))
+    spans = [
+        {
+            "scope": {"name": f"library {each}"},
+            "spans": [
+                {
+                    "traceId": "1" * 32,
+                    "spanId": ids[each] * 16,
+                    "parentSpanId": ids[above[each]] * 16 if each in above else "",
+                    "name": "chat m",
+                    "startTimeUnixNano": "1000",
+                    "endTimeUnixNano": "9000",
+                    "attributes": attributes(CHAT),
+                }
+            ],
+        }
+        for each in {*above, *above.values()}
+    ]
+    (result,) = read_runs([json.dumps({"resourceSpans": [{"scopeSpans": spans}]})])
+    assert result.run is not None, result.error
+    assert len(result.run.calls) == 1
+
+
+ASKING = {"key": "gen_ai.operation.name", "value": {"stringValue": "execute_tool"}}
+WHOLE = {
+    "traceId": "1" * 32,
+    "spanId": "2" * 16,
+    "name": "search",
+    "startTimeUnixNano": "1000",
+    "endTimeUnixNano": "9000",
+    "attributes": [ASKING],
+}
+
+
+def nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {"stringValue": "deep"}
+    for _ in range(depth):
+        value = {"arrayValue": {"values": [value]}}
+    return value
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"startTimeUnixNano": 1e30},
+        {"attributes": [ASKING, {"key": "x", "value": {"doubleValue": 10**400}}]},
+        {"attributes": [ASKING, {"key": "x", "value": {"arrayValue": "text"}}]},
+        {"attributes": [ASKING, {"key": "x", "value": nested(150)}]},
+    ],
+    ids=["time", "huge-double", "no-array", "too-deep"],
+)
+def test_a_span_that_cannot_be_read_keeps_none_from_being_read(odd: dict[str, Any]) -> None:
+    spans = [WHOLE | {"spanId": "3" * 16} | odd, WHOLE]
+    results = list(read_runs([json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]})]))
+    assert [len(result.run.calls) for result in results if result.run is not None] == [1]
+    assert any(result.error for result in results)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"startTimeUnixNano": math.inf},
+        {"attributes": [ASKING, {"key": "x", "value": {"intValue": math.inf}}]},
+    ],
+    ids=["time", "int"],
+)
+def test_numbers_without_end_are_a_problem_of_their_span(odd: dict[str, Any]) -> None:
+    spans, problems = parse_spans({"resourceSpans": [{"scopeSpans": [{"spans": [WHOLE | odd, WHOLE]}]}]})
+    assert (len(spans), len(problems)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"endTimeUnixNano": 1e30},
+        {"events": [{"name": "gen_ai.choice", "timeUnixNano": 1e30}]},
+        {"attributes": [ASKING, {"key": "x", "value": nested(50)}]},
+    ],
+    ids=["end", "event", "deep"],
+)
+def test_what_a_span_has_beside_its_call_refuses_none(odd: dict[str, Any]) -> None:
+    (result,) = read_runs([json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [WHOLE | odd]}]}]})])
+    assert result.run is not None, result.error
+
+
+def test_a_log_record_whose_body_is_none_is_passed_over() -> None:
+    record = {
+        "traceId": "1" * 32,
+        "spanId": "2" * 16,
+        "eventName": "gen_ai.choice",
+        "body": {"arrayValue": "text"},
+    }
+    logs = {"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}
+    spans = {"resourceSpans": [{"scopeSpans": [{"spans": [WHOLE]}]}]}
+    assert [result.run is not None for result in read_runs([json.dumps(logs), json.dumps(spans)])] == [True]
+
+
+def test_content_of_openinference_that_is_a_list() -> None:
+    told = {
+        "openinference.span.kind": "LLM",
+        "llm.model_name": "m",
+        "llm.input_messages.0.message.role": "user",
+        "llm.input_messages.0.message.content": ["a", "b"],
+        "llm.output_messages.0.message.role": "assistant",
+        "llm.output_messages.0.message.content": ["c"],
+    }
+    call = call_of(told)
+    assert call.annotated_request is not None
+    assert call.annotated_request.messages[0].content == '["a","b"]'
+    assert call.annotated_response is not None
+    assert call.annotated_response.message == '["c"]'

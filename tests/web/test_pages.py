@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from relay_models import CallRecord, Run, RunRecord, SavedQuestion
 from relay_models.sync import RedisBackend
 from relay_models.web import create_app
+from relay_models.web.question import Question
 
 PAGES = ("/runs", "/numbers", "/numbers?filter=all", "/agents", "/agents/agent?id=research-agent", "/compare", "/saved")
 
@@ -77,6 +78,28 @@ def test_a_value_narrows_the_filter(client: TestClient, store: RedisBackend) -> 
     narrowed = next(link for link in links(page, "/runs?filter=") if "agent_id" in link)
     assert "duration" in narrowed
     assert client.get(narrowed).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("filter", "narrowed"),
+    [
+        ("status = failed", "status = failed"),
+        ("llm_calls > 1 and status = failed", "llm_calls > 1 and status = failed"),
+        ("(llm_calls > 1 or calls > 2) and status = failed", "(llm_calls > 1 or calls > 2) and status = failed"),
+        ("not status = failed", "not status = failed and status = failed"),
+        ("calls > 2 or status = failed", "(calls > 2 or status = failed) and status = failed"),
+        ('tool = "a or b"', 'tool = "a or b" and status = failed'),
+        ('tool = "a and status = failed and b"', 'tool = "a and status = failed and b" and status = failed'),
+        ("agent_id = 'it\\'s' and (a = 1)", "agent_id = 'it\\'s' and (a = 1) and status = failed"),
+    ],
+)
+def test_a_condition_is_added_unless_the_filter_demands_it(filter: str, narrowed: str) -> None:
+    assert Question(filter).narrowed("status = failed") == narrowed
+
+
+def test_runs_that_did_not_fail_are_not_counted_as_failed(client: TestClient) -> None:
+    page = client.get("/numbers?filter=not+status+=+failed").text
+    assert re.search(r"<dt>failed</dt>\s*<dd>0</dd>", page)
 
 
 @pytest.mark.parametrize(
@@ -201,6 +224,16 @@ def test_an_agent_shows_what_was_learned(client: TestClient) -> None:
     assert "Prediction trie of research-agent" in page
     assert "output tokens" in page
     assert "Tools that were seen to run in parallel" in page
+    assert "No prompts were compared" not in page
+
+
+def test_an_agent_is_not_shown_prompts_of_one_whose_name_goes_on(client: TestClient) -> None:
+    assert "No prompts were compared" in client.get("/agents/agent?id=research").text
+
+
+def test_numbers_of_runs_at_the_beginning_of_time(empty: RedisBackend) -> None:
+    empty.store_run(RunRecord(agent_id="planner", started_at="0001-01-01T00:00:05Z"))
+    assert TestClient(create_app(empty), base_url="http://localhost").get("/numbers").status_code == 200
 
 
 def test_a_question_is_saved_asked_and_deleted(empty: RedisBackend) -> None:

@@ -20,7 +20,7 @@ IndexText = Annotated[
     typer.Option(
         "--index-text/--no-index-text",
         show_default=False,
-        help="Index the words of prompts and answers. [as the store does]",
+        help="Index the words of prompts and answers; as the store does unless given.",
     ),
 ]
 

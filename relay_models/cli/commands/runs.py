@@ -48,14 +48,14 @@ Order = Annotated[
     str | None,
     typer.Option(
         "--order", "-o", metavar="COLUMN", show_default=False,
-        help="Sort by a column; - in front for descending. [stored_at]",
+        help="Sort by a column; - in front for descending; stored_at unless given.",
     ),
 ]  # fmt: skip
 Saved = Annotated[
     str | None,
     typer.Option(
         "--saved", metavar="NAME", show_default=False,
-        help="A saved question, which --where and --agent narrow. [see: relay-models saved]",
+        help="A saved question, which --where and --agent narrow; see: relay-models saved.",
     ),
 ]  # fmt: skip
 Columns = Annotated[

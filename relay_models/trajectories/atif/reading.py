@@ -311,7 +311,7 @@ class _Reading:
         )
         times = self._times(own, extra.get("invocation"), step)
         error = _error(extra.get("error"))
-        failed = error is not None or mapping(extra.get("invocation")).get("status") in _FAILED
+        failed = error is not None or str(mapping(extra.get("invocation")).get("status")) in _FAILED
         leftover = known(
             {
                 "group": self._group,
@@ -461,7 +461,7 @@ def _results(step: Mapping[str, Any], tools: Any) -> tuple[list[list[Mapping[str
 
 def _outcome(results: list[Mapping[str, Any]], invocation: Any) -> dict[str, Any]:
     """Output, status and error of a tool call."""
-    outputs, error, failed = [], None, mapping(invocation).get("status") in _FAILED
+    outputs, error, failed = [], None, str(mapping(invocation).get("status")) in _FAILED
     for result in results:
         extra = mapping(result.get("extra"))
         outputs.append(extra["tool_result"] if "tool_result" in extra else result.get("content"))

@@ -19,18 +19,29 @@ __all__ = [
     "unflatten",
 ]
 
+# Maximum depth of lists and objects in a value; protobuf's own limit for messages inside messages.
+_MAX_DEPTH = 100
 # The service of spans that were written here: it says nothing of where runs come from.
 OWN_SERVICE = "relay-models"
 
 
-def decode_value(value: Any) -> Any:
-    """The value in an AnyValue of OTLP JSON; None where there is none.
+def decode_value(value: Any, depth: int = 0) -> Any:
+    """The value in an AnyValue of OTLP JSON, `depth` others around it; None where there is none.
 
     Raises:
-        ValueError: a number is none.
+        ValueError: it is not of the type that it says, or has too much inside each other.
     """
     if not isinstance(value, Mapping):
         return None
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"a value has more than {_MAX_DEPTH} others around it")
+    try:
+        return _decoded(value, depth)
+    except (TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"a value is not of the type that it says: {error}") from None
+
+
+def _decoded(value: Mapping[str, Any], depth: int) -> Any:
     for name, item in value.items():
         match name:
             case "stringValue" | "boolValue" | "bytesValue":
@@ -41,13 +52,13 @@ def decode_value(value: Any) -> Any:
                 number = float(item)
                 return number if math.isfinite(number) else None  # JSON has no other
             case "arrayValue":
-                return [decode_value(each) for each in item.get("values") or ()]
+                return [decode_value(each, depth + 1) for each in item.get("values") or ()]
             case "kvlistValue":
-                return decode_attributes(item.get("values"))
+                return decode_attributes(item.get("values"), depth + 1)
     return None
 
 
-def decode_attributes(attributes: Any) -> dict[str, Any]:
+def decode_attributes(attributes: Any, depth: int = 0) -> dict[str, Any]:
     """Attributes by key; of a key that is there twice the last counts.
 
     Raises:
@@ -58,7 +69,7 @@ def decode_attributes(attributes: Any) -> dict[str, Any]:
     if not isinstance(attributes, list):
         raise ValueError("attributes are no list")
     try:
-        return {str(item["key"]): decode_value(item.get("value")) for item in attributes}
+        return {str(item["key"]): decode_value(item.get("value"), depth) for item in attributes}
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"attributes are no list of keys and values: {error!r}") from None
 

@@ -196,7 +196,9 @@ def openinference_message(item: Mapping[str, Any]) -> dict[str, Any]:
     """A message of OpenInference, its attributes by the rest of their names."""
     role = str(item.get("message.role") or "user")
     content: Any = item.get("message.content")
-    if content is None and (contents := indexed(item, "message.contents.")):
+    if content is not None:
+        content = as_text(content)
+    elif contents := indexed(item, "message.contents."):
         content = [_openinference_part(part) for part in contents]
     if role == "tool":
         return {"role": "tool", "content": content or "", "tool_call_id": str(item.get("message.tool_call_id") or "")}

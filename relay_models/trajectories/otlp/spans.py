@@ -15,6 +15,10 @@ from relay_models.trajectories.otlp.dialects import SpanEvent, is_telling
 __all__ = ["LogRecord", "Span", "parse_logs", "parse_spans"]
 
 
+# The beginning of the year 10,000 [ns since 1970].
+_AFTER_ALL = 253_402_300_800 * 10**9
+
+
 @dataclass(slots=True)
 class Span:
     """One span, decoded."""
@@ -70,8 +74,7 @@ def parse_spans(request: Mapping[str, Any]) -> tuple[list[Span], list[str]]:
 
 
 def _span(value: Mapping[str, Any]) -> Span:
-    end = int(value.get("endTimeUnixNano") or 0)
-    start = int(value.get("startTimeUnixNano") or 0)
+    end, start = _nanoseconds(value.get("endTimeUnixNano")), _nanoseconds(value.get("startTimeUnixNano"))
     if start <= 0:
         raise ValueError("it has no start")
     status = _mapping(value.get("status"))
@@ -82,7 +85,7 @@ def _span(value: Mapping[str, Any]) -> Span:
         if name == "exception":
             exception = decode_attributes(event.get("attributes"))
         elif is_telling(name):
-            at = int(event.get("timeUnixNano") or 0)
+            at = _nanoseconds(event.get("timeUnixNano"))
             events.append(SpanEvent(at, name, decode_attributes(event.get("attributes"))))
     attributes = decode_attributes(value.get("attributes"))
     code = status.get("code")
@@ -132,7 +135,7 @@ def parse_logs(request: Mapping[str, Any]) -> list[LogRecord]:
                     name = str(value.get("eventName") or attributes.get("event.name") or "")
                     if not is_telling(name):
                         continue
-                    at = int(value.get("timeUnixNano") or value.get("observedTimeUnixNano") or 0)
+                    at = _nanoseconds(value.get("timeUnixNano") or value.get("observedTimeUnixNano"))
                     more = body if isinstance(body, dict) else {} if body is None else {"content": body}
                     trace_id, span_id = _identifier(value.get("traceId"), 16), _identifier(value.get("spanId"), 8)
                 except (ValueError, TypeError, KeyError):
@@ -162,6 +165,15 @@ def _identifier(value: Any, size: int) -> str:
     if len(decoded) != size:
         raise ValueError(f"{value[:60]!r} is no id of {size} bytes")
     return decoded.hex()
+
+
+def _nanoseconds(value: Any) -> int:
+    """A time; 0 where there is none, or none that a record can hold."""
+    try:
+        found = int(value or 0)
+    except OverflowError:  # Infinity
+        return 0
+    return found if 0 <= found < _AFTER_ALL else 0
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

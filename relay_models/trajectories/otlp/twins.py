@@ -45,8 +45,11 @@ def without_twins(spans: Mapping[str, Span], roles: Mapping[str, str | None]) ->
         if outer is not None:
             inner_of[outer.span_id].append(inner)
     merged: dict[str, str] = {}
-    # The innermost first, so that a chain of three becomes one.
-    for outer_id, inners in sorted(inner_of.items(), key=lambda item: -spans[item[0]].start):
+    # The innermost first, so that a chain of three becomes one; spans of one chain may start at the same time.
+    outer_of = {inner.span_id: outer_id for outer_id, inners in inner_of.items() for inner in inners}
+    for outer_id, inners in sorted(inner_of.items(), key=lambda item: -_depth(item[0], outer_of)):
+        if outer_id not in found:
+            continue  # spans that are above themselves
         outer = found[outer_id]
         succeeded = [inner for inner in inners if not inner.failed]
         if len(succeeded) > 1:
@@ -71,6 +74,15 @@ def without_twins(spans: Mapping[str, Span], roles: Mapping[str, str | None]) ->
         if parent != span.parent_id:
             found[name] = replace(span, parent_id=parent)
     return found
+
+
+def _depth(span_id: str, outer_of: Mapping[str, str]) -> int:
+    """The number of spans that a span is within, one in the other."""
+    seen: set[str] = set()
+    while span_id in outer_of and span_id not in seen:
+        seen.add(span_id)
+        span_id = outer_of[span_id]
+    return len(seen)
 
 
 def _outer(inner: Span, calls: list[Span], spans: Mapping[str, Span], roles: Mapping[str, str | None]) -> Span | None:
