@@ -83,7 +83,8 @@ class ClusterWatch:
         self._connections: dict[Address, Any] = {}
         # What each node said last, without what is new each time, and as it was read.
         self._views: dict[Address, tuple[bytes, NodeView]] = {}
-        self._rounds = 0
+        # Rounds of questions that have begun, and the last of them that came to its end.
+        self._rounds = self._last_whole = 0
         self._has_checked = False
         self._changed_at = float("-inf")
         self.state: ClusterState | None = None
@@ -92,9 +93,10 @@ class ClusterWatch:
         """Ask every primary, in a round of questions that begins now or later."""
         wanted = self._rounds + 1
         async with self._lock:
-            if self._rounds < wanted or self.state is None:
+            if self._last_whole < wanted or self.state is None:
                 self._rounds += 1
                 self.state = await self._ask_all(self.state or await self._begin())
+                self._last_whole = self._rounds
             return self.state
 
     async def refresh(self, address: Address | None = None) -> ClusterState:
@@ -110,6 +112,7 @@ class ClusterWatch:
             self.state = ClusterState(
                 generation, view.topology, "not checked yet", view.failed, view.replicas, fault="not checked yet"
             )
+            self._last_whole = self._rounds
             return self.state
 
     def addresses(self, state: ClusterState) -> dict[Address, str]:
