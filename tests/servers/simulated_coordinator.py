@@ -170,6 +170,8 @@ class Coordinator:
     def _describe(self, node: SimulatedNode) -> bytes:
         """The shards that a coordinator knows, as its release names them."""
         known = node.known_ranges.items()
+        if len(known) == 1:  # an only shard's coordinator is never used
+            return encoded({b"num_partitions": 0, b"slots" if self._is_before_8_4() else b"shards": None})
         if self._is_before_8_4():
             parts = [
                 {

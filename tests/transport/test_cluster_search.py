@@ -179,6 +179,13 @@ def test_that_a_document_was_replaced_on_any_shard_can_be_told(backend: RedisBac
     assert replaced() != before
 
 
+@pytest.mark.parametrize("version", ["8.0.6", "8.6.3"])
+def test_a_cluster_of_one_primary_answers(version: str) -> None:
+    with SimulatedCluster(1, version=version) as cluster, RedisBackend.connect(cluster.url, timeout=2) as backend:
+        backend.store_runs(RUNS)
+        assert backend.count_runs() == len(RUNS)
+
+
 def test_offsets_are_refused(backend: RedisBackend) -> None:
     with pytest.raises(errors.StorageError, match="offset"):
         backend.transport.execute("FT.SEARCH", "any", "*", "LIMIT", 5, 5)

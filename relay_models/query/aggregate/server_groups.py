@@ -205,9 +205,10 @@ def sum_steps(grouped: ServerGroups, compiled: CompiledFilter, groups: Groups) -
     for row in (yield from grouped.steps(compiled, reducers, stages=stages)):
         number = exact_integer(row.get(b"n"))
         merged = []
+        counts: dict[Column[Any] | None, int] = {}
         for column, index, wanted in parts:
             has_count = column.nullable and column.kind is not Kind.TAGS
-            count = exact_integer(row.get(b"n%d" % index)) if has_count else number
+            count = counts[column] = exact_integer(row.get(b"n%d" % index)) if has_count else number
             if "count_distinctish" in wanted:
                 values[column] = values.get(column, 0) + exact_integer(row.get(b"count_distinctish%d" % index))
             numbers = {
@@ -222,7 +223,9 @@ def sum_steps(grouped: ServerGroups, compiled: CompiledFilter, groups: Groups) -
                 if count and column.kind is not Kind.TAGS:
                     tallies.of(column).merge(count, numbers.get("sum", 0), numbers.get("min"), numbers.get("max"))
             for index, metric in enumerate(estimated):
-                tallies.estimate(metric, row.get(b"e%d" % index))
+                # Of no values a server of 2.10 gives 0.
+                is_empty = metric.how != "distinct" and not counts.get(metric.column, 1)
+                tallies.estimate(metric, None if is_empty else row.get(b"e%d" % index))
     return values
 
 

@@ -143,8 +143,8 @@ class ClusterSearch(ClusterNodes):
         It may learn of a change later than the node itself, and knows none before it is first used.
         (FT.PROFILE would tell how many it reaches, but ends a server of 8.0 where a shard answers with an error.)
         """
-        if self._reaching.get(node.address) == state.generation:
-            return
+        if self._reaching.get(node.address) == state.generation or len(state.topology.primaries) == 1:
+            return  # (an only shard's coordinator knows no shards, whatever it is used for)
         (reply,) = self._exchange(node, ("SEARCH.CLUSTERINFO",), patience=patience)
         shards = None if isinstance(reply, Exception) else coordinated_shards(reply)
         if shards == set():
