@@ -83,8 +83,8 @@ class Undoubling:
             steps = [clause for clause in clauses[:place] if _word(clause[0]) != "LOAD"]
             rest = [clause for clause in clauses[place:] if _word(clause[0]) != "LOAD"]
             columns = _columns(rest)
-            once = [["GROUPBY", len(columns) + 1, _KEY, *(f"@{column}" for column in columns)]]
-            return [*head, *_loaded(loads), *(part for clause in [*steps, *once, *rest] for part in clause)]
+            once: _Clause = ["GROUPBY", len(columns) + 1, _KEY, *(f"@{column}" for column in columns)]
+            return [*head, *_loaded(loads), *(part for clause in [*steps, once, *rest] for part in clause)]
         for clause in clauses:
             if _word(clause[0]) in ("MAX", "LIMIT"):
                 clause[-1] = int(clause[-1]) * self._times

@@ -89,6 +89,7 @@ class ClusterWatch:
         # Rounds of questions that have begun, and the last of them that came to its end.
         self._rounds = self._last_whole = 0
         self._has_checked = False
+        self._connected = 0
         self._changed_at = float("-inf")
         self.state: ClusterState | None = None
 
@@ -106,9 +107,10 @@ class ClusterWatch:
         """Read the topology from one node, the one that is named if it answers, without asking the others."""
         with self._lock:
             self._rounds += 1
-            before = self.state
+            before, connected = self.state, self._connected
             view = self._any_view(address)
-            generation = 1 if before is None else before.generation
+            # A primary that is connected to anew may have been restarted, which no check would notice after this.
+            generation = (1 if before is None else before.generation) + self._connected - connected
             if before is not None and view.topology != before.topology:
                 generation += 1
                 self._changed_at = time.monotonic()
@@ -235,6 +237,7 @@ class ClusterWatch:
                 heeding_cancellation(connection.connect)
                 self._see_start(connection)
                 self._connections[address] = connection
+                self._connected += 1
             heeding_cancellation(connection.send_packed_command, connection.pack_command("CLUSTER", "NODES"))
         except BaseException:
             self._connections.pop(address, None)
