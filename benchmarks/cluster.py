@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -70,25 +71,26 @@ def store_runs(directory: Path) -> float:
 
 
 def find(url: str) -> tuple[float, float]:
-    """The seconds that a page of runs takes, and the same query through redis-py's cluster client."""
+    """The seconds that a page of runs takes, and the same query through redis-py's cluster client, asked in turn."""
     with RedisBackend.connect(url, "benchmark:") as backend:
         backend.store_runs([make_run("agent", number) for number in range(_RUNS)])
         node = backend.client.get_random_node()
-        query = ("FT.AGGREGATE", f"{backend.key_prefix}@run", "@agent_id:{agent}", "LOAD", 2, "@__key", "$.record")
-        order = ("SORTBY", 4, "@started_at", "DESC", "@__key", "DESC", "LIMIT", 0, 50, "DIALECT", 2)
+        query = ("FT.AGGREGATE", f"{backend.key_prefix}@run", "@agent_id:{agent}")
+        order = ("SORTBY", 4, "@started_at", "DESC", "@run_id", "DESC", "MAX", 50, "LIMIT", 0, 50)
+        rows = ("LOAD", 2, "@__key", "$.record", "DIALECT", 2)
 
         def ask() -> Any:
-            return backend.client.execute_command(*query, *order, target_nodes=node)
+            return backend.client.execute_command(*query, *order, *rows, target_nodes=node)
 
         def ask_here() -> Any:
             return backend.find_runs("agent = agent", limit=50)
 
-        seconds = []
-        for step in (ask_here, ask):
-            step()
-            seconds.append(timed(lambda: repeat(step, _FINDS))[0] / _FINDS)  # noqa: B023 (called at once)
+        ways: dict[Callable[[], Any], list[float]] = {ask_here: [], ask: []}
+        for _ in range(_FINDS):
+            for step, seconds in ways.items():
+                seconds.append(timed(step)[0])
         backend.runs.delete("all")
-    return seconds[0], seconds[1]
+    return median(ways[ask_here]), median(ways[ask])
 
 
 def measured(directory: Path) -> tuple[dict[str, tuple[float, float]], float]:

@@ -120,8 +120,13 @@ class ColumnInfo:
         """The name by which a server sorts rows."""
         return self.index_name
 
+    @property
+    def sort_names(self) -> tuple[str, ...]:
+        """All names by which a server sorts rows: `sort_name`, and what tells values apart that it does not."""
+        return (self.sort_name,)
+
     def sort_steps(self) -> list[str | int]:
-        """What of an aggregate makes a value named `sort_name`, where the index has none."""
+        """What of an aggregate makes the values of `sort_names`, where the index has none."""
         return []
 
     @property

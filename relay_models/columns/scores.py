@@ -74,10 +74,17 @@ class ScoreColumn(_Number):
         """The name of the number that a server sorts rows by."""
         return "score_number"
 
+    @property
+    def sort_names(self) -> tuple[str, ...]:
+        """The number, of which the shards of a cluster send twelve digits, and the rest of it."""
+        return (self.sort_name, "score_rest")
+
     def sort_steps(self) -> list[str | int]:
         """Read the score as a number from the document."""
         return ["LOAD", 3, f"$.{SCORE_VALUES}.{score_member(self.key)}", "AS", "score_text",
-                "APPLY", "to_number(@score_text)", "AS", self.sort_name]  # fmt: skip
+                "APPLY", "to_number(@score_text)", "AS", self.sort_name,
+                "APPLY", f'@{self.sort_name} - to_number(format("%s", @{self.sort_name}))', "AS", "score_rest",
+                ]  # fmt: skip
 
     @property
     def stored_in(self) -> str:

@@ -78,10 +78,13 @@ class Undoubling:
             self._answered = list
             if "REDUCE" not in names:  # equal groups are one already
                 return command
-            rest = [clause for clause in clauses if _word(clause[0]) != "LOAD"]
-            columns = _columns(loads, rest)
-            once = ["GROUPBY", len(columns) + 1, _KEY, *(f"@{column}" for column in columns)]
-            return [*head, *_loaded(loads), *once, *(part for clause in rest for part in clause)]
+            # Grouped as late as can be: a column without a value exists in a group by it.
+            place = names.index("GROUPBY")
+            steps = [clause for clause in clauses[:place] if _word(clause[0]) != "LOAD"]
+            rest = [clause for clause in clauses[place:] if _word(clause[0]) != "LOAD"]
+            columns = _columns(rest)
+            once: _Clause = ["GROUPBY", len(columns) + 1, _KEY, *(f"@{column}" for column in columns)]
+            return [*head, *_loaded(loads), *(part for clause in [*steps, once, *rest] for part in clause)]
         for clause in clauses:
             if _word(clause[0]) in ("MAX", "LIMIT"):
                 clause[-1] = int(clause[-1]) * self._times
@@ -142,8 +145,8 @@ def _clauses(arguments: list[Any]) -> Iterator[_Clause]:
         index += length
 
 
-def _columns(loads: Sequence[_Clause], rest: Sequence[_Clause]) -> list[str]:
-    """The columns that the steps after LOAD read, except those that they make."""
+def _columns(rest: Sequence[_Clause]) -> list[str]:
+    """The columns that steps read, except those that they make."""
     made: set[str] = set()
     read: dict[str, None] = {}
     for clause in rest:

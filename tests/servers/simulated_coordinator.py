@@ -170,6 +170,8 @@ class Coordinator:
     def _describe(self, node: SimulatedNode) -> bytes:
         """The shards that a coordinator knows, as its release names them."""
         known = node.known_ranges.items()
+        if len(known) == 1:  # an only shard's coordinator is never used
+            return encoded({b"num_partitions": 0, b"slots" if self._is_before_8_4() else b"shards": None})
         if self._is_before_8_4():
             parts = [
                 {
@@ -245,10 +247,14 @@ class Coordinator:
             offset, number = int(command[place + 1]), int(command[place + 2])
             command = [*command[: place + 1], b"0", b"%d" % (offset + number), *command[place + 3 :]]
         reply = await session.forward(command, copy.port)
-        if name == b"FT.INFO" and is_filling and not reply.startswith(b"-"):
+        if name == b"FT.INFO" and not reply.startswith(b"-"):
             found = decoded(reply)
             fields = found if isinstance(found, dict) else dict(zip(found[::2], found[1::2], strict=True))
-            return encoded({**fields, b"indexing": 1, b"percent_indexed": b"0.5"})
+            # The greatest number of any shard, and the sum of what all have indexed.
+            fields |= {b"max_doc_id": 10**6, b"num_records": fields[b"max_doc_id"]}
+            if is_filling:
+                fields |= {b"indexing": 1, b"percent_indexed": b"0.5"}
+            return encoded(fields if isinstance(found, dict) else [part for pair in fields.items() for part in pair])
         return reply
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from relay_models import errors
+from relay_models.query.replies import decode_index_info
 from relay_models.sync import RedisBackend
 from relay_models.transport.topology import slot_of
 from tests.backend.stores import make_run
@@ -166,6 +167,23 @@ def test_a_stream_goes_on_where_its_node_or_its_cursor_is_lost(
             for node in cluster.nodes:
                 node.cursors.clear()
     assert seen == [str(run.id) for run in RUNS]
+
+
+def test_that_a_document_was_replaced_on_any_shard_can_be_told(backend: RedisBackend) -> None:
+    def replaced() -> int:
+        return decode_index_info(backend.transport.execute("FT.INFO", f"{backend.key_prefix}@run")).replaced
+
+    before = replaced()
+    assert replaced() == before
+    backend.store_run(RUNS[0].model_copy(update={"metadata": {"more": 1}}))
+    assert replaced() != before
+
+
+@pytest.mark.parametrize("version", ["8.0.6", "8.6.3"])
+def test_a_cluster_of_one_primary_answers(version: str) -> None:
+    with SimulatedCluster(1, version=version) as cluster, RedisBackend.connect(cluster.url, timeout=2) as backend:
+        backend.store_runs(RUNS)
+        assert backend.count_runs() == len(RUNS)
 
 
 def test_offsets_are_refused(backend: RedisBackend) -> None:

@@ -169,7 +169,8 @@ class Pager(Generic[T]):
         self._request = _Request(self._position, wanted)
         ties = self.reader.ties
         column = self.order.column
-        sort = [f"@{column.sort_name}", "DESC" if self.order.descending else "ASC"]
+        direction = "DESC" if self.order.descending else "ASC"
+        sort = [part for name in column.sort_names for part in (f"@{name}", direction)]
         steps = column.sort_steps()
         if steps and self._position.missing:
             sort, steps = [], []

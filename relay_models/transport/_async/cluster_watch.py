@@ -83,8 +83,10 @@ class ClusterWatch:
         self._connections: dict[Address, Any] = {}
         # What each node said last, without what is new each time, and as it was read.
         self._views: dict[Address, tuple[bytes, NodeView]] = {}
-        self._rounds = 0
+        # Rounds of questions that have begun, and the last of them that came to its end.
+        self._rounds = self._last_whole = 0
         self._has_checked = False
+        self._connected = 0
         self._changed_at = float("-inf")
         self.state: ClusterState | None = None
 
@@ -92,24 +94,27 @@ class ClusterWatch:
         """Ask every primary, in a round of questions that begins now or later."""
         wanted = self._rounds + 1
         async with self._lock:
-            if self._rounds < wanted or self.state is None:
+            if self._last_whole < wanted or self.state is None:
                 self._rounds += 1
                 self.state = await self._ask_all(self.state or await self._begin())
+                self._last_whole = self._rounds
             return self.state
 
     async def refresh(self, address: Address | None = None) -> ClusterState:
         """Read the topology from one node, the one that is named if it answers, without asking the others."""
         async with self._lock:
             self._rounds += 1
-            before = self.state
+            before, connected = self.state, self._connected
             view = await self._any_view(address)
-            generation = 1 if before is None else before.generation
+            # A primary that is connected to anew may have been restarted, which no check would notice after this.
+            generation = (1 if before is None else before.generation) + self._connected - connected
             if before is not None and view.topology != before.topology:
                 generation += 1
                 self._changed_at = time.monotonic()
             self.state = ClusterState(
                 generation, view.topology, "not checked yet", view.failed, view.replicas, fault="not checked yet"
             )
+            self._last_whole = self._rounds
             return self.state
 
     def addresses(self, state: ClusterState) -> dict[Address, str]:
@@ -229,6 +234,7 @@ class ClusterWatch:
                 await heeding_cancellation(connection.connect)
                 await self._see_start(connection)
                 self._connections[address] = connection
+                self._connected += 1
             await heeding_cancellation(connection.send_packed_command, connection.pack_command("CLUSTER", "NODES"))
         except BaseException:
             self._connections.pop(address, None)

@@ -143,8 +143,8 @@ class ClusterSearch(ClusterNodes):
         It may learn of a change later than the node itself, and knows none before it is first used.
         (FT.PROFILE would tell how many it reaches, but ends a server of 8.0 where a shard answers with an error.)
         """
-        if self._reaching.get(node.address) == state.generation:
-            return
+        if self._reaching.get(node.address) == state.generation or len(state.topology.primaries) == 1:
+            return  # (an only shard's coordinator knows no shards, whatever it is used for)
         (reply,) = self._exchange(node, ("SEARCH.CLUSTERINFO",), patience=patience)
         shards = None if isinstance(reply, Exception) else coordinated_shards(reply)
         if shards == set():
@@ -240,9 +240,13 @@ class ClusterSearch(ClusterNodes):
             return found
         reply = self._search(command, exact=False)
         if isinstance(reply, list) and b"num_docs" in reply[::2]:
+            fields = dict(zip(reply[::2], reply[1::2], strict=True))
             # Before 8.2.6 the documents of replicas are in it, too.
-            at = 2 * reply[::2].index(b"num_docs") + 1
-            reply = [*reply[:at], min(int(float(reply[at])), int(found[0])), *reply[at + 1 :]]
+            documents = min(int(float(fields[b"num_docs"])), int(found[0]))
+            # The greatest number of any shard says nothing of the others: what all shards have indexed grows with it.
+            greatest = sum(int(float(fields.get(name, 0))) for name in (b"max_doc_id", b"num_records"))
+            fields |= {b"num_docs": documents, b"max_doc_id": documents + greatest}
+            return [part for pair in fields.items() for part in pair]
         return reply
 
     def _check_coordinator(self) -> None:
