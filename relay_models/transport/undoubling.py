@@ -38,7 +38,7 @@ _Clause = list[Part]
 class Undoubling:
     """One search and the answers to it, in RESP2.
 
-    Rows come several times and are dropped by their keys; so many more of them are asked for that those which remain
+    Rows come several times and are dropped by their keys; more of them are asked for, so that those which remain
     are as many as were asked for, unless there are fewer. Groups are made of groups by key.
 
     Args:

@@ -166,7 +166,7 @@ class Catalog:
         if spec.filter is not None:
             parse_expression(spec.filter)  # an invalid filter is an error now, not at the first document
         if not fits(spec.fields):
-            raise UnsupportedError("So many fields are")
+            raise UnsupportedError("More fields than SQLite has columns are")
         cursor = self.connection.execute("INSERT INTO ft_indexes (spec) VALUES ('')")
         assert cursor.lastrowid is not None
         spec.number = cursor.lastrowid
@@ -181,7 +181,7 @@ class Catalog:
         spec = index.spec
         if not fits(spec.fields):
             spec.fields = [field for field in spec.fields if field not in fields]
-            raise UnsupportedError("So many fields are")
+            raise UnsupportedError("More fields than SQLite has columns are")
         Tables(spec.number).add_columns(self.connection, fields)
         index.indexer = Indexer(self.connection, spec, index.indexer.last)
 

@@ -109,7 +109,7 @@ class ClusterWatch:
             self._rounds += 1
             before, connected = self.state, self._connected
             view = self._any_view(address)
-            # A primary that is connected to anew may have been restarted, which no check would notice after this.
+            # A primary with a new connection may have been restarted, which no check would notice after this.
             generation = (1 if before is None else before.generation) + self._connected - connected
             if before is not None and view.topology != before.topology:
                 generation += 1

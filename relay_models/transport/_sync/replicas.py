@@ -101,7 +101,7 @@ class ReplicaReader:
             node.close()
 
     def _search(self, node: _Replica, command: Command) -> Any:
-        # Sent together, so that the replica cannot begin to load its primary's data anew between the two.
+        # Sent together, so that the replica cannot begin to reload its primary's data between the two.
         found, reply = node.pipeline([("FT.INFO", command[1]), command], retry=False)
         if isinstance(found, Exception) or decode_index_info(found).indexing:
             raise ConnectionFailedError(f"{node.target.label} has not filled the index yet")
