@@ -48,10 +48,12 @@ class ColumnInfo:
         document: name of the document type, for messages.
         own: a user declared it; its values are kept by name, apart from those of built-in columns.
         links: the document class whose ids it holds.
+        sortable: the index keeps its values for orders and aggregates, which otherwise read the documents.
     """
 
     __slots__ = (
-        "about", "aliases", "document", "heading", "kind", "links", "name", "origin", "own", "type", "unit", "value",
+        "about", "aliases", "document", "heading", "kind", "links", "name", "origin", "own", "sortable", "type", "unit",
+        "value",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +70,7 @@ class ColumnInfo:
         document: str = "",
         own: bool = False,
         links: Any = None,
+        sortable: bool = True,
     ) -> None:
         self.name = name
         self.type = type
@@ -81,13 +84,14 @@ class ColumnInfo:
         self.document = document
         self.own = own
         self.links = links
+        self.sortable = sortable
 
     def copy_for(self, document: str) -> Self:
         """The same column of another document type."""
         return type(self)(
             self.name, self.type, self.about, unit=self.unit, aliases=self.aliases, heading=self.heading,
             origin=self.origin, value=self.value, document=document,
-            own=self.own, links=self.links,
+            own=self.own, links=self.links, sortable=self.sortable,
         )  # fmt: skip
 
     @property
@@ -127,7 +131,12 @@ class ColumnInfo:
 
     def sort_steps(self) -> list[str | int]:
         """What of an aggregate makes the values of `sort_names`, where the index has none."""
-        return []
+        return ["LOAD", len(self.loads), *self.loads] if self.loads else []
+
+    @property
+    def loads(self) -> tuple[str, ...]:
+        """What an aggregate must load before its expressions can use the column: what the index does not keep."""
+        return () if self.sortable else (f"@{self.index_name}",)
 
     @property
     def path(self) -> str:

@@ -80,7 +80,10 @@ class ServerGroups:
         self.alias = alias
         self._limit_ms = limit_ms
         self._partial = partial
-        self._loads: list[Any] = []
+        used = [*ask.groups, *(metric.column for metric in ask.metrics if metric.column is not None)]
+        if ask.buckets is not None:
+            used.append(ask.time)
+        self._loads: list[Any] = [load for column in dict.fromkeys(used) for load in column.loads]
         self._keys: list[str] = []
         for index, column in enumerate(ask.groups):
             self._keys.append(self._property(column, f"g{index}", self._loads))
