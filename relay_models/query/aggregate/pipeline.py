@@ -15,6 +15,7 @@ from relay_models.query.aggregate.server_groups import (
     ServerGroups,
     distinct_steps,
     sum_steps,
+    text_steps,
 )
 from relay_models.query.compiler import CompiledFilter, Values, compile_filter
 from relay_models.query.limits import ResultLimit
@@ -62,7 +63,8 @@ def aggregate_steps(
         return Groups(ask).rows()
     is_quick = all(metric.summable for metric in ask.metrics)
     if is_quick or decode_index_info((yield ["FT.INFO", alias]).reply).documents > few_rows:
-        grouped = ServerGroups(alias, ask, limit_ms=limit_ms, partial=on_incomplete == "partial")
+        texts = yield from text_steps(alias, ask, compiled)
+        grouped = ServerGroups(alias, ask, texts, limit_ms=limit_ms, partial=on_incomplete == "partial")
         for _ in range(_TRIES):
             try:
                 return (yield from _on_server(grouped, compiled, filter, values, few_rows)).rows()
@@ -91,6 +93,7 @@ def _on_server(
         others = [metric for metric in others if not metric.can_be_estimated]
     if not all(metric.is_counted or metric.is_ranked for metric in others):
         raise InexactError
+    before = decode_index_info((yield ["FT.INFO", grouped.alias]).reply) if grouped.texts else None
     distinct = yield from sum_steps(grouped, compiled, groups)
     if (others or groups.estimated) and sum(tallies.count for tallies in groups.found.values()) <= few_rows:
         raise InexactError
@@ -102,4 +105,7 @@ def _on_server(
         percents = [metric.percent for metric in about if metric.is_ranked]
         if percents:
             yield from percentile_steps(grouped, compiled, filter, values, groups, column, percents)
+    if before and decode_index_info((yield ["FT.INFO", grouped.alias]).reply).replaced != before.replaced:
+        # A document that was replaced may have been counted for its old and for its new texts, or for neither.
+        raise ChangedError
     return groups

@@ -17,7 +17,7 @@ from relay_models.query.aggregate.groups import AggregateRows
 from relay_models.query.aggregate.pipeline import aggregate_steps
 from relay_models.query.aggregate.request import Aggregation
 from relay_models.query.steps import Answer
-from relay_models.records import AnnotatedLlmResponse, CallRecord, RunRecord
+from relay_models.records import AnnotatedLlmResponse, CallRecord, RunExtensions, RunRecord
 from tests.query.conftest import Store
 
 COLUMNS = Run.columns()
@@ -158,8 +158,11 @@ def test_estimates_are_named_and_only_where_they_are_allowed(filled: Store, reco
         assert other["distinct(status)"] == 1
         assert abs(other["stddev(duration)"] - row["stddev(duration)"]) < timedelta(milliseconds=1)
         assert other["count"] == row["count"]
-    # Where a run is in several groups estimates cannot be combined, and few runs are read exactly.
-    assert drive(filled, ask_for(["p95(duration)"], by="models", approximate=True), lambda sent: None).estimated == ()
+    by_models = drive(filled, ask_for(["p95(duration)"], by="models", approximate=True), lambda sent: None)
+    assert by_models.estimated == ("p95(duration)",)
+    # Where the server's groups are several of ours estimates cannot be combined, and few runs are read exactly.
+    by_two = ask_for(["p95(duration)"], by=["models", "tools"], approximate=True)
+    assert drive(filled, by_two, lambda sent: None).estimated == ()
     few = drive(filled, ask_for(["p95(duration)"], approximate=True), lambda sent: None, few_rows=5_000)
     assert few.estimated == ()
     # Nor has a server a score as a number.
@@ -208,3 +211,56 @@ def test_distinct_values_of_lists_and_texts(filled: Store) -> None:
     assert [(row["models"], row["distinct(agent_id)"], row["p50(calls)"]) for row in rows] == [
         ("m0", 3, 1), ("m1", 3, 1), ("m2", 3, 1),
     ]  # fmt: skip
+
+
+def test_few_texts_are_asked_for_one_by_one_without_reading_documents(store: Store) -> None:
+    rng = random.Random(3)
+    records = []
+    for number in range(200):
+        names = {"a", "", "b|c"} if number % 5 == 0 else set(rng.sample(["a", "", "b|c"], number % 3))
+        calls = [CallRecord(kind="tool", name=name, started_at=BEGIN) for name in sorted(names)]
+        ended = BEGIN + timedelta(microseconds=rng.randrange(1, 10**6))
+        records.append(RunRecord(agent_id=f"a{number % 2}", started_at=BEGIN, ended_at=ended, calls=calls))
+    store.hold(records)
+    for metrics in (
+        ["count", "sum(calls)", "p95(duration)", "distinct(agent_id)"],
+        ["distinct(tools)", "count(tools)", "distinct(models)", "max(duration)"],
+    ):
+        for options in ({"by": "tools"}, {"by": ["agent_id", "tools"]}, {"every": "1h"}, {"by": "agent_id"}, {}):
+            ask = ask_for(metrics, **options)
+            by_rows = drive(store, ask, lambda sent: None, few_rows=10_000)
+            asked = drive(store, ask, lambda sent: None)
+            assert [row.to_dict() for row in asked] == [row.to_dict() for row in by_rows]
+            loaded = {word for command in store.commands for word in command if str(word).startswith("$.")}
+            assert not loaded, "documents were read"
+
+
+def test_a_run_that_is_replaced_meanwhile_counts_for_its_texts_once(filled: Store, records: list[RunRecord]) -> None:
+    key = filled.keys.run(records[0].agent_id, records[0].id)
+    versions = [records[0], records[0].model_copy(update={"calls": a_run("a0", 1).calls})]
+
+    def replace(sent: int) -> None:
+        if sent < 20:
+            filled.client.execute_command("JSON.SET", key, "$", encode_run(versions[sent % 2], 1))
+
+    rows = drive(filled, ask_for(["count"], by="models"), replace)
+    assert sum(int(str(row["count"])) for row in rows) == len(records)
+
+
+def test_columns_that_the_index_does_not_keep_are_read_from_the_documents(store: Store) -> None:
+    parent = RunRecord(agent_id="a").id
+    records = []
+    for number in range(20):
+        calls = [CallRecord(kind="llm", name="x", started_at=BEGIN, ended_at=None, prompt_tokens=number)] * (number % 3)
+        ext = RunExtensions(parent_run_id=parent) if number % 2 else None
+        records.append(RunRecord(agent_id="a", started_at=BEGIN, calls=calls, ext=ext))
+    store.hold(records)
+    unkept = [name for name, column in COLUMNS.items() if not column.sortable]
+    assert {"unfinished_calls", "prompt_tokens", "parent_run_id"} <= set(unkept)
+    metrics = ["p50(unfinished_calls)", "sum(prompt_tokens)", "avg(prompt_tokens)", "distinct(parent_run_id)"]
+    for by in ([], ["parent_run_id"], ["unfinished_calls"]):
+        ask = ask_for(metrics, by=by)
+        by_rows = drive(store, ask, lambda sent: None, few_rows=10_000)
+        assert [row.to_dict() for row in drive(store, ask, lambda sent: None)] == [row.to_dict() for row in by_rows]
+        estimated = drive(store, ask_for(metrics, by=by, approximate=True), lambda sent: None)
+        assert [row["avg(prompt_tokens)"] for row in estimated] == [row["avg(prompt_tokens)"] for row in by_rows]
