@@ -119,6 +119,9 @@ class Scale:
             "p95 by agent, approximate": lambda: store.aggregate_runs(
                 by="agent_id", metrics=ninety_fifth, approximate=True
             ),
+            "sums by model": lambda: store.aggregate_runs(by="models", metrics=["count", "sum(total_tokens)"]),
+            "p95 by model": lambda: store.aggregate_runs(by="models", metrics=ninety_fifth),
+            "distinct models by agent": lambda: store.aggregate_runs(by="agent_id", metrics=["distinct(models)"]),
             "three tags, one of them rare": lambda: store.count_runs(rare),
             "count of an agent": lambda: store.count_runs(Run.agent_id == "agent-1"),
             "newest 50 of an agent": lambda: store.find_runs(Run.agent_id == "agent-1", limit=50, columns=True),
@@ -163,7 +166,10 @@ def results(setup: Setup) -> Iterator[Result]:
         True,
     )
     raw = "FT.AGGREGATE, sums by agent"
-    for name in ("agents", "sums by agent", "p95 by agent", "p95 by agent, approximate"):
+    for name in (
+        "agents", "sums by agent", "p95 by agent", "p95 by agent, approximate", "sums by model", "p95 by model",
+        "distinct models by agent",
+    ):  # fmt: skip
         yield Result(f"{name}, {of_size}", last[name] / last[raw], vs=raw)
     for name, seconds in last.items():
         yield Result(f"{name}, {of_size}", seconds * 1e3, unit="ms", across=ACROSS.get(name))
