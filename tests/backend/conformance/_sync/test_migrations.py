@@ -96,6 +96,35 @@ def test_a_migration_is_planned_made_and_finished(place: Place) -> None:
     assert len(backend.list_runs("agent")) == 30
 
 
+def test_an_index_that_keeps_other_values_is_replaced_and_no_document_is_written(place: Place) -> None:
+    keys = Keys(place.token)
+    name = f"{keys.alias('run')}:idx:v2"
+    words: list[str] = []
+    for field in wanted_fields(Run, text=False).values():
+        words += field.declaration()
+        if "NUMERIC" in field.words and "SORTABLE" not in field.words:
+            words.append("SORTABLE")
+    place.raw.execute_command(
+        "FT.CREATE", name, "ON", "JSON", "PREFIX", 1, keys.root("run"), "STOPWORDS", 0, "SCHEMA", *words
+    )
+    place.raw.execute_command("FT.ALIASADD", keys.alias("run"), name)
+    for number in range(5):
+        run = make_run("agent", number)
+        key, document = keys.run("agent", run.id), encode_run(run, 1_700_000_000_000_000 + number)
+        place.raw.execute_command("JSON.SET", key, "$", document)
+    backend = place.open(migrate=False)
+    plan = plan_of(backend)
+    assert (plan.state, plan.index, plan.added, plan.documents) == ("needed", name, (), 5)
+    (result,) = [result for result in backend.migrations.apply() if result.kind == "run"]
+    assert (result.switched, result.rewritten) == (True, 0)
+    by_prompt = [run.prompt_tokens for run in backend.find_runs(order_by="-prompt_tokens", columns=True)]
+    assert by_prompt == sorted(by_prompt, reverse=True)
+    assert len(by_prompt) == 5
+    # Programs of the layout before go on with the new index, and may have the old one back.
+    assert backend.migrations.rollback() == ["run"]
+    assert (plan_of(backend)).index == name
+
+
 def test_what_old_writers_store_is_found_and_completed(place: Place) -> None:
     runs = old_store(place, 10)
     backend = place.open(migrate=False)
