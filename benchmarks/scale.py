@@ -81,7 +81,8 @@ class Scale:
         self.prefix = f"bench-{uuid4().hex[:8]}:"
         self.path = None if setup.url else (setup.path or str(folder / "scale.db"))
         if setup.url:
-            self.store = RedisBackend.connect(setup.url, self.prefix)
+            # To drop a million documents takes a server longer than a command may take otherwise.
+            self.store = RedisBackend.connect(setup.url, self.prefix, timeout=None)
         else:
             assert self.path is not None
             self.store = RedisBackend.embedded(self.path, self.prefix)
