@@ -99,8 +99,8 @@ def column(
         text: it is running text that is searched by its words and never read back.
         is_uuid: a column of texts holds UUIDs.
         links: the document class whose ids it holds: run ids for `Run`, the ``pk`` of others.
-        sortable: the index keeps the values for orders and aggregates, 34 bytes of a server's memory for a number and
-            more for a text. Without, these read the values from the documents, which takes about ten times as long;
+        sortable: the index keeps the values for orders and aggregates, 32 bytes of a server's memory for a number, more
+            for a text. Without, these read the values from the documents, which takes about ten times as long;
             filters are as quick.
         options: of the pydantic field, such as ``default``, ``ge`` and ``le``.
 

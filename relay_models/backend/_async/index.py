@@ -273,7 +273,7 @@ class Indexes:
         """Refuse to change, by merely opening a store, what another program's columns are."""
         retyped, others = (", ".join(map(column_name, names)) for names in (change.retyped, change.unknown))
         if retyped:
-            problem = f"has {retyped} as another type"
+            problem = f"has {retyped} as another type, or with another sortable=…"
         elif change.added and others and not self._allow_missing:
             problem = f"has the columns {others}, and lacks {', '.join(map(column_name, change.added))}"
         else:

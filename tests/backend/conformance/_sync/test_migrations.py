@@ -13,7 +13,7 @@ import pytest
 from relay_models.backend._sync.backend import RedisBackend
 from relay_models.backend.migration import MigrationProgress
 from relay_models.columns.column import Column
-from relay_models.documents import Keys, Run, column, encode_artifact, encode_run
+from relay_models.documents import Document, Keys, Run, column, encode_artifact, encode_run
 from relay_models.documents.layout import wanted_fields
 from relay_models.errors import IndexMissingError, IndexOutdatedError, NotFoundError
 from relay_models.records import ExecutionPlan, MetadataEnvelope
@@ -271,3 +271,26 @@ def test_own_columns_are_added_beside_those_of_another_program(place: Place) -> 
     assert teams.count_runs(WithTeam.team == "red") == 11
     again = place.open(models=[WithTenant])
     assert again.count_runs(WithTenant.tenant == "t-1") == 11
+
+
+def test_an_index_stops_keeping_the_values_of_a_column_when_it_is_migrated(place: Place) -> None:
+    def a_ticket(sortable: bool) -> Any:
+        class Ticket(Document):
+            votes: Column[int] = column(sortable=sortable)
+
+        return Ticket
+
+    before, after = a_ticket(True), a_ticket(False)
+    tickets = (place.open(models=[before])).collection(before)
+    tickets.save_many(before(votes=number) for number in (2, 3, 1))
+    with pytest.raises(IndexOutdatedError, match="votes as another type, or with another sortable"):
+        (place.open(models=[after])).collection(after).count()
+    backend = place.open(models=[after], migrate=False)
+    assert (plan_of(backend, after.kind)).retyped == ("votes",)
+    backend.migrations.apply()
+    backend.migrations.finish()
+    found = (place.open(models=[after])).collection(after)
+    assert [ticket.votes for ticket in found.find(order_by="-votes")] == [3, 2, 1]
+    assert [ticket.votes for ticket in found.stream(order_by="votes")] == [1, 2, 3]
+    (row,) = found.aggregate(metrics=["sum(votes)", "p50(votes)"])
+    assert list(row.values()) == [6, 2]
