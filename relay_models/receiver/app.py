@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from relay_models.errors import InvalidRecordError, MissingExtraError, RelayModelsError, SerializationError
 from relay_models.receiver.span_store import Received, SpanStore
 from relay_models.trajectories import from_protobuf
+from relay_models.trajectories.recognize import decode_json
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -171,9 +172,11 @@ def _decoded(data: bytes, kind: str, logs: bool) -> Mapping[str, Any]:
     if kind == _PROTOBUF:
         return from_protobuf(data, logs=logs)
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRecordError(f"this is no JSON: {error}") from None
+        value, notes = decode_json(data)
+    except ValueError as error:
+        raise InvalidRecordError(f"the request cannot be read: {error}") from None
+    for note in notes:
+        log.warning("%s", note)
     if not isinstance(value, dict):
         raise InvalidRecordError("this is no OTLP export request: it is no JSON object")
     return value

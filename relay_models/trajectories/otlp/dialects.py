@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from relay_models.records.mending import mended_value
 from relay_models.trajectories.otlp.attributes import indexed, parsed
 from relay_models.trajectories.otlp.messages import genai_items
 
@@ -136,7 +136,7 @@ def _add(found: dict[str, Any], more: Mapping[str, Any]) -> None:
 def _decoded(value: Any) -> Any:
     """What a JSON text says, also where that is a text or a number; anything else as it is."""
     try:
-        return json.loads(value) if isinstance(value, str) else value
+        return mended_value(value)[0] if isinstance(value, str) else value
     except (ValueError, RecursionError):
         return value
 
