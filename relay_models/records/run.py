@@ -326,6 +326,15 @@ def _read_lazily(data: str | bytes) -> RunRecord | None:
     return run
 
 
+def run_from(value: dict[str, Any]) -> RunRecord:
+    """The run in a JSON value, with what is not understood in it kept, as `from_json` keeps it.
+
+    Raises:
+        ValidationError: it is no run.
+    """
+    return adapter(Loose[RunRecord]).validate_python(value)
+
+
 def _distinct(values: Iterable[str | None]) -> list[str]:
     return sorted({value for value in values if value is not None})
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from relay_models.records import RunRecord
 from relay_models.records.extensions import EXTENSIONS_KEY
+from relay_models.records.run import run_from
 from relay_models.trajectories.ids import as_uuid, derived_id
 
 __all__ = ["INCOMPLETE", "AgentNaming", "RunBuilder", "ScopeEvent", "error_of"]
@@ -332,7 +333,7 @@ def _record(run: _OpenRun, ended_at: str | None) -> RunRecord:
     }
     if ended_at is not None:
         value["ended_at"] = ended_at
-    return RunRecord.model_validate(value)
+    return run_from(value)
 
 
 def _unfinished(run: _OpenRun) -> RunRecord:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from relay_models.records import RunRecord, Timestamp
 from relay_models.records.extensions import EXTENSIONS_KEY
+from relay_models.records.run import run_from
 from relay_models.trajectories.atif.content import (
     ATIF_KEY,
     OWN_KEY,
@@ -192,7 +193,7 @@ class _Reading:
         if isinstance(exact := self._own.get("run"), Mapping):
             value = {**exact, "id": self.id, "agent_id": value["agent_id"], "calls": self.calls}
         try:
-            return RunRecord.model_validate(value)
+            return run_from(value)
         except ValidationError as error_found:
             raise ValueError(describe(error_found)) from None
 

@@ -220,7 +220,7 @@ class _Writing:
 
     def _llm_step(self, call: CallRecord, value: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         leftover, exact = _atif(value), value
-        value = _understood(call, value)
+        value = understood(call)
         self._request_steps(value)
         extensions = value.get(EXTENSIONS_KEY) or {}
         response = mapping(value.get("annotated_response"))
@@ -388,16 +388,6 @@ def _are_parts(value: Any) -> bool:
         and all(isinstance(part, Mapping) and part.get("type") in ("text", "image") for part in value)
         and atif_content(record_content(value)) == value
     )
-
-
-def _understood(call: CallRecord, value: dict[str, Any]) -> dict[str, Any]:
-    """A call as JSON without what could not be understood of its request and response."""
-    request, response = call.annotated_request, call.annotated_response
-    parts = {
-        "annotated_request": None if request is None else understood(request),
-        "annotated_response": None if response is None else understood(response),
-    }
-    return value | {name: part for name, part in parts.items() if part is not None}
 
 
 def _own(value: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from relay_models.records import CallRecord, RunRecord, Timestamp
 from relay_models.records.extensions import EXTENSIONS_KEY
+from relay_models.records.run import run_from
 from relay_models.trajectories.ids import as_uuid, derived_id
 from relay_models.trajectories.otlp.attributes import OWN_SERVICE, first_of, parsed, unflatten
 from relay_models.trajectories.otlp.conventions import llm_call, tool_call
@@ -123,7 +124,7 @@ class _RunsOfTrace:
         if ended is not None:
             value["ended_at"] = Timestamp.from_nanoseconds(ended).text
         try:
-            return RunRecord.model_validate(value)
+            return run_from(value)
         except ValidationError as error_found:
             return f"the run of trace {(agent or calls[0]).trace_id} is not valid: {describe(error_found)}"
 
@@ -179,11 +180,7 @@ class _RunsOfTrace:
     def _stored_run(self, agent: Span, stored: RunRecord, calls: list[Span]) -> RunRecord:
         """The run of an agent whose span has not come again."""
         made = [self._call(span, agent) for span in calls]
-        run = stored.model_copy(
-            update={
-                "calls": [call if isinstance(call, CallRecord) else CallRecord.model_validate(call) for call in made]
-            }
-        )
+        run = stored.model_copy(update={"calls": made})
         if run.ext is not None and (family := _known(self._family(agent))):
             metadata = dict(run.ext.metadata or {})
             metadata["otel"] = {**metadata.get("otel", {})}
