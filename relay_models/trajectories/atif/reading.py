@@ -380,10 +380,9 @@ class _Reading:
             for result in found:
                 for reference in objects(result.get("subagent_trajectory_ref")):
                     self.calls_by_subagent[str(reference.get("trajectory_id"))] = len(self.calls)
-            exact = tool_own.get("call")
-            if isinstance(exact, Mapping) and (
-                as_arguments(mapping(exact.get(EXTENSIONS_KEY)).get("input")) == tool.get("arguments")
-            ):
+            exact = mapping(tool_own.get("call"))
+            given = mapping(exact.get(EXTENSIONS_KEY)).get("input")
+            if exact and (given is None or as_arguments(given) == tool.get("arguments")):
                 self.calls.append(dict(exact))
                 continue
             times = self._times(tool_own, invocation, step, is_tool=True)
