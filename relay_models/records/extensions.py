@@ -97,7 +97,12 @@ class RunExtensions(LooseRecord):
     )
     session_id: str | None = Field(default=None, description="Session (conversation) that the run belongs to.")
     user_id: str | None = Field(default=None, description="User on whose behalf the agent ran.")
+    input: Any = Field(default=None, description="What the agent was asked, where the source tells it of the run.")
+    output: Any = Field(default=None, description="What the agent answered, where the source tells it of the run.")
     metadata: dict[str, Any] | None = Field(default=None, description="Other data of the source about the run.")
+    cut: list[Loose[CutMark]] | None = Field(
+        default=None, description="What a size limit cut from the run's input and output."
+    )
     source: str | None = Field(default=None, description="Format that the run was read from: atof, atif, otlp.")
     redacted: list[str] | None = Field(
         default=None, description="JSON paths whose values were removed before the run was stored."

@@ -69,7 +69,9 @@ class RunRecord(Extended):
 
     id: UUID = Field(default=..., description="Identifier of the run; a new UUIDv7 when made in Python.")
     agent_id: str = Field(description="Agent that ran; any text.")
-    calls: list[Loose[CallRecord]] = Field(default=..., description="Calls of the run, in the order in which they started.")
+    calls: list[Loose[CallRecord]] = Field(
+        default=..., description="Calls of the run, in the order in which they started."
+    )
     started_at: Timestamp = Field(default=..., description="When the run began (RFC 3339, up to nanoseconds).")
     ended_at: Timestamp | None = Field(
         default=None, description="When the run ended (RFC 3339, up to nanoseconds); absent while it runs."
@@ -110,7 +112,7 @@ class RunRecord(Extended):
         lazy = _read_lazily(data) if cls is RunRecord else None
         if lazy is not None:
             return cast(Self, lazy)
-        read: Self = adapter(Loose[cls]).validate_json(data)  # type: ignore[valid-type]
+        read: Self = adapter(Loose[cls]).validate_json(data)  # type: ignore[valid-type,misc]
         refuse_non_finite(read)
         return read
 

@@ -211,6 +211,8 @@ class RunBuilder:
             root = getattr(event, "propagation_root_uuid", None)
             if isinstance(root, str) and root and root != uuid:
                 extensions["root_run_id"] = _run_id(root)
+        if self._keep_io:
+            extensions["input"] = event.data
         _take_metadata(extensions, event.metadata)
         self._roots[uuid] = uuid
         self._runs[uuid] = run
@@ -234,6 +236,8 @@ class RunBuilder:
         error = error_of(event.metadata)
         run.extensions["status"] = "completed" if error is None else "failed"
         run.extensions["error"] = error
+        if self._keep_io:
+            run.extensions["output"] = event.data
         for call in run.calls:
             # It was cut off by the end of its run; how it went is not known.
             if call[EXTENSIONS_KEY]["status"] == "running":

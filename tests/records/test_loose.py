@@ -173,6 +173,15 @@ def test_any_field_of_a_call_that_need_not_be_there(name: str, odd: Any) -> None
     assert getattr(record.calls[1], name) is None
 
 
+def test_columns_of_a_cost_in_parts_and_of_an_api_of_another_shape() -> None:
+    cost = {"source": "provider_reported", "input": 0.25, "output": 0.5}
+    value = run(
+        None, {"usage": {"cost": cost, "prompt_tokens": 3, "cache_read_tokens": 1}, "api_specific": {"api": []}}
+    )
+    columns = Run.column_values(from_json(RunRecord, json.dumps(value)))
+    assert (columns["cost"], columns["input_tokens"]) == (0.75, 3)
+
+
 @pytest.mark.parametrize("name", ["kind", "name", "started_at"])
 def test_what_a_call_is_stored_by_is_asked_for(name: str) -> None:
     value = run(5)

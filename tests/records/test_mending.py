@@ -43,9 +43,7 @@ def test_a_run_with_such_a_prompt() -> None:
     assert run.calls[0].annotated_request is not None
     assert run.calls[0].annotated_request.messages[0].text == "\ufffd"
     assert json.loads(data) == json.loads(to_json(run))
-    assert notes == [
-        "calls.0.annotated_request.messages.0.content has half of a surrogate pair, which is now U+FFFD"
-    ]
+    assert notes == ["calls.0.annotated_request.messages.0.content has half of a surrogate pair, which is now U+FFFD"]
     run, _, notes = read_run(json.dumps({**RUN, "calls": [{**CALL, "annotated_response": float("nan")}]}))
     assert json.loads(to_json(run))["calls"][0]["annotated_response"] == "NaN"
     assert [note.split()[0] for note in notes] == ["calls.0.annotated_response"] * 2

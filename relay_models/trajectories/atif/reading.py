@@ -178,6 +178,8 @@ class _Reading:
             "parent_call": None if self._parent is None else self._parent.call,
             "session_id": self.session_id,
             "user_id": self.user_id,
+            "input": self._own.get("input"),
+            "output": self._own.get("output"),
             "source": "atif",
             "metadata": {**mapping(self._own.get("metadata")), ATIF_KEY: self._leftover()},
         }

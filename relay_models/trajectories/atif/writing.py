@@ -97,6 +97,8 @@ class _Writing:
             "ended_at": None if run.ended_at is None else run.ended_at.text,
             "status": extensions.get("status"),
             "user_id": extensions.get("user_id"),
+            "input": extensions.get("input"),
+            "output": extensions.get("output"),
             "metadata": without(self._metadata, ATIF_KEY) or None,
         }
         if self._exact and ATIF_KEY not in self._metadata:
@@ -346,10 +348,8 @@ def _groups(calls: Sequence[CallRecord]) -> Iterator[list[int]]:
     for index, call in enumerate(calls):
         kept = mapping({} if call.ext is None else mapping(call.ext.metadata).get(ATIF_KEY))
         number = kept.get("group")
-        if number is None or last is None:  # one of them was not read from a step
-            joins = call.kind == "tool" and "step" not in kept
-        else:
-            joins = number == last
+        follows = call.kind == "tool" and "step" not in kept
+        joins = follows if number is None or last is None else number == last
         if group and not joins:
             yield group
             group = []

@@ -10,7 +10,7 @@ from relay_models.records.mending import mended_value
 from relay_models.trajectories.otlp.attributes import indexed, parsed
 from relay_models.trajectories.otlp.messages import genai_items
 
-__all__ = ["SpanEvent", "in_genai_words", "is_telling"]
+__all__ = ["SpanEvent", "in_genai_words", "is_telling", "messages_answered", "messages_asked"]
 
 # For what a span says of a call, the attributes of other libraries. Those of the second group hold JSON, also of texts.
 _SAME: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -119,7 +119,7 @@ def in_genai_words(
     elif role == "llm":
         _add(found, _first_token(attributes, events, start))
         _add(found, _details(events))
-        for name, told in (("gen_ai.input.messages", _asked), ("gen_ai.output.messages", _answered)):
+        for name, told in (("gen_ai.input.messages", messages_asked), ("gen_ai.output.messages", messages_answered)):
             if found.get(name) is None and (messages := told(attributes, events)):
                 found[name] = messages
         if found.get("gen_ai.tool.definitions") is None and (tools := _tools(attributes)):
@@ -141,7 +141,7 @@ def _decoded(value: Any) -> Any:
         return value
 
 
-def _asked(attributes: Mapping[str, Any], events: Sequence[SpanEvent]) -> list[dict[str, Any]]:
+def messages_asked(attributes: Mapping[str, Any], events: Sequence[SpanEvent]) -> list[dict[str, Any]]:
     """The messages of a request."""
     if prompts := indexed(attributes, "gen_ai.prompt.") or indexed(attributes, "llm.prompts."):
         return genai_items([_flat_message(prompt) for prompt in prompts])
@@ -153,14 +153,14 @@ def _asked(attributes: Mapping[str, Any], events: Sequence[SpanEvent]) -> list[d
         elif event.name == "gen_ai.content.prompt":
             found += genai_items(event.attributes.get("gen_ai.prompt"))
     if not found and isinstance(listed := parsed(attributes.get("events")), list):  # Pydantic AI's first version
-        found = _asked({}, _listed_events(listed))
+        found = messages_asked({}, _listed_events(listed))
     for name in (*_INPUTS, "gen_ai.prompt"):
         if not found and attributes.get(name) is not None:
             found = genai_items(_decoded(attributes[name]))
     return found
 
 
-def _answered(attributes: Mapping[str, Any], events: Sequence[SpanEvent]) -> list[dict[str, Any]]:
+def messages_answered(attributes: Mapping[str, Any], events: Sequence[SpanEvent]) -> list[dict[str, Any]]:
     """The message of a response."""
     if answers := indexed(attributes, "gen_ai.completion."):
         return genai_items([{"role": "assistant", **_flat_message(answer)} for answer in answers])
@@ -171,7 +171,7 @@ def _answered(attributes: Mapping[str, Any], events: Sequence[SpanEvent]) -> lis
         elif event.name == "gen_ai.content.completion":
             found += _of_assistant(event.attributes.get("gen_ai.completion"))
     if not found and isinstance(listed := parsed(attributes.get("events")), list):
-        found = _answered({}, _listed_events(listed))
+        found = messages_answered({}, _listed_events(listed))
     text, calls = attributes.get("ai.response.text"), attributes.get("ai.response.toolCalls")
     text = attributes.get("ai.response.object") if text is None else text
     if not found and (text is not None or calls is not None):

@@ -14,6 +14,7 @@ from relay_models.records import CallRecord, RunRecord, Timestamp
 from relay_models.records.extensions import EXTENSIONS_KEY
 from relay_models.records.run import run_from
 from relay_models.trajectories.ids import as_uuid, derived_id
+from relay_models.trajectories.otlp.agent_io import agent_io
 from relay_models.trajectories.otlp.attributes import OWN_SERVICE, first_of, parsed, unflatten
 from relay_models.trajectories.otlp.conventions import llm_call, tool_call
 from relay_models.trajectories.otlp.dialects import in_genai_words
@@ -87,6 +88,7 @@ class _RunsOfTrace:
             extensions |= self._family(agent)
             error = _error(agent)
             extensions |= {"error": error, "status": _status(agent, error)}
+            extensions |= agent_io(attributes, agent.events)
             extensions["metadata"] = _metadata(agent)
             if (lacking := self._lacking(agent)) is not None:
                 extensions["metadata"]["otel"]["parent_span_id"] = lacking
@@ -103,12 +105,14 @@ class _RunsOfTrace:
             extensions["metadata"] = {"otel": {"trace_id": first.trace_id}}
             if top is not None:
                 error = _error(top)
-                extensions |= {"error": error, "status": _status(top, error)}
+                extensions |= {"error": error, "status": _status(top, error), **agent_io(top.attributes, top.events)}
             elif (stored := self._loose) is not None:
                 name = stored.agent_id if service is None else name
                 started = min(started, stored.started_at.nanoseconds)
                 if stored.ext is not None:
-                    extensions |= {"error": stored.ext.error, "status": stored.ext.status}
+                    before = stored.ext
+                    extensions |= {"error": before.error, "status": before.status}
+                    extensions |= {"input": before.input, "output": before.output}
         people = self._people(agent, calls)
         if agent is None and self._loose is not None and self._loose.ext is not None:
             before = self._loose.ext
