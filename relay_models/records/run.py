@@ -14,7 +14,7 @@ from relay_models.records.call import CallRecord
 from relay_models.records.extensions import EXTENSIONS_KEY, Extended, RunExtensions
 from relay_models.records.llm import CostEstimate
 from relay_models.records.loose import Loose, unknown_shapes
-from relay_models.records.record import Factories, adapter, from_json, refuse_non_finite, uuid7
+from relay_models.records.record import Factories, adapter, from_json, refuse_non_finite, to_json, uuid7
 from relay_models.records.timestamp import Timestamp
 from relay_models.records.views import viewing
 
@@ -335,6 +335,27 @@ def run_from(value: dict[str, Any]) -> RunRecord:
         ValidationError: it is no run.
     """
     return adapter(Loose[RunRecord]).validate_python(value)
+
+
+def call_text(call: CallRecord) -> bytes | None:
+    """A call as JSON text that `run_of_texts` takes; None where something in it is not understood or unusual."""
+    text = to_json(call)
+    try:
+        call_views(b"[%b]" % text)
+    except (ValueError, RecursionError, msgspec.MsgspecError):
+        return None
+    return text
+
+
+def run_of_texts(value: dict[str, Any], calls: Iterable[bytes]) -> RunRecord:
+    """The run in a JSON value without calls, with calls whose texts `call_text` has made.
+
+    Raises:
+        ValidationError: it is no run.
+    """
+    run = run_from({**value, "calls": []})
+    run.__dict__["calls"] = _CallsText(b"[%b]" % b",".join(calls))
+    return run
 
 
 def _distinct(values: Iterable[str | None]) -> list[str]:
