@@ -10,7 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from relay_models.errors import InvalidRecordError, MissingExtraError, RelayModelsError, SerializationError
+from relay_models.errors import (
+    InvalidConfigurationError,
+    InvalidRecordError,
+    MissingExtraError,
+    RelayModelsError,
+    SerializationError,
+)
 from relay_models.receiver.span_store import Received, SpanStore
 from relay_models.trajectories import from_protobuf
 from relay_models.trajectories.recognize import decode_json
@@ -40,6 +46,18 @@ class Limits:
     """Maximum size of all requests that are being read or stored [bytes]; beyond it they are refused (429)."""
     max_waiting: int = 64
     """Maximum number of requests that are being read or stored; beyond it they are refused (429)."""
+    max_open_bytes: int = 64 * 2**20
+    """Maximum size of the spans that are held for those that come later [bytes of the requests]."""
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) < 1:
+                raise InvalidConfigurationError(f"{name} is {getattr(self, name)}: a limit is at least 1")
+        if self.max_waiting_bytes < 2 * self.max_request_bytes:
+            raise InvalidConfigurationError(
+                f"max_waiting_bytes is {self.max_waiting_bytes}: it is at least twice max_request_bytes "
+                f"({self.max_request_bytes}), as a compressed request is held beside its content"
+            )
 
 
 class _Refused(Exception):

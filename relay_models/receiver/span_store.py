@@ -19,9 +19,6 @@ from relay_models.trajectories.otlp.spans import LogRecord, Span
 
 __all__ = ["Received", "SpanStore"]
 
-# Maximum size of the spans that are held for those that come later [bytes of the requests].
-_MAX_OPEN_BYTES = 64 * 2**20
-
 
 @dataclass(slots=True)
 class Received:
@@ -67,9 +64,7 @@ class SpanStore:
         InvalidConfigurationError: `redact` cannot work.
     """
 
-    def __init__(
-        self, backend: RedisBackend, *, redact: Redactions = None, max_open_bytes: int = _MAX_OPEN_BYTES
-    ) -> None:
+    def __init__(self, backend: RedisBackend, *, redact: Redactions = None, max_open_bytes: int = 64 * 2**20) -> None:
         self._backend = backend
         self._redact = as_redactor(redact)
         self._traces = OpenTraces(max_open_bytes)
