@@ -33,7 +33,7 @@ class Received:
     """Why spans or runs were not stored."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Request:
     """A request that waits to be stored."""
 
