@@ -43,7 +43,7 @@ def follow_file(
     follower = FileFollower(path, agent_id=agent_id)
 
     def report(stored: int) -> None:
-        for bad in files.bad:
+        for bad in (*files.bad, *files.notes):
             if session.as_json:
                 session.out.line({"line": bad.line, "reason": bad.reason})
             else:
@@ -53,6 +53,8 @@ def follow_file(
         elif stored:
             session.out.print(f"+{stored} runs")
         files.bad.clear()
+        files.notes.clear()
+        files.noted = 0
 
     try:
         while not stopped.is_set():

@@ -22,6 +22,8 @@ class OpenTrace(Trace):
     trace_id: str = ""
     stored: set[RunKey] = field(default_factory=set)
     """Runs of the trace that are in the store."""
+    digests: dict[RunKey, bytes | None] = field(default_factory=dict)
+    """Of the runs as this receiver has stored them."""
     is_loaded: bool = False
     """Whether what the store has of the trace is known."""
 

@@ -58,7 +58,9 @@ async def serve_receiver(
             f"{host} can be reached from other machines: set a token that senders must give (--token-file or "
             "RELAY_MODELS_RECEIVE_TOKEN), or listen on 127.0.0.1"
         )
-    app = make_app(SpanStore(backend, redact=redact), token=token, limits=limits)
+    limits = limits or Limits()
+    spans = SpanStore(backend, redact=redact, max_open_bytes=limits.max_open_bytes)
+    app = make_app(spans, token=token, limits=limits)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -358,7 +358,7 @@ class Slow:
 async def test_senders_are_asked_to_wait_while_too_much_is_to_be_stored(store: RedisBackend) -> None:
     slow = Slow(store)
     body = json.dumps(to_otlp([a_run()])).encode()
-    limits = Limits(max_waiting_bytes=len(body) * 5 // 2)
+    limits = Limits(max_request_bytes=len(body), max_waiting_bytes=len(body) * 5 // 2)
     async with receiving(slow, limits=limits) as url:
         first = asyncio.create_task(post(url, body))
         await slow.entered.wait()
@@ -368,6 +368,42 @@ async def test_senders_are_asked_to_wait_while_too_much_is_to_be_stored(store: R
         assert (await first)[0] == 200
         assert (await post(url, body))[0] == 200
     assert await store.runs.count() == 1
+
+
+async def test_requests_that_wait_are_stored_together(store: RedisBackend) -> None:
+    """And each sender is told what became of its own."""
+    slow = Slow(store)
+    spans = SpanStore(slow)  # type: ignore[arg-type]
+    *calls, root = parts(to_otlp([a_run()]))
+    odd = {"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "xx"}]}]}]}
+    first = asyncio.create_task(spans.add(root, 100))
+    await slow.entered.wait()
+    others = [asyncio.create_task(spans.add(request, 100)) for request in (*calls, odd)]
+    cancelled = asyncio.create_task(spans.add(calls[0], 100))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    slow.let_go.set()
+    received = await asyncio.gather(first, *others)
+    assert [each.rejected for each in received] == [0, 0, 0, 0, 1]
+    assert sum(each.runs for each in received) == 2  # the first, and all the others together
+    (run,) = (await stored(store)).values()
+    assert len(run.calls) == 3
+
+
+async def test_a_run_that_did_not_change_is_not_stored_again(store: RedisBackend) -> None:
+    spans = SpanStore(store)
+    request = to_otlp(nested_runs())
+    assert (await spans.add(request, 100)).runs == 2
+    assert (await spans.add(request, 100)).runs == 0
+    *_, last = parts(request)
+    last["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["endTimeUnixNano"] = "1893456000000000000"
+    assert (await spans.add(last, 100)).runs == 1
+
+
+@pytest.mark.parametrize("wrong", [{"max_waiting": 0}, {"max_request_bytes": 2**27}])
+def test_limits_that_cannot_work(wrong: dict[str, int]) -> None:
+    with pytest.raises(InvalidConfigurationError, match="max_waiting"):
+        Limits(**wrong)
 
 
 async def test_a_request_is_not_acknowledged_while_the_store_is_away(store: RedisBackend) -> None:

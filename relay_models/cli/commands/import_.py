@@ -148,6 +148,8 @@ def _from_url(session: Session, url: str, native_prefix: str | None, full: bool,
         {kind: report.artifacts.get(kind, 0) for kind in PLURALS} | {"run": report.runs},
         report.replaced,
         [{"key": bad.key, "reason": bad.reason} for bad in report.bad],
+        [{"key": note.key, "reason": note.reason} for note in report.notes],
+        report.noted,
         {
             "unchanged": report.unchanged,
             "missing_runs": report.missing,
@@ -197,6 +199,15 @@ def _progress(session: Session, total: int | None, *, in_bytes: bool = False) ->
         yield _VisibleBar()
 
 
+def _line(named: dict[str, str | int | None]) -> str:
+    """A line of the report: where something was found, and what."""
+    where = f"line {named['line']}" if "line" in named else str(named["key"])
+    if "file" in named:
+        where = f"{named['file']}, {where}"
+    key = f"  [{named['key']}]" if "line" in named and named["key"] else ""
+    return f"{where}: {named['reason']}{key}"
+
+
 def _report(session: Session, done: Imported) -> None:
     """Print what was imported, and what was not and why."""
     from relay_models.cli.output import Column  # lazy: start-up time
@@ -205,16 +216,18 @@ def _report(session: Session, done: Imported) -> None:
     if out.as_json:
         counts = {PLURALS[kind].replace(" ", "_"): count for kind, count in done.counts.items()}
         head: dict[str, Any] = {"source": done.source, "native_prefix": done.native_prefix, "imported": counts}
-        out.object(head | {"replaced_runs": done.replaced, **done.more, "bad": done.bad})
+        out.object(head | {"replaced_runs": done.replaced, **done.more, "bad": done.bad, "notes": done.notes})
         return
     for bad in done.bad[:SHOWN_BAD]:
-        where = f"line {bad['line']}" if "line" in bad else str(bad["key"])
-        if "file" in bad:
-            where = f"{bad['file']}, {where}"
-        key = f"  [{bad['key']}]" if "line" in bad and bad["key"] else ""
-        out.warn(f"{where}: {bad['reason']}{key}")
+        out.warn(_line(bad))
     if len(done.bad) > SHOWN_BAD:
         out.warn(f"… and {len(done.bad) - SHOWN_BAD:,} more (--json lists all)")
+    for note in done.notes[:SHOWN_BAD]:
+        out.warn(_line(note))
+    if done.noted > SHOWN_BAD:
+        out.warn(f"… and {done.noted - SHOWN_BAD:,} more values like these (--json lists {len(done.notes):,})")
+    if done.noted:
+        out.warn(f"{done.noted:,} values were imported, but not understood or not as they came")
     rows = [(PLURALS[kind], f"{count:,}") for kind, count in done.counts.items() if count]
     if rows:
         out.table([Column("imported", priority=9), Column("", right=True, priority=9, least=1)], rows)
