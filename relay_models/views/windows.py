@@ -139,7 +139,7 @@ def _ranks(percent: int, count: int) -> tuple[float, ...]:
     share = percent / 100
     margin = 100 * _Z * math.sqrt(share * (1 - share) / count) if count else math.inf
     low, high = percent - margin, percent + margin
-    return (percent, round(low, 2), round(high, 2)) if 0 <= low and high <= 100 else (percent,)
+    return (percent, round(low, 2), round(high, 2)) if low >= 0 and high <= 100 else (percent,)
 
 
 def _failures(one: _Side, two: _Side) -> Fact:

@@ -45,8 +45,8 @@ class ModelPages:
         found = []
         for model in self._backend.models:
             about = (model.__doc__ or "").strip().partition("\n")[0]
-            found.append((Question(document=model), model, about, self._backend.collection(model).count()))
-        return self._site.page("models.html", request, title="Models", models=found)
+            found.append((Question(document=model), model, about, self._backend.collection(model).count))
+        return self._site.stream("models.html", request, title="Models", models=found)
 
     @timed
     def table(self, request: Request) -> Response:

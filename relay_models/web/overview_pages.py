@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -33,12 +36,15 @@ from relay_models.web.recent import recent_filter
 from relay_models.web.site import status_of, timed
 
 if TYPE_CHECKING:
+    from relay_models import AgentSummary
     from relay_models.web.site import Site
 
 __all__ = ["OverviewPages"]
 
 MOST_CANDIDATES = 12
 """How many runs are offered to compare one with."""
+MAX_AGE, WORTH_KEEPING = 60.0, 0.05
+"""How long the list of agents is kept, and how long making it must have taken (seconds)."""
 MOST_PROMPTS = 20
 """Maximum number of prompt profiles that an agent's page shows."""
 
@@ -54,6 +60,9 @@ class OverviewPages:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._backend = site.backend
+        self._lock = threading.Lock()
+        self._counted: list[AgentSummary] = []
+        self._counted_at = -math.inf
 
     @timed
     def numbers(self, request: Request) -> Response:
@@ -67,13 +76,15 @@ class OverviewPages:
         known = groupable(document)
         by = [name for name in given.getlist("by") if name in known] or ["agent_id", "models", "tools"]
         every = given.get("every", "").strip()
-        error, numbers, status = "", None, 200
+        error, status = "", 200
+        numbers: Callable[[], Numbers] | None = None
         question = Question(given.get("filter", "").strip(), document=document)
         if "filter" not in given:
             question = Question(recent_filter(self._backend.runs, MOST_RECENT), document=document)
         try:
-            numbers = Numbers(
-                self._backend, question.where, every=every, by=by, narrow=question.narrowed,
+            as_expression(question.where, document.columns())
+            numbers = partial(
+                Numbers, self._backend, question.where, every=every, by=by, narrow=question.narrowed,
                 link=lambda text: Question(text).url(), exact=bool(given.get("exact")),
             )  # fmt: skip
             if every:
@@ -118,8 +129,24 @@ class OverviewPages:
     def agents(self, request: Request) -> Response:
         """All agents."""
         return self._site.stream(
-            "agents.html", request, title="Agents", agents=self._backend.agents, quoted=quoted, question=Question()
+            "agents.html",
+            request,
+            title="Agents",
+            agents=partial(self._agents, "again" in request.query_params),
+            quoted=quoted,
+            question=Question(),
         )
+
+    def _agents(self, again: bool) -> tuple[list[AgentSummary], int]:
+        """All agents, and how old the answer is (seconds): one that took long is kept for a minute."""
+        with self._lock:
+            age = time.monotonic() - self._counted_at
+            if again or age >= MAX_AGE:
+                began = time.monotonic()
+                self._counted = list(self._backend.agents())
+                self._counted_at = time.monotonic() if time.monotonic() - began > WORTH_KEEPING else -math.inf
+                age = 0.0
+            return self._counted, int(age)
 
     @timed
     def agent(self, request: Request) -> Response:

@@ -183,6 +183,14 @@ class Pager(Generic[T]):
             *(*compiled.arguments(), "TIMEOUT", self._limit_ms, "DIALECT", 2),
         ]
 
+    def probe(self, steps: Command, within: Expression | None = None) -> Command | None:
+        """The command for an aggregate of the rows that meet the filter, by `steps`; None where there can be none."""
+        compiled = compile_filter(all_of([self.filter, *([] if within is None else [within])]), self._values)
+        if compiled.nothing:
+            return None
+        arguments = [*compiled.arguments(), "TIMEOUT", self._limit_ms, "DIALECT", 2]
+        return ["FT.AGGREGATE", self.alias, compiled.query, *steps, *arguments]
+
     def _request_ties(self) -> Command:
         """The command for all rows with the position's value, which are more than the server orders: sorted here."""
         assert self._position is not None

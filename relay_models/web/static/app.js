@@ -200,10 +200,12 @@ if (total) {
     old.replaceWith(made);
   };
 
+  let known = null;
   const look = async () => {
     if (document.hidden) return;
     const stored = document.querySelector("#rows")?.dataset.stored;
-    if (stored && total.textContent) question.searchParams.set("since", stored);
+    if (stored && known !== null) question.searchParams.set("since", stored);
+    else question.searchParams.delete("since");
     let counts;
     try {
       const reply = await fetch(question);
@@ -212,14 +214,17 @@ if (total) {
     } catch {
       return;
     }
-    if ("total" in counts) total.textContent = counts.total.toLocaleString("en");
-    if (!counts.new) return;
+    if ("total" in counts) known = counts.total;
+    const fresh = counts.new || 0;
+    total.textContent = (known + fresh).toLocaleString("en");
+    if (!fresh) return;
     if (isFirst && isNewestFirst) await refresh();
     else {
       const news = document.querySelector("#news");
       news.hidden = false;
-      news.firstElementChild.textContent = `${counts.new} new: show from the start`;
+      news.firstElementChild.textContent = `${fresh} new: show from the start`;
     }
+    if (document.querySelector("#rows")?.dataset.stored !== stored) known += fresh;
   };
   look();
   setInterval(look, 3000);
