@@ -121,8 +121,6 @@ def _guess(pager: Pager[Any], most: int) -> Steps[float | None]:
     column, descending = pager.order.column, pager.order.descending
     if column.sort_steps():
         return None
-    if column.kind is Kind.TIME and descending:
-        return (yield from _guess_recent(pager, most))
     share = _SHARE_OF_TIMES if column.kind is Kind.TIME else _SHARE
     name, rank = f"@{column.sort_names[0]}", 1 - share if descending else share
     steps = ["LIMIT", 0, _SAMPLE, "GROUPBY", 0, "REDUCE", "COUNT", 0, "AS", "rows"]
@@ -131,6 +129,9 @@ def _guess(pager: Pager[Any], most: int) -> Steps[float | None]:
     found = yield from _probe(pager, steps)
     if found.get(b"rows", 0) < _SAMPLE or b"bound" not in found or b"first" not in found:
         return None
+    if column.kind is Kind.TIME and descending:
+        # The sample is of the first that were stored.
+        return (yield from _guess_recent(pager, most))
     # In a large store more rows than are wanted are beyond the first one of the sample.
     is_large = yield from _has_enough(pager, most, found[b"first"])
     return found[b"first"] if is_large else found[b"bound"]
