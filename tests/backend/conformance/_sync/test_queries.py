@@ -195,10 +195,10 @@ def test_a_page_that_is_asked_for_again_while_runs_come_and_go(
 
 @pytest.mark.parametrize("sample", [1, 8, 2_000])
 @pytest.mark.parametrize("column", ["started_at", "stored_at", "duration", "prompt_tokens", "cost", "agent_id"])
-def test_the_first_page_of_an_order_is_that_of_all_runs(
+def test_the_pages_of_an_order_are_those_of_all_runs(
     backend: RedisBackend, runs: list[Any], column: str, sample: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever is guessed about where it ends."""
+    """Whatever is guessed about where they end."""
     monkeypatch.setattr("relay_models.query.paging.page_bounds._SAMPLE", sample)
     for order in (column, f"-{column}"):
         for filter in (None, "agent = 'agent|0'", "calls > 100"):
@@ -206,8 +206,13 @@ def test_the_first_page_of_an_order_is_that_of_all_runs(
             # Each number of rows is an order of its own.
             for limit in (2, 7, 30):
                 page = backend.find_runs(filter, order_by=order, limit=limit, columns=True)
-                assert [run.run_id for run in page] == wanted[:limit]
-                assert (page.next is not None) == (limit < len(wanted))
+                found = [run.run_id for run in page]
+                assert found == wanted[:limit]
+                while page.next is not None and limit > 2:
+                    page = backend.find_runs(filter, order_by=order, limit=limit, after=page.next, columns=True)
+                    found += [run.run_id for run in page]
+                assert found == wanted[: len(found)]
+                assert (page.next is None) == (len(found) == len(wanted))
 
 
 def test_a_page_that_is_asked_for_again_is_looked_for_where_it_was(
