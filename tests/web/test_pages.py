@@ -340,6 +340,32 @@ def test_numbers_of_many_runs_say_what_is_left_out(store: RedisBackend, monkeypa
     assert "<svg" in client.get(whole.replace("&amp;", "&")).text
 
 
+def test_estimates_are_marked_and_can_be_computed(store: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    works, asked = store.aggregate_runs, []
+
+    def estimating(*arguments: Any, approximate: bool = False, **options: Any) -> Any:
+        rows = works(*arguments, **options)
+        rows.estimated = ("p95(duration)",) if approximate else ()
+        asked.append(approximate)
+        return rows
+
+    monkeypatch.setattr(store, "aggregate_runs", estimating)
+    client = TestClient(create_app(store), base_url="http://localhost")
+    for path, name in (("/numbers?filter=all", "p95 duration"), ("/compare?left=all&right=all", "took, p95")):
+        assert "≈" not in client.get(path).text
+        assert not any(asked)
+        with monkeypatch.context() as patch:
+            for module in ("web.numbers", "views.windows"):
+                patch.setattr(f"relay_models.{module}.MOST_EXACT", 10)
+            page = client.get(path).text
+            assert f"≈ {name}" in page
+            (exact,) = re.findall(r'href="([^"]*exact=1)"', page)
+            page = client.get(unescape(exact)).text
+        assert name in page
+        assert "≈" not in page
+        asked.clear()
+
+
 def test_a_page_is_sent_before_its_numbers_are_computed(empty: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     empty.store_run(RunRecord(agent_id="planner"))
     client = TestClient(create_app(empty), base_url="http://localhost")
