@@ -306,16 +306,20 @@ def _breakdown(
 
 
 def _chart(rows: Sequence[Mapping[str, Any]], key: str, metric: str, title: str, link: Link, width: int) -> str:
-    kept = [{key: row[key], metric: row[metric]} for row in rows]
-    by_key = {row[key]: row for row in rows}
+    kept = [{key: _named(row[key]), metric: row[metric]} for row in rows]
+    by_key = {_named(row[key]): row for row in rows}
     chart = BarChart(kept, metric, title=title, link=lambda row: link(by_key[row[key]]))
     return plain_svg(chart.svg(width=width))
+
+
+def _named(value: Any) -> Any:
+    return "(empty)" if value == "" else value
 
 
 def _label(value: Any) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S").removesuffix(":00").removesuffix(" 00:00")
-    return "(none)" if value is None else value_text(value)
+    return "(none)" if value is None else value_text(_named(value))
 
 
 def _instant(value: datetime) -> str:

@@ -89,7 +89,7 @@ class RunPages:
             is_part=drawn is not record, ext=json_text(known) if known else "", failure=_failure(known),
             family=family_of(self._backend, run), question=Question(), quoted=quoted,
             command=shlex.join(["relay-models", "runs", "show", str(run.run_id), "--timeline"]),
-            python=f"run = backend.runs.get({run.agent_id!r}, {str(run.run_id)!r}).record",
+            literal=repr(run.agent_id),
             own=urlencode({"agent": run.agent_id}),
         )  # fmt: skip
 
