@@ -210,7 +210,7 @@ def test_chips_are_put_in_and_taken_out(browser: Browser, demo: RedisBackend) ->
         page.get_by_role("link", name="Yesterday", exact=True).click()
         page.wait_for_url("**yesterday**")
         assert page.locator("#filter").input_value() == "started_at = yesterday"
-        assert page.locator("tr[data-row]").count() == demo.count_runs("started = yesterday") > 0
+        assert page.locator("tr[data-row]").count() == min(50, demo.count_runs("started = yesterday")) > 0
         page.get_by_role("link", name="Yesterday", exact=True).click()
         page.wait_for_url("**/runs")
         assert page.locator("#filter").input_value() == ""
