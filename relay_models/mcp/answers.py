@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay_models import Document, Run
 from relay_models.columns.column import OPERATORS, find_column
-from relay_models.errors import QueryError, UnknownColumnError
+from relay_models.errors import NotFoundError, QueryError, UnknownColumnError
 from relay_models.mcp.bounded import bounded
 from relay_models.views import (
     compare_runs,
@@ -25,7 +25,7 @@ from relay_models.views import (
 if TYPE_CHECKING:
     from relay_models.sync import RedisBackend
 
-__all__ = ["FILTERS", "Answers"]
+__all__ = ["FILTERS", "Answers", "ArgumentError"]
 
 FILTERS = """A filter is a column, an operator and a value, joined by and, or, not and parentheses.
 Examples:
@@ -34,6 +34,7 @@ Examples:
   model in (gpt-4.1, "o4-mini") and total_tokens >= 10k
   started >= -24h and not status = running
   cost is missing
+  score.helpfulness < 0.5
   tool ~ "sql*"
 Times: 2026-11-23, 2026-11-23T10:00:00Z, today, yesterday, -24h (before now). Durations: 300ms, 2s, 1m30s, 2h.
 Texts with blanks or signs are quoted. An empty filter, or all, means all runs. list_columns names the columns."""
@@ -42,6 +43,10 @@ USUAL = ("run_id", "agent_id", "started_at", "duration", "status", "llm_calls", 
 MOST_RUNS = 100
 MOST_ROWS = 200
 MOST_CHARACTERS = 100_000
+
+
+class ArgumentError(QueryError):
+    """An argument of a tool that is out of its range."""
 
 
 class Answers:
@@ -90,14 +95,14 @@ class Answers:
     def get_run(self, run_id: str, agent_id: str = "", max_characters: int = 20_000, call: int = 0) -> dict[str, Any]:
         """A run with its calls, cut to a size."""
         if not 1_000 <= max_characters <= MOST_CHARACTERS:
-            raise QueryError(f"max_characters is from 1000 to {MOST_CHARACTERS}, not {max_characters}")
+            raise ArgumentError(f"max_characters is from 1000 to {MOST_CHARACTERS}, not {max_characters}")
         run = find_run(self._backend, run_id, agent_id or None)
         assert run.record is not None
         record = json.loads(run.record.model_dump_json(exclude_none=True))
         calls = record.pop("calls")
         if call:
             if not 1 <= call <= len(calls):
-                raise QueryError(f"the run has calls 1 to {len(calls)}, not {call}")
+                raise ArgumentError(f"the run has calls 1 to {len(calls)}, not {call}")
             answer = {"run": record, "calls": len(calls), "call": calls[call - 1]}
         else:
             summary = {name: _json(getattr(run, name)) for name in known_columns(self._document)}
@@ -126,10 +131,11 @@ class Answers:
 
     def compare_runs(self, left: str, right: str) -> dict[str, Any]:
         """Two runs, or two filters."""
-        try:
-            one, two = (find_run(self._backend, text) for text in (left, right))
-        except LookupError:
-            # Not ids of runs: two filters, whose numbers are compared.
+        one, two = (self._run_or_none(text) for text in (left, right))
+        if (one is None) != (two is None):
+            run, other = (left, right) if two is None else (right, left)
+            raise ArgumentError(f"two runs are compared, or two filters: {run!r} is a run, {other!r} is none")
+        if one is None or two is None:
             facts = compare_windows(self._backend, left.strip() or None, right.strip() or None)
             return {"numbers": [_fact(fact) for fact in facts]}
         assert one.record is not None
@@ -148,6 +154,12 @@ class Answers:
         differences = [_fact(fact) for fact in compared.facts if fact.left != fact.right]
         answer, cut = bounded({"differences": differences, "calls": calls}, 20_000)
         return _with_cut(answer, cut)
+
+    def _run_or_none(self, text: str) -> Run | None:
+        try:
+            return find_run(self._backend, text)
+        except NotFoundError:
+            return None
 
     def find_documents(
         self, model: str, filter: str = "", columns: list[str] | None = None, order_by: str = "-stored_at",
@@ -221,9 +233,12 @@ class Answers:
         state = self._backend.load_accumulators(agent_id)
         trie = self._backend.load_trie(agent_id)
         stability = self._backend.load_stability(agent_id)
+        runs = self._backend.count_runs(Run.agent_id == agent_id)
+        if not runs and not any((plan, state, trie, stability)):
+            raise NotFoundError(f"there is no agent {agent_id!r}")
         answer = {
             "agent_id": agent_id,
-            "runs": self._backend.count_runs(Run.agent_id == agent_id),
+            "runs": runs,
             "parallel_tools": [group.tool_names for group in plan.parallel_groups] if plan else [],
             "statistics": {} if state is None else {path: _node(node) for path, node in state.nodes.items()},
             "trie": None if trie is None else json.loads(trie.model_dump_json(exclude_none=True)),
@@ -253,7 +268,7 @@ def _column_name(name: str, document: type[Document]) -> str:
 
 def _limit(limit: int, most: int) -> int:
     if not 1 <= limit <= most:
-        raise QueryError(f"limit is from 1 to {most}, not {limit}")
+        raise ArgumentError(f"limit is from 1 to {most}, not {limit}")
     return limit
 
 

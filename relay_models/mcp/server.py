@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError, ToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from relay_models import __version__
 from relay_models.documents.kinds import kinds_with
-from relay_models.errors import FilterSyntaxError, QueryError, RelayModelsError, UnknownColumnError
-from relay_models.mcp.answers import FILTERS, Answers
+from relay_models.errors import FilterSyntaxError, NotFoundError, QueryError, RelayModelsError, UnknownColumnError
+from relay_models.mcp.answers import FILTERS, Answers, ArgumentError
+from relay_models.mcp.strict_tool import StrictTool
 from relay_models.schema import json_schema
 
 if TYPE_CHECKING:
@@ -34,6 +36,14 @@ _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent
 # Removing a label loses it, and a note is added each time.
 _LABELS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False)
 
+# What a tool's error adds about where to find what is right.
+_NOT_FOUND = {
+    "get_run": ("find_runs lists runs with their ids.",),
+    "label_run": ("find_runs lists runs with their ids.",),
+    "agents": ("agents without an agent_id lists all.",),
+}
+_MEANINGLESS = {"aggregate_runs": ("list_columns names the columns and their operators.",)}
+
 Filter = Annotated[str, Field(description="Text of the filter language; empty for all runs.")]
 
 
@@ -49,9 +59,6 @@ def create_server(backend: RedisBackend, *, labels: bool = False) -> MCPServer[A
         A server of the official SDK, which runs on standard input and output or over HTTP.
     """
     answers = Answers(backend)
-    server: MCPServer[Any] = MCPServer(
-        "relay-models", title="Runs of agents", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING"
-    )
 
     def find_runs(
         filter: Filter = "",
@@ -155,10 +162,13 @@ def create_server(backend: RedisBackend, *, labels: bool = False) -> MCPServer[A
     ]  # fmt: skip
     if backend.models:
         tools.append(find_documents)
-    for tool in tools:
-        server.tool(annotations=_READS, structured_output=False)(_teaching(tool))
+    strict = [_strict(tool, _READS) for tool in tools]
     if labels:
-        server.tool(annotations=_LABELS, structured_output=False)(_teaching(label_run))
+        strict.append(_strict(label_run, _LABELS))
+    server: MCPServer[Any] = MCPServer(
+        "relay-models", title="Runs of agents", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING",
+        tools=strict,
+    )  # fmt: skip
 
     @server.resource("schema://filters", mime_type="text/plain", description="How filters are written.")
     def filters() -> str:
@@ -199,6 +209,12 @@ def _text(answer: dict[str, Any]) -> str:
     return json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
 
 
+def _strict(tool: Callable[..., str], annotations: ToolAnnotations) -> Tool:
+    made = StrictTool.from_function(_teaching(tool), annotations=annotations, structured_output=False)
+    made.parameters["additionalProperties"] = False
+    return made
+
+
 def _teaching(tool: Callable[..., str]) -> Callable[..., str]:
     """The tool, whose errors say what to do; those of a filter also how filters are written."""
 
@@ -208,8 +224,12 @@ def _teaching(tool: Callable[..., str]) -> Callable[..., str]:
             return tool(*arguments, **named)
         except (FilterSyntaxError, UnknownColumnError) as error:
             raise ToolError(f"{error}\n\n{FILTERS}") from error
+        except NotFoundError as error:
+            raise ToolError("\n\n".join([str(error), *_NOT_FOUND.get(tool.__name__, ())])) from error
+        except ArgumentError as error:
+            raise ToolError(str(error)) from error
         except QueryError as error:
-            raise ToolError(f"{error}\n\nlist_columns names the columns and their operators.") from error
+            raise ToolError("\n\n".join([str(error), *_MEANINGLESS.get(tool.__name__, ())])) from error
         except RelayModelsError as error:
             raise ToolError(str(error)) from error
 

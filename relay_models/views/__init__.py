@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from relay_models.views.calls import MOST_CALLS, CallView, MessageView, Part, call_views, json_text
 from relay_models.views.columns import find_model, find_run, known_columns, model_name, quoted
-from relay_models.views.comparing import CallPair, Fact, RunComparison, compare_runs, compare_windows
+from relay_models.views.comparing import CallPair, Fact, RunComparison, compare_runs
 from relay_models.views.families import Family, family_of
 from relay_models.views.formats import column_text, heading_text, is_right, money_text, short_id, value_text
 from relay_models.views.sessions import SessionPage, SessionSummary, read_before, session_page
+from relay_models.views.windows import MOST_EXACT, compare_windows
 
 __all__ = [
     "MOST_CALLS",
+    "MOST_EXACT",
     "CallPair",
     "CallView",
     "Fact",

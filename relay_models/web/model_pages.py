@@ -11,6 +11,7 @@ from starlette.responses import Response
 from relay_models.errors import NotFoundError
 from relay_models.views import find_model, json_text, known_columns, model_name
 from relay_models.views.formats import clip_text
+from relay_models.web.chips import STORED_PERIODS, chips
 from relay_models.web.listing import Listing
 from relay_models.web.question import Question
 from relay_models.web.rendering import cell_of
@@ -44,8 +45,8 @@ class ModelPages:
         found = []
         for model in self._backend.models:
             about = (model.__doc__ or "").strip().partition("\n")[0]
-            found.append((Question(document=model), model, about, self._backend.collection(model).count()))
-        return self._site.page("models.html", request, title="Models", models=found)
+            found.append((Question(document=model), model, about, self._backend.collection(model).count))
+        return self._site.stream("models.html", request, title="Models", models=found)
 
     @timed
     def table(self, request: Request) -> Response:
@@ -54,7 +55,14 @@ class ModelPages:
         rows = listing.rows(request)
         template = "table.html" if request.query_params.get("part") == "table" else "model.html"
         name = model_name(listing.document)
-        return self._site.page(template, request, 400 if rows.error else 200, title=name, **rows.values)
+        return self._site.page(
+            template,
+            request,
+            400 if rows.error else 200,
+            title=name,
+            chips=chips(rows.question, STORED_PERIODS, lambda text: rows.question.url(filter=text)),
+            **rows.values,
+        )
 
     def state(self, request: Request) -> Response:
         """How many documents are new."""

@@ -1,33 +1,31 @@
-"""`numbers_of`: aggregates of runs over time and by agent, model and tool, with their charts."""
+"""`Numbers`: aggregates of runs over time and by agent, model and tool, with their charts."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from relay_models import Run
 from relay_models.columns.kind import Kind
 from relay_models.pictures import BarChart
 from relay_models.pictures.svg import STYLE
-from relay_models.views import known_columns, money_text, quoted, value_text
+from relay_models.views import MOST_EXACT, known_columns, money_text, quoted, value_text
 
 if TYPE_CHECKING:
     from relay_models.sync import RedisBackend
 
-__all__ = ["MOST_GROUPED", "MOST_RUNS", "Breakdown", "Extent", "Numbers", "numbers_of", "plain_svg", "sure_state"]
+__all__ = [
+    "MOST_GROUPED", "MOST_RECENT", "Breakdown", "Numbers", "groupable", "plain_svg", "sure_state",
+]  # fmt: skip
 
 _SUMS = ("sum(total_tokens)", "sum(cost)", "sum(estimated_cost)")
 METRICS = ("count", "p50(duration)", "p95(duration)", *_SUMS)
-QUICK_METRICS = ("count", "avg(duration)", "max(duration)", *_SUMS)
-"""What is shown of more than `MOST_RUNS` runs: percentiles need every value."""
 TITLES = {
     "count": "runs",
-    "avg(duration)": "mean duration",
-    "max(duration)": "longest duration",
     "p50(duration)": "median duration",
     "p95(duration)": "p95 duration",
     "sum(total_tokens)": "tokens",
@@ -35,12 +33,10 @@ TITLES = {
     "sum(estimated_cost)": "estimated cost",
 }
 MOST_GROUPS = 25
-MOST_RUNS = 20_000
-"""Maximum number of runs whose percentiles are computed unless asked for."""
 MOST_RECENT = 2_000
 """Maximum number of runs in the time that is chosen when none is given."""
 MOST_GROUPED = 100_000
-"""Maximum number of runs that are grouped unless asked for."""
+"""Maximum number of runs that are grouped unless asked for: it keeps a server busy for a second or more."""
 # Buckets that make a readable chart, and the seconds of each.
 _SPANS = (
     ("1s", 1), ("10s", 10), ("1m", 60), ("5m", 300), ("15m", 900), ("1h", 3600), ("6h", 21_600), ("1d", 86_400),
@@ -51,14 +47,6 @@ _MOST_BUCKETS = 60
 Link = Callable[[Mapping[str, Any]], str]
 Rows = Sequence[Mapping[str, Any]]
 CountFailed = Callable[..., dict[Any, Any]]
-
-
-class Extent(StrEnum):
-    """How much was computed."""
-
-    ALL = "all"
-    NO_PERCENTILES = "no percentiles"
-    COUNTS = "counts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +61,6 @@ class Breakdown:
     """Of each chart its SVG, and whether it is of failures."""
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """What a page of numbers shows."""
-
-    totals: tuple[tuple[str, str], ...]
-    every: str
-    over_time: Breakdown | None
-    groups: tuple[Breakdown, ...]
-    extent: Extent
-
-
 def plain_svg(svg: str) -> str:
     """A picture without its style element, for pages whose style sheet has the rules."""
     return svg.replace(f"<style>{STYLE}</style>", "", 1)
@@ -95,18 +72,8 @@ def sure_state() -> str:
     return "failed" if "failed" in choices else "running"
 
 
-def numbers_of(
-    backend: RedisBackend,
-    where: str | None,
-    *,
-    every: str = "",
-    by: Sequence[str] = ("agent_id", "models", "tools"),
-    link: Callable[[str], str],
-    narrow: Callable[[str], str],
-    exact: bool = False,
-    width: int = 360,
-) -> Numbers:
-    """Aggregate the runs that meet a filter.
+class Numbers:
+    """Aggregates of the runs that meet a filter: their number at once, each of the others when it is asked for.
 
     Args:
         backend: the store.
@@ -115,60 +82,121 @@ def numbers_of(
         by: columns to group by.
         link: makes the URL of the runs that meet a filter; an empty text for none.
         narrow: adds a condition to the filter.
-        exact: compute everything, however many runs there are.
+        exact: compute percentiles from every value, however many runs there are.
         width: width of the charts (pixels).
     """
-    state = sure_state()
-    what = "failed" if state == "failed" else "unfinished"
-    has_state = f"status = {state}"
-    count = backend.count_runs(where)
-    failures = backend.count_runs(narrow(has_state)) if count else 0
-    if count > MOST_GROUPED and not exact:
-        shown = [("runs", f"{count:,}"), (what, f"{failures:,}")]
-        return Numbers(tuple(shown), every, None, (), Extent.COUNTS)
-    extent = Extent.ALL if exact or count <= MOST_RUNS else Extent.NO_PERCENTILES
-    metrics = METRICS if extent is Extent.ALL else QUICK_METRICS
-    present = {name: backend.count_runs(narrow(f"{_column(name)} is present")) for name in _SUMS}
-    asked = _Asked(
-        backend, where, tuple(name for name in metrics if present.get(name, 1)),
-        tuple(name for name in _SUMS if 0 < present[name] < count), has_state, link, narrow, width,
-    )  # fmt: skip
-    (totals,) = asked.rows("")
-    shown = [(TITLES[name], _metric_text(name, totals.get(name))) for name in metrics]
-    shown = [(title, text) for title, text in shown if text or title != TITLES["sum(estimated_cost)"]]
-    shown.insert(1, (what, f"{failures:,}"))
-    every = every or _choose_span(backend, where)
-    is_narrower = 0 < failures < count
-    count_failed = _failure_counter(backend, narrow(has_state)) if is_narrower else _all_failed if failures else _none
-    groups = tuple(_grouped(asked, name, count_failed) for name in by)
-    over_time = _over_time(asked, every, count_failed) if every else None
-    return Numbers(tuple(shown), every, over_time, tuple(each for each in groups if each.rows), extent)
+
+    def __init__(
+        self,
+        backend: RedisBackend,
+        where: str | None,
+        *,
+        every: str = "",
+        by: Sequence[str] = ("agent_id", "models", "tools"),
+        link: Callable[[str], str],
+        narrow: Callable[[str], str],
+        exact: bool = False,
+        width: int = 360,
+    ) -> None:
+        state = sure_state()
+        self._condition = f"status = {state}"
+        self._by = by
+        self._every = every
+        self.count = backend.count_runs(where)
+        self.failures = backend.count_runs(narrow(self._condition)) if self.count else 0
+        self._asked = _Asked(backend, where, self.count, self._condition, link, narrow, width,
+                             approximate=not exact and self.count > MOST_EXACT)  # fmt: skip
+
+    @property
+    def counts(self) -> tuple[tuple[str, str], ...]:
+        """How many runs there are, and how many failed."""
+        return ("runs", f"{self.count:,}"), (_failure_word(self._condition), f"{self.failures:,}")
+
+    @property
+    def is_large(self) -> bool:
+        """Whether there are more than `MOST_GROUPED` runs."""
+        return self.count > MOST_GROUPED
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether what has been computed has the server's estimates."""
+        return bool(self._asked.estimated)
+
+    def totals(self) -> tuple[tuple[str, str], ...]:
+        """Each metric over all of the runs."""
+        (totals,) = self._asked.rows("")
+        shown = [(self._asked.title(name), _metric_text(name, totals.get(name))) for name in METRICS]
+        shown = [(title, text) for title, text in shown if text or title != TITLES["sum(estimated_cost)"]]
+        return (*self.counts, *shown[1:])
+
+    def breakdowns(self) -> Iterator[Breakdown]:
+        """The metrics over time, and by each column; none where there are no runs."""
+        if not self.count:
+            return
+        asked, failed = self._asked, self._asked.narrow(self._condition)
+        is_narrower = 0 < self.failures < self.count
+        count_failed = (
+            _failure_counter(asked.backend, failed) if is_narrower else _all_failed if self.failures else _none
+        )
+        every = self._every or _choose_span(asked.backend, asked.where)
+        if every:
+            yield _over_time(asked, every, count_failed)
+        for name in self._by:
+            found = _grouped(asked, name, count_failed)
+            if found.rows:
+                yield found
 
 
-@dataclass(frozen=True, slots=True)
+def _failure_word(state: str) -> str:
+    return "failed" if "failed" in state else "unfinished"
+
+
+@dataclass(frozen=True)
 class _Asked:
     """What all tables and charts of a page are made of."""
 
     backend: RedisBackend
     where: str | None
-    metrics: tuple[str, ...]
-    sparse: tuple[str, ...]
-    """Metrics of columns that some runs have no value for: a server reads each such run's document."""
+    count: int
     state: str
     """The condition of a failure."""
     link: Callable[[str], str]
     narrow: Callable[[str], str]
     width: int
+    approximate: bool
+    estimated: set[str] = field(default_factory=set)
+    """Metrics of which an answer had the server's estimates."""
+
+    @cached_property
+    def present(self) -> dict[str, int]:
+        """How many runs have a value of each sum: of those that have none a server reads the document."""
+        return {name: self.backend.count_runs(self.having(name)) for name in _SUMS}
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that some run has a value of."""
+        return tuple(name for name in METRICS if self.present.get(name, 1))
+
+    def having(self, metric: str) -> str:
+        """The filter of the runs that have a value of a metric."""
+        return self.narrow(f"{_column(metric)} is present")
+
+    def title(self, name: str) -> str:
+        """The title of a metric."""
+        return f"≈ {TITLES[name]}" if name in self.estimated else TITLES[name]
 
     def rows(self, key: str, **grouping: Any) -> list[dict[str, Any]]:
         """The rows of an aggregate; what is sparse is asked for about the runs that have it."""
-        dense = [name for name in self.metrics if name not in self.sparse] or ["count"]
-        found: Any = self.backend.aggregate_runs(metrics=dense, filter=self.where, **grouping)
+        sparse = [name for name in _SUMS if 0 < self.present[name] < self.count]
+        dense = [name for name in self.metrics if name not in sparse]
+        found: Any = self.backend.aggregate_runs(
+            metrics=dense, filter=self.where, approximate=self.approximate, **grouping
+        )
+        self.estimated.update(found.estimated)
         rows = [dict(row.items()) for row in found]
         grouping = {name: value for name, value in grouping.items() if name in ("by", "every")}
-        for name in self.sparse:
-            having = self.narrow(f"{_column(name)} is present")
-            present: Any = self.backend.aggregate_runs(metrics=[name], filter=having, **grouping)
+        for name in sparse:
+            present: Any = self.backend.aggregate_runs(metrics=[name], filter=self.having(name), **grouping)
             values = {row[key] if key else None: row[name] for row in present}
             for row in rows:
                 row[name] = values.get(row[key] if key else None)
@@ -249,15 +277,15 @@ def _breakdown(
     asked: _Asked, title: str, key: str, rows: list[Any], failed: Mapping[Any, Any],
     condition: Callable[[Mapping[str, Any]], str],
 ) -> Breakdown:  # fmt: skip
-    what = "failed" if "failed" in asked.state else "unfinished"
+    what = _failure_word(asked.state)
     made = [{**row, what: failed.get(row[key], 0)} for row in rows]
     names = [name for name in asked.metrics if any(row.get(name) not in (None, 0) for row in made) or name == "count"]
 
     def to_runs(row: Mapping[str, Any]) -> str:
         return asked.link(condition(row)) if row.get("count") else ""
 
-    drawn = [name for name in names if name not in ("p50(duration)", "max(duration)")]
-    charts = [(_chart(made, key, name, TITLES[name], to_runs, asked.width), False) for name in drawn]
+    drawn = [name for name in names if name != "p50(duration)"]
+    charts = [(_chart(made, key, name, asked.title(name), to_runs, asked.width), False) for name in drawn]
     if any(row[what] for row in made):
 
         def to_failed(row: Mapping[str, Any]) -> str:
@@ -273,21 +301,25 @@ def _breakdown(
         for row in made
         if row["count"]
     )
-    heads = ("runs", what, *(TITLES[name] for name in names[1:]))
+    heads = ("runs", what, *(asked.title(name) for name in names[1:]))
     return Breakdown(title, heads, table, tuple(charts))
 
 
 def _chart(rows: Sequence[Mapping[str, Any]], key: str, metric: str, title: str, link: Link, width: int) -> str:
-    kept = [{key: row[key], metric: row[metric]} for row in rows]
-    by_key = {row[key]: row for row in rows}
+    kept = [{key: _named(row[key]), metric: row[metric]} for row in rows]
+    by_key = {_named(row[key]): row for row in rows}
     chart = BarChart(kept, metric, title=title, link=lambda row: link(by_key[row[key]]))
     return plain_svg(chart.svg(width=width))
+
+
+def _named(value: Any) -> Any:
+    return "(empty)" if value == "" else value
 
 
 def _label(value: Any) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S").removesuffix(":00").removesuffix(" 00:00")
-    return "(none)" if value is None else value_text(value)
+    return "(none)" if value is None else value_text(_named(value))
 
 
 def _instant(value: datetime) -> str:

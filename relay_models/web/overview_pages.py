@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -11,21 +16,42 @@ from starlette.responses import RedirectResponse, Response
 from relay_models import Stability
 from relay_models.errors import NotFoundError, QueryError
 from relay_models.pictures import StabilityBar, TrieTree
-from relay_models.views import compare_runs, compare_windows, find_run, quoted, read_before, session_page
+from relay_models.query.aggregate.buckets import Buckets
+from relay_models.query.language.filters import as_expression
+from relay_models.views import (
+    MOST_EXACT,
+    Fact,
+    compare_runs,
+    compare_windows,
+    find_run,
+    quoted,
+    read_before,
+    session_page,
+)
 from relay_models.web.agent_tables import accumulator_rows
-from relay_models.web.numbers import MOST_GROUPED, MOST_RECENT, MOST_RUNS, groupable, numbers_of, plain_svg
+from relay_models.web.chips import PERIODS, chips, failures
+from relay_models.web.numbers import MOST_GROUPED, MOST_RECENT, Numbers, groupable, plain_svg
 from relay_models.web.question import Question
 from relay_models.web.recent import recent_filter
-from relay_models.web.run_pages import PERIODS
 from relay_models.web.site import status_of, timed
 
 if TYPE_CHECKING:
+    from relay_models import AgentSummary
     from relay_models.web.site import Site
 
 __all__ = ["OverviewPages"]
 
+MOST_CANDIDATES = 12
+"""How many runs are offered to compare one with."""
+MAX_AGE, WORTH_KEEPING = 60.0, 0.05
+"""How long the list of agents is kept, and how long making it must have taken (seconds)."""
 MOST_PROMPTS = 20
 """Maximum number of prompt profiles that an agent's page shows."""
+
+
+def _url(path: str, **parameters: str) -> str:
+    given = {name: value for name, value in parameters.items() if value}
+    return f"{path}?{urlencode(given)}" if given else path
 
 
 class OverviewPages:
@@ -34,6 +60,9 @@ class OverviewPages:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._backend = site.backend
+        self._lock = threading.Lock()
+        self._counted: list[AgentSummary] = []
+        self._counted_at = -math.inf
 
     @timed
     def numbers(self, request: Request) -> Response:
@@ -47,22 +76,35 @@ class OverviewPages:
         known = groupable(document)
         by = [name for name in given.getlist("by") if name in known] or ["agent_id", "models", "tools"]
         every = given.get("every", "").strip()
-        error, numbers, status = "", None, 200
+        error, status = "", 200
+        numbers: Callable[[], Numbers] | None = None
         question = Question(given.get("filter", "").strip(), document=document)
         if "filter" not in given:
             question = Question(recent_filter(self._backend.runs, MOST_RECENT), document=document)
         try:
-            numbers = numbers_of(
-                self._backend, question.where, every=every, by=by, narrow=question.narrowed,
+            as_expression(question.where, document.columns())
+            numbers = partial(
+                Numbers, self._backend, question.where, every=every, by=by, narrow=question.narrowed,
                 link=lambda text: Question(text).url(), exact=bool(given.get("exact")),
             )  # fmt: skip
+            if every:
+                Buckets(every)
         except QueryError as fault:
             error, status = str(fault), 400
-        return self._site.page(
+
+        def again(**changes: str) -> str:
+            return f"/numbers?{urlencode([*given.multi_items(), *changes.items()])}"
+
+        def link(text: str) -> str:
+            kept = [("by", name) for name in given.getlist("by")] + ([("every", every)] if every else [])
+            return f"/numbers?{urlencode([('filter', text or 'all'), *kept])}"
+
+        return self._site.stream(
             "numbers.html", request, status, title="Numbers", question=question, numbers=numbers, error=error,
-            every=every, by=by, groupable=known, periods=PERIODS, link=lambda text: Question(text).url(),
-            saved=self._backend.saved.all(), most=MOST_RUNS, grouped=MOST_GROUPED,
-            exact=f"/numbers?{urlencode([*given.multi_items(), ('exact', '1')])}",
+            every=every, by=by, groupable=known,
+            chips=chips(question, [*PERIODS, *failures()], link, everything="All time"),
+            link=lambda text: Question(text).url(), saved=self._backend.saved.all(), most=MOST_EXACT,
+            grouped=MOST_GROUPED, again=again, is_whole=bool(given.get("whole")),
         )  # fmt: skip
 
     @timed
@@ -78,16 +120,33 @@ class OverviewPages:
         more = page and page.before and {"filter": question.filter, "before": page.before.isoformat()}
         return self._site.page(
             "sessions.html", request, status, title="Sessions", question=question, error=error, page=page,
-            periods=PERIODS, quoted=quoted, is_first="before" not in given,
+            chips=chips(question, [*PERIODS, *failures()], lambda text: _url("/sessions", filter=text)),
+            quoted=quoted, is_first="before" not in given,
             more=urlencode({name: value for name, value in more.items() if value}) if more else "",
         )  # fmt: skip
 
     @timed
     def agents(self, request: Request) -> Response:
         """All agents."""
-        return self._site.page(
-            "agents.html", request, title="Agents", agents=self._backend.agents(), quoted=quoted, question=Question()
+        return self._site.stream(
+            "agents.html",
+            request,
+            title="Agents",
+            agents=partial(self._agents, "again" in request.query_params),
+            quoted=quoted,
+            question=Question(),
         )
+
+    def _agents(self, again: bool) -> tuple[list[AgentSummary], int]:
+        """All agents, and how old the answer is (seconds): one that took long is kept for a minute."""
+        with self._lock:
+            age = time.monotonic() - self._counted_at
+            if again or age >= MAX_AGE:
+                began = time.monotonic()
+                self._counted = list(self._backend.agents())
+                self._counted_at = time.monotonic() if time.monotonic() - began > WORTH_KEEPING else -math.inf
+                age = 0.0
+            return self._counted, int(age)
 
     @timed
     def agent(self, request: Request) -> Response:
@@ -116,20 +175,39 @@ class OverviewPages:
         given = request.query_params
         ids = [part for item in given.getlist("run") for part in item.split(",") if part.strip()]
         left, right = given.get("left", ""), given.get("right", "")
+        exact = bool(given.get("exact"))
         error, runs, status = "", None, 200
         pair: list[Any] = []
-        facts: tuple[Any, ...] = ()
+        candidates: list[Any] = []
+        facts: Callable[[], tuple[Fact, ...]] | None = None
         try:
-            if len(ids) > 1:
-                if len(ids) != 2:
-                    raise QueryError(f"two runs are compared, not {len(ids)}: choose two in the list of runs")
-                pair = [find_run(self._backend, each.strip(), None) for each in ids]
+            pair = [find_run(self._backend, each.strip(), None) for each in ids[:3]]
+            if len(ids) > 2:
+                raise QueryError(f"two runs are compared, not {len(ids)}: choose two in the list of runs")
+            if len(pair) == 2:
                 runs = compare_runs(pair[0].record, pair[1].record, self._site.document)
+            elif pair:
+                candidates = self._near(pair[0])
             elif left or right:
-                facts = compare_windows(self._backend, left or None, right or None)
+                for text in (left, right):
+                    as_expression(text or None, self._site.document.columns())
+                facts = partial(compare_windows, self._backend, left or None, right or None, exact=exact)
         except (QueryError, NotFoundError) as fault:
             error, status = str(fault), status_of(fault)
-        return self._site.page(
+        return self._site.stream(
             "compare.html", request, status, title="Compare", ids=ids, left=left, right=right, runs=runs, facts=facts,
-            error=error, pair=pair, question=Question(),
+            error=error, pair=pair, candidates=candidates, question=Question(document=self._site.document),
+            exact=_url("/compare", left=left, right=right, exact="1"), presets=_presets(),
         )  # fmt: skip
+
+    def _near(self, run: Any) -> list[Any]:
+        """The newest other runs of a run's agent, to compare it with."""
+        others = [type(run).agent_id == run.agent_id, type(run).run_id != run.run_id]
+        return list(self._backend.find_runs(others, limit=MOST_CANDIDATES, columns=True, on_corrupt="skip"))
+
+
+def _presets() -> list[tuple[str, str]]:
+    """Comparisons that are offered: their names and URLs."""
+    found = [("Yesterday and today", "started = yesterday", "started = today")]
+    found.append(("Last week and this one", "started >= -14d and started < -7d", "started >= -7d"))
+    return [(name, _url("/compare", left=left, right=right)) for name, left, right in found]

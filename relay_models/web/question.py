@@ -143,14 +143,37 @@ class Question:
         path = f"{self.path}{path}"
         return f"{path}?{urlencode(found)}" if found else path
 
-    def narrowed(self, condition: str) -> str:
-        """The filter, and another condition."""
+    def narrowed(self, condition: str, *others: str) -> str:
+        """The filter, and other conditions."""
+        if others:
+            return replace(self, filter=self.narrowed(condition)).narrowed(*others)
         if not self.filter or self.filter.lower() == "all":
             return condition
         parts = _conditions(self.filter)
         if not parts:
             return f"({self.filter}) and {condition}"
-        return self.filter if parts.issuperset(_conditions(condition)) else f"{self.filter} and {condition}"
+        return self.filter if set(parts).issuperset(_conditions(condition)) else f"{self.filter} and {condition}"
+
+    def has(self, condition: str) -> bool:
+        """Whether the filter is, or joins by ``and``, a condition."""
+        return self._normal(condition) in map(self._normal, _conditions(self.filter))
+
+    def toggled(self, condition: str) -> str:
+        """The filter without a condition that it has, or with it in place of those on the same column."""
+        parts = _conditions(self.filter)
+        column, _ = self._normal(condition)
+        kept = [part for part in parts if self._normal(part)[0] != column]
+        if self.has(condition):
+            return " and ".join(kept)
+        if len(kept) == len(parts):
+            return self.narrowed(condition)
+        return " and ".join([*kept, condition])
+
+    def _normal(self, condition: str) -> tuple[str, str]:
+        """The column that a simple condition begins with, by its full name, and the rest; no column for others."""
+        name = _TOKEN.match(condition)
+        column = find_column(known_columns(self.document), name[0].lower()) if name else None
+        return ("", condition) if name is None or column is None else (column.name, condition[name.end() :].strip())
 
     def is_sortable(self, column: Column[Any]) -> bool:
         """Whether the list can be sorted by a column."""
@@ -186,18 +209,23 @@ class Question:
         return f"backend.{find}.find({filter}, order_by={self.order_by!r}, limit={self.limit})"
 
 
-def _conditions(filter: str) -> set[str]:
+def _conditions(filter: str) -> tuple[str, ...]:
     """What a filter joins by ``and``; nothing where it joins alternatives by ``or``."""
-    found, begins, depth = set(), 0, 0
+    found: list[str] = []
+    begins, depth, is_range = 0, 0, False
     for token in _TOKEN.finditer(filter):
         depth += {"(": 1, ")": -1}.get(token[0], 0)
         word = "" if depth else token[0].lower()
         if word == "or":
-            return set()
-        if word == "and":
-            found.add(filter[begins : token.start()].strip())
+            return ()
+        if word == "between":
+            is_range = True
+        elif word == "and" and is_range:
+            is_range = False
+        elif word == "and":
+            found.append(filter[begins : token.start()].strip())
             begins = token.end()
-    return found | {filter[begins:].strip()}
+    return (*found, filter[begins:].strip())
 
 
 def _column_name(name: str, document: type[Document]) -> str:

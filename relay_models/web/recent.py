@@ -16,6 +16,8 @@ _WINDOWS = (
 def recent_filter(collection: Any, most: int, *, whole: bool = False) -> str:
     """The filter of the longest of some times before the newest document in which there are at most `most`.
 
+    No filter (an empty text) where these are all documents.
+
     Args:
         collection: runs, or documents of a user's model.
         most: maximum number of documents.
@@ -37,4 +39,9 @@ def recent_filter(collection: Any, most: int, *, whole: bool = False) -> str:
         if text and collection.count(longer) > most:
             break
         text = longer
+    else:
+        # The longest time may hold all there are.
+        first = last - _WINDOWS[-1]
+        if not collection.count(f"{time} < {first:%Y-%m-%d}"):
+            return ""
     return text

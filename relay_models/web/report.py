@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from relay_models._files import PRIVATE, open_output
 from relay_models.pictures import Timeline
-from relay_models.web.numbers import numbers_of, plain_svg
+from relay_models.web.numbers import Numbers, plain_svg
 from relay_models.web.question import Question
 from relay_models.web.rendering import make_environment, row_view, static_file
 
@@ -53,7 +53,7 @@ def report_html(
     """
     where = filter or None
     question = Question(filter or "", tuple(columns), order_by, document=backend.runs.document)
-    numbers = numbers_of(backend, where, link=lambda text: "", narrow=question.narrowed, exact=True)
+    numbers = Numbers(backend, where, link=lambda text: "", narrow=question.narrowed, exact=True)
     page = backend.find_runs(where, order_by=order_by, limit=limit, columns=True, on_corrupt="skip")
     slowest = backend.find_runs(where, order_by="-duration", limit=SLOWEST, on_corrupt="skip")
     shown = tuple(column for column in question.shown if column.name != "run_id")

@@ -12,8 +12,9 @@ from starlette.responses import RedirectResponse, Response
 from relay_models.errors import InvalidRecordError
 from relay_models.pictures import Timeline
 from relay_models.views import MOST_CALLS, call_views, family_of, find_run, json_text, known_columns, quoted
+from relay_models.web.chips import PERIODS, chips, failures, order_chips
 from relay_models.web.listing import Listing
-from relay_models.web.numbers import plain_svg, sure_state
+from relay_models.web.numbers import plain_svg
 from relay_models.web.question import Question
 from relay_models.web.rendering import cell_of
 from relay_models.web.site import timed
@@ -21,15 +22,8 @@ from relay_models.web.site import timed
 if TYPE_CHECKING:
     from relay_models.web.site import Site
 
-__all__ = ["PERIODS", "RunPages"]
+__all__ = ["RunPages"]
 
-PERIODS = (
-    ("Last hour", "started_at >= -1h"),
-    ("Today", "started_at = today"),
-    ("Yesterday", "started_at = yesterday"),
-    ("7 days", "started_at >= -7d"),
-)
-"""Filters that are offered beside the box."""
 ZOOMS = (1, 2, 4, 8)
 MOST_DRAWN = 2_000
 """Maximum number of calls of one timeline."""
@@ -61,7 +55,9 @@ class RunPages:
         rows = self.listing.rows(request)
         template = "table.html" if request.query_params.get("part") == "table" else "runs.html"
         return self._site.page(
-            template, request, 400 if rows.error else 200, title="Runs", periods=PERIODS, state=sure_state(),
+            template, request, 400 if rows.error else 200, title="Runs",
+            chips=[*chips(rows.question, [*PERIODS, *failures()], lambda text: rows.question.url(filter=text)),
+                   *order_chips(rows.question)],
             saved=self._backend.saved.all(), **rows.values,
         )  # fmt: skip
 
@@ -93,7 +89,7 @@ class RunPages:
             is_part=drawn is not record, ext=json_text(known) if known else "", failure=_failure(known),
             family=family_of(self._backend, run), question=Question(), quoted=quoted,
             command=shlex.join(["relay-models", "runs", "show", str(run.run_id), "--timeline"]),
-            python=f"run = backend.runs.get({run.agent_id!r}, {str(run.run_id)!r}).record",
+            literal=repr(run.agent_id),
             own=urlencode({"agent": run.agent_id}),
         )  # fmt: skip
 

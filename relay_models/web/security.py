@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 import secrets
+import time
 from typing import TYPE_CHECKING
 
 from relay_models.errors import InvalidConfigurationError
@@ -28,6 +30,9 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
+MOST_WRONG, PER_SECONDS = 30, 60.0
+"""Wrong passwords that one address may send, and the time after which they are forgotten (seconds)."""
+_MOST_ADDRESSES = 10_000
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -70,7 +75,8 @@ class Guard:
 
     def __init__(self, app: ASGIApp, password: str | None = None) -> None:
         self.app = app
-        self._password = None if password is None else password.encode()
+        self._password = None if password is None else _digest(password.encode())
+        self._wrong: dict[str, tuple[int, float]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -92,6 +98,8 @@ class Guard:
         headers = [(b"content-type", b"text/plain; charset=utf-8")]
         if status == 401:
             headers.append((b"www-authenticate", b'Basic realm="relay-models", charset="UTF-8"'))
+        if status == 429:
+            headers.append((b"retry-after", str(int(PER_SECONDS)).encode()))
         await send_with_headers({"type": "http.response.start", "status": status, "headers": headers})
         await send_with_headers({"type": "http.response.body", "body": text.encode()})
 
@@ -101,11 +109,29 @@ class Guard:
             # A page of another site whose name leads to this machine must not read anything.
             if not is_loopback(_host_name(headers.get("host", ""))):
                 return 421, "open this page as http://127.0.0.1 or http://localhost\n"
-        elif not self._knows_password(headers.get("authorization", "")):
-            return 401, "a password is needed; the user name does not matter\n"
+        elif (fault := self._password_fault(scope, headers.get("authorization", ""))) is not None:
+            return fault
         if scope["method"] not in ("GET", "HEAD") and headers.get("sec-fetch-site", "same-origin") != "same-origin":
             return 403, "forms of other sites are refused\n"
         return None
+
+    def _password_fault(self, scope: Scope, header: str) -> tuple[int, str] | None:
+        """What is wrong with the password; an address that sent many wrong ones is not listened to for a while."""
+        address = str((scope.get("client") or ("",))[0])
+        count, began = self._wrong.get(address, (0, 0.0))
+        now = time.monotonic()
+        if now - began >= PER_SECONDS:
+            count, began = 0, now
+        if count >= MOST_WRONG:
+            return 429, "too many wrong passwords: wait a minute\n"
+        if self._knows_password(header):
+            return None
+        if header:
+            self._wrong.pop(address, None)
+            self._wrong[address] = count + 1, began
+            if len(self._wrong) > _MOST_ADDRESSES:
+                del self._wrong[next(iter(self._wrong))]
+        return 401, "a password is needed; the user name does not matter\n"
 
     def _knows_password(self, header: str) -> bool:
         scheme, _, value = header.partition(" ")
@@ -115,7 +141,12 @@ class Guard:
             _, _, given = base64.b64decode(value, validate=True).partition(b":")
         except ValueError:
             return False
-        return hmac.compare_digest(given, self._password)
+        return hmac.compare_digest(_digest(given), self._password)
+
+
+def _digest(password: bytes) -> bytes:
+    """Of the same length for every password, so that comparing takes the same time."""
+    return hashlib.sha256(password).digest()
 
 
 def _host_name(host: str) -> str:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from relay_models import Run
-from relay_models.errors import InvalidRecordError, NotFoundError, QueryError, StorageError
-from relay_models.web.rendering import make_environment
+from relay_models.errors import InvalidRecordError, NotFoundError, QueryError, RelayModelsError, StorageError
+from relay_models.web.rendering import FLUSH, make_environment
 from relay_models.web.security import Tokens
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ Handler = Callable[..., Response]
 MOST_FORM = 64_000
 """Maximum size of a form (bytes)."""
 _BEGAN = "relay_models.began"
+_HTML = "text/html; charset=utf-8"
 
 
 def timed(page: Handler) -> Handler:
@@ -59,13 +60,43 @@ class Site:
 
     def page(self, name: str, request: Request, status: int = 200, **values: Any) -> Response:
         """Render a page."""
+        return Response("".join(self._parts(name, request, values)), status, media_type=_HTML)
+
+    def stream(self, name: str, request: Request, status: int = 200, **values: Any) -> Response:
+        """Render a page part by part, each sent as soon as it is made: the template has `flush` after each.
+
+        What takes long is given as a function or a generator, which the template asks when it gets there.
+        """
+        parts = self._parts(name, request, values)
+        # An error in the first part is a page of its own.
+        first = next(parts)
+        return StreamingResponse(self._later(first, parts), status, media_type=_HTML)
+
+    def _parts(self, name: str, request: Request, values: dict[str, Any]) -> Iterator[str]:
         began = request.scope.get(_BEGAN)
-        took = None if began is None else f"{(time.perf_counter() - began) * 1000:.0f} ms"
-        shown = self._templates.get_template(name).render(
+
+        def took() -> str:
+            return "" if began is None else f"{(time.perf_counter() - began) * 1000:.0f} ms"
+
+        made: list[str] = []
+        for text in self._templates.get_template(name).generate(
             path=request.url.path, pages=self._pages, read_only=self.read_only, token=self.tokens.value,
             store=f"{self.backend.transport.target.label} · {self.backend.key_prefix}", took=took, **values,
-        )  # fmt: skip
-        return Response(shown, status, media_type="text/html; charset=utf-8")
+        ):  # fmt: skip
+            if text == FLUSH:
+                yield "".join(made)
+                made.clear()
+            else:
+                made.append(text)
+        yield "".join(made)
+
+    def _later(self, first: str, parts: Iterator[str]) -> Iterator[str]:
+        yield first
+        try:
+            yield from parts
+        except RelayModelsError as error:
+            # The status has been sent: the page says what is missing.
+            yield self._templates.get_template("broken.html").render(message=str(error))
 
     def on_error(self, request: Request, error: Exception) -> Response:
         """The page about an error of ours."""

@@ -123,6 +123,37 @@ async def test_other_mistakes_say_what_to_do(client: Assistant) -> None:
     assert "no saved question" in await fault(client, "find_runs", saved="unknown")
 
 
+async def test_mistakes_in_arguments_say_only_what_is_wrong_with_them(client: Assistant, store: RedisBackend) -> None:
+    run_id = str(store.find_runs(limit=1)[0].run_id)
+    for tool, arguments, said in (
+        ("find_runs", {"limit": 0}, "limit is from 1 to 100, not 0"),
+        ("find_runs", {"limit": "ten"}, "limit: Input should be a valid integer"),
+        ("find_runs", {"after": "nonsense"}, "no cursor"),
+        ("find_runs", {"where": "duration > 2s"}, "no argument 'where'; it has filter, columns"),
+        ("get_run", {}, "run_id: Field required"),
+        ("get_run", {"run_id": run_id, "call": 99}, "the run has calls 1 to"),
+        ("sessions", {"before": "yesterday"}, "before is a time such as"),
+        ("compare_runs", {"left": run_id, "right": "all"}, "two runs are compared, or two filters"),
+        ("agents", {"agent_id": "nobody"}, "there is no agent 'nobody'"),
+    ):
+        text = await fault(client, tool, **arguments)
+        assert said in text, (tool, arguments)
+        assert "list_columns" not in text
+        assert "errors.pydantic.dev" not in text
+
+
+async def test_a_list_of_names_may_be_one_text(client: Assistant) -> None:
+    answer = await ask(client, "find_runs", columns="agent, duration", limit=1)
+    assert set(answer["runs"][0]) == {"run_id", "agent_id", "duration"}
+    rows = await ask(client, "aggregate_runs", by="agent_id", metrics="count, p95(duration)")
+    assert set(rows["rows"][0]) == {"agent_id", "count", "p95(duration)"}
+
+
+async def test_schemas_of_tools_allow_no_other_arguments(client: Assistant) -> None:
+    for tool in (await client.list_tools()).tools:
+        assert tool.input_schema["additionalProperties"] is False, tool.name
+
+
 async def test_a_run_is_whole_where_it_fits(client: Assistant, store: RedisBackend) -> None:
     run = store.find_runs(order_by="calls", limit=1)[0]
     answer = await ask(client, "get_run", run_id=str(run.run_id), max_characters=100_000)

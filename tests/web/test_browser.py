@@ -148,14 +148,14 @@ def test_hostile_runs_run_nothing(browser: Browser, hostile_store: RedisBackend)
         page.goto(url + "runs")
         page.keyboard.press("/")
         page.keyboard.type("agent = ")
-        page.locator("#choices li").first.wait_for()
+        page.locator(".choices li").first.wait_for()
         assert page.evaluate("window.broken") is None
 
 
 def test_a_newcomer_finds_the_slowest_failed_run_of_yesterday(browser: Browser, demo: RedisBackend) -> None:
     found = demo.find_runs("started = yesterday and status = failed", order_by="-duration", limit=1)
     with served(demo) as url, opened(browser, url, WIDE) as page:
-        page.get_by_role("link", name="Yesterday").click()
+        page.get_by_role("link", name="Yesterday", exact=True).click()
         page.get_by_role("link", name="Failed", exact=True).click()
         page.get_by_role("link", name="Slowest first").click()
         page.locator("a.open").first.click()
@@ -193,6 +193,44 @@ def test_a_run_is_labelled_and_the_label_taken_away(browser: Browser, empty: Red
         assert empty.count_runs("tags = golden") == 0
 
 
+def test_long_labels_fit_a_narrow_screen(browser: Browser, empty: RedisBackend) -> None:
+    run = RunRecord(agent_id="a" * 200)
+    empty.store_run(run)
+    empty.runs.label(run, tags={"t" * 200}, scores={"s" * 100: 1}, note="n" * 300, by="b" * 80)
+    with served(empty) as url, opened(browser, url, NARROW) as page:
+        for path in ("runs", f"runs/{run.id}", "sessions", "agents", f"compare?run={run.id}"):
+            page.goto(url + path)
+            excess = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert excess <= 0, path
+
+
+def test_chips_are_put_in_and_taken_out(browser: Browser, demo: RedisBackend) -> None:
+    with served(demo) as url, opened(browser, url, NARROW) as page:
+        page.get_by_role("link", name="Today", exact=True).click()
+        page.get_by_role("link", name="Yesterday", exact=True).click()
+        page.wait_for_url("**yesterday**")
+        assert page.locator("#filter").input_value() == "started_at = yesterday"
+        assert page.locator("tr[data-row]").count() == min(50, demo.count_runs("started = yesterday")) > 0
+        page.get_by_role("link", name="Yesterday", exact=True).click()
+        page.wait_for_url("**/runs")
+        assert page.locator("#filter").input_value() == ""
+
+
+def test_both_filters_of_a_comparison_are_completed(browser: Browser, url: str) -> None:
+    with opened(browser, url, WIDE) as page:
+        page.goto(url + "compare")
+        for name in ("left", "right"):
+            page.locator(f"#{name}").focus()
+            page.keyboard.type("agent = rese")
+            page.locator(f"#{name}-choices li", has_text="research-agent").first.wait_for()
+            page.keyboard.press("ArrowDown")
+            page.keyboard.press("Enter")
+            assert page.locator(f"#{name}").input_value().strip() == "agent = research-agent"
+            page.keyboard.press("Escape")
+        page.get_by_role("button", name="Compare").last.click()
+        page.get_by_text("took, median").wait_for()
+
+
 def test_colors_are_chosen_and_kept(browser: Browser, url: str) -> None:
     with opened(browser, url, WIDE, "light") as page:
         page.get_by_role("button", name="dark colors").click()
@@ -207,11 +245,11 @@ def test_own_models_are_filtered_with_completion(browser: Browser, hostile_store
         page.goto(url + "models/feedback")
         page.locator("#filter").focus()
         page.keyboard.type("top")
-        page.locator("#choices li", has_text="topics").first.wait_for()
+        page.locator(".choices li", has_text="topics").first.wait_for()
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
         page.keyboard.type("has oth")
-        page.locator("#choices li", has_text="other").first.wait_for()
+        page.locator(".choices li", has_text="other").first.wait_for()
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
         page.keyboard.press("Escape")
@@ -225,13 +263,13 @@ def test_the_filter_is_completed_by_keyboard(browser: Browser, url: str) -> None
     with opened(browser, url, WIDE) as page:
         page.keyboard.press("/")
         page.keyboard.type("dur")
-        page.locator("#choices li", has_text="duration").first.wait_for()
+        page.locator(".choices li", has_text="duration").first.wait_for()
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
         page.keyboard.type("> 20ms and agent ")
-        page.locator("#choices li", has_text="=").first.wait_for()
+        page.locator(".choices li", has_text="=").first.wait_for()
         page.keyboard.type("= rese")
-        page.locator("#choices li", has_text="research-agent").first.wait_for()
+        page.locator(".choices li", has_text="research-agent").first.wait_for()
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Tab")
         assert page.locator("#filter").input_value().strip() == "duration > 20ms and agent = research-agent"
@@ -264,7 +302,7 @@ def test_pages_work_without_scripts(browser: Browser, url: str) -> None:
     page = context.new_page()
     page.goto(url + "runs")
     page.locator("#filter").fill("duration > 20ms")
-    page.get_by_role("button", name="Ask").click()
+    page.get_by_role("button", name="Apply").click()
     page.wait_for_url("**filter=duration**")
     boxes = page.locator("input[name=run]")
     boxes.nth(0).check()

@@ -86,7 +86,8 @@ def test_values_are_completed_counted_and_exported(client: TestClient, backend: 
     assert client.get("/models/feedback/complete.json?column=mood").json() == ["good", "bad"]
     (stored,) = re.findall(r'data-stored="([^"]+)"', client.get("/models/feedback").text)
     backend.collection(Feedback).save(Feedback(author="new", topics=[], comment=""))
-    assert client.get("/models/feedback/state.json", params={"since": stored}).json() == {"new": 1, "total": 61}
+    assert client.get("/models/feedback/state.json", params={"since": stored}).json() == {"new": 1}
+    assert client.get("/models/feedback/state.json").json() == {"total": 61}
     lines = client.get("/models/feedback/export?columns=author,stars&order=stars&filter=stars+%3C+3").text.splitlines()
     assert lines[0] == "author,stars"
     assert len(lines) == 25

@@ -7,12 +7,14 @@ import io
 import json
 import re
 from html import unescape
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, urlencode
 
 import pytest
 from starlette.testclient import TestClient
 
 from relay_models import CallRecord, Run, RunRecord, SavedQuestion
+from relay_models.errors import ConnectionFailedError
 from relay_models.sync import RedisBackend
 from relay_models.web import create_app
 from relay_models.web.question import Question
@@ -125,17 +127,33 @@ def test_new_runs_are_counted(empty: RedisBackend) -> None:
     (stored,) = re.findall(r'data-stored="([^"]+)"', client.get("/runs").text)
     assert client.get("/runs/state.json", params={"since": stored}).json() == {"new": 0}
     empty.store_run(RunRecord(agent_id="second"))
-    assert client.get("/runs/state.json", params={"since": stored}).json() == {"total": 2, "new": 1}
+    assert client.get("/runs/state.json", params={"since": stored}).json() == {"new": 1}
+    assert client.get("/runs/state.json").json() == {"total": 2}
     narrow = {"since": stored, "filter": "agent = first or agent = third"}
     assert client.get("/runs/state.json", params=narrow).json() == {"new": 0}
 
 
 def test_columns_and_values_are_offered_for_completion(client: TestClient) -> None:
     names = [column["name"] for column in client.get("/runs/complete.json").json()]
-    assert names == list(Run.columns())
+    assert names[: len(Run.columns())] == list(Run.columns())
     assert "research-agent" in client.get("/runs/complete.json?column=agent").json()
     assert client.get("/runs/complete.json?column=status").json() == list(Run.columns()["status"].choices)
     assert client.get("/runs/complete.json?column=nonsense").status_code == 400
+
+
+def test_scores_are_offered_by_name_and_value(empty: RedisBackend) -> None:
+    for number in range(5):
+        run = RunRecord(agent_id="planner")
+        empty.store_run(run)
+        empty.runs.label(run, scores={"helpfulness": number / 10, "two words": 1})
+    client = TestClient(create_app(empty), base_url="http://localhost")
+    offered = {column["name"]: column for column in client.get("/runs/complete.json").json()}
+    assert {"score.helpfulness", 'score."two words"'} <= set(offered)
+    assert ">=" in offered["score.helpfulness"]["operators"]
+    values = client.get("/runs/complete.json", params={"column": "score.helpfulness"}).json()
+    assert values == ["0", "0.2", "0.4"]
+    assert client.get("/runs/complete.json", params={"column": 'score."two words"'}).json() == ["1"]
+    assert client.get("/runs/complete.json", params={"column": "score.unknown"}).json() == []
 
 
 def test_an_export_has_what_is_shown(client: TestClient, store: RedisBackend) -> None:
@@ -214,7 +232,8 @@ def test_two_runs_are_compared_call_by_call(client: TestClient, store: RedisBack
 
 def test_two_filters_are_compared(client: TestClient) -> None:
     page = client.get("/compare?left=agent+%3D+research-agent&right=all").text
-    assert "at 95 %" in page
+    assert "may be chance: " in page
+    assert "failed runs" in page
     assert client.get("/compare?left=agent+%3D&right=all").status_code == 400
 
 
@@ -312,17 +331,101 @@ def test_a_huge_run_makes_a_page_of_bounded_size(empty: RedisBackend) -> None:
 def test_numbers_of_many_runs_say_what_is_left_out(store: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     client = TestClient(create_app(store), base_url="http://localhost")
     assert "median duration" in client.get("/numbers?filter=all").text
-    monkeypatch.setattr("relay_models.web.numbers.MOST_RUNS", 10)
-    page = client.get("/numbers?filter=all").text
-    assert "mean duration" in page
-    assert "median duration" not in page
-    (exact,) = re.findall(r'href="(/numbers\?[^"]*exact=1)"', page)
-    assert "median duration" in client.get(exact.replace("&amp;", "&")).text
     monkeypatch.setattr("relay_models.web.numbers.MOST_GROUPED", 10)
     page = client.get("/numbers?filter=all").text
     assert "only their number is shown" in page
     assert f"<dd>{store.count_runs():,}</dd>" in page
     assert "<svg" not in page
+    (whole,) = re.findall(r'href="(/numbers\?[^"]*whole=1)"', page)
+    assert "<svg" in client.get(whole.replace("&amp;", "&")).text
+
+
+def test_estimates_are_marked_and_can_be_computed(store: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    works, asked = store.aggregate_runs, []
+
+    def estimating(*arguments: Any, approximate: bool = False, **options: Any) -> Any:
+        rows = works(*arguments, **options)
+        rows.estimated = ("p95(duration)",) if approximate else ()
+        asked.append(approximate)
+        return rows
+
+    monkeypatch.setattr(store, "aggregate_runs", estimating)
+    client = TestClient(create_app(store), base_url="http://localhost")
+    for path, name in (("/numbers?filter=all", "p95 duration"), ("/compare?left=all&right=all", "took, p95")):
+        assert "≈" not in client.get(path).text
+        assert not any(asked)
+        with monkeypatch.context() as patch:
+            for module in ("web.numbers", "views.windows"):
+                patch.setattr(f"relay_models.{module}.MOST_EXACT", 10)
+            page = client.get(path).text
+            assert f"≈ {name}" in page
+            (exact,) = re.findall(r'href="([^"]*exact=1)"', page)
+            page = client.get(unescape(exact)).text
+        assert name in page
+        assert "≈" not in page
+        asked.clear()
+
+
+def test_a_page_is_sent_before_its_numbers_are_computed(empty: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty.store_run(RunRecord(agent_id="planner"))
+    client = TestClient(create_app(empty), base_url="http://localhost")
+
+    def fail(*arguments: Any, **options: Any) -> Any:
+        raise ConnectionFailedError("the server is gone")
+
+    monkeypatch.setattr(empty, "aggregate_runs", fail)
+    monkeypatch.setattr(empty, "agents", fail)
+    for path in ("/numbers?filter=all", "/agents", "/compare?left=all&right=all"):
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        assert "<h1>" in answer.text
+        assert "the server is gone" in answer.text
+        assert answer.text.rstrip().endswith("</html>")
+
+
+def test_chips_put_a_condition_in_and_take_it_out(client: TestClient) -> None:
+    def chip(page: str, name: str) -> tuple[str, bool]:
+        found = re.search(rf'<a class="chip" href="([^"]*)" title="[^"]*"( aria-current="true")?>{name}<', page)
+        assert found is not None, name
+        return unescape(found[1]), bool(found[2])
+
+    page = client.get("/runs?filter=agent+%3D+planner+and+started+%3D+today").text
+    assert chip(page, "Today")[1]
+    assert not chip(page, "Yesterday")[1]
+    # A period takes the place of another, whatever the rest of the filter is.
+    assert chip(page, "Yesterday")[0] == f"/runs?{urlencode({'filter': 'agent = planner and started_at = yesterday'})}"
+    assert chip(page, "Today")[0] == f"/runs?{urlencode({'filter': 'agent = planner'})}"
+    for path in ("/numbers", "/sessions"):
+        page = client.get(f"{path}?filter=status+%3D+failed").text
+        assert chip(page, "Failed")[1], path
+        assert "started_at+%3D+yesterday" in chip(page, "Yesterday")[0], path
+
+
+@pytest.mark.parametrize(
+    ("filter", "condition", "expected"),
+    [
+        ("", "started_at = today", "started_at = today"),
+        ("all", "started_at = today", "started_at = today"),
+        ("started_at = today", "started_at = today", ""),
+        ("started between -2d and -1d and calls > 1", "started_at = today", "calls > 1 and started_at = today"),
+        ("calls between 1 and 5", "started_at = today", "calls between 1 and 5 and started_at = today"),
+        ("agent = a or agent = b", "status = failed", "(agent = a or agent = b) and status = failed"),
+        ("(agent = a or agent = b) and status = failed", "status = failed", "(agent = a or agent = b)"),
+        ("not status = failed", "status = failed", "not status = failed and status = failed"),
+        ('agent = "x and started = y"', "started_at = today", 'agent = "x and started = y" and started_at = today'),
+    ],
+)  # fmt: skip
+def test_a_condition_takes_the_place_of_one_on_the_same_column(filter: str, condition: str, expected: str) -> None:
+    assert Question(filter).toggled(condition) == expected
+
+
+def test_a_run_is_compared_with_another_of_its_agent(client: TestClient, store: RedisBackend) -> None:
+    run = store.find_runs(limit=1)[0]
+    offered = links(client.get(f"/compare?run={run.run_id}").text, "/compare?run=")
+    assert offered
+    answer = client.get(offered[0])
+    assert answer.status_code == 200
+    assert '<details class="call"' in answer.text
 
 
 def test_costs_of_some_runs_are_summed(empty: RedisBackend) -> None:

@@ -128,6 +128,26 @@ def test_a_password_is_asked_for(store: RedisBackend) -> None:
     assert client.get("/static/app.css").status_code == 401
 
 
+def test_many_wrong_passwords_are_not_listened_to(store: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = TestClient(create_app(store, password="right"), base_url="http://runs.example", client=("10.0.0.1", 1))
+    other = TestClient(client.app, base_url="http://runs.example", client=("10.0.0.2", 1))
+    for _ in range(30):
+        assert client.get("/agents", auth=("", "wrong")).status_code == 401
+    refused = client.get("/agents", auth=("", "right"))
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) > 0
+    assert other.get("/agents", auth=("", "right")).status_code == 200
+    monkeypatch.setattr("relay_models.web.security.PER_SECONDS", 0.0)
+    assert client.get("/agents", auth=("", "right")).status_code == 200
+
+
+def test_asking_without_a_password_counts_as_no_wrong_one(store: RedisBackend) -> None:
+    client = TestClient(create_app(store, password="right"), base_url="http://runs.example")
+    for _ in range(40):
+        assert client.get("/agents").status_code == 401
+    assert client.get("/agents", auth=("", "right")).status_code == 200
+
+
 def test_listening_for_others_needs_a_password(store: RedisBackend) -> None:
     with pytest.raises(InvalidConfigurationError, match="set a password"):
         serve_web(store, host="0.0.0.0")

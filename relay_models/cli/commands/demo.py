@@ -43,6 +43,9 @@ def register(app: typer.Typer) -> None:
         from relay_models.cli.capture import open_capture  # lazy: start-up time
         from relay_models.cli.import_capture import import_capture  # lazy: start-up time
 
+        if web:
+            from relay_models.web import serve_web  # noqa: F401  lazy: start-up time; an error before anything is stored
+
         backend = _store(session)
         began = time.perf_counter()
         with as_file(files("relay_models.cli") / "data" / "demo.jsonl.gz") as path, open_capture(str(path)) as capture:

@@ -244,7 +244,8 @@ class _Builder:
             short = [alias for known in self.columns.values() for alias in known.aliases]
             near = _closest(name, [*self.columns, *short])
             raise UnknownColumnError(
-                f"there is no column {name!r}{near}; there are {', '.join(self.columns)}\n{_caret(self.text, token)}"
+                f"there is no column {name!r}{f'{near} There' if near else '; there'} are {', '.join(self.columns)}\n"
+                f"{_caret(self.text, token)}"
             )
         return found
 

@@ -41,7 +41,7 @@ def find_steps(
 ) -> Steps[Page[D]]:
     """A page by a `Pager`, by commands that may all be sent twice; `limit` None is for all rows.
 
-    With `bounds`, a first page that has been asked for before is looked for within its cached bound.
+    With `bounds`, a page is looked for within its cached bound, or a guessed one.
 
     Raises:
         QueryError: a limit below 0, a column that cannot be sorted by, or a cursor of another query.
@@ -70,7 +70,7 @@ def find_steps(
         else:
             # One row more tells whether there is a next page, and the row after which this one begins comes again.
             most = page_size if room is None else min(page_size, room + (2 if pager.has_begun else 1))
-            if bounds is not None and room is not None and bounds.applies_to(pager):
+            if bounds is not None and room is not None and pager.can_be_bounded:
                 yield from bounds.request_steps(pager, most)
                 if pager.state is PagerState.END:
                     break

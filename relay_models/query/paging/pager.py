@@ -158,7 +158,7 @@ class Pager(Generic[T]):
             return self._request_ties()
         while self._position is not None:
             bounds = self._position.bounds(self.order, self._values)
-            narrowed = [*bounds] if within is None else [within]
+            narrowed = bounds if within is None else [within] if self.is_at_start else [*bounds, within]
             compiled = compile_filter(all_of([self.filter, *narrowed]), self._values)
             if not compiled.nothing:
                 break
@@ -182,6 +182,18 @@ class Pager(Generic[T]):
             *([] if per_read is None else ServerCursor.options(per_read)),
             *(*compiled.arguments(), "TIMEOUT", self._limit_ms, "DIALECT", 2),
         ]
+
+    def probe(self, steps: Command, within: Expression | None = None) -> Command | None:
+        """The command for an aggregate of the rows that meet the filter, by `steps`; None where there can be none."""
+        if self._position is None:
+            return None
+        bounds = [] if self.is_at_start else self._position.bounds(self.order, self._values)
+        narrowed = bounds if within is None else [*bounds, within]
+        compiled = compile_filter(all_of([self.filter, *narrowed]), self._values)
+        if compiled.nothing:
+            return None
+        arguments = [*compiled.arguments(), "TIMEOUT", self._limit_ms, "DIALECT", 2]
+        return ["FT.AGGREGATE", self.alias, compiled.query, *steps, *arguments]
 
     def _request_ties(self) -> Command:
         """The command for all rows with the position's value, which are more than the server orders: sorted here."""
@@ -216,21 +228,34 @@ class Pager(Generic[T]):
         if self.state is PagerState.READING:
             self.state = PagerState.READY
 
-    def restart(self) -> None:
-        """Drop the answer to the first query and begin again."""
+    @property
+    def position(self) -> Position | None:
+        """Where the next query begins; None at the end."""
+        return self._position
+
+    @property
+    def position_value(self) -> Any:
+        """The sort value of the position; None at the beginning."""
+        return None if self._position is None else self._position.value
+
+    @property
+    def can_be_bounded(self) -> bool:
+        """Whether the next rows have numbers to sort by, so that a bound can narrow the query."""
+        position = self._position
+        return self.order.column.ordered and position is not None and not position.missing and self._growth == 1
+
+    def restart(self, position: Position | None) -> None:
+        """Drop the answer to the last query and begin again where that began."""
         self._found = Rows([])
-        self._position = Position()
+        self._position = position
         self.state = PagerState.READY
 
-    def edges(self) -> tuple[Any, Any]:
-        """The sort values of the first and the last row of the answer; None where there is none."""
-        found: list[Any] = []
-        for row in (self._found.rows[0], self._found.rows[-1]):
-            try:
-                found.append(self.order.column.read(self.reader.sort_values(row or {}, self.order)))
-            except CorruptDocumentError:
-                found.append(None)
-        return found[0], found[1]
+    def last_value(self) -> Any:
+        """The sort value of the last row of the answer; None where there is none."""
+        try:
+            return self.order.column.read(self.reader.sort_values(self._found.rows[-1] or {}, self.order))
+        except CorruptDocumentError:
+            return None
 
     def rows(self, room: int | None = None) -> list[T]:
         """The rows of the last answer, at most `room` of them; the position moves after them."""

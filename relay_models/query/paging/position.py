@@ -126,7 +126,7 @@ class Position:
             if version != _VERSION or not isinstance(ties, list) or not all(isinstance(tie, str) for tie in ties):
                 raise ValueError(text)
         except (ValueError, TypeError, AttributeError, binascii.Error):
-            raise QueryError("after: this is no cursor; pass the next of a page") from None
+            raise QueryError("after: this is no cursor; pass the one that the page before gave") from None
         if ordered != str(order) or not isinstance(value, (type(None),) if missing else kinds):
             raise QueryError(f"after: this cursor is of a query ordered by {ordered!r}, not by {str(order)!r}")
         return replace(cls(), missing=bool(missing), value=value, ties=tuple(ties))

@@ -1,8 +1,6 @@
 // Optional: completion in the filter box, new runs, and keys. Every page works without it.
 "use strict";
 
-const box = document.querySelector("[data-complete]");
-const list = document.querySelector("#choices");
 const asked = new Map();
 
 function ask(url) {
@@ -17,13 +15,14 @@ function ask(url) {
 // What is being written at the caret: a column, an operator or a value, and where it begins.
 function context(text, columns) {
   const before = text.slice(text.search(/\S/) < 0 ? text.length : 0);
-  const tokens = [...before.matchAll(/"(?:[^"\\]|\\.)*"?|[()=,]|[!<>~]=?|[^\s()"',=!<>~]+/g)];
+  // A word may go on as a quoted text, as in score."two words".
+  const tokens = [...before.matchAll(/"(?:[^"\\]|\\.)*"?|[()=,]|[!<>~]=?|[^\s()"',=!<>~]+(?:"(?:[^"\\]|\\.)*"?)?/g)];
   const last = tokens.at(-1);
   const open = last && last.index + last[0].length === text.length && !/^[()=,!<>~]+$/.test(last[0]);
   const done = (open ? tokens.slice(0, -1) : tokens).map((token) => token[0]);
   const start = open ? last.index : text.length;
   const word = open ? last[0].replace(/^"/, "") : "";
-  const find = (name) => columns.find((each) => each.name === name.toLowerCase() || each.aliases.includes(name.toLowerCase()));
+  const find = (name) => columns.find((each) => each.name === name || each.name.toLowerCase() === name.toLowerCase() || each.aliases.includes(name.toLowerCase()));
   const joins = /^(and|or|not|\()$/i;
   let from = done.length;
   let depth = 0;
@@ -52,7 +51,8 @@ function quote(value) {
     : `"${value.replace(/\\/g, "\\\\").replace(/"/g, '\\"').replace(/\n/g, "\\n")}"`;
 }
 
-async function choices() {
+// What can follow at the caret of a filter box, best first.
+async function choices(box) {
   const columns = await ask(box.dataset.complete);
   const text = box.value.slice(0, box.selectionStart);
   const at = context(text, columns);
@@ -74,65 +74,74 @@ async function choices() {
   return { found: found.slice(0, 30), start: at.start, text };
 }
 
-let current = null;
-let selected = -1;
-
-function close() {
+// Completion in a filter box.
+function complete(box) {
+  const list = document.createElement("ul");
+  list.id = `${box.id}-choices`;
+  list.className = "choices";
+  list.role = "listbox";
   list.hidden = true;
-  box.setAttribute("aria-expanded", "false");
-  selected = -1;
-}
+  list.setAttribute("aria-label", "Completions");
+  box.after(list);
+  let current = null;
+  let selected = -1;
 
-function select(index) {
-  const items = [...list.children];
-  if (!items.length) return;
-  selected = (index + items.length) % items.length;
-  items.forEach((item, position) => item.setAttribute("aria-selected", String(position === selected)));
-  items[selected].scrollIntoView({ block: "nearest" });
-  box.setAttribute("aria-activedescendant", items[selected].id);
-}
+  const close = () => {
+    list.hidden = true;
+    box.setAttribute("aria-expanded", "false");
+    box.removeAttribute("aria-activedescendant");
+    selected = -1;
+  };
 
-async function suggest() {
-  const shown = box.value;
-  const answer = await choices();
-  if (box.value !== shown || document.activeElement !== box) return;
-  current = answer;
-  list.replaceChildren(
-    ...answer.found.map((each, index) => {
-      const item = document.createElement("li");
-      item.id = `choice-${index}`;
-      item.role = "option";
-      item.textContent = each.shown;
-      if (each.about) {
-        const about = document.createElement("small");
-        about.textContent = each.about;
-        item.append(about);
-      }
-      item.addEventListener("mousedown", (event) => {
-        event.preventDefault();
-        insert(index);
-      });
-      return item;
-    }),
-  );
-  list.hidden = !answer.found.length;
-  box.setAttribute("aria-expanded", String(!list.hidden));
-  selected = -1;
-}
+  const select = (index) => {
+    const items = [...list.children];
+    if (!items.length) return;
+    selected = (index + items.length) % items.length;
+    items.forEach((item, position) => item.setAttribute("aria-selected", String(position === selected)));
+    items[selected].scrollIntoView({ block: "nearest" });
+    box.setAttribute("aria-activedescendant", items[selected].id);
+  };
 
-function insert(index) {
-  const after = box.value.slice(current.text.length).replace(/^\s+/, "");
-  const before = current.text.slice(0, current.start) + current.found[index].insert;
-  box.value = before + after;
-  box.setSelectionRange(before.length, before.length);
-  close();
-  suggest();
-}
+  const insert = (index) => {
+    const after = box.value.slice(current.text.length).replace(/^\s+/, "");
+    const before = current.text.slice(0, current.start) + current.found[index].insert;
+    box.value = before + after;
+    box.setSelectionRange(before.length, before.length);
+    close();
+    suggest();
+  };
 
-if (box && list) {
+  const suggest = async () => {
+    const shown = box.value;
+    const answer = await choices(box);
+    if (box.value !== shown || document.activeElement !== box) return;
+    current = answer;
+    list.replaceChildren(
+      ...answer.found.map((each, index) => {
+        const item = document.createElement("li");
+        item.id = `${box.id}-choice-${index}`;
+        item.role = "option";
+        item.textContent = each.shown;
+        if (each.about) {
+          const about = document.createElement("small");
+          about.textContent = each.about;
+          item.append(about);
+        }
+        item.addEventListener("mousedown", (event) => {
+          event.preventDefault();
+          insert(index);
+        });
+        return item;
+      }),
+    );
+    list.hidden = !answer.found.length;
+    box.setAttribute("aria-expanded", String(!list.hidden));
+    selected = -1;
+  };
+
   box.role = "combobox";
   box.setAttribute("aria-autocomplete", "list");
-  box.setAttribute("aria-controls", "choices");
+  box.setAttribute("aria-controls", list.id);
   box.setAttribute("aria-expanded", "false");
   box.addEventListener("input", suggest);
   box.addEventListener("click", suggest);
@@ -151,9 +160,12 @@ if (box && list) {
   });
 }
 
+document.querySelectorAll("[data-complete]").forEach(complete);
+
 // Rows by keyboard: j and k move, Enter opens, / goes to the filter.
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
+  const box = document.querySelector("[data-complete]");
   if (event.key === "/" && box) {
     event.preventDefault();
     box.focus();
@@ -188,10 +200,12 @@ if (total) {
     old.replaceWith(made);
   };
 
+  let known = null;
   const look = async () => {
     if (document.hidden) return;
     const stored = document.querySelector("#rows")?.dataset.stored;
-    if (stored && total.textContent) question.searchParams.set("since", stored);
+    if (stored && known !== null) question.searchParams.set("since", stored);
+    else question.searchParams.delete("since");
     let counts;
     try {
       const reply = await fetch(question);
@@ -200,17 +214,26 @@ if (total) {
     } catch {
       return;
     }
-    if ("total" in counts) total.textContent = counts.total.toLocaleString("en");
-    if (!counts.new) return;
+    if ("total" in counts) known = counts.total;
+    const fresh = counts.new || 0;
+    total.textContent = (known + fresh).toLocaleString("en");
+    if (!fresh) return;
     if (isFirst && isNewestFirst) await refresh();
     else {
       const news = document.querySelector("#news");
       news.hidden = false;
-      news.firstElementChild.textContent = `${counts.new} new: show from the start`;
+      news.firstElementChild.textContent = `${fresh} new: show from the start`;
     }
+    if (document.querySelector("#rows")?.dataset.stored !== stored) known += fresh;
   };
   look();
   setInterval(look, 3000);
+}
+
+// On a narrow screen the page and the conditions that are chosen are scrolled to.
+for (const each of document.querySelectorAll("header nav [aria-current], nav.chips [aria-current]")) {
+  const line = each.parentElement;
+  line.scrollLeft += each.getBoundingClientRect().left - line.getBoundingClientRect().left - 40;
 }
 
 // Light or dark, if the reader wants another one than the system's.
