@@ -31,6 +31,9 @@ _REDUCERS: Final = {
     "MAX": "max({})",
     "COUNT_DISTINCT": "count(DISTINCT {})",
 }
+# Reducers whose last digits depend on the order of the rows, which is that of the documents.
+_ROUNDED: Final = frozenset(("SUM", "AVG"))
+
 _NOTHING: Final = {"SUM": math.nan, "AVG": math.nan, "MIN": math.inf, "MAX": -math.inf}
 """What reducers give where no row has a number."""
 
@@ -131,6 +134,8 @@ class SqlGroups:
             tail = "GROUP BY NULL"
         if len(groups) == 1 and self._by[0] not in columns and not conditions:
             self._selection.cover(groups[0].removeprefix("d."), list(self._used))
+        elif not _ROUNDED.isdisjoint(reducer.name for reducer in self._reducers):
+            self._selection.by_document()
         connection = self._selection.connection
         for name, arity, function in self._functions:
             connection.create_function(name, arity, function, deterministic=True)

@@ -182,6 +182,11 @@ class Selection:
         if name is not None:
             self._from = f"{self.tables.docs} d INDEXED BY {name}"
 
+    def by_document(self) -> None:
+        """Read every document in the order of the documents' numbers, which SQL indexes made for others do not have."""
+        if self.condition == ALL:
+            self._from = f"{self.tables.docs} d NOT INDEXED"
+
     def rows(
         self, columns: str, tail: str = "", extra: tuple[Any, ...] = (), also: Sequence[str] = ()
     ) -> sqlite3.Cursor:

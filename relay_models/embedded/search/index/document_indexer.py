@@ -270,6 +270,7 @@ class Indexer:
 
     def _note_many(self, field: FieldSpec) -> None:
         if not field.many:
+            self._tables.add_packed(self._connection, field)
             field.many = self.saw_many = True
             self._use_columns()
 
@@ -316,6 +317,9 @@ class Indexer:
                 self._note_many(field)
                 row.columns[several] = b"\0".join(tags)
                 row.tags += [(field.number, tag) for tag in tags]
+                if field.merged:
+                    # The first value is used for sorting; finding it twice is harmless.
+                    row.columns[value] = tags[0]
 
         return write
 

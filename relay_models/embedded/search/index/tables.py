@@ -35,7 +35,7 @@ def sort_column(field: FieldSpec) -> str | None:
     """The column that a SORTABLE field sorts by."""
     if not field.sortable:
         return None
-    return f"v{field.number}" if field.type is FieldType.NUMERIC else f"s{field.number}"
+    return f"v{field.number}" if field.type is FieldType.NUMERIC or field.merged else f"s{field.number}"
 
 
 def exact_column(spec: IndexSpec, field: FieldSpec) -> str | None:
@@ -48,7 +48,7 @@ def exact_column(spec: IndexSpec, field: FieldSpec) -> str | None:
     if field.type is FieldType.NUMERIC:
         return f"v{field.number}"
     if field.type is FieldType.TAG and field.case_sensitive and field.separator is None:
-        return f"s{field.number}" if field.sortable else f"v{field.number}" if field.index_empty else None
+        return sort_column(field) if field.sortable else f"v{field.number}" if field.index_empty else None
     return None
 
 
@@ -64,13 +64,14 @@ def unpack(field: FieldSpec, packed: bytes) -> list[bytes] | list[float]:
     return packed.split(b"\0")
 
 
-def _columns(fields: Iterable[FieldSpec]) -> Iterator[str]:
-    """The columns of fields and their types."""
+def _columns(fields: Iterable[FieldSpec], *, at_most: bool = False) -> Iterator[str]:
+    """The columns of fields and their types; `at_most` those, too, that documents of several values may add."""
     for field in fields:
         value, sort = value_column(field), sort_column(field)
         if value is not None:
             yield f"{value} {'REAL' if field.type is FieldType.NUMERIC else 'BLOB'}"
-            yield f"{packed_column(field)} BLOB"
+            if field.packs or at_most:
+                yield f"{packed_column(field)} BLOB"
         if sort is not None and sort != value:
             yield f"{sort} BLOB"
 
@@ -81,6 +82,9 @@ MAXIMUM_COMBINATIONS = 6
 MAXIMUM_COVERS = 4
 """Maximum number of SQL indexes from which groups are read, for the same reason."""
 
+MAXIMUM_COVERED = 12
+"""Maximum number of columns that one of these has besides the first."""
+
 
 # Maximum number of columns for fields; SQLite takes 2,000 in a table.
 _MAXIMUM_COLUMNS = 1900
@@ -88,7 +92,7 @@ _MAXIMUM_COLUMNS = 1900
 
 def fits(fields: Iterable[FieldSpec]) -> bool:
     """Whether a table can have the columns of these fields."""
-    return sum(1 for _ in _columns(fields)) <= _MAXIMUM_COLUMNS
+    return sum(1 for _ in _columns(fields, at_most=True)) <= _MAXIMUM_COLUMNS
 
 
 class Tables:
@@ -134,6 +138,12 @@ class Tables:
         for column in _columns(fields):
             connection.execute(f"ALTER TABLE {self.docs} ADD COLUMN {column}")
 
+    def add_packed(self, connection: sqlite3.Connection, field: FieldSpec) -> None:
+        """Add the column for several values, unless it exists."""
+        if not field.packs:
+            connection.execute(f"ALTER TABLE {self.docs} ADD COLUMN {packed_column(field)} BLOB")
+            field.packs = True
+
     def save(self, connection: sqlite3.Connection, spec: IndexSpec) -> None:
         connection.execute("UPDATE ft_indexes SET spec = ? WHERE number = ?", (spec.dump(), spec.number))
 
@@ -143,12 +153,13 @@ class Tables:
             return
         value, packed = value_column(field), packed_column(field)
         connection.execute(f"CREATE INDEX IF NOT EXISTS {self.docs}_{value} ON {self.docs} ({value})")
-        rows = connection.execute(f"SELECT docid, {packed} FROM {self.docs} WHERE {packed} IS NOT NULL").fetchall()
-        table = self.numbers if field.type is FieldType.NUMERIC else self.tags
-        connection.executemany(
-            f"INSERT OR IGNORE INTO {table} VALUES (?, ?, ?)",
-            ((field.number, part, docid) for docid, several in rows for part in unpack(field, several)),
-        )
+        if field.packs:
+            rows = connection.execute(f"SELECT docid, {packed} FROM {self.docs} WHERE {packed} IS NOT NULL").fetchall()
+            table = self.numbers if field.type is FieldType.NUMERIC else self.tags
+            connection.executemany(
+                f"INSERT OR IGNORE INTO {table} VALUES (?, ?, ?)",
+                ((field.number, part, docid) for docid, several in rows for part in unpack(field, several)),
+            )
         field.ready = True
         self.save(connection, spec)
 
@@ -176,15 +187,25 @@ class Tables:
     def cover(self, connection: sqlite3.Connection, spec: IndexSpec, first: str, columns: list[str]) -> str | None:
         """An SQL index that begins with a column and has all of `columns`; None where there are too many such indexes.
 
-        Created if necessary.
+        There is one for each first column: it is created again where it lacks some of the others. Behind the first
+        column is the document's number, so that a new document is the last of its group. Ordered by values it would be
+        anywhere, and writing would take a page of the file for each document.
         """
+        narrow: list[str] = []
         for known in spec.covers:
             held = known.split(",")
             if held[0] == first and set(columns) <= set(held):
                 return self._cover_name(known)
-        if len(spec.covers) >= MAXIMUM_COVERS:
+            if held[:2] == [first, "docid"]:
+                narrow = held
+        chosen = ",".join(dict.fromkeys([first, "docid", *narrow, *columns]))
+        if chosen.count(",") > MAXIMUM_COVERED:
             return None
-        chosen = ",".join(dict.fromkeys([first, *columns]))
+        if narrow:
+            connection.execute(f"DROP INDEX IF EXISTS {self._cover_name(','.join(narrow))}")
+            spec.covers.remove(",".join(narrow))
+        elif len(spec.covers) >= MAXIMUM_COVERS:
+            return None
         name = self._cover_name(chosen)
         connection.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {self.docs} ({chosen})")
         spec.covers.append(chosen)
