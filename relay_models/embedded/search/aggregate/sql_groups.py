@@ -15,7 +15,13 @@ from typing import Any, Final
 from relay_models.embedded.search.aggregate.expressions import Expression, parse_expression
 from relay_models.embedded.search.aggregate.functions import truth
 from relay_models.embedded.search.aggregate.properties import Properties
-from relay_models.embedded.search.aggregate.reducers import Reducer
+from relay_models.embedded.search.aggregate.reducers import (
+    BY_COLUMN,
+    Accumulator,
+    ColumnAccumulator,
+    Reducer,
+    column_accumulators,
+)
 from relay_models.embedded.search.aggregate.stages import Row, Total
 from relay_models.embedded.search.execute.selection import Selection
 from relay_models.embedded.search.index.schema import FieldType, IndexSpec
@@ -36,6 +42,9 @@ _ROUNDED: Final = frozenset(("SUM", "AVG"))
 
 _NOTHING: Final = {"SUM": math.nan, "AVG": math.nan, "MIN": math.inf, "MAX": -math.inf}
 """What reducers give where no row has a number."""
+
+# Rows whose columns are held at once.
+_CHUNK: Final = 20_000
 
 _EXISTS: Final = re.compile(rb"exists\(@([0-9A-Za-z_]+)\)")
 _EQUALS: Final = re.compile(rb"@([0-9A-Za-z_]+) == '([0-9A-Za-z_ -]*)'")
@@ -92,7 +101,7 @@ class SqlGroups:
     def rows(self, otherwise: Callable[[], Iterator[Row]]) -> Iterator[Row]:
         """One row per group, in the order of the first documents; those of `otherwise` where SQL cannot give them."""
         try:
-            found = self._read()
+            found, accumulators = self._read()
         except _NotInSql:
             yield from otherwise()
             return
@@ -100,11 +109,18 @@ class SqlGroups:
         width = len(self._by)
         for values in found:
             row: Row = dict(zip(self._by, values[:width], strict=True))
-            for reducer, value in zip(self._reducers, values[width:], strict=False):
-                row[reducer.alias] = _NOTHING[reducer.name] if value is None else float(value)
+            in_columns = iter(accumulators.get(values[:width], ()))
+            in_sql = iter(values[width:])
+            for reducer in self._reducers:
+                if reducer.name in BY_COLUMN:
+                    row[reducer.alias] = next(in_columns).result()
+                else:
+                    value = next(in_sql)
+                    row[reducer.alias] = _NOTHING[reducer.name] if value is None else float(value)
             yield row
 
-    def _read(self) -> list[Any]:
+    def _read(self) -> tuple[list[Any], dict[tuple[Any, ...], list[Accumulator]]]:
+        """The rows of SQL, and for each group the accumulators of reducers that SQL does not have."""
         if self._properties.puts or self._selection.has_words:
             raise _NotInSql
         needed = {*self._by, *(reducer.source for reducer in self._reducers)}
@@ -127,13 +143,16 @@ class SqlGroups:
             else:
                 conditions.append(self._condition(step, expression))
         groups = [columns[name] if name in columns else self._column(name) for name in self._by]
-        reduced = [self._reduced(reducer, columns) for reducer in self._reducers]
+        reduced = [self._reduced(reducer, columns) for reducer in self._reducers if reducer.name not in BY_COLUMN]
+        others = [reducer for reducer in self._reducers if reducer.name in BY_COLUMN]
+        read = {reducer.source: self._number(reducer, columns) for reducer in others}
         selected = [*groups, *reduced, "min(d.docid)"]
         tail = ("GROUP BY " + ", ".join(map(str, range(1, len(groups) + 1)))) if groups else ""
         if not groups:
             tail = "GROUP BY NULL"
+        covered = False
         if len(groups) == 1 and self._by[0] not in columns and not conditions:
-            self._selection.cover(groups[0].removeprefix("d."), list(self._used))
+            covered = self._selection.cover(groups[0].removeprefix("d."), list(self._used))
         elif not _ROUNDED.isdisjoint(reducer.name for reducer in self._reducers):
             self._selection.by_document()
         connection = self._selection.connection
@@ -142,6 +161,7 @@ class SqlGroups:
         try:
             found = self._selection.rows(", ".join(selected), f"{tail} ORDER BY {len(selected)}", also=conditions)
             rows = found.fetchall()
+            accumulators = self._accumulate(others, groups, read, conditions, covered) if others else {}
         except sqlite3.OperationalError:
             if self._error is None:
                 raise
@@ -154,7 +174,37 @@ class SqlGroups:
         doubtful = [place for place, name in enumerate(self._by) if name in self._properties.doubtful]
         if any(row[place] in (b"true", b"false") for row in rows for place in doubtful):
             raise _NotInSql
-        return rows
+        return rows, accumulators
+
+    def _accumulate(
+        self,
+        reducers: Sequence[Reducer],
+        groups: list[str],
+        read: dict[bytes | None, str],
+        conditions: list[str],
+        covered: bool,
+    ) -> dict[tuple[Any, ...], list[Accumulator]]:
+        """Read columns of numbers for each group, in the order of the documents, and give them to accumulators."""
+        # An SQL index for the groups has the documents of each in their order.
+        tail = "" if covered else "ORDER BY d.docid"
+        rows = self._selection.rows(", ".join([*groups, *read.values()]), tail, also=conditions)
+        made: dict[tuple[Any, ...], list[Accumulator]] = {}
+        fed: dict[tuple[Any, ...], dict[bytes, list[ColumnAccumulator]]] = {}
+        while chunk := rows.fetchmany(_CHUNK):
+            columns = list(zip(*chunk, strict=True))
+            keys: Sequence[tuple[Any, ...]] = list(zip(*columns[: len(groups)], strict=True)) or [()] * len(chunk)
+            for key in set(keys).difference(made):
+                made[key], fed[key] = column_accumulators(reducers)
+            for source, column in zip(read, columns[len(groups) :], strict=True):
+                assert source is not None
+                numbers: dict[tuple[Any, ...], list[float]] = {key: [] for key in fed}
+                for key, value in zip(keys, column, strict=True):
+                    if value is not None:
+                        numbers[key].append(value)
+                for key, some in numbers.items():
+                    for accumulator in fed[key][source] if some else ():
+                        accumulator.extend(some)
+        return made
 
     def _column(self, name: bytes) -> str:
         """The SQL of a name's column."""
@@ -172,12 +222,16 @@ class SqlGroups:
         sql, name = _REDUCERS.get(reducer.name), reducer.source
         if sql is None:
             raise _NotInSql
-        if name is None:
-            return sql
+        return sql if name is None else sql.format(self._number(reducer, columns))
+
+    def _number(self, reducer: Reducer, columns: dict[bytes, str]) -> str:
+        """The SQL of the numbers that a reducer reads."""
+        name = reducer.source
+        assert name is not None
         column = columns[name] if name in columns else self._column(name)
         if name not in self._numeric:
             raise _NotInSql
-        return sql.format(column)
+        return column
 
     def _condition(self, step: Filter, expression: Expression) -> str:
         match = _EXISTS.fullmatch(step.expression)

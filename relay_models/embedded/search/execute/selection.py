@@ -174,13 +174,18 @@ class Selection:
         number: int = self.connection.execute(sql, planner.arguments).fetchone()[0]
         return number
 
-    def cover(self, first: str, columns: list[str]) -> None:
-        """Read every document from an SQL index over these columns alone, in the order of the first."""
+    def cover(self, first: str, columns: list[str]) -> bool:
+        """Read every document from an SQL index over these columns alone, in the order of the first.
+
+        Returns whether that is possible, and the documents with the same value come in the order of their numbers.
+        """
         if self.condition != ALL:
-            return
-        name = self.tables.cover(self.connection, self.spec, first, columns)
-        if name is not None:
-            self._from = f"{self.tables.docs} d INDEXED BY {name}"
+            return False
+        cover = self.tables.cover(self.connection, self.spec, first, columns)
+        if cover is None:
+            return False
+        self._from = f"{self.tables.docs} d INDEXED BY {cover.name}"
+        return cover.in_order
 
     def by_document(self) -> None:
         """Read every document in the order of the documents' numbers, which SQL indexes made for others do not have."""

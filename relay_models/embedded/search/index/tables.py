@@ -15,6 +15,7 @@ import sqlite3
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from relay_models.embedded.search.index.schema import FieldSpec, FieldType, IndexSpec
 
@@ -93,6 +94,14 @@ _MAXIMUM_COLUMNS = 1900
 def fits(fields: Iterable[FieldSpec]) -> bool:
     """Whether a table can have the columns of these fields."""
     return sum(1 for _ in _columns(fields, at_most=True)) <= _MAXIMUM_COLUMNS
+
+
+class Cover(NamedTuple):
+    """An SQL index from which groups are read."""
+
+    name: str
+    in_order: bool
+    """Whether the documents of a group are in the order of their numbers. Before format 5 they were not."""
 
 
 class Tables:
@@ -184,7 +193,7 @@ class Tables:
             self.save(connection, spec)
         return name
 
-    def cover(self, connection: sqlite3.Connection, spec: IndexSpec, first: str, columns: list[str]) -> str | None:
+    def cover(self, connection: sqlite3.Connection, spec: IndexSpec, first: str, columns: list[str]) -> Cover | None:
         """An SQL index that begins with a column and has all of `columns`; None where there are too many such indexes.
 
         There is one for each first column: it is created again where it lacks some of the others. Behind the first
@@ -195,7 +204,7 @@ class Tables:
         for known in spec.covers:
             held = known.split(",")
             if held[0] == first and set(columns) <= set(held):
-                return self._cover_name(known)
+                return Cover(self._cover_name(known), held[1:2] == ["docid"])
             if held[:2] == [first, "docid"]:
                 narrow = held
         chosen = ",".join(dict.fromkeys([first, "docid", *narrow, *columns]))
@@ -210,7 +219,7 @@ class Tables:
         connection.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {self.docs} ({chosen})")
         spec.covers.append(chosen)
         self.save(connection, spec)
-        return name
+        return Cover(name, True)
 
     def _cover_name(self, columns: str) -> str:
         return f"{self.docs}_cover_{columns.replace(',', '_')}"
