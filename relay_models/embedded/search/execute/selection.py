@@ -174,14 +174,14 @@ class Selection:
         number: int = self.connection.execute(sql, planner.arguments).fetchone()[0]
         return number
 
-    def cover(self, first: str, columns: list[str]) -> bool:
-        """Read every document from an SQL index over these columns alone, in the order of the first.
+    def cover(self, group: list[str], columns: list[str]) -> bool:
+        """Read every document from an SQL index over these columns alone, in the order of those of the group.
 
-        Returns whether that is possible, and the documents with the same value come in the order of their numbers.
+        Returns whether that is possible, and the documents of each group come in the order of their numbers.
         """
         if self.condition != ALL:
             return False
-        cover = self.tables.cover(self.connection, self.spec, first, columns)
+        cover = self.tables.cover(self.connection, self.spec, group, columns)
         if cover is None:
             return False
         self._from = f"{self.tables.docs} d INDEXED BY {cover.name}"

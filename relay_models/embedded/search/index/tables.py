@@ -17,6 +17,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from relay_models.embedded.search.index.field_paths import elements_name
 from relay_models.embedded.search.index.schema import FieldSpec, FieldType, IndexSpec
 
 __all__ = ["Tables", "exact_column", "fits", "key_hash", "packed_column", "sort_column", "unpack", "value_column"]
@@ -58,6 +59,16 @@ def packed_column(field: FieldSpec) -> str | None:
     return None if field.type is FieldType.TEXT else f"p{field.number}"
 
 
+PLAIN_LISTS = 16
+"""The bit in `many` of a document whose columns say what all its lists are (see `list_name`)."""
+
+
+def list_name(spec: IndexSpec, field: FieldSpec) -> str | None:
+    """The name in the path ``$.name[*]`` of a field whose columns have all of such a list; None for other fields."""
+    exact = field.type is FieldType.TAG and field.case_sensitive and field.separator is None
+    return elements_name(field.path) if spec.kind == "json" and exact else None
+
+
 def unpack(field: FieldSpec, packed: bytes) -> list[bytes] | list[float]:
     """The values in a packed column: tags, none of which holds a NUL, or doubles."""
     if field.type is FieldType.NUMERIC:
@@ -84,7 +95,7 @@ MAXIMUM_COVERS = 4
 """Maximum number of SQL indexes from which groups are read, for the same reason."""
 
 MAXIMUM_COVERED = 12
-"""Maximum number of columns that one of these has besides the first."""
+"""Maximum number of columns that one of these has."""
 
 
 # Maximum number of columns for fields; SQLite takes 2,000 in a table.
@@ -121,8 +132,8 @@ class Tables:
 
     def create(self, connection: sqlite3.Connection, spec: IndexSpec) -> None:
         statements = [
-            # `many`: the side tables in which the document has rows (1 tags, 2 numbers, 4 words, 8 missing). By a hash
-            # of the key, as an index of the keys would be many times as large.
+            # `many`: the side tables in which the document has rows (1 tags, 2 numbers, 4 words, 8 missing), and
+            # `PLAIN_LISTS`. By a hash of the key, as an index of the keys would be many times as large.
             f"CREATE TABLE {self.docs} (docid INTEGER PRIMARY KEY, hash INTEGER NOT NULL, key BLOB NOT NULL,"
             " many INTEGER NOT NULL, length INTEGER NOT NULL, top INTEGER NOT NULL, score REAL NOT NULL"
             # With the columns at once: ALTER TABLE reads the definitions of all tables again.
@@ -193,22 +204,25 @@ class Tables:
             self.save(connection, spec)
         return name
 
-    def cover(self, connection: sqlite3.Connection, spec: IndexSpec, first: str, columns: list[str]) -> Cover | None:
-        """An SQL index that begins with a column and has all of `columns`; None where there are too many such indexes.
+    def cover(
+        self, connection: sqlite3.Connection, spec: IndexSpec, group: list[str], columns: list[str]
+    ) -> Cover | None:
+        """An SQL index that begins with the columns of a group and has all of `columns`; None where there are too many.
 
-        There is one for each first column: it is created again where it lacks some of the others. Behind the first
-        column is the document's number, so that a new document is the last of its group. Ordered by values it would be
-        anywhere, and writing would take a page of the file for each document.
+        There is one for each group: it is created again where it lacks some of the others. Behind the group is the
+        document's number, so that a new document is the last of its group. Ordered by values it would be anywhere, and
+        writing would take a page of the file for each document.
         """
+        begin = [*group, "docid"]
         narrow: list[str] = []
         for known in spec.covers:
             held = known.split(",")
-            if held[0] == first and set(columns) <= set(held):
-                return Cover(self._cover_name(known), held[1:2] == ["docid"])
-            if held[:2] == [first, "docid"]:
+            if held[: len(group)] == group and set(columns) <= set(held):
+                return Cover(self._cover_name(known), held[: len(begin)] == begin)
+            if held[: len(begin)] == begin:
                 narrow = held
-        chosen = ",".join(dict.fromkeys([first, "docid", *narrow, *columns]))
-        if chosen.count(",") > MAXIMUM_COVERED:
+        chosen = ",".join(dict.fromkeys([*begin, *narrow, *columns]))
+        if chosen.count(",") >= MAXIMUM_COVERED:
             return None
         if narrow:
             connection.execute(f"DROP INDEX IF EXISTS {self._cover_name(','.join(narrow))}")
