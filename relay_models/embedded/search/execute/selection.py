@@ -164,6 +164,14 @@ class Selection:
         number: int = row[0]
         return number
 
+    def finds_few(self, few: int) -> bool:
+        """Whether a condition finds at most this many documents."""
+        if self.condition in (ALL, NOTHING):
+            return False
+        self._prepare()
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM {self._from} WHERE {self.condition} LIMIT {few + 1})"
+        return bool(self.connection.execute(sql, self.arguments).fetchone()[0] <= few)
+
     def count_of(self, node: Node) -> int:
         """How many documents a part of the query finds alone."""
         planner = Planner(self.context.unordered())
