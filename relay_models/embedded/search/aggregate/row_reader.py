@@ -70,12 +70,12 @@ class RowReader:
         last = -1
         # Left to itself SQLite goes through all documents for any condition, since these are in order. With the plus it
         # finds the documents by an index, and sorts them.
-        docid = "+d.docid" if selection.finds_few(FEW) else "d.docid"
-        after = f"{docid} > ?"
+        number = "+d.docid" if selection.finds_few(FEW) else "d.docid"
+        after = f"{number} > ?"
         selection.condition = after if selection.condition == ALL else f"({selection.condition}) AND {after}"
         while True:
             # In chunks, so that a cursor that is read on later does not keep a statement open.
-            chunk = self._chunk(f"ORDER BY {docid} LIMIT ?", last, CHUNK)
+            chunk = self._chunk(f"ORDER BY {number} LIMIT ?", last, CHUNK)
             for docid, key, row in chunk:
                 if scored is not None:
                     row[b"__score"] = scored[docid]
