@@ -75,7 +75,7 @@ def test_a_file_of_format_3_is_read_and_written(tmp_path: Path, name: str) -> No
 
 @pytest.mark.parametrize("name", ["closed.db", "killed.db"])
 def test_a_file_of_format_4_is_read_and_written(tmp_path: Path, name: str) -> None:
-    """Format 5 has indexes of fewer columns. One of format 4 keeps its own, beside a new one over the same documents."""
+    """Format 5 has indexes of fewer columns. One of format 4 keeps its own, beside a new one over the documents."""
     unpack(4, name, tmp_path)
     before = (tmp_path / name).read_bytes()
     for turn in range(3):

@@ -332,7 +332,8 @@ def column_accumulators(reducers: Sequence[Reducer]) -> tuple[list[Accumulator],
     fed: dict[bytes, list[ColumnAccumulator]] = {}
     for reducer in reducers:
         accumulator = reducer.start()
-        assert reducer.source is not None and isinstance(accumulator, (_Quantile, _Deviation))
+        assert reducer.source is not None
+        assert isinstance(accumulator, (_Quantile, _Deviation))
         made.append(accumulator)
         others = fed.setdefault(reducer.source, [])
         if not (
