@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 APPLICATION_ID: Final = 0x52656C4D  # "RelM"
-FORMAT: Final = 4
+FORMAT: Final = 5
 OLDEST_FORMAT: Final = 2
 SQLITE_HEADER: Final = b"SQLite format 3\0"
 

@@ -73,8 +73,9 @@ CREATE TABLE parts (
 );
 """
 
-# The columns that format 3 added to `generation`. Format 4 has compressed JSON, and the indexes' `FieldSpec.blanks` and
-# `IndexSpec.covers`: what a file has of an earlier format stays as it is until it is written again.
+# The columns that format 3 added to `generation`. Format 4 has compressed JSON, and the indexes' `FieldSpec.blanks`
+# and `IndexSpec.covers`; format 5 has indexes of fewer columns, `FieldSpec.merged` and `FieldSpec.packs`. What a file
+# has of an earlier format stays as it is until it is written again, indexes until they are created again.
 _TIMED_FORMAT: Final = 3
 _ADDED: Final = (
     "base INTEGER NOT NULL DEFAULT 0",
