@@ -7,9 +7,10 @@ import json
 import logging
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from relay_models._checks import check_count
 from relay_models.errors import InvalidRecordError, MissingExtraError, RelayModelsError, SerializationError
 from relay_models.receiver.span_store import Received, SpanStore
 from relay_models.trajectories import from_protobuf
@@ -31,7 +32,11 @@ _RETRY_AFTER = "1"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a receiver takes at a time."""
+    """What a receiver takes at a time.
+
+    Raises:
+        InvalidConfigurationError: one of them is less than 1.
+    """
 
     max_request_bytes: int = 32 * 2**20
     """Maximum size of a request, also of its uncompressed content [bytes]; a larger one is refused (413)."""
@@ -39,6 +44,10 @@ class Limits:
     """Maximum size of all requests that are being read or stored [bytes]; beyond it they are refused (429)."""
     max_waiting: int = 64
     """Maximum number of requests that are being read or stored; beyond it they are refused (429)."""
+
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            check_count(limit.name, getattr(self, limit.name))
 
 
 class _Refused(Exception):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from relay_models._checks import check_count
 from relay_models.backend import RedisBackend
 from relay_models.documents import Run
 from relay_models.receiver.open_traces import OpenTrace, OpenTraces, RunKey
@@ -46,12 +47,13 @@ class SpanStore:
         max_open_bytes: maximum size of the spans that are held for those that come later [bytes].
 
     Raises:
-        InvalidConfigurationError: `redact` cannot work.
+        InvalidConfigurationError: `redact` cannot work, or `max_open_bytes` is less than 1.
     """
 
     def __init__(
         self, backend: RedisBackend, *, redact: Redactions = None, max_open_bytes: int = _MAX_OPEN_BYTES
     ) -> None:
+        check_count("max_open_bytes", max_open_bytes)
         self._backend = backend
         self._redact = as_redactor(redact)
         self._traces = OpenTraces(max_open_bytes)
@@ -73,9 +75,12 @@ class SpanStore:
         spans, problems = parse_spans(request)
         received = Received(len(spans), rejected=len(problems), problems=problems)
         async with self._lock:
-            for trace in self._traces.add(spans, parse_logs(request), size):
-                await self._store(trace, received)
-            self._traces.shrink()
+            try:
+                for trace in self._traces.add(spans, parse_logs(request), size):
+                    await self._store(trace, received)
+            finally:
+                # Also where the store is away: what was not acknowledged is sent again.
+                self._traces.shrink()
         return received
 
     async def _store(self, trace: OpenTrace, received: Received) -> None:
@@ -91,16 +96,15 @@ class SpanStore:
             allowed = self._redacted(run, trace, received)
             if allowed is not None:
                 made[key_of(allowed)] = allowed
+        before, trace.stored = trace.stored, trace.stored | made.keys()  # stored or not, where this is interrupted
         report = await self._backend.store_runs(list(made.values()), on_refused="skip")
         received.runs += report.stored
         received.problems += [str(refused) for refused in report.refused]
         if is_whole and not report.refused:
             # A run without an agent ends when the span of the agent has come, and its calls are in that one's run.
-            for agent_id, run_id in trace.stored - made.keys():
+            for agent_id, run_id in before - made.keys():
                 await self._backend.delete_run(agent_id, run_id)
             trace.stored = set(made)
-        else:
-            trace.stored |= made.keys()
 
     async def _load(self, trace: OpenTrace) -> None:
         """Take what was stored of the trace before: by a receiver that has ended, or before it was forgotten."""
