@@ -25,9 +25,11 @@ from relay_models.embedded.persistence.file_checks import (
     is_unavailable,
     main_stamp,
     read_stamp,
+    stored_path,
 )
 from relay_models.embedded.persistence.file_lock import FileLock
 from relay_models.embedded.persistence.redo_log import Change, RedoLog
+from relay_models.embedded.persistence.side_files import kind_of, refuse_others
 
 __all__ = ["UNREADABLE", "Storage", "Sync", "create_tables"]
 
@@ -89,14 +91,6 @@ _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FREE_TO_WRITE: Final = 128 * 1024
 """The space on the disk, in bytes, below which a failed write is explained by a full disk."""
 
-_KINDS: Final = {
-    stat.S_IFDIR: "a directory",
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
-
 
 def create_tables(connection: sqlite3.Connection) -> None:
     """Create the tables of the keyspace."""
@@ -112,6 +106,7 @@ class Storage:
     """
 
     def __init__(self, path: str, sync: Sync = "process") -> None:
+        _check_name(path)
         self.name = os.path.abspath(path)
         self.path = os.path.realpath(path)
         self._sync = sync
@@ -154,13 +149,13 @@ class Storage:
             raise
 
     def _refuse_unusable(self) -> None:
+        refuse_others(self.path)
         try:
             status = os.stat(self.path)
         except FileNotFoundError:
             return
         if not stat.S_ISREG(status.st_mode):
-            kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
-            raise FileUnavailableError(f"cannot open {self.name}: it is {kind}, not a file")
+            raise FileUnavailableError(f"cannot open {self.name}: it is {kind_of(status.st_mode)}, not a file")
         if not os.access(self.path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
             raise FileUnavailableError(f"cannot open {self.name}: it is read-only")
 
@@ -189,13 +184,15 @@ class Storage:
                 raise DamagedFileError(
                     f"{self.name} is empty or gone, but {rest} is there; restore the file, or remove the other"
                 )
-        scratch = f"{self.path}.new"
+        scratch = f"{self.path}-new"
         try:
             there = os.stat(self.path)
         except FileNotFoundError:
             there = None
         try:
-            os.close(os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600))
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(scratch)  # of a process that was killed; the lock says that it is nobody's
+            os.close(os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             connection = sqlite3.connect(scratch)
             try:
                 connection.execute("PRAGMA journal_mode = MEMORY")  # what is left of it after a kill is not used
@@ -282,7 +279,7 @@ class Storage:
                 self.redo.begin(stamp.number, stamp.token)
         self.connection.execute(
             "UPDATE generation SET number = ?, seal = NULL, base = ?, token = ?, previous = ?, home = ?, time = ?",
-            (stamp.number + 1, stamp.base, stamp.token, stamp.previous, stamp.home, time),
+            (stamp.number + 1, stamp.base, stamp.token, stamp.previous, stored_path(stamp.home), time),
         )
 
     def after_commit(self) -> None:
@@ -347,7 +344,7 @@ class Storage:
         reason = getattr(error, "strerror", None) or str(error)
         full = getattr(error, "errno", None) in _DISK_FULL
         full = full or getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
-        if not full:
+        if not full and getattr(error, "errno", None) in (None, errno.EIO):  # of a kind that does not say it
             with contextlib.suppress(OSError):
                 full = shutil.disk_usage(os.path.dirname(self.path)).free < FREE_TO_WRITE
         return f"the disk is full: {reason}" if full else reason
@@ -410,6 +407,15 @@ class Storage:
             raise
         except (OSError, sqlite3.OperationalError) as error:
             raise FileUnavailableError(f"cannot open {self.name}: {self.reason(error)}") from error
+
+
+def _check_name(path: str) -> None:
+    try:
+        valid = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        valid = False
+    if not valid:
+        raise FileUnavailableError(f"cannot open {path!r}: no file can have this name")
 
 
 def _size(path: str) -> int:
