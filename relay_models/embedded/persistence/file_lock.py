@@ -87,26 +87,32 @@ class FileLock:
         while True:
             descriptor = open_own(self.path, os.O_RDWR | os.O_CREAT, mode)
             try:
-                _lock(descriptor)
-            except OSError:
-                pid = _read_pid(descriptor)
+                if self._take(descriptor):
+                    return descriptor
+            except BaseException:
                 os.close(descriptor)
-                raise FileInUseError(_in_use(self.name, pid), pid) from None
-            # The holder before us may have removed the file between our open and our lock.
-            try:
-                current = os.stat(self.path).st_ino == os.fstat(descriptor).st_ino
-            except FileNotFoundError:
-                current = False
-            if current:
-                if not _PID.fullmatch(os.read(descriptor, 64)):
-                    os.close(descriptor)
-                    raise FileUnavailableError(f"{self.path} is not a lock file of this engine: move it away")
-                with contextlib.suppress(OSError):  # a full disk: the lock holds without the number
-                    os.ftruncate(descriptor, 0)
-                    os.lseek(descriptor, 0, os.SEEK_SET)
-                    os.write(descriptor, b"%d\n" % os.getpid())
-                return descriptor
+                raise
             os.close(descriptor)
+
+    def _take(self, descriptor: int) -> bool:
+        """Lock the lock file; False where its holder has removed it meanwhile."""
+        try:
+            _lock(descriptor)
+        except (BlockingIOError, PermissionError):
+            pid = _read_pid(descriptor)
+            raise FileInUseError(_in_use(self.name, pid), pid) from None
+        try:
+            if os.stat(self.path).st_ino != os.fstat(descriptor).st_ino:
+                return False
+        except FileNotFoundError:
+            return False
+        if not _PID.fullmatch(os.read(descriptor, 64)):
+            raise FileUnavailableError(f"{self.path} is not a lock file of this engine: move it away")
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without the number
+            os.ftruncate(descriptor, 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.write(descriptor, b"%d\n" % os.getpid())
+        return True
 
     def lock_data(self, path: str) -> None:
         """Lock the data file itself, once it exists. Raises `FileInUseError`."""

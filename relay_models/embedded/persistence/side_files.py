@@ -9,7 +9,11 @@ from typing import Final
 
 from relay_models.embedded.errors import FileUnavailableError
 
-__all__ = ["kind_of", "open_own", "refuse_others"]
+__all__ = ["WAL_MODE", "WAL_MODE_AT", "kind_of", "open_own", "refuse_others"]
+
+# What the header of an SQLite file with a -wal has for the versions of its format, and the offset in bytes.
+WAL_MODE: Final = b"\2\2"
+WAL_MODE_AT: Final = 18
 
 _BINARY: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 # Links are not followed, and opening a FIFO does not wait for its other end.
@@ -43,10 +47,13 @@ def open_own(path: str, flags: int, mode: int = 0o600) -> int:
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
             raise _in_the_way(path, kind_of(os.lstat(path).st_mode)) from None
         raise
-    found = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(found):
+    try:
+        found = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(found):
+            raise _in_the_way(path, kind_of(found))
+    except BaseException:
         os.close(descriptor)
-        raise _in_the_way(path, kind_of(found))
+        raise
     return descriptor
 
 
@@ -63,10 +70,19 @@ def refuse_others(path: str) -> None:
             continue
         if not stat.S_ISREG(status.st_mode):
             raise _in_the_way(log, kind_of(status.st_mode))
-        if log.endswith("-journal") and status.st_size:
+        if log.endswith("-journal") and status.st_size and _has_wal(path):
             raise FileUnavailableError(
                 f"{log} is the journal of another program, and SQLite would apply it to this file: move it away"
             )
+
+
+def _has_wal(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            file.seek(WAL_MODE_AT)
+            return file.read(len(WAL_MODE)) == WAL_MODE
+    except OSError:
+        return False
 
 
 def _in_the_way(path: str, what: str) -> FileUnavailableError:

@@ -29,7 +29,7 @@ from relay_models.embedded.persistence.file_checks import (
 )
 from relay_models.embedded.persistence.file_lock import FileLock
 from relay_models.embedded.persistence.redo_log import Change, RedoLog
-from relay_models.embedded.persistence.side_files import kind_of, refuse_others
+from relay_models.embedded.persistence.side_files import WAL_MODE, WAL_MODE_AT, kind_of, refuse_others
 
 __all__ = ["UNREADABLE", "Storage", "Sync", "create_tables"]
 
@@ -201,6 +201,10 @@ class Storage:
                 create_tables(connection)
             finally:
                 connection.close()
+            # With a -wal from the beginning: to change to it later, SQLite writes a rollback journal.
+            with open(scratch, "r+b") as file:
+                file.seek(WAL_MODE_AT)
+                file.write(WAL_MODE)
             self._put(scratch, there)
         finally:
             with contextlib.suppress(OSError):
@@ -283,11 +287,17 @@ class Storage:
         )
 
     def after_commit(self) -> None:
-        """Begin the next generation after a transaction, and write a long -wal back into the file."""
+        """Begin the next generation after a transaction, and write a long -wal back into the file.
+
+        The transaction is done, so nothing here may fail: what is not possible now is tried before the next change.
+        """
         self.stamp.number += 1
         self.stamp.seal = None
         self._log_ready = False
-        self.redo.begin(self.stamp.number, self.stamp.token)
+        try:
+            self.redo.begin(self.stamp.number, self.stamp.token)
+        except OSError:
+            return
         self._log_ready = True
         if not self.marked:
             self.connection.execute(f"PRAGMA synchronous = {'FULL' if self._sync == 'power' else 'OFF'}")
@@ -307,7 +317,7 @@ class Storage:
         """Write the -wal back into the file. Returns whether that was possible: on a full disk the log just stays."""
         try:
             busy, frames, written = self.connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-        except sqlite3.OperationalError:
+        except sqlite3.Error:
             return False
         if busy or frames != written:
             return False
@@ -372,20 +382,22 @@ class Storage:
         """Close the file and free the lock. Unless `clean`, the redo log is still needed."""
         if self._inherited:
             return
-        wal, log = self.path + "-wal", self.redo.status
-        unmoved = _is(self.path, self._lock.file)
+        with contextlib.ExitStack() as ending:  # whatever fails, the rest is released
+            ending.callback(self._lock.release)
+            ending.callback(self._close_log, clean)
+            ending.callback(self.connection.close)
+
+    def _close_log(self, clean: bool) -> None:
+        wal, log = self.path + "-wal", None
         void = self.stamp.home is None and not self.redo.size  # such as a process leaves that was killed while closing
-        mine = log is not None and _is(self.redo.path, (log.st_dev, log.st_ino))
         try:
-            self.connection.close()
+            log = self.redo.status
         finally:
-            try:
-                self.redo.close(remove=(clean or void) and mine)
-                # SQLite leaves the -wal of a file that was moved; beside another file it would be taken for its own.
-                if clean and not unmoved and _is(wal, self._wal):
-                    os.unlink(wal)
-            finally:
-                self._lock.release()
+            mine = log is not None and _is(self.redo.path, (log.st_dev, log.st_ino))
+            self.redo.close(remove=(clean or void) and mine)
+        # SQLite leaves the -wal of a file that was moved; beside another file it would be taken for its own.
+        if clean and not _is(self.path, self._lock.file) and _is(wal, self._wal):
+            os.unlink(wal)
 
     def abandon(self) -> None:
         """Release everything in a forked child, and touch nothing: the file belongs to the parent."""
