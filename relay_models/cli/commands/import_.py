@@ -199,7 +199,7 @@ def _progress(session: Session, total: int | None, *, in_bytes: bool = False) ->
 
 def _report(session: Session, done: Imported) -> None:
     """Print what was imported, and what was not and why."""
-    from relay_models.cli.output import Column  # lazy: start-up time
+    from relay_models.cli.output import Column, counted  # lazy: start-up time
 
     out = session.out
     if out.as_json:
@@ -208,9 +208,10 @@ def _report(session: Session, done: Imported) -> None:
         out.object(head | {"replaced_runs": done.replaced, **done.more, "bad": done.bad})
         return
     for bad in done.bad[:SHOWN_BAD]:
-        where = f"line {bad['line']}" if "line" in bad else str(bad["key"])
-        if "file" in bad:
-            where = f"{bad['file']}, {where}"
+        where = str(bad["key"])
+        if "line" in bad:
+            file = bad.get("file", done.source)
+            where = f"{'standard input' if file == '-' else file}, line {bad['line']}"
         key = f"  [{bad['key']}]" if "line" in bad and bad["key"] else ""
         out.warn(f"{where}: {bad['reason']}{key}")
     if len(done.bad) > SHOWN_BAD:
@@ -228,11 +229,11 @@ def _report(session: Session, done: Imported) -> None:
         out.print(f"{done.replaced:,} of the runs were already stored and have been replaced", style="bright_black")
     if skipped := done.more.get("cache_entries"):
         out.print(
-            f"{skipped:,} entries of NeMo Relay's response and tool caches were skipped: they are no state of an agent",
+            f"skipped {counted(skipped, 'entry', 'entries')} of NeMo Relay's caches, which are no state of an agent",
             style="bright_black",
         )
     if withheld := done.more.get("withheld"):
-        out.print(f"{withheld:,} runs were left out by a redaction", style="bright_black")
+        out.print(f"left out by a redaction: {counted(withheld, 'run')}", style="bright_black")
     if done.bad:
         total = f" of {done.more['lines']:,} lines" if "lines" in done.more else ""
         out.warn(f"{len(done.bad):,}{total} could not be imported")
