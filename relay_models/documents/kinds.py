@@ -147,7 +147,7 @@ def find_kind(name: str, kinds: Mapping[str, DocumentKind] = KINDS) -> DocumentK
     for key, kind in kinds.items():
         if wanted in (key, kind.name, kind.plural, kind.record.__name__.lower(), kind.document.__name__.lower()):
             return kind
-    raise NotFoundError(f"there is no kind of state {name!r}; there are {', '.join(kinds)}")
+    raise NotFoundError(f"there is no document type {name!r}; there are {', '.join(kinds)}")
 
 
 def decode_artifact(kind: str, text: str | bytes) -> Any:

@@ -7,9 +7,10 @@ import json
 import logging
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from relay_models._checks import check_count
 from relay_models.errors import (
     InvalidConfigurationError,
     InvalidRecordError,
@@ -38,7 +39,11 @@ _RETRY_AFTER = "1"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a receiver takes at a time."""
+    """What a receiver takes at a time.
+
+    Raises:
+        InvalidConfigurationError: one of them is less than 1.
+    """
 
     max_request_bytes: int = 32 * 2**20
     """Maximum size of a request, also of its uncompressed content [bytes]; a larger one is refused (413)."""
@@ -50,9 +55,8 @@ class Limits:
     """Maximum size of the spans that are held for those that come later [bytes of the requests]."""
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
-            if getattr(self, name) < 1:
-                raise InvalidConfigurationError(f"{name} is {getattr(self, name)}: a limit is at least 1")
+        for limit in fields(self):
+            check_count(limit.name, getattr(self, limit.name))
         if self.max_waiting_bytes < 2 * self.max_request_bytes:
             raise InvalidConfigurationError(
                 f"max_waiting_bytes is {self.max_waiting_bytes}: it is at least twice max_request_bytes "

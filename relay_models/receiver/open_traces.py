@@ -31,7 +31,8 @@ class OpenTrace(Trace):
 class OpenTraces:
     """Holds the spans of recent traces, so that those that come in later requests complete their runs.
 
-    What is held is stored as well: the trace that had no new span for the longest time can be forgotten.
+    What is held is stored as well, or will be sent again: the trace that had no new span for the longest time can be
+    forgotten.
 
     Args:
         max_bytes: maximum size of the spans to hold [bytes of the requests].
@@ -58,7 +59,7 @@ class OpenTraces:
         return list(touched.values())
 
     def shrink(self) -> None:
-        """Forget the oldest traces while there is too much; to be called once everything is stored."""
+        """Forget the oldest traces while there is too much; never while one of them is being stored."""
         while self._bytes > self._max_bytes and self._traces:
             _, oldest = self._traces.popitem(last=False)
             self._bytes -= oldest.size

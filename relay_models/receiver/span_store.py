@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
+from relay_models._checks import check_count
 from relay_models.backend import RedisBackend
 from relay_models.documents import Run
 from relay_models.errors import InvalidRecordError, RelayModelsError
@@ -61,10 +62,11 @@ class SpanStore:
         max_open_bytes: maximum size of the spans that are held for those that come later [bytes].
 
     Raises:
-        InvalidConfigurationError: `redact` cannot work.
+        InvalidConfigurationError: `redact` cannot work, or `max_open_bytes` is less than 1.
     """
 
     def __init__(self, backend: RedisBackend, *, redact: Redactions = None, max_open_bytes: int = 64 * 2**20) -> None:
+        check_count("max_open_bytes", max_open_bytes)
         self._backend = backend
         self._redact = as_redactor(redact)
         self._traces = OpenTraces(max_open_bytes)
@@ -114,13 +116,16 @@ class SpanStore:
         for request in requests:
             for trace in self._traces.add(request.spans, request.records, request.size):
                 told.setdefault(trace.trace_id, (trace, []))[1].append(request.received)
-        for trace, senders in told.values():
-            found = Received()
-            await self._store(trace, found)
-            for received in senders:
-                received.problems += found.problems
-            senders[0].runs += found.runs
-        self._traces.shrink()
+        try:
+            for trace, senders in told.values():
+                found = Received()
+                await self._store(trace, found)
+                for received in senders:
+                    received.problems += found.problems
+                senders[0].runs += found.runs
+        finally:
+            # Also where the store is away: what was not acknowledged is sent again.
+            self._traces.shrink()
 
     async def _store(self, trace: OpenTrace, received: Received) -> None:
         if not trace.is_loaded:
@@ -137,17 +142,16 @@ class SpanStore:
                 made[key_of(allowed)] = allowed
         digests = {key: _digest(run) for key, run in made.items()}
         changed = [run for key, run in made.items() if digests[key] is None or trace.digests.get(key) != digests[key]]
+        before, trace.stored = trace.stored, trace.stored | made.keys()  # stored or not, where this is interrupted
         report = await self._backend.store_runs(changed, on_refused="skip")
         received.runs += report.stored
         received.problems += [str(refused) for refused in report.refused]
         trace.digests = {} if report.refused else digests
         if is_whole and not report.refused:
             # A run without an agent ends when the span of the agent has come, and its calls are in that one's run.
-            for agent_id, run_id in trace.stored - made.keys():
+            for agent_id, run_id in before - made.keys():
                 await self._backend.delete_run(agent_id, run_id)
             trace.stored = set(made)
-        else:
-            trace.stored |= made.keys()
 
     async def _load(self, trace: OpenTrace) -> None:
         """Take what was stored of the trace before: by a receiver that has ended, or before it was forgotten."""

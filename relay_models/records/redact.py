@@ -10,6 +10,7 @@ from jsonpath_ng.ext.parser import parse
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from relay_models._checks import check_count
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 from relay_models.records.extensions import EXTENSIONS_KEY
 from relay_models.records.record import from_json
@@ -64,8 +65,8 @@ class Redactor:
         max_call_bytes: int | None = None,
     ) -> None:
         for name, limit in (("max_text_length", max_text_length), ("max_call_bytes", max_call_bytes)):
-            if limit is not None and limit < _LEAST_LIMIT:
-                raise InvalidConfigurationError(f"{name} is {limit}: a limit is at least {_LEAST_LIMIT}")
+            if limit is not None:
+                check_count(name, limit, _LEAST_LIMIT)
         self._max_text_length = max_text_length
         self._max_call_bytes = max_call_bytes
         self._steps: list[Redaction] = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
+from relay_models._checks import check_count
 from relay_models.records import RunRecord
 from relay_models.records.extensions import EXTENSIONS_KEY
 from relay_models.records.run import run_from
@@ -92,6 +93,9 @@ class RunBuilder:
         max_bytes: maximum size of the events to hold open [bytes, as `process` is told]; None for no limit.
         keep_io: whether input and output of calls are kept in the extensions.
         on_given_up: called with each run that is given up, as far as it is known; None drops it.
+
+    Raises:
+        InvalidConfigurationError: a limit is less than 1.
     """
 
     def __init__(
@@ -103,6 +107,9 @@ class RunBuilder:
         keep_io: bool = True,
         on_given_up: Callable[[RunRecord], None] | None = None,
     ) -> None:
+        check_count("max_calls", max_calls)
+        if max_bytes is not None:
+            check_count("max_bytes", max_bytes)
         self._agent_id = agent_id
         self._max_calls = max_calls
         self._max_bytes = max_bytes

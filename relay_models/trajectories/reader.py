@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from relay_models._checks import check_count
 from relay_models.records import RunRecord, from_json
 from relay_models.records.mending import LenientDecoder, mended, notes_of, read_run
 from relay_models.trajectories.atif import runs_from_atif
@@ -51,6 +52,7 @@ def read_runs(
         A result per run, and one per line that cannot be read.
 
     Raises:
+        InvalidConfigurationError: `max_line_bytes` is less than 1.
         OSError: the file cannot be opened or read.
 
     Example:
@@ -94,6 +96,9 @@ class RunReader:
         max_line_bytes: maximum length of a line [bytes]; a longer one is named and left out.
         max_open_bytes: maximum size of what is held of runs that have not ended [bytes]; beyond it the oldest is
             given out as far as it has been read.
+
+    Raises:
+        InvalidConfigurationError: a limit is less than 1.
     """
 
     def __init__(
@@ -103,6 +108,8 @@ class RunReader:
         max_line_bytes: int = MAX_LINE_BYTES,
         max_open_bytes: int = MAX_OPEN_BYTES,
     ) -> None:
+        check_count("max_line_bytes", max_line_bytes)
+        check_count("max_open_bytes", max_open_bytes)
         self._max_line_bytes = max_line_bytes
         self._events = AtofReader(agent_id, max_open_bytes=max_open_bytes)
         self._spans = SpanReader(max_open_bytes=max_open_bytes)

@@ -6,6 +6,7 @@ from relay_models.transport._io_sync import AnyIterable, Opening, as_opening, it
 from relay_models.transport._sync.interface import Command, Pipeline, Transport
 from relay_models.transport._sync.opening import as_cluster, open_client, open_embedded, open_url
 from relay_models.transport.backoff import Backoff
+from relay_models.transport.cancellation import raise_if_cancelled
 from relay_models.transport.error_mapping import mapped_errors, translate
 from relay_models.transport.options import ConnectionOptions
 from relay_models.transport.transaction import Glance, Transaction
@@ -30,6 +31,7 @@ __all__ = [
     "open_embedded",
     "open_url",
     "parse_target",
+    "raise_if_cancelled",
     "shielded",
     "sleep",
     "translate",

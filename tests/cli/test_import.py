@@ -81,7 +81,7 @@ def test_bad_lines_are_named_and_the_rest_is_imported(
     answer = cli("import", str(path), *store)
 
     assert answer.code == 1
-    assert "line 2: not JSON" in answer.err
+    assert f"{path}, line 2: not JSON" in answer.err
     assert "line 3: " in answer.err
     assert "calls" in answer.err
     assert "line 5: the key is of agent" in answer.err
@@ -216,7 +216,7 @@ def test_a_dump_is_of_one_prefix_unless_all_is_asked_for(cli: Cli, store: list[s
         assert cli("import", "-", *store, "--prefix", prefix, stdin=run).code == 0
 
     path = str(tmp_path / "d.jsonl")
-    assert "wrote 1 keys" in cli("dump", path, *store, "--prefix", "a*").out
+    assert "wrote 1 key " in cli("dump", path, *store, "--prefix", "a*").out
     assert "wrote 2 keys" in cli("dump", path, *store, "--all").out
 
 

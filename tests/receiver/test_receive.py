@@ -12,6 +12,7 @@ import random
 import socket
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -339,12 +340,15 @@ async def test_what_is_refused(store: RedisBackend, body: bytes, headers: dict[s
 class Slow:
     """A store that waits until it is let go, or fails."""
 
-    def __init__(self, inner: RedisBackend) -> None:
+    def __init__(self, inner: RedisBackend, *, stores_first: bool = False) -> None:
         self._inner = inner
+        self._stores_first = stores_first
         self.entered, self.let_go = asyncio.Event(), asyncio.Event()
         self.fails = False
 
     async def store_runs(self, runs: Any, **options: Any) -> Any:
+        if self._stores_first:
+            await self._inner.store_runs(runs, **options)
         self.entered.set()
         await self.let_go.wait()
         if self.fails:
@@ -417,6 +421,67 @@ async def test_a_request_is_not_acknowledged_while_the_store_is_away(store: Redi
         slow.fails = False
         assert (await post(url, body))[0] == 200
     assert await store.runs.count() == 1
+
+
+async def test_a_receiver_that_is_cancelled_answers_what_it_is_storing(store: RedisBackend) -> None:
+    slow = Slow(store)
+    body = json.dumps(to_otlp([a_run()])).encode()
+    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(serve_receiver(slow, port=0, on_ready=ready.set_result))  # type: ignore[arg-type]
+    sent = asyncio.create_task(post(await ready, body))
+    await slow.entered.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    slow.let_go.set()
+    assert (await sent)[0] == 200
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await store.runs.count() == 1
+
+
+@pytest.mark.parametrize("fault", ["cancelled", "the store is away"])
+async def test_a_request_that_was_interrupted_can_be_sent_again(store: RedisBackend, fault: str) -> None:
+    """Also where the store had it already: calls that then find their agent are not in two runs."""
+    slow = Slow(store, stores_first=True)
+    spans = SpanStore(slow)  # type: ignore[arg-type]
+    *calls, root = parts(to_otlp([a_run()]))
+    adding = asyncio.create_task(spans.add(calls[0], 100))
+    await slow.entered.wait()
+    if fault == "cancelled":
+        adding.cancel()
+    else:
+        slow.fails = True
+        slow.let_go.set()
+    with pytest.raises((asyncio.CancelledError, ConnectionFailedError)):
+        await adding
+    slow.fails = False
+    slow.let_go.set()
+    for part in (root, *calls):
+        await spans.add(part, 100)
+    (run,) = (await stored(store)).values()
+    assert (run.agent_id, len(run.calls)) == ("librarian", 3)
+
+
+async def test_what_is_held_is_bounded_while_the_store_is_away() -> None:
+    """Senders send again what was not acknowledged, so that nothing of it needs to be kept."""
+
+    class Away:
+        def __getattr__(self, name: str) -> Any:
+            raise ConnectionFailedError("away")
+
+    spans = SpanStore(Away(), max_open_bytes=400_000)  # type: ignore[arg-type]
+    tracemalloc.start()
+    try:
+        for _ in range(60):
+            request = to_otlp([a_run()])
+            for span in request["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+                span["attributes"].append({"key": "much", "value": {"stringValue": random.randbytes(10_000).hex()}})
+            with pytest.raises(ConnectionFailedError):
+                await spans.add(request, 80_000)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 2_000_000
 
 
 async def test_a_token_is_asked_for(store: RedisBackend) -> None:

@@ -11,26 +11,25 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+from relay_models._checks import check_count, check_seconds
 from relay_models._gc import collector_paused
 from relay_models._time import microseconds_of
 from relay_models.backend._sync.reading import PageReader
 from relay_models.backend._sync.store import Store
 from relay_models.backend._sync.streams import RowStream
-from relay_models.backend.cancellation import raise_if_cancelled
 from relay_models.columns.column import Column
 from relay_models.columns.expressions import Equal, Everything, Expression, all_of
 from relay_models.documents import Document, Find
 from relay_models.errors import (
     CorruptDocumentError,
     CorruptDocumentsError,
-    InvalidConfigurationError,
     QueryError,
 )
 from relay_models.query.aggregate.groups import AggregateRows
 from relay_models.query.aggregate.pipeline import aggregate_steps
 from relay_models.query.aggregate.request import MAX_BUCKETS, Aggregation, Columns
 from relay_models.query.language.filters import as_expression
-from relay_models.query.options import Filter, OnCorrupt, OnIncomplete, OrderBy, check_count, check_limit
+from relay_models.query.options import Filter, OnCorrupt, OnIncomplete, OrderBy, check_limit
 from relay_models.query.order import Order
 from relay_models.query.paging.find import find_steps
 from relay_models.query.paging.page import Page
@@ -38,7 +37,7 @@ from relay_models.query.paging.pager import Pager
 from relay_models.query.rows import RowReader, row_reader
 from relay_models.query.tag_values import count_steps
 from relay_models.query.watch import Watch
-from relay_models.transport.sync import sleep
+from relay_models.transport.sync import raise_if_cancelled, sleep
 
 __all__ = ["Collection", "explicit_filter"]
 
@@ -271,10 +270,7 @@ class Collection(Generic[D]):
             QueryError: `since` is neither; or documents of this type have no time at which they were first stored.
             InvalidConfigurationError: an `interval` that is negative or longer than a day.
         """
-        if not isinstance(interval, int | float) or not 0 <= interval <= _LONGEST_INTERVAL:
-            raise InvalidConfigurationError(
-                f"interval is a number of seconds from 0 to {_LONGEST_INTERVAL}, not {interval!r}"
-            )
+        check_seconds("interval", interval, most=_LONGEST_INTERVAL)
         try:
             start = None if since is None else microseconds_of(since)
         except TypeError:

@@ -214,6 +214,7 @@ class _Builder:
         if found is None:
             raise refused(column, text, in_text=True)
         given = [self.string(token) for token in tokens]
+        self.refuse_sql(column, text, tokens[0], given[0])
         if found.method == "__eq__" and column.choices:
             # What is quoted is meant literally.
             for token, value in zip(tokens, given, strict=True):
@@ -222,6 +223,14 @@ class _Builder:
                         token, f"{column.name} is {' or '.join(column.choices)}{_closest(value, column.choices)}"
                     )
         return getattr(column, found.method)(given if several else given[0])  # type: ignore[no-any-return]
+
+    def refuse_sql(self, column: Column[Any], operator: str, token: Token, value: str) -> None:
+        """Refuse what has another meaning in SQL, and would find nothing here."""
+        if operator == "like" and "%" in value and not any(sign in value for sign in "*?"):
+            meant = value.replace("%", "*")
+            raise self.fault(token, f'like takes * for any characters and ? for any one: write "{meant}", or ~ for a %')
+        if operator in ("=", "==") and token.type != "STRING" and value.lower() == "null":
+            raise self.fault(token, f'write {column.name} is missing; the text is written in quotes: "{value}"')
 
     def values(self, node: Any) -> list[Token]:
         """The values of a list."""
