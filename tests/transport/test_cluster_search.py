@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay_models import errors
+from relay_models import Column, Document, column, errors
 from relay_models.query.replies import decode_index_info
 from relay_models.sync import RedisBackend
 from relay_models.transport.topology import slot_of
@@ -121,6 +121,35 @@ def test_documents_of_a_shard_that_is_asked_twice_count_once(version: str) -> No
         if version == "8.0.6":
             with pytest.raises(errors.StorageError, match=r"Upgrade to Redis 8\.4"):
                 backend.transport.execute("FT.SEARCH", f"{backend.key_prefix}@run", "*")
+
+
+class Price(Document):
+    """A model with floats that twelve digits do not tell apart."""
+
+    amount: Column[float] = column("The amount.")
+    discount: Column[float | None] = column("What is taken off.")
+
+
+@pytest.mark.parametrize("order", ["amount", "-amount", "discount", "-discount"])
+def test_floats_are_sorted_by_all_their_digits(backend: RedisBackend, order: str) -> None:
+    prices = backend.collection(Price)
+    numbers = [round(100_000 + place * 37 % 90 * 1e-9, 9) for place in range(90)]
+    prices.save_many(
+        Price(amount=number, discount=number if place % 3 else None) for place, number in enumerate(numbers)
+    )
+    name = order.removeprefix("-")
+    found = [getattr(item, name) for item in prices.stream(order_by=order, page_size=7)]
+    values = [value for value in found if value is not None]
+    assert values == sorted(values, reverse=order[0] == "-")
+    assert len(set(values)) == (90 if name == "amount" else 60)
+    assert len(found) == 90
+    pages, page = [], prices.find(order_by=order, limit=7)
+    while True:
+        pages += [getattr(item, name) for item in page.records]
+        if page.next is None:
+            break
+        page = prices.find(order_by=order, limit=7, after=page.next)
+    assert pages == found
 
 
 def test_slots_that_are_being_moved_are_waited_for(cluster: SimulatedCluster, backend: RedisBackend) -> None:

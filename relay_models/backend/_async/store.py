@@ -57,7 +57,7 @@ class Store:
         self.dictionaries = dictionaries
         self.limit_ms = limit_ms
         self.clock = StoreClock()
-        self.result_limit = ResultLimit(transport.ordered_rows)
+        self.result_limit = ResultLimit(transport.ordered_rows, is_merged=transport.is_cluster)
         self.page_bounds = PageBounds() if cache_page_bounds else None
         self._prepared: set[str] = set()
         self._anywhere = False
