@@ -246,6 +246,8 @@ async def test_documents_are_read_from_replicas_where_asked(setup: ClusterSetup)
     for key in KEYS[:30]:
         assert await transport.read("GET", key) == key.encode()
     assert (reads(replicas), reads(setup.primaries)) == (30, 0)
+    assert await transport.read_many([("GET", key) for key in KEYS]) == [key.encode() for key in KEYS]
+    assert (reads(replicas), reads(setup.primaries)) == (30 + len(KEYS), 0)
     # A promoted one is a primary, a dead one is left alone, and the primary answers where there is none.
     victim = setup.primaries[0]
     (heir,) = setup.replicas[victim]
@@ -253,6 +255,7 @@ async def test_documents_are_read_from_replicas_where_asked(setup: ClusterSetup)
     setup.kill(victim)
     for key in KEYS:
         assert await transport.read("GET", key) == key.encode()
+    assert await transport.read_many([("GET", key) for key in KEYS]) == [key.encode() for key in KEYS]
     assert await transport.execute("SET", KEYS[0], "new", "NX") is None
     await transport.close()
 

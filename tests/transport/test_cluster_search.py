@@ -10,6 +10,7 @@ import pytest
 from relay_models import Column, Document, column, errors
 from relay_models.query.replies import decode_index_info
 from relay_models.sync import RedisBackend
+from relay_models.transport._sync import cluster_search, cluster_watch
 from relay_models.transport.topology import slot_of
 from tests.backend.stores import make_run
 from tests.servers.simulated_cluster import SimulatedCluster, SimulatedNode
@@ -85,6 +86,33 @@ def test_a_shard_that_hangs_ends_in_a_timeout_that_names_it(cluster: SimulatedCl
         finally:
             node.is_paused = False
         assert backend.count_runs() == len(RUNS)
+
+
+def test_a_read_of_a_cursor_ends_where_a_shard_hangs(
+    cluster: SimulatedCluster, backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_search, "_SEARCH_SECONDS", 1.0)
+    monkeypatch.setattr(cluster_watch, "_ANSWER_SECONDS", 0.3)
+    node = victim(cluster)
+    with RedisBackend.connect(cluster.url, timeout=None) as other:
+        stream = other.stream_runs(page_size=10)
+        next(stream)
+        node.is_paused = True
+        try:
+            with pytest.raises(errors.StorageError, match=f"127.0.0.1:{node.port}"):
+                list(stream)
+        finally:
+            node.is_paused = False
+        assert len(list(other.stream_runs(page_size=10))) == len(RUNS)
+
+
+def test_a_cluster_that_is_away_as_a_whole_is_waited_for(cluster: SimulatedCluster, backend: RedisBackend) -> None:
+    for node in cluster.nodes:
+        cluster.kill(node)
+    back = [later(cluster.restart, 0.5, node) for node in cluster.nodes]
+    assert backend.count_runs() == len(RUNS)
+    for each in back:
+        each.join()
 
 
 def test_a_search_that_waits_for_a_dead_node_says_what_to_do(cluster: SimulatedCluster) -> None:
