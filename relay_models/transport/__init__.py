@@ -8,7 +8,7 @@ from relay_models.transport._io_async import AnyIterable, Opening, as_opening, i
 from relay_models.transport.backoff import Backoff
 from relay_models.transport.error_mapping import mapped_errors, translate
 from relay_models.transport.options import ConnectionOptions
-from relay_models.transport.transaction import Glance, Transaction
+from relay_models.transport.transaction import Glance, Timed, Transaction
 from relay_models.transport.urls import Target, parse_target
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Opening",
     "Pipeline",
     "Target",
+    "Timed",
     "Transaction",
     "Transport",
     "as_cluster",

@@ -20,7 +20,7 @@ from relay_models.errors import ConnectionFailedError, RelayModelsError
 from relay_models.query.limits import LIMIT_COMMANDS, ResultLimit
 from relay_models.query.paging.page_bounds import PageBounds
 from relay_models.query.steps import Answer, Steps
-from relay_models.transport.sync import Command, Transaction, Transport, translate
+from relay_models.transport.sync import Command, Timed, Transaction, Transport, translate
 
 __all__ = ["Store"]
 
@@ -75,7 +75,8 @@ class Store:
             reply = self.transport.execute_once(*command)
         else:
             reply = self.indexes.ask(*command, anywhere=self._anywhere)
-        return Answer(reply, (time.monotonic() - began) * 1000)
+        elapsed_ms = reply.elapsed_ms if isinstance(reply, Timed) else (time.monotonic() - began) * 1000
+        return Answer(reply, elapsed_ms)
 
     def run(self, make_steps: Callable[[], Steps[T]]) -> T:
         """Run an exchange to its result.

@@ -40,7 +40,7 @@ from relay_models.transport.cluster_errors import (
 from relay_models.transport.command_table import is_search, name_of
 from relay_models.transport.coordinators import coordinated_shards
 from relay_models.transport.error_mapping import is_retryable, translate
-from relay_models.transport.transaction import Glance
+from relay_models.transport.transaction import Glance, Timed
 from relay_models.transport.undoubling import Undoubling
 from relay_models.transport.urls import Address, Target
 
@@ -147,7 +147,9 @@ class ClusterSearch(ClusterNodes):
         patience = Patience(partial(look, before), None, deadline=deadline)
         try:
             self._check_reach(node, before, command, patience)
+            asked_at = time.monotonic()
             (reply,) = self._exchange(node, sent, patience=patience)
+            elapsed_ms = (time.monotonic() - asked_at) * 1000
             if isinstance(reply, AskError):
                 return no_coordinator(self.target)
             if exact:
@@ -162,7 +164,11 @@ class ClusterSearch(ClusterNodes):
             if isinstance(reply, ResponseError) and is_search_passing(reply):
                 raise _NoAnswer(reply)
             self._turn += 1
-            return self._with_cursor(command, reply, node, before.generation, undoubling)
+            found = self._with_cursor(command, reply, node, before.generation, undoubling)
+            if isinstance(found, list):
+                found = Timed(found)
+                found.elapsed_ms = elapsed_ms
+            return found
         raise timed_out(self.target, limit, node.target.label, state)
 
     def _check_reach(self, node: ClusterNode, state: ClusterState, command: Command, patience: Patience) -> None:
