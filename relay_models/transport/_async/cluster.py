@@ -14,7 +14,7 @@ from relay_models.transport._async.cluster_search import ClusterSearch
 from relay_models.transport._async.interface import Command
 from relay_models.transport._async.replicas import ReplicaReader
 from relay_models.transport._async.servers import ServerSettings
-from relay_models.transport.command_table import is_search, key_of, name_of
+from relay_models.transport.command_table import is_search, key_of, name_of, one_key_of
 from relay_models.transport.error_mapping import translate
 from relay_models.transport.topology import slot_of
 from relay_models.transport.transaction import Glance
@@ -282,6 +282,4 @@ class ClusterTransport(ClusterSearch):
 
     def is_keyed(self, command: Command) -> bool:
         """Whether a command goes to the owner of its one key."""
-        if name_of(command) in ("MGET", "DEL", "EXISTS", "UNLINK", "JSON.MGET") and len(command) > 2:
-            return False
-        return key_of(command) is not None
+        return one_key_of(command) is not None

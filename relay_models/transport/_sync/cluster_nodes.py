@@ -92,10 +92,17 @@ class ClusterNodes:
     def owner_of(self, command: Command, topology: Topology) -> ClusterNode:
         """Return the node that a command with a key goes to."""
         key = key_of(command)
-        owner = None if key is None else topology.owners[slot_of(key)]
+        if key is None:
+            raise StorageError(f"{name_of(command)} has no key")
+        return self.owner_of_key(key, topology)
+
+    def owner_of_key(self, key: bytes, topology: Topology) -> ClusterNode:
+        """Return the node that has a key."""
+        owner = topology.owners[slot_of(key)]
         if owner is None:
             raise RedisConnectionError("a slot has no owner: the cluster is incomplete")
-        return self._node(self._remap(owner.address))
+        address = self._remap(owner.address)
+        return self._nodes.get(address) or self._node(address)
 
     def is_redirection(self, reply: Any) -> bool:
         """Whether a reply says that a command was not carried out and is to be sent again, here or elsewhere."""
