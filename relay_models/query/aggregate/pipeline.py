@@ -65,10 +65,10 @@ def aggregate_steps(
     is_quick = all(metric.summable for metric in ask.metrics)
     if is_quick or decode_index_info((yield ["FT.INFO", alias]).reply).documents > few_rows:
         grouped = ServerGroups(alias, ask, limit_ms=limit_ms, partial=on_incomplete == "partial")
-        asked, stored_at = filter, document.columns()["stored_at"]
+        asked, stored_at = filter, document.columns().get("stored_at")
         for number in range(_TRIES):
             try:
-                if number == 1:
+                if number == 1 and stored_at is not None:
                     # Documents that are new change what is counted each time; those that are there now do not.
                     newest = yield from _newest(grouped, compiled, stored_at)
                     asked = all_of([filter, ~Compare(stored_at, ">", newest)])
