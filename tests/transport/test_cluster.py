@@ -260,6 +260,24 @@ async def test_documents_are_read_from_replicas_where_asked(setup: ClusterSetup)
     await transport.close()
 
 
+async def test_a_cluster_that_is_down_is_waited_for(setup: ClusterSetup) -> None:
+    lost = [setup.primaries[2], *setup.replicas[setup.primaries[2]]]
+    for port in lost:
+        setup.kill(port)
+    await asyncio.to_thread(wait_until, lambda: "state:fail" in setup.run(setup.primaries[0], "CLUSTER", "INFO"))
+    key = next(key for key in KEYS if slot_of(key.encode()) < 1000)
+    impatient = open_url(setup.url, ConnectionOptions(timeout=0.5))
+    with pytest.raises(errors.ConnectionFailedError, match="cluster is down"):
+        await impatient.execute("SET", key, 1)
+    await impatient.close()
+    transport = open_url(setup.url)
+    storing = asyncio.create_task(transport.execute_once("SET", key, 1))
+    for port in lost:
+        await asyncio.to_thread(setup.start, port)
+    assert await storing in (b"OK", "OK")
+    await transport.close()
+
+
 async def test_transactions_stay_whole_while_slots_move(setup: ClusterSetup) -> None:
     transport = open_url(setup.url)
     source, target = setup.primaries[:2]
