@@ -11,10 +11,13 @@ from typing import Any, Self, TypeVar
 from relay_models.columns.kind import NUMERIC, Kind
 from relay_models.columns.types import ColumnType
 
-__all__ = ["OWN", "ColumnInfo", "Origin", "column_name", "find_column", "unquote"]
+__all__ = ["OWN", "SORT_REST", "ColumnInfo", "Origin", "column_name", "find_column", "rest_steps", "unquote"]
 
 OWN = "own"
 """The member of a stored document that holds the values of a user's columns, as the index reads them."""
+
+SORT_REST = "sort_rest"
+"""What rows are sorted by after a number, of which the shards of a cluster send twelve digits: the rest of it."""
 
 # What the names of columns begin with in an index where they are written as the hexadecimal digits of their UTF-8.
 _ENCODED = "u8_"
@@ -31,6 +34,11 @@ class Origin(StrEnum):
     """Given by the caller beside the record: what the record is stored for."""
     STORE = "store"
     """Set when it is stored."""
+
+
+def rest_steps(name: str) -> list[str | int]:
+    """What of an aggregate makes `SORT_REST` of a number that every row has."""
+    return ["APPLY", f'@{name} - to_number(format("%s", @{name}))', "AS", SORT_REST]
 
 
 class ColumnInfo:

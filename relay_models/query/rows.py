@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 import msgspec
 
 from relay_models.columns.column import Kind
+from relay_models.columns.info import SORT_REST
 from relay_models.columns.tags import unescape_tag
+from relay_models.columns.types import rounded
 from relay_models.documents.compression import PackedText, UnknownDictionaryError, is_packed
 from relay_models.documents.labels import Labels
 from relay_models.documents.own_models import read_item
@@ -234,6 +236,9 @@ def _sorted_by(row: dict[bytes, Any], order: Order, ties: tuple[str, ...]) -> di
         if raw is not None:
             is_number = name == column.name and column.ordered
             values[name] = _number(raw) if is_number else decode_values([raw])[0]
+    rest = row.get(SORT_REST.encode())
+    if rest is not None and column.ordered and column.name in values:
+        values[column.name] = rounded(values[column.name] + float(rest))
     return values
 
 

@@ -9,7 +9,7 @@ from relay_models.transport.backoff import Backoff
 from relay_models.transport.cancellation import raise_if_cancelled
 from relay_models.transport.error_mapping import mapped_errors, translate
 from relay_models.transport.options import ConnectionOptions
-from relay_models.transport.transaction import Glance, Transaction
+from relay_models.transport.transaction import Glance, Timed, Transaction
 from relay_models.transport.urls import Target, parse_target
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Opening",
     "Pipeline",
     "Target",
+    "Timed",
     "Transaction",
     "Transport",
     "as_cluster",

@@ -213,7 +213,8 @@ class ModelCollection(Collection[D]):
         found: list[D | None] = []
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
-            replies = self._send([("JSON.GET", key, *_FIELDS) for key in some])
+            commands: list[Command] = [("JSON.GET", key, *_FIELDS) for key in some]
+            replies = self._checked(commands, self._store.transport.read_many(commands))
             found += [
                 None if reply is None else self._read(key, reply) for key, reply in zip(some, replies, strict=True)
             ]
@@ -472,7 +473,9 @@ class ModelCollection(Collection[D]):
 
     def _send(self, commands: list[Command]) -> list[Any]:
         """The replies to commands; the first error is raised."""
-        replies = self._replies(commands)
+        return self._checked(commands, self._replies(commands))
+
+    def _checked(self, commands: list[Command], replies: list[Any]) -> list[Any]:
         for command, reply in zip(commands, replies, strict=True):
             if isinstance(reply, Exception):
                 raise translate(reply, self._store.transport.target, command) from None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from lark import Lark, Token
@@ -100,12 +100,20 @@ _MEANING = {
     "$END": "the end",
 }
 _ITEMS = re.compile(_ITEM, re.DOTALL)
+# Maximum length of texts whose trees are cached (characters).
+_MOST_CACHED = 1000
 
 
 @cache
 def _parser() -> Lark:
     grammar = _GRAMMAR.replace("%VERBS%", "|".join(_VERBS)).replace("%ITEM%", _ITEM)
     return Lark(grammar, parser="lalr", lexer="contextual", propagate_positions=True, maybe_placeholders=False)
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Any:
+    """The tree of a text that may be asked again; it depends on nothing else, and is not changed."""
+    return _parser().parse(text)
 
 
 def parse_filter(
@@ -133,7 +141,7 @@ def parse_filter(
         raise FilterSyntaxError("the filter is empty; to select everything, write: all", str(text), 0)
     zone = tz or UTC
     try:
-        tree = _parser().parse(text)
+        tree = _parsed(text) if len(text) <= _MOST_CACHED else _parser().parse(text)
         return _Builder(text, columns, LiteralReader((now or datetime.now(UTC)).astimezone(zone), zone)).build(tree)
     except UnexpectedInput as error:
         raise _syntax_error(text, error, columns) from None

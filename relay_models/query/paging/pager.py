@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -98,9 +98,9 @@ class Pager(Generic[T]):
     ) -> None:
         self.alias = alias
         self.filter = filter
-        self.order = order
-        self.reader = reader
         self.limit = ResultLimit() if limit is None else limit
+        self.order = replace(order, is_merged=self.limit.is_merged)
+        self.reader = reader
         self.state = PagerState.READY
         self.cut: str | None = None
         """Why the server's last answer may be incomplete."""
@@ -170,8 +170,8 @@ class Pager(Generic[T]):
         ties = self.reader.ties
         column = self.order.column
         direction = "DESC" if self.order.descending else "ASC"
-        sort = [part for name in column.sort_names for part in (f"@{name}", direction)]
-        steps = column.sort_steps()
+        sort = [part for name in self.order.names for part in (f"@{name}", direction)]
+        steps = self.order.steps
         if steps and self._position.missing:
             sort, steps = [], []
         sort += [part for tie in ties if tie != column.name for part in (f"@{tie}", "ASC")]

@@ -119,6 +119,10 @@ class SingleServerTransport:
         """Send one command that changes nothing; see `Transport.read`."""
         return await self.execute(*command)
 
+    async def read_many(self, commands: Sequence[Command]) -> list[Any]:
+        """Send several commands that change nothing; see `Transport.read_many`."""
+        return await self.pipeline(commands)
+
     async def execute_once(self, *command: bytes | str | int) -> Any:
         """Send one command that must not be sent twice; see `Transport.execute_once`."""
         (reply,) = await self.pipeline((command,), retry=False)
@@ -156,12 +160,12 @@ class SingleServerTransport:
 
         return await self.run(send, command, retry=False)
 
-    async def finish(self, pending: Any, command: Command) -> Any:
+    async def finish(self, pending: Any, command: Command, *, patience: Patience | None = None) -> Any:
         """Return the reply to what `begin` sent; see `Transport.finish`."""
 
         async def receive() -> Any:
             try:
-                (reply,) = await self.receive(pending, (command,))
+                (reply,) = await self.receive(pending, (command,), patience=patience)
             except BaseException:
                 await self.discard(pending)
                 raise

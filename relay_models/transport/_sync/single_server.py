@@ -122,6 +122,10 @@ class SingleServerTransport:
         """Send one command that changes nothing; see `Transport.read`."""
         return self.execute(*command)
 
+    def read_many(self, commands: Sequence[Command]) -> list[Any]:
+        """Send several commands that change nothing; see `Transport.read_many`."""
+        return self.pipeline(commands)
+
     def execute_once(self, *command: bytes | str | int) -> Any:
         """Send one command that must not be sent twice; see `Transport.execute_once`."""
         (reply,) = self.pipeline((command,), retry=False)
@@ -159,12 +163,12 @@ class SingleServerTransport:
 
         return self.run(send, command, retry=False)
 
-    def finish(self, pending: Any, command: Command) -> Any:
+    def finish(self, pending: Any, command: Command, *, patience: Patience | None = None) -> Any:
         """Return the reply to what `begin` sent; see `Transport.finish`."""
 
         def receive() -> Any:
             try:
-                (reply,) = self.receive(pending, (command,))
+                (reply,) = self.receive(pending, (command,), patience=patience)
             except BaseException:
                 self.discard(pending)
                 raise
