@@ -16,13 +16,22 @@ from relay_models._time import datetime_of, microseconds_of
 from relay_models.columns.kind import Kind
 from relay_models.errors import InvalidConfigurationError
 
-__all__ = ["ColumnType", "column_type", "rounded"]
+__all__ = ["GREATEST_INTEGER", "LEAST_INTEGER", "ColumnType", "as_stored", "column_type", "rounded"]
 
 _INDEXABLE = (
     "str, bool, int, float, Decimal, UUID, datetime, date, timedelta, an Enum or a Literal of texts, a list or a set "
     "of texts, any of them or None, and with text=True running text that is searched by its words"
 )
 _COLLECTIONS: tuple[type, ...] = (list, set, frozenset, tuple)
+
+
+# Integers that RedisJSON keeps; others become the nearest double.
+LEAST_INTEGER, GREATEST_INTEGER = -(2**63), 2**64 - 1
+
+
+def as_stored(value: Any) -> Any:
+    """A value that is stored as it is."""
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ class ColumnType:
     nullable: bool = False
     choices: tuple[str, ...] = ()
     is_uuid: bool = False
-    store: Callable[[Any], Any] = lambda value: value
+    store: Callable[[Any], Any] = as_stored
     load: Callable[[Any], Any] | None = None
     empty: Callable[[], Any] | None = None
 
@@ -153,9 +162,11 @@ def _enum(annotation: type[Enum], nullable: bool) -> ColumnType:
     values = [member.value for member in annotation]
     if all(isinstance(value, str) for value in values):
         return ColumnType(Kind.TAG, annotation, nullable, tuple(values), store=_plain, load=annotation)
-    if all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+    if all(_is_integer(value) and LEAST_INTEGER <= value <= GREATEST_INTEGER for value in values):
         return ColumnType(Kind.COUNT, annotation, nullable, store=_plain, load=annotation)
-    raise InvalidConfigurationError(f"the values of {annotation.__name__} are neither all texts nor all integers")
+    raise InvalidConfigurationError(
+        f"the values of {annotation.__name__} are neither all texts nor all integers from -2^63 to 2^64 - 1"
+    )
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:
@@ -178,6 +189,8 @@ def _plain(value: Any) -> Any:
 
 
 def _store_time(value: Any) -> int:
+    if type(value) is datetime and value.tzinfo is UTC:
+        return microseconds_of(value)
     if isinstance(value, datetime) and value.utcoffset() is None:
         raise ValueError(f"{value!r} has no time zone")
     microseconds = value if isinstance(value, int) else getattr(value, "microseconds", None)
@@ -189,7 +202,7 @@ def _store_date(value: date) -> int:
 
 
 def _store_integer(value: int) -> int:
-    if not -(2**63) <= value < 2**64:
+    if not LEAST_INTEGER <= value <= GREATEST_INTEGER:
         raise ValueError(f"{value} is beyond the integers that are stored, which are from -2^63 to 2^64 - 1")
     return int(value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ from relay_models.documents.own_models import (
     RESERVED,
     STORED,
     ModelSettings,
+    as_datetime,
     check_fields,
     check_free_names,
     key_text,
@@ -84,7 +86,35 @@ class DocumentMeta(ModelMeta):
             warnings.filterwarnings("ignore", "Field name .* shadows an attribute", UserWarning)
             cls = super().__new__(mcs, name, bases, namespace, **options)  # type: ignore[no-untyped-call]
         _install_columns(cls, declared, extends=extends)
+        if settings is not None:
+            _complete_items(cls, "model_post_init" in namespace)
         return cls
+
+
+def _complete_items(cls: Any, has_hook: bool) -> None:
+    """Give items an id before, and calculated columns after, whatever their class does once they are validated.
+
+    Pydantic calls the ``model_post_init`` of a class alone, and one of a user's need not call that of its bases.
+    """
+    foreign = (base for base in cls.__mro__ if not issubclass(base, Document) and base not in Document.__mro__)
+    cls._has_hooks = (
+        has_hook
+        or any(base._has_hooks for base in cls.__bases__ if issubclass(base, Document))
+        or any("model_post_init" in vars(base) for base in foreign)
+        or cls.__private_attributes__.keys() != Document.__private_attributes__.keys()
+    )
+    hook = cls.model_post_init
+    if getattr(hook, "completes_items", False):
+        return
+
+    @functools.wraps(hook)
+    def complete(self: Any, context: Any, /) -> None:
+        cls._begin_item(self, context)
+        hook(self, context)
+        cls._calculate(self)
+
+    complete.completes_items = True  # type: ignore[attr-defined]
+    cls.model_post_init = complete
 
 
 def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: bool) -> None:
@@ -111,7 +141,7 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
                 check_name(cls.__name__, field_name)
             made = declared[field_name].column(cls.__name__, field_name, field.annotation, own=is_model or extends)
             if is_model and made.kind is Kind.TIME:
-                field.metadata = [BeforeValidator(_as_datetime), *field.metadata]
+                field.metadata = [BeforeValidator(as_datetime), *field.metadata]
                 changed = True
             if is_model and made.value is None:
                 made.value = attrgetter(field_name)
@@ -161,11 +191,6 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
     cls._kept_fields = tuple(name for name in cls.__pydantic_fields__ if name not in cls._left_out)
     if changed and not cls.model_config.get("defer_build"):
         cls.model_rebuild(force=True)
-
-
-def _as_datetime(value: Any) -> Any:
-    """Take the instants of records, such as ``run.started_at``, too."""
-    return getattr(value, "datetime", value)
 
 
 # In own models in place of `Document._as_stored`, as their numbers mean what they mean to pydantic, and of redis-om's
@@ -231,6 +256,8 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     _settings: ClassVar[ModelSettings | None] = None
     """How a class that is its own record is kept; None for classes about a record of another type."""
     _calculated: ClassVar[frozenset[str]] = frozenset()
+    _has_hooks: ClassVar[bool] = False
+    """Objects cannot be made of validated fields alone: their class does more, or has private attributes."""
     _left_out: ClassVar[frozenset[str]] = frozenset()
     _kept_fields: ClassVar[tuple[str, ...]] = ()
     _columns: ClassVar[dict[str, Column[Any]]] = {}
@@ -388,21 +415,28 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
 
     def model_post_init(self, context: Any, /) -> None:
         """Name the object after what it is about."""
-        data = self.__dict__
-        settings = self._settings
-        if settings is None:
-            data["pk"] = self._pk(data)
-            return
+        if self._settings is None:
+            self.__dict__["pk"] = self._pk(self.__dict__)
+
+    @classmethod
+    def _begin_item(cls, item: Any, context: Any) -> None:
+        """Give a new item of an own model its id."""
+        data = item.__dict__
         data["stored_at"] = data["updated_at"] = data["record_json"] = None
-        if context is STORED:
-            pass
-        elif settings.key:
+        settings = cls._settings
+        if context is STORED or settings is None:
+            return
+        if settings.key:
             data["pk"] = key_text([data[name] for name in settings.key])
-        elif not data.get("pk") or "pk" not in self.__pydantic_fields_set__:
-            data["pk"] = new_id()  # redis-om's would be a ULID
-        for name in self._calculated:
-            made = self._columns[name].value
-            data[name] = None if made is None else made(self)
+        elif not data.get("pk"):
+            data["pk"] = new_id()
+
+    @classmethod
+    def _calculate(cls, item: Any) -> None:
+        """Compute the columns of an item of an own model that functions make."""
+        for name in cls._calculated:
+            compute = cls._columns[name].value
+            item.__dict__[name] = None if compute is None else compute(item)
 
     @field_validator("*", mode="before", check_fields=False)
     @classmethod
