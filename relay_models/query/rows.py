@@ -40,9 +40,11 @@ class RowReader(Protocol[T_co]):
 
     Attributes:
         ties: the columns that order rows with the same sort value.
+        may_be_compressed: records of these rows can be compressed.
     """
 
     ties: tuple[str, ...]
+    may_be_compressed: bool
 
     def load_for(self, order: Order, /) -> list[str]:
         """The arguments of LOAD for rows in an order."""
@@ -59,6 +61,8 @@ class RowReader(Protocol[T_co]):
 
 class DocumentReader(Generic[D]):
     """Decodes rows into documents. It holds nothing of them, so all queries for a document type share one."""
+
+    may_be_compressed = True
 
     def __init__(self, document: type[D], bodies: bool) -> None:
         self.document = document
@@ -153,6 +157,8 @@ class DocumentReader(Generic[D]):
 class ItemReader(Generic[D]):
     """Decodes rows into items of an own model, which are made of their records."""
 
+    may_be_compressed = False
+
     def __init__(self, document: type[D]) -> None:
         self.document = document
         self.ties: tuple[str, ...] = ("pk",)
@@ -205,6 +211,8 @@ class RecordReader(Generic[T]):
         parse: reads a record's text; ValueError where it is none.
     """
 
+    may_be_compressed = True
+
     def __init__(self, parse: Callable[[bytes], T]) -> None:
         self._load = ["@__key", "$.record"]
         self.ties: tuple[str, ...] = ("run_id", "agent_id")
@@ -232,6 +240,8 @@ class RecordReader(Generic[T]):
 
 class KeyReader:
     """Decodes rows into the keys of their documents."""
+
+    may_be_compressed = False
 
     def __init__(self) -> None:
         self.ties: tuple[str, ...] = ("run_id", "agent_id")
