@@ -39,7 +39,7 @@ def column_changes(
         raise ValueError("it has no record text")
     if not isinstance(document.get("updated_at"), int):
         raise ValueError("it has no updated_at")
-    kind = document_type.kind
+    kind = document_type._kind
     if issubclass(document_type, Run):
         record = record_from_json(RunRecord, body)
         estimate = document.get("estimated_cost") if prices is None else prices.estimate_run(record)

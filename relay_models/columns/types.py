@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 from uuid import UUID
+
+from typing_extensions import TypeAliasType
 
 from relay_models._time import datetime_of, microseconds_of
 from relay_models.columns.kind import Kind
@@ -138,7 +140,7 @@ def _collection(annotation: Any, origin: type) -> ColumnType:
     arguments = get_args(annotation)
     if origin is tuple and (len(arguments) != 2 or arguments[1] is not Ellipsis):
         raise _unknown(annotation)
-    item = _single(arguments[0], False)
+    item = _single(_named(arguments[0]), False)
     if item.kind is not Kind.TAG:
         raise _unknown(annotation)
     store, read = item.store, item.load
@@ -170,13 +172,25 @@ def _enum(annotation: type[Enum], nullable: bool) -> ColumnType:
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
+    annotation = _named(annotation)
     if get_origin(annotation) in (Union, types.UnionType):
         parts = [part for part in get_args(annotation) if part is not type(None)]
         if len(parts) == 1:
             return _without_none(parts[0])[0], True
     return annotation, False
+
+
+def _named(annotation: Any) -> Any:
+    """What a `NewType`, a type alias or ``Annotated`` stands for."""
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif isinstance(annotation, NewType):
+            annotation = annotation.__supertype__
+        elif isinstance(annotation, TypeAliasType):
+            annotation = annotation.__value__
+        else:
+            return annotation
 
 
 def _unknown(annotation: Any) -> InvalidConfigurationError:

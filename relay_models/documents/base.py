@@ -9,9 +9,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 from redis_om import JsonModel
 from redis_om.model.model import ModelMeta
 
@@ -59,6 +60,13 @@ class _NoServer:
         )
 
 
+class _RecordProperty:
+    """The record of a document. A field of an own model may have the same name, and then is what its items have."""
+
+    def __get__(self, item: Any, owner: Any) -> Any:
+        return self if item is None else item._parsed_record()
+
+
 class DocumentMeta(ModelMeta):
     """Makes fields and columns of a document class's declarations.
 
@@ -69,26 +77,51 @@ class DocumentMeta(ModelMeta):
         declared = {field: it for field, it in namespace.items() if isinstance(it, Declaration)}
         parent: Any = next((base for base in bases if isinstance(base, DocumentMeta)), None)
         settings = None
-        is_built_in = isinstance(namespace.get("kind"), str)
-        if parent is not None and not is_built_in and (not parent.kind or parent._settings is not None):
+        is_built_in = options.pop("is_built_in", False)
+        if parent is not None and not is_built_in and (not parent._kind or parent._settings is not None):
             # A class of a user's, which is its own record.
             check_free_names(name, namespace, parent)
             settings = ModelSettings.of(name, options)
-            namespace |= {"kind": MODEL_SEGMENT + settings.name, "_settings": settings}
+            namespace |= {"_kind": MODEL_SEGMENT + settings.name, "_settings": settings}
+            if "kind" not in namespace.get("__annotations__", {}) and "kind" not in parent.__pydantic_fields__:
+                namespace["kind"] = namespace["_kind"]
             namespace |= {"_as_stored": _NO_VALIDATOR, "validate_pk": _NO_VALIDATOR}
             if settings.ttl is None and parent._settings is not None:
                 settings = namespace["_settings"] = replace(settings, ttl=parent._settings.ttl)
-        extends = parent is not None and bool(parent.kind) and not is_built_in
+        if is_built_in:
+            namespace["_kind"] = namespace["kind"]
+        extends = parent is not None and bool(parent._kind) and not is_built_in
         check_names(name, declared, parent._columns if extends else RESERVED if settings is not None else ())
         namespace.update({field: declaration.field() for field, declaration in declared.items()})
+        if settings is not None:
+            _require_fields(namespace, bases)
         with warnings.catch_warnings():
             # A field may be called as a method that redis-om or pydantic has for other uses, such as `key` or `schema`.
             warnings.filterwarnings("ignore", "Field name .* shadows an attribute", UserWarning)
             cls = super().__new__(mcs, name, bases, namespace, **options)  # type: ignore[no-untyped-call]
+        _restore_fields(cls)
         _install_columns(cls, declared, extends=extends)
         if settings is not None:
             _complete_items(cls, "model_post_init" in namespace)
         return cls
+
+
+def _require_fields(namespace: dict[str, Any], bases: tuple[type, ...]) -> None:
+    """Keep pydantic from taking a method of the same name for the default of a field without one."""
+    known = {name for base in bases for name in getattr(base, "__pydantic_fields__", ())}
+    for name, annotation in namespace.get("__annotations__", {}).items():
+        is_class_variable = get_origin(annotation) is ClassVar or "ClassVar" in str(annotation)
+        if name not in namespace and name not in known and hasattr(Document, name) and not is_class_variable:
+            namespace[name] = Field()
+
+
+def _restore_fields(cls: Any) -> None:
+    """Undo what redis-om's metaclass does to fields: those that it makes anew lack validators and constraints."""
+    cls.__pydantic_fields__.update(cls._as_declared)
+    for name in cls._as_declared:
+        # And it shows them on the class.
+        if isinstance(vars(cls).get(name), FieldInfo):
+            delattr(cls, name)
 
 
 def _complete_items(cls: Any, has_hook: bool) -> None:
@@ -231,7 +264,7 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         ser_json_bytes="base64",
         val_json_bytes="base64",
         ser_json_inf_nan="constants",
-        ignored_types=(ItemMethod,),
+        ignored_types=(ItemMethod, _RecordProperty),
     )
 
     class Meta:
@@ -239,7 +272,8 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         global_key_prefix = ""
 
     kind: ClassVar[str] = ""
-    """Name of the document type, as in keys."""
+    """Name of the document type, as in keys; a field of an own model may have this name, too."""
+    _kind: ClassVar[str] = ""
     record_type: ClassVar[Any] = None
     """Type of the record: a model, or a list of one."""
     summary_type: ClassVar[type | None] = None
@@ -262,6 +296,7 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     _kept_fields: ClassVar[tuple[str, ...]] = ()
     _columns: ClassVar[dict[str, Column[Any]]] = {}
     _annotated: ClassVar[frozenset[str]] = frozenset()
+    _as_declared: ClassVar[dict[str, FieldInfo]] = {}
     _summarized: ClassVar[tuple[str, ...]] = ()
     _read_summary: ClassVar[Callable[[Any], tuple[Any, ...]]]
     _computed: ClassVar[tuple[tuple[str, Callable[[Any], Any], Callable[[Any], Any], Column[Any]], ...]] = ()
@@ -274,7 +309,7 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         stored_at: Column[datetime | None] = column("When it was first stored.")
         updated_at: Column[datetime | None] = column("When it was last stored.")
 
-        def __init__(self, **values: Any) -> None: ...
+        def __init__(self, /, **values: Any) -> None: ...
 
     else:
         # redis-om's would ask the server, at once, which modules it has.
@@ -282,13 +317,14 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
-        """Remember which fields are annotated as columns: redis-om drops the metadata of fields without a value."""
+        """Remember the fields as they are declared, and which of them are annotated as columns."""
         super().__pydantic_init_subclass__(**options)
-        fields = cls.__pydantic_fields__
-        cls._annotated = frozenset(name for name, field in fields.items() if COLUMN in field.metadata)
+        cls._as_declared = dict(cls.__pydantic_fields__)
+        cls._annotated = frozenset(name for name, field in cls._as_declared.items() if COLUMN in field.metadata)
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Take redis-om's check of its own schema away: our columns are declared and indexed by us."""
+        super(BaseModel, cls).__init_subclass__()  # what generic classes need
 
     @classmethod
     def columns(cls) -> dict[str, Column[Any]]:
@@ -375,13 +411,20 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         """`from_stored` for many: takes the values in the order of `names`."""
         return object_maker(cls, tuple(names))
 
-    @property
-    def record(self) -> Any:
-        """The record, parsed when first asked for; None where only columns were read.
+    if TYPE_CHECKING:
 
-        Raises:
-            InvalidRecordError: the stored text is not such a record.
-        """
+        @property
+        def record(self) -> Any:
+            """The record, parsed when first asked for; None where only columns were read.
+
+            Raises:
+                InvalidRecordError: the stored text is not such a record.
+            """
+
+    else:
+        record = _RecordProperty()
+
+    def _parsed_record(self) -> Any:
         if self._settings is not None:
             return self
         text = self.__dict__.get("record_json")
@@ -404,8 +447,8 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         """`stored_values`, with the words of running text where `names` has such a column and the record was read."""
         values = self.stored_values()
         wanted = [name for name in names if name in self._columns and self._columns[name].kind is Kind.WORDS]
-        if wanted and self.record is not None:
-            words = self.indexed_words(self.record)
+        if wanted and (record := self._parsed_record()) is not None:
+            words = self.indexed_words(record)
             values.update({name: words.get(name, "").split() for name in wanted})
         return values
 
@@ -471,7 +514,7 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         def save(self, *, ttl: timedelta | None = None) -> Any:  # type: ignore[override]
             """Save an item that is bound to a store by `backend.bind`; to be awaited where that is async."""
 
-        def update(self, **changes: Any) -> Any:
+        def update(self, /, **changes: Any) -> Any:
             """Change fields of a bound item, here and in the store."""
 
         def delete(self) -> Any:  # type: ignore[override]
@@ -489,24 +532,24 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     @classmethod
     def add(cls, *args: Any, **kwargs: Any) -> NoReturn:
         """Blocked: store the records through a backend."""
-        cls._instead("add", "backend.store_runs(records)" if cls.kind == "run" else f"backend.store_{cls.kind}(…)")
+        cls._instead("add", "backend.store_runs(records)" if cls._kind == "run" else f"backend.store_{cls._kind}(…)")
 
     @classmethod
     def get(cls, *args: Any, **kwargs: Any) -> NoReturn:
         """Blocked: load the record through a backend."""
-        cls._instead("get", f"backend.load_{cls.kind}(agent_id{', run_id' if cls.kind == 'run' else ''})")
+        cls._instead("get", f"backend.load_{cls._kind}(agent_id{', run_id' if cls._kind == 'run' else ''})")
 
     @classmethod
     def delete_many(cls, *args: Any, **kwargs: Any) -> NoReturn:
         """Blocked: delete through a backend."""
         cls._instead(
-            "delete_many", "backend.delete_runs(…)" if cls.kind == "run" else f"backend.delete_{cls.kind}(agent_id)"
+            "delete_many", "backend.delete_runs(…)" if cls._kind == "run" else f"backend.delete_{cls._kind}(agent_id)"
         )
 
     @classmethod
     def all_pks(cls, *args: Any, **kwargs: Any) -> NoReturn:
         """Blocked: a SCAN of the whole server."""
-        cls._instead("all_pks", "backend.iter_runs(agent_id)" if cls.kind == "run" else "backend.agents()")
+        cls._instead("all_pks", "backend.iter_runs(agent_id)" if cls._kind == "run" else "backend.agents()")
 
     @classmethod
     def db(cls, *args: Any, **kwargs: Any) -> NoReturn:
@@ -516,7 +559,7 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     @classmethod
     def from_redis(cls, *args: Any, **kwargs: Any) -> NoReturn:
         """Blocked: it reads through redis-om's lossy conversions."""
-        cls._instead("from_redis", f"backend.load_{cls.kind}(…)")
+        cls._instead("from_redis", f"backend.load_{cls._kind}(…)")
 
     @classmethod
     def key(cls, *args: Any, **kwargs: Any) -> NoReturn:
@@ -536,7 +579,7 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     @classmethod
     def redisearch_schema(cls, *args: Any, **kwargs: Any) -> str:
         """Blocked: redis-om's schema mixes up values that hold a separator."""
-        if not cls.kind:  # asked by redis-om while the class comes about
+        if not cls._kind:  # asked by redis-om while the class comes about
             return ""
         cls._instead("redisearch_schema", "relay_models.documents.create_index_command(kind, keys)")
 

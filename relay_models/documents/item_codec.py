@@ -6,7 +6,7 @@ import functools
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from operator import itemgetter
 from typing import Any
@@ -28,10 +28,8 @@ from relay_models.errors import InvalidRecordError
 
 __all__ = ["EncodedItem", "ItemCodec", "codec_of"]
 
-# Types whose values hold no others, which equality tells apart once their types are the same.
-_FLAT = frozenset({
-    str, int, bool, float, bytes, type(None), UUID, Decimal, datetime, date, time, timedelta,
-})  # fmt: skip
+# Types whose values equality tells apart once their types are the same.
+_FLAT = frozenset({str, int, bool, bytes, type(None), UUID, date, time, timedelta})
 
 
 class EncodedItem:
@@ -193,16 +191,18 @@ class ItemCodec:
             ours, is_kept = tuple(map(given.get, self._names)), False
         if is_kept:
             return text if before is None or before == text else self._merged(before, text), given
-        if self._validate_fields is None:
-            again = self._read(text)
-            values, extra = again.__dict__, again.__pydantic_extra__
-        else:
-            values, extra, _ = self._fields(text)
+        try:
+            if self._validate_fields is None:
+                again = self._read(text)
+                values, extra = again.__dict__, again.__pydantic_extra__
+            else:
+                values, extra, _ = self._fields(text)
+        except InvalidRecordError as error:
+            raise InvalidRecordError(
+                f"{_name(item)} would not be read back from its JSON: {error}", error.path
+            ) from None
         theirs = tuple(map(values.get, self._names))
-        if ours != theirs or any(
-            kind is not type(other) or (kind not in _FLAT and _differs(one, other))
-            for kind, one, other in zip(map(type, ours), ours, theirs, strict=True)
-        ):
+        if ours != theirs or any(map(_differs, ours, theirs)):
             self._check_same(item, zip(self._names, ours, theirs, strict=True))
         if extra != item.__pydantic_extra__ or extra:
             own, others = item.__pydantic_extra__ or {}, extra or {}
@@ -211,13 +211,13 @@ class ItemCodec:
 
     def _check_same(self, item: Any, pairs: Any) -> None:
         for name, ours, theirs in pairs:
-            # NaN is not equal to itself; its text is.
-            if _differs(ours, theirs) or (ours != theirs and repr(ours) != repr(theirs)):
-                raise InvalidRecordError(
-                    f"{_name(item)}: {name} would not be read back as it is: {ours!r} is JSON that means {theirs!r}; "
-                    "annotate the field with the exact type",
-                    name,
-                )
+            if _differs(ours, theirs):
+                field = self.model.__pydantic_fields__.get(name)
+                if field is not None and field.exclude:
+                    about = "it is excluded (Field(exclude=True)), and has another value than its default"
+                else:
+                    about = f"{ours!r} is JSON that means {theirs!r}; annotate the field with the exact type"
+                raise InvalidRecordError(f"{_name(item)}: {name} would not be read back as it is: {about}", name)
 
     def _dumped(self, item: Any) -> str:
         try:
@@ -331,23 +331,27 @@ def _dumper(model: Any, schema: Any, definitions: list[Any]) -> Callable[[Any], 
 
 
 def _differs(ours: Any, theirs: Any) -> bool:
-    """Whether equal values are of other types inside: True is 1, and an enum's member may be its value."""
+    """Whether a value is another one than the one that was read: also where they are equal, as True is to 1."""
     kind = type(ours)
     if kind is not type(theirs):
         return True
-    differs = _inside(kind)  # type: ignore[arg-type]  # a type is hashable
-    return differs is not None and differs(ours, theirs)
+    differs = _comparison(kind)  # type: ignore[arg-type]  # a type is hashable
+    return bool(ours != theirs) if differs is None else differs(ours, theirs)
 
 
 @functools.lru_cache(maxsize=1024)
-def _inside(kind: type[Any]) -> Callable[[Any, Any], bool] | None:
-    """What tells equal values of a type apart by the values inside; None where there are none."""
+def _comparison(kind: type[Any]) -> Callable[[Any, Any], bool] | None:
+    """What tells values of a type apart; None where that is their equality."""
+    if issubclass(kind, float | Decimal):
+        return lambda ours, theirs: ours != theirs and not (ours != ours and theirs != theirs)  # NaN is none
+    if issubclass(kind, datetime):
+        return _differs_as_datetime
     if issubclass(kind, dict):
         return _differs_as_dict
     if issubclass(kind, list | tuple | deque):
         return _differs_as_list
     if issubclass(kind, set | frozenset):
-        return lambda ours, theirs: _differs_as_dict(*({value: value for value in side} for side in (ours, theirs)))
+        return _differs_as_set
     if issubclass(kind, BaseModel):
         return lambda ours, theirs: any(
             _differs(getattr(ours, name), getattr(theirs, name)) for name in ("__dict__", "__pydantic_extra__")
@@ -358,15 +362,30 @@ def _inside(kind: type[Any]) -> Callable[[Any, Any], bool] | None:
     return None
 
 
+def _differs_as_datetime(ours: datetime, theirs: datetime) -> bool:
+    """By the instant: where a clock shows a time twice, no two zones have equal datetimes."""
+    if ours == theirs:
+        return False
+    zones = ours.utcoffset(), theirs.utcoffset()
+    return None in zones or ours.astimezone(UTC) != theirs.astimezone(UTC)
+
+
 def _differs_as_list(ours: Any, theirs: Any) -> bool:
     types = list(map(type, ours))
     if types != list(map(type, theirs)):
         return True
-    return not _FLAT.issuperset(types) and any(map(_differs, ours, theirs))
+    return bool(ours != theirs) if _FLAT.issuperset(types) else any(map(_differs, ours, theirs))
+
+
+def _differs_as_set(ours: Any, theirs: Any) -> bool:
+    same = {value: value for value in theirs}
+    return ours != theirs or any(_differs(value, same[value]) for value in ours)
 
 
 def _differs_as_dict(ours: Any, theirs: Any) -> bool:
-    return _differs_as_list(ours, theirs) or any(_differs(value, theirs[key]) for key, value in ours.items())
+    if ours.keys() != theirs.keys() or _differs_as_list(list(ours), list(theirs)):
+        return True
+    return any(_differs(value, theirs[key]) for key, value in ours.items())
 
 
 def _name(item: Any) -> str:

@@ -31,14 +31,14 @@ __all__ = [
 MODEL_SEGMENT = "model:"
 """What the kind of every own model begins with."""
 
-RESERVED = frozenset({"pk", "record", "record_json", "kind", "stored_at", "updated_at"})
+RESERVED = frozenset({"Meta", "pk", "record_json", "stored_at", "updated_at"})
 """Names that no field of an own model may have."""
 
 # Attributes of documents that a field would hide.
 _NEEDED = frozenset({
-    "column_values", "columns", "delete", "describe", "expire", "find", "from_stored", "has_labels", "indexed_words",
-    "is_own_model", "maker", "matched_values", "own_columns", "record_type", "row_columns", "save", "stored_values",
-    "summarize", "summary_type", "to_dict", "update",
+    "column_values", "columns", "describe", "from_stored", "has_labels", "indexed_words", "is_own_model", "maker",
+    "matched_values", "own_columns", "record_type", "row_columns", "stored_values", "summarize", "summary_type",
+    "to_dict",
 })  # fmt: skip
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -70,7 +70,9 @@ class ModelSettings:
         Raises:
             InvalidConfigurationError: one of them cannot work.
         """
-        name = options.pop("name", None) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", class_name).lower()
+        # A generic class with its parameters, such as Box[int], is called box_int.
+        plain = re.sub(r"[^\w.-]+", "_", class_name).strip("_")
+        name = options.pop("name", None) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", plain).lower()
         key = options.pop("key", ())
         ttl = options.pop("ttl", None)
         if not isinstance(name, str) or not _NAME.fullmatch(name):

@@ -21,7 +21,7 @@ __all__ = ["Run", "record_of"]
 _SUM = "Sum over the calls that tell it (RunRecord.calls[].{}); none where no call does."
 
 
-class Run(Document):
+class Run(Document, is_built_in=True):
     """One stored run: the columns that queries use, and the record where it was fetched.
 
     Times are stored as integer microseconds since 1970 (UTC) and read as aware datetimes; durations are stored as
@@ -197,7 +197,7 @@ class Run(Document):
         Raises:
             InvalidRecordError: the stored text is not a run.
         """
-        return super().record  # type: ignore[no-any-return]
+        return self._parsed_record()  # type: ignore[no-any-return]
 
     @classmethod
     def _pk(cls, data: Mapping[str, Any]) -> str:

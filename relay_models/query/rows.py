@@ -77,7 +77,7 @@ class DocumentReader(Generic[D]):
         self._time_paths = [f"$.{name}".encode() for name in self._times]
         self.labelled = document.has_labels
         self._make = document.maker((*self.names, *self._times, *(LABEL_VALUES if self.labelled else ())))
-        self.ties: tuple[str, ...] = ("run_id", "agent_id") if document.kind == "run" else ("agent_id",)
+        self.ties: tuple[str, ...] = ("run_id", "agent_id") if document._kind == "run" else ("agent_id",)
         if self._is_model:
             self.ties = ("pk",)
         # By path: a sortable column that is loaded by its name is put into every row that is sorted, not only these.

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, TypeVar, cast, overload
@@ -129,7 +129,7 @@ class ModelCollection(Collection[D]):
         clock = self._store.clock
         corrections, now = clock.corrections, clock.now()
         saving = _Saving(0, item, self._item_key(item), self._codec.encode(item), now)
-        (reply,) = self._store.write(self.document.kind, now, self._creation(saving, if_absent, wait))
+        (reply,) = self._store.write(self.document._kind, now, self._creation(saving, if_absent, wait))
         stored = _result(reply)
         if isinstance(stored, Exception):
             raise translate(stored, self._store.transport.target, ("JSON.SET",)) from None
@@ -232,11 +232,21 @@ class ModelCollection(Collection[D]):
         """Delete the documents with these ids and return how many there were. By a filter, `delete` does it."""
         return self._store.delete_keys([self._id_key(id) for id in ids])
 
-    def update(self, id: Any, *, expect: D | None = None, ttl: timedelta | None = None, **changes: Any) -> D:
+    def update(
+        self,
+        id: Any,
+        fields: Mapping[str, Any] | None = None,
+        /,
+        *,
+        expect: D | None = None,
+        ttl: timedelta | None = None,
+        **changes: Any,
+    ) -> D:
         """Change fields of a document, atomically: what others change meanwhile is kept.
 
         Args:
             id: the id, or the item itself.
+            fields: new values of fields that are called as an argument is, such as ``{"ttl": 5}``.
             expect: the item as it was read; where the stored one is another version, nothing is changed.
             ttl: how long it is kept from now on; the time to live stays as it is by default, or begins again where
                 the model has one.
@@ -250,6 +260,7 @@ class ModelCollection(Collection[D]):
             ConflictError: it is not the version that was expected.
             InvalidRecordError: there is no such field, or a value is not valid. Nothing is changed.
         """
+        changes = {**(fields or {}), **changes}
         self._prepare()
         key = self._id_key(id)
         name = key.decode("utf-8", "backslashreplace")
@@ -368,8 +379,8 @@ class ModelCollection(Collection[D]):
         Raises:
             IndexOutdatedError: it has columns that this class does not know.
         """
-        self._store.prepare(self.document.kind)
-        self._store.indexes.check_writable(self.document.kind)
+        self._store.prepare(self.document._kind)
+        self._store.indexes.check_writable(self.document._kind)
 
     def _exchange(self, conversation: Pipeline, waiting: deque[_Batch], batch: _Batch) -> None:
         """Send a batch."""
@@ -456,12 +467,12 @@ class ModelCollection(Collection[D]):
             raise InvalidRecordError(f"this collection holds {self.document.__name__}, not {type(item).__name__}")
         if self._key_fields:
             item.__dict__["pk"] = key_text([item.__dict__[name] for name in self._key_fields])
-        return self._store.keys.item(self.document.kind, item.pk)
+        return self._store.keys.item(self.document._kind, item.pk)
 
     def _id_key(self, id: Any) -> bytes:
         if isinstance(id, self.document):
             id = id.pk
-        return self._store.keys.item(self.document.kind, id if isinstance(id, str) else key_text(id))
+        return self._store.keys.item(self.document._kind, id if isinstance(id, str) else key_text(id))
 
     def _read(self, key: bytes, reply: bytes) -> D:
         try:
