@@ -52,7 +52,7 @@ def _latest(prompts: list[PromptIR]) -> Timestamp | None:
     return max((prompt.created_at for prompt in prompts), default=None)
 
 
-class Plan(Document, is_built_in=True):
+class Plan(Document):
     """The execution plan of an agent."""
 
     kind: ClassVar[str] = "plan"
@@ -78,7 +78,7 @@ class Plan(Document, is_built_in=True):
         def record(self) -> ExecutionPlan | None: ...
 
 
-class Trie(Document, is_built_in=True):
+class Trie(Document):
     """The prediction trie of an agent."""
 
     kind: ClassVar[str] = "trie"
@@ -105,7 +105,7 @@ class Trie(Document, is_built_in=True):
         def record(self) -> TrieEnvelope | None: ...
 
 
-class Accumulators(Document, is_built_in=True):
+class Accumulators(Document):
     """The running statistics of an agent."""
 
     kind: ClassVar[str] = "accumulators"
@@ -124,7 +124,7 @@ class Accumulators(Document, is_built_in=True):
         def record(self) -> AccumulatorState | None: ...
 
 
-class Observations(Document, is_built_in=True):
+class Observations(Document):
     """The prompt observations of an agent or profile key."""
 
     kind: ClassVar[str] = "observations"
@@ -144,7 +144,7 @@ class Observations(Document, is_built_in=True):
         def record(self) -> list[PromptIR] | None: ...
 
 
-class Stability(Document, is_built_in=True):
+class Stability(Document):
     """The stability result of an agent or profile key."""
 
     kind: ClassVar[str] = "stability"

@@ -12,7 +12,6 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
-from pydantic.fields import FieldInfo
 from redis_om import JsonModel
 from redis_om.model.model import ModelMeta
 
@@ -77,7 +76,8 @@ class DocumentMeta(ModelMeta):
         declared = {field: it for field, it in namespace.items() if isinstance(it, Declaration)}
         parent: Any = next((base for base in bases if isinstance(base, DocumentMeta)), None)
         settings = None
-        is_built_in = options.pop("is_built_in", False)
+        # Not a field of that name with a default.
+        is_built_in = _is_class_variable(namespace.get("__annotations__", {}).get("kind")) and "kind" in namespace
         if parent is not None and not is_built_in and (not parent._kind or parent._settings is not None):
             # A class of a user's, which is its own record.
             check_free_names(name, namespace, parent)
@@ -98,30 +98,27 @@ class DocumentMeta(ModelMeta):
         with warnings.catch_warnings():
             # A field may be called as a method that redis-om or pydantic has for other uses, such as `key` or `schema`.
             warnings.filterwarnings("ignore", "Field name .* shadows an attribute", UserWarning)
-            cls = super().__new__(mcs, name, bases, namespace, **options)  # type: ignore[no-untyped-call]
-        _restore_fields(cls)
+            # Without redis-om's metaclass, which makes fields anew without their validators and loses type parameters;
+            # what it adds is of its own I/O, and inherited of `Document`.
+            make: Any = super() if parent is None else super(ModelMeta, mcs)
+            cls = make.__new__(mcs, name, bases, namespace, **options)
         _install_columns(cls, declared, extends=extends)
         if settings is not None:
             _complete_items(cls, "model_post_init" in namespace)
         return cls
 
 
+def _is_class_variable(annotation: Any) -> bool:
+    return get_origin(annotation) is ClassVar or (isinstance(annotation, str) and "ClassVar[" in annotation)
+
+
 def _require_fields(namespace: dict[str, Any], bases: tuple[type, ...]) -> None:
     """Keep pydantic from taking a method of the same name for the default of a field without one."""
     known = {name for base in bases for name in getattr(base, "__pydantic_fields__", ())}
     for name, annotation in namespace.get("__annotations__", {}).items():
-        is_class_variable = get_origin(annotation) is ClassVar or "ClassVar" in str(annotation)
-        if name not in namespace and name not in known and hasattr(Document, name) and not is_class_variable:
+        is_new = name not in namespace and name not in known and not _is_class_variable(annotation)
+        if is_new and hasattr(Document, name):
             namespace[name] = Field()
-
-
-def _restore_fields(cls: Any) -> None:
-    """Undo what redis-om's metaclass does to fields: those that it makes anew lack validators and constraints."""
-    cls.__pydantic_fields__.update(cls._as_declared)
-    for name in cls._as_declared:
-        # And it shows them on the class.
-        if isinstance(vars(cls).get(name), FieldInfo):
-            delattr(cls, name)
 
 
 def _complete_items(cls: Any, has_hook: bool) -> None:
@@ -296,7 +293,6 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     _kept_fields: ClassVar[tuple[str, ...]] = ()
     _columns: ClassVar[dict[str, Column[Any]]] = {}
     _annotated: ClassVar[frozenset[str]] = frozenset()
-    _as_declared: ClassVar[dict[str, FieldInfo]] = {}
     _summarized: ClassVar[tuple[str, ...]] = ()
     _read_summary: ClassVar[Callable[[Any], tuple[Any, ...]]]
     _computed: ClassVar[tuple[tuple[str, Callable[[Any], Any], Callable[[Any], Any], Column[Any]], ...]] = ()
@@ -317,10 +313,10 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
-        """Remember the fields as they are declared, and which of them are annotated as columns."""
+        """Remember which fields are annotated as columns."""
         super().__pydantic_init_subclass__(**options)
-        cls._as_declared = dict(cls.__pydantic_fields__)
-        cls._annotated = frozenset(name for name, field in cls._as_declared.items() if COLUMN in field.metadata)
+        fields = cls.__pydantic_fields__
+        cls._annotated = frozenset(name for name, field in fields.items() if COLUMN in field.metadata)
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Take redis-om's check of its own schema away: our columns are declared and indexed by us."""

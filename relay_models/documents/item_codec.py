@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticSerializationError, SchemaSerializer, SchemaValidator, from_json, to_json
+from pydantic_core import PydanticSerializationError, SchemaValidator, from_json, to_json
 
 from relay_models.columns.column import Column, Origin
 from relay_models.columns.info import OWN
@@ -93,7 +93,14 @@ class ItemCodec:
         # A later version of the class may have written fields that this one forbids.
         self._extra = "ignore" if model.model_config.get("extra") == "forbid" else None
         schema, definitions = _model_schema(model.__pydantic_core_schema__)
-        self._dump = _dumper(model, schema, definitions)
+        # A value of another type than its field's is refused when it would be read; a warning says no more.
+        self._dump: Callable[[Any], bytes] = functools.partial(
+            model.__pydantic_serializer__.to_json,
+            exclude=model._left_out,
+            by_alias=False,
+            round_trip=True,
+            warnings=False,
+        )
         # Fields alone are validated in half the time that objects take.
         self._validate_fields: Any = None if model._has_hooks else _field_validator(schema, definitions)
         is_told = self._validate_fields is not None and model.model_config.get("extra") != "allow"
@@ -314,20 +321,6 @@ def _field_validator(schema: Any, definitions: list[Any]) -> Any:
     if config.get("extra_fields_behavior") == "forbid":
         config["extra_fields_behavior"] = "ignore"
     return SchemaValidator(_with_definitions(schema["schema"], definitions), config).validate_json
-
-
-def _dumper(model: Any, schema: Any, definitions: list[Any]) -> Callable[[Any], bytes]:
-    """Writes an item as JSON text, without its id and what is calculated."""
-    options: dict[str, Any] = {"by_alias": False, "round_trip": True}
-    if schema is None or "serialization" in schema or definitions:
-        write, left_out = model.__pydantic_serializer__.to_json, model._left_out
-        return lambda item: write(item, exclude=left_out, **options)
-    # Leaving fields out of the schema is quicker than excluding them from each item.
-    inner = schema["schema"]
-    kept = {name: field for name, field in inner["fields"].items() if name not in model._left_out}
-    schema = {**schema, "schema": {**inner, "fields": kept, "computed_fields": []}}
-    write = SchemaSerializer(schema, schema.get("config")).to_json
-    return functools.partial(write, **options)
 
 
 def _differs(ours: Any, theirs: Any) -> bool:

@@ -21,7 +21,7 @@ __all__ = ["Run", "record_of"]
 _SUM = "Sum over the calls that tell it (RunRecord.calls[].{}); none where no call does."
 
 
-class Run(Document, is_built_in=True):
+class Run(Document):
     """One stored run: the columns that queries use, and the record where it was fetched.
 
     Times are stored as integer microseconds since 1970 (UTC) and read as aware datetimes; durations are stored as
