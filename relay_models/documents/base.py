@@ -72,6 +72,12 @@ class DocumentMeta(ModelMeta):
     redis-om's ``index=True`` is not used: its proxies stand for its own columns, and its Migrator would make an index.
     """
 
+    if TYPE_CHECKING:
+        # Declared here, so that a field of an own model may have this name, too.
+        @property
+        def kind(cls) -> str:
+            """Name of the document type, as in keys."""
+
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], /, **options: Any) -> Any:
         declared = {field: it for field, it in namespace.items() if isinstance(it, Declaration)}
         parent: Any = next((base for base in bases if isinstance(base, DocumentMeta)), None)
@@ -268,8 +274,8 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         database = _NoServer()
         global_key_prefix = ""
 
-    kind: ClassVar[str] = ""
-    """Name of the document type, as in keys; a field of an own model may have this name, too."""
+    if not TYPE_CHECKING:
+        kind: ClassVar[str] = ""
     _kind: ClassVar[str] = ""
     record_type: ClassVar[Any] = None
     """Type of the record: a model, or a list of one."""
