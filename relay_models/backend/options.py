@@ -77,10 +77,10 @@ class StoreOptions:
         found: dict[str, type[Document]] = {}
         for model in self.models:
             check_model(model)
-            if found.setdefault(model.kind, model) is not model:
-                what = "class of runs" if model.kind == "run" else f"model named {model.kind!r}"
+            if found.setdefault(model._kind, model) is not model:
+                what = "class of runs" if model._kind == "run" else f"model named {model._kind!r}"
                 raise InvalidConfigurationError(
-                    f"models has more than one {what}: {found[model.kind].__name__} and {model.__name__}"
+                    f"models has more than one {what}: {found[model._kind].__name__} and {model.__name__}"
                 )
         return found
 

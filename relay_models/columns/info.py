@@ -57,11 +57,14 @@ class ColumnInfo:
         own: a user declared it; its values are kept by name, apart from those of built-in columns.
         links: the document class whose ids it holds.
         sortable: the index keeps its values for orders and aggregates, which otherwise read the documents.
+
+    Attributes:
+        index_name: its name in an index: ASCII letters, digits and ``_``, as others cannot stand in a query.
     """
 
     __slots__ = (
-        "about", "aliases", "document", "heading", "kind", "links", "name", "origin", "own", "sortable", "type", "unit",
-        "value",
+        "about", "aliases", "document", "heading", "index_name", "kind", "links", "name", "origin", "own", "sortable",
+        "type", "unit", "value",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +84,7 @@ class ColumnInfo:
         sortable: bool = True,
     ) -> None:
         self.name = name
+        self.index_name = name if name.isascii() else f"{_ENCODED}{name.encode().hex()}"
         self.type = type
         self.kind: Kind = type.kind
         self.about = about
@@ -121,11 +125,6 @@ class ColumnInfo:
     def ordered(self) -> bool:
         """It holds numbers: it can be compared, sorted and summed."""
         return self.kind in NUMERIC
-
-    @property
-    def index_name(self) -> str:
-        """Its name in an index: ASCII letters, digits and ``_``, as others cannot stand in a query."""
-        return self.name if self.name.isascii() else f"{_ENCODED}{self.name.encode().hex()}"
 
     @property
     def sort_name(self) -> str:

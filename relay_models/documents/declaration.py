@@ -8,8 +8,8 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import Field
 from pydantic_core import PydanticUndefined
-from redis_om import Field
 
 from relay_models.columns.column import Column, Origin
 from relay_models.columns.kind import Kind
@@ -37,7 +37,7 @@ class Declaration:
     options: dict[str, Any]
 
     def field(self) -> Any:
-        """The field of the model, as redis-om has it."""
+        """The field of the model."""
         return Field(description=self.about, **self.options)
 
     def column(self, document: str, name: str, annotation: Any, *, own: bool = False) -> Column[Any]:

@@ -102,7 +102,9 @@ class Keys:
     def root(self, kind: str) -> bytes:
         """What all keys of a kind begin with."""
         found = self._roots.get(kind)
-        return f"{self.prefix}@{kind}:".encode() if found is None else found
+        if found is None:
+            found = self._roots[kind] = f"{self.prefix}@{kind}:".encode()
+        return found
 
     def alias(self, kind: str) -> str:
         """The name under which a kind is searched, whatever index is behind it."""

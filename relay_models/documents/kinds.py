@@ -38,7 +38,7 @@ class DocumentKind:
     @property
     def name(self) -> str:
         """``run``, ``plan`` …, as in keys."""
-        return self.document.kind
+        return self.document._kind
 
     @property
     def segment(self) -> str:
@@ -130,10 +130,10 @@ def kinds_with(models: Iterable[type[Document]]) -> dict[str, DocumentKind]:
     kinds = dict(KINDS)
     for model in models:
         if model.is_own_model():
-            name = model.kind.rpartition(":")[2]
+            name = model._kind.rpartition(":")[2]
             kinds[name] = DocumentKind(model, name, "", many=True)
-        elif model.kind in kinds:
-            kinds[model.kind] = replace(kinds[model.kind], document=model)
+        elif model._kind in kinds:
+            kinds[model._kind] = replace(kinds[model._kind], document=model)
     return kinds
 
 

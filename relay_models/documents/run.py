@@ -206,7 +206,7 @@ class Run(Document):
         Raises:
             InvalidRecordError: the stored text is not a run.
         """
-        return super().record  # type: ignore[no-any-return]
+        return self._parsed_record()  # type: ignore[no-any-return]
 
     @classmethod
     def _pk(cls, data: Mapping[str, Any]) -> str:

@@ -90,7 +90,7 @@ def stamp_name(document: type[Document], *, text: bool = False) -> str:
     columns of the document have to be computed again.
     """
     own = own_layout(document)
-    return f"made_v{COLUMNS_VERSION}{'t' if text and document.kind == 'run' else ''}{f'_{own}' if own else ''}"
+    return f"made_v{COLUMNS_VERSION}{'t' if text and document._kind == 'run' else ''}{f'_{own}' if own else ''}"
 
 
 # Columns that every document of ours has: what lacks them was written by something else.

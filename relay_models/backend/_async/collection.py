@@ -64,9 +64,9 @@ class Collection(Generic[D]):
     def __init__(self, store: Store, document: type[D]) -> None:
         self.document = document
         self._store = store
-        self._alias = store.keys.alias(document.kind)
+        self._alias = store.keys.alias(document._kind)
         self._columns = document.columns()
-        self._has_runs = document.kind == "run"
+        self._has_runs = document._kind == "run"
         self._newest_first = "-started_at" if self._has_runs else "agent_id"
         self._time = "started_at" if self._has_runs else "updated_at"
         if document.is_own_model():
@@ -291,7 +291,7 @@ class Collection(Generic[D]):
         if (run_id is not None) != self._has_runs:
             names = "agent_id, run_id" if self._has_runs else "agent_id"
             raise QueryError(f"a {self.document.__name__} is got by {names}")
-        self._store.keys.document(self.document.kind, agent_id)  # that it can be one
+        self._store.keys.document(self.document._kind, agent_id)  # that it can be one
         parts = [Equal(self._columns["agent_id"], agent_id)]
         if run_id is not None:
             self._store.keys.run(agent_id, run_id)
@@ -446,10 +446,10 @@ class Collection(Generic[D]):
     def _key(self, row: D) -> bytes:
         values: Any = row
         if self.document.is_own_model():
-            return self._store.keys.item(self.document.kind, values.pk)
+            return self._store.keys.item(self.document._kind, values.pk)
         if self._has_runs:
             return self._store.keys.run(values.agent_id, values.run_id)
-        return self._store.keys.document(self.document.kind, values.agent_id)
+        return self._store.keys.document(self.document._kind, values.agent_id)
 
 
 def explicit_filter(filter: Filter, columns: dict[str, Column[Any]]) -> Expression:

@@ -88,13 +88,13 @@ class Indexes:
         Raises:
             InvalidConfigurationError: another class has that name.
         """
-        known = self.builder.documents.get(document.kind)
+        known = self.builder.documents.get(document._kind)
         if known is None:
-            self.builder.documents[document.kind] = document
+            self.builder.documents[document._kind] = document
             self._seen = -1
         elif known is not document:
             raise InvalidConfigurationError(
-                f"two classes have the name {document.kind.rpartition(':')[2]!r} in this store: {known!r} and "
+                f"two classes have the name {document._kind.rpartition(':')[2]!r} in this store: {known!r} and "
                 f"{document!r}; give one of them another, as in class {document.__name__}(Document, name='…')"
             )
 

@@ -169,6 +169,7 @@ class Pager(Generic[T]):
         self._request = _Request(self._position, wanted)
         ties = self.reader.ties
         column = self.order.column
+        load = self.reader.load_for(self.order)
         direction = "DESC" if self.order.descending else "ASC"
         sort = [part for name in self.order.names for part in (f"@{name}", direction)]
         steps = self.order.steps
@@ -178,7 +179,7 @@ class Pager(Generic[T]):
         return [
             *("FT.AGGREGATE", self.alias, compiled.query, *steps, *self._position.condition(self.order, ties)),
             *("SORTBY", len(sort), *sort, "MAX", wanted, "LIMIT", 0, wanted),
-            *("LOAD", len(self.reader.load), *self.reader.load),
+            *("LOAD", len(load), *load),
             *([] if per_read is None else ServerCursor.options(per_read)),
             *(*compiled.arguments(), "TIMEOUT", self._limit_ms, "DIALECT", 2),
         ]
@@ -200,7 +201,7 @@ class Pager(Generic[T]):
         assert self._position is not None
         compiled = compile_filter(all_of([self.filter, *self._position.tied(self.order)]), self._values)
         self._request = _Request(self._position, 0, is_ties=True)
-        load = [*self.reader.load, *(f"@{tie}" for tie in self.reader.ties)]
+        load = list(dict.fromkeys([*self.reader.load_for(self.order), *(f"@{tie}" for tie in self.reader.ties)]))
         return [
             *("FT.AGGREGATE", self.alias, compiled.query, "LOAD", len(load), *load),
             *ServerCursor.options(ROWS_PER_READ),
@@ -325,7 +326,10 @@ class Pager(Generic[T]):
     def _after(self, position: Position, row: dict[bytes, Any] | None) -> Position:
         """The position after the last row that was read."""
         if row is not None:
-            values = self.reader.sort_values(row, self.order)
+            try:
+                values = self.reader.sort_values(row, self.order)
+            except CorruptDocumentError:
+                values = self.reader.sorted_by(row, self.order)
             position = self._last = position.after(values, self.order, self.reader.ties) or position
         return position
 

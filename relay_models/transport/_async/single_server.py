@@ -402,11 +402,20 @@ async def ask_connection(connection: Any, *command: str) -> Any:
 
 
 def _packed(connection: Any, commands: Sequence[Command]) -> list[Any]:
-    """Commands as they are sent: small ones in one piece, as redis-py makes one system call per piece."""
+    """Commands as they are sent: in few pieces, as redis-py makes pieces of 6 KB and one system call for each."""
     pieces = connection.pack_commands(commands)
-    if len(pieces) == 1 or not isinstance(pieces[0], bytes) or sum(map(len, pieces)) > _ONE_PIECE:
+    if len(pieces) == 1 or not all(isinstance(piece, bytes) for piece in pieces):
         return list(pieces)
-    return [b"".join(pieces)]
+    joined: list[bytes] = []
+    waiting: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if waiting and size + len(piece) > _ONE_PIECE:
+            joined.append(b"".join(waiting))
+            waiting, size = [], 0
+        waiting.append(piece)
+        size += len(piece)
+    return [*joined, b"".join(waiting)]
 
 
 async def _read_replies(connection: Any, commands: Sequence[Command], patience: Patience | None) -> list[Any]:
