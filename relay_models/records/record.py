@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic_core import (
     CoreConfig,
     ErrorDetails,
+    InitErrorDetails,
     PydanticCustomError,
     SchemaSerializer,
     from_json as parse_json,
@@ -128,7 +129,10 @@ class Record(BaseModel):
         for name, make in cls._fresh.items():
             if name not in values:
                 values[name] = make()
-        self.__pydantic_validator__.validate_python(values, self_instance=self)
+        try:
+            self.__pydantic_validator__.validate_python(values, self_instance=self)
+        except ValidationError as error:
+            raise _explained(error) from None
 
     # Validation of JSON fills the instance; without this mark pydantic would call __init__ for each one.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
@@ -375,6 +379,17 @@ def error_details(error: ValidationError) -> list[ErrorDetails]:
                 if name not in kind.__pydantic_fields__ or kind.__pydantic_fields__[str(name)].is_required():
                     found.append({**each, "loc": (*detail["loc"], *each["loc"])})
     return found or error.errors(include_url=False)
+
+
+def _explained(error: ValidationError) -> ValidationError:
+    """The same error; in a record that may hold what is not understood, with the paths of what is wrong."""
+    if all(detail["type"] != LOOSE_ERROR for detail in error.errors(include_url=False, include_input=False)):
+        return error
+    lines: list[InitErrorDetails] = [
+        {"type": PydanticCustomError(each["type"], each["msg"]), "loc": each["loc"], "input": each["input"]}
+        for each in error_details(error)
+    ]
+    return ValidationError.from_exception_data(error.title, lines)
 
 
 def refuse_non_finite(record: Record) -> None:

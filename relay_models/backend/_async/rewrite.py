@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 from pydantic_core import from_json, to_json
-from redis.exceptions import ResponseError
 
 from relay_models.backend._async.dictionaries import Dictionaries
 from relay_models.backend.column_changes import column_changes
@@ -18,6 +17,19 @@ from relay_models.transport import Command, Transport, translate
 __all__ = ["rewrite_columns", "rewrite_keys"]
 
 _AT_ONCE = 100
+
+# Changes members of a document unless another one changed it since it was read: its columns are those of its record at
+# any moment. One that was deleted does not come back.
+_CHANGE = """
+local found = redis.call('JSON.GET', KEYS[1], '$')
+if not found then return -1 end
+if redis.sha1hex(found) ~= ARGV[1] then return 0 end
+for at = 2, #ARGV, 2 do
+  if ARGV[at + 1] == '' then redis.call('JSON.DEL', KEYS[1], ARGV[at])
+  else redis.call('JSON.SET', KEYS[1], ARGV[at], ARGV[at + 1]) end
+end
+return 1
+"""
 
 
 async def rewrite_columns(
@@ -50,7 +62,7 @@ async def rewrite_keys(
 ) -> tuple[set[bytes], set[bytes]]:
     """Compute the columns of documents from their records; the keys that were written, and those that are unreadable.
 
-    A document that is stored by another process meanwhile keeps the columns of that, or is found stale again.
+    A document that another process changes meanwhile is read again.
     """
     written, unreadable = set[bytes](), set[bytes]()
     for start in range(0, len(some), _AT_ONCE):
@@ -71,14 +83,9 @@ async def _rewrite(
     written: set[bytes],
     unreadable: set[bytes],
 ) -> list[bytes]:
-    """Rewrite some documents; those whose record was replaced meanwhile are given back, to be done again.
-
-    Columns are set one by one inside the document: a document that was deleted meanwhile does not come back, as it
-    would by JSON.MERGE.
-    """
+    """Rewrite some documents; those that were changed meanwhile are given back, to be done again."""
     replies = await link.pipeline([("JSON.GET", key, "$") for key in some])
-    records: dict[bytes, Any] = {}
-    commands: list[Command] = []
+    commands: dict[bytes, Command] = {}
     for key, reply in zip(some, replies, strict=True):
         if reply is None:
             continue
@@ -90,19 +97,16 @@ async def _rewrite(
             unreadable.add(key)
             continue
         if changes:
+            digest = hashlib.sha1(reply, usedforsecurity=False).hexdigest()
+            members = [("" if value is None else to_json(value)) for value in changes.values()]
+            pairs = zip((f"$.{name}" for name in changes), members, strict=True)
+            commands[key] = ("EVAL", _CHANGE, 1, key, digest, *(part for pair in pairs for part in pair))
+    left = []
+    for (key, command), reply in zip(commands.items(), await link.pipeline(list(commands.values())), strict=True):
+        if isinstance(reply, Exception):
+            raise translate(reply, link.target, command) from None
+        if reply == 0:
+            left.append(key)
+        else:
             written.add(key)
-            records[key] = document["record"]
-            for name, value in changes.items():
-                path = f"$.{name}"
-                commands.append(("JSON.DEL", key, path) if value is None else ("JSON.SET", key, path, to_json(value)))
-    if not records:
-        return []
-    for reply in (await link.pipeline(commands)) if commands else ():
-        if isinstance(reply, Exception) and not (isinstance(reply, ResponseError) and "root" in str(reply)):
-            raise translate(reply, link.target, ("JSON.SET",)) from None
-    bodies = await link.pipeline([("JSON.GET", key, "$.record") for key in records])
-    return [
-        key
-        for (key, record), body in zip(records.items(), bodies, strict=True)
-        if isinstance(body, bytes) and from_json(body) != [record]
-    ]
+    return left

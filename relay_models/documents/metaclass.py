@@ -1,0 +1,218 @@
+"""`DocumentMeta`: how a document class comes about, with its fields and columns."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ClassVar, get_args, get_origin
+
+from pydantic import BeforeValidator, Field, field_validator
+from redis_om.model.model import ModelMeta
+
+from relay_models.columns.column import Column, Origin
+from relay_models.columns.kind import Kind
+from relay_models.documents.declaration import Declaration, apply_default, check_name, check_names
+from relay_models.documents.own_models import (
+    MODEL_SEGMENT,
+    RESERVED,
+    ModelSettings,
+    as_datetime,
+    check_fields,
+    check_free_names,
+    store_columns,
+)
+from relay_models.errors import InvalidConfigurationError
+
+__all__ = ["DocumentMeta"]
+
+
+class DocumentMeta(ModelMeta):
+    """Makes fields and columns of a document class's declarations.
+
+    redis-om's ``index=True`` is not used: its proxies stand for its own columns, and its Migrator would make an index.
+    """
+
+    if TYPE_CHECKING:
+        # Declared here, so that a field of an own model may have this name, too.
+        @property
+        def kind(cls) -> str:
+            """Name of the document type, as in keys."""
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], /, **options: Any) -> Any:
+        declared = {field: it for field, it in namespace.items() if isinstance(it, Declaration)}
+        parent: Any = next((base for base in bases if isinstance(base, DocumentMeta)), None)
+        settings = None
+        # Not a field of that name with a default.
+        is_built_in = _is_class_variable(namespace.get("__annotations__", {}).get("kind")) and "kind" in namespace
+        if parent is not None and not is_built_in and (not parent._kind or parent._settings is not None):
+            # A class of a user's, which is its own record.
+            check_free_names(name, namespace, parent)
+            settings = ModelSettings.of(name, options)
+            namespace |= {"_kind": MODEL_SEGMENT + settings.name, "_settings": settings}
+            if "kind" not in namespace.get("__annotations__", {}) and "kind" not in parent.__pydantic_fields__:
+                namespace["kind"] = namespace["_kind"]
+            namespace |= {"_as_stored": _NO_VALIDATOR, "validate_pk": _NO_VALIDATOR}
+            if settings.ttl is None and parent._settings is not None:
+                settings = namespace["_settings"] = replace(settings, ttl=parent._settings.ttl)
+        if is_built_in:
+            namespace["_kind"] = namespace["kind"]
+        extends = parent is not None and bool(parent._kind) and not is_built_in
+        check_names(name, declared, parent._columns if extends else RESERVED if settings is not None else ())
+        namespace.update({field: declaration.field() for field, declaration in declared.items()})
+        if settings is not None:
+            _require_fields(namespace, bases)
+        with warnings.catch_warnings():
+            # A field may be called as a method that redis-om or pydantic has for other uses, such as `key` or `schema`.
+            warnings.filterwarnings("ignore", "Field name .* shadows an attribute", UserWarning)
+            # Without redis-om's metaclass, which makes fields anew without their validators and loses type parameters;
+            # what it adds is of its own I/O, and inherited of the root.
+            make: Any = super() if parent is None else super(ModelMeta, mcs)
+            cls = make.__new__(mcs, name, bases, namespace, **options)
+        _install_columns(cls, declared, extends=extends)
+        if settings is not None:
+            _complete_items(cls, "model_post_init" in namespace)
+        return cls
+
+
+def _is_class_variable(annotation: Any) -> bool:
+    return get_origin(annotation) is ClassVar or (isinstance(annotation, str) and "ClassVar[" in annotation)
+
+
+def _require_fields(namespace: dict[str, Any], bases: tuple[type, ...]) -> None:
+    """Keep pydantic from taking a method of the same name for the default of a field without one."""
+    known = {name for base in bases for name in getattr(base, "__pydantic_fields__", ())}
+    for name, annotation in namespace.get("__annotations__", {}).items():
+        is_new = name not in namespace and name not in known and not _is_class_variable(annotation)
+        if is_new and any(hasattr(base, name) for base in bases):
+            namespace[name] = Field()
+
+
+def _complete_items(cls: Any, has_hook: bool) -> None:
+    """Give items an id before, and calculated columns after, whatever their class does once they are validated.
+
+    Pydantic calls the ``model_post_init`` of a class alone, and one of a user's need not call that of its bases.
+    """
+    documents: list[Any] = [base for base in cls.__mro__ if isinstance(base, DocumentMeta)]
+    root = documents[-1]
+    foreign = (base for base in cls.__mro__ if base not in documents and base not in root.__mro__)
+    cls._has_hooks = (
+        has_hook
+        or any(base._has_hooks for base in documents if base is not cls)
+        or any("model_post_init" in vars(base) for base in foreign)
+        or cls.__private_attributes__.keys() != root.__private_attributes__.keys()
+    )
+    hook = cls.model_post_init
+    if getattr(hook, "completes_items", False):
+        return
+
+    @functools.wraps(hook)
+    def complete(self: Any, context: Any, /) -> None:
+        cls._begin_item(self, context)
+        hook(self, context)
+        cls._calculate(self)
+
+    complete.completes_items = True  # type: ignore[attr-defined]
+    cls.model_post_init = complete
+
+
+def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: bool) -> None:
+    """Replace redis-om's proxies by the columns, and work out once what is needed of them.
+
+    Raises:
+        InvalidConfigurationError: a field is annotated as a column and not declared as one, or the other way round,
+            or no index has values of its type.
+    """
+    columns: dict[str, Column[Any]] = {}
+    changed = False
+    is_model = cls._settings is not None
+    if is_model:
+        check_fields(cls, cls._settings)
+    for field_name, field in cls.__pydantic_fields__.items():
+        is_column = field_name in cls._annotated
+        inherited = getattr(cls, "_columns", {}).get(field_name)
+        if field_name in declared:
+            if not is_column:
+                raise InvalidConfigurationError(
+                    f"{cls.__name__}.{field_name} is declared by column(…): annotate it as Column[…]"
+                )
+            if is_model or extends:
+                check_name(cls.__name__, field_name)
+            made = declared[field_name].column(cls.__name__, field_name, field.annotation, own=is_model or extends)
+            if is_model and made.kind is Kind.TIME:
+                field.metadata = [BeforeValidator(as_datetime), *field.metadata]
+                changed = True
+            if is_model and made.value is None:
+                made.value = attrgetter(field_name)
+                if made.kind is not Kind.WORDS or type(None) in get_args(field.annotation):
+                    changed = apply_default(field, made) or changed
+            elif is_model:
+                field.default = None
+                changed = True
+            else:
+                changed = apply_default(field, made) or changed
+        elif inherited is not None:
+            made = inherited.copy_for(cls.__name__)
+        elif is_column:
+            raise InvalidConfigurationError(
+                f"{cls.__name__}.{field_name} is annotated as Column[…]: declare it by = column(…)"
+            )
+        else:
+            continue
+        columns[field_name] = made
+        setattr(cls, field_name, made)
+    if is_model:
+        of_store = store_columns(cls.__name__)
+        columns = {"pk": of_store.pop("pk"), **columns, **of_store}
+        for name in ("pk", *of_store):
+            setattr(cls, name, columns[name])
+        # redis-om's default draws a ULID for every object.
+        cls.__pydantic_fields__["pk"].default_factory = None
+        cls.__pydantic_fields__["pk"].default = None
+        changed = True
+    cls._columns = columns
+    read = [name for name, made in columns.items() if made.kind is not Kind.WORDS]
+    cls.own_columns = tuple(name for name in read if columns[name].own)
+    cls.row_columns = tuple(
+        name for name in read if columns[name].origin is not Origin.STORE and not columns[name].own and not is_model
+    )
+    kept = (*cls.row_columns, *cls.own_columns)
+    summarized = tuple(name for name in kept if columns[name].value is None and columns[name].origin is Origin.RECORD)
+    _check_summary(cls, summarized)
+    cls._summarized = summarized
+    cls._read_summary = staticmethod(_reader(summarized))
+    computed = (columns[name] for name in kept)
+    cls._computed = tuple((made.name, made.value, made.type.store, made) for made in computed if made.value is not None)
+    cls._calculated = frozenset(
+        name for name, made in declared.items() if is_model and made.value is not None
+    ) | getattr(cls, "_calculated", frozenset())
+    cls._left_out = cls._calculated | {"pk"}
+    cls._kept_fields = tuple(name for name in cls.__pydantic_fields__ if name not in cls._left_out)
+    if changed and not cls.model_config.get("defer_build"):
+        cls.model_rebuild(force=True)
+
+
+# In own models in place of `Document._as_stored`, as their numbers mean what they mean to pydantic, and of redis-om's
+# validator of ids, which draws a ULID.
+_NO_VALIDATOR = field_validator("-", mode="before", check_fields=False)(lambda value: value)
+
+
+def _check_summary(cls: Any, names: tuple[str, ...]) -> None:
+    """Refuse columns without a `value` that the summary has no attribute for."""
+    source = cls.record_type if cls.summary_type is None else cls.summary_type
+    if not isinstance(source, type):
+        return
+    for name in names:
+        if not hasattr(source, name) and name not in getattr(source, "__pydantic_fields__", {}):
+            raise InvalidConfigurationError(
+                f"{cls.__name__}.{name} has no value: {source.__name__} has no such attribute; say what it is computed "
+                "from, as in column(lambda record: …)"
+            )
+
+
+def _reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) == 1:
+        return lambda summary: (getattr(summary, names[0]),)
+    return attrgetter(*names) if names else lambda summary: ()
