@@ -43,6 +43,7 @@ def open_output(path: str | os.PathLike[str], *, mode: int = 0o666) -> Iterator[
         OSError: The file cannot be written; `filename` is `path`.
     """
     name = os.fspath(path)
+    _check_name(name)
     opened: _Named | None
     with _naming(name):
         descriptor = _descriptor(name)
@@ -108,8 +109,17 @@ def _naming(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename, error.filename2 = name, None
-        raise
+        raise OSError(error.errno, error.strerror, name) from error
+
+
+def _check_name(name: str) -> None:
+    """Refuse what no file can be called; the system would not say so, or in other words."""
+    try:
+        is_valid = bool(name) and b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        is_valid = False
+    if not is_valid:
+        raise OSError(errno.EINVAL, "no file can have this name", name)
 
 
 def _descriptor(name: str) -> int | None:
@@ -148,8 +158,7 @@ def _create_beside(target: str, name: str, mode: int, status: os.stat_result | N
     except OSError as error:
         if status is not None and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return None  # the file may be written, its directory may not
-        error.filename = name
-        raise
+        raise OSError(error.errno, error.strerror, name) from error
     if status is None or _copy_attributes(target, temporary, status):
         return temporary
     os.unlink(temporary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
+from fractions import Fraction
 from math import inf
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -12,6 +13,7 @@ from relay_models.errors import QueryError
 __all__ = [
     "DURATION_UNITS",
     "datetime_of",
+    "exact_number",
     "microseconds_of",
     "parse_duration",
     "parse_zone",
@@ -35,6 +37,8 @@ _LONG_UNITS = {
     "hrs": "h", "hour": "h", "hours": "h", "day": "d", "days": "d", "week": "w", "weeks": "w",
     "millisecond": "ms", "milliseconds": "ms", "microsecond": "us", "microseconds": "us",
 }  # fmt: skip
+_LONGEST_NUMBER = 40
+_FAR = re.compile(r"e[+-]?\d{3}", re.IGNORECASE)
 _PART = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([a-zµμ]+)\s*", re.IGNORECASE)
 
 
@@ -67,22 +71,30 @@ def parse_duration(text: str) -> int | float:
     sign, rest = (-1, text[1:]) if text[:1] == "-" else (1, text[1:] if text[:1] == "+" else text)
     if rest in ("0", "inf"):
         return 0 if rest == "0" else sign * inf
-    total: int | float = 0
+    total: int | float | Fraction = 0
     position = 0
     while match := _PART.match(rest, position):
         unit = match[2].lower()
         unit = _LONG_UNITS.get(unit, unit)
         if unit not in DURATION_UNITS:
             break
-        number = match[1]
-        total += int(number) * DURATION_UNITS[unit] if number.isdecimal() else float(number) * DURATION_UNITS[unit]
+        total += exact_number(match[1]) * DURATION_UNITS[unit]
         position = match.end()
     if not position or position != len(rest):
         hint = f"; did you mean {text}s?" if re.fullmatch(r"[+-]?[\d.]+", text) else ""
         raise ValueError(f"{text!r} is not a duration: write 250ms, 2s, 5m, 1.5h, 2d or 1h30m{hint}")
-    if isinstance(total, float) and total.is_integer():
+    if isinstance(total, Fraction):
+        total = int(total) if total.denominator == 1 else float(total)
+    elif isinstance(total, float) and total.is_integer():
         total = int(total)
     return sign * total
+
+
+def exact_number(number: str) -> int | float | Fraction:
+    """A number as written: 1.001 s are 1,001,000 µs. One that is beyond all times is a float, however long it is."""
+    if len(number) > _LONGEST_NUMBER or _FAR.search(number):
+        return float(number)
+    return int(number) if number.lstrip("+-").isdecimal() else Fraction(number)
 
 
 def print_duration(microseconds: int | float) -> str:

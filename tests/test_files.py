@@ -243,3 +243,17 @@ def test_a_file_in_a_directory_without_write_permission_is_rewritten(own_directo
         own_directory.chmod(0o700)
 
     assert target.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "\ud800"])
+def test_a_name_that_no_file_can_have(name: str) -> None:
+    with pytest.raises(OSError, match="no file can have this name") as caught, open_output(name):
+        pass
+    assert caught.value.filename == name
+
+
+def test_an_error_says_the_name_that_was_given_and_no_other(tmp_path: Path) -> None:
+    target = str(tmp_path / "missing" / "x.csv")
+    with pytest.raises(FileNotFoundError) as caught, open_output(target):
+        pass
+    assert str(caught.value) == f"[Errno 2] No such file or directory: {target!r}"

@@ -8,8 +8,7 @@ from pydantic_core import from_json
 
 from relay_models.columns.info import OWN
 from relay_models.columns.tags import unescape_tag
-from relay_models.documents import Document, Keys, Run, decode_artifact, encode_artifact, merge_item, merge_run
-from relay_models.documents.own_models import read_item
+from relay_models.documents import Document, Keys, Run, codec_of, decode_artifact, encode_artifact, merge_run
 from relay_models.documents.schema import stamp_name
 from relay_models.records import RunRecord, from_json as record_from_json
 from relay_models.records.prices import PriceTable
@@ -40,13 +39,14 @@ def column_changes(
         raise ValueError("it has no record text")
     if not isinstance(document.get("updated_at"), int):
         raise ValueError("it has no updated_at")
-    kind = document_type.kind
+    kind = document_type._kind
     if issubclass(document_type, Run):
         record = record_from_json(RunRecord, body)
         estimate = document.get("estimated_cost") if prices is None else prices.estimate_run(record)
         encoded = merge_run(record, 0, text=text, document_type=document_type, estimated_cost=estimate)
     elif document_type.is_own_model():
-        encoded = merge_item(read_item(document_type, unescape_tag(document["pk"]), body, None, None), 0)
+        codec = codec_of(document_type)
+        encoded = codec.encode(codec.decode(unescape_tag(document["pk"]), body, None, None)).patch(0)
     else:
         encoded = encode_artifact(kind, keys.split(kind, key), decode_artifact(kind, body), 0)
     wanted: dict[str, Any] = from_json(encoded)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from relay_models._checks import check_seconds
 from relay_models.documents import Document, Keys, Run
 from relay_models.documents.compression import Compression, check_compression
 from relay_models.errors import InvalidConfigurationError
@@ -62,11 +63,7 @@ class StoreOptions:
             raise InvalidConfigurationError(
                 f"run_ttl is a timedelta of a millisecond or more, or None, not {self.run_ttl!r}"
             )
-        if not isinstance(self.index_timeout, int | float) or not self.index_timeout >= 0:
-            raise InvalidConfigurationError(
-                f"index_timeout is a number of seconds, 0 or more, not {self.index_timeout!r}"
-            )
-
+        check_seconds("index_timeout", self.index_timeout)
         self.documents()
 
     def documents(self) -> dict[str, type[Document]]:
@@ -75,15 +72,15 @@ class StoreOptions:
         Raises:
             InvalidConfigurationError: one is no document class that can be opened so, or two have one name.
         """
-        if isinstance(self.models, str | type):
+        if isinstance(self.models, str | type) or not isinstance(self.models, Iterable):
             raise InvalidConfigurationError(f"models is a list of document classes, not {self.models!r}")
         found: dict[str, type[Document]] = {}
         for model in self.models:
             check_model(model)
-            if found.setdefault(model.kind, model) is not model:
-                what = "class of runs" if model.kind == "run" else f"model named {model.kind!r}"
+            if found.setdefault(model._kind, model) is not model:
+                what = "class of runs" if model._kind == "run" else f"model named {model._kind!r}"
                 raise InvalidConfigurationError(
-                    f"models has more than one {what}: {found[model.kind].__name__} and {model.__name__}"
+                    f"models has more than one {what}: {found[model._kind].__name__} and {model.__name__}"
                 )
         return found
 

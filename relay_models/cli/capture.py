@@ -35,6 +35,8 @@ MARKS = ("runs_index:", "runs:", "plan:", "trie:", "accumulators:", "acg_observa
 
 ORDER = "run_index"
 GZIP = b"\x1f\x8b"
+MAX_LINE_BYTES = 256 * 2**20
+"""Maximum length of a line; a longer one is reported, and not held in memory."""
 SAMPLE = 2_000
 """Lines that are read to detect the key prefix."""
 
@@ -215,7 +217,10 @@ def find_prefix(file: BinaryIO) -> str:
     proven: Counter[str] = Counter()
     possible: Counter[str] = Counter()
     file.seek(0)
-    for _, line in zip(range(SAMPLE), file, strict=False):
+    for _ in range(SAMPLE):
+        line, size = _line(file)
+        if not size:
+            break
         try:
             row = json.loads(line)
             key = row["key"]
@@ -264,9 +269,16 @@ def _first_pass(capture: Capture) -> None:
     found: list[tuple[int, int, str | None, str | None]] = []
     capture.file.seek(0)
     number = place = 0
-    while raw := capture.file.readline():
+    while True:
+        raw, size = _line(capture.file)
+        if not size:
+            break
         number += 1
-        here, place = place, place + len(raw)
+        here, place = place, place + size
+        if size > MAX_LINE_BYTES:
+            capture.refuse(number, None, f"the line is longer than {MAX_LINE_BYTES} bytes")
+            capture.lines += 1
+            continue
         if not raw.strip():
             continue
         capture.lines += 1
@@ -301,6 +313,17 @@ def _first_pass(capture: Capture) -> None:
 
     for number, here, agent, _ in sorted(found, key=order):
         (capture.artifacts if agent is None else capture.runs).append((number, here))
+
+
+def _line(file: BinaryIO) -> tuple[bytes, int]:
+    """The next line and its size, 0 at the end of the file; of one that is too long only the size."""
+    line = file.readline(MAX_LINE_BYTES + 1)
+    size = len(line)
+    if size <= MAX_LINE_BYTES:
+        return line, size
+    while not line.endswith(b"\n") and (line := file.readline(_CHUNK)):
+        size += len(line)
+    return b"", size
 
 
 def read_row(raw: bytes) -> tuple[str, Any, dict[str, Any] | None]:

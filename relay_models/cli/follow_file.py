@@ -36,6 +36,7 @@ def follow_file(
     """
     # lazy: start-up time
     from relay_models.cli.import_files import FileStore
+    from relay_models.cli.output import counted
     from relay_models.trajectories import FileFollower, FileImport
 
     files = FileImport(redact=redact)
@@ -43,16 +44,18 @@ def follow_file(
     follower = FileFollower(path, agent_id=agent_id)
 
     def report(stored: int) -> None:
-        for bad in files.bad:
+        for bad in (*files.bad, *files.notes):
             if session.as_json:
                 session.out.line({"line": bad.line, "reason": bad.reason})
             else:
-                session.out.warn(f"line {bad.line}: {bad.reason}")
+                session.out.warn(f"{path}, line {bad.line}: {bad.reason}")
         if stored and session.as_json:
             session.out.line({"runs": stored, "bad": len(files.bad)})
         elif stored:
-            session.out.print(f"+{stored} runs")
+            session.out.print(f"+{counted(stored, 'run')}")
         files.bad.clear()
+        files.notes.clear()
+        files.noted = 0
 
     try:
         while not stopped.is_set():

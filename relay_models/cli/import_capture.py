@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from relay_models.cli.capture import BadLine
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -15,12 +17,16 @@ if TYPE_CHECKING:
     from relay_models.records.redact import Redaction
     from relay_models.sync import RedisBackend
 
-__all__ = ["PLURALS", "Imported", "import_capture", "read_run", "store_artifact"]
+__all__ = ["MAX_NOTES", "PLURALS", "Imported", "import_capture", "read_run", "store_artifact"]
 
 PLURALS = {
     "run": "runs", "plan": "plans", "trie": "tries", "accumulators": "accumulators", "observations": "observations",
     "stability": "stability results",
 }  # fmt: skip
+
+
+MAX_NOTES = 1_000
+"""Notes to show in full: every run of a file may have some."""
 
 
 @dataclass
@@ -35,6 +41,10 @@ class Imported:
     """Runs that were already in the store."""
     bad: list[dict[str, str | int | None]] = field(default_factory=list)
     """Values that could not be imported: their line or key, and the reason."""
+    notes: list[dict[str, str | int | None]] = field(default_factory=list)
+    """What was imported but not understood, or kept in another form; the first of them."""
+    noted: int = 0
+    """How many such notes there are."""
     more: dict[str, int] = field(default_factory=dict)
     """Other counts."""
 
@@ -66,14 +76,16 @@ def import_capture(
     # The line of each run, to report those that the server refuses.
     lines: list[int] = []
     withheld: list[int] = []
+    noted: list[BadLine] = []
 
     def runs() -> Iterator[RunRecord]:
         for entry in capture.entries(capture.runs, seen):
             try:
-                record = read_run(entry)
+                record, notes = read_run(entry)
             except ValueError as error:
                 capture.refuse(entry.line, entry.key or None, str(error))
                 continue
+            noted.extend(BadLine(entry.line, entry.key or None, note) for note in notes)
             if redact is not None:
                 try:
                     redacted = redact(record)
@@ -97,23 +109,32 @@ def import_capture(
         capture.prefix,
         {kind: stored[kind] for kind in PLURALS},
         report.replaced,
-        [{"line": bad.line, "key": bad.key, "reason": bad.reason} for bad in capture.bad],
+        _named(capture.bad),
+        _named(sorted(noted, key=lambda note: note.line)[:MAX_NOTES]),
+        len(noted),
         {"lines": capture.lines, "cache_entries": capture.cache_entries, "withheld": len(withheld)},
     )
 
 
-def read_run(entry: Entry) -> RunRecord:
+def _named(lines: list[BadLine]) -> list[dict[str, str | int | None]]:
+    return [{"line": each.line, "key": each.key, "reason": each.reason} for each in lines]
+
+
+def read_run(entry: Entry) -> tuple[RunRecord, list[str]]:
     """Decode the run of an entry.
+
+    Returns:
+        The run, and what of it was not understood.
 
     Raises:
         ValueError: It is not a run record, or not the one that its key names.
     """
-    from relay_models.records import RunRecord, from_json  # lazy: start-up time
+    from relay_models.records import mending  # lazy: start-up time
 
-    record = from_json(RunRecord, entry.text)
+    record, _, notes = mending.read_run(entry.text)
     if entry.key and (record.agent_id, str(record.id)) != (entry.agent_id, str(entry.run_id).lower()):
         raise ValueError(f"the key is of agent {entry.agent_id!r}, the run of {record.agent_id!r} with id {record.id}")
-    return record
+    return record, notes
 
 
 def store_artifact(backend: RedisBackend, entry: Entry) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from relay_models.records import RunRecord
     from relay_models.records.redact import Redaction
     from relay_models.sync import RedisBackend
-    from relay_models.trajectories import FileImport
+    from relay_models.trajectories import BadLine, FileImport
 
 __all__ = ["FileStore", "as_file", "import_files", "is_capture", "new_or_changed"]
 
@@ -117,12 +117,15 @@ def import_files(
     store.store(files.read(paths, progress=lambda path, position: seen(str(path), position)))
     counts = dict.fromkeys(PLURALS, 0) | {"run": store.created + store.replaced}
     several = len(paths) > 1
-    bad: list[dict[str, str | int | None]] = [
-        {"line": bad.line, "key": None, "reason": bad.reason}
-        | ({"file": paths.get(bad.source or "", bad.source)} if several else {})
-        for bad in files.bad
-    ]
+
+    def named(lines: Iterable[BadLine]) -> list[dict[str, str | int | None]]:
+        return [
+            {"line": each.line, "key": None, "reason": each.reason}
+            | ({"file": paths.get(each.source or "", each.source)} if several else {})
+            for each in lines
+        ]
+
     return Imported(
-        ", ".join(paths.values()), "", counts, store.replaced, bad,
+        ", ".join(paths.values()), "", counts, store.replaced, named(files.bad), named(files.notes), files.noted,
         {"unchanged": store.unchanged, "withheld": files.withheld},
     )  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from rich.text import Text
 
 from relay_models.pictures.text import cells, clip_cells, duration_text, number_text, plain
 
-__all__ = ["Column", "Output", "age_text", "cell_text", "error_line", "json_value"]
+__all__ = ["Column", "Output", "age_text", "cell_text", "counted", "error_line", "json_value"]
 
 PIPE_WIDTH = 4000
 """Maximum width of tables that are not printed to a terminal (cells)."""
@@ -76,7 +78,7 @@ class Output:
 
     def object(self, value: Any) -> None:
         """Print one JSON document."""
-        self._write(json.dumps(json_value(value), ensure_ascii=False, indent=2))
+        self._write(_json(value, indent=2))
 
     def array(self, values: Iterable[Any]) -> int:
         """Print a JSON array with one element per line, element by element; return how many there were."""
@@ -193,11 +195,22 @@ def _lines(
 
 
 def _line(value: Any) -> str:
-    return json.dumps(json_value(value), ensure_ascii=False, separators=(", ", ": "))
+    return _json(value, separators=(", ", ": "))
+
+
+# Marks the text of a decimal until the document is written; no other text can have it.
+_MARK = secrets.token_hex(16)
+_MARKED = re.compile(f'"{_MARK}([^"]*)"')
+
+
+def _json(value: Any, **options: Any) -> str:
+    """A JSON document; decimals are numbers with all of their digits."""
+    text = json.dumps(json_value(value), ensure_ascii=False, **options)
+    return _MARKED.sub(r"\1", text) if _MARK in text else text
 
 
 def json_value(value: Any) -> Any:
-    """Convert a value to JSON: instants as RFC 3339, durations in seconds."""
+    """Convert a value for `_json`: instants as RFC 3339, durations in seconds."""
     match value:
         case Enum():
             return json_value(value.value)
@@ -210,7 +223,7 @@ def json_value(value: Any) -> Any:
         case timedelta():
             return value / timedelta(seconds=1)
         case Decimal():
-            return float(value)
+            return f"{_MARK}{value}" if value.is_finite() else None
         case Mapping():
             return {str(key): json_value(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
@@ -240,6 +253,11 @@ def cell_text(value: Any) -> str:
             return ", ".join(map(cell_text, value))
         case _:
             return str(value)
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number with its noun: ``1 run``, ``2,000 runs``, ``0 entries``."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def age_text(moment: datetime | None, now: datetime) -> str:

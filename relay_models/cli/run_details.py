@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relay_models.cli.output import Output
-    from relay_models.records import CallRecord, RunRecord
+    from relay_models.records import CallExtensions, CallRecord, Record, RunExtensions, RunRecord
 
 __all__ = ["show_io", "show_tree"]
 
@@ -53,7 +53,7 @@ def show_tree(out: Output, record: RunRecord, rows: Sequence[Any]) -> None:
 
 
 def show_io(out: Output, record: RunRecord, *, full: bool) -> None:
-    """Print the input and output of each call: of tools their arguments and results, of models request and response.
+    """Print the input and output of the run and of each call: arguments and results, requests and responses.
 
     Args:
         out: where to print.
@@ -63,35 +63,52 @@ def show_io(out: Output, record: RunRecord, *, full: bool) -> None:
     from relay_models.pictures.layout import describe_error  # lazy: start-up time
     from relay_models.pictures.text import plain  # lazy: start-up time
 
+    own = [] if record.ext is None else _known(record.ext, "input", "output")
+    if own:
+        out.print(f"run of {plain(record.agent_id)}", style="bold")
+        _show_parts(out, own, full)
+        _show_cuts(out, record.ext)
     for number, call in enumerate(record.calls, 1):
         out.print(f"{number} {call.kind} {plain(call.name)}", style="bold")
-        for name, value in _parts(call):
-            text = (
-                value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2 if full else None)
-            )
-            size = f"{len(text):,} characters"
-            cut = not full and len(text) > _SHOWN
-            out.print(f"  {name} ({size}{f', the first {_SHOWN} are shown' if cut else ''})", style="bright_black")
-            for line in (text[:_SHOWN] + "…" if cut else text).split("\n"):
-                out.print(f"    {plain(line)}")
+        _show_parts(out, _parts(call), full)
         if call.ext is not None and call.ext.status == "failed":
             out.print(f"  failed: {plain(' '.join(describe_error(call.ext.error).split()))}".rstrip(": "), style="red")
-        for mark in (call.ext.cut if call.ext is not None else None) or ():
-            out.print(
-                f"  cut before it was stored: {plain(mark.path)}, {mark.kept:,} of {mark.size:,} kept",
-                style="bright_black",
-            )
-    if not any(True for call in record.calls for _ in _parts(call)):
+        _show_cuts(out, call.ext)
+    if not own and not any(True for call in record.calls for _ in _parts(call)):
         out.print("no input or output is stored for the calls of this run")
+
+
+def _show_parts(out: Output, parts: Sequence[tuple[str, Any]], full: bool) -> None:
+    from relay_models.pictures.text import plain  # lazy: start-up time
+
+    for name, value in parts:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2 if full else None)
+        size = f"{len(text):,} characters"
+        cut = not full and len(text) > _SHOWN
+        out.print(f"  {name} ({size}{f', the first {_SHOWN} are shown' if cut else ''})", style="bright_black")
+        for line in (text[:_SHOWN] + "…" if cut else text).split("\n"):
+            out.print(f"    {plain(line)}")
+
+
+def _show_cuts(out: Output, extensions: CallExtensions | RunExtensions | None) -> None:
+    from relay_models.pictures.text import plain  # lazy: start-up time
+
+    for mark in (None if extensions is None else extensions.cut) or ():
+        out.print(
+            f"  cut before it was stored: {plain(mark.path)}, {mark.kept:,} of {mark.size:,} kept", style="bright_black"
+        )
 
 
 def _parts(call: CallRecord) -> list[tuple[str, Any]]:
     """What is stored of a call's input and output, by name."""
-    ext = call.ext
-    found = [
-        ("input", None if ext is None else ext.input),
-        ("request", None if call.annotated_request is None else call.annotated_request.model_dump(mode="json")),
-        ("response", None if call.annotated_response is None else call.annotated_response.model_dump(mode="json")),
-        ("output", None if ext is None else ext.output),
-    ]
-    return [(name, value) for name, value in found if value is not None]
+    given, answered = ([] if call.ext is None else _known(call.ext, name) for name in ("input", "output"))
+    request = [("request", value) for _, value in _known(call, "annotated_request")]
+    return [*given, *request, *(("response", value) for _, value in _known(call, "annotated_response")), *answered]
+
+
+def _known(record: Record, *names: str) -> list[tuple[str, Any]]:
+    """Values of fields as JSON, also of those that are not what their field says, without those that are null."""
+    value = record.model_dump(mode="json", include=set(names))
+    kept = {name: (record.model_extra or {}).get(name) for name in names}
+    found = ((name, value.get(name, kept[name])) for name in names)
+    return [(name, item) for name, item in found if item is not None]

@@ -11,10 +11,13 @@ from typing import Any, Self, TypeVar
 from relay_models.columns.kind import NUMERIC, Kind
 from relay_models.columns.types import ColumnType
 
-__all__ = ["OWN", "ColumnInfo", "Origin", "column_name", "find_column", "unquote"]
+__all__ = ["OWN", "SORT_REST", "ColumnInfo", "Origin", "column_name", "find_column", "rest_steps", "unquote"]
 
 OWN = "own"
 """The member of a stored document that holds the values of a user's columns, as the index reads them."""
+
+SORT_REST = "sort_rest"
+"""What rows are sorted by after a number, of which the shards of a cluster send twelve digits: the rest of it."""
 
 # What the names of columns begin with in an index where they are written as the hexadecimal digits of their UTF-8.
 _ENCODED = "u8_"
@@ -33,6 +36,11 @@ class Origin(StrEnum):
     """Set when it is stored."""
 
 
+def rest_steps(name: str) -> list[str | int]:
+    """What of an aggregate makes `SORT_REST` of a number that every row has."""
+    return ["APPLY", f'@{name} - to_number(format("%s", @{name}))', "AS", SORT_REST]
+
+
 class ColumnInfo:
     """What is declared of a column.
 
@@ -48,10 +56,15 @@ class ColumnInfo:
         document: name of the document type, for messages.
         own: a user declared it; its values are kept by name, apart from those of built-in columns.
         links: the document class whose ids it holds.
+        sortable: the index keeps its values for orders and aggregates, which otherwise read the documents.
+
+    Attributes:
+        index_name: its name in an index: ASCII letters, digits and ``_``, as others cannot stand in a query.
     """
 
     __slots__ = (
-        "about", "aliases", "document", "heading", "kind", "links", "name", "origin", "own", "type", "unit", "value",
+        "about", "aliases", "document", "heading", "index_name", "kind", "links", "name", "origin", "own", "sortable",
+        "type", "unit", "value",
     )  # fmt: skip
 
     def __init__(
@@ -68,8 +81,10 @@ class ColumnInfo:
         document: str = "",
         own: bool = False,
         links: Any = None,
+        sortable: bool = True,
     ) -> None:
         self.name = name
+        self.index_name = name if name.isascii() else f"{_ENCODED}{name.encode().hex()}"
         self.type = type
         self.kind: Kind = type.kind
         self.about = about
@@ -81,13 +96,14 @@ class ColumnInfo:
         self.document = document
         self.own = own
         self.links = links
+        self.sortable = sortable
 
     def copy_for(self, document: str) -> Self:
         """The same column of another document type."""
         return type(self)(
             self.name, self.type, self.about, unit=self.unit, aliases=self.aliases, heading=self.heading,
             origin=self.origin, value=self.value, document=document,
-            own=self.own, links=self.links,
+            own=self.own, links=self.links, sortable=self.sortable,
         )  # fmt: skip
 
     @property
@@ -111,11 +127,6 @@ class ColumnInfo:
         return self.kind in NUMERIC
 
     @property
-    def index_name(self) -> str:
-        """Its name in an index: ASCII letters, digits and ``_``, as others cannot stand in a query."""
-        return self.name if self.name.isascii() else f"{_ENCODED}{self.name.encode().hex()}"
-
-    @property
     def sort_name(self) -> str:
         """The name by which a server sorts rows."""
         return self.index_name
@@ -127,7 +138,12 @@ class ColumnInfo:
 
     def sort_steps(self) -> list[str | int]:
         """What of an aggregate makes the values of `sort_names`, where the index has none."""
-        return []
+        return ["LOAD", len(self.loads), *self.loads] if self.loads else []
+
+    @property
+    def loads(self) -> tuple[str, ...]:
+        """What an aggregate must load before its expressions can use the column: what the index does not keep."""
+        return () if self.sortable else (f"@{self.index_name}",)
 
     @property
     def path(self) -> str:

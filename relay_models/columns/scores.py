@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, overload
 
 from relay_models.columns.column import COLUMN, Column
 from relay_models.columns.expressions import as_double, quote
+from relay_models.columns.info import SORT_REST, rest_steps
 from relay_models.columns.kind import Kind
 from relay_models.columns.types import ColumnType, rounded
 from relay_models.errors import QueryError
@@ -77,14 +78,13 @@ class ScoreColumn(_Number):
     @property
     def sort_names(self) -> tuple[str, ...]:
         """The number, of which the shards of a cluster send twelve digits, and the rest of it."""
-        return (self.sort_name, "score_rest")
+        return (self.sort_name, SORT_REST)
 
     def sort_steps(self) -> list[str | int]:
         """Read the score as a number from the document."""
         return ["LOAD", 3, f"$.{SCORE_VALUES}.{score_member(self.key)}", "AS", "score_text",
                 "APPLY", "to_number(@score_text)", "AS", self.sort_name,
-                "APPLY", f'@{self.sort_name} - to_number(format("%s", @{self.sort_name}))', "AS", "score_rest",
-                ]  # fmt: skip
+                *rest_steps(self.sort_name)]  # fmt: skip
 
     @property
     def stored_in(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from relay_models.columns.info import ColumnInfo
 
-__all__ = ["escape_tag", "tag_parameter", "unescape_tag", "words_column"]
+__all__ = ["escape_tag", "is_escaped", "tag_parameter", "unescape_tag", "words_column"]
 
 # NUL ends a tag in the index, so it is written as another character there, and that character as two of itself.
 _NUL, _MARK = "\0", "\u2400"
@@ -15,6 +15,11 @@ def escape_tag(text: str) -> str:
     if _MARK in text:
         text = text.replace(_MARK, _MARK + _MARK)
     return text.replace(_NUL, _MARK + "0") if _NUL in text else text
+
+
+def is_escaped(json: str) -> bool:
+    """Whether a JSON text may hold a text that `escape_tag` changes."""
+    return _MARK in json or "\\u0000" in json
 
 
 def unescape_tag(text: str) -> str:

@@ -9,20 +9,31 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 from uuid import UUID
+
+from typing_extensions import TypeAliasType
 
 from relay_models._time import datetime_of, microseconds_of
 from relay_models.columns.kind import Kind
 from relay_models.errors import InvalidConfigurationError
 
-__all__ = ["ColumnType", "column_type", "rounded"]
+__all__ = ["GREATEST_INTEGER", "LEAST_INTEGER", "ColumnType", "as_stored", "column_type", "rounded"]
 
 _INDEXABLE = (
     "str, bool, int, float, Decimal, UUID, datetime, date, timedelta, an Enum or a Literal of texts, a list or a set "
     "of texts, any of them or None, and with text=True running text that is searched by its words"
 )
 _COLLECTIONS: tuple[type, ...] = (list, set, frozenset, tuple)
+
+
+# Integers that RedisJSON keeps; others become the nearest double.
+LEAST_INTEGER, GREATEST_INTEGER = -(2**63), 2**64 - 1
+
+
+def as_stored(value: Any) -> Any:
+    """A value that is stored as it is."""
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +56,7 @@ class ColumnType:
     nullable: bool = False
     choices: tuple[str, ...] = ()
     is_uuid: bool = False
-    store: Callable[[Any], Any] = lambda value: value
+    store: Callable[[Any], Any] = as_stored
     load: Callable[[Any], Any] | None = None
     empty: Callable[[], Any] | None = None
 
@@ -129,7 +140,7 @@ def _collection(annotation: Any, origin: type) -> ColumnType:
     arguments = get_args(annotation)
     if origin is tuple and (len(arguments) != 2 or arguments[1] is not Ellipsis):
         raise _unknown(annotation)
-    item = _single(arguments[0], False)
+    item = _single(_named(arguments[0]), False)
     if item.kind is not Kind.TAG:
         raise _unknown(annotation)
     store, read = item.store, item.load
@@ -153,19 +164,33 @@ def _enum(annotation: type[Enum], nullable: bool) -> ColumnType:
     values = [member.value for member in annotation]
     if all(isinstance(value, str) for value in values):
         return ColumnType(Kind.TAG, annotation, nullable, tuple(values), store=_plain, load=annotation)
-    if all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+    if all(_is_integer(value) and LEAST_INTEGER <= value <= GREATEST_INTEGER for value in values):
         return ColumnType(Kind.COUNT, annotation, nullable, store=_plain, load=annotation)
-    raise InvalidConfigurationError(f"the values of {annotation.__name__} are neither all texts nor all integers")
+    raise InvalidConfigurationError(
+        f"the values of {annotation.__name__} are neither all texts nor all integers from -2^63 to 2^64 - 1"
+    )
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
+    annotation = _named(annotation)
     if get_origin(annotation) in (Union, types.UnionType):
         parts = [part for part in get_args(annotation) if part is not type(None)]
         if len(parts) == 1:
             return _without_none(parts[0])[0], True
     return annotation, False
+
+
+def _named(annotation: Any) -> Any:
+    """What a `NewType`, a type alias or ``Annotated`` stands for."""
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif isinstance(annotation, NewType):
+            annotation = annotation.__supertype__
+        elif isinstance(annotation, TypeAliasType):
+            annotation = annotation.__value__
+        else:
+            return annotation
 
 
 def _unknown(annotation: Any) -> InvalidConfigurationError:
@@ -178,6 +203,8 @@ def _plain(value: Any) -> Any:
 
 
 def _store_time(value: Any) -> int:
+    if type(value) is datetime and value.tzinfo is UTC:
+        return microseconds_of(value)
     if isinstance(value, datetime) and value.utcoffset() is None:
         raise ValueError(f"{value!r} has no time zone")
     microseconds = value if isinstance(value, int) else getattr(value, "microseconds", None)
@@ -189,7 +216,7 @@ def _store_date(value: date) -> int:
 
 
 def _store_integer(value: int) -> int:
-    if not -(2**63) <= value < 2**64:
+    if not LEAST_INTEGER <= value <= GREATEST_INTEGER:
         raise ValueError(f"{value} is beyond the integers that are stored, which are from -2^63 to 2^64 - 1")
     return int(value)
 

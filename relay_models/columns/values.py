@@ -34,7 +34,7 @@ def tag_value(column: ColumnInfo, value: Any, operator: str) -> str:
         value = value.value
     if isinstance(value, UUID):
         return str(value)
-    if isinstance(value, bool) and column.type.python is bool:
+    if isinstance(value, bool) and column.type.choices == ("false", "true"):
         return "true" if value else "false"
     if not isinstance(value, str):
         raise UnsupportedOperatorError(

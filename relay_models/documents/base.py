@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import abc
+import functools
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
 from redis_om import JsonModel
 from redis_om.model.model import ModelMeta
 
@@ -26,6 +27,7 @@ from relay_models.documents.own_models import (
     RESERVED,
     STORED,
     ModelSettings,
+    as_datetime,
     check_fields,
     check_free_names,
     key_text,
@@ -57,34 +59,98 @@ class _NoServer:
         )
 
 
+class _RecordProperty:
+    """The record of a document. A field of an own model may have the same name, and then is what its items have."""
+
+    def __get__(self, item: Any, owner: Any) -> Any:
+        return self if item is None else item._parsed_record()
+
+
 class DocumentMeta(ModelMeta):
     """Makes fields and columns of a document class's declarations.
 
     redis-om's ``index=True`` is not used: its proxies stand for its own columns, and its Migrator would make an index.
     """
 
+    if TYPE_CHECKING:
+        # Declared here, so that a field of an own model may have this name, too.
+        @property
+        def kind(cls) -> str:
+            """Name of the document type, as in keys."""
+
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], /, **options: Any) -> Any:
         declared = {field: it for field, it in namespace.items() if isinstance(it, Declaration)}
         parent: Any = next((base for base in bases if isinstance(base, DocumentMeta)), None)
         settings = None
-        is_built_in = isinstance(namespace.get("kind"), str)
-        if parent is not None and not is_built_in and (not parent.kind or parent._settings is not None):
+        # Not a field of that name with a default.
+        is_built_in = _is_class_variable(namespace.get("__annotations__", {}).get("kind")) and "kind" in namespace
+        if parent is not None and not is_built_in and (not parent._kind or parent._settings is not None):
             # A class of a user's, which is its own record.
             check_free_names(name, namespace, parent)
             settings = ModelSettings.of(name, options)
-            namespace |= {"kind": MODEL_SEGMENT + settings.name, "_settings": settings}
+            namespace |= {"_kind": MODEL_SEGMENT + settings.name, "_settings": settings}
+            if "kind" not in namespace.get("__annotations__", {}) and "kind" not in parent.__pydantic_fields__:
+                namespace["kind"] = namespace["_kind"]
             namespace |= {"_as_stored": _NO_VALIDATOR, "validate_pk": _NO_VALIDATOR}
             if settings.ttl is None and parent._settings is not None:
                 settings = namespace["_settings"] = replace(settings, ttl=parent._settings.ttl)
-        extends = parent is not None and bool(parent.kind) and not is_built_in
+        if is_built_in:
+            namespace["_kind"] = namespace["kind"]
+        extends = parent is not None and bool(parent._kind) and not is_built_in
         check_names(name, declared, parent._columns if extends else RESERVED if settings is not None else ())
         namespace.update({field: declaration.field() for field, declaration in declared.items()})
+        if settings is not None:
+            _require_fields(namespace, bases)
         with warnings.catch_warnings():
             # A field may be called as a method that redis-om or pydantic has for other uses, such as `key` or `schema`.
             warnings.filterwarnings("ignore", "Field name .* shadows an attribute", UserWarning)
-            cls = super().__new__(mcs, name, bases, namespace, **options)  # type: ignore[no-untyped-call]
+            # Without redis-om's metaclass, which makes fields anew without their validators and loses type parameters;
+            # what it adds is of its own I/O, and inherited of `Document`.
+            make: Any = super() if parent is None else super(ModelMeta, mcs)
+            cls = make.__new__(mcs, name, bases, namespace, **options)
         _install_columns(cls, declared, extends=extends)
+        if settings is not None:
+            _complete_items(cls, "model_post_init" in namespace)
         return cls
+
+
+def _is_class_variable(annotation: Any) -> bool:
+    return get_origin(annotation) is ClassVar or (isinstance(annotation, str) and "ClassVar[" in annotation)
+
+
+def _require_fields(namespace: dict[str, Any], bases: tuple[type, ...]) -> None:
+    """Keep pydantic from taking a method of the same name for the default of a field without one."""
+    known = {name for base in bases for name in getattr(base, "__pydantic_fields__", ())}
+    for name, annotation in namespace.get("__annotations__", {}).items():
+        is_new = name not in namespace and name not in known and not _is_class_variable(annotation)
+        if is_new and hasattr(Document, name):
+            namespace[name] = Field()
+
+
+def _complete_items(cls: Any, has_hook: bool) -> None:
+    """Give items an id before, and calculated columns after, whatever their class does once they are validated.
+
+    Pydantic calls the ``model_post_init`` of a class alone, and one of a user's need not call that of its bases.
+    """
+    foreign = (base for base in cls.__mro__ if not issubclass(base, Document) and base not in Document.__mro__)
+    cls._has_hooks = (
+        has_hook
+        or any(base._has_hooks for base in cls.__bases__ if issubclass(base, Document))
+        or any("model_post_init" in vars(base) for base in foreign)
+        or cls.__private_attributes__.keys() != Document.__private_attributes__.keys()
+    )
+    hook = cls.model_post_init
+    if getattr(hook, "completes_items", False):
+        return
+
+    @functools.wraps(hook)
+    def complete(self: Any, context: Any, /) -> None:
+        cls._begin_item(self, context)
+        hook(self, context)
+        cls._calculate(self)
+
+    complete.completes_items = True  # type: ignore[attr-defined]
+    cls.model_post_init = complete
 
 
 def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: bool) -> None:
@@ -111,7 +177,7 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
                 check_name(cls.__name__, field_name)
             made = declared[field_name].column(cls.__name__, field_name, field.annotation, own=is_model or extends)
             if is_model and made.kind is Kind.TIME:
-                field.metadata = [BeforeValidator(_as_datetime), *field.metadata]
+                field.metadata = [BeforeValidator(as_datetime), *field.metadata]
                 changed = True
             if is_model and made.value is None:
                 made.value = attrgetter(field_name)
@@ -163,11 +229,6 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
         cls.model_rebuild(force=True)
 
 
-def _as_datetime(value: Any) -> Any:
-    """Take the instants of records, such as ``run.started_at``, too."""
-    return getattr(value, "datetime", value)
-
-
 # In own models in place of `Document._as_stored`, as their numbers mean what they mean to pydantic, and of redis-om's
 # validator of ids, which draws a ULID.
 _NO_VALIDATOR = field_validator("-", mode="before", check_fields=False)(lambda value: value)
@@ -206,15 +267,16 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         ser_json_bytes="base64",
         val_json_bytes="base64",
         ser_json_inf_nan="constants",
-        ignored_types=(ItemMethod,),
+        ignored_types=(ItemMethod, _RecordProperty),
     )
 
     class Meta:
         database = _NoServer()
         global_key_prefix = ""
 
-    kind: ClassVar[str] = ""
-    """Name of the document type, as in keys."""
+    if not TYPE_CHECKING:
+        kind: ClassVar[str] = ""
+    _kind: ClassVar[str] = ""
     record_type: ClassVar[Any] = None
     """Type of the record: a model, or a list of one."""
     summary_type: ClassVar[type | None] = None
@@ -231,6 +293,8 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     _settings: ClassVar[ModelSettings | None] = None
     """How a class that is its own record is kept; None for classes about a record of another type."""
     _calculated: ClassVar[frozenset[str]] = frozenset()
+    _has_hooks: ClassVar[bool] = False
+    """Objects cannot be made of validated fields alone: their class does more, or has private attributes."""
     _left_out: ClassVar[frozenset[str]] = frozenset()
     _kept_fields: ClassVar[tuple[str, ...]] = ()
     _columns: ClassVar[dict[str, Column[Any]]] = {}
@@ -247,7 +311,7 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         stored_at: Column[datetime | None] = column("When it was first stored.")
         updated_at: Column[datetime | None] = column("When it was last stored.")
 
-        def __init__(self, **values: Any) -> None: ...
+        def __init__(self, /, **values: Any) -> None: ...
 
     else:
         # redis-om's would ask the server, at once, which modules it has.
@@ -255,13 +319,14 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
-        """Remember which fields are annotated as columns: redis-om drops the metadata of fields without a value."""
+        """Remember which fields are annotated as columns."""
         super().__pydantic_init_subclass__(**options)
         fields = cls.__pydantic_fields__
         cls._annotated = frozenset(name for name, field in fields.items() if COLUMN in field.metadata)
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Take redis-om's check of its own schema away: our columns are declared and indexed by us."""
+        super(BaseModel, cls).__init_subclass__()  # what generic classes need
 
     @classmethod
     def columns(cls) -> dict[str, Column[Any]]:
@@ -348,13 +413,20 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         """`from_stored` for many: takes the values in the order of `names`."""
         return object_maker(cls, tuple(names))
 
-    @property
-    def record(self) -> Any:
-        """The record, parsed when first asked for; None where only columns were read.
+    if TYPE_CHECKING:
 
-        Raises:
-            InvalidRecordError: the stored text is not such a record.
-        """
+        @property
+        def record(self) -> Any:
+            """The record, parsed when first asked for; None where only columns were read.
+
+            Raises:
+                InvalidRecordError: the stored text is not such a record.
+            """
+
+    else:
+        record = _RecordProperty()
+
+    def _parsed_record(self) -> Any:
         if self._settings is not None:
             return self
         text = self.__dict__.get("record_json")
@@ -377,8 +449,8 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         """`stored_values`, with the words of running text where `names` has such a column and the record was read."""
         values = self.stored_values()
         wanted = [name for name in names if name in self._columns and self._columns[name].kind is Kind.WORDS]
-        if wanted and self.record is not None:
-            words = self.indexed_words(self.record)
+        if wanted and (record := self._parsed_record()) is not None:
+            words = self.indexed_words(record)
             values.update({name: words.get(name, "").split() for name in wanted})
         return values
 
@@ -388,21 +460,28 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
 
     def model_post_init(self, context: Any, /) -> None:
         """Name the object after what it is about."""
-        data = self.__dict__
-        settings = self._settings
-        if settings is None:
-            data["pk"] = self._pk(data)
-            return
+        if self._settings is None:
+            self.__dict__["pk"] = self._pk(self.__dict__)
+
+    @classmethod
+    def _begin_item(cls, item: Any, context: Any) -> None:
+        """Give a new item of an own model its id."""
+        data = item.__dict__
         data["stored_at"] = data["updated_at"] = data["record_json"] = None
-        if context is STORED:
-            pass
-        elif settings.key:
+        settings = cls._settings
+        if context is STORED or settings is None:
+            return
+        if settings.key:
             data["pk"] = key_text([data[name] for name in settings.key])
-        elif not data.get("pk") or "pk" not in self.__pydantic_fields_set__:
-            data["pk"] = new_id()  # redis-om's would be a ULID
-        for name in self._calculated:
-            made = self._columns[name].value
-            data[name] = None if made is None else made(self)
+        elif not data.get("pk"):
+            data["pk"] = new_id()
+
+    @classmethod
+    def _calculate(cls, item: Any) -> None:
+        """Compute the columns of an item of an own model that functions make."""
+        for name in cls._calculated:
+            compute = cls._columns[name].value
+            item.__dict__[name] = None if compute is None else compute(item)
 
     @field_validator("*", mode="before", check_fields=False)
     @classmethod
@@ -437,7 +516,7 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         def save(self, *, ttl: timedelta | None = None) -> Any:  # type: ignore[override]
             """Save an item that is bound to a store by `backend.bind`; to be awaited where that is async."""
 
-        def update(self, **changes: Any) -> Any:
+        def update(self, /, **changes: Any) -> Any:
             """Change fields of a bound item, here and in the store."""
 
         def delete(self) -> Any:  # type: ignore[override]
@@ -455,24 +534,24 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     @classmethod
     def add(cls, *args: Any, **kwargs: Any) -> NoReturn:
         """Blocked: store the records through a backend."""
-        cls._instead("add", "backend.store_runs(records)" if cls.kind == "run" else f"backend.store_{cls.kind}(…)")
+        cls._instead("add", "backend.store_runs(records)" if cls._kind == "run" else f"backend.store_{cls._kind}(…)")
 
     @classmethod
     def get(cls, *args: Any, **kwargs: Any) -> NoReturn:
         """Blocked: load the record through a backend."""
-        cls._instead("get", f"backend.load_{cls.kind}(agent_id{', run_id' if cls.kind == 'run' else ''})")
+        cls._instead("get", f"backend.load_{cls._kind}(agent_id{', run_id' if cls._kind == 'run' else ''})")
 
     @classmethod
     def delete_many(cls, *args: Any, **kwargs: Any) -> NoReturn:
         """Blocked: delete through a backend."""
         cls._instead(
-            "delete_many", "backend.delete_runs(…)" if cls.kind == "run" else f"backend.delete_{cls.kind}(agent_id)"
+            "delete_many", "backend.delete_runs(…)" if cls._kind == "run" else f"backend.delete_{cls._kind}(agent_id)"
         )
 
     @classmethod
     def all_pks(cls, *args: Any, **kwargs: Any) -> NoReturn:
         """Blocked: a SCAN of the whole server."""
-        cls._instead("all_pks", "backend.iter_runs(agent_id)" if cls.kind == "run" else "backend.agents()")
+        cls._instead("all_pks", "backend.iter_runs(agent_id)" if cls._kind == "run" else "backend.agents()")
 
     @classmethod
     def db(cls, *args: Any, **kwargs: Any) -> NoReturn:
@@ -482,7 +561,7 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     @classmethod
     def from_redis(cls, *args: Any, **kwargs: Any) -> NoReturn:
         """Blocked: it reads through redis-om's lossy conversions."""
-        cls._instead("from_redis", f"backend.load_{cls.kind}(…)")
+        cls._instead("from_redis", f"backend.load_{cls._kind}(…)")
 
     @classmethod
     def key(cls, *args: Any, **kwargs: Any) -> NoReturn:
@@ -502,7 +581,7 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
     @classmethod
     def redisearch_schema(cls, *args: Any, **kwargs: Any) -> str:
         """Blocked: redis-om's schema mixes up values that hold a separator."""
-        if not cls.kind:  # asked by redis-om while the class comes about
+        if not cls._kind:  # asked by redis-om while the class comes about
             return ""
         cls._instead("redisearch_schema", "relay_models.documents.create_index_command(kind, keys)")
 

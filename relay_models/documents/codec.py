@@ -11,20 +11,17 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from relay_models.columns.column import Origin
 from relay_models.columns.info import OWN
-from relay_models.columns.tags import escape_tag
-from relay_models.columns.types import rounded
+from relay_models.columns.tags import escape_tag, is_escaped
+from relay_models.columns.types import GREATEST_INTEGER, LEAST_INTEGER, rounded
 from relay_models.documents.base import Document
 from relay_models.documents.kinds import KINDS, checked_record
-from relay_models.documents.own_models import item_text
 from relay_models.documents.run import Run
 from relay_models.documents.schema import stamp_name
 from relay_models.errors import InvalidRecordError
 from relay_models.records import RunRecord, to_json as record_json
 
-__all__ = ["encode_artifact", "encode_columns", "encode_item", "encode_run", "merge_item", "merge_run"]
+__all__ = ["dump_document", "encode_artifact", "encode_columns", "encode_run", "merge_run", "own_members"]
 
-# Integers that RedisJSON keeps; others become the nearest double, as the index has them anyway.
-_LEAST, _GREATEST = -(2**63), 2**64 - 1
 # Most of a document is the text of its record, which this encoder quotes in half the time of pydantic's.
 _encode = msgspec.json.Encoder().encode
 
@@ -65,7 +62,7 @@ def encode_run(
     """
     document = _run(record, text, document_type, body, estimated_cost, pack)
     document["stored_at"] = document["updated_at"] = document[stamp_name(document_type, text=text)] = now_us
-    return _dump(document)
+    return dump_document(document)
 
 
 def merge_run(
@@ -83,30 +80,7 @@ def merge_run(
     """
     document = _merging(document_type, _run(record, text, document_type, None, estimated_cost, pack))
     document["updated_at"] = document[stamp_name(document_type, text=text)] = now_us
-    return _dump(document)
-
-
-def encode_item(item: Document, now_us: int) -> bytes:
-    """The JSON document of an own model's item that is stored for the first time at `now_us`.
-
-    Raises:
-        InvalidRecordError: it is not valid, or would not be read back as it is.
-    """
-    return _dump({**_item(item), "stored_at": now_us, "updated_at": now_us, stamp_name(type(item)): now_us})
-
-
-def merge_item(item: Document, now_us: int) -> bytes:
-    """The patch for JSON.MERGE that makes a stored document that of `item`, but keeps its ``stored_at``."""
-    return _dump({**_merging(type(item), _item(item)), "updated_at": now_us, stamp_name(type(item)): now_us})
-
-
-def _item(item: Document) -> dict[str, Any]:
-    document_type, text = type(item), item_text(item)
-    columns = encode_columns(document_type, document_type.column_values(item))
-    declared = document_type.columns()
-    words = {declared[name].index_name: text for name, text in document_type.indexed_words(item).items()}
-    columns.setdefault(OWN, {}).update(words)
-    return {"pk": escape_tag(str(item.pk)), **columns, "record": text}
+    return dump_document(document)
 
 
 def _merging(document_type: type[Document], document: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +103,7 @@ def encode_artifact(kind: str, agent_id: str, record: Any, now_us: int) -> bytes
     document_type = KINDS[kind].document
     columns = encode_columns(document_type, document_type.column_values(record, agent_id=agent_id))
     times = {"updated_at": now_us, stamp_name(document_type): now_us}
-    return _dump({"pk": agent_id, **columns, **times, "record": record_json(record).decode()})
+    return dump_document({"pk": agent_id, **columns, **times, "record": record_json(record).decode()})
 
 
 def encode_columns(document: type[Document], values: dict[str, Any]) -> dict[str, Any]:
@@ -153,12 +127,17 @@ def encode_columns(document: type[Document], values: dict[str, Any]) -> dict[str
             kept.pop()
         row = _text(kept)
         members = {**_escaped(values, row), "row": row}
-    if document.own_columns:
-        own_row = _text(own)
-        declared = document._columns
-        indexed = {declared[name].index_name: value for name, value in own.items()}
-        members |= {OWN: _escaped(indexed, own_row), "own_row": own_row}
-    return members
+    return members | own_members(document, own) if document.own_columns else members
+
+
+def own_members(document: type[Document], own: dict[str, Any]) -> dict[str, Any]:
+    """The members of a stored document that the columns are that a user declared, by their values as stored.
+
+    Raises:
+        InvalidRecordError: a value cannot be written as JSON.
+    """
+    columns, row = document._columns, _text(own)
+    return {OWN: _escaped({columns[name].index_name: value for name, value in own.items()}, row), "own_row": row}
 
 
 def _run(
@@ -197,19 +176,24 @@ def _text(values: Any) -> str:
 
 def _escaped(columns: dict[str, Any], row: str) -> dict[str, Any]:
     """The columns as the document has them; `row`, all of them as JSON text, shows if there is anything to do."""
-    if escape_tag(row) != row or "\\u0000" in row:
+    if is_escaped(row):
         for name, value in columns.items():
             if isinstance(value, str):
                 columns[name] = escape_tag(value)
             elif isinstance(value, list):
                 columns[name] = [escape_tag(text) for text in value]
     for name, value in columns.items():
-        if type(value) is int and not _LEAST <= value <= _GREATEST:
+        if type(value) is int and not LEAST_INTEGER <= value <= GREATEST_INTEGER:
             columns[name] = float(value)
     return columns
 
 
-def _dump(document: dict[str, Any]) -> bytes:
+def dump_document(document: Any) -> bytes:
+    """A document, or a part of it, as JSON.
+
+    Raises:
+        InvalidRecordError: JSON has no such text.
+    """
     try:
         return _encode(document)
     except (msgspec.MsgspecError, UnicodeEncodeError, OverflowError) as error:

@@ -46,4 +46,4 @@ class ItemMethod:
         return partial(getattr(binding, self.name), item)
 
     def _refuse(self, owner: Any, *args: Any, **kwargs: Any) -> NoReturn:
-        raise owner._misused(self.name, self.instead.format(kind=owner.kind))
+        raise owner._misused(self.name, self.instead.format(kind=owner._kind))

@@ -13,8 +13,11 @@ from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 
 __all__ = ["LAYOUT_VERSION", "Keys", "Layout", "layout_of"]
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 """Raised whenever the columns of an index change; a store made by an older release gets a new index."""
+
+COLUMNS_VERSION = 2
+"""Raised with it, to the same number, where documents lack values of the new index: they are computed again."""
 
 _MARKERS = (*(kind.segment for kind in KINDS.values()), f"@{MODEL_SEGMENT}")
 _RUN_ID_LENGTH = 36
@@ -99,7 +102,9 @@ class Keys:
     def root(self, kind: str) -> bytes:
         """What all keys of a kind begin with."""
         found = self._roots.get(kind)
-        return f"{self.prefix}@{kind}:".encode() if found is None else found
+        if found is None:
+            found = self._roots[kind] = f"{self.prefix}@{kind}:".encode()
+        return found
 
     def alias(self, kind: str) -> str:
         """The name under which a kind is searched, whatever index is behind it."""

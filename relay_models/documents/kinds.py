@@ -38,7 +38,7 @@ class DocumentKind:
     @property
     def name(self) -> str:
         """``run``, ``plan`` …, as in keys."""
-        return self.document.kind
+        return self.document._kind
 
     @property
     def segment(self) -> str:
@@ -130,10 +130,10 @@ def kinds_with(models: Iterable[type[Document]]) -> dict[str, DocumentKind]:
     kinds = dict(KINDS)
     for model in models:
         if model.is_own_model():
-            name = model.kind.rpartition(":")[2]
+            name = model._kind.rpartition(":")[2]
             kinds[name] = DocumentKind(model, name, "", many=True)
-        elif model.kind in kinds:
-            kinds[model.kind] = replace(kinds[model.kind], document=model)
+        elif model._kind in kinds:
+            kinds[model._kind] = replace(kinds[model._kind], document=model)
     return kinds
 
 
@@ -147,7 +147,7 @@ def find_kind(name: str, kinds: Mapping[str, DocumentKind] = KINDS) -> DocumentK
     for key, kind in kinds.items():
         if wanted in (key, kind.name, kind.plural, kind.record.__name__.lower(), kind.document.__name__.lower()):
             return kind
-    raise NotFoundError(f"there is no kind of state {name!r}; there are {', '.join(kinds)}")
+    raise NotFoundError(f"there is no document type {name!r}; there are {', '.join(kinds)}")
 
 
 def decode_artifact(kind: str, text: str | bytes) -> Any:

@@ -58,7 +58,7 @@ class LayoutChange:
 
 def wanted_fields(document: type[Document], *, text: bool) -> dict[str, IndexField]:
     """The columns of the index that this program makes, by name."""
-    words = index_fields(document, text=text and document.kind == "run")
+    words = index_fields(document, text=text and document._kind == "run")
     fields: list[IndexField] = []
     for position, word in enumerate(words):
         if word == "AS":

@@ -61,8 +61,9 @@ def _models_of(name: str) -> Iterable[type[Document]]:
         sys.path.insert(0, str(Path.cwd()))  # as for `python -m`
     try:
         module = import_module(module_name)
-    except ImportError as error:
-        raise InvalidConfigurationError(f"models: {module_name!r} cannot be imported: {error}") from error
+    except Exception as error:  # whatever the module raises
+        said = f"{error}" if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+        raise InvalidConfigurationError(f"models: {module_name!r} cannot be imported: {said}") from error
 
     def is_model(value: Any) -> bool:
         if not isinstance(value, type) or not issubclass(value, Document) or value in (Document, Run):

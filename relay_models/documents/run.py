@@ -53,7 +53,7 @@ class Run(Document):
     calls: Column[int] = column("Calls of any kind (RunRecord.calls).", unit="calls")
     llm_calls: Column[int] = column("Calls of the kind llm.", unit="calls", heading="LLM")
     tool_calls: Column[int] = column("Calls of the kind tool.", unit="calls", heading="tools")
-    unfinished_calls: Column[int] = column("Calls without an end.", unit="calls")
+    unfinished_calls: Column[int] = column("Calls without an end.", unit="calls", sortable=False)
     providers: Column[list[str]] = column(
         "Names of the LLM calls, each once, sorted (RunRecord.calls[].name).", aliases=("provider",)
     )
@@ -70,6 +70,7 @@ class Run(Document):
     prompt_tokens: Column[int | None] = column(
         _SUM.format("prompt_tokens") + " As the providers count: with or without cached ones; see input_tokens.",
         unit="tokens",
+        sortable=False,
     )
     output_tokens: Column[int | None] = column(
         "Tokens of the output, reasoning included whatever the provider counts; none where no call tells any.",
@@ -79,7 +80,9 @@ class Run(Document):
         _SUM.format("total_tokens") + " As the providers count.", unit="tokens", aliases=("tokens",), heading="tokens"
     )
     cache_read_tokens: Column[int | None] = column(
-        _SUM.format("annotated_response.usage.cache_read_tokens"), unit="tokens"
+        _SUM.format("annotated_response.usage.cache_read_tokens") + " See cached_input_tokens.",
+        unit="tokens",
+        sortable=False,
     )
     cost: Column[float | None] = column(
         "Sum over the calls that tell it (RunRecord.calls[].annotated_response.usage.cost); none where no call does or "
@@ -115,7 +118,10 @@ class Run(Document):
         "User on whose behalf the agent ran (RunRecord.ext.user_id).", aliases=("user",)
     )
     parent_run_id: Column[str | None] = column(
-        "Run that called this one (RunRecord.ext.parent_run_id); none at the root.", is_uuid=True, aliases=("parent",)
+        "Run that called this one (RunRecord.ext.parent_run_id); none at the root.",
+        is_uuid=True,
+        aliases=("parent",),
+        sortable=False,
     )
     root_run_id: Column[str | None] = column(
         "Outermost run that this one belongs to (RunRecord.ext.root_run_id); none at the root.",
@@ -132,7 +138,9 @@ class Run(Document):
         unit="tokens",
     )
     cached_input_tokens: Column[int | None] = column("Part of input_tokens: read from a cache.", unit="tokens")
-    cache_write_tokens: Column[int | None] = column("Part of input_tokens: written to a cache.", unit="tokens")
+    cache_write_tokens: Column[int | None] = column(
+        "Part of input_tokens: written to a cache.", unit="tokens", sortable=False
+    )
     reasoning_tokens: Column[int | None] = column("Part of output_tokens: spent on reasoning.", unit="tokens")
     estimated_cost: Column[float | None] = column(
         "Estimated cost of the calls that tell none, by the price table of the backend that stored the run; none "
@@ -143,6 +151,7 @@ class Run(Document):
     trace_id: Column[str | None] = column(
         "OpenTelemetry trace that the run was read from (RunRecord.ext.metadata.otel.trace_id), in hex.",
         aliases=("trace",),
+        sortable=False,
     )
     tags: Column[list[str]] = column(
         "Tags that were put on the run (`label`), sorted; kept when it is stored again.",
@@ -197,7 +206,7 @@ class Run(Document):
         Raises:
             InvalidRecordError: the stored text is not a run.
         """
-        return super().record  # type: ignore[no-any-return]
+        return self._parsed_record()  # type: ignore[no-any-return]
 
     @classmethod
     def _pk(cls, data: Mapping[str, Any]) -> str:

@@ -22,7 +22,6 @@ _column_views = viewing(
         "annotated_request",
         "message",
         "tool_calls",
-        "input",
         "metadata",
         "cut",
     ),

@@ -8,7 +8,7 @@ import hashlib
 from relay_models.columns.column import Column, Kind
 from relay_models.columns.tags import words_column
 from relay_models.documents.base import Document
-from relay_models.documents.keys import LAYOUT_VERSION, Keys
+from relay_models.documents.keys import COLUMNS_VERSION, Keys
 from relay_models.documents.kinds import KINDS
 
 __all__ = ["STAMP", "create_index_command", "index_columns", "index_fields", "own_layout", "stamp_name"]
@@ -51,8 +51,9 @@ def own_layout(document: type[Document]) -> str:
 def index_fields(document: type[Document], *, text: bool = False) -> list[str]:
     """What stands after SCHEMA in the FT.CREATE of a document class.
 
-    Texts are tags without a separator, case-sensitive and kept when empty, so each is found exactly; numbers are
-    sortable. Running text is indexed without stemming and stop words: words are cut when they are stored.
+    Texts are tags without a separator, case-sensitive and kept when empty, so each is found exactly; texts and
+    numbers are sortable unless their declaration says otherwise. Running text is indexed without stemming and stop
+    words: words are cut when they are stored.
 
     Args:
         document: the document class.
@@ -70,11 +71,11 @@ def index_fields(document: type[Document], *, text: bool = False) -> list[str]:
         several = column.kind in (Kind.TAGS, Kind.SCORES)
         if several or (column.kind is Kind.TAG and column.nullable) or column.name in _REPORTED:
             fields.append("INDEXMISSING")
-        if column.kind is Kind.TAG:
+        if column.sortable and column.kind is Kind.TAG:
             fields += ["SORTABLE", "UNF"]
-        elif column.ordered:
+        elif column.sortable and column.ordered:
             fields.append("SORTABLE")
-    return [*fields, f"$.{stamp_name(document, text=text)}", "AS", STAMP, "NUMERIC", "SORTABLE"]
+    return [*fields, f"$.{stamp_name(document, text=text)}", "AS", STAMP, "NUMERIC"]
 
 
 STAMP = "made_at"
@@ -83,13 +84,13 @@ STAMP = "made_at"
 
 @functools.cache
 def stamp_name(document: type[Document], *, text: bool = False) -> str:
-    """The member of a document that `STAMP` is, which each layout has of its own.
+    """The member of a document that `STAMP` is, which each set of columns has of its own.
 
-    A writer of another layout changes the ``updated_at`` of a document and not this: the two then differ, and the
+    A writer of other columns changes the ``updated_at`` of a document and not this: the two then differ, and the
     columns of the document have to be computed again.
     """
     own = own_layout(document)
-    return f"made_v{LAYOUT_VERSION}{'t' if text and document.kind == 'run' else ''}{f'_{own}' if own else ''}"
+    return f"made_v{COLUMNS_VERSION}{'t' if text and document._kind == 'run' else ''}{f'_{own}' if own else ''}"
 
 
 # Columns that every document of ours has: what lacks them was written by something else.

@@ -113,16 +113,18 @@ class Answers:
 
     def aggregate_runs(
         self, by: list[str] | None = None, every: str = "", metrics: list[str] | None = None, filter: str = "",
-        order_by: str = "", limit: int = 50,
+        order_by: str = "", limit: int = 50, approximate: bool = False,
     ) -> dict[str, Any]:  # fmt: skip
         """Groups of runs and their numbers."""
         limit = _limit(limit, MOST_ROWS)
         rows = self._backend.aggregate_runs(
             by=by or [], every=every or None, metrics=metrics or ["count", "p50(duration)", "p95(duration)"],
-            filter=filter.strip() or None, order_by=order_by or None, limit=limit + 1,
+            filter=filter.strip() or None, order_by=order_by or None, limit=limit + 1, approximate=approximate,
         )  # fmt: skip
         shown = [{name: _json(value) for name, value in row.items()} for row in rows[:limit]]
         answer: dict[str, Any] = {"rows": shown, "units": "durations in seconds, times in UTC"}
+        if rows.estimated:
+            answer["estimated"] = list(rows.estimated)
         if len(rows) > limit:
             answer["note"] = f"there are more than {limit} groups: narrow the filter, or order_by what matters"
         return answer

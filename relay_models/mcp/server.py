@@ -90,9 +90,15 @@ def create_server(backend: RedisBackend, *, labels: bool = False) -> MCPServer[A
         filter: Filter = "",
         order_by: Annotated[str, Field(description="A column of the rows, such as -count.")] = "",
         limit: Annotated[int, Field(description="Maximum number of rows, 1 to 200.")] = 50,
+        approximate: Annotated[
+            bool,
+            Field(
+                description="Allow estimates, which are quicker over many runs; `estimated` in the answer names them."
+            ),
+        ] = False,
     ) -> str:
-        """Count runs and compute sums, means and percentiles, by columns, by time, or both."""
-        return _text(answers.aggregate_runs(by, every, metrics, filter, order_by, limit))
+        """Count runs and compute sums, means and percentiles, by columns, by time, or both. Exact by default."""
+        return _text(answers.aggregate_runs(by, every, metrics, filter, order_by, limit, approximate))
 
     def compare_runs(
         left: Annotated[str, Field(description="The id of a run, or a filter.")],

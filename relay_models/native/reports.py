@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["BadValue", "ExportReport", "FollowMetrics", "ImportReport"]
 
 
+# Notes to hold: every run may have some.
+_MAX_NOTES = 1000
+
+
 @dataclass(frozen=True, slots=True)
 class BadValue:
-    """A native key whose value was skipped, and why."""
+    """A native key whose value was skipped, or not understood, and why."""
 
     key: str
     reason: str
@@ -47,6 +52,10 @@ class ImportReport:
     """Runs that a redaction left out."""
     bad: list[BadValue] = field(default_factory=list)
     """Values that cannot be read, or whose redaction failed; the next import tries them again."""
+    notes: list[BadValue] = field(default_factory=list)
+    """Values of runs that were imported but not understood, or are kept in another form; the first 1,000."""
+    noted: int = 0
+    """How many such notes there are."""
     newest_end_ns: int | None = None
     """The newest `ended_at` of the imported runs, in nanoseconds since 1970."""
     started: float = field(default_factory=time.monotonic, repr=False)
@@ -67,6 +76,12 @@ class ImportReport:
     def refuse(self, key: bytes, reason: str) -> None:
         """Add a value that cannot be read."""
         self.bad.append(BadValue(key.decode("utf-8", "backslashreplace"), reason))
+
+    def note(self, key: bytes, notes: Sequence[str]) -> None:
+        """Add what of a run was not understood."""
+        self.noted += len(notes)
+        for note in notes[: max(0, _MAX_NOTES - len(self.notes))]:
+            self.notes.append(BadValue(key.decode("utf-8", "backslashreplace"), note))
 
 
 @dataclass(slots=True)

@@ -32,6 +32,19 @@ class CompiledFilter:
         """``PARAMS …`` for a command, if there are any."""
         return ["PARAMS", len(self.params), *self.params] if self.params else []
 
+    def having(self, column: ColumnInfo, text: str) -> CompiledFilter:
+        """This filter, and a column of texts has this one."""
+        name = f"has{len(self.params)}"
+        return self._narrowed(f"@{column.index_name}:{{${name}}}", (name, tag_parameter(text)))
+
+    def having_any(self, column: ColumnInfo, *, is_so: bool = True) -> CompiledFilter:
+        """This filter, and a column of texts has any, or none."""
+        return self._narrowed(f"{'-' if is_so else ''}ismissing(@{column.index_name})")
+
+    def _narrowed(self, clause: str, params: tuple[str, ...] = ()) -> CompiledFilter:
+        query = clause if self.query == _ALWAYS else f"({self.query}) {clause}"
+        return CompiledFilter(query, self.params + params, self.nothing)
+
 
 def needed_values(expression: Expression) -> dict[str, tuple[str, ...]]:
     """The columns whose values must be known to compile an expression, as patterns are applied to them.

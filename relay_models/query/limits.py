@@ -27,10 +27,12 @@ class ResultLimit:
 
     Args:
         rows: the limit, as far as it is known.
+        is_merged: whether the rows are those of several shards, which send the numbers to sort by in twelve digits.
     """
 
-    def __init__(self, rows: int | None = None) -> None:
+    def __init__(self, rows: int | None = None, *, is_merged: bool = False) -> None:
         self._rows = rows
+        self.is_merged = is_merged
 
     @property
     def rows(self) -> int | None:

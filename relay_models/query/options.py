@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, Union
 
 from relay_models.columns.column import Column
 from relay_models.columns.expressions import Expression
-from relay_models.errors import InvalidConfigurationError, QueryError
+from relay_models.errors import QueryError
 
 if TYPE_CHECKING:
     from relay_models.documents.find import Find
 
-__all__ = ["Filter", "OnCorrupt", "OnIncomplete", "OrderBy", "RedisOmExpression", "check_count", "check_limit"]
+__all__ = ["Filter", "OnCorrupt", "OnIncomplete", "OrderBy", "RedisOmExpression", "check_limit"]
 
 
 class RedisOmExpression(Protocol):
@@ -43,9 +43,3 @@ def check_limit(limit: int | None) -> None:
     """Raise `QueryError` for an invalid limit."""
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
         raise QueryError(f"limit is a number of rows from 0 on, or None for all, not {limit!r}")
-
-
-def check_count(name: str, value: int, least: int = 1) -> None:
-    """Raise `InvalidConfigurationError` for a number of rows that is none, or less than `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidConfigurationError(f"{name} is a whole number from {least} on, not {value!r}")

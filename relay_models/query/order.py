@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay_models.columns.column import Column, Kind, find_column
+from relay_models.columns.info import SORT_REST, rest_steps
 from relay_models.columns.scores import ScoreColumn
 from relay_models.errors import QueryError, UnknownColumnError
 from relay_models.query.options import OrderBy
@@ -17,17 +18,39 @@ __all__ = ["Order", "is_grouped"]
 class Order:
     """The column that rows are sorted by; ties by run id (or agent) ascending, rows without a value last.
 
-    With `omits_missing`, rows without a value are left out.
+    With `omits_missing`, rows without a value are left out. With `is_merged`, the server merges the rows of several
+    shards, which send it numbers in twelve digits.
     """
 
     column: Column[Any]
     descending: bool = False
     omits_missing: bool = False
+    is_merged: bool = False
 
     @property
     def has_missing(self) -> bool:
         """Whether rows without a value follow at the end."""
-        return self.column.nullable and not self.omits_missing
+        return self.may_lack_value and not self.omits_missing
+
+    @property
+    def may_lack_value(self) -> bool:
+        """Whether rows without a value are asked for apart from the others."""
+        return self.column.nullable or self._is_split
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names by which a server sorts rows."""
+        return (self.column.sort_name, SORT_REST) if self._is_split else self.column.sort_names
+
+    @property
+    def steps(self) -> list[str | int]:
+        """What of an aggregate makes the values of `names`, where the index has none."""
+        return rest_steps(self.column.sort_name) if self._is_split else self.column.sort_steps()
+
+    @property
+    def _is_split(self) -> bool:
+        """Whether rows are sorted by a number and by what twelve digits leave of it."""
+        return self.is_merged and self.column.kind is Kind.NUMBER and len(self.column.sort_names) == 1
 
     @classmethod
     def parse(cls, text: OrderBy, columns: dict[str, Column[Any]]) -> Order:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 import msgspec
 
 from relay_models.columns.column import Kind
+from relay_models.columns.info import SORT_REST
 from relay_models.columns.tags import unescape_tag
+from relay_models.columns.types import rounded
 from relay_models.documents.compression import PackedText, UnknownDictionaryError, is_packed
+from relay_models.documents.item_codec import codec_of
 from relay_models.documents.labels import Labels
-from relay_models.documents.own_models import read_item
 from relay_models.errors import CorruptDocumentError, MissingDictionaryError
 from relay_models.query.order import Order
 from relay_models.query.replies import decode_values
@@ -22,7 +24,7 @@ from relay_models.query.replies import decode_values
 if TYPE_CHECKING:
     from relay_models.documents.base import Document
 
-__all__ = ["DocumentReader", "KeyReader", "RecordReader", "RowReader", "corrupt_document", "row_reader"]
+__all__ = ["DocumentReader", "ItemReader", "KeyReader", "RecordReader", "RowReader", "corrupt_document", "row_reader"]
 
 D = TypeVar("D", bound="Document")
 T = TypeVar("T")
@@ -39,12 +41,15 @@ class RowReader(Protocol[T_co]):
     """Decodes rows into objects of one type.
 
     Attributes:
-        load: the arguments of LOAD.
         ties: the columns that order rows with the same sort value.
+        may_be_compressed: records of these rows can be compressed.
     """
 
-    load: list[str]
     ties: tuple[str, ...]
+    may_be_compressed: bool
+
+    def load_for(self, order: Order, /) -> list[str]:
+        """The arguments of LOAD for rows in an order."""
 
     def decode(self, row: dict[bytes, Any], /) -> T_co:
         """Decode a row; `CorruptDocumentError` where it is none of ours."""
@@ -59,11 +64,14 @@ class RowReader(Protocol[T_co]):
 class DocumentReader(Generic[D]):
     """Decodes rows into documents. It holds nothing of them, so all queries for a document type share one."""
 
+    may_be_compressed = True
+
     def __init__(self, document: type[D], bodies: bool) -> None:
         self.document = document
         columns = document.columns()
         self._is_model = document.is_own_model()
         self._width, self._own = len(document.row_columns), document.own_columns
+        self.bodies = bodies
         self.names = (*(["pk"] if self._is_model else document.row_columns), *document.own_columns)
         self._required = [name for name in self.names if not columns[name].nullable]
         self._pick_required = operator.itemgetter(*(self.names.index(name) for name in self._required), 0)
@@ -71,11 +79,9 @@ class DocumentReader(Generic[D]):
         self._time_paths = [f"$.{name}".encode() for name in self._times]
         self.labelled = document.has_labels
         self._make = document.maker((*self.names, *self._times, *(LABEL_VALUES if self.labelled else ())))
-        self.ties: tuple[str, ...] = ("run_id", "agent_id") if document.kind == "run" else ("agent_id",)
+        self.ties: tuple[str, ...] = ("run_id", "agent_id") if document._kind == "run" else ("agent_id",)
         if self._is_model:
             self.ties = ("pk",)
-            bodies = bodies or type(self) is DocumentReader  # it is made of its record
-        self.bodies = bodies
         # By path: a sortable column that is loaded by its name is put into every row that is sorted, not only these.
         self.load = [
             "@__key",
@@ -89,8 +95,6 @@ class DocumentReader(Generic[D]):
     def decode(self, row: dict[bytes, Any]) -> D:
         """Decode a row; `CorruptDocumentError` where it is none of ours, or lacks its record."""
         try:
-            if self._is_model:
-                return self._item(row)
             found = self._columns(row)
             for path in self._time_paths:
                 raw = row.get(path)
@@ -102,17 +106,6 @@ class DocumentReader(Generic[D]):
             return cast(D, self._make(found, _record_text(row).decode()))
         except (ValueError, TypeError, AttributeError) as error:
             raise _corrupt(row, error) from None
-
-    def _item(self, row: dict[bytes, Any]) -> D:
-        body = _record_text(row)
-        times: list[Any] = [None if (raw := row.get(path)) is None else int(raw) for path in self._time_paths]
-        return cast(D, read_item(self.document, self._pk(row), body.decode(), *times))
-
-    def _pk(self, row: dict[bytes, Any]) -> str:
-        raw = row.get(b"$.pk")
-        if raw is None:
-            raise ValueError("it has no pk")
-        return unescape_tag(raw.decode())
 
     def values(self, row: dict[bytes, Any]) -> dict[str, Any]:
         """Stored values by column name; `CorruptDocumentError` where the row is of no document of ours."""
@@ -130,7 +123,7 @@ class DocumentReader(Generic[D]):
     def _columns(self, row: dict[bytes, Any]) -> list[Any]:
         """The values of the columns that come from the record, in order."""
         if self._is_model:
-            found: list[Any] = [self._pk(row)]
+            found: list[Any] = [_pk(row, b"$.pk")]
         else:
             try:
                 found = _decode_row(row.get(b"$.row") or b"")
@@ -141,15 +134,16 @@ class DocumentReader(Generic[D]):
             if len(found) != width:
                 found = found[:width] + [None] * (width - len(found))
         if self._own:
-            try:
-                own = _decode_own(row.get(b"$.own_row") or b"{}")
-            except msgspec.MsgspecError:
-                raise ValueError("its own_row is no object of columns") from None
+            own = _own_values(row)
             found += [own.get(name) for name in self._own]
         required = self._pick_required(found)
         if None in required:
             raise ValueError(f"it has no {self._required[required.index(None)]}")
         return found
+
+    def load_for(self, order: Order) -> list[str]:
+        """The arguments of LOAD."""
+        return self.load
 
     def sort_values(self, row: dict[bytes, Any], order: Order) -> dict[str, Any]:
         """The stored values by column name; `CorruptDocumentError` where the row is of no document of ours."""
@@ -162,6 +156,56 @@ class DocumentReader(Generic[D]):
         return _sorted_by(row, order, self.ties)
 
 
+class ItemReader(Generic[D]):
+    """Decodes rows into items of an own model, which are made of their records."""
+
+    may_be_compressed = False
+
+    def __init__(self, document: type[D]) -> None:
+        self.document = document
+        self.ties: tuple[str, ...] = ("pk",)
+        self._codec = codec_of(document)
+        self._load = ["@__key", "@pk", "$.stored_at", "$.updated_at", "$.record"]
+
+    def load_for(self, order: Order) -> list[str]:
+        """The arguments of LOAD: for the sort value of an own column, what has all its digits, too."""
+        return [*self._load, "$.own_row"] if order.column.own else self._load
+
+    def decode(self, row: dict[bytes, Any]) -> D:
+        """Decode a row; `CorruptDocumentError` where it is none of ours, or lacks its record."""
+        try:
+            stored, updated = row.get(b"$.stored_at"), row.get(b"$.updated_at")
+            item = self._codec.decode(
+                _pk(row, b"pk"),
+                _record_text(row).decode(),
+                None if stored is None else int(stored),
+                None if updated is None else int(updated),
+            )
+        except (ValueError, TypeError, AttributeError) as error:
+            raise _corrupt(row, error) from None
+        return cast(D, item)
+
+    def sort_values(self, row: dict[bytes, Any], order: Order) -> dict[str, Any]:
+        """The id and the stored value that order a row; `CorruptDocumentError` where it has none."""
+        column, name = order.column, order.column.name
+        try:
+            values: dict[str, Any] = {"pk": _pk(row, b"pk")}
+            if column.own:
+                values[name] = _own_values(row).get(name)
+            elif name not in values:
+                raw = row.get(f"$.{name}".encode())
+                values[name] = None if raw is None else int(raw)
+            if values[name] is None and not column.nullable:
+                raise ValueError(f"it has no {name}")
+        except ValueError as error:
+            raise _corrupt(row, error) from None
+        return values
+
+    def sorted_by(self, row: dict[bytes, Any], order: Order) -> dict[str, Any]:
+        """The values by which the server sorted a row that cannot be read."""
+        return _sorted_by(row, order, self.ties)
+
+
 class RecordReader(Generic[T]):
     """Decodes rows into records, without their columns.
 
@@ -169,10 +213,16 @@ class RecordReader(Generic[T]):
         parse: reads a record's text; ValueError where it is none.
     """
 
+    may_be_compressed = True
+
     def __init__(self, parse: Callable[[bytes], T]) -> None:
-        self.load = ["@__key", "$.record"]
+        self._load = ["@__key", "$.record"]
         self.ties: tuple[str, ...] = ("run_id", "agent_id")
         self._parse = parse
+
+    def load_for(self, order: Order) -> list[str]:
+        """The arguments of LOAD."""
+        return self._load
 
     def decode(self, row: dict[bytes, Any]) -> T:
         """Decode a row; `CorruptDocumentError` where it has no record that can be read."""
@@ -193,9 +243,14 @@ class RecordReader(Generic[T]):
 class KeyReader:
     """Decodes rows into the keys of their documents."""
 
+    may_be_compressed = False
+
     def __init__(self) -> None:
-        self.load = ["@__key"]
         self.ties: tuple[str, ...] = ("run_id", "agent_id")
+
+    def load_for(self, order: Order) -> list[str]:
+        """The arguments of LOAD."""
+        return ["@__key"]
 
     def decode(self, row: dict[bytes, Any]) -> bytes:
         """The key."""
@@ -208,6 +263,22 @@ class KeyReader:
     def sorted_by(self, row: dict[bytes, Any], order: Order) -> dict[str, Any]:
         """The values by which the server sorted a row that cannot be read."""
         return _sorted_by(row, order, self.ties)
+
+
+def _pk(row: dict[bytes, Any], name: bytes) -> str:
+    """The id of an own model's document; ValueError where the row has none."""
+    raw = row.get(name)
+    if raw is None:
+        raise ValueError("it has no pk")
+    return unescape_tag(raw.decode())
+
+
+def _own_values(row: dict[bytes, Any]) -> dict[str, Any]:
+    """The values of the columns that a user declared; ValueError where the row has something else there."""
+    try:
+        return _decode_own(row.get(b"$.own_row") or b"{}")
+    except msgspec.MsgspecError:
+        raise ValueError("its own_row is no object of columns") from None
 
 
 def _label_values(text: bytes | None) -> list[Any]:
@@ -234,6 +305,9 @@ def _sorted_by(row: dict[bytes, Any], order: Order, ties: tuple[str, ...]) -> di
         if raw is not None:
             is_number = name == column.name and column.ordered
             values[name] = _number(raw) if is_number else decode_values([raw])[0]
+    rest = row.get(SORT_REST.encode())
+    if rest is not None and column.ordered and column.name in values:
+        values[column.name] = rounded(values[column.name] + float(rest))
     return values
 
 
@@ -266,11 +340,11 @@ def _corrupt(row: dict[bytes, Any], reason: object) -> CorruptDocumentError:
     return corrupt_document(row.get(b"__key", b"?"), reason)
 
 
-@functools.lru_cache(maxsize=32)
-def _shared_reader(document: type[Any], bodies: bool) -> DocumentReader[Any]:
-    return DocumentReader(document, bodies)
+@functools.lru_cache(maxsize=64)
+def _shared_reader(document: type[Any], bodies: bool) -> RowReader[Any]:
+    return ItemReader(document) if document.is_own_model() else DocumentReader(document, bodies)
 
 
-def row_reader(document: type[D], bodies: bool) -> DocumentReader[D]:
+def row_reader(document: type[D], bodies: bool) -> RowReader[D]:
     """The reader of rows with columns, and with records where there are `bodies`."""
     return _shared_reader(document, bodies)

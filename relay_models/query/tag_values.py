@@ -33,6 +33,7 @@ def value_steps(alias: str, expression: Expression, limit_ms: int = 0) -> Steps[
                 "index_text=True"
             )
     values: dict[str, list[str]] = {}
+    columns = {node.column.index_name: node.column for node in expression.walk() if isinstance(node, Pattern)}
     for name, starts in needed_values(expression).items():
         if not starts:
             values[name] = decode_values((yield ["FT.TAGVALS", alias, name]).reply)
@@ -44,7 +45,9 @@ def value_steps(alias: str, expression: Expression, limit_ms: int = 0) -> Steps[
         if not fits:
             values[name] = []
             continue
-        command: Command = ["FT.AGGREGATE", alias, "*", "FILTER", fits, "GROUPBY", 1, f"@{name}"]
+        column = columns[name]
+        command: Command = ["FT.AGGREGATE", alias, f"-ismissing(@{name})" if column.nullable else "*"]
+        command += [*column.sort_steps(), "FILTER", f"exists(@{name}) && ({fits})", "GROUPBY", 1, f"@{name}"]
         rows = yield from cursor_steps(command, CompiledFilter("*"), limit_ms)
         values[name] = [row[name.encode()].decode() for row in rows]
     for name, known in values.items():

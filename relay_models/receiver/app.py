@@ -7,12 +7,20 @@ import json
 import logging
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from relay_models.errors import InvalidRecordError, MissingExtraError, RelayModelsError, SerializationError
+from relay_models._checks import check_count
+from relay_models.errors import (
+    InvalidConfigurationError,
+    InvalidRecordError,
+    MissingExtraError,
+    RelayModelsError,
+    SerializationError,
+)
 from relay_models.receiver.span_store import Received, SpanStore
 from relay_models.trajectories import from_protobuf
+from relay_models.trajectories.recognize import decode_json
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -31,7 +39,11 @@ _RETRY_AFTER = "1"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a receiver takes at a time."""
+    """What a receiver takes at a time.
+
+    Raises:
+        InvalidConfigurationError: one of them is less than 1.
+    """
 
     max_request_bytes: int = 32 * 2**20
     """Maximum size of a request, also of its uncompressed content [bytes]; a larger one is refused (413)."""
@@ -39,6 +51,17 @@ class Limits:
     """Maximum size of all requests that are being read or stored [bytes]; beyond it they are refused (429)."""
     max_waiting: int = 64
     """Maximum number of requests that are being read or stored; beyond it they are refused (429)."""
+    max_open_bytes: int = 64 * 2**20
+    """Maximum size of the spans that are held for those that come later [bytes of the requests]."""
+
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            check_count(limit.name, getattr(self, limit.name))
+        if self.max_waiting_bytes < 2 * self.max_request_bytes:
+            raise InvalidConfigurationError(
+                f"max_waiting_bytes is {self.max_waiting_bytes}: it is at least twice max_request_bytes "
+                f"({self.max_request_bytes}), as a compressed request is held beside its content"
+            )
 
 
 class _Refused(Exception):
@@ -171,9 +194,11 @@ def _decoded(data: bytes, kind: str, logs: bool) -> Mapping[str, Any]:
     if kind == _PROTOBUF:
         return from_protobuf(data, logs=logs)
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRecordError(f"this is no JSON: {error}") from None
+        value, notes = decode_json(data)
+    except ValueError as error:
+        raise InvalidRecordError(f"the request cannot be read: {error}") from None
+    for note in notes:
+        log.warning("%s", note)
     if not isinstance(value, dict):
         raise InvalidRecordError("this is no OTLP export request: it is no JSON object")
     return value

@@ -22,6 +22,8 @@ class OpenTrace(Trace):
     trace_id: str = ""
     stored: set[RunKey] = field(default_factory=set)
     """Runs of the trace that are in the store."""
+    digests: dict[RunKey, bytes | None] = field(default_factory=dict)
+    """Of the runs as this receiver has stored them."""
     is_loaded: bool = False
     """Whether what the store has of the trace is known."""
 
@@ -29,7 +31,8 @@ class OpenTrace(Trace):
 class OpenTraces:
     """Holds the spans of recent traces, so that those that come in later requests complete their runs.
 
-    What is held is stored as well: the trace that had no new span for the longest time can be forgotten.
+    What is held is stored as well, or will be sent again: the trace that had no new span for the longest time can be
+    forgotten.
 
     Args:
         max_bytes: maximum size of the spans to hold [bytes of the requests].
@@ -56,7 +59,7 @@ class OpenTraces:
         return list(touched.values())
 
     def shrink(self) -> None:
-        """Forget the oldest traces while there is too much; to be called once everything is stored."""
+        """Forget the oldest traces while there is too much; never while one of them is being stored."""
         while self._bytes > self._max_bytes and self._traces:
             _, oldest = self._traces.popitem(last=False)
             self._bytes -= oldest.size

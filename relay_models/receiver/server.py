@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from relay_models._checks import check_count
 from relay_models.backend import RedisBackend
 from relay_models.errors import InvalidConfigurationError, MissingExtraError
 from relay_models.receiver.app import Limits, make_app
@@ -45,7 +46,8 @@ async def serve_receiver(
         on_ready: called with the URL of the endpoint once it is open.
 
     Raises:
-        InvalidConfigurationError: there is no token, and the address can be reached from other machines.
+        InvalidConfigurationError: there is no token, and the address can be reached from other machines; or the port
+            is none.
         MissingExtraError: starlette or uvicorn is not installed.
         OSError: the port cannot be opened.
     """
@@ -58,7 +60,10 @@ async def serve_receiver(
             f"{host} can be reached from other machines: set a token that senders must give (--token-file or "
             "RELAY_MODELS_RECEIVE_TOKEN), or listen on 127.0.0.1"
         )
-    app = make_app(SpanStore(backend, redact=redact), token=token, limits=limits)
+    check_count("port", port, 0, 65_535)
+    limits = limits or Limits()
+    spans = SpanStore(backend, redact=redact, max_open_bytes=limits.max_open_bytes)
+    app = make_app(spans, token=token, limits=limits)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from relay_models._checks import check_seconds
 from relay_models.recorder.run_queue import Queue, RecorderStats, subscribers, subscription_name
 from relay_models.records.redact import Redactions, as_redactor
 from relay_models.trajectories.builder import AgentNaming
-from relay_models.transport import Backoff
+from relay_models.transport import Backoff, raise_if_cancelled
 
 __all__ = ["Recorder", "record_runs"]
 
@@ -124,6 +125,7 @@ class Recorder:
             keep_io=keep_io,
             redact=as_redactor(redact, max_text_length=max_text_length, max_call_bytes=max_call_bytes),
         )
+        check_seconds("flush_timeout", flush_timeout)
         self._flush_timeout = flush_timeout
         self._name = subscription_name()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -164,10 +166,12 @@ class Recorder:
             await asyncio.wait([task], timeout=self._flush_timeout)
         finally:
             self._subscribers.deregister(self._name)
-            if not task.done():
-                task.cancel()
-                await asyncio.wait([task])
-            self._queue.give_up()
+            try:
+                if not task.done():
+                    task.cancel()
+                    await asyncio.wait([task])
+            finally:
+                self._queue.give_up()
 
     def _wake(self) -> None:
         loop = self._loop
@@ -178,6 +182,7 @@ class Recorder:
     async def _write(self) -> None:
         backoff = Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
         while True:
+            raise_if_cancelled()
             self._ready.clear()
             batch = self._queue.batch()
             if not batch:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from relay_models._checks import check_count
 from relay_models.errors import MissingExtraError
 from relay_models.records import RunRecord, uuid7
 from relay_models.records.redact import Redaction
@@ -54,6 +55,9 @@ class Queue:
         wake: Called, on any thread, when there is something to store.
         keep_io: Whether input and output of calls are kept in the extensions.
         redact: What removes secrets, before a run is in a batch.
+
+    Raises:
+        InvalidConfigurationError: A limit is less than 1.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Queue:
         keep_io: bool = True,
         redact: Redaction | None = None,
     ) -> None:
+        check_count("max_waiting", max_waiting)
         self._builder = RunBuilder(agent_id, max_calls=max_calls, keep_io=keep_io)
         self._redact = redact
         self._redacted: set[int] = set()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from relay_models._checks import check_seconds
 from relay_models.recorder.run_queue import Queue, RecorderStats, log, subscribers, subscription_name
 from relay_models.records.redact import Redactions, as_redactor
 from relay_models.trajectories.builder import AgentNaming
@@ -103,6 +104,7 @@ class ThreadedRecorder:
             keep_io=keep_io,
             redact=as_redactor(redact, max_text_length=max_text_length, max_call_bytes=max_call_bytes),
         )
+        check_seconds("flush_timeout", flush_timeout)
         self._flush_timeout = flush_timeout
         self._name = subscription_name()
         self._thread: threading.Thread | None = None

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from relay_models.records.extensions import CallExtensions, Extended
 from relay_models.records.llm import AnnotatedLlmRequest, AnnotatedLlmResponse, CostEstimate
-from relay_models.records.loose import Loose, unknown_shapes
+from relay_models.records.loose import Loose
 from relay_models.records.plan import MetadataEnvelope
 from relay_models.records.record import U32, Factories, OpenEnum
 from relay_models.records.timestamp import Timestamp
@@ -50,7 +50,7 @@ class CallRecord(Extended):
         default=None, description="Response, where it could be read."
     )
 
-    relay_models: CallExtensions | None = Field(default=None, description="Extensions, in Python also as `ext`.")
+    relay_models: Loose[CallExtensions] | None = Field(default=None, description="Extensions, in Python also as `ext`.")
 
     _fresh: ClassVar[Factories] = {"started_at": Timestamp.now}
 
@@ -113,11 +113,3 @@ class CallRecord(Extended):
         """What the call cost, where it is known."""
         response = self.annotated_response
         return None if response is None or response.usage is None else response.usage.cost
-
-    @property
-    def not_understood(self) -> list[str]:
-        """Paths of the values in request and response that are not what their field says; they are kept as they came.
-
-        An example is ``annotated_response.usage.total_tokens``.
-        """
-        return [".".join(path) for path in unknown_shapes(self)]

@@ -12,7 +12,8 @@ from uuid import UUID
 
 from pydantic import Field
 
-from relay_models.records.record import F64, U32, U64, Bool, Factories, OpenEnum, Record
+from relay_models.records.loose import Loose, LooseRecord
+from relay_models.records.record import F64, U32, U64, Bool, Factories, OpenEnum
 from relay_models.records.timestamp import Timestamp
 
 __all__ = [
@@ -37,7 +38,7 @@ class Status(OpenEnum):
     FAILED = "failed"
 
 
-class ErrorInfo(Record):
+class ErrorInfo(LooseRecord):
     """Why something failed."""
 
     type: str | None = Field(default=None, description="Class of the error, such as an exception's name.")
@@ -47,7 +48,7 @@ class ErrorInfo(Record):
     )
 
 
-class CutMark(Record):
+class CutMark(LooseRecord):
     """A mark of something that was cut or removed before the record was stored."""
 
     path: str = Field(description="Path inside the call, or the run, such as annotated_request.messages.0.content.")
@@ -55,12 +56,12 @@ class CutMark(Record):
     kept: U64 = Field(description="Size that was kept [same unit]; 0 when all of it was removed.")
 
 
-class CallExtensions(Record):
+class CallExtensions(LooseRecord):
     """What is known of a call beyond NeMo Relay's record of it."""
 
     id: str | None = Field(default=None, description="Identifier in the source: uuid of the event, id of the span.")
     status: Status | None = Field(default=None, description="running, completed or failed.")
-    error: ErrorInfo | None = Field(default=None, description="Why the call failed.")
+    error: Loose[ErrorInfo] | None = Field(default=None, description="Why the call failed.")
     tool_call_id: str | None = Field(default=None, description="The model's identifier of the tool call.")
     input: Any = Field(default=None, description="Arguments of a tool; request of a model without annotated_request.")
     output: Any = Field(default=None, description="Result of a tool; response of a model without annotated_response.")
@@ -79,14 +80,14 @@ class CallExtensions(Record):
         default=None, description="Output tokens spent on reasoning, where only the source told them."
     )
     metadata: dict[str, Any] | None = Field(default=None, description="Other data of the source about the call.")
-    cut: list[CutMark] | None = Field(default=None, description="What a size limit cut from the call.")
+    cut: list[Loose[CutMark]] | None = Field(default=None, description="What a size limit cut from the call.")
 
 
-class RunExtensions(Record):
+class RunExtensions(LooseRecord):
     """What is known of a run beyond NeMo Relay's record of it."""
 
     status: Status | None = Field(default=None, description="running, completed or failed.")
-    error: ErrorInfo | None = Field(default=None, description="Why the run failed.")
+    error: Loose[ErrorInfo] | None = Field(default=None, description="Why the run failed.")
     parent_run_id: UUID | None = Field(default=None, description="Run that called this one; absent at the root.")
     parent_call: U32 | None = Field(
         default=None, description="Index of the call in the parent run that started this one."
@@ -96,14 +97,19 @@ class RunExtensions(Record):
     )
     session_id: str | None = Field(default=None, description="Session (conversation) that the run belongs to.")
     user_id: str | None = Field(default=None, description="User on whose behalf the agent ran.")
+    input: Any = Field(default=None, description="What the agent was asked, where the source tells it of the run.")
+    output: Any = Field(default=None, description="What the agent answered, where the source tells it of the run.")
     metadata: dict[str, Any] | None = Field(default=None, description="Other data of the source about the run.")
+    cut: list[Loose[CutMark]] | None = Field(
+        default=None, description="What a size limit cut from the run's input and output."
+    )
     source: str | None = Field(default=None, description="Format that the run was read from: atof, atif, otlp.")
     redacted: list[str] | None = Field(
         default=None, description="JSON paths whose values were removed before the run was stored."
     )
 
 
-class Extended(Record):
+class Extended(LooseRecord):
     """A record with extensions: in Python they are `ext`, also as an argument of the constructor."""
 
     _fresh: ClassVar[Factories] = {}

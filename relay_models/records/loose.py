@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import GetCoreSchemaHandler, ValidationError, ValidatorFunctionWrapHandler
 from pydantic_core import CoreSchema, core_schema
 
-from relay_models.records.record import FIRST_SERIALIZES, Record
+from relay_models.records.record import FIRST_SERIALIZES, LOOSE_ERROR, LOOSE_RECORDS, Record
 
 __all__ = ["Loose", "LooseRecord", "unknown_shapes"]
 
@@ -20,7 +20,7 @@ class LooseRecord(Record):
 
     A value that is not what its field says is kept as it came: it is written again, `model_extra` holds it under the
     field's name, the field itself is as if it was absent, and `not_understood` names it. That holds where a record is
-    read as a part of a call. Made directly, with a constructor or ``model_validate``, it refuses such a value.
+    read as a part of a run. Made directly, with a constructor or ``model_validate``, it refuses such a value.
     """
 
     @property
@@ -29,23 +29,32 @@ class LooseRecord(Record):
         return [".".join(path) for path in unknown_shapes(self)]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        self._replaced(name)
+        if not (odd := self._taken_out()):
+            super().__setattr__(name, value)
+            return
+        try:
+            super().__setattr__(name, value)
+            odd.pop(name, None)
+        finally:
+            if self.__pydantic_extra__ is not None:
+                self.__pydantic_extra__.update(odd)
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        self._replaced(name)
-
-    def _replaced(self, name: str) -> None:
-        """Forget the value that was not understood, now that the field has another."""
         if self.__pydantic_extra__ and name in type(self).__pydantic_fields__:
             self.__pydantic_extra__.pop(name, None)
+
+    def _taken_out(self) -> dict[str, Any]:
+        """Take out what was not understood: pydantic would make it the values of its fields."""
+        extra, fields = self.__pydantic_extra__ or {}, type(self).__pydantic_fields__
+        return {name: extra.pop(name) for name in list(extra) if name in fields}
 
 
 class _Loose:
     """Reads a record as pydantic does; where that fails, without the fields that were not understood."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        LOOSE_RECORDS[source.__name__] = source
         schema = handler(source)
         again = core_schema.no_info_wrap_validator_function(_read_understood, schema)
         # The function is called for what the schema refuses only: giving it a value costs more than reading the value.
@@ -54,8 +63,9 @@ class _Loose:
             mode="left_to_right",
             metadata={FIRST_SERIALIZES: True},
             # Or pydantic would list the errors of both, and what was looked for behind the path of each.
-            custom_error_type="loose_record",
-            custom_error_message="Input should be an object, with the fields that the type requires",
+            custom_error_type=LOOSE_ERROR,
+            custom_error_message="Input should be an object, with the fields that {record} requires",
+            custom_error_context={"record": source.__name__},
         )
 
 
@@ -75,8 +85,13 @@ def _read_understood(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     return record
 
 
-def unknown_shapes(value: Any) -> Iterator[tuple[str, ...]]:
-    """Yield the paths of the values within a record, or a list of them, that are not what their field says."""
+def unknown_shapes(value: Any, *, without: str | None = None) -> Iterator[tuple[str, ...]]:
+    """Yield the paths of the values within a record, or a list of them, that are not what their field says.
+
+    Args:
+        value: The record or the list; there is nothing in any other value.
+        without: A field of the record that is not looked into.
+    """
     if isinstance(value, list):
         for index, item in enumerate(value):
             yield from ((str(index), *path) for path in unknown_shapes(item))
@@ -84,4 +99,5 @@ def unknown_shapes(value: Any) -> Iterator[tuple[str, ...]]:
         fields = type(value).__pydantic_fields__
         yield from ((name,) for name in value.__pydantic_extra__ or () if name in fields)
         for name in fields:
-            yield from ((name, *path) for path in unknown_shapes(getattr(value, name, None)))
+            if name != without:
+                yield from ((name, *path) for path in unknown_shapes(getattr(value, name, None)))

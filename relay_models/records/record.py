@@ -26,6 +26,7 @@ from pydantic import (
 )
 from pydantic_core import (
     CoreConfig,
+    ErrorDetails,
     PydanticCustomError,
     SchemaSerializer,
     from_json as parse_json,
@@ -56,6 +57,12 @@ def _call_index(value: Any) -> int:
 CallIndex = Annotated[
     int, PlainValidator(_call_index), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 2**32 - 1})
 ]
+
+
+# The error of a record that has not what it requires, also when what is not understood is left out of it.
+LOOSE_ERROR = "loose_record"
+# The types of records of which that is said, by name.
+LOOSE_RECORDS: dict[str, type[Record]] = {}
 
 
 class OpenEnum(StrEnum):
@@ -306,7 +313,7 @@ def from_json(kind: type[RecordType], data: str | bytes) -> RecordType:
             return cast(RecordType, kind._from_json(data))
         return adapter(kind).validate_json(data)
     except ValidationError as error:
-        raise invalid_record(error) from None
+        raise invalid_record(error, kind) from None
 
 
 def to_json(record: Record | Iterable[Record]) -> bytes:
@@ -331,9 +338,10 @@ def to_json(record: Record | Iterable[Record]) -> bytes:
     return b"[" + b",".join([to_json(item) for item in record]) + b"]"
 
 
-def invalid_record(error: ValidationError) -> InvalidRecordError:
+def invalid_record(error: ValidationError, kind: Any) -> InvalidRecordError:
     """The library's own error for one of pydantic's: what, where, and how many more."""
-    details = error.errors(include_url=False, include_context=False)
+    title = kind.__name__ if isinstance(kind, type) else error.title
+    details = error_details(error)
     lines = []
     for detail in details[:3]:
         path = ".".join(str(part) for part in detail["loc"])
@@ -344,11 +352,29 @@ def invalid_record(error: ValidationError) -> InvalidRecordError:
             shown = f" (got {shown[:77]}...)"
         else:
             shown = f" (got {shown})"
-        lines.append(f"{path or error.title}: {detail['msg']}{shown}")
+        lines.append(f"{path or title}: {detail['msg']}{shown}")
     if len(details) > 3:
         lines.append(f"and {len(details) - 3} more")
     path = ".".join(str(part) for part in details[0]["loc"])
-    return InvalidRecordError(f"this is no valid {error.title}: {'; '.join(lines)}", path)
+    return InvalidRecordError(f"this is no valid {title}: {'; '.join(lines)}", path)
+
+
+def error_details(error: ValidationError) -> list[ErrorDetails]:
+    """What pydantic found wrong; in a record that may hold what is not understood, only what it cannot be without."""
+    found: list[ErrorDetails] = []
+    for detail in error.errors(include_url=False):
+        kind = LOOSE_RECORDS.get(detail.get("ctx", {}).get("record", "")) if detail["type"] == LOOSE_ERROR else None
+        if kind is None or not isinstance(detail["input"], dict):
+            found.append(detail)
+            continue
+        try:
+            kind.model_validate(detail["input"])
+        except ValidationError as inner:
+            for each in error_details(inner):
+                name = each["loc"][0] if each["loc"] else ""
+                if name not in kind.__pydantic_fields__ or kind.__pydantic_fields__[str(name)].is_required():
+                    found.append({**each, "loc": (*detail["loc"], *each["loc"])})
+    return found or error.errors(include_url=False)
 
 
 def refuse_non_finite(record: Record) -> None:

@@ -10,6 +10,7 @@ from jsonpath_ng.ext.parser import parse
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from relay_models._checks import check_count
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 from relay_models.records.extensions import EXTENSIONS_KEY
 from relay_models.records.record import from_json
@@ -32,19 +33,23 @@ _LEAST_LIMIT = 100
 # Parts of a call that may be of any size, in the order in which they are given up.
 _PARTS = ((EXTENSIONS_KEY, "output"), (EXTENSIONS_KEY, "input"), ("annotated_request",), ("annotated_response",))
 
+# The same of a run beside its calls.
+_RUN_PARTS = _PARTS[:2]
+
 
 class Redactor:
     """Applies redactions and size limits to runs.
 
     JSON paths (as of jsonpath-ng) address the run as JSON, such as ``$.calls[*].relay_models.input.password`` or
     ``$..api_key``. A text, number or boolean at a path becomes ``"[redacted]"``, an object or list becomes empty,
-    and `RunExtensions.redacted` names the paths that matched. What a limit cut is named by `CallExtensions.cut`.
+    and `RunExtensions.redacted` names the paths that matched. What a limit cut is named by `CallExtensions.cut`, and
+    of the run's own input and output by `RunExtensions.cut`.
 
     Args:
         *redactions: functions of a run, and JSON paths, applied in this order.
         max_text_length: maximum length of each text in a call's request, response, input and output [characters].
         max_call_bytes: maximum size of a call as JSON [bytes]; a larger one loses output, input, request and
-            response, in this order, until it fits.
+            response, in this order, until it fits. The same goes for a run without its calls.
 
     Raises:
         InvalidConfigurationError: a path does not parse, or a limit is below 100.
@@ -60,8 +65,8 @@ class Redactor:
         max_call_bytes: int | None = None,
     ) -> None:
         for name, limit in (("max_text_length", max_text_length), ("max_call_bytes", max_call_bytes)):
-            if limit is not None and limit < _LEAST_LIMIT:
-                raise InvalidConfigurationError(f"{name} is {limit}: a limit is at least {_LEAST_LIMIT}")
+            if limit is not None:
+                check_count(name, limit, _LEAST_LIMIT)
         self._max_text_length = max_text_length
         self._max_call_bytes = max_call_bytes
         self._steps: list[Redaction] = []
@@ -95,24 +100,25 @@ class Redactor:
         if self._max_text_length is None and self._max_call_bytes is None:
             return run
         value = run.model_dump(mode="json")
-        changed = [self._limit(call) for call in value["calls"]]
+        changed = [self._limit(call, _PARTS) for call in value["calls"]]
+        changed.append(self._limit(value, _RUN_PARTS))
         return _record(value, "a size limit") if any(changed) else run
 
     def apply(self, runs: Iterable[RunRecord]) -> list[RunRecord]:
         """Return the runs that may be stored, in order."""
         return [redacted for run in runs if (redacted := self(run)) is not None]
 
-    def _limit(self, call: dict[str, Any]) -> bool:
-        """Cut a call, as JSON, to the limits; whether anything was cut."""
+    def _limit(self, call: dict[str, Any], parts: Iterable[tuple[str, ...]]) -> bool:
+        """Cut parts of a call, or of a run, as JSON, to the limits; whether anything was cut."""
         marks: list[dict[str, Any]] = []
         if self._max_text_length is not None:
-            for path in _PARTS:
+            for path in parts:
                 holder, name = _holder(call, path), path[-1]
                 if holder is not None and name in holder:
                     holder[name] = _cut(holder[name], self._max_text_length, ".".join(path), marks)
         if self._max_call_bytes is not None:
-            size = len(to_json(call))
-            for path in _PARTS:
+            size = len(to_json({name: item for name, item in call.items() if name != "calls"}))
+            for path in parts:
                 holder, name = _holder(call, path), path[-1]
                 if size > self._max_call_bytes and holder is not None and name in holder:
                     removed = len(to_json(holder.pop(name)))

@@ -13,8 +13,8 @@ from pydantic import Field
 from relay_models.records.call import CallRecord
 from relay_models.records.extensions import EXTENSIONS_KEY, Extended, RunExtensions
 from relay_models.records.llm import CostEstimate
-from relay_models.records.loose import unknown_shapes
-from relay_models.records.record import Factories, from_json, refuse_non_finite, uuid7
+from relay_models.records.loose import Loose, unknown_shapes
+from relay_models.records.record import Factories, adapter, from_json, refuse_non_finite, to_json, uuid7
 from relay_models.records.timestamp import Timestamp
 from relay_models.records.views import viewing
 
@@ -69,13 +69,15 @@ class RunRecord(Extended):
 
     id: UUID = Field(default=..., description="Identifier of the run; a new UUIDv7 when made in Python.")
     agent_id: str = Field(description="Agent that ran; any text.")
-    calls: list[CallRecord] = Field(default=..., description="Calls of the run, in the order in which they started.")
+    calls: list[Loose[CallRecord]] = Field(
+        default=..., description="Calls of the run, in the order in which they started."
+    )
     started_at: Timestamp = Field(default=..., description="When the run began (RFC 3339, up to nanoseconds).")
     ended_at: Timestamp | None = Field(
         default=None, description="When the run ended (RFC 3339, up to nanoseconds); absent while it runs."
     )
 
-    relay_models: RunExtensions | None = Field(default=None, description="Extensions, in Python also as `ext`.")
+    relay_models: Loose[RunExtensions] | None = Field(default=None, description="Extensions, in Python also as `ext`.")
 
     _fresh: ClassVar[Factories] = {"id": uuid7, "calls": list, "started_at": Timestamp.now}
     _is_lazy: ClassVar[bool] = True
@@ -110,7 +112,7 @@ class RunRecord(Extended):
         lazy = _read_lazily(data) if cls is RunRecord else None
         if lazy is not None:
             return cast(Self, lazy)
-        read = super()._from_json(data)
+        read: Self = adapter(Loose[cls]).validate_json(data)  # type: ignore[valid-type,misc]
         refuse_non_finite(read)
         return read
 
@@ -249,12 +251,14 @@ class RunRecord(Extended):
 
     @property
     def not_understood(self) -> list[str]:
-        """Paths of the values in requests and responses that are not what their field says; they are kept as they came.
+        """Paths of the values that are not what their field says; they are kept as they came.
 
-        An example is ``calls.2.annotated_response.usage.total_tokens``.
+        An example is ``calls.2.annotated_response.usage.total_tokens``. Only what a run is stored by is never among
+        them: its id, agent and start, and of each call kind, name and start.
         """
         # A call that is kept as text has been checked: there is nothing of the kind in it.
-        return [] if calls_text(self) else [".".join(("calls", *path)) for path in unknown_shapes(self.calls)]
+        is_checked = calls_text(self) is not None
+        return [".".join(path) for path in unknown_shapes(self, without="calls" if is_checked else None)]
 
 
 # A class attribute named as a field would be its default, so it is set when pydantic has made the class.
@@ -321,6 +325,36 @@ def _read_lazily(data: str | bytes) -> RunRecord | None:
     except (ValueError, KeyError, RecursionError, msgspec.MsgspecError):
         return None
     run.__dict__["calls"] = _CallsText(text)
+    return run
+
+
+def run_from(value: dict[str, Any]) -> RunRecord:
+    """The run in a JSON value, with what is not understood in it kept, as `from_json` keeps it.
+
+    Raises:
+        ValidationError: it is no run.
+    """
+    return adapter(Loose[RunRecord]).validate_python(value)
+
+
+def call_text(call: CallRecord) -> bytes | None:
+    """A call as JSON text that `run_of_texts` takes; None where something in it is not understood or unusual."""
+    text = to_json(call)
+    try:
+        call_views(b"[%b]" % text)
+    except (ValueError, RecursionError, msgspec.MsgspecError):
+        return None
+    return text
+
+
+def run_of_texts(value: dict[str, Any], calls: Iterable[bytes]) -> RunRecord:
+    """The run in a JSON value without calls, with calls whose texts `call_text` has made.
+
+    Raises:
+        ValidationError: it is no run.
+    """
+    run = run_from({**value, "calls": []})
+    run.__dict__["calls"] = _CallsText(b"[%b]" % b",".join(calls))
     return run
 
 

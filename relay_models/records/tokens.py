@@ -92,7 +92,7 @@ def count_tokens(call: CallRecord) -> TokenCounts:
     output = call.output_tokens if usage.completion_tokens is None else usage.completion_tokens
     read, write = usage.cache_read_tokens, cache_write_total(usage.cache_write_tokens)
     api_specific = _members(response.api_specific)
-    api = api_specific.get("api")
+    api = named if isinstance(named := api_specific.get("api"), str) else None
     reasoning = told if told is not None else _reasoning(call, usage, api_specific)
     if prompt is not None and _excludes_cache(call, usage, prompt, (read or 0) + (write or 0), api):
         prompt += (read or 0) + (write or 0)

@@ -49,9 +49,12 @@ class AtofEvent:
             found = value.get(name)
             if not isinstance(found, str) and (required or found is not None):
                 raise ValueError(f"{name} is {'absent' if found is None else f'{found!r}, which is no text'}")
-        for name in ("metadata", "category_profile"):
-            if not isinstance(value.get(name), (Mapping, type(None))):
-                raise ValueError(f"{name} is no object")
+        metadata, profile = value.get("metadata"), value.get("category_profile")
+        if not isinstance(metadata, (dict, type(None))):
+            metadata = {"metadata": metadata}
+        if not isinstance(profile, (dict, type(None))):
+            # What is not understood is kept: without its end a run would never be complete.
+            metadata, profile = {**(metadata or {}), "category_profile": profile}, None
         root = value.get("propagation_root_uuid")
         return cls(
             kind=str(kind),
@@ -62,8 +65,8 @@ class AtofEvent:
             name=value["name"],
             timestamp=_timestamp(value.get("timestamp")),
             data=value.get("data"),
-            metadata=value.get("metadata"),
-            category_profile=value.get("category_profile"),
+            metadata=metadata,
+            category_profile=profile,
             propagation_root_uuid=root if isinstance(root, str) else None,
         )
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
-from pydantic import ValidationError
-
-from relay_models.records import CallRecord, RunRecord
+from relay_models._checks import check_count
+from relay_models.records import RunRecord
 from relay_models.records.extensions import EXTENSIONS_KEY
+from relay_models.records.run import run_from
 from relay_models.trajectories.ids import as_uuid, derived_id
 
 __all__ = ["INCOMPLETE", "AgentNaming", "RunBuilder", "ScopeEvent", "error_of"]
@@ -93,6 +93,9 @@ class RunBuilder:
         max_bytes: maximum size of the events to hold open [bytes, as `process` is told]; None for no limit.
         keep_io: whether input and output of calls are kept in the extensions.
         on_given_up: called with each run that is given up, as far as it is known; None drops it.
+
+    Raises:
+        InvalidConfigurationError: a limit is less than 1.
     """
 
     def __init__(
@@ -104,6 +107,9 @@ class RunBuilder:
         keep_io: bool = True,
         on_given_up: Callable[[RunRecord], None] | None = None,
     ) -> None:
+        check_count("max_calls", max_calls)
+        if max_bytes is not None:
+            check_count("max_bytes", max_bytes)
         self._agent_id = agent_id
         self._max_calls = max_calls
         self._max_bytes = max_bytes
@@ -212,6 +218,8 @@ class RunBuilder:
             root = getattr(event, "propagation_root_uuid", None)
             if isinstance(root, str) and root and root != uuid:
                 extensions["root_run_id"] = _run_id(root)
+        if self._keep_io:
+            extensions["input"] = event.data
         _take_metadata(extensions, event.metadata)
         self._roots[uuid] = uuid
         self._runs[uuid] = run
@@ -235,6 +243,8 @@ class RunBuilder:
         error = error_of(event.metadata)
         run.extensions["status"] = "completed" if error is None else "failed"
         run.extensions["error"] = error
+        if self._keep_io:
+            run.extensions["output"] = event.data
         for call in run.calls:
             # It was cut off by the end of its run; how it went is not known.
             if call[EXTENSIONS_KEY]["status"] == "running":
@@ -328,31 +338,13 @@ def _record(run: _OpenRun, ended_at: str | None) -> RunRecord:
     value = {
         "id": run.id,
         "agent_id": run.agent_id,
-        "calls": [_call(call) for call in run.calls],
+        "calls": [{**call, EXTENSIONS_KEY: _known(call[EXTENSIONS_KEY])} for call in run.calls],
         "started_at": run.started_at,
         EXTENSIONS_KEY: _known(run.extensions),
     }
     if ended_at is not None:
         value["ended_at"] = ended_at
-    return RunRecord.model_validate(value)
-
-
-def _call(call: dict[str, Any]) -> CallRecord:
-    call = {**call, EXTENSIONS_KEY: _known(call[EXTENSIONS_KEY])}
-    try:
-        return CallRecord.model_validate(call)
-    except ValidationError as error:
-        # A request or response of a shape that is not known is kept as input or output, and named.
-        odd = {str(detail["loc"][0]) for detail in error.errors() if detail["loc"]}
-        parts = {"annotated_request": "input", "annotated_response": "output"}
-        if not odd or not odd <= parts.keys():
-            raise
-        extensions = dict(call[EXTENSIONS_KEY])
-        for name in odd:
-            extensions.setdefault(parts[name], call.pop(name))
-        reasons = [f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors()]
-        extensions["metadata"] = {**(extensions.get("metadata") or {}), "not_understood": reasons[:10]}
-        return CallRecord.model_validate({**call, EXTENSIONS_KEY: extensions})
+    return run_from(value)
 
 
 def _unfinished(run: _OpenRun) -> RunRecord:
@@ -418,9 +410,11 @@ def _first_token(told_by: Any) -> float | None:
 
 def _take_response(call: dict[str, Any], event: ScopeEvent) -> None:
     response = (event.category_profile or {}).get("annotated_response")
-    if not isinstance(response, Mapping):
+    if response is None:
         return
     call["annotated_response"] = response
+    if not isinstance(response, Mapping):
+        return
     usage = response.get("usage")
     for field_name, source in (
         ("output_tokens", "completion_tokens"),

@@ -15,9 +15,13 @@ from relay_models.trajectories.recognize import ReadResult
 __all__ = ["BadLine", "FileImport"]
 
 
+# Notes to hold: every run of a file may have some.
+_MAX_NOTES = 1000
+
+
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """What could not be imported, and why."""
+    """What could not be imported, or not understood, and why."""
 
     source: str | None
     """Name of the file, where it has one."""
@@ -61,6 +65,10 @@ class FileImport:
         self._redact = as_redactor(redact, max_text_length=max_text_length, max_call_bytes=max_call_bytes)
         self.bad: list[BadLine] = []
         """What could not be imported."""
+        self.notes: list[BadLine] = []
+        """What was imported, but is kept in another form, or is of an unknown shape; the first 1,000."""
+        self.noted = 0
+        """How many such notes there are."""
         self.withheld = 0
         """Runs that a redaction left out."""
         self.origins: dict[str, tuple[str | None, int | None]] = {}
@@ -91,8 +99,13 @@ class FileImport:
         """Take what a reader or a `FileFollower` gives; yield the runs, redacted."""
         for result in results:
             run = result.run
+            for note in result.notes:
+                self.noted += 1
+                if self.noted <= _MAX_NOTES:
+                    self.notes.append(BadLine(result.source, result.line, note))
             if run is None:
-                self.bad.append(BadLine(result.source, result.line, result.error or ""))
+                if result.error is not None:
+                    self.bad.append(BadLine(result.source, result.line, result.error))
                 continue
             if self._redact is not None:
                 try:

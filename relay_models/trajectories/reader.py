@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import to_json
 
+from relay_models._checks import check_count
 from relay_models.records import RunRecord, from_json
+from relay_models.records.mending import LenientDecoder, mended, notes_of, read_run
 from relay_models.trajectories.atif import runs_from_atif
 from relay_models.trajectories.atof import MAX_OPEN_BYTES, AtofReader
 from relay_models.trajectories.builder import INCOMPLETE, AgentNaming
@@ -49,6 +52,7 @@ def read_runs(
         A result per run, and one per line that cannot be read.
 
     Raises:
+        InvalidConfigurationError: `max_line_bytes` is less than 1.
         OSError: the file cannot be opened or read.
 
     Example:
@@ -75,7 +79,7 @@ def recognize_source(source: Source) -> Format | None:
     head, whole = _look_ahead(lines)
     if whole:
         try:
-            return recognize(decode_json(b"\n".join(line.data for line in (*head, *lines))))
+            return recognize(decode_json(b"\n".join(line.data for line in (*head, *lines)))[0])
         except ValueError:
             pass
     for line in (*head, *islice(lines, _LOOK_AHEAD)):
@@ -92,6 +96,9 @@ class RunReader:
         max_line_bytes: maximum length of a line [bytes]; a longer one is named and left out.
         max_open_bytes: maximum size of what is held of runs that have not ended [bytes]; beyond it the oldest is
             given out as far as it has been read.
+
+    Raises:
+        InvalidConfigurationError: a limit is less than 1.
     """
 
     def __init__(
@@ -101,6 +108,8 @@ class RunReader:
         max_line_bytes: int = MAX_LINE_BYTES,
         max_open_bytes: int = MAX_OPEN_BYTES,
     ) -> None:
+        check_count("max_line_bytes", max_line_bytes)
+        check_count("max_open_bytes", max_open_bytes)
         self._max_line_bytes = max_line_bytes
         self._events = AtofReader(agent_id, max_open_bytes=max_open_bytes)
         self._spans = SpanReader(max_open_bytes=max_open_bytes)
@@ -134,12 +143,12 @@ class RunReader:
             yield self._failed(line.problem)
             return
         try:
-            value = decode_json(line.data)
+            value, notes = decode_json(line.data)
         except ValueError as error:
             cut = "" if line.is_terminated else "the file ends within this line: "
             yield self._failed(f"{cut}{error}")
             return
-        yield from self._value(value, line.data)
+        yield from self._value(value, line.data, notes)
 
     def settle(self) -> Iterator[ReadResult]:
         """Yield the runs of traces of which the root has come, as far as they are known; more spans replace them."""
@@ -153,22 +162,28 @@ class RunReader:
         for found in self._spans.finish():
             yield self._outcome(found, Format.OTLP)
 
-    def _value(self, value: Any, data: bytes) -> Iterator[ReadResult]:
-        """Read a decoded line or document."""
+    def _value(self, value: Any, data: bytes, notes: Sequence[str] = ()) -> Iterator[ReadResult]:
+        """Read a decoded line or document, with what was replaced in it."""
         if isinstance(value, list):
             for item in value:
-                yield from self._value(item, b"")
+                yield from self._value(item, b"", notes)
+                notes = ()
             return
         kind = recognize(value)
         if kind is None:
             yield self._failed("it is of no known format")
             return
+        if notes:
+            yield self._result(kind, notes=notes)
         try:
             if kind is Format.OTLP:
                 for found in self._spans.add(value, len(data)):
                     yield self._outcome(found, kind)
                 return
-            for run in self._runs(kind, value, data):
+            if kind is Format.CAPTURE:
+                yield from self._captured(value)
+                return
+            for run in self._runs(kind, value, b"" if notes else data):
                 yield self._read(run, kind)
                 if kind is Format.ATOF and run.ext is not None and INCOMPLETE in (run.ext.metadata or {}):
                     yield self._failed(
@@ -184,9 +199,14 @@ class RunReader:
             return self._events.event(value, len(data))
         if kind is Format.ATIF:
             return runs_from_atif(value)
-        if kind is Format.RUNS:
-            return [from_json(RunRecord, data or json.dumps(value))]
-        return _captured(value)
+        return [from_json(RunRecord, data or to_json(value))]
+
+    def _captured(self, value: Mapping[str, Any]) -> Iterator[ReadResult]:
+        """Read the run in a key of a capture; none is in the other kinds of keys."""
+        key, text = value["key"], value["value"]
+        if isinstance(text, str) and ":runs:" in f":{key}" and as_uuid(key[-36:]) is not None:
+            run, _, notes = read_run(text)
+            yield self._result(Format.CAPTURE, run=run, notes=notes)
 
     def _document(self, head: list[Line], lines: Iterator[Line]) -> Iterator[ReadResult]:
         """Read a document that spans lines, or several one after the other."""
@@ -200,11 +220,11 @@ class RunReader:
         data = b"\n".join(piece for _, piece in pieces)
         self._line = pieces[0][0]
         try:
-            value = decode_json(data)
+            value, notes = decode_json(data)
         except ValueError as error:
             yield from self._several(data, pieces, str(error))
         else:
-            yield from self._value(value, data)
+            yield from self._value(value, data, notes)
 
     def _several(self, data: bytes, pieces: list[tuple[int, bytes]], reason: str) -> Iterator[ReadResult]:
         try:
@@ -212,11 +232,12 @@ class RunReader:
         except UnicodeDecodeError:
             yield self._failed(reason)
             return
-        decoder, position = json.JSONDecoder(), 0
+        decoder, position = LenientDecoder(), 0
         while position < len(text):
             self._line = pieces[text.count("\n", 0, position)][0]
             try:
                 value, end = decoder.raw_decode(text, position)
+                value, notes = mended(value)
             except json.JSONDecodeError as error:
                 if position == 0 and any(recognize(_decoded(Line(*piece))) for piece in pieces):
                     # Not a document, but lines of which the first is damaged.
@@ -230,7 +251,7 @@ class RunReader:
             except RecursionError:
                 yield self._failed("it is nested too deeply")
                 return
-            yield from self._value(value, text[position:end].encode())
+            yield from self._value(value, text[position:end].encode(), notes)
             position = end
             while position < len(text) and text[position] in " \t\r\n,":
                 position += 1
@@ -239,10 +260,13 @@ class RunReader:
         return self._failed(found, kind) if isinstance(found, str) else self._read(found, kind)
 
     def _read(self, run: RunRecord, kind: Format) -> ReadResult:
-        return ReadResult(run=run, line=self._line, source=self._source, format=kind)
+        return self._result(kind, run=run, notes=notes_of(run))
 
     def _failed(self, reason: str, kind: Format | None = None) -> ReadResult:
-        return ReadResult(error=reason, line=self._line, source=self._source, format=kind)
+        return self._result(kind, error=reason)
+
+    def _result(self, kind: Format | None, **told: Any) -> ReadResult:
+        return ReadResult(line=self._line, source=self._source, format=kind, **told)
 
 
 def _look_ahead(lines: Iterator[Line]) -> tuple[list[Line], bool]:
@@ -268,14 +292,6 @@ def _opens(line: Line) -> bool:
 
 def _decoded(line: Line) -> Any:
     try:
-        return decode_json(line.data)
+        return decode_json(line.data)[0]
     except ValueError:
         return None
-
-
-def _captured(value: Mapping[str, Any]) -> Iterable[RunRecord]:
-    """The run in a key of a capture; none for the other kinds of keys."""
-    key, text = value["key"], value["value"]
-    if not (isinstance(text, str) and ":" in key and ":runs:" in f":{key}" and as_uuid(key[-36:]) is not None):
-        return []
-    return [from_json(RunRecord, text)]

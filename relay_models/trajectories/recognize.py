@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import msgspec
 
 from relay_models.records import RunRecord
+from relay_models.records.mending import mended_value
 
 __all__ = ["Format", "ReadResult", "decode_json", "recognize"]
 
@@ -42,6 +42,8 @@ class ReadResult:
     source: str | None = None
     """Name of the file, where it has one."""
     format: Format | None = None
+    notes: Sequence[str] = ()
+    """What of the run, or of a line that tells of one, is kept in another form, or is of an unknown shape."""
 
     def __str__(self) -> str:
         where = f"{self.source}:{self.line}" if self.source else f"line {self.line}"
@@ -74,14 +76,17 @@ def recognize(value: Any) -> Format | None:
     return None
 
 
-def decode_json(data: bytes) -> Any:
-    """Decode JSON.
+def decode_json(data: bytes) -> tuple[Any, list[str]]:
+    """Decode JSON, also such as Python's ``json`` writes and others refuse: NaN, half of a surrogate pair.
+
+    Returns:
+        The value, and what had to be replaced in it, by path.
 
     Raises:
-        ValueError: it is no JSON, or nothing that can be stored as JSON; says why.
+        ValueError: it is no JSON; says why.
     """
     try:
-        return msgspec.json.decode(data)
+        return msgspec.json.decode(data), []
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except msgspec.MsgspecError as error:
@@ -89,11 +94,10 @@ def decode_json(data: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise ValueError(f"it is no UTF-8 text: {error.reason} at byte {error.start}") from None
     try:
-        json.loads(data)
+        return mended_value(data)
     except UnicodeDecodeError as error:
         raise ValueError(f"it is no UTF-8 text: {error.reason} at byte {error.start}") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except ValueError:
         raise ValueError(f"it is no JSON: {reason}") from None
-    raise ValueError("it holds NaN, a number out of range, or half of a surrogate pair")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["Part", "is_search", "is_write", "key_of", "name_of"]
+__all__ = ["Part", "is_search", "is_write", "key_of", "name_of", "one_key_of"]
 
 Part = bytes | str | int
 
@@ -25,6 +25,8 @@ _KEYLESS = frozenset(
         *("MEMORY", "MODULE", "PING", "PUBLISH", "ROLE", "SCAN", "SLOWLOG", "TIME", "WAIT"),
     ]
 )
+# Commands that take several keys.
+_SEVERAL_KEYS = frozenset(("MGET", "DEL", "EXISTS", "UNLINK", "JSON.MGET"))
 # Scripts: the script, how many keys, the keys.
 _SCRIPTS = frozenset(("EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO"))
 # Searches, whose answer is put together from all shards.
@@ -34,6 +36,8 @@ _SEARCHES = frozenset(("FT.SEARCH", "FT.AGGREGATE", "FT.TAGVALS", "FT.CURSOR", "
 def name_of(command: Sequence[Part]) -> str:
     """Return the name of a command in upper case."""
     name = command[0]
+    if isinstance(name, str):
+        return name.upper()
     return (name.decode("ascii", "replace") if isinstance(name, bytes) else str(name)).upper()
 
 
@@ -45,6 +49,13 @@ def is_write(command: Sequence[Part]) -> bool:
 def is_search(command: Sequence[Part]) -> bool:
     """Return whether the answer to a command is put together from all shards of a cluster."""
     return name_of(command) in _SEARCHES
+
+
+def one_key_of(command: Sequence[Part]) -> bytes | None:
+    """Return the key of a command that goes to the server that has it; None where it has none, or several."""
+    if len(command) > 2 and name_of(command) in _SEVERAL_KEYS:
+        return None
+    return key_of(command)
 
 
 def key_of(command: Sequence[Part]) -> bytes | None:

@@ -84,6 +84,8 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
             f"{target.label} is a node of a Redis Cluster and has only a part of the keys: {text}. "
             "Connect with redis+cluster://host:port"
         )
+    if isinstance(error, redis_errors.ClusterDownError | redis_errors.MasterDownError | redis_errors.TryAgainError):
+        return ConnectionFailedError(f"{target.label} cannot do that now: {text}. Try again later")
     if isinstance(error, redis_errors.NoPermissionError) or "no permissions" in lowered or text.startswith("NOPERM"):
         return PermissionDeniedError(
             f"{target.label} does not let this user do that: {text}. "

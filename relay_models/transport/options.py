@@ -6,9 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from relay_models._checks import check_count, check_seconds
 from relay_models.errors import InvalidConfigurationError
 
 __all__ = ["ConnectionOptions"]
+
+# As many as one address has ports; a pool makes room for all of them when it is made.
+_MOST_CONNECTIONS = 65_535
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,24 +44,11 @@ class ConnectionOptions:
 
     def __post_init__(self) -> None:
         for name in ("timeout", "connect_timeout"):
-            seconds = getattr(self, name)
-            if seconds is not None and not (_is_number(seconds) and seconds > 0):
-                raise InvalidConfigurationError(
-                    f"{name} is a number of seconds greater than 0, or None for no limit, not {seconds!r}"
-                )
-        if not isinstance(self.retries, int) or self.retries < 0:
-            raise InvalidConfigurationError(f"retries is an integer of 0 or more, not {self.retries!r}")
-        if not isinstance(self.max_connections, int) or self.max_connections < 1:
-            raise InvalidConfigurationError(f"max_connections is an integer of 1 or more, not {self.max_connections!r}")
-        if not isinstance(self.replicas, int) or self.replicas < 0:
-            raise InvalidConfigurationError(f"replicas is an integer of 0 or more, not {self.replicas!r}")
+            if (seconds := getattr(self, name)) is not None:
+                check_seconds(name, seconds, positive=True, none="no limit")
+        check_count("retries", self.retries, 0)
+        check_count("max_connections", self.max_connections, 1, _MOST_CONNECTIONS)
+        check_count("replicas", self.replicas, 0)
         if self.read_from not in ("primary", "replica"):
             raise InvalidConfigurationError(f"read_from is 'primary' or 'replica', not {self.read_from!r}")
-        if not (_is_number(self.replica_timeout) and self.replica_timeout > 0):
-            raise InvalidConfigurationError(
-                f"replica_timeout is a number of seconds greater than 0, not {self.replica_timeout!r}"
-            )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+        check_seconds("replica_timeout", self.replica_timeout, positive=True)

@@ -6,9 +6,10 @@ from relay_models.transport._io_sync import AnyIterable, Opening, as_opening, it
 from relay_models.transport._sync.interface import Command, Pipeline, Transport
 from relay_models.transport._sync.opening import as_cluster, open_client, open_embedded, open_url
 from relay_models.transport.backoff import Backoff
+from relay_models.transport.cancellation import raise_if_cancelled
 from relay_models.transport.error_mapping import mapped_errors, translate
 from relay_models.transport.options import ConnectionOptions
-from relay_models.transport.transaction import Glance, Transaction
+from relay_models.transport.transaction import Glance, Timed, Transaction
 from relay_models.transport.urls import Target, parse_target
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Opening",
     "Pipeline",
     "Target",
+    "Timed",
     "Transaction",
     "Transport",
     "as_cluster",
@@ -30,6 +32,7 @@ __all__ = [
     "open_embedded",
     "open_url",
     "parse_target",
+    "raise_if_cancelled",
     "shielded",
     "sleep",
     "translate",

@@ -1,11 +1,11 @@
-"""`Transaction`: commands for one key that are carried out together; `Glance`: a search that never waits."""
+"""`Transaction`: commands for one key that are carried out together; `Glance`: a search that never waits; `Timed`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["Glance", "Transaction", "expanded", "gathered"]
+__all__ = ["Glance", "Timed", "Transaction", "expanded", "gathered"]
 
 _Command = Sequence[bytes | str | int]
 
@@ -31,6 +31,16 @@ class Transaction(tuple[Any, ...]):
 
 class Glance(tuple[Any, ...]):
     """A search that is of use only now: where not all shards of a cluster can answer, its reply is an error at once."""
+
+
+class Timed(list[Any]):
+    """The reply to a search that may have been asked several times.
+
+    Attributes:
+        elapsed_ms: how long the server took for it (milliseconds), without the attempts before and the waits between.
+    """
+
+    elapsed_ms = 0.0
 
 
 def expanded(commands: Iterable[_Command]) -> list[_Command]:

@@ -22,7 +22,7 @@ def known_columns(document: type[Document]) -> dict[str, Column[Any]]:
 
 def model_name(document: type[Document]) -> str:
     """The name of a model of a user's, as in keys and URLs."""
-    return document.kind.rpartition(":")[2]
+    return document._kind.rpartition(":")[2]
 
 
 def find_model(backend: RedisBackend, name: str) -> type[Document]:

@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, strategies as st
 
+from relay_models.cli import capture
 from relay_models.cli.capture import Capture, Entry, find_prefix, open_capture, split_key
 from relay_models.errors import InvalidConfigurationError, NotFoundError
 
@@ -252,3 +253,20 @@ def test_a_bad_line_says_why(tmp_path: Path, raw: bytes, reason: str) -> None:
     (bad,) = opened.bad
     assert bad.line == 2
     assert reason in bad.reason
+
+
+def test_a_line_that_is_too_long_is_reported_and_the_others_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not held in memory: a file without any line break may be larger than that."""
+    monkeypatch.setattr(capture, "MAX_LINE_BYTES", 10_000)
+    path = tmp_path / "capture.jsonl"
+    path.write_bytes(b"y" * 200_000 + b"\n" + f"{run_line('a', 1)}\n".encode() + b"x" * 10_001)
+
+    with open_capture(str(path)) as opened:
+        assert len(entries(opened)) == 1
+
+    assert [(bad.line, bad.reason) for bad in opened.bad] == [
+        (1, "the line is longer than 10000 bytes"),
+        (3, "the line is longer than 10000 bytes"),
+    ]

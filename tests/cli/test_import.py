@@ -81,7 +81,7 @@ def test_bad_lines_are_named_and_the_rest_is_imported(
     answer = cli("import", str(path), *store)
 
     assert answer.code == 1
-    assert "line 2: not JSON" in answer.err
+    assert f"{path}, line 2: not JSON" in answer.err
     assert "line 3: " in answer.err
     assert "calls" in answer.err
     assert "line 5: the key is of agent" in answer.err
@@ -216,7 +216,7 @@ def test_a_dump_is_of_one_prefix_unless_all_is_asked_for(cli: Cli, store: list[s
         assert cli("import", "-", *store, "--prefix", prefix, stdin=run).code == 0
 
     path = str(tmp_path / "d.jsonl")
-    assert "wrote 1 keys" in cli("dump", path, *store, "--prefix", "a*").out
+    assert "wrote 1 key " in cli("dump", path, *store, "--prefix", "a*").out
     assert "wrote 2 keys" in cli("dump", path, *store, "--all").out
 
 
@@ -246,3 +246,25 @@ def test_a_deployment_is_imported_from_its_url(
     assert sorted(cli("runs", "export", *store, *columns).lines) == sorted(
         cli("runs", "export", *from_file, *columns).lines
     )
+
+
+def test_what_is_not_understood_is_imported_and_named(cli: Cli, store: list[str], tmp_path: Path) -> None:
+    """In a capture and in a file of runs: the request is a list, the end no time, a prompt cut within a character."""
+    call = {"kind": "llm", "name": "openai", "started_at": "2026-11-23T21:11:49Z"}
+    run = {"id": RUN_ID, "agent_id": "a", "started_at": "2026-11-23T21:11:49Z"}
+    prompt = {"messages": [{"role": "user", "content": "\ud83d"}]}
+    run["calls"] = [{**call, "annotated_request": ["x"], "ended_at": 5}, {**call, "annotated_request": prompt}]
+    row = {"key": f"nemo_relay:runs:a:{RUN_ID}", "type": "string", "value": json.dumps(run)}
+    for number, line in enumerate((row, run)):
+        path = tmp_path / f"{number}.jsonl"
+        path.write_text(json.dumps(line) + "\n")
+        answer = cli("import", str(path), *store)
+        assert answer.code == 0
+        assert "line 1: calls.0.annotated_request is of a shape that is not known" in answer.err
+        assert "line 1: calls.0.ended_at is of a shape that is not known" in answer.err
+        assert "line 1: calls.1.annotated_request.messages.0.content has half of a surrogate pair" in answer.err
+        assert "3 values were imported, but not understood or not as they came" in answer.err
+        as_json = cli("import", str(path), *store, "--json")
+        assert [note["line"] for note in as_json.json["notes"]] == [1, 1, 1]
+    shown = cli("runs", "show", RUN_ID, "--io", *store).out
+    assert '["x"]' in shown

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import Cli
+
 MODELS = """
 from uuid import UUID
 from relay_models import Column, Document, Run, column, metadata
@@ -74,3 +76,17 @@ def test_models_that_are_none_are_named(project: Path, models: str) -> None:
     done = relay_models(project, "runs", "list", "--path", "x.db", "--models", models)
     assert done.returncode == 2
     assert models.partition(":")[0] in done.stderr
+
+
+@pytest.mark.parametrize("name", ["..", ".x", "no_such", "a b", "\0", "broken_models"])
+def test_a_module_that_cannot_be_imported_is_one_line(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "broken_models.py").write_text("raise KeyError('no such setting')")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    answer = cli("agents", "--path", str(tmp_path / "s.db"), "--models", name)
+
+    assert answer.code == 2
+    assert "cannot be imported" in answer.err
+    assert name != "broken_models" or "KeyError" in answer.err

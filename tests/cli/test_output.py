@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
-from relay_models.cli.output import Column, age_text, cell_text, fit, json_value
+from relay_models.cli.output import Column, Output, age_text, cell_text, counted, fit, json_value
 from relay_models.pictures.text import cells, plain
 
 
@@ -86,3 +87,23 @@ def test_ages(seconds: int, text: str) -> None:
 
     assert age_text(now - timedelta(seconds=seconds), now) == text
     assert age_text(None, now) == ""
+
+
+@pytest.mark.parametrize("text", ["0.1", "0.12345678901234567890123456789", "1E+400", "-0.00", "12345678901234567890"])
+def test_decimals_are_numbers_with_all_of_their_digits(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = Output(as_json=True)
+    out.object({"price": Decimal(text), "none": Decimal("NaN")})
+    out.array([{"price": Decimal(text)}])
+
+    shown = capsys.readouterr().out
+    for document in (shown[: shown.index("[")], shown[shown.index("[") :]):
+        read = json.loads(document, parse_float=Decimal, parse_int=Decimal)
+        found = read if isinstance(read, dict) else read[0]
+        assert found["price"] == Decimal(text)
+        assert str(found["price"]) == text
+        assert found.get("none") is None
+
+
+def test_a_noun_goes_with_its_number() -> None:
+    assert [counted(number, "run") for number in (0, 1, 2000)] == ["0 runs", "1 run", "2,000 runs"]
+    assert [counted(number, "entry", "entries") for number in (1, 2)] == ["1 entry", "2 entries"]

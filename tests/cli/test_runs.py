@@ -299,15 +299,15 @@ def test_runs_that_cannot_be_read_are_named_and_the_others_shown(cli: Cli, store
     with RedisBackend.embedded(store[1]) as backend:
         backend.store_runs([from_json(RunRecord, text(number)) for number in (1, 2, 3)])
         key = next(key for key in backend.client.scan_iter("*@run:*") if key.endswith(b"3"))
-        bad = text(3, annotated_request=5)
+        bad = text(3, name=5)
         backend.client.execute_command("JSON.SET", key, "$.record", json.dumps(bad))
 
     assert "1 LLM call" in cli("runs", "show", *store, ids[1]).out
     shown = cli("runs", "show", *store, ids[2])
     assert shown.code == 5
-    assert "calls.0.annotated_request" in shown.err
+    assert "calls.0.name" in shown.err
     exported = cli("runs", "export", *store, "--rows", "calls")
     assert exported.code == 1
     assert [json.loads(line)["run_id"] for line in exported.out.splitlines()] == ids[:2]
-    assert "calls.0.annotated_request" in exported.err
+    assert "calls.0.name" in exported.err
     assert len(cli("runs", "export", *store).out.splitlines()) == 2

@@ -293,5 +293,5 @@ def test_cache_entries_of_a_capture_are_skipped_and_named(cli: Cli, store: list[
     path.write_text("\n".join(map(json.dumps, (entry, stored))))
     answer = cli("import", str(path), *store, "--json")
     assert (answer.code, answer.json["cache_entries"], answer.json["imported"]["runs"]) == (0, 1, 1)
-    assert "1 entries of NeMo Relay's response and tool caches were skipped" in cli("import", str(path), *store).out
+    assert "skipped 1 entry of NeMo Relay's caches" in cli("import", str(path), *store).out
     assert from_json(RunRecord, cli("runs", "show", "latest", *store, "--json").out) == run

@@ -199,7 +199,7 @@ def test_schemas(kind: str) -> None:
     command = create_index_command(kind, Keys("p {*}\n"), text=True)
     assert command[:7] == [
         "FT.CREATE",
-        f"p {{*}}\n@{kind}:idx:v2{'t' if kind == 'run' else ''}",
+        f"p {{*}}\n@{kind}:idx:v3{'t' if kind == 'run' else ''}",
         "ON",
         "JSON",
         "PREFIX",

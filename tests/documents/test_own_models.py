@@ -7,9 +7,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from pydantic import ValidationError
 
 from relay_models import Column, Document, Run, column
-from relay_models.documents import Keys
+from relay_models.documents import Keys, codec_of
 from relay_models.documents.schema import own_layout
 from relay_models.errors import InvalidConfigurationError, UnsupportedMethodError
 
@@ -21,8 +22,11 @@ class Note(Document, key="slug", ttl=timedelta(days=1)):
     size: Column[int | None] = column()
 
 
-def made(name: str = "Made", annotation: Any = Column[str], field: str = "text", **options: Any) -> Any:
-    namespace = {"__module__": __name__, "__annotations__": {field: annotation}, field: column()}
+def made(
+    name: str = "Made", annotation: Any = Column[str], field: str = "text", fields: Any = None, **options: Any
+) -> Any:
+    annotations = {field: annotation, **(fields or {})}
+    namespace = {"__module__": __name__, "__annotations__": annotations, field: column()}
     return type(Document)(name, (Document,), namespace, **options)
 
 
@@ -40,9 +44,31 @@ def test_a_class_says_how_it_is_kept() -> None:
     assert first.pk < second.pk
 
 
-@pytest.mark.parametrize("field", ["größe", "数量", "key", "schema", "json", "copy", "id", "is", "in"])
+NAMES = [
+    "größe", "数量", "key", "schema", "json", "copy", "id", "is", "in",
+    "kind", "record", "update", "save", "delete", "find", "expire", "get", "self", "ttl",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("field", NAMES)
 def test_other_names_are_fine(field: str, recwarn: pytest.WarningsRecorder) -> None:
-    assert made(field=field)(**{field: "x"}).to_dict()[field] == "x"
+    model = made(field=field)
+    item = model(**{field: "x"})
+    assert item.to_dict()[field] == getattr(item, field) == "x"
+    assert str(getattr(model, field) == "x") == f'{field} = "x"'
+    assert model._kind == "model:made"
+    assert not recwarn
+
+
+@pytest.mark.parametrize("field", NAMES)
+def test_a_plain_field_of_any_name_is_required_and_read(field: str, recwarn: pytest.WarningsRecorder) -> None:
+    model = made(fields={field: str})
+    with pytest.raises(ValidationError, match="Field required"):
+        model(text="a")
+    item = model(**{"text": "a", field: "x"})
+    assert getattr(item, field) == "x"
+    found = codec_of(model).decode(item.pk, codec_of(model).encode(item).text, None, None)
+    assert (found, getattr(found, field)) == (item, "x")
     assert not recwarn
 
 
@@ -58,9 +84,8 @@ def test_other_names_are_fine(field: str, recwarn: pytest.WarningsRecorder) -> N
         "u8_00",
         "two words",
         "stored_at",
-        "record",
-        "kind",
-        "update",
+        "columns",
+        "Meta",
     ],
 )
 def test_names_that_mean_something_else_are_refused(field: str) -> None:

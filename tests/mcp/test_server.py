@@ -20,6 +20,7 @@ from relay_models import CallRecord, Column, Document, Run, RunRecord, SavedQues
 from relay_models.cli.capture import open_capture
 from relay_models.cli.import_capture import import_capture
 from relay_models.mcp import create_server
+from relay_models.query.aggregate.pipeline import FEW_ROWS
 from relay_models.records import CallExtensions, Timestamp
 from relay_models.sync import RedisBackend
 
@@ -187,6 +188,17 @@ async def test_aggregates_are_those_of_the_store(client: Assistant, store: Redis
     rows = store.aggregate_runs(by="agent_id", metrics=["count", "p95(duration)"], order_by="-count")
     assert [row["count"] for row in answer["rows"]] == [row["count"] for row in rows]
     assert "note" in await ask(client, "aggregate_runs", by=["agent_id"], limit=1)
+
+
+async def test_estimates_are_made_where_they_are_allowed_and_named() -> None:
+    with RedisBackend.embedded() as backend:
+        # More runs than are read exactly anyway.
+        backend.store_runs([RunRecord(agent_id="a") for _ in range(FEW_ROWS + 1)])
+        client = Assistant(backend)
+        metrics = ["count", "distinct(status)"]
+        exact = await ask(client, "aggregate_runs", metrics=metrics)
+        allowed = await ask(client, "aggregate_runs", metrics=metrics, approximate=True)
+        assert allowed == exact | {"estimated": ["distinct(status)"]}
 
 
 async def test_runs_and_filters_are_compared(client: Assistant, store: RedisBackend) -> None:

@@ -16,6 +16,7 @@ import redis
 from relay_models import RedisBackend
 from relay_models.errors import ConnectionFailedError, PermissionDeniedError
 from relay_models.native import Follower, NativeKeys, export_native, follow_native
+from relay_models.native._async import follower
 from relay_models.records import AccumulatorState, ExecutionPlan, MetadataEnvelope, RunRecord, Timestamp, to_json
 from relay_models.sync import RedisBackend as SyncBackend
 from tests.native.servers import PlainRedis, Served, need_redis_server
@@ -309,3 +310,27 @@ def test_a_synchronous_follower_ends_when_told(source: redis.Redis, source_url: 
         assert [json.loads(to_json(run))["agent_id"] for run in store.list_runs("a")] == ["a"]
     with SyncBackend.embedded() as store, pytest.raises(ConnectionFailedError):
         sync.import_native("redis://127.0.0.1:1", store, retries=0)
+
+
+async def test_a_swallowed_cancellation_ends_a_follower(
+    source_url: str, store: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = 0
+
+    async def swallows(seconds: float) -> None:
+        """Wait as `asyncio.wait_for` of Python 3.11 does when its result and a cancellation come at once."""
+        nonlocal waits
+        waits += 1
+        assert waits < 10, "it goes on"
+        task = asyncio.current_task()
+        assert task is not None
+        if waits == 3:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    monkeypatch.setattr(follower, "sleep", swallows)
+    task = asyncio.create_task(follow_native(source_url, store))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert waits == 3

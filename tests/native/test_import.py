@@ -312,20 +312,6 @@ async def test_errors_say_what_is_wrong_without_the_password(store: RedisBackend
         await import_native(5, store)  # type: ignore[arg-type]
 
 
-async def test_a_run_with_a_request_that_is_none_is_named(
-    source: redis.Redis, source_url: str, store: RedisBackend
-) -> None:
-    good, bad = made_runs(2, "a")
-    call = {"kind": "llm", "name": "x", "started_at": "2026-11-23T21:11:49Z", "annotated_request": 5}
-    source.set(KEYS.run("a", good.id), to_json(good))
-    source.set(KEYS.run("a", bad.id), json.dumps({**json.loads(to_json(bad)), "calls": [call]}))
-    source.rpush(KEYS.run_index("a"), str(good.id), str(bad.id))
-    report = await import_native(source_url, store)
-    assert report.created == 1
-    assert len(report.bad) == 1
-    assert "calls.0.annotated_request" in report.bad[0].reason
-
-
 async def test_an_export_leaves_out_only_what_cannot_be_written(
     source: redis.Redis, source_url: str, store: RedisBackend
 ) -> None:
@@ -411,3 +397,25 @@ async def test_extensions_are_left_out_of_an_export(
         await store.delete_run("a", run.id)
         await import_native(source_url, store)
         assert await store.load_run("a", run.id) == strip_extensions(run)
+
+
+async def test_what_is_not_understood_is_imported_and_named(
+    source: redis.Redis, source_url: str, store: RedisBackend
+) -> None:
+    (run,) = made_runs(1, "a")
+    store_natively(source, run)
+    key = KEYS.run("a", run.id)
+    call = {"kind": "llm", "name": "openai", "started_at": "2026-11-23T21:11:49Z"}
+    value = json.loads(source.get(key)) | {
+        "calls": [{**call, "annotated_response": "later"}, {**call, "cost": float("nan")}]
+    }
+    source.set(key, json.dumps(value))
+    report = await import_native(source_url, store)
+    assert (report.runs, report.bad, report.noted) == (1, [], 2)
+    assert [note.reason.split()[0] for note in report.notes] == ["calls.1.cost", "calls.0.annotated_response"]
+    (stored,) = await store.list_runs("a")
+    value["calls"][1]["cost"] = "NaN"
+    assert json.loads(to_json(stored)) == value
+    await export_native(store, source_url, native_prefix="copy:")
+    copied = json.loads(source.get(NativeKeys("copy:").run("a", run.id)))
+    assert copied == value

@@ -12,6 +12,7 @@ import random
 import socket
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -339,12 +340,15 @@ async def test_what_is_refused(store: RedisBackend, body: bytes, headers: dict[s
 class Slow:
     """A store that waits until it is let go, or fails."""
 
-    def __init__(self, inner: RedisBackend) -> None:
+    def __init__(self, inner: RedisBackend, *, stores_first: bool = False) -> None:
         self._inner = inner
+        self._stores_first = stores_first
         self.entered, self.let_go = asyncio.Event(), asyncio.Event()
         self.fails = False
 
     async def store_runs(self, runs: Any, **options: Any) -> Any:
+        if self._stores_first:
+            await self._inner.store_runs(runs, **options)
         self.entered.set()
         await self.let_go.wait()
         if self.fails:
@@ -358,7 +362,7 @@ class Slow:
 async def test_senders_are_asked_to_wait_while_too_much_is_to_be_stored(store: RedisBackend) -> None:
     slow = Slow(store)
     body = json.dumps(to_otlp([a_run()])).encode()
-    limits = Limits(max_waiting_bytes=len(body) * 5 // 2)
+    limits = Limits(max_request_bytes=len(body), max_waiting_bytes=len(body) * 5 // 2)
     async with receiving(slow, limits=limits) as url:
         first = asyncio.create_task(post(url, body))
         await slow.entered.wait()
@@ -368,6 +372,42 @@ async def test_senders_are_asked_to_wait_while_too_much_is_to_be_stored(store: R
         assert (await first)[0] == 200
         assert (await post(url, body))[0] == 200
     assert await store.runs.count() == 1
+
+
+async def test_requests_that_wait_are_stored_together(store: RedisBackend) -> None:
+    """And each sender is told what became of its own."""
+    slow = Slow(store)
+    spans = SpanStore(slow)  # type: ignore[arg-type]
+    *calls, root = parts(to_otlp([a_run()]))
+    odd = {"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "xx"}]}]}]}
+    first = asyncio.create_task(spans.add(root, 100))
+    await slow.entered.wait()
+    others = [asyncio.create_task(spans.add(request, 100)) for request in (*calls, odd)]
+    cancelled = asyncio.create_task(spans.add(calls[0], 100))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    slow.let_go.set()
+    received = await asyncio.gather(first, *others)
+    assert [each.rejected for each in received] == [0, 0, 0, 0, 1]
+    assert sum(each.runs for each in received) == 2  # the first, and all the others together
+    (run,) = (await stored(store)).values()
+    assert len(run.calls) == 3
+
+
+async def test_a_run_that_did_not_change_is_not_stored_again(store: RedisBackend) -> None:
+    spans = SpanStore(store)
+    request = to_otlp(nested_runs())
+    assert (await spans.add(request, 100)).runs == 2
+    assert (await spans.add(request, 100)).runs == 0
+    *_, last = parts(request)
+    last["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["endTimeUnixNano"] = "1893456000000000000"
+    assert (await spans.add(last, 100)).runs == 1
+
+
+@pytest.mark.parametrize("wrong", [{"max_waiting": 0}, {"max_request_bytes": 2**27}])
+def test_limits_that_cannot_work(wrong: dict[str, int]) -> None:
+    with pytest.raises(InvalidConfigurationError, match="max_waiting"):
+        Limits(**wrong)
 
 
 async def test_a_request_is_not_acknowledged_while_the_store_is_away(store: RedisBackend) -> None:
@@ -381,6 +421,67 @@ async def test_a_request_is_not_acknowledged_while_the_store_is_away(store: Redi
         slow.fails = False
         assert (await post(url, body))[0] == 200
     assert await store.runs.count() == 1
+
+
+async def test_a_receiver_that_is_cancelled_answers_what_it_is_storing(store: RedisBackend) -> None:
+    slow = Slow(store)
+    body = json.dumps(to_otlp([a_run()])).encode()
+    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(serve_receiver(slow, port=0, on_ready=ready.set_result))  # type: ignore[arg-type]
+    sent = asyncio.create_task(post(await ready, body))
+    await slow.entered.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    slow.let_go.set()
+    assert (await sent)[0] == 200
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await store.runs.count() == 1
+
+
+@pytest.mark.parametrize("fault", ["cancelled", "the store is away"])
+async def test_a_request_that_was_interrupted_can_be_sent_again(store: RedisBackend, fault: str) -> None:
+    """Also where the store had it already: calls that then find their agent are not in two runs."""
+    slow = Slow(store, stores_first=True)
+    spans = SpanStore(slow)  # type: ignore[arg-type]
+    *calls, root = parts(to_otlp([a_run()]))
+    adding = asyncio.create_task(spans.add(calls[0], 100))
+    await slow.entered.wait()
+    if fault == "cancelled":
+        adding.cancel()
+    else:
+        slow.fails = True
+        slow.let_go.set()
+    with pytest.raises((asyncio.CancelledError, ConnectionFailedError)):
+        await adding
+    slow.fails = False
+    slow.let_go.set()
+    for part in (root, *calls):
+        await spans.add(part, 100)
+    (run,) = (await stored(store)).values()
+    assert (run.agent_id, len(run.calls)) == ("librarian", 3)
+
+
+async def test_what_is_held_is_bounded_while_the_store_is_away() -> None:
+    """Senders send again what was not acknowledged, so that nothing of it needs to be kept."""
+
+    class Away:
+        def __getattr__(self, name: str) -> Any:
+            raise ConnectionFailedError("away")
+
+    spans = SpanStore(Away(), max_open_bytes=400_000)  # type: ignore[arg-type]
+    tracemalloc.start()
+    try:
+        for _ in range(60):
+            request = to_otlp([a_run()])
+            for span in request["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+                span["attributes"].append({"key": "much", "value": {"stringValue": random.randbytes(10_000).hex()}})
+            with pytest.raises(ConnectionFailedError):
+                await spans.add(request, 80_000)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 2_000_000
 
 
 async def test_a_token_is_asked_for(store: RedisBackend) -> None:

@@ -149,6 +149,48 @@ async def test_a_cancelled_block_stores_what_has_happened(store: RedisBackend) -
     assert len(await store.list_runs("plain")) == 1
 
 
+class SwallowsCancellation:
+    """A store that is away, and loses a cancellation, as `asyncio.wait_for` of Python 3.11 can."""
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.entered = asyncio.Event()
+
+    async def store_runs(self, records: Any, **options: Any) -> Any:
+        self.attempts += 1
+        self.entered.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        raise ConnectionFailedError("away")
+
+
+async def test_a_swallowed_cancellation_ends_a_recorder() -> None:
+    away = SwallowsCancellation()
+    async with asyncio.timeout(20), record_runs(away, flush_timeout=0.05) as recorder:
+        await plain()
+    assert away.attempts == 1
+    assert (recorder.stats.dropped, recorder.stats.waiting) == (1, 0)
+
+
+async def test_a_block_that_is_cancelled_while_it_ends_counts_what_it_drops() -> None:
+    away = SwallowsCancellation()
+
+    async def recorded() -> None:
+        async with record_runs(away, flush_timeout=60) as recorder:
+            stats.append(recorder)
+            await plain()
+
+    stats: list[Recorder] = []
+    task = asyncio.create_task(recorded())
+    await away.entered.wait()
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (stats[0].stats.dropped, stats[0].stats.waiting) == (1, 0)
+
+
 async def test_two_recorders_do_not_disturb_each_other(store: RedisBackend) -> None:
     async with record_runs(store, "one") as one, record_runs(store, "two") as two:
         await plain()

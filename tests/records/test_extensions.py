@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 
+from relay_models.documents import Run
 from relay_models.records import (
     CallExtensions,
     CallRecord,
@@ -16,7 +17,9 @@ from relay_models.records import (
     RunExtensions,
     RunRecord,
     Status,
+    from_json,
     strip_extensions,
+    to_json,
 )
 from tests.records.strategies import records
 
@@ -79,14 +82,26 @@ def test_stripping_leaves_what_the_runtime_wrote(run: RunRecord) -> None:
     assert run.model_dump_json() == text
 
 
-@pytest.mark.parametrize("wrong", [{"status": 1}, {"parent_run_id": "x"}, {"metadata": []}, 5])
-def test_wrong_extensions_are_refused(wrong: object) -> None:
+@pytest.mark.parametrize(
+    ("odd", "path"),
+    [
+        ({"status": 1}, "relay_models.status"),
+        ({"parent_run_id": "x"}, "relay_models.parent_run_id"),
+        ({"metadata": []}, "relay_models.metadata"),
+        ({"error": {"message": ["no"]}}, "relay_models.error.message"),
+        (5, "relay_models"),
+    ],
+)
+def test_extensions_of_another_shape_are_kept_and_named(odd: object, path: str) -> None:
+    call = {"kind": "tool", "name": "t", "started_at": "2026-01-01T00:00:00Z", "relay_models": {"cut": 1}}
     value = {
         "id": str(PARENT),
         "agent_id": "a",
-        "calls": [],
+        "calls": [call],
         "started_at": "2026-01-01T00:00:00Z",
-        "relay_models": wrong,
+        "relay_models": odd,
     }
-    with pytest.raises(ValueError, match="relay_models"):
-        RunRecord.model_validate_json(json.dumps(value))
+    run = from_json(RunRecord, json.dumps(value))
+    assert json.loads(to_json(run)) == value
+    assert sorted(run.not_understood) == ["calls.0.relay_models.cut", path]
+    assert Run.column_values(run)["status"] == "running"

@@ -27,6 +27,8 @@ from relay_models.records import (
     from_json,
     to_json,
 )
+from relay_models.records.loose import Loose
+from relay_models.records.record import error_details
 from relay_models.records.run import calls_text
 from relay_models.records.views import viewing
 from tests.records import strategies
@@ -50,6 +52,7 @@ TEXT = json.dumps(RUN)
 
 
 WHOLE = TypeAdapter(RunRecord)
+LOOSE = TypeAdapter(Loose[RunRecord])
 """Reads everything at once, as pydantic does."""
 
 
@@ -157,9 +160,9 @@ def test_what_a_view_takes_is_a_record(kind: type, data: st.DataObject) -> None:
 def test_what_is_no_run_is_refused_as_a_whole_reading_does(value: Any) -> None:
     text = json.dumps(value)
     try:
-        WHOLE.validate_json(text)
+        LOOSE.validate_json(text)
     except ValidationError as error:
-        path = ".".join(map(str, error.errors()[0]["loc"]))
+        path = ".".join(map(str, error_details(error)[0]["loc"]))
     else:
         from_json(RunRecord, text)
         return
@@ -337,7 +340,6 @@ def test_nesting_that_only_text_can_have() -> None:
         (TEXT[:-5], ""),
         (TEXT.replace('"calls": [', '"calls": 5, "was": ['), "calls"),
         (TEXT.replace('"kind": "tool", ', ""), "calls.1.kind"),
-        (TEXT.replace('"annotated_request": null', '"annotated_request": 5'), "calls.1.annotated_request"),
         (
             TEXT.replace(
                 '"openai", "started_at": "2026-11-23T21:11:49Z', '"x", "started_at": "2026-11-23T21:11:49+0530'

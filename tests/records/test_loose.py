@@ -14,6 +14,7 @@ from hypothesis import given, settings, strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from relay_models.documents import Run
+from relay_models.errors import InvalidRecordError
 from relay_models.records import (
     AnnotatedLlmRequest,
     AnnotatedLlmResponse,
@@ -138,6 +139,55 @@ def test_no_shape_inside_refuses_a_run(request_: Any, response: Any) -> None:
     assert json.loads(TypeAdapter(list[RunRecord]).dump_json([record])) == [value]
     Run.column_values(record)
     assert json.loads(to_json(record)) == value
+
+
+@pytest.mark.parametrize("odd", ["all of it", ["x", {"y": 1}], 5, -1.5, True, [], ""])
+def test_a_request_and_a_response_that_are_no_objects(odd: Any) -> None:
+    call = read(odd, odd)
+    assert (call.annotated_request, call.annotated_response) == (None, None)
+    assert sorted(call.not_understood) == ["annotated_request", "annotated_response"]
+    call.annotated_request = AnnotatedLlmRequest()
+    assert call.not_understood == ["annotated_response"]
+
+
+@pytest.mark.parametrize(
+    ("name", "odd"),
+    [
+        ("ended_at", "yesterday"),
+        ("metadata_snapshot", []),
+        ("output_tokens", "12"),
+        ("prompt_tokens", -1),
+        ("total_tokens", 1.5),
+        ("model_name", {"id": "m"}),
+        ("tool_call_count", 2**40),
+        ("relay_models", "later"),
+    ],
+)
+def test_any_field_of_a_call_that_need_not_be_there(name: str, odd: Any) -> None:
+    value = run({"messages": []})
+    value["calls"].append({**value["calls"][0], name: odd})
+    record = from_json(RunRecord, json.dumps(value))
+    assert exactly(json.loads(to_json(record))) == exactly(value)
+    assert record.not_understood == [f"calls.1.{name}"]
+    assert Run.column_values(record)["calls"] == 2
+    assert getattr(record.calls[1], name) is None
+
+
+def test_columns_of_a_cost_in_parts_and_of_an_api_of_another_shape() -> None:
+    cost = {"source": "provider_reported", "input": 0.25, "output": 0.5}
+    value = run(
+        None, {"usage": {"cost": cost, "prompt_tokens": 3, "cache_read_tokens": 1}, "api_specific": {"api": []}}
+    )
+    columns = Run.column_values(from_json(RunRecord, json.dumps(value)))
+    assert (columns["cost"], columns["input_tokens"]) == (0.75, 3)
+
+
+@pytest.mark.parametrize("name", ["kind", "name", "started_at"])
+def test_what_a_call_is_stored_by_is_asked_for(name: str) -> None:
+    value = run(5)
+    del value["calls"][0][name]
+    with pytest.raises(InvalidRecordError, match=f"this is no valid RunRecord: calls.0.{name}: Field required$"):
+        from_json(RunRecord, json.dumps(value))
 
 
 def test_a_new_value_replaces_what_was_not_understood() -> None:

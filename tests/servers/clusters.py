@@ -45,6 +45,8 @@ class ClusterSetup:
         self._environment = environment
         self._options = options
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        # Where each server talks to the others; the same after a restart, so that a whole cluster finds itself again.
+        self._bus_ports: dict[int, int] = {}
         self.primaries = [free_port() for _ in range(primaries)]
         self.replicas = {port: [free_port() for _ in range(replicas)] for port in self.primaries}
 
@@ -90,8 +92,9 @@ class ClusterSetup:
         """Start a server; one that was started before knows the cluster still."""
         directory = self._directory / str(port)
         directory.mkdir(exist_ok=True)
+        bus_port = self._bus_ports.setdefault(port, free_port())
         command = [*self._command, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
-        command += ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", str(free_port())]
+        command += ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", str(bus_port)]
         command += ["--repl-diskless-sync-delay", "0", *self._options]
         with (self._directory / f"{port}.log").open("ab") as log:
             environment = dict(os.environ) if self._environment is None else self._environment

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +164,8 @@ class Coordinator:
         reply = await self._ask(session, copy, command, is_filling=bool(filling))
         if name == b"FT.AGGREGATE" and b"WITHCURSOR" in command and not reply.startswith(b"-"):
             node.cursors[decoded(reply)[1]] = copy
+        if name == b"FT.AGGREGATE" and b"SORTBY" in command:
+            reply = _merged(command, reply)
         if self._is_before_8_4() and is_search and any(len(shard.ranges) > 1 for shard in shards):
             return _doubled(command, reply)
         return reply
@@ -260,6 +263,36 @@ class Coordinator:
 
 def _error(text: bytes) -> bytes:
     return b"-" + text.replace(b"\r", b" ").replace(b"\n", b" ") + b"\r\n"
+
+
+def _merged(command: list[bytes], reply: bytes) -> bytes:
+    """Sorted rows (RESP2) as they are merged when each comes from a shard of its own, which sends twelve digits."""
+    found = decoded(reply)
+    if not isinstance(found, list):
+        return reply
+    is_cursor = isinstance(found[0], list)
+    number, *rows = found[0] if is_cursor else found
+    place = command.index(b"SORTBY")
+    keys = command[place + 2 : place + 2 + int(command[place + 1])]
+    first, *others = [(name[1:], order == b"DESC") for name, order in zip(keys[::2], keys[1::2], strict=True)]
+    merged = []
+    for _, equal in itertools.groupby(rows, key=lambda row: _column(row, first[0])):
+        some = list(equal)
+        for name, is_descending in reversed(others):
+            some.sort(key=lambda row, name=name: _sortable(_column(row, name)), reverse=is_descending)
+        merged += some
+    return encoded([[number, *merged], found[1]] if is_cursor else [number, *merged])
+
+
+def _column(row: list[bytes], name: bytes) -> bytes:
+    return row[row.index(name) + 1] if name in row[::2] else b""
+
+
+def _sortable(value: bytes) -> tuple[float, bytes]:
+    try:
+        return float(value), b""
+    except ValueError:
+        return 0.0, value
 
 
 def _doubled(command: list[bytes], reply: bytes) -> bytes:

@@ -394,3 +394,130 @@ def test_content_of_openinference_that_is_a_list() -> None:
     assert call.annotated_request.messages[0].content == '["a","b"]'
     assert call.annotated_response is not None
     assert call.annotated_response.message == '["c"]'
+
+
+SENTRY = {
+    **CHAT,
+    "gen_ai.usage.input_tokens": 100,
+    "gen_ai.usage.input_tokens.cached": 50,
+    "gen_ai.usage.input_tokens.cache_write": 5,
+    "gen_ai.usage.output_tokens": 30,
+    "gen_ai.usage.output_tokens.reasoning": 10,
+}
+LANGCHAIN_USAGE = {
+    **CHAT,
+    "gen_ai.usage.input_tokens": 10,
+    "gen_ai.usage.output_tokens": 4,
+    "gen_ai.usage.input_token_details": dump({"cache_read": 6, "cache_creation": 1}),
+    "gen_ai.usage.output_token_details": dump({"reasoning": 2}),
+}
+SEMANTIC_KERNEL = {
+    "gen_ai.operation.name": "chat.completions",
+    "gen_ai.system": "openai",
+    "gen_ai.response.prompt_tokens": 12,
+    "gen_ai.response.completion_tokens": 3,
+    "gen_ai.response.finish_reason": "FinishReason.STOP",
+}
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (SENTRY, (100, 50, 5, 30, 10)),
+        (LANGCHAIN_USAGE, (10, 6, 1, 4, 2)),
+        (SEMANTIC_KERNEL, (12, None, None, 3, None)),
+        (
+            {**CHAT, "gen_ai.usage.output_tokens": 7, "gen_ai.usage.experimental.reasoning_tokens": 2},
+            (None, None, None, 7, 2),
+        ),
+    ],
+)
+def test_tokens_in_the_words_of_other_libraries(told: dict[str, Any], expected: tuple[int | None, ...]) -> None:
+    counts = count_tokens(call_of(told))
+    assert tuple(getattr(counts, name) for name in type(counts).__slots__) == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "cost"),
+    [
+        ({"llm.cost.prompt": 0.25, "llm.cost.completion": 0.5}, 0.75),
+        ({"llm.cost.prompt": 0.25, "llm.cost.total": 1.0}, 1.0),
+        ({"langfuse.observation.cost_details": dump({"input": 0.5, "output": 0.25})}, 0.75),
+        ({"langfuse.observation.cost_details": dump({"input": 0.5, "total": 2})}, 2.0),
+        ({"llm.cost.prompt": "dear"}, None),
+    ],
+)
+def test_costs_in_parts(told: dict[str, Any], cost: float | None) -> None:
+    call = call_of({**CHAT, **told})
+    assert (None if call.cost is None else call.cost.amount) == cost
+
+
+@pytest.mark.parametrize(
+    ("reason", "word"),
+    [
+        ("STOP", "complete"),
+        ("FinishReason.STOP", "complete"),
+        ("MAX_TOKENS", "length"),
+        ("guardrail_intervened", "content_filter"),
+        ("pause_turn", "pause_turn"),
+    ],
+)
+def test_finish_reasons_of_providers(reason: str, word: str) -> None:
+    assert call_of({**CHAT, "gen_ai.response.finish_reasons": [reason]}).finish_reason == word
+
+
+@pytest.mark.parametrize(
+    ("told", "milliseconds"),
+    [
+        ({"gen_ai.server.time_to_first_token": 0.25}, 250),
+        ({"gen_ai.server.ttft": 0.25}, 250),
+        ({"gen_ai.system": "strands-agents", "gen_ai.server.time_to_first_token": 250}, 250),
+    ],
+)
+def test_times_to_the_first_token(told: dict[str, Any], milliseconds: float) -> None:
+    call = call_of({**CHAT, **told})
+    assert call.ext is not None
+    assert call.ext.time_to_first_token_ms == milliseconds
+
+
+def test_models_and_messages_in_the_words_of_other_libraries() -> None:
+    call = call_of(
+        {
+            "openinference.span.kind": "LLM",
+            "llm.request.model_name": "asked",
+            "llm.response.model_name": "answered",
+            "gen_ai.request.messages": dump(OPENAI),
+            "gen_ai.response.text": dump(["Hello"]),
+        }
+    )
+    assert call.model_name == "answered"
+    assert call.annotated_request is not None
+    assert call.annotated_response is not None
+    assert [(message.role, message.text) for message in call.annotated_request.messages] == ASKED
+    assert call.annotated_response.text == "Hello"
+
+
+@pytest.mark.parametrize("status", [{}, {"status": {"code": 1}}])
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "t", "gen_ai.tool.status": "error"},
+        {"langfuse.observation.type": "tool", "langfuse.observation.level": "ERROR"},
+    ],
+)
+def test_failures_that_only_an_attribute_tells(told: dict[str, Any], status: dict[str, Any]) -> None:
+    span = {"traceId": "1" * 32, "spanId": "2" * 16, "name": "t", "startTimeUnixNano": "1", "endTimeUnixNano": "2"}
+    request = {"scopeSpans": [{"spans": [{**span, **status, "attributes": attributes(told)}]}]}
+    (result,) = read_runs([json.dumps({"resourceSpans": [request]})])
+    assert result.run is not None
+    (call,) = result.run.calls
+    assert call.ext is not None
+    assert call.ext.status == "failed"
+
+
+def test_a_prompt_in_json_that_cannot_be_kept_as_it_is() -> None:
+    """Half of a surrogate pair, as JavaScript writes it of a text that was cut, and NaN of Python."""
+    text = '[{"role": "user", "content": "cut \\ud83d", "score": NaN}]'
+    call = call_of({**CHAT, "gen_ai.input.messages": text})
+    assert call.annotated_request is not None
+    assert call.annotated_request.messages[0].text == "cut \ufffd"

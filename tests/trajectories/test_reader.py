@@ -103,8 +103,8 @@ def test_several_formats_in_one_file() -> None:
         ('{"schema_version":"ATIF-v1.5","agent":{},"steps":[]}', "agent has no name"),
         ('{"schema_version":"ATIF-v1.5","agent":{"name":"a"},"steps":[{"source":"x"}]}', "steps.1.source"),
         ('{"id":"x","agent_id":"a","calls":[],"started_at":"2026-01-01T00:00:00Z"}', "id"),
-        ('{"agent_id":"a","calls":[NaN]}', "NaN"),
-        ('{"agent_id":"\\ud800","calls":[]}', "surrogate"),
+        ('{"agent_id":"a","calls":NaN}', "calls"),
+        ('{"agent_id":"a","calls":[{"name":"x"}]}', "calls.0.kind"),
         ("[" * 200_000, "nested too deeply"),
         ('{"key":"nemo_relay:runs:a:01a22871-7bc2-7500-a66a-04bd31338305","type":"string","value":"{}"}', "id"),
     ],
@@ -116,7 +116,7 @@ def test_a_bad_line_is_named_and_the_rest_is_read(line: str, said: str) -> None:
     (bad,) = [result for result in results if result.error]
     assert bad.line == 3
     assert said in str(bad.error)
-    assert len(results) == 3
+    assert len([result for result in results if result.run]) == 2
 
 
 def test_bytes_that_are_no_text() -> None:

@@ -246,6 +246,8 @@ async def test_documents_are_read_from_replicas_where_asked(setup: ClusterSetup)
     for key in KEYS[:30]:
         assert await transport.read("GET", key) == key.encode()
     assert (reads(replicas), reads(setup.primaries)) == (30, 0)
+    assert await transport.read_many([("GET", key) for key in KEYS]) == [key.encode() for key in KEYS]
+    assert (reads(replicas), reads(setup.primaries)) == (30 + len(KEYS), 0)
     # A promoted one is a primary, a dead one is left alone, and the primary answers where there is none.
     victim = setup.primaries[0]
     (heir,) = setup.replicas[victim]
@@ -253,7 +255,26 @@ async def test_documents_are_read_from_replicas_where_asked(setup: ClusterSetup)
     setup.kill(victim)
     for key in KEYS:
         assert await transport.read("GET", key) == key.encode()
+    assert await transport.read_many([("GET", key) for key in KEYS]) == [key.encode() for key in KEYS]
     assert await transport.execute("SET", KEYS[0], "new", "NX") is None
+    await transport.close()
+
+
+async def test_a_cluster_that_is_down_is_waited_for(setup: ClusterSetup) -> None:
+    lost = [setup.primaries[2], *setup.replicas[setup.primaries[2]]]
+    for port in lost:
+        setup.kill(port)
+    await asyncio.to_thread(wait_until, lambda: "state:fail" in setup.run(setup.primaries[0], "CLUSTER", "INFO"))
+    key = next(key for key in KEYS if slot_of(key.encode()) < 1000)
+    impatient = open_url(setup.url, ConnectionOptions(timeout=0.5))
+    with pytest.raises(errors.ConnectionFailedError, match="cluster is down"):
+        await impatient.execute("SET", key, 1)
+    await impatient.close()
+    transport = open_url(setup.url)
+    storing = asyncio.create_task(transport.execute_once("SET", key, 1))
+    for port in lost:
+        await asyncio.to_thread(setup.start, port)
+    assert await storing in (b"OK", "OK")
     await transport.close()
 
 

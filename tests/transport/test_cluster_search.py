@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay_models import errors
+from relay_models import Column, Document, column, errors
 from relay_models.query.replies import decode_index_info
 from relay_models.sync import RedisBackend
+from relay_models.transport._sync import cluster_search, cluster_watch
 from relay_models.transport.topology import slot_of
 from tests.backend.stores import make_run
 from tests.servers.simulated_cluster import SimulatedCluster, SimulatedNode
@@ -87,6 +88,33 @@ def test_a_shard_that_hangs_ends_in_a_timeout_that_names_it(cluster: SimulatedCl
         assert backend.count_runs() == len(RUNS)
 
 
+def test_a_read_of_a_cursor_ends_where_a_shard_hangs(
+    cluster: SimulatedCluster, backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_search, "_SEARCH_SECONDS", 1.0)
+    monkeypatch.setattr(cluster_watch, "_ANSWER_SECONDS", 0.3)
+    node = victim(cluster)
+    with RedisBackend.connect(cluster.url, timeout=None) as other:
+        stream = other.stream_runs(page_size=10)
+        next(stream)
+        node.is_paused = True
+        try:
+            with pytest.raises(errors.StorageError, match=f"127.0.0.1:{node.port}"):
+                list(stream)
+        finally:
+            node.is_paused = False
+        assert len(list(other.stream_runs(page_size=10))) == len(RUNS)
+
+
+def test_a_cluster_that_is_away_as_a_whole_is_waited_for(cluster: SimulatedCluster, backend: RedisBackend) -> None:
+    for node in cluster.nodes:
+        cluster.kill(node)
+    back = [later(cluster.restart, 0.5, node) for node in cluster.nodes]
+    assert backend.count_runs() == len(RUNS)
+    for each in back:
+        each.join()
+
+
 def test_a_search_that_waits_for_a_dead_node_says_what_to_do(cluster: SimulatedCluster) -> None:
     with RedisBackend.connect(cluster.url, timeout=3) as backend:
         backend.store_runs(RUNS)
@@ -121,6 +149,35 @@ def test_documents_of_a_shard_that_is_asked_twice_count_once(version: str) -> No
         if version == "8.0.6":
             with pytest.raises(errors.StorageError, match=r"Upgrade to Redis 8\.4"):
                 backend.transport.execute("FT.SEARCH", f"{backend.key_prefix}@run", "*")
+
+
+class Price(Document):
+    """A model with floats that twelve digits do not tell apart."""
+
+    amount: Column[float] = column("The amount.")
+    discount: Column[float | None] = column("What is taken off.")
+
+
+@pytest.mark.parametrize("order", ["amount", "-amount", "discount", "-discount"])
+def test_floats_are_sorted_by_all_their_digits(backend: RedisBackend, order: str) -> None:
+    prices = backend.collection(Price)
+    numbers = [round(100_000 + place * 37 % 90 * 1e-9, 9) for place in range(90)]
+    prices.save_many(
+        Price(amount=number, discount=number if place % 3 else None) for place, number in enumerate(numbers)
+    )
+    name = order.removeprefix("-")
+    found = [getattr(item, name) for item in prices.stream(order_by=order, page_size=7)]
+    values = [value for value in found if value is not None]
+    assert values == sorted(values, reverse=order[0] == "-")
+    assert len(set(values)) == (90 if name == "amount" else 60)
+    assert len(found) == 90
+    pages, page = [], prices.find(order_by=order, limit=7)
+    while True:
+        pages += [getattr(item, name) for item in page.records]
+        if page.next is None:
+            break
+        page = prices.find(order_by=order, limit=7, after=page.next)
+    assert pages == found
 
 
 def test_slots_that_are_being_moved_are_waited_for(cluster: SimulatedCluster, backend: RedisBackend) -> None:

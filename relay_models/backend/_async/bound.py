@@ -41,7 +41,7 @@ class BoundModel(Generic[D]):
         self.model = collection.document
         self.collection = collection
 
-    def __call__(self, **values: Any) -> D:
+    def __call__(self, /, **values: Any) -> D:
         """Make an item; it is not saved."""
         return self._bound(self.model(**values))
 
@@ -65,7 +65,7 @@ class BoundModel(Generic[D]):
             raise NotFoundError(f"there is no {self.model.__name__} {pk!r}")
         return self._bound(found)
 
-    async def update(self, item: D | str, **changes: Any) -> D:
+    async def update(self, item: D | str, /, **changes: Any) -> D:
         """Change fields of a document, given as item or id: `ModelCollection.update`.
 
         Returns:
@@ -168,7 +168,7 @@ class BoundFind(Generic[D]):
         filters = list(self.filters)
         return await self.bound.collection.delete(filters[0] if len(filters) == 1 else filters)
 
-    async def update(self, **changes: Any) -> int:
+    async def update(self, /, **changes: Any) -> int:
         """Change fields of each document and return how many there were; one that is deleted meanwhile is left out."""
         changed = 0
         for item in await self.all():

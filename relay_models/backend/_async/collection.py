@@ -8,26 +8,25 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+from relay_models._checks import check_count, check_seconds
 from relay_models._gc import collector_paused
 from relay_models._time import microseconds_of
 from relay_models.backend._async.reading import PageReader
 from relay_models.backend._async.store import Store
 from relay_models.backend._async.streams import RowStream
-from relay_models.backend.cancellation import raise_if_cancelled
 from relay_models.columns.column import Column
 from relay_models.columns.expressions import Equal, Everything, Expression, all_of
 from relay_models.documents import Document, Find
 from relay_models.errors import (
     CorruptDocumentError,
     CorruptDocumentsError,
-    InvalidConfigurationError,
     QueryError,
 )
 from relay_models.query.aggregate.groups import AggregateRows
 from relay_models.query.aggregate.pipeline import aggregate_steps
 from relay_models.query.aggregate.request import MAX_BUCKETS, Aggregation, Columns
 from relay_models.query.language.filters import as_expression
-from relay_models.query.options import Filter, OnCorrupt, OnIncomplete, OrderBy, check_count, check_limit
+from relay_models.query.options import Filter, OnCorrupt, OnIncomplete, OrderBy, check_limit
 from relay_models.query.order import Order
 from relay_models.query.paging.find import find_steps
 from relay_models.query.paging.page import Page
@@ -35,7 +34,7 @@ from relay_models.query.paging.pager import Pager
 from relay_models.query.rows import RowReader, row_reader
 from relay_models.query.tag_values import count_steps
 from relay_models.query.watch import Watch
-from relay_models.transport import sleep
+from relay_models.transport import raise_if_cancelled, sleep
 
 __all__ = ["Collection", "explicit_filter"]
 
@@ -65,9 +64,9 @@ class Collection(Generic[D]):
     def __init__(self, store: Store, document: type[D]) -> None:
         self.document = document
         self._store = store
-        self._alias = store.keys.alias(document.kind)
+        self._alias = store.keys.alias(document._kind)
         self._columns = document.columns()
-        self._has_runs = document.kind == "run"
+        self._has_runs = document._kind == "run"
         self._newest_first = "-started_at" if self._has_runs else "agent_id"
         self._time = "started_at" if self._has_runs else "updated_at"
         if document.is_own_model():
@@ -268,10 +267,7 @@ class Collection(Generic[D]):
             QueryError: `since` is neither; or documents of this type have no time at which they were first stored.
             InvalidConfigurationError: an `interval` that is negative or longer than a day.
         """
-        if not isinstance(interval, int | float) or not 0 <= interval <= _LONGEST_INTERVAL:
-            raise InvalidConfigurationError(
-                f"interval is a number of seconds from 0 to {_LONGEST_INTERVAL}, not {interval!r}"
-            )
+        check_seconds("interval", interval, most=_LONGEST_INTERVAL)
         try:
             start = None if since is None else microseconds_of(since)
         except TypeError:
@@ -295,7 +291,7 @@ class Collection(Generic[D]):
         if (run_id is not None) != self._has_runs:
             names = "agent_id, run_id" if self._has_runs else "agent_id"
             raise QueryError(f"a {self.document.__name__} is got by {names}")
-        self._store.keys.document(self.document.kind, agent_id)  # that it can be one
+        self._store.keys.document(self.document._kind, agent_id)  # that it can be one
         parts = [Equal(self._columns["agent_id"], agent_id)]
         if run_id is not None:
             self._store.keys.run(agent_id, run_id)
@@ -450,10 +446,10 @@ class Collection(Generic[D]):
     def _key(self, row: D) -> bytes:
         values: Any = row
         if self.document.is_own_model():
-            return self._store.keys.item(self.document.kind, values.pk)
+            return self._store.keys.item(self.document._kind, values.pk)
         if self._has_runs:
             return self._store.keys.run(values.agent_id, values.run_id)
-        return self._store.keys.document(self.document.kind, values.agent_id)
+        return self._store.keys.document(self.document._kind, values.agent_id)
 
 
 def explicit_filter(filter: Filter, columns: dict[str, Column[Any]]) -> Expression:

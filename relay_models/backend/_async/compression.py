@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from relay_models._checks import check_count
 from relay_models.backend._async.run_collection import RunCollection
 from relay_models.backend._async.store import Store
 from relay_models.backend.compression import CompressionResult, CompressionStatus, DictionaryInfo
@@ -23,7 +24,6 @@ from relay_models.documents.compression import (
     train_dictionary,
 )
 from relay_models.errors import InvalidConfigurationError, PermissionDeniedError
-from relay_models.query.options import check_count
 from relay_models.query.order import Order
 from relay_models.query.replies import decode_body, decode_index_info
 from relay_models.query.rows import RecordReader

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -14,11 +15,19 @@ from relay_models.documents import Document, Keys, layout_of
 from relay_models.documents.compression import check_compression
 from relay_models.documents.layout import LayoutChange
 from relay_models.documents.schema import own_layout
-from relay_models.errors import IndexMissingError, IndexOutdatedError, InvalidConfigurationError
+from relay_models.errors import (
+    ConnectionFailedError,
+    IndexMissingError,
+    IndexOutdatedError,
+    InvalidConfigurationError,
+)
 from relay_models.query.replies import IndexInfo, decode_index_info
 from relay_models.transport import Transport, translate
 
 __all__ = ["Indexes"]
+
+# How long a search is sent again because servers change, where there is no timeout (seconds).
+_ASK_SECONDS = 60.0
 
 
 class Indexes:
@@ -76,13 +85,13 @@ class Indexes:
         Raises:
             InvalidConfigurationError: another class has that name.
         """
-        known = self.builder.documents.get(document.kind)
+        known = self.builder.documents.get(document._kind)
         if known is None:
-            self.builder.documents[document.kind] = document
+            self.builder.documents[document._kind] = document
             self._seen = -1
         elif known is not document:
             raise InvalidConfigurationError(
-                f"two classes have the name {document.kind.rpartition(':')[2]!r} in this store: {known!r} and "
+                f"two classes have the name {document._kind.rpartition(':')[2]!r} in this store: {known!r} and "
                 f"{document!r}; give one of them another, as in class {document.__name__}(Document, name='…')"
             )
 
@@ -108,8 +117,12 @@ class Indexes:
         """The reply to a search command, from indexes that are known to be complete; `anywhere`: also a replica's.
 
         Where they were dropped, or the server was emptied, they are rebuilt, once.
+
+        Raises:
+            ConnectionFailedError: servers were lost or changed for as long as a search may take.
         """
         made = not self._create
+        deadline = time.monotonic() + (self._transport.timeout or _ASK_SECONDS)
         while True:
             await self.ready()
             if self._pending:
@@ -126,6 +139,11 @@ class Indexes:
                 continue
             if self._seen == self._transport.reconnects:
                 return reply
+            if time.monotonic() > deadline:
+                raise ConnectionFailedError(
+                    f"{self._transport.target.label} has changed each time that it was asked: slots are being moved, "
+                    "or connections are lost. Try again later"
+                )
 
     async def infos(self) -> dict[str, IndexInfo | None]:
         """The index in use of each kind; None where there is none."""
@@ -273,7 +291,7 @@ class Indexes:
         """Refuse to change, by merely opening a store, what another program's columns are."""
         retyped, others = (", ".join(map(column_name, names)) for names in (change.retyped, change.unknown))
         if retyped:
-            problem = f"has {retyped} as another type"
+            problem = f"has {retyped} as another type, or with another sortable=…"
         elif change.added and others and not self._allow_missing:
             problem = f"has the columns {others}, and lacks {', '.join(map(column_name, change.added))}"
         else:

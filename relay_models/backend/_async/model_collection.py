@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, TypeVar, cast, overload
@@ -17,8 +17,8 @@ from relay_models.backend.clock_check import ClockCheck
 from relay_models.backend.reports import RefusedRecord, StoreReport, refusal_text
 from relay_models.columns.column import Column, find_column
 from relay_models.columns.tags import unescape_tag
-from relay_models.documents import Document, Run, encode_item, merge_item
-from relay_models.documents.own_models import changed_text, check_ttl, key_text, read_item
+from relay_models.documents import Document, EncodedItem, Run, codec_of
+from relay_models.documents.own_models import check_ttl, key_text
 from relay_models.documents.schema import stamp_name
 from relay_models.errors import (
     ConflictError,
@@ -65,11 +65,12 @@ return 1
 
 @dataclass(slots=True)
 class _Saving:
-    """An item on its way: its place in the input, its key, when it is saved."""
+    """An item on its way: its place in the input, its key, its document, when it is saved."""
 
     number: int
     item: Any
     key: bytes
+    document: EncodedItem
     now: int
 
 
@@ -102,6 +103,7 @@ class ModelCollection(Collection[D]):
         self._follow = follow
         settings = document._settings
         assert settings is not None
+        self._codec = codec_of(document)
         self._key_fields = settings.key
         self._ttl_ms = check_ttl(settings.ttl, document.__name__)
 
@@ -119,11 +121,12 @@ class ModelCollection(Collection[D]):
         Raises:
             InvalidRecordError: the item is not valid, or a value would not be read back as it is. Nothing is stored.
         """
+        wait = self._wait(ttl)
         await self._prepare()
         clock = self._store.clock
         corrections, now = clock.corrections, clock.now()
-        saving = _Saving(0, item, self._item_key(item), now)
-        (reply,) = await self._store.write(self.document.kind, now, self._creation(saving, if_absent, ttl))
+        saving = _Saving(0, item, self._item_key(item), self._codec.encode(item), now)
+        (reply,) = await self._store.write(self.document._kind, now, self._creation(saving, if_absent, wait))
         stored = _result(reply)
         if isinstance(stored, Exception):
             raise translate(stored, self._store.transport.target, ("JSON.SET",)) from None
@@ -131,7 +134,7 @@ class ModelCollection(Collection[D]):
             if if_absent:
                 return False
             saving.now = clock.now()
-            (reply,) = await self._send([self._replacement(saving, ttl)])
+            (reply,) = await self._send([self._replacement(saving, wait)])
             self._stamp(item, _stored_at(reply, saving.now), saving.now)
             return True
         self._stamp(item, now, now)
@@ -161,6 +164,7 @@ class ModelCollection(Collection[D]):
         Raises:
             RefusedRecordsError: items were refused; ``report`` names each.
         """
+        wait = self._wait(ttl)
         await self._prepare()
         report, waiting = StoreReport(), deque[_Batch]()
         batch, number, begun = _Batch(corrections=self._store.clock.corrections), -1, self._store.clock.now()
@@ -169,11 +173,12 @@ class ModelCollection(Collection[D]):
             async for item in until_failure(items, failures):
                 number += 1
                 try:
-                    saving = _Saving(number, item, self._item_key(item), self._store.clock.now())
-                    batch.commands.append(self._creation(saving, if_absent, ttl))
+                    key, document = self._item_key(item), self._codec.encode(item)
                 except InvalidRecordError as error:
                     report.refused.append(_refused(number, item, error))
                     continue
+                saving = _Saving(number, item, key, document, self._store.clock.now())
+                batch.commands.append(self._creation(saving, if_absent, wait))
                 batch.items.append(saving)
                 is_slow = saving.now - begun >= _PATIENCE
                 if len(batch.items) >= _AT_ONCE or is_slow:
@@ -181,11 +186,11 @@ class ModelCollection(Collection[D]):
                     await self._exchange(conversation, waiting, full)
                     # A source that takes its time is not waited for.
                     while len(waiting) > (0 if is_slow else 1):
-                        await self._settle(conversation, waiting, report, if_absent, ttl)
+                        await self._settle(conversation, waiting, report, if_absent, wait)
             if batch.items:
                 await self._exchange(conversation, waiting, batch)
             while waiting:
-                await self._settle(conversation, waiting, report, if_absent, ttl)
+                await self._settle(conversation, waiting, report, if_absent, wait)
         if failures:
             raise failures[0]
         if report.refused and on_refused == "raise":
@@ -210,7 +215,8 @@ class ModelCollection(Collection[D]):
         found: list[D | None] = []
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
-            replies = await self._send([("JSON.GET", key, *_FIELDS) for key in some])
+            commands: list[Command] = [("JSON.GET", key, *_FIELDS) for key in some]
+            replies = self._checked(commands, await self._store.transport.read_many(commands))
             found += [
                 None if reply is None else self._read(key, reply) for key, reply in zip(some, replies, strict=True)
             ]
@@ -224,11 +230,21 @@ class ModelCollection(Collection[D]):
         """Delete the documents with these ids and return how many there were. By a filter, `delete` does it."""
         return await self._store.delete_keys([self._id_key(id) for id in ids])
 
-    async def update(self, id: Any, *, expect: D | None = None, ttl: timedelta | None = None, **changes: Any) -> D:
+    async def update(
+        self,
+        id: Any,
+        fields: Mapping[str, Any] | None = None,
+        /,
+        *,
+        expect: D | None = None,
+        ttl: timedelta | None = None,
+        **changes: Any,
+    ) -> D:
         """Change fields of a document, atomically: what others change meanwhile is kept.
 
         Args:
             id: the id, or the item itself.
+            fields: new values of fields that are called as an argument is, such as ``{"ttl": 5}``.
             expect: the item as it was read; where the stored one is another version, nothing is changed.
             ttl: how long it is kept from now on; the time to live stays as it is by default, or begins again where
                 the model has one.
@@ -242,6 +258,7 @@ class ModelCollection(Collection[D]):
             ConflictError: it is not the version that was expected.
             InvalidRecordError: there is no such field, or a value is not valid. Nothing is changed.
         """
+        changes = {**(fields or {}), **changes}
         await self._prepare()
         key = self._id_key(id)
         name = key.decode("utf-8", "backslashreplace")
@@ -264,12 +281,13 @@ class ModelCollection(Collection[D]):
                     name,
                 )
             item: D
-            item, text = changed_text(self.document, current.__dict__["record_json"], changes)
+            item = self._codec.change(current.__dict__["record_json"], changes)
             item.__dict__["pk"] = current.pk
-            item.__dict__["record_json"] = text
+            document = self._codec.encode(item)
+            item.__dict__["record_json"] = document.text
             now = max(self._store.clock.now(), updated + 1)
-            sent.add((now, text))
-            if await self._store.transport.execute("EVAL", _SWAP, 1, key, reply, merge_item(item, now), wait):
+            sent.add((now, document.text))
+            if await self._store.transport.execute("EVAL", _SWAP, 1, key, reply, document.patch(now), wait):
                 self._stamp(item, current._columns["stored_at"].type.store(current.stored_at), now)
                 return item
         raise ConflictError(f"{name} was changed by others {_ATTEMPTS} times while it was updated", name)
@@ -359,8 +377,8 @@ class ModelCollection(Collection[D]):
         Raises:
             IndexOutdatedError: it has columns that this class does not know.
         """
-        await self._store.prepare(self.document.kind)
-        self._store.indexes.check_writable(self.document.kind)
+        await self._store.prepare(self.document._kind)
+        self._store.indexes.check_writable(self.document._kind)
 
     async def _exchange(self, conversation: Pipeline, waiting: deque[_Batch], batch: _Batch) -> None:
         """Send a batch."""
@@ -374,7 +392,7 @@ class ModelCollection(Collection[D]):
         waiting: deque[_Batch],
         report: StoreReport,
         if_absent: bool,
-        ttl: timedelta | None,
+        wait: int,
     ) -> None:
         """Read the replies to the oldest batch; documents that were there already are sent again as replacements."""
         batch = waiting.popleft()
@@ -396,27 +414,26 @@ class ModelCollection(Collection[D]):
             elif not if_absent:
                 saving.now = self._store.clock.now()
                 again.items.append(saving)
-                again.commands.append(self._replacement(saving, ttl))
+                again.commands.append(self._replacement(saving, wait))
         if created and self._store.clock.corrections != batch.corrections:
             await self._stamp_again(created)
         if again.items:
             await self._exchange(conversation, waiting, again)
 
-    def _creation(self, saving: _Saving, if_absent: bool, ttl: timedelta | None) -> Command:
+    def _creation(self, saving: _Saving, if_absent: bool, wait: int) -> Command:
         """The command that stores a document that is new; its reply is None where there is one already."""
-        key, document = saving.key, encode_item(saving.item, saving.now)
-        wait = self._wait(ttl)
+        key, document = saving.key, saving.document.creation(saving.now)
         if not wait:
             return ("JSON.SET", key, "$", document, "NX")
         if if_absent:
             return ("EVAL", _CREATE, 1, key, document, wait)
         return Transaction(("JSON.SET", key, "$", document, "NX"), ("PEXPIRE", key, wait))
 
-    def _replacement(self, saving: _Saving, ttl: timedelta | None) -> Transaction:
+    def _replacement(self, saving: _Saving, wait: int) -> Transaction:
         """What replaces a document, keeps when it was first stored, and says when that was."""
-        key, wait = saving.key, self._wait(ttl)
+        key = saving.key
         return Transaction(
-            ("JSON.MERGE", key, "$", merge_item(saving.item, saving.now)),
+            ("JSON.MERGE", key, "$", saving.document.patch(saving.now)),
             ("JSON.SET", key, "$.stored_at", str(saving.now), "NX"),
             *([("PEXPIRE", key, wait)] if wait else []),
             ("JSON.GET", key, "$.stored_at"),
@@ -448,19 +465,19 @@ class ModelCollection(Collection[D]):
             raise InvalidRecordError(f"this collection holds {self.document.__name__}, not {type(item).__name__}")
         if self._key_fields:
             item.__dict__["pk"] = key_text([item.__dict__[name] for name in self._key_fields])
-        return self._store.keys.item(self.document.kind, item.pk)
+        return self._store.keys.item(self.document._kind, item.pk)
 
     def _id_key(self, id: Any) -> bytes:
         if isinstance(id, self.document):
             id = id.pk
-        return self._store.keys.item(self.document.kind, id if isinstance(id, str) else key_text(id))
+        return self._store.keys.item(self.document._kind, id if isinstance(id, str) else key_text(id))
 
     def _read(self, key: bytes, reply: bytes) -> D:
         try:
             found = from_json(reply)
             values: list[Any] = [found[name][0] if found[name] else None for name in _FIELDS]
             pk, text, stored, updated = values
-            return cast(D, read_item(self.document, unescape_tag(pk), text, stored, updated))
+            return cast(D, self._codec.decode(unescape_tag(pk), text, stored, updated))
         except (ValueError, TypeError, AttributeError) as error:
             raise CorruptDocumentError(key.decode("utf-8", "backslashreplace"), str(error)) from None
 
@@ -469,7 +486,9 @@ class ModelCollection(Collection[D]):
 
     async def _send(self, commands: list[Command]) -> list[Any]:
         """The replies to commands; the first error is raised."""
-        replies = await self._replies(commands)
+        return self._checked(commands, await self._replies(commands))
+
+    def _checked(self, commands: list[Command], replies: list[Any]) -> list[Any]:
         for command, reply in zip(commands, replies, strict=True):
             if isinstance(reply, Exception):
                 raise translate(reply, self._store.transport.target, command) from None

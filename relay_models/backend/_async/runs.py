@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 from uuid import UUID
 
+from relay_models._checks import check_count
 from relay_models._gc import collector_paused
 from relay_models.backend._async.base import BackendBase, RunT
 from relay_models.backend._async.rewrite import rewrite_columns
@@ -27,7 +28,7 @@ from relay_models.errors import (
     RefusedRecordsError,
     RelayModelsError,
 )
-from relay_models.query.options import OnCorrupt, check_count
+from relay_models.query.options import OnCorrupt
 from relay_models.query.order import Order
 from relay_models.query.replies import decode_body
 from relay_models.query.rows import KeyReader, RecordReader, corrupt_document

@@ -17,7 +17,7 @@ from relay_models.errors import ConnectionFailedError, RelayModelsError
 from relay_models.query.limits import LIMIT_COMMANDS, ResultLimit
 from relay_models.query.paging.page_bounds import PageBounds
 from relay_models.query.steps import Answer, Steps
-from relay_models.transport import Command, Transaction, Transport, translate
+from relay_models.transport import Command, Timed, Transaction, Transport, translate
 
 __all__ = ["Store"]
 
@@ -57,7 +57,7 @@ class Store:
         self.dictionaries = dictionaries
         self.limit_ms = limit_ms
         self.clock = StoreClock()
-        self.result_limit = ResultLimit(transport.ordered_rows)
+        self.result_limit = ResultLimit(transport.ordered_rows, is_merged=transport.is_cluster)
         self.page_bounds = PageBounds() if cache_page_bounds else None
         self._prepared: set[str] = set()
         self._anywhere = False
@@ -72,7 +72,8 @@ class Store:
             reply = await self.transport.execute_once(*command)
         else:
             reply = await self.indexes.ask(*command, anywhere=self._anywhere)
-        return Answer(reply, (time.monotonic() - began) * 1000)
+        elapsed_ms = reply.elapsed_ms if isinstance(reply, Timed) else (time.monotonic() - began) * 1000
+        return Answer(reply, elapsed_ms)
 
     async def run(self, make_steps: Callable[[], Steps[T]]) -> T:
         """Run an exchange to its result.

@@ -331,6 +331,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
+        read_from: Literal["primary", "replica"] = "primary",
     ) -> Opening[RedisBackend[ModelT]]: ...
 
     @overload
@@ -353,6 +354,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
+        read_from: Literal["primary", "replica"] = "primary",
     ) -> Opening[Self]: ...
 
     @classmethod
@@ -374,6 +376,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
         compression: Compression | None = None,
         replicas: int = 0,
         replica_timeout: float = 5.0,
+        read_from: Literal["primary", "replica"] = "primary",
     ) -> Opening[Any]:
         """Open a store through a redis-py client, which `close` leaves open.
 
@@ -404,6 +407,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
                 ``backend.compression`` for those that are stored already); None does what the store does already.
             replicas: how many replicas must have what is stored before it is acknowledged; 0 waits for none.
             replica_timeout: maximum wait for the replicas (seconds).
+            read_from: ``"replica"`` has questions answered by replicas; as in `connect`.
 
         Returns:
             The backend, which ``with`` closes.
@@ -427,7 +431,9 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             prices=prices,
             compression=compression,
         )
-        connection = ConnectionOptions(retries=retries, replicas=replicas, replica_timeout=replica_timeout)
+        connection = ConnectionOptions(
+            retries=retries, replicas=replicas, replica_timeout=replica_timeout, read_from=read_from
+        )
         return as_opening(cls._open(options, partial(open_client, client, connection), connection))
 
     @classmethod

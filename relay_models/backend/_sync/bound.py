@@ -44,7 +44,7 @@ class BoundModel(Generic[D]):
         self.model = collection.document
         self.collection = collection
 
-    def __call__(self, **values: Any) -> D:
+    def __call__(self, /, **values: Any) -> D:
         """Make an item; it is not saved."""
         return self._bound(self.model(**values))
 
@@ -68,7 +68,7 @@ class BoundModel(Generic[D]):
             raise NotFoundError(f"there is no {self.model.__name__} {pk!r}")
         return self._bound(found)
 
-    def update(self, item: D | str, **changes: Any) -> D:
+    def update(self, item: D | str, /, **changes: Any) -> D:
         """Change fields of a document, given as item or id: `ModelCollection.update`.
 
         Returns:
@@ -171,7 +171,7 @@ class BoundFind(Generic[D]):
         filters = list(self.filters)
         return self.bound.collection.delete(filters[0] if len(filters) == 1 else filters)
 
-    def update(self, **changes: Any) -> int:
+    def update(self, /, **changes: Any) -> int:
         """Change fields of each document and return how many there were; one that is deleted meanwhile is left out."""
         changed = 0
         for item in self.all():

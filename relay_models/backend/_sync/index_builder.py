@@ -109,7 +109,7 @@ class IndexBuilder:
     def stale(self, name: str) -> int:
         """How many documents of an index have columns to compute."""
         reply = self._transport.execute(
-            "FT.AGGREGATE", name, "*", "LOAD", 1, "@updated_at", "FILTER", _STALE, "GROUPBY", 0,
+            "FT.AGGREGATE", name, "*", "LOAD", 2, "@updated_at", "@made_at", "FILTER", _STALE, "GROUPBY", 0,
             "REDUCE", "COUNT", 0, "AS", "n", "WITHCURSOR", "TIMEOUT", 0, "DIALECT", 2,
         )  # fmt: skip
         rows, _ = decode_cursor(reply)
@@ -148,7 +148,7 @@ class IndexBuilder:
     def _stale_keys(self, name: str) -> Generator[list[bytes], None]:
         """The keys of stale documents, page after page."""
         reply = self._transport.execute(
-            "FT.AGGREGATE", name, "*", "LOAD", 2, "@__key", "@updated_at", "FILTER", _STALE,
+            "FT.AGGREGATE", name, "*", "LOAD", 3, "@__key", "@updated_at", "@made_at", "FILTER", _STALE,
             "WITHCURSOR", "COUNT", _KEYS_PER_READ, "TIMEOUT", 0, "DIALECT", 2,
         )  # fmt: skip
         while True:

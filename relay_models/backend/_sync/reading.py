@@ -62,7 +62,8 @@ class PageReader(Generic[T]):
                     if not self._store.asks_for_less(error, known) and not self._stops_using_cursors(error):
                         raise
                     continue
-            self._store.dictionaries.read_rows(self._answer.reply)
+            if pager.reader.may_be_compressed:
+                self._store.dictionaries.read_rows(self._answer.reply)
             pager.receive(self._answer, from_cursor=self._uses_cursors)
             self._answer = None
             self._size = min(self._size * _GROWTH, self._page_size)

@@ -35,7 +35,7 @@ def rewrite_columns(
     """Recompute the columns of every document of a kind from its record; what cannot be read is left as it is."""
     cursor: bytes | int = 0
     while True:
-        cursor, found = link.execute(*scan_command(keys.root(document_type.kind), cursor))
+        cursor, found = link.execute(*scan_command(keys.root(document_type._kind), cursor))
         rewrite_keys(link, keys, dictionaries, document_type, found, text=text, prices=prices)
         if int(cursor) == 0:
             return

@@ -20,7 +20,7 @@ from relay_models.errors import ConnectionFailedError, RelayModelsError
 from relay_models.query.limits import LIMIT_COMMANDS, ResultLimit
 from relay_models.query.paging.page_bounds import PageBounds
 from relay_models.query.steps import Answer, Steps
-from relay_models.transport.sync import Command, Transaction, Transport, translate
+from relay_models.transport.sync import Command, Timed, Transaction, Transport, translate
 
 __all__ = ["Store"]
 
@@ -60,7 +60,7 @@ class Store:
         self.dictionaries = dictionaries
         self.limit_ms = limit_ms
         self.clock = StoreClock()
-        self.result_limit = ResultLimit(transport.ordered_rows)
+        self.result_limit = ResultLimit(transport.ordered_rows, is_merged=transport.is_cluster)
         self.page_bounds = PageBounds() if cache_page_bounds else None
         self._prepared: set[str] = set()
         self._anywhere = False
@@ -75,7 +75,8 @@ class Store:
             reply = self.transport.execute_once(*command)
         else:
             reply = self.indexes.ask(*command, anywhere=self._anywhere)
-        return Answer(reply, (time.monotonic() - began) * 1000)
+        elapsed_ms = reply.elapsed_ms if isinstance(reply, Timed) else (time.monotonic() - began) * 1000
+        return Answer(reply, elapsed_ms)
 
     def run(self, make_steps: Callable[[], Steps[T]]) -> T:
         """Run an exchange to its result.

@@ -148,6 +148,8 @@ def _from_url(session: Session, url: str, native_prefix: str | None, full: bool,
         {kind: report.artifacts.get(kind, 0) for kind in PLURALS} | {"run": report.runs},
         report.replaced,
         [{"key": bad.key, "reason": bad.reason} for bad in report.bad],
+        [{"key": note.key, "reason": note.reason} for note in report.notes],
+        report.noted,
         {
             "unchanged": report.unchanged,
             "missing_runs": report.missing,
@@ -197,24 +199,36 @@ def _progress(session: Session, total: int | None, *, in_bytes: bool = False) ->
         yield _VisibleBar()
 
 
+def _line(named: dict[str, str | int | None], source: str) -> str:
+    """A line of the report: where something was found, and what."""
+    where = str(named["key"])
+    if "line" in named:
+        file = named.get("file", source)
+        where = f"{'standard input' if file == '-' else file}, line {named['line']}"
+    key = f"  [{named['key']}]" if "line" in named and named["key"] else ""
+    return f"{where}: {named['reason']}{key}"
+
+
 def _report(session: Session, done: Imported) -> None:
     """Print what was imported, and what was not and why."""
-    from relay_models.cli.output import Column  # lazy: start-up time
+    from relay_models.cli.output import Column, counted  # lazy: start-up time
 
     out = session.out
     if out.as_json:
         counts = {PLURALS[kind].replace(" ", "_"): count for kind, count in done.counts.items()}
         head: dict[str, Any] = {"source": done.source, "native_prefix": done.native_prefix, "imported": counts}
-        out.object(head | {"replaced_runs": done.replaced, **done.more, "bad": done.bad})
+        out.object(head | {"replaced_runs": done.replaced, **done.more, "bad": done.bad, "notes": done.notes})
         return
     for bad in done.bad[:SHOWN_BAD]:
-        where = f"line {bad['line']}" if "line" in bad else str(bad["key"])
-        if "file" in bad:
-            where = f"{bad['file']}, {where}"
-        key = f"  [{bad['key']}]" if "line" in bad and bad["key"] else ""
-        out.warn(f"{where}: {bad['reason']}{key}")
+        out.warn(_line(bad, done.source))
     if len(done.bad) > SHOWN_BAD:
         out.warn(f"… and {len(done.bad) - SHOWN_BAD:,} more (--json lists all)")
+    for note in done.notes[:SHOWN_BAD]:
+        out.warn(_line(note, done.source))
+    if done.noted > SHOWN_BAD:
+        out.warn(f"… and {done.noted - SHOWN_BAD:,} more values like these (--json lists {len(done.notes):,})")
+    if done.noted:
+        out.warn(f"{done.noted:,} values were imported, but not understood or not as they came")
     rows = [(PLURALS[kind], f"{count:,}") for kind, count in done.counts.items() if count]
     if rows:
         out.table([Column("imported", priority=9), Column("", right=True, priority=9, least=1)], rows)
@@ -228,11 +242,11 @@ def _report(session: Session, done: Imported) -> None:
         out.print(f"{done.replaced:,} of the runs were already stored and have been replaced", style="bright_black")
     if skipped := done.more.get("cache_entries"):
         out.print(
-            f"{skipped:,} entries of NeMo Relay's response and tool caches were skipped: they are no state of an agent",
+            f"skipped {counted(skipped, 'entry', 'entries')} of NeMo Relay's caches, which are no state of an agent",
             style="bright_black",
         )
     if withheld := done.more.get("withheld"):
-        out.print(f"{withheld:,} runs were left out by a redaction", style="bright_black")
+        out.print(f"left out by a redaction: {counted(withheld, 'run')}", style="bright_black")
     if done.bad:
         total = f" of {done.more['lines']:,} lines" if "lines" in done.more else ""
         out.warn(f"{len(done.bad):,}{total} could not be imported")

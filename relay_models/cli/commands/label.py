@@ -78,7 +78,9 @@ def _label(session: Session, run_id: str | None, where: str | None, agent: str |
         if session.as_json:
             session.out.line({"labelled": count})
         else:
-            session.out.print(f"labelled {count:,} runs")
+            from relay_models.cli.output import counted  # lazy: start-up time
+
+            session.out.print(f"labelled {counted(count, 'run')}")
         return
     record = find_one(session, run_id, agent)
     found = session.backend.runs.label(record, **labels)

@@ -146,6 +146,8 @@ def _table(session: Session, head: str, rows: list[tuple[str, int]]) -> None:
 
 def _progress_printer(session: Session) -> Callable[[FollowMetrics], None]:
     """Return a callback that prints a line for each poll that found something or failed."""
+    from relay_models.cli.output import counted  # lazy: start-up time
+
     out = session.out
     last = (0, 0, 0, 0)
 
@@ -173,9 +175,10 @@ def _progress_printer(session: Session) -> Callable[[FollowMetrics], None]:
             out.warn(f"waiting: {metrics.last_error}")
         else:
             lag_text = "" if metrics.lag_seconds is None or not runs else f", {metrics.lag_seconds:.2f} s behind"
-            cached = f", {metrics.cache_entries} cache entries skipped" if metrics.cache_entries else ""
+            skipped = counted(metrics.cache_entries, "cache entry", "cache entries")
+            cached = f", {skipped} skipped" if metrics.cache_entries else ""
             unreadable = f", {bad} unreadable" if bad else ""
-            out.print(f"+{runs} runs, +{artifacts} artifacts{unreadable}{lag_text}{cached}")
+            out.print(f"+{counted(runs, 'run')}, +{counted(artifacts, 'artifact')}{unreadable}{lag_text}{cached}")
 
     return report
 

@@ -14,9 +14,10 @@ from relay_models.cli.storing import MaxCallBytes, MaxTextLength, Prices, Redact
 
 if TYPE_CHECKING:
     from relay_models.records.prices import PriceTable
-    from relay_models.records.redact import Redaction
 
 __all__ = ["register"]
+
+_PANEL = "Limits"
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +40,27 @@ def register(app: typer.Typer) -> None:
         max_text_length: MaxTextLength = None,
         max_call_bytes: MaxCallBytes = None,
         prices: Prices = None,
+        max_request_bytes: Annotated[
+            int,
+            typer.Option(metavar="N", min=1, rich_help_panel=_PANEL,
+                         help="Refuse a request beyond N bytes, also uncompressed (413)."),
+        ] = 32 * 2**20,
+        max_waiting: Annotated[
+            int,
+            typer.Option(metavar="N", min=1, rich_help_panel=_PANEL,
+                         help="Refuse more while N requests are being read or stored (429)."),
+        ] = 64,
+        max_waiting_bytes: Annotated[
+            int | None,
+            typer.Option(metavar="N", min=1, rich_help_panel=_PANEL, show_default=False,
+                         help="Refuse more while requests of N bytes are being read or stored (429). "
+                         "By default 128 MiB, and at least four times the maximum of a request."),
+        ] = None,
+        max_open_bytes: Annotated[
+            int,
+            typer.Option(metavar="N", min=1, rich_help_panel=_PANEL,
+                         help="Hold spans of N bytes for those of their traces that come later."),
+        ] = 64 * 2**20,
     ) -> None:  # fmt: skip
         """Store the runs of the OpenTelemetry spans that agents send (OTLP/HTTP), until interrupted.
 
@@ -47,17 +69,26 @@ def register(app: typer.Typer) -> None:
         """
         import asyncio  # lazy: start-up time
 
-        token = PasswordSource("RELAY_MODELS_RECEIVE_TOKEN", token_file, False).read()
-        asyncio.run(
-            _receive(
-                session, host, port, token, make_redactor(redact, max_text_length, max_call_bytes), load_prices(prices)
-            )
+        from relay_models.receiver import Limits  # lazy: start-up time
+
+        limits = Limits(
+            max_request_bytes=max_request_bytes,
+            max_waiting_bytes=max_waiting_bytes or max(128 * 2**20, 4 * max_request_bytes),
+            max_waiting=max_waiting,
+            max_open_bytes=max_open_bytes,
         )
+        token = PasswordSource("RELAY_MODELS_RECEIVE_TOKEN", token_file, False).read()
+        serving = {
+            "host": host,
+            "port": port,
+            "token": token,
+            "redact": make_redactor(redact, max_text_length, max_call_bytes),
+            "limits": limits,
+        }
+        asyncio.run(_receive(session, load_prices(prices), serving))
 
 
-async def _receive(
-    session: Session, host: str, port: int, token: str | None, redact: Redaction | None, prices: PriceTable | None
-) -> None:
+async def _receive(session: Session, prices: PriceTable | None, serving: dict[str, Any]) -> None:
     # lazy: start-up time
     from relay_models import RedisBackend
     from relay_models.receiver import serve_receiver
@@ -77,4 +108,4 @@ async def _receive(
         assert url is not None
         opening = RedisBackend.connect(url, session.prefix, **options, **session.redis_options(url))
     async with opening as backend:
-        await serve_receiver(backend, host=host, port=port, token=token, redact=redact, on_ready=ready)
+        await serve_receiver(backend, on_ready=ready, **serving)

@@ -291,7 +291,9 @@ def _write_export(
     if target == "-":
         sys.stdout.flush()
     else:
-        session.out.note(f"wrote {count:,} {'runs' if rows is not Rows.calls else 'calls'} to {target}")
+        from relay_models.cli.output import counted  # lazy: start-up time
+
+        session.out.note(f"wrote {counted(count, 'call' if rows is Rows.calls else 'run')} to {target}")
 
 
 def _write_trajectories(
@@ -303,6 +305,7 @@ def _write_trajectories(
     import sys
 
     from relay_models._files import open_output
+    from relay_models.cli.output import counted
     from relay_models.cli.run_families import families
     from relay_models.trajectories import to_atif, to_otlp
 
@@ -320,7 +323,7 @@ def _write_trajectories(
     if target == "-":
         sys.stdout.flush()
     else:
-        session.out.note(f"wrote {count:,} runs to {target}")
+        session.out.note(f"wrote {counted(count, 'run')} to {target}")
 
 
 def _permissions(mode: str) -> int:

@@ -125,7 +125,9 @@ def _dump(app: typer.Typer) -> None:
             left_out = [key.decode("utf-8", "backslashreplace") for key, _ in report.left_out]
             session.out.object({"keys": report.keys, "left_out": left_out})
         elif target != "-":
-            session.out.print(f"wrote {report.keys:,} keys to {target}")
+            from relay_models.cli.output import counted  # lazy: start-up time
+
+            session.out.print(f"wrote {counted(report.keys, 'key')} to {target}")
         if report.left_out:
             raise typer.Exit(INCOMPLETE)
 
@@ -145,8 +147,10 @@ def _restore(app: typer.Typer) -> None:
         if session.as_json:
             session.out.object({"keys": report.keys, "expired": report.expired})
         else:
+            from relay_models.cli.output import counted  # lazy: start-up time
+
             gone = f", {report.expired:,} had expired" if report.expired else ""
-            session.out.print(f"wrote {report.keys:,} keys{gone}")
+            session.out.print(f"wrote {counted(report.keys, 'key')}{gone}")
 
 
 @contextmanager

@@ -25,6 +25,13 @@ class PubSubCommands:
         receivers: Iterable[Any] = self._server.ssubscribers.get(channel, ())
         return _send(receivers, [b"smessage", channel, message])
 
+    def _subscribe(self, channels: Iterable[bytes], subscribers: dict[bytes, Any], kind: bytes) -> Any:
+        """SUBSCRIBE and its relatives, as fakeredis has them, but for patterns that would keep publishers waiting."""
+        if kind == b"psubscribe":
+            for pattern in channels:
+                compile_glob(pattern)
+        return super()._subscribe(channels, subscribers, kind)  # type: ignore[misc]
+
     def _deliver(self, kind: bytes, subscribers: dict[bytes, Any], channel: bytes, message: bytes) -> int:
         count = _send(subscribers.get(channel, ()), [kind, channel, message])
         for pattern, receivers in self._server.psubscribers.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hmac
 import os
-import re
 import sqlite3
 import sys
 import zlib
@@ -27,7 +26,7 @@ from fakeredis.model import (
 )
 
 from relay_models.embedded.commands.module import MODULES
-from relay_models.embedded.glob import compile_glob
+from relay_models.embedded.glob import Matcher, compile_glob
 from relay_models.embedded.json.value import JsonDocument
 from relay_models.embedded.persistence.database import FileDatabase
 from relay_models.embedded.persistence.encoding import dump, kind_code, load
@@ -72,7 +71,7 @@ class ServerCommands:
     def engine_scan(self, cursor: int, *args: bytes) -> Any:
         if not isinstance(self._db, FileDatabase):
             return self._scan(self._db, cursor, *args)
-        pattern: re.Pattern[bytes] | None = None
+        pattern: Matcher[bytes] | None = None
         kind: bytes | None = None
         count = 10
         words = iter(args)

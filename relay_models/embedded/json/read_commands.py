@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from fakeredis._commands import Key
 from fakeredis._core import CommandItem
@@ -320,6 +320,10 @@ def _expanded(value: Any) -> Any:
     return value.encode() if type(value) is str else value
 
 
+# Bytes that the format may add to a document: more would be no reply that the protocol carries.
+MAX_WRITTEN: Final = 512 * 1024 * 1024
+
+
 class _Layout:
     """The format that JSON.GET was asked for."""
 
@@ -327,6 +331,7 @@ class _Layout:
         self.indent = ""
         self.newline = ""
         self.space = ""
+        self._written = 0
 
     @property
     def is_plain(self) -> bool:
@@ -335,9 +340,15 @@ class _Layout:
     def write(self, value: Any) -> bytes:
         return dumps(value) if self.is_plain else self._pretty(value, 1).encode()
 
+    def _count(self, size: int) -> None:
+        self._written += size
+        if self._written > MAX_WRITTEN:
+            raise SimpleError("ERR the formatted document is too large")
+
     def _pretty(self, value: Any, depth: int) -> str:
         if not value or type(value) not in (dict, list):
             return dumps(value).decode()
+        self._count((len(self.newline) + len(self.space)) * (len(value) + 1) + len(self.indent) * depth * len(value))
         inner = self.newline + self.indent * depth
         outer = self.newline + self.indent * (depth - 1)
         if type(value) is list:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import os
 import re
@@ -32,17 +33,18 @@ def writing(target: Target) -> Iterator[IO[bytes]]:
         yield target
         return
     name = os.fspath(target)
-    with contextlib.ExitStack() as stack:
-        try:
-            raw = stack.enter_context(_output(name))
-        except OSError as error:
-            error.filename, error.filename2 = name, None
+    _check_name(name)
+    try:
+        with _output(name) as raw:
+            if not name.endswith(".gz"):
+                yield raw
+                return
+            with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw) as packed:
+                yield cast(IO[bytes], packed)
+    except OSError as error:
+        if error.errno is None or type(error).__module__ != "builtins":  # of the server
             raise
-        if not name.endswith(".gz"):
-            yield raw
-            return
-        with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw) as packed:
-            yield cast(IO[bytes], packed)
+        raise OSError(error.errno, error.strerror, name) from error
 
 
 @contextlib.contextmanager
@@ -82,6 +84,15 @@ def _output(name: str) -> Iterator[IO[bytes]]:
             os.unlink(scratch)
 
 
+def _check_name(name: str) -> None:
+    try:
+        is_valid = bool(name) and b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        is_valid = False
+    if not is_valid:
+        raise OSError(errno.EINVAL, "no file can have this name", name)
+
+
 def _create(scratch: str) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
@@ -118,6 +129,7 @@ def reading(source: Target) -> Iterator[IO[bytes]]:
         yield source
         return
     name = os.fspath(source)
+    _check_name(name)
     opened: Any = gzip.open(name, "rb") if name.endswith(".gz") else open(name, "rb")  # noqa: SIM115
     with opened as file:
         yield file

@@ -28,10 +28,11 @@ __all__ = [
     "is_unavailable",
     "main_stamp",
     "read_stamp",
+    "stored_path",
 ]
 
 APPLICATION_ID: Final = 0x52656C4D  # "RelM"
-FORMAT: Final = 4
+FORMAT: Final = 5
 OLDEST_FORMAT: Final = 2
 SQLITE_HEADER: Final = b"SQLite format 3\0"
 
@@ -88,7 +89,21 @@ def read_stamp(connection: sqlite3.Connection) -> Stamp:
     cursor = connection.execute("SELECT * FROM generation")
     names = [column[0] for column in cursor.description]
     values: dict[str, Any] = dict(zip(names, cursor.fetchone(), strict=True))
+    if isinstance(home := values.get("home"), bytes):
+        values["home"] = os.fsdecode(home)
     return Stamp(**values)
+
+
+def stored_path(path: str | None) -> str | bytes | None:
+    """A path as it can be stored: the bytes of one that is no UTF-8."""
+    if path is None:
+        return None
+    encoded = os.fsencode(path)
+    try:
+        encoded.decode()
+    except UnicodeDecodeError:
+        return encoded
+    return path
 
 
 @contextlib.contextmanager

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import struct
 import sys
 import threading
 import weakref
 from typing import Final
 
-from relay_models.embedded.errors import FileInUseError
+from relay_models.embedded.errors import FileInUseError, FileUnavailableError
+from relay_models.embedded.persistence.side_files import open_own
 
 __all__ = ["FileLock"]
 
@@ -33,6 +35,9 @@ _DATA_BYTE: Final = 1 << 60
 # A lock of an open file description, where the system has them. Unlike other locks of POSIX it stays when another
 # descriptor of the file is closed in this process, and no child inherits it.
 _OFD_SETLK: Final = getattr(fcntl, "F_OFD_SETLK", None) if sys.platform == "linux" else None
+
+# What a lock file holds: the holder's process, or nothing.
+_PID: Final = re.compile(rb"\d*\n?")
 
 _guard = threading.Lock()
 _held: weakref.WeakSet[FileLock] = weakref.WeakSet()
@@ -80,24 +85,34 @@ class FileLock:
         except OSError:
             mode = 0o600
         while True:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), mode)
+            descriptor = open_own(self.path, os.O_RDWR | os.O_CREAT, mode)
             try:
-                _lock(descriptor)
-            except OSError:
-                pid = _read_pid(descriptor)
+                if self._take(descriptor):
+                    return descriptor
+            except BaseException:
                 os.close(descriptor)
-                raise FileInUseError(_in_use(self.name, pid), pid) from None
-            # The holder before us may have removed the file between our open and our lock.
-            try:
-                current = os.stat(self.path).st_ino == os.fstat(descriptor).st_ino
-            except FileNotFoundError:
-                current = False
-            if current:
-                with contextlib.suppress(OSError):  # a full disk: the lock holds without the number
-                    os.ftruncate(descriptor, 0)
-                    os.write(descriptor, b"%d\n" % os.getpid())
-                return descriptor
+                raise
             os.close(descriptor)
+
+    def _take(self, descriptor: int) -> bool:
+        """Lock the lock file; False where its holder has removed it meanwhile."""
+        try:
+            _lock(descriptor)
+        except (BlockingIOError, PermissionError):
+            pid = _read_pid(descriptor)
+            raise FileInUseError(_in_use(self.name, pid), pid) from None
+        try:
+            if os.stat(self.path).st_ino != os.fstat(descriptor).st_ino:
+                return False
+        except FileNotFoundError:
+            return False
+        if not _PID.fullmatch(os.read(descriptor, 64)):
+            raise FileUnavailableError(f"{self.path} is not a lock file of this engine: move it away")
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without the number
+            os.ftruncate(descriptor, 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.write(descriptor, b"%d\n" % os.getpid())
+        return True
 
     def lock_data(self, path: str) -> None:
         """Lock the data file itself, once it exists. Raises `FileInUseError`."""

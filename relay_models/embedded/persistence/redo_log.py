@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from relay_models.embedded.errors import DamagedFileError
 from relay_models.embedded.persistence.encoding import pack, unpack
+from relay_models.embedded.persistence.side_files import open_own
 
 __all__ = ["Change", "RedoLog"]
 
@@ -29,10 +30,6 @@ OLD_HEADER: Final = struct.Struct(">8sQ")
 
 FRAME: Final = struct.Struct(">III")
 """Length and checksum of the content, and a checksum of these two."""
-
-
-_FLAGS: Final = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-
 
 _ABOUT: Final = struct.Struct(">II")
 
@@ -69,7 +66,7 @@ class RedoLog:
     def exists(self, token: int) -> bool:
         """Whether there is a log of this opening, or the beginning of one."""
         try:
-            with open(self.path, "rb") as file:
+            with open(open_own(self.path, os.O_RDONLY), "rb") as file:
                 header = file.read(HEADER.size)
         except FileNotFoundError:
             return False
@@ -138,12 +135,12 @@ class RedoLog:
         """Open the log, where there is one, so that it is this one whatever is done to its name."""
         if self._descriptor < 0:
             with contextlib.suppress(FileNotFoundError):
-                self._descriptor = os.open(self.path, _FLAGS)
+                self._descriptor = open_own(self.path, os.O_RDWR)
 
     def begin(self, generation: int, token: int) -> None:
         """Create the log, or begin it again, without batches."""
         if self._descriptor < 0:
-            self._descriptor = os.open(self.path, _FLAGS | os.O_CREAT, self.mode)
+            self._descriptor = open_own(self.path, os.O_RDWR | os.O_CREAT, self.mode)
         self.reset(generation, token)
         if self._sync:
             os.fsync(self._descriptor)
@@ -162,9 +159,7 @@ class RedoLog:
         about = _ABOUT.pack(len(payload), zlib.crc32(payload))
         frame = b"".join((about, zlib.crc32(about).to_bytes(4, "big"), payload))
         try:
-            written = os.write(self._descriptor, frame)
-            while written < len(frame):
-                written += os.write(self._descriptor, frame[written:])
+            self._write(frame)
             if self._sync:
                 os.fsync(self._descriptor)
         except BaseException:
@@ -179,7 +174,12 @@ class RedoLog:
         # In this order: batches under the header of a later generation would be applied a second time.
         self._cut(0)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
-        os.write(self._descriptor, HEADER.pack(MAGIC, generation, token))
+        self._write(HEADER.pack(MAGIC, generation, token))
+
+    def _write(self, data: bytes) -> None:
+        written = os.write(self._descriptor, data)
+        while written < len(data):
+            written += os.write(self._descriptor, data[written:])
 
     def _cut(self, size: int) -> None:
         os.ftruncate(self._descriptor, min(HEADER.size + size, os.fstat(self._descriptor).st_size))

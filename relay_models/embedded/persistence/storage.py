@@ -25,9 +25,11 @@ from relay_models.embedded.persistence.file_checks import (
     is_unavailable,
     main_stamp,
     read_stamp,
+    stored_path,
 )
 from relay_models.embedded.persistence.file_lock import FileLock
 from relay_models.embedded.persistence.redo_log import Change, RedoLog
+from relay_models.embedded.persistence.side_files import WAL_MODE, WAL_MODE_AT, kind_of, refuse_others
 
 __all__ = ["UNREADABLE", "Storage", "Sync", "create_tables"]
 
@@ -73,8 +75,9 @@ CREATE TABLE parts (
 );
 """
 
-# The columns that format 3 added to `generation`. Format 4 has compressed JSON, and the indexes' `FieldSpec.blanks` and
-# `IndexSpec.covers`: what a file has of an earlier format stays as it is until it is written again.
+# The columns that format 3 added to `generation`. Format 4 has compressed JSON, and the indexes' `FieldSpec.blanks`
+# and `IndexSpec.covers`; format 5 has indexes of fewer columns, `FieldSpec.merged` and `FieldSpec.packs`. What a file
+# has of an earlier format stays as it is until it is written again, indexes until they are created again.
 _TIMED_FORMAT: Final = 3
 _ADDED: Final = (
     "base INTEGER NOT NULL DEFAULT 0",
@@ -88,14 +91,6 @@ _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 FREE_TO_WRITE: Final = 128 * 1024
 """The space on the disk, in bytes, below which a failed write is explained by a full disk."""
-
-_KINDS: Final = {
-    stat.S_IFDIR: "a directory",
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 def create_tables(connection: sqlite3.Connection) -> None:
@@ -112,6 +107,7 @@ class Storage:
     """
 
     def __init__(self, path: str, sync: Sync = "process") -> None:
+        _check_name(path)
         self.name = os.path.abspath(path)
         self.path = os.path.realpath(path)
         self._sync = sync
@@ -154,13 +150,13 @@ class Storage:
             raise
 
     def _refuse_unusable(self) -> None:
+        refuse_others(self.path)
         try:
             status = os.stat(self.path)
         except FileNotFoundError:
             return
         if not stat.S_ISREG(status.st_mode):
-            kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
-            raise FileUnavailableError(f"cannot open {self.name}: it is {kind}, not a file")
+            raise FileUnavailableError(f"cannot open {self.name}: it is {kind_of(status.st_mode)}, not a file")
         if not os.access(self.path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
             raise FileUnavailableError(f"cannot open {self.name}: it is read-only")
 
@@ -189,13 +185,15 @@ class Storage:
                 raise DamagedFileError(
                     f"{self.name} is empty or gone, but {rest} is there; restore the file, or remove the other"
                 )
-        scratch = f"{self.path}.new"
+        scratch = f"{self.path}-new"
         try:
             there = os.stat(self.path)
         except FileNotFoundError:
             there = None
         try:
-            os.close(os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600))
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(scratch)  # of a process that was killed; the lock says that it is nobody's
+            os.close(os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             connection = sqlite3.connect(scratch)
             try:
                 connection.execute("PRAGMA journal_mode = MEMORY")  # what is left of it after a kill is not used
@@ -204,6 +202,10 @@ class Storage:
                 create_tables(connection)
             finally:
                 connection.close()
+            # With a -wal from the beginning: to change to it later, SQLite writes a rollback journal.
+            with open(scratch, "r+b") as file:
+                file.seek(WAL_MODE_AT)
+                file.write(WAL_MODE)
             self._put(scratch, there)
         finally:
             with contextlib.suppress(OSError):
@@ -282,15 +284,21 @@ class Storage:
                 self.redo.begin(stamp.number, stamp.token)
         self.connection.execute(
             "UPDATE generation SET number = ?, seal = NULL, base = ?, token = ?, previous = ?, home = ?, time = ?",
-            (stamp.number + 1, stamp.base, stamp.token, stamp.previous, stamp.home, time),
+            (stamp.number + 1, stamp.base, stamp.token, stamp.previous, stored_path(stamp.home), time),
         )
 
     def after_commit(self) -> None:
-        """Begin the next generation after a transaction, and write a long -wal back into the file."""
+        """Begin the next generation after a transaction, and write a long -wal back into the file.
+
+        The transaction is done, so nothing here may fail: what is not possible now is tried before the next change.
+        """
         self.stamp.number += 1
         self.stamp.seal = None
         self._log_ready = False
-        self.redo.begin(self.stamp.number, self.stamp.token)
+        try:
+            self.redo.begin(self.stamp.number, self.stamp.token)
+        except OSError:
+            return
         self._log_ready = True
         if not self.marked:
             self.connection.execute(f"PRAGMA synchronous = {'FULL' if self._sync == 'power' else 'OFF'}")
@@ -310,7 +318,7 @@ class Storage:
         """Write the -wal back into the file. Returns whether that was possible: on a full disk the log just stays."""
         try:
             busy, frames, written = self.connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-        except sqlite3.OperationalError:
+        except sqlite3.Error:
             return False
         if busy or frames != written:
             return False
@@ -347,7 +355,7 @@ class Storage:
         reason = getattr(error, "strerror", None) or str(error)
         full = getattr(error, "errno", None) in _DISK_FULL
         full = full or getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
-        if not full:
+        if not full and getattr(error, "errno", None) in (None, errno.EIO):  # of a kind that does not say it
             with contextlib.suppress(OSError):
                 full = shutil.disk_usage(os.path.dirname(self.path)).free < FREE_TO_WRITE
         return f"the disk is full: {reason}" if full else reason
@@ -375,20 +383,22 @@ class Storage:
         """Close the file and free the lock. Unless `clean`, the redo log is still needed."""
         if self._inherited:
             return
-        wal, log = self.path + "-wal", self.redo.status
-        unmoved = _is(self.path, self._lock.file)
+        with contextlib.ExitStack() as ending:  # whatever fails, the rest is released
+            ending.callback(self._lock.release)
+            ending.callback(self._close_log, clean)
+            ending.callback(self.connection.close)
+
+    def _close_log(self, clean: bool) -> None:
+        wal, log = self.path + "-wal", None
         void = self.stamp.home is None and not self.redo.size  # such as a process leaves that was killed while closing
-        mine = log is not None and _is(self.redo.path, (log.st_dev, log.st_ino))
         try:
-            self.connection.close()
+            log = self.redo.status
         finally:
-            try:
-                self.redo.close(remove=(clean or void) and mine)
-                # SQLite leaves the -wal of a file that was moved; beside another file it would be taken for its own.
-                if clean and not unmoved and _is(wal, self._wal):
-                    os.unlink(wal)
-            finally:
-                self._lock.release()
+            mine = log is not None and _is(self.redo.path, (log.st_dev, log.st_ino))
+            self.redo.close(remove=(clean or void) and mine)
+        # SQLite leaves the -wal of a file that was moved; beside another file it would be taken for its own.
+        if clean and not _is(self.path, self._lock.file) and _is(wal, self._wal):
+            os.unlink(wal)
 
     def abandon(self) -> None:
         """Release everything in a forked child, and touch nothing: the file belongs to the parent."""
@@ -410,6 +420,15 @@ class Storage:
             raise
         except (OSError, sqlite3.OperationalError) as error:
             raise FileUnavailableError(f"cannot open {self.name}: {self.reason(error)}") from error
+
+
+def _check_name(path: str) -> None:
+    try:
+        valid = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        valid = False
+    if not valid:
+        raise FileUnavailableError(f"cannot open {path!r}: no file can have this name")
 
 
 def _size(path: str) -> int:

@@ -1,23 +1,29 @@
-"""What scripts pack and unpack: the formats of `struct`, and MessagePack as `cmsgpack` has it."""
+"""What scripts pack and unpack: the formats of `struct`, and the numbers of MessagePack for `cmsgpack`."""
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from typing import Any, Final
 
 from fakeredis._helpers import SimpleError
 
-__all__ = ["pack_number", "struct_pack", "struct_size", "struct_unpack", "unpack_messages"]
+__all__ = ["pack_number", "struct_pack", "struct_size", "struct_unpack"]
 
 SIZES: Final = {"b": 1, "B": 1, "h": 2, "H": 2, "l": 8, "L": 8, "T": 8, "i": 4, "I": 4, "f": 4, "d": 8}
-# Larger ones would be beyond what the protocol carries.
-MAX_SIZE: Final = 512 * 1024 * 1024
-MAX_DEPTH: Final = 100
+# Bytes that a packed string may have: a script can hold no larger one.
+MAX_SIZE: Final = 256 * 1024 * 1024
+# Letters that a format may have: each takes a few microseconds, and nothing can interrupt that.
+MAX_FORMAT: Final = 100_000
+# Values that can be unpacked at once, as many as Lua can give.
+MAX_VALUES: Final = 7990
 
 
 def _items(text: bytes, name: str) -> Iterator[tuple[str, int, bool, int]]:
     """The items of a format: letter, size (-1 where the data tells), whether little-endian, alignment."""
+    if len(text) > MAX_FORMAT:
+        raise SimpleError(f"bad argument #1 to '{name}' (format is too long)")
     little, alignment, place = True, 1, 0
     fmt = text.decode("latin-1")
     while place < len(fmt):
@@ -120,7 +126,7 @@ def _float_bytes(number: float, letter: str, little: bool) -> bytes:
 
 def struct_unpack(text: bytes, data: bytes, start: float) -> list[Any]:
     """The values of a format from a place on, and the place behind them."""
-    position = int(start) - 1
+    position = int(start) - 1 if math.isfinite(start) else -1
     if position < 0:
         raise SimpleError("bad argument #3 to 'unpack' (offset must be 1 or greater)")
     found: list[Any] = []
@@ -136,9 +142,11 @@ def struct_unpack(text: bytes, data: bytes, start: float) -> list[Any]:
         if letter == "c" and size < 0:
             if not found or type(found[-1]) is bytes:
                 raise SimpleError("format 'c0' needs a previous size")
-            size = int(found.pop())
+            size = int(found.pop()) if math.isfinite(found[-1]) else -1
         if size < 0 or position + size > len(data):
             raise SimpleError("bad argument #2 to 'unpack' (data string too short)")
+        if len(found) >= MAX_VALUES:
+            raise SimpleError("too many results to unpack")
         part = data[position : position + size]
         position += size
         if letter == "c":
@@ -176,75 +184,3 @@ def pack_number(number: float) -> bytes:
         if whole >= -(1 << 8 * size - 1):
             return bytes((mark,)) + whole.to_bytes(size, "big", signed=True)
     return b"\xd3" + whole.to_bytes(8, "big", signed=True)
-
-
-class Messages:
-    """Reads one message after the other."""
-
-    def __init__(self, data: bytes, position: int) -> None:
-        self.data, self.position = data, position
-
-    def take(self, size: int) -> bytes:
-        part = self.data[self.position : self.position + size]
-        if len(part) < size:
-            raise SimpleError("Missing bytes in input.")
-        self.position += size
-        return part
-
-    def whole(self, size: int, *, signed: bool = False) -> int:
-        return int.from_bytes(self.take(size), "big", signed=signed)
-
-    def read(self, depth: int = 0) -> Any:
-        """One value: bytes, numbers, booleans, None, and dictionaries for tables."""
-        if depth > MAX_DEPTH:
-            raise SimpleError("Bad data format in input.")
-        mark = self.whole(1)
-        if mark < 0x80:
-            return mark
-        if mark >= 0xE0:
-            return mark - 256
-        if mark < 0x90:
-            return self.table(2 * (mark & 15), depth)
-        if mark < 0xA0:
-            return self.array(mark & 15, depth)
-        if mark < 0xC0:
-            return self.take(mark & 31)
-        if mark in (0xC0, 0xC2, 0xC3):
-            return None if mark == 0xC0 else mark == 0xC3
-        if mark in (0xCA, 0xCB):
-            return struct.unpack(">f" if mark == 0xCA else ">d", self.take(4 if mark == 0xCA else 8))[0]
-        if 0xCC <= mark <= 0xD3:
-            return float(self.whole(1 << (mark & 3), signed=mark >= 0xD0))
-        if mark in (0xC4, 0xC5, 0xC6):
-            return self.take(self.whole(1 << mark - 0xC4))
-        if mark in (0xD9, 0xDA, 0xDB):
-            return self.take(self.whole(1 << mark - 0xD9))
-        if mark in (0xDC, 0xDD):
-            return self.array(self.whole(2 if mark == 0xDC else 4), depth)
-        if mark in (0xDE, 0xDF):
-            return self.table(2 * self.whole(2 if mark == 0xDE else 4), depth)
-        raise SimpleError("Bad data format in input.")
-
-    def array(self, count: int, depth: int) -> dict[Any, Any]:
-        found = ((place, self.read(depth + 1)) for place in range(1, count + 1))
-        return {place: value for place, value in found if value is not None}
-
-    def table(self, count: int, depth: int) -> dict[Any, Any]:
-        values = iter([self.read(depth + 1) for _ in range(count)])
-        found = {}
-        for key in values:
-            value = next(values)
-            if key is None or isinstance(key, dict) or key != key:
-                raise SimpleError("Bad data format in input.")
-            if value is not None:
-                found[key] = value
-        return found
-
-
-def unpack_messages(data: bytes, limit: float, offset: float) -> tuple[list[Any], int]:
-    """Up to `limit` values (all for 0), and where the next one begins: -1 at the end."""
-    messages = Messages(data, int(offset))
-    found: list[Any] = []
-    while messages.position < len(data) and not (limit and len(found) >= limit):
-        found.append(messages.read())
-    return found, messages.position if messages.position < len(data) else -1

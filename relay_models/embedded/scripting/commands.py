@@ -37,6 +37,8 @@ UNKILLABLE = (
     " termination or kill the server in a hard way using the SHUTDOWN NOSAVE command."
 )
 SHUTTING_DOWN = "ERR The server is shutting down"
+# How long a script that was killed may take to end before other clients are told again that one runs, in seconds.
+KILLING = 1.0
 # The commands that run code of scripts.
 RUNNING = frozenset(
     ("eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro", "function load", "function restore")
@@ -69,7 +71,7 @@ class Scripting:
         self.when_done: set[Callable[[], None]] = set()
         """Callbacks for the end of a script, called in the script's thread."""
         self._started = 0.0
-        self._killed = False
+        self._killed: float | None = None
         self._deadline: float | None = None
         self._sandbox: Sandbox | None = None
         self._compiled: set[bytes] = set()
@@ -110,7 +112,7 @@ class Scripting:
         return self.caller._script_resp or 2
 
     def _tick(self) -> str | None:
-        if self._killed:
+        if self._killed is not None:
             command = "FUNCTION" if self._running == "function" else "SCRIPT"
             return f"ERR Error running script: Script killed by user with {command} KILL."
         if self._deadline is None or time.monotonic() <= self._deadline:
@@ -137,7 +139,12 @@ class Scripting:
         limit = int(setting) / 1000
         if limit <= 0:
             return math.inf
-        return limit if self._running is None else self._started + limit - time.monotonic()
+        if self._running is None:
+            return limit
+        end = self._started + limit
+        if self._killed is not None:
+            end = max(end, self._killed + KILLING)
+        return end - time.monotonic()
 
     def enter(self, lock: threading.Lock) -> None:
         """Take the server's lock for a command. Raises `SimpleError` once a script has kept it for too long."""
@@ -158,7 +165,7 @@ class Scripting:
             raise SimpleError(UNKILLABLE)
         if kind != self._running:
             raise self.busy_error
-        self._killed = True
+        self._killed = time.monotonic()
 
     def stop(self, seconds: float) -> None:
         """End scripts that run longer than `seconds` from now. `resume` lifts that limit."""
@@ -190,7 +197,7 @@ class Scripting:
     def running(self, caller: Any, kind: Literal["script", "function"] = "script") -> Iterator[Sandbox]:
         """The interpreter, for a script of the client `caller`. One that was stopped midway is not used again."""
         sandbox = self.sandbox
-        self.caller, self.wrote, self._killed, self._started = caller, False, False, time.monotonic()
+        self.caller, self.wrote, self._killed, self._started = caller, False, None, time.monotonic()
         self._running = kind
         try:
             yield sandbox

@@ -1,12 +1,12 @@
 -- cjson, cmsgpack and struct, as Redis has them: fills the tables given. Runs once, before any script.
-local cjson, cmsgpack, struct, null, error, caught, stop_unless, behind, py_pack, py_unpack, py_number, py_msgpack =
+local cjson, cmsgpack, struct, null, error, caught, stop_unless, behind, py_pack, py_unpack, py_number =
   ...
 
 local next, pairs, rawget, select, tonumber, tostring, type =
   next, pairs, rawget, select, tonumber, tostring, type
 local raw_pcall = pcall
 local byte, char, find, format, gsub, match, sub = string.byte, string.char, string.find, string.format, string.gsub, string.match, string.sub
-local concat, floor, huge = table.concat, math.floor, math.huge
+local concat, floor, huge, ldexp = table.concat, math.floor, math.huge, math.ldexp
 
 -- What `run` gives; its errors carry the position of the library's caller.
 local function positioned(run, ...)
@@ -323,16 +323,48 @@ local function fill_json(target)
     return (positioned(decoded, text_of(..., "decode")))
   end
 
-  -- A setting of one number: given, it is changed; the value is returned.
+  -- The arguments of a function that changes settings and gives them: some of them may be left out.
+  local function arg_error(place, name, text)
+    error("bad argument #" .. place .. " to '" .. name .. "' (" .. text .. ")", 4)
+  end
+
+  local function check_count(name, most, ...)
+    if select("#", ...) > most then
+      arg_error(most + 1, name, "found too many arguments")
+    end
+  end
+
+  local function number_arg(place, name, value, default, lowest, highest)
+    if value == nil then
+      return default
+    end
+    local number = tonumber(value)
+    if not number then
+      arg_error(place, name, "number expected, got " .. type(value))
+    end
+    if not (number >= lowest and number <= highest) then
+      arg_error(place, name, "expected integer between " .. lowest .. " and " .. highest)
+    end
+    return floor(number)
+  end
+
+  local function switch_arg(name, value, default, extra)
+    if value == nil then
+      return default
+    elseif type(value) == "boolean" then
+      return value
+    elseif type(value) ~= "string" and type(value) ~= "number" then
+      arg_error(1, name, "string expected, got " .. type(value))
+    elseif value ~= "on" and value ~= "off" and value ~= extra then
+      arg_error(1, name, "invalid option '" .. value .. "'")
+    end
+    return value == "on" or value == extra and extra
+  end
+
   local function numeric(name, setting, lowest, highest)
-    target[name] = function(value)
-      if value ~= nil then
-        local number = tonumber(value)
-        if not number or number < lowest or number > highest then
-          error("bad argument #1 to '" .. name .. "' (expected integer between " .. lowest .. " and " .. highest .. ")", 2)
-        end
-        settings[setting] = floor(number)
-      end
+    target[name] = function(...)
+      check_count(name, 1, ...)
+      settings[setting] = number_arg(1, name, (...), settings[setting], lowest, highest)
       return settings[setting]
     end
   end
@@ -340,26 +372,24 @@ local function fill_json(target)
   numeric("decode_max_depth", "decode_depth", 1, 2147483647)
   numeric("encode_number_precision", "precision", 1, 14)
 
-  local function switch(name, setting)
-    target[name] = function(value)
-      if value ~= nil then
-        if type(value) == "string" then
-          value = value == "on" or (value ~= "off" and value)
-        end
-        settings[setting] = value
-      end
+  local function switch(name, setting, extra)
+    target[name] = function(...)
+      check_count(name, 1, ...)
+      settings[setting] = switch_arg(name, (...), settings[setting], extra)
       return settings[setting]
     end
   end
-  switch("encode_invalid_numbers", "encode_invalid")
+  switch("encode_invalid_numbers", "encode_invalid", "null")
   switch("decode_invalid_numbers", "decode_invalid")
   switch("encode_keep_buffer", "keep")
 
-  function target.encode_sparse_array(convert, ratio, safe)
-    if convert ~= nil then
-      settings.convert = convert
-    end
-    settings.ratio, settings.safe = tonumber(ratio) or settings.ratio, tonumber(safe) or settings.safe
+  function target.encode_sparse_array(...)
+    local name = "encode_sparse_array"
+    check_count(name, 3, ...)
+    local convert, ratio, safe = ...
+    settings.convert = switch_arg(name, convert, settings.convert)
+    settings.ratio = number_arg(2, name, ratio, settings.ratio, 0, 2147483647)
+    settings.safe = number_arg(3, name, safe, settings.safe, 0, 2147483647)
     return settings.convert, settings.ratio, settings.safe
   end
 
@@ -455,19 +485,127 @@ function cmsgpack.pack(...)
   return concat(out)
 end
 
+-- Numbers of MessagePack, from their bytes.
+
+local function whole(text, place, size)
+  if size == 8 then
+    return whole(text, place, 4) * 2 ^ 32 + whole(text, place + 4, 4) -- rounded once
+  end
+  local value = 0
+  for each = place, place + size - 1 do
+    value = value * 256 + byte(text, each)
+  end
+  return value
+end
+
+-- Up to the half of the numbers of its size, a number is positive.
+local function signed(text, place, size)
+  if size == 8 then
+    return signed(text, place, 4) * 2 ^ 32 + whole(text, place + 4, 4)
+  end
+  local value = whole(text, place, size)
+  return value < 2 ^ (8 * size - 1) and value or value - 2 ^ (8 * size)
+end
+
+-- The IEEE number with so many bits of exponent and of fraction.
+local function float(high, fraction, exponent_bits, fraction_bits)
+  local sign = high >= 2 ^ exponent_bits and -1 or 1
+  local exponent, bias = high % 2 ^ exponent_bits, 2 ^ (exponent_bits - 1) - 1
+  if exponent == 2 ^ exponent_bits - 1 then
+    return fraction == 0 and sign * huge or 0 / 0
+  elseif exponent == 0 then
+    return sign * ldexp(fraction, 1 - bias - fraction_bits)
+  end
+  return sign * ldexp(fraction + 2 ^ fraction_bits, exponent - bias - fraction_bits)
+end
+
+-- How many bytes of a number or of a length follow each mark, for the types that have any.
+local FLOATS = { [0xCA] = 4, [0xCB] = 8 }
+local WHOLE = { [0xCC] = 1, [0xCD] = 2, [0xCE] = 4, [0xCF] = 8 }
+local SIGNED = { [0xD0] = 1, [0xD1] = 2, [0xD2] = 4, [0xD3] = 8 }
+local TEXTS = { [0xC4] = 1, [0xC5] = 2, [0xC6] = 4, [0xD9] = 1, [0xDA] = 2, [0xDB] = 4 }
+local ARRAYS = { [0xDC] = 2, [0xDD] = 4 }
+local MAPS = { [0xDE] = 2, [0xDF] = 4 }
+local MAX_MESSAGE_DEPTH = 100
+
+-- One value of MessagePack from a place on, and the place behind it.
+local function read(text, place, depth)
+  local mark = byte(text, place)
+  if mark == nil then
+    error("Missing bytes in input.", 0)
+  elseif depth > MAX_MESSAGE_DEPTH then
+    error("Bad data format in input.", 0)
+  elseif mark < 0x80 then
+    return mark, place + 1
+  elseif mark >= 0xE0 then
+    return mark - 256, place + 1
+  elseif mark == 0xC0 then
+    return nil, place + 1
+  elseif mark == 0xC2 or mark == 0xC3 then
+    return mark == 0xC3, place + 1
+  end
+
+  local size = FLOATS[mark] or WHOLE[mark] or SIGNED[mark] or TEXTS[mark] or ARRAYS[mark] or MAPS[mark]
+  if size == nil and mark >= 0xC0 then
+    error("Bad data format in input.", 0)
+  end
+  size, place = size or 0, place + 1
+  local after = place + size
+  if after - 1 > #text then
+    error("Missing bytes in input.", 0)
+  elseif mark == 0xCA then
+    local high = whole(text, place, 2)
+    return float(floor(high / 128), high % 128 * 2 ^ 16 + whole(text, place + 2, 2), 8, 23), after
+  elseif mark == 0xCB then
+    local high = whole(text, place, 2)
+    return float(floor(high / 16), high % 16 * 2 ^ 48 + whole(text, place + 2, 6), 11, 52), after
+  elseif SIGNED[mark] then
+    return signed(text, place, size), after
+  end
+  local count = size > 0 and whole(text, place, size) or mark % (mark < 0xA0 and 16 or 32)
+  if WHOLE[mark] then
+    return count, after
+  elseif TEXTS[mark] or mark >= 0xA0 and mark < 0xC0 then
+    if after + count - 1 > #text then
+      error("Missing bytes in input.", 0)
+    end
+    return sub(text, after, after + count - 1), after + count
+  end
+
+  local mapped = MAPS[mark] or mark < 0x90
+  local found, item, key = {}
+  for each = 1, count do
+    key = each
+    if mapped then
+      key, after = read(text, after, depth + 1)
+      if key == nil or type(key) == "table" or key ~= key then
+        error("Bad data format in input.", 0)
+      end
+    end
+    item, after = read(text, after, depth + 1)
+    found[key] = item
+  end
+  return found, after
+end
+
+-- The values from an offset on, their number, and the offset behind them, which is -1 at the end.
 local function unpacked(text, limit, offset)
-  if limit < 0 or offset < 0 then
+  if not (limit >= 0 and offset >= 0) then
     error(("Invalid request to unpack with offset of %d and limit of %d."):format(offset, #text), 3)
   end
   if offset > #text then
     error(("Start offset %d greater than input length %d."):format(offset, #text), 3)
   end
-  local ok, found, count, after = py_msgpack(text, limit, offset)
-  stop_unless(ok, found)
-  if not ok then
-    error(found, 3)
+  local found, count, place = {}, 0, floor(offset) + 1
+  while place <= #text and not (limit > 0 and count >= limit) do
+    local ok, value, after = caught(raw_pcall(read, text, place, 0))
+    if not ok then
+      error(value, type(value) == "string" and 3 or 0)
+    end
+    count = count + 1
+    found[count], place = value, after
   end
-  return found, count, after
+  return found, count, place <= #text and place - 1 or -1
 end
 
 local unpack = unpack
@@ -480,13 +618,26 @@ function cmsgpack.unpack(text)
   return unpack(found, 1, count)
 end
 
+local function number_of(value, place, name, default)
+  local number = tonumber(value == nil and default or value)
+  if not number then
+    local got = value == nil and "no value" or type(value)
+    error("bad argument #" .. place .. " to '" .. name .. "' (number expected, got " .. got .. ")", 3)
+  end
+  return number
+end
+
 function cmsgpack.unpack_one(text, offset)
-  local found, _, after = unpacked(text_of(text, "unpack_one"), 1, tonumber(offset) or 0)
+  local found, _, after = unpacked(text_of(text, "unpack_one"), 1, number_of(offset, 2, "unpack_one", 0))
   return after, found[1]
 end
 
 function cmsgpack.unpack_limit(text, limit, offset)
-  local found, count, after = unpacked(text_of(text, "unpack_limit"), tonumber(limit) or 0, tonumber(offset) or 0)
+  limit, offset = number_of(limit, 2, "unpack_limit"), number_of(offset, 3, "unpack_limit", 0)
+  local found, count, after = unpacked(text_of(text, "unpack_limit"), limit, offset)
+  if count > 7990 then
+    error("too many results to unpack", 2)
+  end
   return after, unpack(found, 1, count)
 end
 

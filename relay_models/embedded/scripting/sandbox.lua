@@ -2,18 +2,21 @@
 -- arguments; gives the functions that Python calls. Scripts see tables and Lua functions only, never a Python object:
 -- the callbacks stay in upvalues, and nothing here gives out `debug`, an environment, or the tables behind the views.
 local py_call, py_tick, py_arm, py_log, py_sha1, py_acl, py_resp, py_bit, py_random, constants,
-  libraries, py_pack, py_unpack, py_number, py_msgpack = ...
+  libraries, py_pack, py_unpack, py_number = ...
 
 local assert, ipairs, pairs, select, tonumber, tostring, type =
   assert, ipairs, pairs, select, tonumber, tostring, type
 local getmetatable, setmetatable, rawget, rawset, rawequal, next = getmetatable, setmetatable, rawget, rawset, rawequal, next
 local raw_pcall, raw_xpcall, raw_unpack, raw_loadstring, setfenv = pcall, xpcall, unpack, loadstring, setfenv
 local raw_create, raw_resume, raw_collect = coroutine.create, coroutine.resume, collectgarbage
-local byte, find, format, rep = string.byte, string.find, string.format, string.rep
+local byte, find, format, gsub, rep = string.byte, string.find, string.format, string.gsub, string.rep
 local concat, floor = table.concat, math.floor
 local getinfo, sethook = debug.getinfo, debug.sethook
 local raw_error = error
-local null = newproxy()
+local null = newproxy(true)
+getmetatable(null).__tostring = function()
+  return "userdata: (nil)"
+end
 
 -- Whether the script that runs has one line.
 local one_line
@@ -36,6 +39,12 @@ end
 local COUNT = 100000
 local MAX_DEPTH = 300
 local MAX_UNPACKED = 7990
+-- Repetitions in a pattern, as many as later releases of Lua allow.
+local MAX_REPETITIONS = 200
+-- Bytes that the arguments of one call may have: they are copied, also where a string is given many times.
+local MAX_SENT = 512 * 1024 * 1024
+-- How far before a table something may be inserted: everything in between is moved, and nothing can interrupt that.
+local MAX_MOVED = 1000000
 
 -- Why the running script must end, or nil. Once set, no pcall and no coroutine keeps an error from going up.
 local stopped
@@ -79,8 +88,8 @@ end
 
 local facade = view({}, false)
 
-local function arg_error(number, name, wanted, got)
-  error("bad argument #" .. number .. " to '" .. name .. "' (" .. wanted .. " expected, got " .. got .. ")", 3)
+local function arg_error(number, name, wanted, got, level)
+  error("bad argument #" .. number .. " to '" .. name .. "' (" .. wanted .. " expected, got " .. got .. ")", level or 3)
 end
 
 local function check_table(value, name)
@@ -160,9 +169,16 @@ function base.unpack(value, first, last)
 end
 
 -- Errors that a script caught. One that ends the script goes on; an error of Python's is never handed over.
-local function caught(ok, ...)
+local caught
+function caught(ok, ...)
   if not ok then
     local err = ...
+    if type(err) == "string" and byte(err, 1) == 91 then
+      local text, found = gsub(err, "^%[C%]:%d+: ", "")
+      if found > 0 then
+        return caught(ok, text)
+      end
+    end
     if stopped == nil then
       if type(err) == "userdata" and err ~= null then
         stopped = err -- an exception, of a signal handler perhaps, for Python to raise again
@@ -200,7 +216,16 @@ local function handled(handler, ok, ...)
 end
 
 -- The handler runs after the stack was unwound: within a hook's error it could not be interrupted.
-function base.xpcall(call, handler)
+function base.xpcall(call, ...)
+  if select("#", ...) == 0 then
+    error("bad argument #2 to 'xpcall' (value expected)", 2)
+  end
+  local handler = ...
+  if type(handler) ~= "function" then
+    handler = function()
+      return "error in error handling"
+    end
+  end
   return handled(handler, caught(raw_pcall(call)))
 end
 
@@ -272,13 +297,17 @@ end
 
 local coroutines = { running = coroutine.running, status = coroutine.status, yield = coroutine.yield }
 
-function coroutines.create(call)
+local function new_coroutine(call, name)
   if type(call) ~= "function" or getinfo(call, "S").what == "C" then
-    error("bad argument #1 to 'create' (Lua function expected)", 2)
+    error("bad argument #1 to '" .. name .. "' (Lua function expected)", 3)
   end
   local made = raw_create(call)
   sethook(made, hook, "", COUNT)
   return made
+end
+
+function coroutines.create(call)
+  return (new_coroutine(call, "create"))
 end
 
 function coroutines.resume(routine, ...)
@@ -297,7 +326,7 @@ local function unwrapped(ok, ...)
 end
 
 function coroutines.wrap(call)
-  local routine = coroutines.create(call)
+  local routine = new_coroutine(call, "wrap")
   return function(...)
     return unwrapped(caught(raw_resume(routine, ...)))
   end
@@ -306,13 +335,41 @@ end
 -- Strings and tables.
 
 local strings, tables, maths = {}, {}, {}
-for _, name in ipairs({
-  "byte", "char", "find", "format", "gfind", "gmatch", "gsub", "len", "lower", "match", "reverse", "sub", "upper",
-}) do
+for _, name in ipairs({ "byte", "char", "format", "len", "lower", "reverse", "sub", "upper" }) do
   strings[name] = string[name]
 end
 
-function strings.dump()
+-- One of Lua's functions behind a check of its arguments. Its own errors name it as the script does.
+local function guarded(name, original, check)
+  local source = ("local %s, check = ... return function(...) check(...) return %s(...) end"):format(name, name)
+  return raw_loadstring(source, "=[C]")(original, check)
+end
+
+-- Lua's matcher uses the C stack for each repetition of a pattern that fits, and does not look where that ends.
+local function pattern_check(name)
+  return function(...)
+    local text, pattern = ...
+    if type(text) ~= "string" and type(text) ~= "number" then
+      arg_error(1, name, "string", select("#", ...) < 1 and "no value" or type(text), 4)
+    elseif type(pattern) ~= "string" and type(pattern) ~= "number" then
+      arg_error(2, name, "string", select("#", ...) < 2 and "no value" or type(pattern), 4)
+    elseif type(pattern) == "string" and #pattern > MAX_REPETITIONS then
+      local _, repetitions = gsub(pattern, "[*+?-]", "")
+      if repetitions > MAX_REPETITIONS then
+        error("pattern too complex", 3)
+      end
+    end
+  end
+end
+
+for _, name in ipairs({ "find", "gfind", "gmatch", "gsub", "match" }) do
+  strings[name] = guarded(name, string[name], pattern_check(name))
+end
+
+function strings.dump(value)
+  if type(value) ~= "function" then
+    arg_error(1, "dump", "function", value == nil and "no value" or type(value))
+  end
   error("unable to dump given function", 2)
 end
 
@@ -324,7 +381,7 @@ function strings.rep(text, times)
   if not number then
     arg_error(2, "rep", "number", times == nil and "no value" or type(times))
   end
-  if text == "" then
+  if text == "" or number < 1 then
     return ""
   end
   if number * #tostring(text) > 2147483647 then
@@ -338,23 +395,32 @@ for _, name in ipairs({ "concat", "getn", "maxn", "setn" }) do
 end
 
 -- The functions that write refuse what is protected; those that enumerate look behind it.
-local function writing(name)
-  local original = table[name]
-  tables[name] = function(value, ...)
-    check_table(value, name)
-    if behind[value] then
-      error("Attempt to modify a readonly table", 0)
-    end
-    return original(value, ...)
+local function check_writable(value)
+  if behind[value] then
+    error("Attempt to modify a readonly table", 0)
   end
 end
-writing("insert")
-writing("remove")
-writing("sort")
+
+local function check_insert(value, ...)
+  check_writable(value)
+  if select("#", ...) == 2 then
+    local place = tonumber((...))
+    if place and not (place > -MAX_MOVED and place < 2147483648) then
+      error("bad argument #2 to 'insert' (position out of bounds)", 3)
+    end
+  end
+end
+
+tables.insert = guarded("insert", table.insert, check_insert)
+tables.remove = guarded("remove", table.remove, check_writable)
+tables.sort = guarded("sort", table.sort, check_writable)
 for _, name in ipairs({ "foreach", "foreachi" }) do
   local original = table[name]
   tables[name] = function(value, call)
     check_table(value, name)
+    if type(call) ~= "function" then
+      arg_error(2, name, "function", call == nil and "no value" or type(call))
+    end
     return original(behind[value] or value, call)
   end
 end
@@ -395,6 +461,7 @@ end
 -- redis
 
 local redis = {}
+local WRONG_ARGS = "ERR Lua redis lib command arguments must be strings or integers"
 
 -- Where the script is, of the functions that run. A call of ours that ends a function of the script's takes its place
 -- on the stack; which line that was is known for a script of one line alone, and nil is given for others.
@@ -430,11 +497,20 @@ local function command(raise, ...)
   if count == 0 then
     return problem(raise, "ERR Please specify at least one argument for this redis lib call")
   end
+  local size = 0
   for place = 1, count do
-    local kind = type((select(place, ...)))
-    if kind ~= "string" and kind ~= "number" then
-      return problem(raise, "ERR Lua redis lib command arguments must be strings or integers")
+    local arg = select(place, ...)
+    local kind = type(arg)
+    if kind == "string" then
+      size = size + #arg
+    elseif kind ~= "number" then
+      local err = problem(raise, WRONG_ARGS)
+      err.ignore_error_stats_update = nil
+      return err
     end
+  end
+  if size > MAX_SENT then
+    return problem(raise, "ERR the arguments of a command are too large")
   end
   local ok, value = py_call(...)
   stop_unless(ok, value)
@@ -500,11 +576,11 @@ function redis.log(...)
   if count < 2 then
     problem(true, "ERR redis.log() requires two arguments or more.")
   end
-  local level = ...
-  if type(level) ~= "number" then
+  local level = tonumber((...))
+  if not level then
     problem(true, "ERR First argument must be a number (log level).")
   end
-  if level < 0 or level > 3 then
+  if not (level >= 0 and level <= 3) then
     problem(true, "ERR Invalid debug level.")
   end
   local words = {}
@@ -535,7 +611,7 @@ function redis.acl_check_cmd(...)
   for place = 1, select("#", ...) do
     local kind = type((select(place, ...)))
     if kind ~= "string" and kind ~= "number" then
-      problem(true, "ERR redis.acl_check_cmd() command arguments must be strings or integers")
+      problem(true, WRONG_ARGS)
     end
   end
   return (checked(py_acl, ...))
@@ -562,22 +638,26 @@ for name, value in pairs(constants) do
   redis[name] = value
 end
 
+-- How many numbers each takes at least and at most.
 local bits = {}
-for _, name in ipairs({
-  "arshift", "band", "bnot", "bor", "bswap", "bxor", "lshift", "rol", "ror", "rshift", "tobit", "tohex",
+for name, counts in pairs({
+  arshift = { 2, 2 }, band = { 1, MAX_UNPACKED }, bnot = { 1, 1 }, bor = { 1, MAX_UNPACKED }, bswap = { 1, 1 },
+  bxor = { 1, MAX_UNPACKED }, lshift = { 2, 2 }, rol = { 2, 2 }, ror = { 2, 2 }, rshift = { 2, 2 }, tobit = { 1, 1 },
+  tohex = { 1, 2 },
 }) do
+  local least, most = counts[1], counts[2]
   bits[name] = function(...)
     local count = select("#", ...)
     local numbers = { ... }
-    for place = 1, count == 0 and 1 or count do
+    local used = count < least and least or count > most and most or count
+    for place = 1, used do
       local number = tonumber(numbers[place])
       if not number then
-        local got = place > count and "no value" or type(numbers[place])
-        arg_error(place, name, "number", got)
+        arg_error(place, name, "number", place > count and "no value" or type(numbers[place]))
       end
       numbers[place] = number
     end
-    local ok, value = py_bit(name, raw_unpack(numbers))
+    local ok, value = py_bit(name, raw_unpack(numbers, 1, used))
     stop_unless(ok, value)
     if not ok then
       error(value, 2)
@@ -687,10 +767,15 @@ local function handler(err)
     sethook()
     return stopped
   end
-  if type(err) ~= "table" then
-    err = { err = "ERR " .. ((type(err) == "string" or type(err) == "number") and err or type(err)) }
-  end
   local source, line = position()
+  if type(err) ~= "table" then
+    local text = (type(err) == "string" or type(err) == "number") and err or type(err)
+    local bare, inner = gsub(text, "^%[C%]:%d+: ", "")
+    if inner > 0 and source ~= nil then
+      bare = source:sub(2) .. ":" .. line .. ": " .. bare
+    end
+    err = { err = "ERR " .. bare }
+  end
   if source ~= nil and not behind[err] then
     rawset(err, "source", source)
     rawset(err, "line", line)
@@ -702,7 +787,7 @@ end
 
 local cjson, cmsgpack, struct = {}, {}, {}
 local reset_json =
-  libraries(cjson, cmsgpack, struct, null, error, caught, stop_unless, behind, py_pack, py_unpack, py_number, py_msgpack)
+  libraries(cjson, cmsgpack, struct, null, error, caught, stop_unless, behind, py_pack, py_unpack, py_number)
 
 world = setmetatable({}, { __index = missing })
 for name, value in pairs(base) do

@@ -26,7 +26,6 @@ from relay_models.embedded.scripting.binary import (
     struct_pack,
     struct_size,
     struct_unpack,
-    unpack_messages,
 )
 from relay_models.embedded.scripting.bits import bit_operation
 
@@ -127,7 +126,6 @@ class Sandbox:
             self._guard(struct_pack),
             self._spread(self._on_struct),
             self._guard(pack_number),
-            self._spread(self._on_messages),
         )
         self._entry, self._null = self._lua.execute(SOURCE.read_bytes(), *callbacks, name="=[C]")
         self._compile, self._run = self._entry[b"compile"], self._entry[b"run"]
@@ -175,11 +173,6 @@ class Sandbox:
         values = struct_unpack(fmt, data, start)
         return self._lua.table_from(dict(enumerate(values, 1))), len(values)
 
-    def _on_messages(self, data: bytes, limit: float, offset: float) -> tuple[Any, ...]:
-        values, after = unpack_messages(data, limit, offset)
-        numbered = {place: value for place, value in enumerate(values, 1) if value is not None}
-        return self._lua.table_from(numbered, recursive=True), len(values), after
-
     def _arm(self) -> None:
         self._limit = int(self._lua.get_memory_used()) + MEMORY
         self._lua.set_max_memory(self._limit)
@@ -197,7 +190,7 @@ class Sandbox:
         return self._to_lua(self._call(command_fields(args)), self._resp())
 
     def _on_log(self, level: float, text: bytes) -> None:
-        logger.log(LOG_LEVELS[int(level)], "script: %s", text.decode("utf-8", "replace"))
+        logger.log(LOG_LEVELS[level if type(level) is int else 0], "script: %s", text.decode("utf-8", "replace"))
 
     def _random(self, seed: float | None = None) -> float | None:
         """The next number of drand48, which scripts of Redis have; or its start from a seed."""
@@ -296,7 +289,8 @@ class Sandbox:
         try:
             results = function(*args)
         except _lua.LuaError as error:
-            results = (1, f"ERR {error}".encode()) if self._stopped is None else (2, self._stopped)
+            text = str(error) or "not enough memory"
+            results = (1, f"ERR {text}".encode()) if self._stopped is None else (2, self._stopped)
         finally:
             self._lua.set_max_memory(0)
         interruption, self._interruption = self._interruption, None

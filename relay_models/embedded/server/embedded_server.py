@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from relay_models.embedded.errors import FileUnavailableError
+from relay_models.embedded.errors import EmbeddedError, FileUnavailableError
 from relay_models.embedded.persistence.file_checks import is_unavailable
 from relay_models.embedded.persistence.storage import UNREADABLE, Storage, Sync
 from relay_models.embedded.server.client_connections import AsyncEngineConnection, EngineConnection
@@ -63,7 +63,7 @@ class EmbeddedServer:
     ) -> None:
         if sync not in ("process", "power"):
             raise ValueError(f"sync is 'process' or 'power', not {sync!r}")
-        self.path = None if path is None else os.fspath(path)
+        self.path = None if path is None else os.fsdecode(path)
         storage = None if self.path is None else Storage(self.path, sync)
         try:
             self._state = EngineState(storage, EngineClock(clock))
@@ -71,7 +71,8 @@ class EmbeddedServer:
             if storage is None:
                 raise
             storage.close(clean=False)
-            if isinstance(error, sqlite3.OperationalError) and is_unavailable(error):
+            unavailable = isinstance(error, sqlite3.OperationalError) and is_unavailable(error)
+            if unavailable or (isinstance(error, OSError) and not isinstance(error, EmbeddedError)):
                 raise FileUnavailableError(f"cannot open {storage.name}: {storage.reason(error)}") from error
             if isinstance(error, UNREADABLE):
                 raise storage.damaged(str(error)) from error

@@ -203,6 +203,8 @@ class CommandRunner(
         except (sqlite3.Error, EmbeddedError) as error:
             logger.error("%s failed: %s", name, error)
             return SimpleError(f"ERR {error}")
+        except RecursionError:
+            return SimpleError("ERR the command is nested too deeply")
         except Exception as error:
             if isinstance(error, AttributeError | TypeError) and self._names_json(args):
                 return SimpleError(msgs.WRONGTYPE_MSG)

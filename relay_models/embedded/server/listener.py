@@ -259,7 +259,7 @@ class ClientProtocol(asyncio.Protocol):
                 return
             request = self._requests.popleft()
             word = request[0].lower()
-            if word in HTTP_WORDS:
+            if word in HTTP_WORDS or request.is_http:
                 self._refuse_http(socket)
                 return
             if self._state.scripting.busy and not allowed_while_busy(*split_name(request)):

@@ -43,6 +43,9 @@ class ProtocolError(ValueError):
 class Request(list[bytes]):
     """One command as the list of its arguments."""
 
+    is_http = False
+    """Whether it is the first line of an HTTP request."""
+
 
 class RequestReader:
     """Cuts the bytes of one connection into requests.
@@ -89,7 +92,9 @@ class RequestReader:
                 if line is None:
                     return None
                 if not line.startswith(b"*"):
-                    return Request(split_inline(line))
+                    request = Request(split_inline(line))
+                    request.is_http = len(request) == 3 and request[2].startswith(b"HTTP/")
+                    return request
                 count = self._number(line, "invalid multibulk length")
                 if count > (MAX_FIELDS if self.trusted else MAX_FIELDS_UNKNOWN):
                     raise ProtocolError(

@@ -12,6 +12,7 @@ from relay_models.errors import (
     ConnectionFailedError,
     CorruptDocumentError,
     CorruptDocumentsError,
+    InvalidConfigurationError,
     InvalidRecordError,
 )
 from relay_models.native._async.source import open_native
@@ -61,10 +62,13 @@ async def export_native(
         Counts of what was written.
 
     Raises:
+        InvalidConfigurationError: `agents` is a text, or another option cannot work.
         StorageError: The store or the target failed and did not recover.
         CorruptDocumentsError: Stored documents cannot be read, or cannot be written as native values. They are named,
             and everything else is written.
     """
+    if isinstance(agents, str):
+        raise InvalidConfigurationError(f"agents is a list of agents' ids, such as [{agents!r}]")
     keys = NativeKeys(native_prefix)
     options = ConnectionOptions(timeout=timeout, connect_timeout=connect_timeout, retries=retries, max_connections=10)
     transport = open_native(target, options, redis_options)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from relay_models._checks import check_seconds
 from relay_models.backend.sync import RedisBackend
 from relay_models.errors import (
     AuthenticationFailedError,
@@ -22,7 +23,7 @@ from relay_models.native._sync.source import NativeSource
 from relay_models.native.layout import DEFAULT_PREFIX, NativeKey
 from relay_models.native.reports import FollowMetrics, ImportReport
 from relay_models.records.redact import Redactions
-from relay_models.transport.sync import Backoff, sleep
+from relay_models.transport.sync import Backoff, raise_if_cancelled, sleep
 
 __all__ = ["Follower", "follow_native"]
 
@@ -33,6 +34,8 @@ _SCAN_SHARE, _SCAN_AT_LEAST_EVERY = 0.1, 60.0
 # First and longest backoff during an outage (seconds).
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
 _TELL_AT_MOST_EVERY = 1.0
+# Maximum interval between polls (seconds): a day.
+_LONGEST_POLL = 86_400.0
 
 Observer = Callable[[FollowMetrics], None]
 
@@ -53,6 +56,9 @@ class Follower:
         on_pass: Called with the metrics after each poll, and once a second during a long one.
         redact: What removes secrets before a run is stored, as for `import_native`.
         redis_options: Options of redis-py for the source, as for `NativeSource`.
+
+    Raises:
+        InvalidConfigurationError: `poll` is negative or longer than a day, or another option cannot work.
     """
 
     def __init__(
@@ -66,6 +72,7 @@ class Follower:
         redact: Redactions = None,
         **redis_options: Any,
     ) -> None:
+        check_seconds("poll", poll, most=_LONGEST_POLL)
         self._owns_source = not isinstance(source, NativeSource)
         self.source = (
             source if isinstance(source, NativeSource) else NativeSource(source, native_prefix, **redis_options)
@@ -97,6 +104,7 @@ class Follower:
         backoff = Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
         try:
             while not self._stopped:
+                raise_if_cancelled()
                 try:
                     self.look()
                     backoff.reset()

@@ -243,7 +243,7 @@ class Importer:
                     report.missing += 1
                     continue
                 try:
-                    record = read_run(agent_id, run_id, text)
+                    record, text, notes = read_run(agent_id, run_id, text)
                 except InvalidRecordError as error:
                     bad.append(run_id)
                     report.refuse(self.source.keys.run(agent_id, run_id), str(error))
@@ -261,6 +261,8 @@ class Importer:
                         continue
                     stored = ReadRun(redacted, text if redacted is record else to_json(redacted))
                 given.append(run_id)
+                if notes:
+                    report.note(self.source.keys.run(agent_id, run_id), notes)
                 if record.ended_at is not None:
                     report.newest_end_ns = max(record.ended_at.nanoseconds, report.newest_end_ns or 0)
                 yield stored

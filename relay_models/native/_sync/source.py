@@ -12,6 +12,7 @@ from uuid import UUID
 from relay_models.errors import InvalidRecordError
 from relay_models.native.layout import DEFAULT_PREFIX, RECORD_TYPES, NativeKey, NativeKeys
 from relay_models.records import RunRecord, from_json
+from relay_models.records.mending import read_run
 from relay_models.transport.sync import ConnectionOptions, Transport, open_client, open_url, translate
 
 __all__ = ["NativeSource", "open_native"]
@@ -153,7 +154,7 @@ class NativeSource:
             for batch in self.iter_texts(agent_id, new):
                 for run_id, text in batch:
                     if text is not None:
-                        yield self.read_run(agent_id, run_id, text)
+                        yield self.read_run(agent_id, run_id, text)[0]
 
     def list_runs(self, agent_id: str) -> list[RunRecord]:
         """Return what `iter_runs` yields as a list."""
@@ -169,11 +170,15 @@ class NativeSource:
         (text,) = self.texts([key])
         return None if text is None else self.read(NativeKey(kind, agent_id), text)
 
-    def read_run(self, agent_id: str, run_id: str, text: Any) -> RunRecord:
-        """Decode a run; InvalidRecordError if it is invalid, or not the run that its key names."""
+    def read_run(self, agent_id: str, run_id: str, text: Any) -> tuple[RunRecord, bytes, list[str]]:
+        """Decode a run; InvalidRecordError if it is invalid, or not the run that its key names.
+
+        Returns:
+            The run, its JSON text, and what of it was not understood.
+        """
         if isinstance(text, Exception):
             raise text
-        record = from_json(RunRecord, text)
+        record, data, notes = read_run(text)
         if record.agent_id != agent_id or str(record.id) != run_id:
             try:
                 same = record.agent_id == agent_id and record.id == UUID(run_id)
@@ -181,7 +186,7 @@ class NativeSource:
                 same = False
             if not same:
                 raise InvalidRecordError(f"the run in it is {record.id} of the agent {record.agent_id!r}", "id")
-        return record
+        return record, data, notes
 
     def read(self, key: NativeKey, text: Any) -> Any:
         """Decode a record; InvalidRecordError if it is invalid."""

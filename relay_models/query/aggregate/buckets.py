@@ -6,20 +6,15 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from math import gcd
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from relay_models._time import datetime_of
+from relay_models._time import datetime_of, parse_duration, parse_zone
 from relay_models.errors import QueryError
 
-__all__ = ["Buckets", "parse_zone"]
+__all__ = ["Buckets"]
 
-_SPAN = re.compile(r"\s*(\d*)\s*([a-zA-Zµμ]+)\s*")
+# A number of one unit, or the unit alone.
+_SPAN = re.compile(r"(\d{0,9})\s*([a-zµμ]+)", re.IGNORECASE)
 _SECOND, _DAY = 1_000_000, 86_400_000_000
-_FIXED = {
-    "ms": 1_000, "s": _SECOND, "sec": _SECOND, "second": _SECOND, "m": 60 * _SECOND, "min": 60 * _SECOND,
-    "minute": 60 * _SECOND, "h": 3600 * _SECOND, "hour": 3600 * _SECOND, "d": _DAY, "day": _DAY, "w": 7 * _DAY,
-    "week": 7 * _DAY,
-}  # fmt: skip
 _MONTHS = {"mo": 1, "month": 1, "q": 3, "quarter": 3, "y": 12, "year": 12}
 # All zones of our days differ from UTC by quarters of an hour.
 _QUARTER = 900 * _SECOND
@@ -28,32 +23,14 @@ _MICROSECOND = timedelta(microseconds=1)
 # What a wall clock can show as a datetime, in microseconds since it showed 1970.
 _FIRST = (date(1, 1, 1) - date(1970, 1, 1)).days * _DAY
 _LAST = ((date(9999, 12, 31) - date(1970, 1, 1)).days + 1) * _DAY - 1
+# The longest bucket: all the time that there is as datetimes.
+_LONGEST = _LAST - _FIRST
 # A Monday, on which weeks begin.
 _MONDAY = -3 * _DAY
 
 
-def parse_zone(zone: str | tzinfo | None) -> tzinfo:
-    """A time zone by its name, such as ``Europe/Berlin``; UTC for None.
-
-    Raises:
-        QueryError: there is no such zone.
-    """
-    if zone is None:
-        return UTC
-    if isinstance(zone, str):
-        if zone.upper() in ("UTC", "Z"):
-            return UTC
-        try:
-            return ZoneInfo(zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise QueryError(f"there is no time zone {zone!r}; write one such as Europe/Berlin") from None
-    if not isinstance(zone, tzinfo):
-        raise QueryError(f"a time zone is a name or a tzinfo, not {zone!r}")
-    return zone
-
-
 class Buckets:
-    """Spans of equal length on the wall clock of a zone: ``15m``, ``1h``, ``6h``, ``1d``, ``1w``, ``1mo``, ``1y``.
+    """Spans of equal length on the wall clock of a zone, such as ``15m``, ``1h30m``, ``6h``, ``1d``, ``1w``, ``1mo``.
 
     They begin where the wall clock shows a multiple of the length: days at midnight, weeks on Monday. Where a clock is
     set forward or back, a day has 23 or 25 hours; an hour that comes twice is two buckets.
@@ -64,21 +41,10 @@ class Buckets:
 
     def __init__(self, every: str | timedelta, zone: str | tzinfo | None = None) -> None:
         self.zone = parse_zone(zone)
-        self.months = 0
-        self.width = 0
-        if isinstance(every, timedelta):
-            self.width = every // _MICROSECOND
-        else:
-            match = _SPAN.fullmatch(every) if isinstance(every, str) else None
-            unit = match[2].lower() if match else ""
-            unit = unit if unit in _FIXED or unit in _MONTHS else unit.removesuffix("s")
-            count = int(match[1] or 1) if match else 0
-            if unit in _MONTHS:
-                self.months = count * _MONTHS[unit]
-            elif unit in _FIXED:
-                self.width = count * _FIXED[unit]
-        if self.months <= 0 and self.width <= 0:
-            raise QueryError(f"every is a span such as 15m, 1h, 1d, 1w, 1mo or 1y, not {every!r}")
+        self.width, self.months = (every // _MICROSECOND, 0) if isinstance(every, timedelta) else _span(every)
+        if not (0 < self.width <= _LONGEST or 0 < self.months <= _LONGEST // (28 * _DAY)):
+            shown = every if not isinstance(every, str) or len(every) < 50 else f"{every[:50]}…"
+            raise QueryError(f"every is a span such as 15m, 1h, 1h30m, 1d, 1w, 1mo or 1y, not {shown!r}")
         self.text = every if isinstance(every, str) else str(every)
         self._known: dict[int, int | None] = {}
 
@@ -167,6 +133,20 @@ class Buckets:
             year, month = _year_and_month(floor // _DAY)
             return _first_day(year * 12 + month - 1 + self.months) * _DAY
         return floor + self.width
+
+
+def _span(every: str) -> tuple[int, int]:
+    """The microseconds and the months of a span, of which one is 0; both of what is none."""
+    text = every.strip() if isinstance(every, str) else ""
+    match = _SPAN.fullmatch(text)
+    count, unit = (int(match[1] or 1), match[2].lower()) if match else (0, "")
+    if months := _MONTHS.get(unit) or _MONTHS.get(unit.removesuffix("s")):
+        return 0, count * months
+    try:
+        width = parse_duration(f"1{text}" if match and not match[1] else text)
+    except ValueError:
+        return 0, 0
+    return (width, 0) if isinstance(width, int) else (0, 0)
 
 
 # The Gregorian calendar repeats after 400 years: days of any year are those of a year that `date` has.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from relay_models.columns.expressions import Expression
+from relay_models.columns.column import Column
+from relay_models.columns.expressions import Compare, Expression, all_of
 from relay_models.query.aggregate.groups import AggregateRows, Groups
 from relay_models.query.aggregate.percentiles import percentile_steps
 from relay_models.query.aggregate.request import Aggregation
@@ -14,7 +15,9 @@ from relay_models.query.aggregate.server_groups import (
     InexactError,
     ServerGroups,
     distinct_steps,
+    exact_integer,
     sum_steps,
+    text_steps,
 )
 from relay_models.query.compiler import CompiledFilter, Values, compile_filter
 from relay_models.query.limits import ResultLimit
@@ -62,16 +65,31 @@ def aggregate_steps(
         return Groups(ask).rows()
     is_quick = all(metric.summable for metric in ask.metrics)
     if is_quick or decode_index_info((yield ["FT.INFO", alias]).reply).documents > few_rows:
-        grouped = ServerGroups(alias, ask, limit_ms=limit_ms, partial=on_incomplete == "partial")
-        for _ in range(_TRIES):
+        texts = yield from text_steps(alias, ask, compiled)
+        grouped = ServerGroups(alias, ask, texts, limit_ms=limit_ms, partial=on_incomplete == "partial")
+        asked, stored_at = filter, document.columns().get("stored_at")
+        for number in range(_TRIES):
             try:
-                return (yield from _on_server(grouped, compiled, filter, values, few_rows)).rows()
+                if number == 1 and stored_at is not None:
+                    # Documents that are new change what is counted each time; those that are there now do not.
+                    newest = yield from _newest(grouped, compiled, stored_at)
+                    asked = all_of([filter, ~Compare(stored_at, ">", newest)])
+                    compiled = compile_filter(asked, values)
+                return (yield from _on_server(grouped, compiled, asked, values, few_rows)).rows()
             except ChangedError:
                 continue
             except InexactError:
                 break
+    compiled = compile_filter(filter, values)
     read = row_steps(document, alias, filter, compiled, ask, limit_ms, on_corrupt, on_incomplete, limit)
     return (yield from read).rows()
+
+
+def _newest(grouped: ServerGroups, compiled: CompiledFilter, stored_at: Column[Any]) -> Steps[int]:
+    """When the newest of the documents was stored (microseconds)."""
+    reducers = ["REDUCE", "COUNT", 0, "AS", "n", "REDUCE", "MAX", 1, f"@{stored_at.index_name}", "AS", "newest"]
+    rows = yield from grouped.steps(compiled, reducers)
+    return max((exact_integer(row.get(b"newest")) for row in rows), default=0)
 
 
 def _on_server(
@@ -91,6 +109,7 @@ def _on_server(
         others = [metric for metric in others if not metric.can_be_estimated]
     if not all(metric.is_counted or metric.is_ranked for metric in others):
         raise InexactError
+    before = decode_index_info((yield ["FT.INFO", grouped.alias]).reply) if grouped.texts else None
     distinct = yield from sum_steps(grouped, compiled, groups)
     if (others or groups.estimated) and sum(tallies.count for tallies in groups.found.values()) <= few_rows:
         raise InexactError
@@ -102,4 +121,7 @@ def _on_server(
         percents = [metric.percent for metric in about if metric.is_ranked]
         if percents:
             yield from percentile_steps(grouped, compiled, filter, values, groups, column, percents)
+    if before and decode_index_info((yield ["FT.INFO", grouped.alias]).reply).replaced != before.replaced:
+        # A document that was replaced may have been counted for its old and for its new texts, or for neither.
+        raise ChangedError
     return groups

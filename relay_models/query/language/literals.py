@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, time, timedelta, tzinfo
+from math import inf
 from typing import Any
 
-from relay_models._time import microseconds_of, parse_duration, parse_zone
+from relay_models._time import exact_number, microseconds_of, parse_duration, parse_zone
 from relay_models.columns.column import Column
 from relay_models.columns.expressions import Compare, Expression, all_of
 from relay_models.columns.kind import Kind
@@ -112,6 +113,7 @@ def parse_number(text: str) -> int | float:
         raise ValueError(f"{text!r} is not a number: write 12, 0.5, 10k or 2M")
     digits = match[1].replace("_", "")
     factor = _SIZES[(match[2] or "").lower().rstrip("b")]
-    number = int(digits) if re.fullmatch(r"[+-]?\d+", digits) else float(digits)
-    found = number * factor
-    return int(found) if factor != 1 and isinstance(found, float) and found.is_integer() else found
+    if factor == 1 and not re.fullmatch(r"[+-]?\d{1,40}", digits):
+        return float(digits)
+    found = exact_number(digits) * factor
+    return int(found) if found not in (inf, -inf) and found == int(found) else float(found)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from lark import Lark, Token
@@ -100,12 +100,20 @@ _MEANING = {
     "$END": "the end",
 }
 _ITEMS = re.compile(_ITEM, re.DOTALL)
+# Maximum length of texts whose trees are cached (characters).
+_MOST_CACHED = 1000
 
 
 @cache
 def _parser() -> Lark:
     grammar = _GRAMMAR.replace("%VERBS%", "|".join(_VERBS)).replace("%ITEM%", _ITEM)
     return Lark(grammar, parser="lalr", lexer="contextual", propagate_positions=True, maybe_placeholders=False)
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Any:
+    """The tree of a text that may be asked again; it depends on nothing else, and is not changed."""
+    return _parser().parse(text)
 
 
 def parse_filter(
@@ -133,7 +141,7 @@ def parse_filter(
         raise FilterSyntaxError("the filter is empty; to select everything, write: all", str(text), 0)
     zone = tz or UTC
     try:
-        tree = _parser().parse(text)
+        tree = _parsed(text) if len(text) <= _MOST_CACHED else _parser().parse(text)
         return _Builder(text, columns, LiteralReader((now or datetime.now(UTC)).astimezone(zone), zone)).build(tree)
     except UnexpectedInput as error:
         raise _syntax_error(text, error, columns) from None
@@ -214,6 +222,7 @@ class _Builder:
         if found is None:
             raise refused(column, text, in_text=True)
         given = [self.string(token) for token in tokens]
+        self.refuse_sql(column, text, tokens[0], given[0])
         if found.method == "__eq__" and column.choices:
             # What is quoted is meant literally.
             for token, value in zip(tokens, given, strict=True):
@@ -222,6 +231,14 @@ class _Builder:
                         token, f"{column.name} is {' or '.join(column.choices)}{_closest(value, column.choices)}"
                     )
         return getattr(column, found.method)(given if several else given[0])  # type: ignore[no-any-return]
+
+    def refuse_sql(self, column: Column[Any], operator: str, token: Token, value: str) -> None:
+        """Refuse what has another meaning in SQL, and would find nothing here."""
+        if operator == "like" and "%" in value and not any(sign in value for sign in "*?"):
+            meant = value.replace("%", "*")
+            raise self.fault(token, f'like takes * for any characters and ? for any one: write "{meant}", or ~ for a %')
+        if operator in ("=", "==") and token.type != "STRING" and value.lower() == "null":
+            raise self.fault(token, f'write {column.name} is missing; the text is written in quotes: "{value}"')
 
     def values(self, node: Any) -> list[Token]:
         """The values of a list."""

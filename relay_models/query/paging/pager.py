@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -98,9 +98,9 @@ class Pager(Generic[T]):
     ) -> None:
         self.alias = alias
         self.filter = filter
-        self.order = order
-        self.reader = reader
         self.limit = ResultLimit() if limit is None else limit
+        self.order = replace(order, is_merged=self.limit.is_merged)
+        self.reader = reader
         self.state = PagerState.READY
         self.cut: str | None = None
         """Why the server's last answer may be incomplete."""
@@ -169,16 +169,17 @@ class Pager(Generic[T]):
         self._request = _Request(self._position, wanted)
         ties = self.reader.ties
         column = self.order.column
+        load = self.reader.load_for(self.order)
         direction = "DESC" if self.order.descending else "ASC"
-        sort = [part for name in column.sort_names for part in (f"@{name}", direction)]
-        steps = column.sort_steps()
+        sort = [part for name in self.order.names for part in (f"@{name}", direction)]
+        steps = self.order.steps
         if steps and self._position.missing:
             sort, steps = [], []
         sort += [part for tie in ties if tie != column.name for part in (f"@{tie}", "ASC")]
         return [
             *("FT.AGGREGATE", self.alias, compiled.query, *steps, *self._position.condition(self.order, ties)),
             *("SORTBY", len(sort), *sort, "MAX", wanted, "LIMIT", 0, wanted),
-            *("LOAD", len(self.reader.load), *self.reader.load),
+            *("LOAD", len(load), *load),
             *([] if per_read is None else ServerCursor.options(per_read)),
             *(*compiled.arguments(), "TIMEOUT", self._limit_ms, "DIALECT", 2),
         ]
@@ -200,7 +201,7 @@ class Pager(Generic[T]):
         assert self._position is not None
         compiled = compile_filter(all_of([self.filter, *self._position.tied(self.order)]), self._values)
         self._request = _Request(self._position, 0, is_ties=True)
-        load = [*self.reader.load, *(f"@{tie}" for tie in self.reader.ties)]
+        load = list(dict.fromkeys([*self.reader.load_for(self.order), *(f"@{tie}" for tie in self.reader.ties)]))
         return [
             *("FT.AGGREGATE", self.alias, compiled.query, "LOAD", len(load), *load),
             *ServerCursor.options(ROWS_PER_READ),
@@ -325,7 +326,10 @@ class Pager(Generic[T]):
     def _after(self, position: Position, row: dict[bytes, Any] | None) -> Position:
         """The position after the last row that was read."""
         if row is not None:
-            values = self.reader.sort_values(row, self.order)
+            try:
+                values = self.reader.sort_values(row, self.order)
+            except CorruptDocumentError:
+                values = self.reader.sorted_by(row, self.order)
             position = self._last = position.after(values, self.order, self.reader.ties) or position
         return position
 

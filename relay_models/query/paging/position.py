@@ -56,7 +56,7 @@ class Position:
         if self.missing:
             return [Missing(column)]
         if self.value is None:
-            return [~Missing(column)] if column.nullable else []
+            return [~Missing(column)] if order.may_lack_value else []
         if column.ordered:
             reach = "<" if order.descending else ">"
             return [Compare(column, reach if self.beyond else f"{reach}=", self.value)]

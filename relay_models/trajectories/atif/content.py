@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from relay_models.records import Timestamp
+from relay_models.records.mending import mended_value
 
 __all__ = [
     "ATIF_KEY",
@@ -88,8 +88,8 @@ def as_arguments(value: Any) -> dict[str, Any]:
     """Arguments of a tool as an object; what is none is ``{"raw": value}``."""
     if isinstance(value, str):
         try:
-            parsed = json.loads(value)
-        except ValueError:
+            parsed = mended_value(value)[0]
+        except (ValueError, RecursionError):
             return {"raw": value}
         return parsed if isinstance(parsed, dict) else {"raw": value}
     if isinstance(value, Mapping):

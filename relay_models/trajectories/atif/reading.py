@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from relay_models.records import RunRecord, Timestamp
 from relay_models.records.extensions import EXTENSIONS_KEY
+from relay_models.records.run import run_from
 from relay_models.trajectories.atif.content import (
     ATIF_KEY,
     OWN_KEY,
@@ -177,6 +178,8 @@ class _Reading:
             "parent_call": None if self._parent is None else self._parent.call,
             "session_id": self.session_id,
             "user_id": self.user_id,
+            "input": self._own.get("input"),
+            "output": self._own.get("output"),
             "source": "atif",
             "metadata": {**mapping(self._own.get("metadata")), ATIF_KEY: self._leftover()},
         }
@@ -192,7 +195,7 @@ class _Reading:
         if isinstance(exact := self._own.get("run"), Mapping):
             value = {**exact, "id": self.id, "agent_id": value["agent_id"], "calls": self.calls}
         try:
-            return RunRecord.model_validate(value)
+            return run_from(value)
         except ValidationError as error_found:
             raise ValueError(describe(error_found)) from None
 
@@ -379,10 +382,9 @@ class _Reading:
             for result in found:
                 for reference in objects(result.get("subagent_trajectory_ref")):
                     self.calls_by_subagent[str(reference.get("trajectory_id"))] = len(self.calls)
-            exact = tool_own.get("call")
-            if isinstance(exact, Mapping) and (
-                as_arguments(mapping(exact.get(EXTENSIONS_KEY)).get("input")) == tool.get("arguments")
-            ):
+            exact = mapping(tool_own.get("call"))
+            given = mapping(exact.get(EXTENSIONS_KEY)).get("input")
+            if exact and (given is None or as_arguments(given) == tool.get("arguments")):
                 self.calls.append(dict(exact))
                 continue
             times = self._times(tool_own, invocation, step, is_tool=True)

@@ -63,7 +63,9 @@ class _Writing:
         self, run: RunRecord, children: Mapping[UUID, list[RunRecord]], above: frozenset[UUID], exact: bool
     ) -> None:
         self._run, self._exact = run, exact
-        self._value = run.model_dump(mode="json")
+        # As it is, and as far as it is understood: the one is kept, the other makes the steps.
+        self._whole = run.model_dump(mode="json")
+        self._value = understood(run) if run.not_understood else self._whole
         extensions = self._value.get(EXTENSIONS_KEY) or {}
         metadata = mapping(extensions.get("metadata"))
         self._extensions, self._metadata = extensions, metadata
@@ -95,10 +97,12 @@ class _Writing:
             "ended_at": None if run.ended_at is None else run.ended_at.text,
             "status": extensions.get("status"),
             "user_id": extensions.get("user_id"),
+            "input": extensions.get("input"),
+            "output": extensions.get("output"),
             "metadata": without(self._metadata, ATIF_KEY) or None,
         }
         if self._exact and ATIF_KEY not in self._metadata:
-            own = {"run": without(self._value, "calls")}
+            own = {"run": without(self._whole, "calls")}
         extra = {**mapping(leftover.get("extra")), **known({"error": extensions.get("error"), OWN_KEY: known(own)})}
         metrics = {
             "total_prompt_tokens": self.totals.input_tokens,
@@ -191,7 +195,7 @@ class _Writing:
             }
             asked: list[dict[str, Any]] = []
         else:
-            step, asked = self._llm_step(self._run.calls[group[0]], first)
+            step, asked = self._llm_step(group[0])
         identifiers: dict[int, str] = {}
         taken: set[str] = set()
         for index in tools:
@@ -218,9 +222,9 @@ class _Writing:
         self._steps.append(step)
         self._last = step
 
-    def _llm_step(self, call: CallRecord, value: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        leftover, exact = _atif(value), value
-        value = _understood(call, value)
+    def _llm_step(self, index: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        call, value = self._run.calls[index], self._value["calls"][index]
+        leftover = _atif(value)
         self._request_steps(value)
         extensions = value.get(EXTENSIONS_KEY) or {}
         response = mapping(value.get("annotated_response"))
@@ -229,7 +233,7 @@ class _Writing:
         if not is_representable(content):
             own["message"] = content
         if self._exact and ATIF_KEY not in _metadata(value):
-            own = {"call": exact}
+            own = {"call": self._whole["calls"][index]}
             extensions = {"error": extensions.get("error")}
         told = {"llm_request": extensions.get("input"), "llm_response": extensions.get("output")}
         extra = dict(mapping(leftover.get("extra"))) | known({"error": extensions.get("error"), **told, OWN_KEY: own})
@@ -328,7 +332,7 @@ class _Writing:
         value = self._value["calls"][index]
         extensions = value.get(EXTENSIONS_KEY) or {}
         given = extensions.get("input")
-        own = {"call": value} if self._exact and ATIF_KEY not in _metadata(value) else _own(value)
+        own = {"call": self._whole["calls"][index]} if self._exact and ATIF_KEY not in _metadata(value) else _own(value)
         return {
             "tool_call_id": name,
             "function_name": value["name"],
@@ -342,9 +346,10 @@ def _groups(calls: Sequence[CallRecord]) -> Iterator[list[int]]:
     group: list[int] = []
     last: Any = None
     for index, call in enumerate(calls):
-        value = {} if call.ext is None else mapping(call.ext.metadata).get(ATIF_KEY)
-        number = mapping(value).get("group")
-        joins = number == last if number is not None or last is not None else call.kind == "tool"
+        kept = mapping({} if call.ext is None else mapping(call.ext.metadata).get(ATIF_KEY))
+        number = kept.get("group")
+        follows = call.kind == "tool" and "step" not in kept
+        joins = follows if number is None or last is None else number == last
         if group and not joins:
             yield group
             group = []
@@ -388,16 +393,6 @@ def _are_parts(value: Any) -> bool:
         and all(isinstance(part, Mapping) and part.get("type") in ("text", "image") for part in value)
         and atif_content(record_content(value)) == value
     )
-
-
-def _understood(call: CallRecord, value: dict[str, Any]) -> dict[str, Any]:
-    """A call as JSON without what could not be understood of its request and response."""
-    request, response = call.annotated_request, call.annotated_response
-    parts = {
-        "annotated_request": None if request is None else understood(request),
-        "annotated_response": None if response is None else understood(response),
-    }
-    return value | {name: part for name, part in parts.items() if part is not None}
 
 
 def _own(value: dict[str, Any]) -> dict[str, Any]:

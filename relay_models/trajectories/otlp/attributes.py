@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from relay_models.records.mending import mended_value
+
 __all__ = [
     "OWN_SERVICE",
     "decode_attributes",
@@ -98,7 +100,7 @@ def parsed(value: Any) -> Any:
     """The object or list in a JSON text; anything else as it is."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:
-            return json.loads(value)
+            return mended_value(value)[0]
         except (ValueError, RecursionError):
             return value
     return value

@@ -31,7 +31,7 @@ _FINISH = {
     "completed": "complete",
     "end": "complete",
     "max_output_tokens": "length",
-    "safety": "content_filter",
+    **dict.fromkeys(("safety", "guardrail_intervened", "content_filtered"), "content_filter"),
     "content_filter": "content_filter",
     "complete": "complete",
 }
@@ -41,7 +41,8 @@ def finish_word(reason: Any) -> Any:
     """A provider's word for why a model stopped, as NeMo Relay has it."""
     if not isinstance(reason, str) or not reason:
         return None
-    return _FINISH.get(reason.lower().replace("-", "_"), {"unknown": reason})
+    word = reason.rpartition("FinishReason.")[2].lower()  # Python's enumerations, as Semantic Kernel writes them
+    return _FINISH.get(word.replace("-", "_"), {"unknown": reason})
 
 
 def tool_call(name: str, attributes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

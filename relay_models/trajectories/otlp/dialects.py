@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from relay_models.trajectories.otlp.attributes import indexed, parsed
+from relay_models.records.mending import mended_value
+from relay_models.trajectories.otlp.attributes import first_of, indexed, parsed
 from relay_models.trajectories.otlp.messages import genai_items
 
-__all__ = ["SpanEvent", "in_genai_words", "is_telling"]
+__all__ = ["SpanEvent", "from_json_text", "in_genai_words", "is_telling", "messages_answered", "messages_asked"]
 
 # For what a span says of a call, the attributes of other libraries. Those of the second group hold JSON, also of texts.
 _SAME: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -18,16 +18,16 @@ _SAME: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "gen_ai.request.model": (
         (
             *("ai.model.id", "embedding.model_name", "langfuse.observation.model.name"),
-            *("langsmith.metadata.ls_model_name", "llm.request.model"),
+            *("langsmith.metadata.ls_model_name", "llm.request.model", "llm.request.model_name"),
         ),
         (),
     ),
     "gen_ai.response.id": (("ai.response.id",), ()),
-    "gen_ai.response.model": (("ai.response.model", "llm.response.model"), ()),
+    "gen_ai.response.model": (("ai.response.model", "llm.response.model", "llm.response.model_name"), ()),
     "gen_ai.response.finish_reasons": (
         (
             *("ai.response.finishReason", "gen_ai.completion.0.finish_reason", "anthropic.message.stop_reason"),
-            "llm.response.finish_reason",
+            *("llm.response.finish_reason", "gen_ai.response.finish_reason"),
         ),
         (),
     ),
@@ -38,11 +38,14 @@ _SAME: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "gen_ai.tool.name": (("tool.name", "ai.toolCall.name", "traceloop.entity.name"), ()),
     "gen_ai.tool.call.id": (("tool_call.id", "ai.toolCall.id", "nemo_relay.tool_call_id"), ()),
     "gen_ai.tool.call.arguments": (
-        ("input.value", "tool_call.function.arguments", "tool_arguments", "gcp.vertex.agent.tool_call_args"),
+        (
+            *("input.value", "tool_call.function.arguments", "tool_arguments", "gcp.vertex.agent.tool_call_args"),
+            "gen_ai.tool.input",
+        ),
         ("ai.toolCall.args", "traceloop.entity.input", "langfuse.observation.input", "mlflow.spanInputs"),
     ),
     "gen_ai.tool.call.result": (
-        ("output.value", "tool_response", "gcp.vertex.agent.tool_response"),
+        ("output.value", "tool_response", "gcp.vertex.agent.tool_response", "gen_ai.tool.output"),
         ("ai.toolCall.result", "traceloop.entity.output", "langfuse.observation.output", "mlflow.spanOutputs"),
     ),
     "gen_ai.conversation.id": (
@@ -61,11 +64,24 @@ _SAME: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (),
     ),
 }
-_INPUTS = ("ai.prompt.messages", "langfuse.observation.input", "mlflow.spanInputs", "gcp.vertex.agent.llm_request")
+_INPUTS = (
+    "ai.prompt.messages",
+    "gen_ai.request.messages",
+    "langfuse.observation.input",
+    "mlflow.spanInputs",
+    "gcp.vertex.agent.llm_request",
+)
 _OUTPUTS = ("langfuse.observation.output", "mlflow.spanOutputs", "gcp.vertex.agent.llm_response")
 # Events of a message in a request, with the role that they say.
 _MESSAGE_EVENTS = {f"gen_ai.{role}.message": role for role in ("system", "user", "assistant", "tool")}
 _FIRST_TOKEN_EVENTS = ("First Token Stream Event", "gen_ai.content.completion.chunk", "ai.stream.firstChunk")
+_FIRST_TOKEN_MS = ("ai.response.msToFirstChunk",)
+# In seconds as OpenLIT and Sentry have it, in milliseconds of Strands.
+_FIRST_TOKEN_SECONDS = (
+    "gen_ai.server.time_to_first_token",
+    "gen_ai.server.ttft",
+    "gen_ai.response.time_to_first_token",
+)
 _TELLING = frozenset(
     (
         *_MESSAGE_EVENTS,
@@ -111,7 +127,7 @@ def in_genai_words(
         if found.get(name) is None:
             value = next((found[key] for key in plain if found.get(key) is not None), None)
             if value is None:
-                value = next((_decoded(found[key]) for key in as_json if found.get(key) is not None), None)
+                value = next((from_json_text(found[key]) for key in as_json if found.get(key) is not None), None)
             if value is not None:
                 found[name] = value
     if role == "tool":
@@ -119,7 +135,7 @@ def in_genai_words(
     elif role == "llm":
         _add(found, _first_token(attributes, events, start))
         _add(found, _details(events))
-        for name, told in (("gen_ai.input.messages", _asked), ("gen_ai.output.messages", _answered)):
+        for name, told in (("gen_ai.input.messages", messages_asked), ("gen_ai.output.messages", messages_answered)):
             if found.get(name) is None and (messages := told(attributes, events)):
                 found[name] = messages
         if found.get("gen_ai.tool.definitions") is None and (tools := _tools(attributes)):
@@ -133,15 +149,15 @@ def _add(found: dict[str, Any], more: Mapping[str, Any]) -> None:
             found[name] = value
 
 
-def _decoded(value: Any) -> Any:
+def from_json_text(value: Any) -> Any:
     """What a JSON text says, also where that is a text or a number; anything else as it is."""
     try:
-        return json.loads(value) if isinstance(value, str) else value
+        return mended_value(value)[0] if isinstance(value, str) else value
     except (ValueError, RecursionError):
         return value
 
 
-def _asked(attributes: Mapping[str, Any], events: Sequence[SpanEvent]) -> list[dict[str, Any]]:
+def messages_asked(attributes: Mapping[str, Any], events: Sequence[SpanEvent]) -> list[dict[str, Any]]:
     """The messages of a request."""
     if prompts := indexed(attributes, "gen_ai.prompt.") or indexed(attributes, "llm.prompts."):
         return genai_items([_flat_message(prompt) for prompt in prompts])
@@ -153,14 +169,14 @@ def _asked(attributes: Mapping[str, Any], events: Sequence[SpanEvent]) -> list[d
         elif event.name == "gen_ai.content.prompt":
             found += genai_items(event.attributes.get("gen_ai.prompt"))
     if not found and isinstance(listed := parsed(attributes.get("events")), list):  # Pydantic AI's first version
-        found = _asked({}, _listed_events(listed))
+        found = messages_asked({}, _listed_events(listed))
     for name in (*_INPUTS, "gen_ai.prompt"):
         if not found and attributes.get(name) is not None:
-            found = genai_items(_decoded(attributes[name]))
+            found = genai_items(from_json_text(attributes[name]))
     return found
 
 
-def _answered(attributes: Mapping[str, Any], events: Sequence[SpanEvent]) -> list[dict[str, Any]]:
+def messages_answered(attributes: Mapping[str, Any], events: Sequence[SpanEvent]) -> list[dict[str, Any]]:
     """The message of a response."""
     if answers := indexed(attributes, "gen_ai.completion."):
         return genai_items([{"role": "assistant", **_flat_message(answer)} for answer in answers])
@@ -171,9 +187,11 @@ def _answered(attributes: Mapping[str, Any], events: Sequence[SpanEvent]) -> lis
         elif event.name == "gen_ai.content.completion":
             found += _of_assistant(event.attributes.get("gen_ai.completion"))
     if not found and isinstance(listed := parsed(attributes.get("events")), list):
-        found = _answered({}, _listed_events(listed))
-    text, calls = attributes.get("ai.response.text"), attributes.get("ai.response.toolCalls")
-    text = attributes.get("ai.response.object") if text is None else text
+        found = messages_answered({}, _listed_events(listed))
+    text = first_of(attributes, ("ai.response.text", "ai.response.object", "gen_ai.response.text"))
+    calls = first_of(attributes, ("ai.response.toolCalls", "gen_ai.response.tool_calls"))
+    if isinstance(listed := parsed(text), list) and listed and all(isinstance(item, str) for item in listed):
+        text = "\n".join(listed)
     if not found and (text is not None or calls is not None):
         found = genai_items([{"role": "assistant", "content": text, "tool_calls": calls}])
     for name in (*_OUTPUTS, "gen_ai.completion"):
@@ -183,7 +201,7 @@ def _answered(attributes: Mapping[str, Any], events: Sequence[SpanEvent]) -> lis
 
 
 def _of_assistant(value: Any) -> list[dict[str, Any]]:
-    return [{**item, "role": "assistant"} for item in genai_items(_decoded(value))]
+    return [{**item, "role": "assistant"} for item in genai_items(from_json_text(value))]
 
 
 def _flat_message(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,9 +252,11 @@ def _details(events: Iterable[SpanEvent]) -> dict[str, Any]:
 
 
 def _first_token(attributes: Mapping[str, Any], events: Iterable[SpanEvent], start: int) -> dict[str, Any]:
-    told = attributes.get("ai.response.msToFirstChunk")
-    if isinstance(told, (int, float)) and not isinstance(told, bool):
-        return {"gen_ai.response.time_to_first_chunk": told / 1000}
+    is_strands = str(attributes.get("gen_ai.system", attributes.get("gen_ai.provider.name"))).startswith("strands")
+    for names, per_second in ((_FIRST_TOKEN_MS, 1000), (_FIRST_TOKEN_SECONDS, 1000 if is_strands else 1)):
+        told = first_of(attributes, names)
+        if isinstance(told, (int, float)) and not isinstance(told, bool):
+            return {"gen_ai.response.time_to_first_chunk": told / per_second}
     times = [event.time for event in events if event.name in _FIRST_TOKEN_EVENTS and event.time >= start]
     return {"gen_ai.response.time_to_first_chunk": (min(times) - start) / 1e9} if times else {}
 

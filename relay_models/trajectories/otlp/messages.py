@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from relay_models.records.mending import mended_value
 from relay_models.trajectories.otlp.attributes import indexed, parsed
 
 __all__ = [
@@ -174,7 +175,7 @@ def _arguments(value: Any) -> Any:
     """Arguments as they were before they were written as JSON text; what is no JSON stays text."""
     if isinstance(value, str) and value[:1] in ('"', "{", "["):
         try:
-            return json.loads(value)
+            return mended_value(value)[0]
         except (ValueError, RecursionError):
             return value
     return value

@@ -25,8 +25,7 @@ _WORDS: dict[str, dict[str, str]] = {
         "ai.toolcall": _TOOL,
     },
     "gen_ai.operation.name": {
-        "chat": _LLM,
-        "text_completion": _LLM,
+        **dict.fromkeys(("chat", "text_completion", "chat.completions", "text.completions"), _LLM),
         "generate_content": _LLM,
         "embeddings": _LLM,
         "execute_tool": _TOOL,

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from relay_models.records import RunRecord
 from relay_models.trajectories.ids import as_uuid, derived_id
+
+_SPAN_ID = re.compile(r"[0-9a-f]{16}")
+_IDS = {"trace_id": re.compile(r"[0-9a-f]{32}"), "span_id": _SPAN_ID, "parent_span_id": _SPAN_ID}
 
 __all__ = ["call_span_id", "otel_of", "run_span_id"]
 
@@ -11,7 +16,10 @@ __all__ = ["call_span_id", "otel_of", "run_span_id"]
 def otel_of(run: RunRecord) -> dict[str, str]:
     """What is kept of the span that a run was read from."""
     told = None if run.ext is None else (run.ext.metadata or {}).get("otel")
-    return {name: value for name, value in told.items() if isinstance(value, str)} if isinstance(told, dict) else {}
+    if not isinstance(told, dict):
+        return {}
+    texts = {name: value for name, value in told.items() if isinstance(value, str)}
+    return {name: value for name, value in texts.items() if name not in _IDS or _IDS[name].fullmatch(value)}
 
 
 def run_span_id(run: RunRecord) -> str:
@@ -25,7 +33,7 @@ def call_span_id(run: RunRecord, index: int) -> str:
     told = None if call.ext is None else call.ext.id
     if (uuid := as_uuid(told)) is not None:
         return _nonzero(uuid.hex[16:])
-    if told is not None and len(told) == 16 and all(sign in "0123456789abcdef" for sign in told):
+    if told is not None and _SPAN_ID.fullmatch(told):
         return _nonzero(told)
     return derived_id("span", str(run.id), index).hex[16:]
 

@@ -90,9 +90,14 @@ def _span(value: Mapping[str, Any]) -> Span:
     attributes = decode_attributes(value.get("attributes"))
     code = status.get("code")
     # Some writers set only the attribute that the conventions ask of a call that failed.
-    is_failed = code in (2, "2", "STATUS_CODE_ERROR") or (
-        attributes.get("error.type") is not None and code not in (1, "1", "STATUS_CODE_OK")
+    is_failed = (
+        code in (2, "2", "STATUS_CODE_ERROR")
+        or (attributes.get("error.type") is not None and code not in (1, "1", "STATUS_CODE_OK"))
+        # Strands and Langfuse, whose spans may then be OK.
+        or attributes.get("gen_ai.tool.status") == "error"
+        or attributes.get("langfuse.observation.level") == "ERROR"
     )
+    message = status.get("message") or attributes.get("langfuse.observation.status_message")
     parent = value.get("parentSpanId")
     return Span(
         trace_id=_identifier(value.get("traceId"), 16),
@@ -103,7 +108,7 @@ def _span(value: Mapping[str, Any]) -> Span:
         end=end if end >= start else None,
         attributes=attributes,
         failed=is_failed,
-        message=str(status["message"]) if status.get("message") else None,
+        message=str(message) if message else None,
         exception=exception,
         events=events,
     )

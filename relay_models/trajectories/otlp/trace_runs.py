@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +12,11 @@ from pydantic import ValidationError
 
 from relay_models.records import CallRecord, RunRecord, Timestamp
 from relay_models.records.extensions import EXTENSIONS_KEY
+from relay_models.records.loose import Loose
+from relay_models.records.record import adapter
+from relay_models.records.run import call_text, run_from, run_of_texts
 from relay_models.trajectories.ids import as_uuid, derived_id
+from relay_models.trajectories.otlp.agent_io import agent_io
 from relay_models.trajectories.otlp.attributes import OWN_SERVICE, first_of, parsed, unflatten
 from relay_models.trajectories.otlp.conventions import llm_call, tool_call
 from relay_models.trajectories.otlp.dialects import in_genai_words
@@ -41,7 +45,7 @@ def runs_of_trace(spans: dict[str, Span], loose: RunRecord | None = None) -> Ite
     Yields:
         Runs, parents first; texts that say which run could not be built.
     """
-    roles = {name: role_of(span.attributes) for name, span in spans.items()}
+    roles = {name: _role(span) for name, span in spans.items()}
     spans = without_twins(spans, roles)
     for name, span in spans.items():
         if (role := roles[name]) is not None:
@@ -62,6 +66,13 @@ def runs_of_trace(spans: dict[str, Span], loose: RunRecord | None = None) -> Ite
         yield builder.run(None, orphans)
     for agent in agents:
         yield builder.run(agent, calls.get(agent.span_id, []))
+
+
+def _role(span: Span) -> str | None:
+    if "role" not in span.cache:
+        span.cache["role"] = role_of(span.attributes)
+    found: str | None = span.cache["role"]
+    return found
 
 
 class _RunsOfTrace:
@@ -86,6 +97,7 @@ class _RunsOfTrace:
             extensions |= self._family(agent)
             error = _error(agent)
             extensions |= {"error": error, "status": _status(agent, error)}
+            extensions |= agent_io(attributes, agent.events)
             extensions["metadata"] = _metadata(agent)
             if (lacking := self._lacking(agent)) is not None:
                 extensions["metadata"]["otel"]["parent_span_id"] = lacking
@@ -102,12 +114,14 @@ class _RunsOfTrace:
             extensions["metadata"] = {"otel": {"trace_id": first.trace_id}}
             if top is not None:
                 error = _error(top)
-                extensions |= {"error": error, "status": _status(top, error)}
+                extensions |= {"error": error, "status": _status(top, error), **agent_io(top.attributes, top.events)}
             elif (stored := self._loose) is not None:
                 name = stored.agent_id if service is None else name
                 started = min(started, stored.started_at.nanoseconds)
                 if stored.ext is not None:
-                    extensions |= {"error": stored.ext.error, "status": stored.ext.status}
+                    before = stored.ext
+                    extensions |= {"error": before.error, "status": before.status}
+                    extensions |= {"input": before.input, "output": before.output}
         people = self._people(agent, calls)
         if agent is None and self._loose is not None and self._loose.ext is not None:
             before = self._loose.ext
@@ -116,14 +130,13 @@ class _RunsOfTrace:
         value = {
             "id": identifier,
             "agent_id": str(name) or "unknown",
-            "calls": [self._call(span, agent) for span in calls],
             "started_at": Timestamp.from_nanoseconds(started).text,
             EXTENSIONS_KEY: _known(extensions),
         }
         if ended is not None:
             value["ended_at"] = Timestamp.from_nanoseconds(ended).text
         try:
-            return RunRecord.model_validate(value)
+            return _with_calls(value, [self._call(span, agent) for span in calls])
         except ValidationError as error_found:
             return f"the run of trace {(agent or calls[0]).trace_id} is not valid: {describe(error_found)}"
 
@@ -178,12 +191,7 @@ class _RunsOfTrace:
 
     def _stored_run(self, agent: Span, stored: RunRecord, calls: list[Span]) -> RunRecord:
         """The run of an agent whose span has not come again."""
-        made = [self._call(span, agent) for span in calls]
-        run = stored.model_copy(
-            update={
-                "calls": [call if isinstance(call, CallRecord) else CallRecord.model_validate(call) for call in made]
-            }
-        )
+        run = stored.model_copy(update={"calls": [self._call(span, agent).record for span in calls]})
         if run.ext is not None and (family := _known(self._family(agent))):
             metadata = dict(run.ext.metadata or {})
             metadata["otel"] = {**metadata.get("otel", {})}
@@ -193,12 +201,23 @@ class _RunsOfTrace:
             run.ext = run.ext.model_copy(update={**family, **people, "metadata": metadata})
         return run
 
-    def _call(self, span: Span, agent: Span | None) -> dict[str, Any] | CallRecord:
+    def _call(self, span: Span, agent: Span | None) -> _Call:
         caller = _ancestor(span, self._spans, self._roles, ("agent", "llm", "tool"))
         is_call = caller is not None and (agent is None or caller != agent.span_id)
         parent = self._positions.get(caller or "") if is_call else None
         stored = span.stored if isinstance(span.stored, CallRecord) else None
         lacking = self._lacking(span) if parent is None else None
+        # A trace is built again with each request, and most of its calls are as they were.
+        made: _Call | None = span.cache.get("made")
+        if made is None or (made.parent, made.lacking) != (parent, lacking) or made.stored is not stored:
+            record = _call_adapter.validate_python(self._record(span, stored, parent, lacking))
+            made = span.cache["made"] = _Call(record, call_text(record), parent, lacking, stored)
+        return made
+
+    def _record(
+        self, span: Span, stored: CallRecord | None, parent: int | None, lacking: str | None
+    ) -> dict[str, Any] | CallRecord:
+        """The record of a call, from what its span tells and what was stored of it before."""
         if stored is not None and span.is_stub and not span.events:
             return _moved(stored, parent, lacking)
         if "call" not in span.cache:
@@ -240,6 +259,28 @@ class _RunsOfTrace:
             seen.add(above)
             span = self._spans[above]
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call, and what it was made of besides its span."""
+
+    record: CallRecord
+    text: bytes | None
+    """The record as JSON; None where it cannot be a part of a run as it is."""
+    parent: int | None
+    lacking: str | None
+    stored: CallRecord | None
+
+
+_call_adapter = adapter(Loose[CallRecord])
+
+
+def _with_calls(value: dict[str, Any], calls: list[_Call]) -> RunRecord:
+    texts = [call.text for call in calls if call.text is not None]
+    if len(texts) == len(calls):
+        return run_of_texts(value, texts)
+    return run_from({**value, "calls": [call.record for call in calls]})
 
 
 def _moved(stored: CallRecord, parent: int | None, lacking: str | None) -> CallRecord:

@@ -26,6 +26,8 @@ class Trace:
     loose: RunRecord | None = None
     """The run of the calls below no agent, as it was stored before."""
     _records: dict[str, list[LogRecord]] = field(default_factory=dict)
+    _joined: dict[str, tuple[Span, int, Span]] = field(default_factory=dict)
+    """Spans with their log records: the span, how many records, and both together."""
 
     def add_span(self, span: Span) -> bool:
         """Add a span; whether it is a new one."""
@@ -85,8 +87,18 @@ class Trace:
             if span is None and early:
                 span = _early(records)
             if span is not None:
-                spans[span_id] = replace(span, events=[*span.events, *(record.event for record in records)], cache={})
+                spans[span_id] = self._with_records(span, records)
         yield from runs_of_trace(spans, self.loose)
+
+    def _with_records(self, span: Span, records: list[LogRecord]) -> Span:
+        """A span with its log records as events; the same one as long as there is nothing new."""
+        known = self._joined.get(span.span_id)
+        if known is not None and known[0] is span and known[1] == len(records):
+            known[2].stored = span.stored
+            return known[2]
+        joined = replace(span, events=[*span.events, *(record.event for record in records)], cache={})
+        self._joined[span.span_id] = span, len(records), joined
+        return joined
 
 
 def _early(records: list[LogRecord]) -> Span:

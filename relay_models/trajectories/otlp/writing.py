@@ -150,6 +150,7 @@ def _trace_id(run: RunRecord, known: Mapping[UUID, RunRecord]) -> str:
 
 def _agent_attributes(run: RunRecord, extensions: RunExtensions, convention: Convention) -> dict[str, Any]:
     attributes: dict[str, Any] = {"nemo_relay.uuid": str(run.id)}
+    attributes |= {"input.value": _text(extensions.input), "output.value": _text(extensions.output)}
     if convention is Convention.GEN_AI:
         attributes |= {
             "gen_ai.operation.name": "invoke_agent",

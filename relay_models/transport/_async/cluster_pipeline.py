@@ -14,6 +14,7 @@ from relay_models.errors import ConnectionFailedError, RelayModelsError
 from relay_models.transport._async.cluster_node import ClusterNode
 from relay_models.transport._async.interface import Command
 from relay_models.transport._async.single_server import PipelinedConnection
+from relay_models.transport.command_table import one_key_of
 from relay_models.transport.topology import Topology
 
 if TYPE_CHECKING:
@@ -73,8 +74,9 @@ class ClusterPipeline:
         groups: dict[ClusterNode, list[int]] = {}
         try:
             for index, command in enumerate(commands):
-                if self._transport.is_keyed(command):
-                    groups.setdefault(self._transport.owner_of(command, self._topology), []).append(index)
+                key = one_key_of(command)
+                if key is not None:
+                    groups.setdefault(self._transport.owner_of_key(key, self._topology), []).append(index)
             for node, indexes in groups.items():
                 pipeline = self._pipelines.get(node)
                 if pipeline is None:

@@ -17,7 +17,7 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
-from relay_models.errors import MissingModuleError, PermissionDeniedError, StorageError
+from relay_models.errors import ConnectionFailedError, MissingModuleError, PermissionDeniedError, StorageError
 from relay_models.transport._async.cluster_node import ClusterNode
 from relay_models.transport._async.cluster_nodes import ClusterNodes
 from relay_models.transport._async.cluster_watch import ClusterState
@@ -37,7 +37,7 @@ from relay_models.transport.cluster_errors import (
 from relay_models.transport.command_table import is_search, name_of
 from relay_models.transport.coordinators import coordinated_shards
 from relay_models.transport.error_mapping import is_retryable, translate
-from relay_models.transport.transaction import Glance
+from relay_models.transport.transaction import Glance, Timed
 from relay_models.transport.undoubling import Undoubling
 from relay_models.transport.urls import Address, Target
 
@@ -52,6 +52,10 @@ _SEARCH_SECONDS = 60.0
 _GLANCE_SECONDS = 2.0
 # The first release whose coordinator asks a primary once, however many ranges of slots it owns.
 _ASKS_ONCE = (8, 4)
+
+
+class _NoAnswer(Exception):
+    """Not all shards were asked; the text says why."""
 
 
 class ClusterSearch(ClusterNodes):
@@ -96,43 +100,73 @@ class ClusterSearch(ClusterNodes):
         """
         await self._check_coordinator()
         self._check_offset(command)
-        limit = self.timeout or _SEARCH_SECONDS
+        limit = self._search_seconds
         if isinstance(command, Glance):
             limit = min(limit, _GLANCE_SECONDS)
         deadline, backoff = time.monotonic() + limit, Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
         while True:
-            before = self._watch.state
-            if before is None or before.problem:
-                before = await self._check()
-            problem = before.problem if exact else before.fault
-            if not problem:
-                undoubling = await self._undoubling(command, before) if exact else None
-                sent = command if undoubling is None or undoubling.command is None else undoubling.command
-                node = await self._any_node()
-                look = self._check_same if exact else self._check_fault
-                patience = Patience(partial(look, before), None, deadline=deadline)
-                try:
-                    await self._check_reach(node, before, command, patience)
-                    (reply,) = await self._exchange(node, sent, patience=patience)
-                    if isinstance(reply, AskError):
-                        return no_coordinator(self.target)
-                    if exact:
-                        await self._check_same(before)
-                except RedisTimeoutError:
-                    raise timed_out(self.target, limit, node.target.label, await self._check()) from None
-                except (RedisError, OSError) as error:
-                    if not is_retryable(error):
-                        raise self._failure(error, command) from None
-                    problem = str(error)
-                else:
-                    if not isinstance(reply, ResponseError) or not is_search_passing(reply):
-                        self._turn += 1
-                        return self._with_cursor(command, reply, node, before.generation, undoubling)
-                    problem = str(reply)
-                self._turn += 1
+            failed: tuple[str, ...] = ()
+            try:
+                before = self._watch.state
+                if before is None or before.problem:
+                    before = await self._check()
+                failed, problem = before.failed, before.problem if exact else before.fault
+                if not problem:
+                    return await self._ask_shards(command, before, exact, limit, deadline)
+            except _NoAnswer as error:
+                problem = str(error)
+            except ConnectionFailedError as error:  # no node at all answered
+                if time.monotonic() > deadline or not self.retries or isinstance(command, Glance):
+                    raise
+                problem = str(error)
+            self._turn += 1
             if time.monotonic() > deadline or not self.retries or isinstance(command, Glance):
-                raise could_not_ask(self.target, problem, before.failed)
+                raise could_not_ask(self.target, problem, failed)
             await sleep(backoff.next())
+
+    @property
+    def _search_seconds(self) -> float:
+        """The maximum time for a search."""
+        return self.timeout or _SEARCH_SECONDS
+
+    async def _ask_shards(
+        self, command: Command, before: ClusterState, exact: bool, limit: float, deadline: float
+    ) -> Any:
+        """Ask all shards once.
+
+        Raises:
+            _NoAnswer: there is no answer that holds, but there may be one a little later.
+        """
+        undoubling = await self._undoubling(command, before) if exact else None
+        sent = command if undoubling is None or undoubling.command is None else undoubling.command
+        node = await self._any_node()
+        look = self._check_same if exact else self._check_fault
+        patience = Patience(partial(look, before), None, deadline=deadline)
+        try:
+            await self._check_reach(node, before, command, patience)
+            asked_at = time.monotonic()
+            (reply,) = await self._exchange(node, sent, patience=patience)
+            elapsed_ms = (time.monotonic() - asked_at) * 1000
+            if isinstance(reply, AskError):
+                return no_coordinator(self.target)
+            if exact:
+                await self._check_same(before)
+        except RedisTimeoutError:
+            state = await self._check()
+        except (RedisError, OSError) as error:
+            if not is_retryable(error):
+                raise self._failure(error, command) from None
+            raise _NoAnswer(error) from None
+        else:
+            if isinstance(reply, ResponseError) and is_search_passing(reply):
+                raise _NoAnswer(reply)
+            self._turn += 1
+            found = self._with_cursor(command, reply, node, before.generation, undoubling)
+            if isinstance(found, list):
+                found = Timed(found)
+                found.elapsed_ms = elapsed_ms
+            return found
+        raise timed_out(self.target, limit, node.target.label, state)
 
     async def _check_reach(self, node: ClusterNode, state: ClusterState, command: Command, patience: Patience) -> None:
         """Raise a connection error unless a node's coordinator knows all shards; checked once after each change.
@@ -205,10 +239,23 @@ class ClusterSearch(ClusterNodes):
         assert address is not None
         node = self._node(address)
         try:
-            (reply,) = await self._exchange(node, sent, checked=True)
+            (reply,) = await self._exchange(node, sent, checked=True, patience=self._cursor_patience(command))
         except (RedisError, OSError) as error:
-            raise self._failure(error, command) from None
-        return reply if isinstance(reply, Exception) else await self._accepted(command, reply)
+            failure = self._failure(error, command)
+        else:
+            return reply if isinstance(reply, Exception) else await self._accepted(command, reply)
+        raise failure
+
+    def _cursor_patience(self, command: Command) -> Patience:
+        """Waits for a read of a cursor as long as every shard is the one that the cursor began with."""
+        known = self._cursors.get(int(command[3]))
+
+        async def look() -> None:
+            state = await self._check()
+            if known is None or state.problem or state.generation != known[2]:
+                raise RedisConnectionError(state.problem or "the cluster has changed since the cursor was made")
+
+        return Patience(look, self._search_seconds)
 
     async def _accepted(self, command: Command, reply: Any) -> Any:
         """The reply to FT.CURSOR READ, if every shard is still the one that the cursor began with."""

@@ -66,6 +66,19 @@ class Transport(Protocol):
             StorageError: the server refused the command or cannot be reached.
         """
 
+    async def read_many(self, commands: Sequence[Command]) -> list[Any]:
+        """Send several commands that change nothing, as `read` does.
+
+        Args:
+            commands: at least one command.
+
+        Returns:
+            One reply per command, in order; an error reply is returned, not raised.
+
+        Raises:
+            ConnectionFailedError: the connection was lost and not regained.
+        """
+
     async def execute_once(self, *command: bytes | str | int) -> Any:
         """Send one command that must not be sent twice, such as FT.CURSOR READ.
 

@@ -6,7 +6,7 @@ import itertools
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -58,16 +58,29 @@ class ReplicaReader:
             ConnectionFailedError: none can answer; the primary may.
             StoreTimeoutError: one did not answer in time.
         """
+        if is_search(command):
+            return await self._ask_one(addresses, lambda node: self._search(node, command))
+        return await self._ask_one(addresses, lambda node: node.execute_once(*command))
+
+    async def read_many(self, commands: Sequence[Command], addresses: Sequence[Address]) -> list[Any]:
+        """The replies of one of the replicas to several commands, error replies among them.
+
+        Raises:
+            ConnectionFailedError: none can answer; the primary may.
+            StoreTimeoutError: one did not answer in time.
+        """
+        replies: list[Any] = await self._ask_one(addresses, lambda node: node.pipeline(commands, retry=False))
+        return replies
+
+    async def _ask_one(self, addresses: Sequence[Address], ask: Callable[[_Replica], Any]) -> Any:
+        """What one of the replicas answers, another one where the connection to it is lost."""
         now = time.monotonic()
         fit = [address for address in addresses if self._resting.get(address, now) <= now]
         self._turn += 1
         for number in range(len(fit)):
             address = fit[(self._turn + number) % len(fit)]
-            node = self._node(address)
             try:
-                if is_search(command):
-                    return await self._search(node, command)
-                return await node.execute_once(*command)
+                return await ask(self._node(address))
             except ConnectionFailedError:
                 self._resting[address] = now + _REST_SECONDS
             except StoreTimeoutError:

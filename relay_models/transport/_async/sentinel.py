@@ -121,6 +121,13 @@ class SentinelTransport(SingleServerTransport):
                 pass  # the primary can answer
         return await super().read(*command)
 
+    async def read_many(self, commands: Sequence[Command]) -> list[Any]:
+        """Send several commands that change nothing, to a replica if it may be; see `Transport.read_many`."""
+        if self._reader is not None and not self.is_closed:
+            with suppress(ConnectionFailedError):  # the primary can answer
+                return await self._reader.read_many(commands, await self._find_replicas())
+        return await super().read_many(commands)
+
     async def execute_once(self, *command: bytes | str | int) -> Any:
         """Send one command that must not be sent twice; see `Transport.execute_once`."""
         there = None if self._reader is None else self._reader.located(command)
@@ -135,10 +142,10 @@ class SentinelTransport(SingleServerTransport):
             return await super().begin(command)
         return (*there, await there[0].begin(there[1]))
 
-    async def finish(self, pending: Any, command: Command) -> Any:
+    async def finish(self, pending: Any, command: Command, *, patience: Patience | None = None) -> Any:
         """Return the reply to what `begin` sent; see `Transport.finish`."""
         if self._reader is None or not isinstance(pending, tuple):
-            return await super().finish(pending, command)
+            return await super().finish(pending, command, patience=patience)
         replica, sent, connection = pending
         return self._reader.accepted(command, await replica.finish(connection, sent))
 

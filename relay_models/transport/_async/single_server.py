@@ -119,6 +119,10 @@ class SingleServerTransport:
         """Send one command that changes nothing; see `Transport.read`."""
         return await self.execute(*command)
 
+    async def read_many(self, commands: Sequence[Command]) -> list[Any]:
+        """Send several commands that change nothing; see `Transport.read_many`."""
+        return await self.pipeline(commands)
+
     async def execute_once(self, *command: bytes | str | int) -> Any:
         """Send one command that must not be sent twice; see `Transport.execute_once`."""
         (reply,) = await self.pipeline((command,), retry=False)
@@ -156,12 +160,12 @@ class SingleServerTransport:
 
         return await self.run(send, command, retry=False)
 
-    async def finish(self, pending: Any, command: Command) -> Any:
+    async def finish(self, pending: Any, command: Command, *, patience: Patience | None = None) -> Any:
         """Return the reply to what `begin` sent; see `Transport.finish`."""
 
         async def receive() -> Any:
             try:
-                (reply,) = await self.receive(pending, (command,))
+                (reply,) = await self.receive(pending, (command,), patience=patience)
             except BaseException:
                 await self.discard(pending)
                 raise
@@ -398,11 +402,20 @@ async def ask_connection(connection: Any, *command: str) -> Any:
 
 
 def _packed(connection: Any, commands: Sequence[Command]) -> list[Any]:
-    """Commands as they are sent: small ones in one piece, as redis-py makes one system call per piece."""
+    """Commands as they are sent: in few pieces, as redis-py makes pieces of 6 KB and one system call for each."""
     pieces = connection.pack_commands(commands)
-    if len(pieces) == 1 or not isinstance(pieces[0], bytes) or sum(map(len, pieces)) > _ONE_PIECE:
+    if len(pieces) == 1 or not all(isinstance(piece, bytes) for piece in pieces):
         return list(pieces)
-    return [b"".join(pieces)]
+    joined: list[bytes] = []
+    waiting: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if waiting and size + len(piece) > _ONE_PIECE:
+            joined.append(b"".join(waiting))
+            waiting, size = [], 0
+        waiting.append(piece)
+        size += len(piece)
+    return [*joined, b"".join(waiting)]
 
 
 async def _read_replies(connection: Any, commands: Sequence[Command], patience: Patience | None) -> list[Any]:

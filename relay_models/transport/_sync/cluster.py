@@ -17,7 +17,7 @@ from relay_models.transport._sync.cluster_search import ClusterSearch
 from relay_models.transport._sync.interface import Command
 from relay_models.transport._sync.replicas import ReplicaReader
 from relay_models.transport._sync.servers import ServerSettings
-from relay_models.transport.command_table import is_search, key_of, name_of
+from relay_models.transport.command_table import is_search, key_of, name_of, one_key_of
 from relay_models.transport.error_mapping import translate
 from relay_models.transport.topology import slot_of
 from relay_models.transport.transaction import Glance
@@ -113,6 +113,31 @@ class ClusterTransport(ClusterSearch):
                     raise
         return self.execute(*command)
 
+    def read_many(self, commands: Sequence[Command]) -> list[Any]:
+        """Send several commands that change nothing, to replicas if they have keys; see `Transport.read_many`."""
+        if self._reader is None or not all(map(self.is_keyed, commands)):
+            return self.pipeline(commands)
+        self._check_open()
+        replies: list[Any] = [None] * len(commands)
+        places: dict[tuple[Address, ...], list[int]] = {}
+        for index, command in enumerate(commands):
+            places.setdefault(tuple(self._replicas_of(command)), []).append(index)
+        rest: list[int] = []
+        for addresses, indexes in places.items():
+            try:
+                found = self._reader.read_many([commands[index] for index in indexes], addresses)
+            except ConnectionFailedError:
+                rest += indexes  # the primary can answer
+                continue
+            for index, reply in zip(indexes, found, strict=True):
+                replies[index] = reply
+                if isinstance(reply, Exception):  # the key may have been moved
+                    rest.append(index)
+        if rest:
+            for index, reply in zip(rest, self.pipeline([commands[index] for index in rest]), strict=True):
+                replies[index] = reply
+        return replies
+
     def execute_once(self, *command: bytes | str | int) -> Any:
         """Send one command that must not be sent twice; see `Transport.execute_once`."""
         (reply,) = self.pipeline((command,), retry=False)
@@ -155,8 +180,10 @@ class ClusterTransport(ClusterSearch):
         node, connection, sent = pending
         if node is None:
             raise connection
-        reply = node.finish(connection, sent)
-        return self._accepted(command, reply) if name_of(command) == "FT.CURSOR" else reply
+        if name_of(command) != "FT.CURSOR":
+            return node.finish(connection, sent)
+        reply = node.finish(connection, sent, patience=self._cursor_patience(command))
+        return self._accepted(command, reply)
 
     def discard(self, pending: Any) -> None:
         """Give up the reply to what `begin` sent; see `Transport.discard`."""
@@ -258,6 +285,4 @@ class ClusterTransport(ClusterSearch):
 
     def is_keyed(self, command: Command) -> bool:
         """Whether a command goes to the owner of its one key."""
-        if name_of(command) in ("MGET", "DEL", "EXISTS", "UNLINK", "JSON.MGET") and len(command) > 2:
-            return False
-        return key_of(command) is not None
+        return one_key_of(command) is not None

@@ -92,10 +92,17 @@ class ClusterNodes:
     def owner_of(self, command: Command, topology: Topology) -> ClusterNode:
         """Return the node that a command with a key goes to."""
         key = key_of(command)
-        owner = None if key is None else topology.owners[slot_of(key)]
+        if key is None:
+            raise StorageError(f"{name_of(command)} has no key")
+        return self.owner_of_key(key, topology)
+
+    def owner_of_key(self, key: bytes, topology: Topology) -> ClusterNode:
+        """Return the node that has a key."""
+        owner = topology.owners[slot_of(key)]
         if owner is None:
             raise RedisConnectionError("a slot has no owner: the cluster is incomplete")
-        return self._node(self._remap(owner.address))
+        address = self._remap(owner.address)
+        return self._nodes.get(address) or self._node(address)
 
     def is_redirection(self, reply: Any) -> bool:
         """Whether a reply says that a command was not carried out and is to be sent again, here or elsewhere."""
@@ -115,13 +122,18 @@ class ClusterNodes:
                 left, problem = self._round(commands, left, elsewhere, replies, retry, silent)
                 if not left:
                     break
+                if problem is None:  # a node that is no primary (any more), or whose cluster is down
+                    refusals = (replies[index] for index in left if not isinstance(replies[index], AskError))
+                    problem = next(refusals, None)
             except (RedisError, OSError) as error:
                 problem = error
             if problem is None:
                 # Redirected: the target of the redirection is asked at once, and then the new owners.
                 redirections += 1
-                if redirections > _REDIRECTIONS:
-                    raise StorageError(f"{self.target.label} sends a command from node to node without end")
+                if redirections > _REDIRECTIONS and time.monotonic() - began > self._failover_seconds:
+                    raise StorageError(
+                        f"{self.target.label} sends a command from node to node without end: {replies[left[0]]}"
+                    )
                 elsewhere = {index: replies[index] for index in left if isinstance(replies[index], AskError)}
                 if any(isinstance(error, MovedError) for error in elsewhere.values()):
                     self._refresh(self._redirected(next(iter(elsewhere.values()))))
@@ -130,7 +142,8 @@ class ClusterNodes:
             else:
                 failures += 1
                 elsewhere = {}
-                if not self._may_retry(problem, failures, time.monotonic() - began, retry):
+                was_refused = isinstance(problem, ResponseError)  # so that it may be sent again in any case
+                if not self._may_retry(problem, failures, time.monotonic() - began, retry or was_refused):
                     failure = self._failure(problem, commands[left[0]])
                     break
             sleep(backoff.next())
@@ -332,7 +345,12 @@ class ClusterNodes:
         if isinstance(error, NotReplicated):
             return elapsed < self._replica_timeout
         passing = is_retryable(error) or (isinstance(error, ResponseError) and is_passing(error))
-        return passing and (failures <= self.retries or elapsed < min(_FAILOVER_SECONDS, self.timeout or math.inf))
+        return passing and (failures <= self.retries or elapsed < self._failover_seconds)
+
+    @property
+    def _failover_seconds(self) -> float:
+        """How long commands are tried again while nodes do not agree on a primary for them."""
+        return min(_FAILOVER_SECONDS, self.timeout or math.inf)
 
     def _said_where(self, error: Exception, node: ClusterNode) -> Exception:
         """The error, with the node that it came from for `_failure`."""

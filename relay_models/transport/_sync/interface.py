@@ -69,6 +69,19 @@ class Transport(Protocol):
             StorageError: the server refused the command or cannot be reached.
         """
 
+    def read_many(self, commands: Sequence[Command]) -> list[Any]:
+        """Send several commands that change nothing, as `read` does.
+
+        Args:
+            commands: at least one command.
+
+        Returns:
+            One reply per command, in order; an error reply is returned, not raised.
+
+        Raises:
+            ConnectionFailedError: the connection was lost and not regained.
+        """
+
     def execute_once(self, *command: bytes | str | int) -> Any:
         """Send one command that must not be sent twice, such as FT.CURSOR READ.
 

@@ -41,12 +41,18 @@ class Patience:
         Raises:
             TimeoutError: of redis-py; it did not come in time.
         """
-        end = min(self._deadline, time.monotonic() + self._seconds)
+        left = self._seconds
+        if self._deadline < math.inf:
+            left = min(left, self._deadline - time.monotonic())
+        # Most replies are there already: no time is measured for those.
+        end = None
         while True:
-            left = end - time.monotonic()
             try:
                 return read_reply(connection, max(_SHORTEST, min(_LOOK_INTERVAL, left)))
             except RedisTimeoutError:
                 if left <= _LOOK_INTERVAL:
                     raise
+                if end is None:
+                    end = time.monotonic() + left - _LOOK_INTERVAL
             self._look()
+            left = end - time.monotonic()

@@ -124,6 +124,13 @@ class SentinelTransport(SingleServerTransport):
                 pass  # the primary can answer
         return super().read(*command)
 
+    def read_many(self, commands: Sequence[Command]) -> list[Any]:
+        """Send several commands that change nothing, to a replica if it may be; see `Transport.read_many`."""
+        if self._reader is not None and not self.is_closed:
+            with suppress(ConnectionFailedError):  # the primary can answer
+                return self._reader.read_many(commands, self._find_replicas())
+        return super().read_many(commands)
+
     def execute_once(self, *command: bytes | str | int) -> Any:
         """Send one command that must not be sent twice; see `Transport.execute_once`."""
         there = None if self._reader is None else self._reader.located(command)
@@ -138,10 +145,10 @@ class SentinelTransport(SingleServerTransport):
             return super().begin(command)
         return (*there, there[0].begin(there[1]))
 
-    def finish(self, pending: Any, command: Command) -> Any:
+    def finish(self, pending: Any, command: Command, *, patience: Patience | None = None) -> Any:
         """Return the reply to what `begin` sent; see `Transport.finish`."""
         if self._reader is None or not isinstance(pending, tuple):
-            return super().finish(pending, command)
+            return super().finish(pending, command, patience=patience)
         replica, sent, connection = pending
         return self._reader.accepted(command, replica.finish(connection, sent))
 

@@ -122,6 +122,10 @@ class SingleServerTransport:
         """Send one command that changes nothing; see `Transport.read`."""
         return self.execute(*command)
 
+    def read_many(self, commands: Sequence[Command]) -> list[Any]:
+        """Send several commands that change nothing; see `Transport.read_many`."""
+        return self.pipeline(commands)
+
     def execute_once(self, *command: bytes | str | int) -> Any:
         """Send one command that must not be sent twice; see `Transport.execute_once`."""
         (reply,) = self.pipeline((command,), retry=False)
@@ -159,12 +163,12 @@ class SingleServerTransport:
 
         return self.run(send, command, retry=False)
 
-    def finish(self, pending: Any, command: Command) -> Any:
+    def finish(self, pending: Any, command: Command, *, patience: Patience | None = None) -> Any:
         """Return the reply to what `begin` sent; see `Transport.finish`."""
 
         def receive() -> Any:
             try:
-                (reply,) = self.receive(pending, (command,))
+                (reply,) = self.receive(pending, (command,), patience=patience)
             except BaseException:
                 self.discard(pending)
                 raise
@@ -401,11 +405,20 @@ def ask_connection(connection: Any, *command: str) -> Any:
 
 
 def _packed(connection: Any, commands: Sequence[Command]) -> list[Any]:
-    """Commands as they are sent: small ones in one piece, as redis-py makes one system call per piece."""
+    """Commands as they are sent: in few pieces, as redis-py makes pieces of 6 KB and one system call for each."""
     pieces = connection.pack_commands(commands)
-    if len(pieces) == 1 or not isinstance(pieces[0], bytes) or sum(map(len, pieces)) > _ONE_PIECE:
+    if len(pieces) == 1 or not all(isinstance(piece, bytes) for piece in pieces):
         return list(pieces)
-    return [b"".join(pieces)]
+    joined: list[bytes] = []
+    waiting: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if waiting and size + len(piece) > _ONE_PIECE:
+            joined.append(b"".join(waiting))
+            waiting, size = [], 0
+        waiting.append(piece)
+        size += len(piece)
+    return [*joined, b"".join(waiting)]
 
 
 def _read_replies(connection: Any, commands: Sequence[Command], patience: Patience | None) -> list[Any]:

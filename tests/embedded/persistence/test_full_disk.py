@@ -16,6 +16,8 @@ import redis
 from relay_models.embedded import (
     EmbeddedServer,
     FileUnavailableError,
+    dump,
+    restore,
     serving_in_thread,
 )
 from tests.embedded.persistence.processes import fill, killed
@@ -247,3 +249,27 @@ def test_a_watched_key_counts_as_changed(disk: Path) -> None:
         with pytest.raises(redis.WatchError):
             pipe.execute()
         assert client.get("k3") == b"v"
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.gz"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_dump_that_does_not_fit_names_its_file_and_leaves_the_old_one(disk: Path, name: str, is_there: bool) -> None:
+    with EmbeddedServer() as server:
+        client: Any = server.client()
+        client.set("much", os.urandom(2_500_000))
+        if is_there:
+            (disk / name).write_text("before")
+        with pytest.raises(OSError, match="No space left") as caught:
+            dump(client, disk / name)
+    assert caught.value.filename == str(disk / name)
+    assert ".part" not in str(caught.value)
+    assert os.listdir(disk) == ([name] if is_there else [])
+    assert not is_there or (disk / name).read_text() == "before"
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "\ud800"])
+def test_a_dump_with_a_name_that_no_file_can_have(name: str) -> None:
+    with EmbeddedServer() as server:
+        for call in (dump, restore):
+            with pytest.raises(OSError, match="no file can have this name"):
+                call(server.client(), name)

@@ -262,3 +262,75 @@ def test_another_store_beside_the_log_of_a_kill_is_refused(tmp_path: Path) -> No
     shutil.copy(tmp_path / "y.db-redo", tmp_path / "x.db-redo")
     with EmbeddedServer(tmp_path / "x.db") as server:
         assert server.client().dbsize() == 5
+
+
+@pytest.mark.parametrize("what", ["link", "link to nothing", "FIFO", "directory"])
+@pytest.mark.parametrize("rest", ["-redo", "-wal", ".lock", "-new"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_what_has_the_name_of_a_log_is_left_alone(tmp_path: Path, rest: str, what: str, is_there: bool) -> None:
+    """Such as a link that somebody else put into a directory that everybody may write to."""
+    path, other, victim = tmp_path / "x.db", tmp_path / f"x.db{rest}", tmp_path / "notes"
+    if is_there:
+        EmbeddedServer(path).close()
+    if what.startswith("link"):
+        other.symlink_to(victim)
+        if what == "link":
+            victim.write_text("precious")
+    elif what == "FIFO":
+        os.mkfifo(other)
+    else:
+        other.mkdir()
+    if rest == "-new" and (is_there or what != "directory"):
+        EmbeddedServer(path).close()  # a link or a FIFO is removed, and never written to
+    else:
+        with pytest.raises(FileUnavailableError) as caught:
+            EmbeddedServer(path)
+        if rest != "-new":
+            named = "link" if what.startswith("link") else what
+            assert f"{other} is a {named}, and not a file of this engine: move it away" in str(caught.value)
+            assert os.path.lexists(other)
+    assert victim.exists() == (what == "link")
+    assert not victim.exists() or victim.read_text() == "precious"
+
+
+def test_a_file_that_is_no_lock_file_is_kept(tmp_path: Path) -> None:
+    notes = tmp_path / "x.db.lock"
+    notes.write_text("my notes on locks")
+    with pytest.raises(FileUnavailableError, match="not a lock file of this engine: move it away"):
+        EmbeddedServer(tmp_path / "x.db")
+    assert notes.read_text() == "my notes on locks"
+
+
+def test_the_journal_of_another_program_is_not_applied(tmp_path: Path) -> None:
+    """SQLite finds journals by their names alone, and would roll the file back with it."""
+    path, journal = tmp_path / "x.db", tmp_path / "x.db-journal"
+    EmbeddedServer(path).close()
+    before = path.read_bytes()
+    journal.write_bytes(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + b"\0\0\0\1" + bytes(500))
+    with pytest.raises(FileUnavailableError, match=r"x\.db-journal is the journal of another program"):
+        EmbeddedServer(path)
+    assert path.read_bytes() == before
+    journal.unlink()
+    EmbeddedServer(path).close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux")
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    path = os.path.join(os.fsencode(tmp_path), b"\xff.db")
+    killed(Path(os.fsdecode(path)))
+    for _ in range(2):
+        with EmbeddedServer(os.fsdecode(path)) as server:
+            assert server.client().dbsize() == 5
+    assert os.listdir(os.fsencode(tmp_path)) == [b"\xff.db"]
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800.db"])
+def test_a_name_that_no_file_can_have(name: str) -> None:
+    with pytest.raises(FileUnavailableError, match="no file can have this name"):
+        EmbeddedServer(name)
+
+
+def test_a_missing_file_is_no_full_disk() -> None:
+    with pytest.raises(FileUnavailableError, match="No such file or directory") as caught:
+        EmbeddedServer("/proc/no/such/file.db")
+    assert "full" not in str(caught.value)

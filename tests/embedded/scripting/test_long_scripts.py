@@ -186,6 +186,11 @@ def test_serve_stops_while_a_script_runs(tmp_path: Path, script: str) -> None:
         "local t = {} while true do t[#t + 1] = redis.call('GET', 'large') .. #t end",
         "local t = {} t[1] = t return t",
         "return cmsgpack.unpack('\\221\\255\\255\\255\\255')",
+        "return #cmsgpack.unpack('\\221\\1\\255\\255\\255' .. ('\\1'):rep(33554431))",
+        "return {struct.unpack(('b'):rep(1e7), ('b'):rep(1e7))}",
+        "return struct.pack(('s'):rep(7000), unpack(setmetatable({}, {}), 1, 7000))",
+        "local s = ('x'):rep(4e7) return redis.call('DEL', s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s)",
+        "local t = {} for i = 1, 10 do t[i] = t end return cjson.encode(t)",
     ],
 )
 def test_a_script_cannot_fill_the_memory(script: str) -> None:
@@ -197,6 +202,34 @@ def test_a_script_cannot_fill_the_memory(script: str) -> None:
             until_ended(server.client(), running)
         assert isinstance(running.wait(), redis.ResponseError)
         assert client.eval("return 1", 0) == 1
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "return table.insert({}, -2147483647, 1)",
+        "return table.insert({}, 2^32 - 2^31, 1)",
+        "return ('x'):rep(-2147483649)",
+        "return struct.size(('b'):rep(2e7))",
+        "return struct.pack('!' .. ('9'):rep(20) .. 'i', 1)",
+    ],
+)
+def test_one_call_takes_no_time_that_cannot_be_interrupted(script: str) -> None:
+    with EmbeddedServer() as server, contextlib.suppress(redis.ResponseError):
+        start = time.process_time()
+        server.client().eval(script, 0)
+    assert time.process_time() - start < 5
+
+
+def test_what_is_sent_behind_a_kill_is_served(server: EmbeddedServer) -> None:
+    with serving_in_thread(server) as endpoint:
+        running = Running(redis.Redis.from_url(endpoint.url), ENDLESS["a loop"])
+        other = redis.Redis.from_url(endpoint.url)
+        until_busy(other)
+        pipeline = other.pipeline(transaction=False)
+        pipeline.execute_command("SCRIPT", "KILL").set("k", 1).get("k")
+        assert pipeline.execute(raise_on_error=False)[-1] == b"1"
+        assert "killed by user" in str(running.wait())
 
 
 def test_a_script_is_interrupted_in_process() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,20 @@ ESCAPES = {
     "the interpreter by a huge unpack": "return unpack({}, -2147483648, 2147483647)",
     "the interpreter by an unpack past the end": "return unpack({}, 0, 1e308) == nil and unpack({}, 0/0, 0/0)",
     "the interpreter by a huge concat": "return table.concat({}, '', 1, 2147483647)",
+    "the interpreter's stack by a pattern": "return string.find(('a'):rep(1e6), ('a?'):rep(1e6))",
+    "the interpreter's stack by gsub": "return string.gsub(('a'):rep(1e6), ('a-'):rep(1e6) .. 'b', '')",
+    "the interpreter's stack by gmatch": "for _ in string.gmatch(('a'):rep(1e6), ('a?'):rep(1e6)) do end",
+    "the interpreter's stack by a method": "return ('a'):rep(1e6):match(('a?'):rep(1e6))",
+    "digits before the buffer": "return bit.tohex(65535, -2147483648) == 'FFFF' and 'escaped'",
+    "a metatable of numbers": "return setmetatable(1, {__index = function() return 'escaped' end}) and (1).x",
+    "an environment that is returned": "return _G",
+    "a reply with a metatable": "return setmetatable({}, {__index = function() return nothing_here end})",
+    "nested messages": r"return cmsgpack.unpack(('\145'):rep(1e6)) and 'escaped'",
+    "a message that is cut": r"return cmsgpack.unpack('\219\255\255\255\255Z') and 'escaped'",
+    "a negative size": "return struct.unpack('>I4c0', '\\255\\255\\255\\255') and 'escaped'",
+    "a size that is none": "return struct.unpack('dc0', struct.pack('d', 0/0)) and 'escaped'",
+    "a place that is none": "return struct.unpack('i4', 'abcd', 0/0) and 'escaped'",
+    "a level that is none": "redis.log(0/0, 'x') return 'done'",
     "the interpreter by a collection while parsing": "local n = 0 return type(load(function() collectgarbage()"
     " n = n + 1 return n < 50 and 'local a' .. n .. ' = 1 ' or nil end))",
 }
@@ -105,6 +120,35 @@ def test_not_in_a_scripts_world(client: Any, name: str) -> None:
 def test_a_scripts_world_is_this(client: Any) -> None:
     names = client.eval("local r = {} for name in pairs(_G) do r[#r + 1] = name end return r", 0)
     assert {name.decode() for name in names} == WORLD
+
+
+HOSTILE = (
+    "nil", "true", "0/0", "1/0", "-1/0", "1e300", "-1e300", "2147483648", "-2147483649", "0", "-1", "1.5", "''", "'12'",
+    "('x'):rep(1000)", "{}", "{1, 2, 3}", "function() error({}) end", "cjson.null", "coroutine.create(function() end)",
+    "setmetatable({}, {__index = error, __tostring = error, __call = error})", "string", "_G", "'%b['", "'i4'", "'c0'",
+)  # fmt: skip
+
+
+def test_no_function_is_led_astray_by_its_arguments(server: EmbeddedServer) -> None:
+    """Whatever a function of a script's world is given, it answers with a value or an error, never with Python's."""
+    client = server.client()
+    names = client.eval(
+        "local r = {} for _, l in ipairs({'string', 'table', 'math', 'bit', 'cjson', 'cmsgpack', 'struct', 'redis',"
+        " 'coroutine'}) do for f, v in pairs(_G[l]) do if type(v) == 'function' then r[#r + 1] = l .. '.' .. f end end"
+        " end for f, v in pairs(_G) do if type(v) == 'function' then r[#r + 1] = f end end return r",
+        0,
+    )
+    chance = random.Random(13)
+    for name in sorted(each.decode() for each in names):
+        for count in (0, 1, 1, 1, 2, 2, 2, 2, 3, 3):
+            args = "".join(f", {chance.choice(HOSTILE)}" for _ in range(count))
+            script = f"local ok, e = pcall({name}{args}) return type(e)"
+            try:
+                found = client.eval(script, 0)
+            except redis.ResponseError as error:
+                found = str(error)
+            assert found != b"userdata" or "null" in args, script
+            assert "internal error" not in str(found), script
 
 
 @pytest.mark.parametrize("name", ESCAPES)

@@ -52,3 +52,17 @@ def test_the_first_rows(documents: dict[bytes, dict[str, Any]], n_up: bool, most
     chosen = [key for key, document in documents.items() if document["name"] != "e" and keep(document)]
     chosen.sort(key=lambda key: (last(documents[key].get("n"), n_up), documents[key]["name"], documents[key]["m"]))
     assert rows == chosen[:most]
+
+
+@pytest.mark.parametrize(
+    ("query", "count"), [("*", 2500), ("@n:[500 +inf]", 2000), ("@n:[2499 2499]", 1), ("@n:[(2499 9999]", 0)]
+)
+def test_rows_that_are_read_in_chunks(query: str, count: int) -> None:
+    with EmbeddedServer() as server, server.client(protocol=2) as client:
+        client.execute_command("FT.CREATE", "i", "ON", "JSON", "PREFIX", 1, "d:", "SCHEMA", "$.n", "AS", "n", "NUMERIC")
+        with client.pipeline(transaction=False) as pipeline:
+            for number in range(2500):
+                pipeline.execute_command("JSON.SET", f"d:{number}", "$", json.dumps({"n": number, "m": str(number)}))
+            pipeline.execute()
+        _, *rows = client.execute_command("FT.AGGREGATE", "i", query, "LOAD", 1, "$.m", "LIMIT", 0, 10_000)
+        assert [int(row[1]) for row in rows] == list(range(2500 - count, 2500))

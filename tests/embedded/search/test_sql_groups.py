@@ -13,6 +13,11 @@ from relay_models.embedded import EmbeddedServer
 
 VALUES: list[Any] = [None, 0, 1, 2.5, -3, 7, 1e15, 12345678]
 TAGS: list[Any] = ["red", "green", "", "true", True, None, ["red", "blue"], "späte"]
+LISTS: list[Any] = [
+    ["one"], ["one", "two"], ["two", "", "one", "one"], ["späte", '"'],
+    [], None, ["a\0b"], ["one", None], [1], "one", {"x": "one"}, [["one"]],
+]  # fmt: skip
+"""Lists whose text is in the columns, and others."""
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "hostile"])
@@ -27,13 +32,17 @@ def client(request: pytest.FixtureRequest) -> Any:
             *("$.u", "AS", "u", "TAG", "CASESENSITIVE", "INDEXEMPTY"),
             *("$.n", "AS", "n", "NUMERIC", "INDEXMISSING", "SORTABLE"),
             *("$.m", "AS", "m", "NUMERIC"),
+            *("$.l[*]", "AS", "l", "TAG", "CASESENSITIVE", "INDEXEMPTY"),
         )  # fmt: skip
         for number in range(300):
             document: dict[str, Any] = {"t": f"t{number % 4}", "u": f"u{number % 3}", "n": number, "m": number % 7}
             if request.param:
                 document = {"t": rng.choice(TAGS), "u": rng.choice(TAGS[:5]), "n": rng.choice(VALUES)}
                 document["m"] = rng.choice(VALUES)
+                document["l"] = rng.choice(LISTS)
                 document = {name: value for name, value in document.items() if rng.random() < 0.8}
+            elif number % 5:
+                document["l"] = LISTS[number % 4]
             client.execute_command("JSON.SET", f"d{number}", "$", json.dumps(document))
         yield client
 
@@ -51,6 +60,15 @@ GROUPS = [
     ["APPLY", "@t == 'red'", "AS", "red", "GROUPBY", 1, "@u", "REDUCE", "SUM", 1, "@red", "AS", "s"],
     ["APPLY", "upper(@t)", "AS", "big", "GROUPBY", 1, "@big", "REDUCE", "COUNT", 0, "AS", "c"],
     ["FILTER", "@n > 2", "GROUPBY", 1, "@t", "REDUCE", "QUANTILE", 2, "@n", "0.5", "AS", "q"],
+    ["GROUPBY", 1, "@t", "REDUCE", "QUANTILE", 2, "@n", "0.5", "AS", "q", "REDUCE", "COUNT", 0, "AS", "c",
+     "REDUCE", "QUANTILE", 3, "@n", "0.9", "7", "AS", "r", "REDUCE", "STDDEV", 1, "@m", "AS", "d",
+     "REDUCE", "QUANTILE", 2, "@n", "0.99", "AS", "s"],
+    ["LOAD", 3, "$.l", "AS", "g", "GROUPBY", 1, "@g", "REDUCE", "COUNT", 0, "AS", "c",
+     "REDUCE", "SUM", 1, "@n", "AS", "s"],
+    ["LOAD", 3, "$.l", "AS", "g", "FILTER", "exists(@n)", "GROUPBY", 2, "@g", "@t", "REDUCE", "COUNT", 0, "AS", "c"],
+    ["LOAD", 1, "$.l", "GROUPBY", 1, "@$.l", "REDUCE", "QUANTILE", 2, "@n", "0.5", "AS", "q"],
+    ["GROUPBY", 0, "REDUCE", "QUANTILE", 3, "@n", "0.9", "10", "AS", "r", "REDUCE", "STDDEV", 1, "@n", "AS", "d"],
+    ["GROUPBY", 2, "@u", "@t", "REDUCE", "QUANTILE", 2, "@n", "0.25", "AS", "q", "REDUCE", "SUM", 1, "@m", "AS", "s"],
     ["APPLY", "@n*2", "AS", "double", "APPLY", "exists(@double)", "AS", "e", "GROUPBY", 1, "@e",
      "REDUCE", "COUNT", 0, "AS", "c"],
     ["APPLY", "floor(@t/2)", "AS", "unused", "GROUPBY", 1, "@u", "REDUCE", "COUNT", 0, "AS", "c"],

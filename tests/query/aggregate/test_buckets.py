@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, strategies as st
 
 from relay_models._time import microseconds_of
+from relay_models.errors import QueryError
 from relay_models.query.aggregate.buckets import Buckets
 
 HOUR = 3_600_000_000
@@ -21,7 +23,7 @@ ZONES = [
     "Australia/Lord_Howe",
     "Asia/Beirut",
 ]
-SPANS = ["7s", "15m", "30m", "1h", "2h", "6h", "7h", "1d", "2d", "1w", "1mo", "1q", "1y"]
+SPANS = ["7s", "15m", "30m", "1h", "1.5h", "2h", "6h", "7h", "1d", "1d12h", "2d", "1w", "1mo", "1q", "1y"]
 
 
 def at(*parts: int) -> int:
@@ -88,3 +90,39 @@ def test_months_are_those_of_the_calendar() -> None:
     starts = list(buckets.between(buckets.start(at(1, 1, 1)), buckets.start(at(9999, 12, 1))))
     labels = [buckets.label(start) for start in starts]
     assert labels == [datetime(year, month, 1, tzinfo=UTC) for year in range(1, 10_000) for month in range(1, 13)]
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("1.5h", timedelta(minutes=90)),
+        ("1h30m", timedelta(minutes=90)),
+        (" 1d 12h ", timedelta(hours=36)),
+        ("0.5d", timedelta(hours=12)),
+        ("250us", timedelta(microseconds=250)),
+        ("2 weeks", timedelta(days=14)),
+        ("hour", timedelta(hours=1)),
+        ("minutes", timedelta(minutes=1)),
+    ],
+)
+def test_spans_are_written_as_durations_are_in_filters(text: str, span: timedelta) -> None:
+    assert Buckets(text).width == Buckets(span).width == span // timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize(("text", "months"), [("1mo", 1), ("quarter", 3), ("2Q", 6), ("years", 12), ("10 y", 120)])
+def test_spans_of_the_calendar(text: str, months: int) -> None:
+    assert Buckets(text).months == months
+
+
+@pytest.mark.parametrize(
+    "every",
+    [
+        *("", " ", "0s", "0mo", "-1h", "1", "h1", "1.5mo", "1mo1d", "inf", "nan", "0.1us", "PT1H", "1:30", "½h"),
+        *("9" * 5000 + "s", "9" * 5000 + "mo", "1e999999999s", "9999999d", "999999999y"),
+        *(timedelta(0), timedelta(-1), timedelta.max, None, 3600, b"1h"),
+    ],
+)
+def test_what_is_no_span_is_refused(every: Any) -> None:
+    with pytest.raises(QueryError, match="every is a span such as 15m") as caught:
+        Buckets(every)
+    assert len(str(caught.value)) < 200

@@ -17,7 +17,7 @@ from relay_models.query.aggregate.groups import AggregateRows
 from relay_models.query.aggregate.pipeline import aggregate_steps
 from relay_models.query.aggregate.request import Aggregation
 from relay_models.query.steps import Answer
-from relay_models.records import AnnotatedLlmResponse, CallRecord, RunRecord
+from relay_models.records import AnnotatedLlmResponse, CallRecord, RunExtensions, RunRecord
 from tests.query.conftest import Store
 
 COLUMNS = Run.columns()
@@ -43,8 +43,17 @@ def filled(store: Store, records: list[RunRecord]) -> Store:
     return store
 
 
-def drive(store: Store, ask: Aggregation, between: Callable[[int], object], few_rows: int = 0) -> AggregateRows:
-    """Have the conversation; `between` is called with the number of commands sent so far, after each answer."""
+def drive(
+    store: Store,
+    ask: Aggregation,
+    between: Callable[[int], object],
+    few_rows: int = 0,
+    receive: Callable[[Any], Any] = lambda reply: reply,
+) -> AggregateRows:
+    """Have the conversation; `between` is called with the number of commands sent so far, after each answer.
+
+    `receive` may change the replies to FT.INFO.
+    """
     steps = aggregate_steps(Run, store.alias, Everything(), ask, few_rows=few_rows)
     store.commands = []
     try:
@@ -54,6 +63,8 @@ def drive(store: Store, ask: Aggregation, between: Callable[[int], object], few_
             assert len(store.commands) < 200, "the conversation does not end"
             began = time.perf_counter()
             reply = store.client.execute_command(*command)
+            if command[0] == "FT.INFO":
+                reply = receive(reply)
             between(len(store.commands))
             command = steps.send(Answer(reply, (time.perf_counter() - began) * 1000))
     except StopIteration as stop:
@@ -132,6 +143,29 @@ def test_runs_that_are_stored_meanwhile_do_no_harm(filled: Store, records: list[
         assert bounds[0] <= row[f"p{percent}(duration)"] <= bounds[1]
 
 
+def test_a_cluster_that_is_written_to_is_not_asked_for_its_rows(filled: Store, records: list[RunRecord]) -> None:
+    """There, a number that grows with new runs, too, tells that runs may have been replaced."""
+    stored = 0
+
+    def store_more(sent: int) -> None:
+        nonlocal stored
+        for number in range(60):
+            record, stored = a_run("a1", 100_000 + 2_500 * number + sent), stored + 1
+            key = filled.keys.run(record.agent_id, record.id)
+            filled.client.execute_command("JSON.SET", key, "$", encode_run(record, 2 * 10**15 + stored))
+            filled.held.append(key)
+
+    def as_of_a_cluster(reply: Any) -> Any:
+        fields = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+        fields[b"max_doc_id"] = int(fields[b"num_docs"]) + stored
+        return fields if isinstance(reply, dict) else [part for pair in fields.items() for part in pair]
+
+    rows = drive(filled, ask_for(["count", "p50(duration)"], by="agent_id"), store_more, receive=as_of_a_cluster)
+    assert [row["count"] for row in rows if row["agent_id"] != "a1"] == [100, 100]
+    assert rows[0]["p50(duration)"] == percentile(durations_of(records, str(rows[0]["agent_id"])), 50)
+    assert not any("$.row" in command for command in filled.commands)
+
+
 def test_runs_that_are_replaced_meanwhile_count_once(filled: Store, records: list[RunRecord]) -> None:
     """A run that moves from one interval to another could be found in both: the server is asked again, then read."""
     key = filled.held[0]
@@ -158,8 +192,11 @@ def test_estimates_are_named_and_only_where_they_are_allowed(filled: Store, reco
         assert other["distinct(status)"] == 1
         assert abs(other["stddev(duration)"] - row["stddev(duration)"]) < timedelta(milliseconds=1)
         assert other["count"] == row["count"]
-    # Where a run is in several groups estimates cannot be combined, and few runs are read exactly.
-    assert drive(filled, ask_for(["p95(duration)"], by="models", approximate=True), lambda sent: None).estimated == ()
+    by_models = drive(filled, ask_for(["p95(duration)"], by="models", approximate=True), lambda sent: None)
+    assert by_models.estimated == ("p95(duration)",)
+    # Where the server's groups are several of ours estimates cannot be combined, and few runs are read exactly.
+    by_two = ask_for(["p95(duration)"], by=["models", "tools"], approximate=True)
+    assert drive(filled, by_two, lambda sent: None).estimated == ()
     few = drive(filled, ask_for(["p95(duration)"], approximate=True), lambda sent: None, few_rows=5_000)
     assert few.estimated == ()
     # Nor has a server a score as a number.
@@ -208,3 +245,56 @@ def test_distinct_values_of_lists_and_texts(filled: Store) -> None:
     assert [(row["models"], row["distinct(agent_id)"], row["p50(calls)"]) for row in rows] == [
         ("m0", 3, 1), ("m1", 3, 1), ("m2", 3, 1),
     ]  # fmt: skip
+
+
+def test_few_texts_are_asked_for_one_by_one_without_reading_documents(store: Store) -> None:
+    rng = random.Random(3)
+    records = []
+    for number in range(200):
+        names = {"a", "", "b|c"} if number % 5 == 0 else set(rng.sample(["a", "", "b|c"], number % 3))
+        calls = [CallRecord(kind="tool", name=name, started_at=BEGIN) for name in sorted(names)]
+        ended = BEGIN + timedelta(microseconds=rng.randrange(1, 10**6))
+        records.append(RunRecord(agent_id=f"a{number % 2}", started_at=BEGIN, ended_at=ended, calls=calls))
+    store.hold(records)
+    for metrics in (
+        ["count", "sum(calls)", "p95(duration)", "distinct(agent_id)"],
+        ["distinct(tools)", "count(tools)", "distinct(models)", "max(duration)"],
+    ):
+        for options in ({"by": "tools"}, {"by": ["agent_id", "tools"]}, {"every": "1h"}, {"by": "agent_id"}, {}):
+            ask = ask_for(metrics, **options)
+            by_rows = drive(store, ask, lambda sent: None, few_rows=10_000)
+            asked = drive(store, ask, lambda sent: None)
+            assert [row.to_dict() for row in asked] == [row.to_dict() for row in by_rows]
+            loaded = {word for command in store.commands for word in command if str(word).startswith("$.")}
+            assert not loaded, "documents were read"
+
+
+def test_a_run_that_is_replaced_meanwhile_counts_for_its_texts_once(filled: Store, records: list[RunRecord]) -> None:
+    key = filled.keys.run(records[0].agent_id, records[0].id)
+    versions = [records[0], records[0].model_copy(update={"calls": a_run("a0", 1).calls})]
+
+    def replace(sent: int) -> None:
+        if sent < 20:
+            filled.client.execute_command("JSON.SET", key, "$", encode_run(versions[sent % 2], 1))
+
+    rows = drive(filled, ask_for(["count"], by="models"), replace)
+    assert sum(int(str(row["count"])) for row in rows) == len(records)
+
+
+def test_columns_that_the_index_does_not_keep_are_read_from_the_documents(store: Store) -> None:
+    parent = RunRecord(agent_id="a").id
+    records = []
+    for number in range(20):
+        calls = [CallRecord(kind="llm", name="x", started_at=BEGIN, ended_at=None, prompt_tokens=number)] * (number % 3)
+        ext = RunExtensions(parent_run_id=parent) if number % 2 else None
+        records.append(RunRecord(agent_id="a", started_at=BEGIN, calls=calls, ext=ext))
+    store.hold(records)
+    unkept = [name for name, column in COLUMNS.items() if not column.sortable]
+    assert {"unfinished_calls", "prompt_tokens", "parent_run_id"} <= set(unkept)
+    metrics = ["p50(unfinished_calls)", "sum(prompt_tokens)", "avg(prompt_tokens)", "distinct(parent_run_id)"]
+    for by in ([], ["parent_run_id"], ["unfinished_calls"]):
+        ask = ask_for(metrics, by=by)
+        by_rows = drive(store, ask, lambda sent: None, few_rows=10_000)
+        assert [row.to_dict() for row in drive(store, ask, lambda sent: None)] == [row.to_dict() for row in by_rows]
+        estimated = drive(store, ask_for(metrics, by=by, approximate=True), lambda sent: None)
+        assert [row["avg(prompt_tokens)"] for row in estimated] == [row["avg(prompt_tokens)"] for row in by_rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -25,6 +26,17 @@ NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 @given(st.integers(-(2**52), 2**52))
 def test_spans_print_to_text_that_reads_as_them(microseconds: int) -> None:
     assert parse_duration(print_duration(microseconds)) == microseconds
+
+
+@given(st.integers(0, 10**9), st.integers(0, 999_999))
+def test_fractions_of_seconds_are_exact(seconds: int, micros: int) -> None:
+    """As timedelta has them; a product of doubles is next to it: 1.001 * 1e6 is 1000999.9999999999."""
+    assert parse_duration(f"{seconds}.{micros:06}s") == seconds * 1_000_000 + micros
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "1e400", "1e99999999", "0." + "1" * 5000, "1e-99999999"])
+def test_durations_of_any_length_are_read_at_once(number: str) -> None:
+    assert isinstance(parse_duration(f"{number}s"), int | float)
 
 
 @settings(max_examples=300)
@@ -180,3 +192,30 @@ def test_mistakes_in_lists_are_pointed_at(text: str) -> None:
     with pytest.raises(FilterSyntaxError) as caught:
         parse_filter(text, COLUMNS)
     assert (caught.value.position or 0) > len("model in (") - 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("agent like '%sql%'", 'write "*sql*"'),
+        ("tool not like a%", 'write "a*"'),
+        ("agent = null", "write agent_id is missing"),
+        ("agent != NULL", "write agent_id is missing"),
+        ("agent in (a, null)", "write agent_id is missing"),
+    ],
+)
+def test_what_means_something_else_in_sql_is_refused(text: str, said: str) -> None:
+    with pytest.raises(FilterSyntaxError, match=re.escape(said)):
+        parse_filter(text, COLUMNS)
+
+
+@pytest.mark.parametrize("text", ['agent = "null"', 'agent ~ "100%"', 'agent like "100%*"', "agent is null"])
+def test_the_same_can_be_asked_for(text: str) -> None:
+    assert parse_filter(str(parse_filter(text, COLUMNS)), COLUMNS) == parse_filter(text, COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("1.001k", 1001), ("0.3M", 300_000), ("-1.1Ki", -1126.4), ("1e3k", 10**6)]
+)
+def test_numbers_with_a_factor_are_exact(text: str, number: float) -> None:
+    assert parse_filter(f"total_tokens > {text}", COLUMNS) == (Run.total_tokens > number)

@@ -212,6 +212,10 @@ def _gmtime(value: Value, *, negative: bool = False) -> time.struct_time | None:
         return None
 
 
+# Bytes of a formatted time, as many as the real server's buffer has.
+MAX_TIME_TEXT: Final = 1023
+
+
 def _time_format(arguments: list[Value]) -> Value:
     pattern = "%Y-%m-%dT%H:%M:%SZ"
     if len(arguments) == 2:
@@ -224,13 +228,13 @@ def _time_format(arguments: list[Value]) -> Value:
             )
         pattern = display(given)
     moment = _gmtime(arguments[0], negative=True)
-    if moment is None:
+    if moment is None or len(pattern) > 2 * MAX_TIME_TEXT:
         return None
     try:
-        text = time.strftime(pattern, moment)
+        text = time.strftime(pattern, moment).encode()
     except ValueError:
         return None
-    return text.encode() or None
+    return text if 0 < len(text) <= MAX_TIME_TEXT else None
 
 
 def _parse_time(arguments: list[Value]) -> Value:

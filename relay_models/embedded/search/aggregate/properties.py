@@ -10,7 +10,7 @@ from relay_models.embedded.search.arguments import display
 from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.index.documents import FieldReader
 from relay_models.embedded.search.index.schema import FieldSpec, FieldType, IndexSpec
-from relay_models.embedded.search.index.tables import exact_column, sort_column
+from relay_models.embedded.search.index.tables import exact_column, list_name, sort_column
 from relay_models.embedded.search.syntax.aggregate_steps import Load
 
 __all__ = ["Properties", "Put"]
@@ -37,6 +37,8 @@ class Properties:
         """What is read from the documents."""
         self.doubtful: dict[bytes, tuple[bool, Put]] = {}
         """Names of columns that do not always say what the document holds; whether NULL means missing."""
+        self.lists: dict[bytes, FieldSpec] = {}
+        """Names that are read from documents, of lists that columns of these fields mostly have."""
         self.at_root = True
         """Whether the rows are still documents, not groups."""
         self.loads_everything = False
@@ -128,9 +130,13 @@ class Properties:
             self.add(name)
             self.columns.pop(name, None)
             self.doubtful.pop(name, None)
+            self.lists.pop(name, None)
             if path == b"__key":
                 self.columns[name] = "key"
                 continue
             field = self._spec.field(path) or self._spec.field_by_path(path)
+            elements = self._spec.field_by_path(path + b"[*]") if field is None else None
+            if elements is not None and self._dialect < 3 and list_name(self._spec, elements) is not None:
+                self.lists[name] = elements
             if field is None or not self._quick_load(name, field, False):
                 self.puts.append((name, self._reader.field(name, path)))

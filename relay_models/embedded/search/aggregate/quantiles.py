@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections.abc import Sequence
 
 __all__ = ["QuantileStream"]
 
@@ -13,7 +15,7 @@ class QuantileStream:
     """Cormode and others' targeted quantiles with an error of 1 percent, in chunks of `resolution` values."""
 
     def __init__(self, resolution: int = 500) -> None:
-        self._resolution = resolution
+        self.resolution = resolution
         self._buffer: list[float] = []
         # value, how many ranks it represents, its maximum error
         self._samples: list[tuple[float, int, int]] = []
@@ -21,25 +23,39 @@ class QuantileStream:
 
     def add(self, value: float) -> None:
         self._buffer.append(value)
-        if len(self._buffer) == self._resolution:
+        if len(self._buffer) == self.resolution:
             self._flush()
             self._compress()
 
+    def extend(self, values: Sequence[float]) -> None:
+        """Add values in their order."""
+        start = 0
+        while start < len(values):
+            room = self.resolution - len(self._buffer)
+            self._buffer += values[start : start + room]
+            start += room
+            if len(self._buffer) == self.resolution:
+                self._flush()
+                self._compress()
+
     def _flush(self) -> None:
-        self._buffer.sort()
+        buffer = self._buffer
+        buffer.sort()
         merged: list[tuple[float, int, int]] = []
-        rank, place, samples = 0, 0, self._samples
-        for value in self._buffer:
-            while place < len(samples) and not samples[place][0] > value:
-                rank += samples[place][1]
-                merged.append(samples[place])
-                place += 1
-            error = math.floor(_EPSILON * 2.0 * rank) - 1 if place < len(samples) else 0
-            merged.append((value, 1, error))
-        merged += samples[place:]
+        rank = start = 0
+        # The new values before each sample at once: they have the same error.
+        for sample in self._samples:
+            end = bisect_left(buffer, sample[0], start)
+            if end > start:
+                error = math.floor(_EPSILON * 2.0 * rank) - 1
+                merged += [(value, 1, error) for value in buffer[start:end]]
+                start = end
+            merged.append(sample)
+            rank += sample[1]
+        merged += [(value, 1, 0) for value in buffer[start:]]
         self._samples = merged
-        self._count += len(self._buffer)
-        self._buffer.clear()
+        self._count += len(buffer)
+        buffer.clear()
 
     def _compress(self) -> None:
         samples = self._samples
@@ -48,16 +64,15 @@ class QuantileStream:
         # From the end to the beginning, each sample is merged with the one before it where the error allows.
         kept: list[tuple[float, int, int]] = []
         rank = float(self._count - 1 - samples[-1][1])
-        last = samples[-1]
-        for place in range(len(samples) - 2, -1, -1):
-            current = samples[place]
-            if last[1] + current[1] + last[2] <= _EPSILON * 2.0 * rank:
-                last = (last[0], last[1] + current[1], last[2])
+        value, width, error = samples[-1]
+        for current in reversed(samples[:-1]):
+            if width + current[1] + error <= _EPSILON * 2.0 * rank:
+                width += current[1]
             else:
-                kept.append(last)
-                last = current
+                kept.append((value, width, error))
+                value, width, error = current
             rank -= current[1]
-        kept.append(last)
+        kept.append((value, width, error))
         kept.reverse()
         self._samples = kept
 

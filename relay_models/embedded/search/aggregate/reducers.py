@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from relay_models.embedded.search.aggregate.functions import to_number
 from relay_models.embedded.search.aggregate.hashing import DistinctEstimate, value_hash
@@ -24,7 +24,7 @@ from relay_models.embedded.search.errors import SearchError
 from relay_models.embedded.search.execute.sorting import compare
 from relay_models.embedded.search.index.documents import Value, single
 
-__all__ = ["Accumulator", "Reducer", "read_reducer"]
+__all__ = ["BY_COLUMN", "Accumulator", "ColumnAccumulator", "Reducer", "column_accumulators", "read_reducer"]
 
 MAXIMUM_SAMPLE = 1000
 
@@ -35,6 +35,12 @@ class Accumulator(Protocol):
     def add(self, row: dict[bytes, Value]) -> None: ...
 
     def result(self) -> Value: ...
+
+
+class ColumnAccumulator(Accumulator, Protocol):
+    """One that also takes the numbers of many rows at once, in the order of the rows."""
+
+    def extend(self, numbers: Sequence[float]) -> None: ...
 
 
 @dataclass(slots=True)
@@ -162,7 +168,10 @@ class _Deviation:
         self._number, self._mean, self._squares = 0, 0.0, 0.0
 
     def add(self, row: dict[bytes, Value]) -> None:
-        for number in _numbers(row.get(self._source)):
+        self.extend(_numbers(row.get(self._source)))
+
+    def extend(self, numbers: Sequence[float]) -> None:
+        for number in numbers:
             self._number += 1
             before = number - self._mean
             if self._number == 1:
@@ -189,6 +198,16 @@ class _Quantile:
             return
         for number in _numbers(value):
             self._stream.add(number)
+
+    def extend(self, numbers: Sequence[float]) -> None:
+        self._stream.extend(numbers)
+
+    def share(self, other: _Quantile) -> bool:
+        """Take the samples of another quantile of the same property. Returns whether these are the same."""
+        if other._source != self._source or other._stream.resolution != self._stream.resolution:
+            return False
+        self._stream = other._stream
+        return True
 
     def result(self) -> Value:
         return self._stream.query(self._quantile)
@@ -296,6 +315,33 @@ def read_reducer(name: bytes, arguments: Arguments, alias: bytes | None, resolve
             raise SearchError("Sample size too large")
         return Reducer(word, source, alias, lambda: _Sample(source, size))
     raise SearchError(f"No such reducer: {display(name)}")
+
+
+BY_COLUMN: Final = frozenset(("QUANTILE", "STDDEV"))
+"""The names of reducers whose accumulators are `ColumnAccumulator`s."""
+
+
+def column_accumulators(reducers: Sequence[Reducer]) -> tuple[list[Accumulator], dict[bytes, list[ColumnAccumulator]]]:
+    """The accumulators of one group for reducers of `BY_COLUMN`.
+
+    Returns:
+        One for each reducer, and those that are to be given the numbers of each property: quantiles of one property
+        share their samples.
+    """
+    made: list[Accumulator] = []
+    fed: dict[bytes, list[ColumnAccumulator]] = {}
+    for reducer in reducers:
+        accumulator = reducer.start()
+        assert reducer.source is not None
+        assert isinstance(accumulator, (_Quantile, _Deviation))
+        made.append(accumulator)
+        others = fed.setdefault(reducer.source, [])
+        if not (
+            isinstance(accumulator, _Quantile)
+            and any(isinstance(other, _Quantile) and accumulator.share(other) for other in others)
+        ):
+            others.append(accumulator)
+    return made, fed
 
 
 _SIMPLE: dict[str, Callable[[bytes], Accumulator]] = {

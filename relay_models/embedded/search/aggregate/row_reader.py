@@ -24,6 +24,9 @@ __all__ = ["CHUNK", "RowReader", "SqlOrder"]
 # Rows read with one SQL statement.
 CHUNK: Final = 1000
 
+# Maximum number of documents that are found again, and sorted, for each of their chunks.
+FEW: Final = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class SqlOrder:
@@ -65,11 +68,14 @@ class RowReader:
         if self._request.add_scores:
             scored = {docid: score for docid, _, score in scores(selection, self._request)}
         last = -1
-        after = "d.docid > ?"
+        # Left to itself SQLite goes through all documents for any condition, since these are in order. With the plus it
+        # finds the documents by an index, and sorts them.
+        number = "+d.docid" if selection.finds_few(FEW) else "d.docid"
+        after = f"{number} > ?"
         selection.condition = after if selection.condition == ALL else f"({selection.condition}) AND {after}"
         while True:
             # In chunks, so that a cursor that is read on later does not keep a statement open.
-            chunk = self._chunk("ORDER BY d.docid LIMIT ?", last, CHUNK)
+            chunk = self._chunk(f"ORDER BY {number} LIMIT ?", last, CHUNK)
             for docid, key, row in chunk:
                 if scored is not None:
                     row[b"__score"] = scored[docid]

@@ -12,13 +12,21 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
+from relay_models.embedded.json.text import dumps
 from relay_models.embedded.search.aggregate.expressions import Expression, parse_expression
 from relay_models.embedded.search.aggregate.functions import truth
 from relay_models.embedded.search.aggregate.properties import Properties
-from relay_models.embedded.search.aggregate.reducers import Reducer
+from relay_models.embedded.search.aggregate.reducers import (
+    BY_COLUMN,
+    Accumulator,
+    ColumnAccumulator,
+    Reducer,
+    column_accumulators,
+)
 from relay_models.embedded.search.aggregate.stages import Row, Total
 from relay_models.embedded.search.execute.selection import Selection
 from relay_models.embedded.search.index.schema import FieldType, IndexSpec
+from relay_models.embedded.search.index.tables import PLAIN_LISTS
 from relay_models.embedded.search.syntax.aggregate_steps import Apply, Filter
 
 __all__ = ["SqlGroups"]
@@ -31,8 +39,14 @@ _REDUCERS: Final = {
     "MAX": "max({})",
     "COUNT_DISTINCT": "count(DISTINCT {})",
 }
+# Reducers whose last digits depend on the order of the rows, which is that of the documents.
+_ROUNDED: Final = frozenset(("SUM", "AVG"))
+
 _NOTHING: Final = {"SUM": math.nan, "AVG": math.nan, "MIN": math.inf, "MAX": -math.inf}
 """What reducers give where no row has a number."""
+
+# Rows whose columns are held at once.
+_CHUNK: Final = 20_000
 
 _EXISTS: Final = re.compile(rb"exists\(@([0-9A-Za-z_]+)\)")
 _EQUALS: Final = re.compile(rb"@([0-9A-Za-z_]+) == '([0-9A-Za-z_ -]*)'")
@@ -85,24 +99,33 @@ class SqlGroups:
         """Names that have numbers, or nothing."""
         self._used: dict[str, None] = {}
         """The columns that are read."""
+        self._lists = [name for name in by if name in properties.lists]
+        """What is grouped by of lists, each of which is in two columns."""
 
     def rows(self, otherwise: Callable[[], Iterator[Row]]) -> Iterator[Row]:
         """One row per group, in the order of the first documents; those of `otherwise` where SQL cannot give them."""
         try:
-            found = self._read()
+            found, accumulators = self._read()
         except _NotInSql:
             yield from otherwise()
             return
         self._total.number = len(found)
-        width = len(self._by)
+        width = len(self._by) + len(self._lists)
         for values in found:
-            row: Row = dict(zip(self._by, values[:width], strict=True))
-            for reducer, value in zip(self._reducers, values[width:], strict=False):
-                row[reducer.alias] = _NOTHING[reducer.name] if value is None else float(value)
+            row: Row = dict(zip(self._by, self._group(values[:width]), strict=True))
+            in_columns = iter(accumulators.get(values[:width], ()))
+            in_sql = iter(values[width:])
+            for reducer in self._reducers:
+                if reducer.name in BY_COLUMN:
+                    row[reducer.alias] = next(in_columns).result()
+                else:
+                    value = next(in_sql)
+                    row[reducer.alias] = _NOTHING[reducer.name] if value is None else float(value)
             yield row
 
-    def _read(self) -> list[Any]:
-        if self._properties.puts or self._selection.has_words:
+    def _read(self) -> tuple[list[Any], dict[tuple[Any, ...], list[Accumulator]]]:
+        """The rows of SQL, and for each group the accumulators of reducers that SQL does not have."""
+        if not all(name in self._lists for name, _ in self._properties.puts) or self._selection.has_words:
             raise _NotInSql
         needed = {*self._by, *(reducer.source for reducer in self._reducers)}
         applied = [step.alias for step in self._steps if isinstance(step, Apply)]
@@ -123,20 +146,29 @@ class SqlGroups:
                 raise _NotInSql  # SQL would compute what was applied only for the rows that meet the condition
             else:
                 conditions.append(self._condition(step, expression))
-        groups = [columns[name] if name in columns else self._column(name) for name in self._by]
-        reduced = [self._reduced(reducer, columns) for reducer in self._reducers]
+        groups = [sql for name in self._by for sql in self._grouped(name, columns)]
+        reduced = [self._reduced(reducer, columns) for reducer in self._reducers if reducer.name not in BY_COLUMN]
+        others = [reducer for reducer in self._reducers if reducer.name in BY_COLUMN]
+        read = {reducer.source: self._number(reducer, columns) for reducer in others}
+        if self._lists:
+            reduced.append(f"min(d.many & {PLAIN_LISTS})")
+            self._used["many"] = None
         selected = [*groups, *reduced, "min(d.docid)"]
         tail = ("GROUP BY " + ", ".join(map(str, range(1, len(groups) + 1)))) if groups else ""
         if not groups:
             tail = "GROUP BY NULL"
-        if len(groups) == 1 and self._by[0] not in columns and not conditions:
-            self._selection.cover(groups[0].removeprefix("d."), list(self._used))
+        covered = False
+        if len(self._by) == 1 and self._by[0] not in columns and not conditions:
+            covered = self._selection.cover([sql.removeprefix("d.") for sql in groups], list(self._used))
+        elif not _ROUNDED.isdisjoint(reducer.name for reducer in self._reducers):
+            self._selection.by_document()
         connection = self._selection.connection
         for name, arity, function in self._functions:
             connection.create_function(name, arity, function, deterministic=True)
         try:
             found = self._selection.rows(", ".join(selected), f"{tail} ORDER BY {len(selected)}", also=conditions)
             rows = found.fetchall()
+            accumulators = self._accumulate(others, groups, read, conditions, covered) if others else {}
         except sqlite3.OperationalError:
             if self._error is None:
                 raise
@@ -145,11 +177,69 @@ class SqlGroups:
         finally:
             for name, arity, _ in self._functions:
                 connection.create_function(name, arity, None)
+        if self._lists and not all(row[-2] for row in rows):
+            raise _NotInSql  # in some document there is something else than a list of texts
         # A boolean is stored as its text.
-        doubtful = [place for place, name in enumerate(self._by) if name in self._properties.doubtful]
-        if any(row[place] in (b"true", b"false") for row in rows for place in doubtful):
-            raise _NotInSql
-        return rows
+        doubtful = [name for name in self._by if name in self._properties.doubtful]
+        for row in rows if doubtful else ():
+            values = dict(zip(self._by, self._group(row[: len(groups)]), strict=True))
+            if any(values[name] in (b"true", b"false") for name in doubtful):
+                raise _NotInSql
+        return rows, accumulators
+
+    def _grouped(self, name: bytes, columns: dict[bytes, str]) -> list[str]:
+        """The SQL of what rows are grouped by, in place of a name."""
+        if name in columns:
+            return [columns[name]]
+        field = self._properties.lists.get(name)
+        if field is None:
+            return [self._column(name)]
+        found = [f"v{field.number}", f"p{field.number}"]
+        self._used.update(dict.fromkeys(found))
+        return [f"d.{column}" for column in found]
+
+    def _group(self, values: Sequence[Any]) -> list[Any]:
+        """The values of a group, in which a list is its text, from those of SQL."""
+        given = iter(values)
+        found: list[Any] = []
+        for name in self._by:
+            value = next(given)
+            if name in self._lists:
+                packed = next(given)
+                parts = packed.split(b"\0") if packed is not None else [] if value is None else [value]
+                value = dumps([part.decode("utf-8", "surrogatepass") for part in parts]) if parts else None
+            found.append(value)
+        return found
+
+    def _accumulate(
+        self,
+        reducers: Sequence[Reducer],
+        groups: list[str],
+        read: dict[bytes | None, str],
+        conditions: list[str],
+        covered: bool,
+    ) -> dict[tuple[Any, ...], list[Accumulator]]:
+        """Read columns of numbers for each group, in the order of the documents, and give them to accumulators."""
+        # An SQL index for the groups has the documents of each in their order.
+        tail = "" if covered else "ORDER BY d.docid"
+        rows = self._selection.rows(", ".join([*groups, *read.values()]), tail, also=conditions)
+        made: dict[tuple[Any, ...], list[Accumulator]] = {}
+        fed: dict[tuple[Any, ...], dict[bytes, list[ColumnAccumulator]]] = {}
+        while chunk := rows.fetchmany(_CHUNK):
+            columns = list(zip(*chunk, strict=True))
+            keys: Sequence[tuple[Any, ...]] = list(zip(*columns[: len(groups)], strict=True)) or [()] * len(chunk)
+            for key in set(keys).difference(made):
+                made[key], fed[key] = column_accumulators(reducers)
+            for source, column in zip(read, columns[len(groups) :], strict=True):
+                assert source is not None
+                numbers: dict[tuple[Any, ...], list[float]] = {key: [] for key in fed}
+                for key, value in zip(keys, column, strict=True):
+                    if value is not None:
+                        numbers[key].append(value)
+                for key, some in numbers.items():
+                    for accumulator in fed[key][source] if some else ():
+                        accumulator.extend(some)
+        return made
 
     def _column(self, name: bytes) -> str:
         """The SQL of a name's column."""
@@ -167,12 +257,16 @@ class SqlGroups:
         sql, name = _REDUCERS.get(reducer.name), reducer.source
         if sql is None:
             raise _NotInSql
-        if name is None:
-            return sql
+        return sql if name is None else sql.format(self._number(reducer, columns))
+
+    def _number(self, reducer: Reducer, columns: dict[bytes, str]) -> str:
+        """The SQL of the numbers that a reducer reads."""
+        name = reducer.source
+        assert name is not None
         column = columns[name] if name in columns else self._column(name)
         if name not in self._numeric:
             raise _NotInSql
-        return sql.format(column)
+        return column
 
     def _condition(self, step: Filter, expression: Expression) -> str:
         match = _EXISTS.fullmatch(step.expression)

@@ -241,8 +241,8 @@ class Planner(NodeVisitor[str]):
         self.arguments.append(field.number)
         listed = f"(SELECT docid FROM {self._tables.missing} WHERE field = ?)"
         if field.blanks:
-            value, packed = value_column(field), packed_column(field)
-            return f"(d.{value} IS NULL AND d.{packed} IS NULL AND d.docid NOT IN {listed})"
+            empty = [value_column(field), *([packed_column(field)] if field.packs else [])]
+            return f"({' AND '.join(f'd.{column} IS NULL' for column in empty)} AND d.docid NOT IN {listed})"
         return f"d.docid IN {listed}"
 
     def visit_ids(self, node: Ids) -> str:

@@ -164,6 +164,14 @@ class Selection:
         number: int = row[0]
         return number
 
+    def finds_few(self, few: int) -> bool:
+        """Whether a condition finds at most this many documents."""
+        if self.condition in (ALL, NOTHING):
+            return False
+        self._prepare()
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM {self._from} WHERE {self.condition} LIMIT {few + 1})"
+        return bool(self.connection.execute(sql, self.arguments).fetchone()[0] <= few)
+
     def count_of(self, node: Node) -> int:
         """How many documents a part of the query finds alone."""
         planner = Planner(self.context.unordered())
@@ -174,13 +182,23 @@ class Selection:
         number: int = self.connection.execute(sql, planner.arguments).fetchone()[0]
         return number
 
-    def cover(self, first: str, columns: list[str]) -> None:
-        """Read every document from an SQL index over these columns alone, in the order of the first."""
+    def cover(self, group: list[str], columns: list[str]) -> bool:
+        """Read every document from an SQL index over these columns alone, in the order of those of the group.
+
+        Returns whether that is possible, and the documents of each group come in the order of their numbers.
+        """
         if self.condition != ALL:
-            return
-        name = self.tables.cover(self.connection, self.spec, first, columns)
-        if name is not None:
-            self._from = f"{self.tables.docs} d INDEXED BY {name}"
+            return False
+        cover = self.tables.cover(self.connection, self.spec, group, columns)
+        if cover is None:
+            return False
+        self._from = f"{self.tables.docs} d INDEXED BY {cover.name}"
+        return cover.in_order
+
+    def by_document(self) -> None:
+        """Read every document in the order of the documents' numbers, which SQL indexes made for others do not have."""
+        if self.condition == ALL:
+            self._from = f"{self.tables.docs} d NOT INDEXED"
 
     def rows(
         self, columns: str, tail: str = "", extra: tuple[Any, ...] = (), also: Sequence[str] = ()

@@ -11,7 +11,15 @@ from typing import Any, Literal
 from relay_models.embedded.search.arguments import display, parse_double, parse_hash_number
 from relay_models.embedded.search.index.field_paths import Getter, elements_name, getter, hash_getter, plain_name
 from relay_models.embedded.search.index.schema import LANGUAGES, FieldSpec, FieldType, IndexSpec
-from relay_models.embedded.search.index.tables import Tables, key_hash, packed_column, sort_column, value_column
+from relay_models.embedded.search.index.tables import (
+    PLAIN_LISTS,
+    Tables,
+    key_hash,
+    list_name,
+    packed_column,
+    sort_column,
+    value_column,
+)
 from relay_models.embedded.search.index.tokenizer import MINIMUM_STEM_LENGTH, fold, fold_sorted, stem, tokens
 
 __all__ = ["Indexer", "Unfit"]
@@ -75,6 +83,7 @@ class Indexer:
         self._places = {name: place for place, name in enumerate(names)}
         self._width = len(names)
         self._writes = [self._write(field) for field in spec.fields]
+        self._lists = [name for field in spec.fields if (name := list_name(spec, field)) is not None]
         self._hidden = [self._getter(field) for field in spec.fields if field.noindex and field.sortable]
         self._shown = [self._getter(field) for field in spec.fields if not field.noindex] if self._hidden else []
         # No number is given twice: a cursor recognizes by it a document that was replaced.
@@ -157,9 +166,10 @@ class Indexer:
             | (WORDS if row.words else 0)
             | (MISSING if row.missing else 0)
         )
+        lists = PLAIN_LISTS if spec.kind == "json" and self._has_plain_lists(document) else 0
         top = max((word[1] for word in row.words.values()), default=0) if row.words else 0
         self.last = docid = self.last + 1
-        values = (docid, key_hash(key), key, many, row.length, top, score, *self._used_columns(row.columns))
+        values = (docid, key_hash(key), key, many | lists, row.length, top, score, *self._used_columns(row.columns))
         self._connection.execute(self._insert, values)
         if many:
             self._put_side(docid, row)
@@ -184,6 +194,19 @@ class Indexer:
             )
         if row.missing:
             many(f"INSERT INTO {tables.missing} VALUES (?, ?)", [(number, docid) for number in row.missing])
+
+    def _has_plain_lists(self, document: Any) -> bool:
+        """Whether the columns say what a document has at the paths ``$.name[*]``: lists of texts, or nothing."""
+        if type(document) is not dict:
+            return False
+        for name in self._lists:
+            if name in document:
+                values = document[name]
+                if type(values) is not list or not values or not _TEXT_ALONE.issuperset(map(type, values)):
+                    return False
+                if "\0" in "".join(values):
+                    return False
+        return True
 
     def _only_hidden(self, document: Any) -> bool:
         """Whether a document has no indexed field, but one that is only sorted by: the real server ignores it."""
@@ -270,6 +293,7 @@ class Indexer:
 
     def _note_many(self, field: FieldSpec) -> None:
         if not field.many:
+            self._tables.add_packed(self._connection, field)
             field.many = self.saw_many = True
             self._use_columns()
 
@@ -316,6 +340,9 @@ class Indexer:
                 self._note_many(field)
                 row.columns[several] = b"\0".join(tags)
                 row.tags += [(field.number, tag) for tag in tags]
+                if field.merged:
+                    # The first value is used for sorting; finding it twice is harmless.
+                    row.columns[value] = tags[0]
 
         return write
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from relay_models.embedded.json.path import compile_path
 from relay_models.embedded.search.arguments import Arguments, display, parse_hash_number
 from relay_models.embedded.search.errors import SearchError, UnsupportedError
+from relay_models.embedded.search.index.field_paths import plain_name
 from relay_models.embedded.search.index.stop_words import DEFAULT_STOP_WORDS
 
 __all__ = ["MAX_FIELDS", "Errors", "FieldSpec", "FieldType", "IndexSpec", "parse_fields", "parse_index"]
@@ -111,6 +112,10 @@ class FieldSpec:
     Otherwise it has those without the field, which may be nearly all. With `blanks` they are those without a value that
     are not in the table.
     """
+    merged: bool = False
+    """Whether a SORTABLE tag is sorted by the column in which it is found. Before format 5 it had one more for that."""
+    packs: bool = True
+    """Whether the table has a column for several values. Of most paths it is added with the first such document."""
 
     @property
     def indexed(self) -> bool:
@@ -145,7 +150,7 @@ class IndexSpec:
     combinations: list[str] = field(default_factory=list)
     """The SQL indexes over several columns that were created for queries, by their columns: ``v0,v5,v6``."""
     covers: list[str] = field(default_factory=list)
-    """The same of those from which groups are read."""
+    """The same of those from which groups are read: one for each column that is grouped by."""
     filling: bool = False
     """Whether existing documents must still be indexed."""
     errors: Errors = field(default_factory=Errors)
@@ -244,6 +249,13 @@ def parse_index(name: bytes, arguments: Arguments) -> IndexSpec:
     return spec
 
 
+def _lay_out(spec: IndexSpec, part: FieldSpec) -> None:
+    """Choose the columns of a field: as few as most documents need."""
+    exact = part.type is FieldType.TAG and part.case_sensitive and part.separator is None
+    part.merged = exact and part.sortable and part.unf
+    part.packs = part.separator is not None or (spec.kind == "json" and plain_name(part.path) is None)
+
+
 def _option(spec: IndexSpec, word: bytes, arguments: Arguments) -> None:
     option = word.upper()
     if option in _FLAGS:
@@ -302,6 +314,7 @@ def parse_fields(spec: IndexSpec, arguments: Arguments) -> list[FieldSpec]:
             if len(fields) == MAX_FIELDS:
                 raise SearchError(f"Schema is limited to {MAX_FIELDS} fields")
             part = _field(spec, fields, arguments)
+            _lay_out(spec, part)
             fields.append(part)
             new.append(part)
     except SearchError:

@@ -15,7 +15,9 @@ import sqlite3
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
+from relay_models.embedded.search.index.field_paths import elements_name
 from relay_models.embedded.search.index.schema import FieldSpec, FieldType, IndexSpec
 
 __all__ = ["Tables", "exact_column", "fits", "key_hash", "packed_column", "sort_column", "unpack", "value_column"]
@@ -35,7 +37,7 @@ def sort_column(field: FieldSpec) -> str | None:
     """The column that a SORTABLE field sorts by."""
     if not field.sortable:
         return None
-    return f"v{field.number}" if field.type is FieldType.NUMERIC else f"s{field.number}"
+    return f"v{field.number}" if field.type is FieldType.NUMERIC or field.merged else f"s{field.number}"
 
 
 def exact_column(spec: IndexSpec, field: FieldSpec) -> str | None:
@@ -48,13 +50,23 @@ def exact_column(spec: IndexSpec, field: FieldSpec) -> str | None:
     if field.type is FieldType.NUMERIC:
         return f"v{field.number}"
     if field.type is FieldType.TAG and field.case_sensitive and field.separator is None:
-        return f"s{field.number}" if field.sortable else f"v{field.number}" if field.index_empty else None
+        return sort_column(field) if field.sortable else f"v{field.number}" if field.index_empty else None
     return None
 
 
 def packed_column(field: FieldSpec) -> str | None:
     """The column with the several values of a TAG or NUMERIC field."""
     return None if field.type is FieldType.TEXT else f"p{field.number}"
+
+
+PLAIN_LISTS = 16
+"""The bit in `many` of a document whose columns say what all its lists are (see `list_name`)."""
+
+
+def list_name(spec: IndexSpec, field: FieldSpec) -> str | None:
+    """The name in the path ``$.name[*]`` of a field whose columns have all of such a list; None for other fields."""
+    exact = field.type is FieldType.TAG and field.case_sensitive and field.separator is None
+    return elements_name(field.path) if spec.kind == "json" and exact else None
 
 
 def unpack(field: FieldSpec, packed: bytes) -> list[bytes] | list[float]:
@@ -64,13 +76,14 @@ def unpack(field: FieldSpec, packed: bytes) -> list[bytes] | list[float]:
     return packed.split(b"\0")
 
 
-def _columns(fields: Iterable[FieldSpec]) -> Iterator[str]:
-    """The columns of fields and their types."""
+def _columns(fields: Iterable[FieldSpec], *, at_most: bool = False) -> Iterator[str]:
+    """The columns of fields and their types; `at_most` those, too, that documents of several values may add."""
     for field in fields:
         value, sort = value_column(field), sort_column(field)
         if value is not None:
             yield f"{value} {'REAL' if field.type is FieldType.NUMERIC else 'BLOB'}"
-            yield f"{packed_column(field)} BLOB"
+            if field.packs or at_most:
+                yield f"{packed_column(field)} BLOB"
         if sort is not None and sort != value:
             yield f"{sort} BLOB"
 
@@ -81,6 +94,9 @@ MAXIMUM_COMBINATIONS = 6
 MAXIMUM_COVERS = 4
 """Maximum number of SQL indexes from which groups are read, for the same reason."""
 
+MAXIMUM_COVERED = 12
+"""Maximum number of columns that one of these has."""
+
 
 # Maximum number of columns for fields; SQLite takes 2,000 in a table.
 _MAXIMUM_COLUMNS = 1900
@@ -88,7 +104,15 @@ _MAXIMUM_COLUMNS = 1900
 
 def fits(fields: Iterable[FieldSpec]) -> bool:
     """Whether a table can have the columns of these fields."""
-    return sum(1 for _ in _columns(fields)) <= _MAXIMUM_COLUMNS
+    return sum(1 for _ in _columns(fields, at_most=True)) <= _MAXIMUM_COLUMNS
+
+
+class Cover(NamedTuple):
+    """An SQL index from which groups are read."""
+
+    name: str
+    in_order: bool
+    """Whether the documents of a group are in the order of their numbers. Before format 5 they were not."""
 
 
 class Tables:
@@ -108,8 +132,8 @@ class Tables:
 
     def create(self, connection: sqlite3.Connection, spec: IndexSpec) -> None:
         statements = [
-            # `many`: the side tables in which the document has rows (1 tags, 2 numbers, 4 words, 8 missing). By a hash
-            # of the key, as an index of the keys would be many times as large.
+            # `many`: the side tables in which the document has rows (1 tags, 2 numbers, 4 words, 8 missing), and
+            # `PLAIN_LISTS`. By a hash of the key, as an index of the keys would be many times as large.
             f"CREATE TABLE {self.docs} (docid INTEGER PRIMARY KEY, hash INTEGER NOT NULL, key BLOB NOT NULL,"
             " many INTEGER NOT NULL, length INTEGER NOT NULL, top INTEGER NOT NULL, score REAL NOT NULL"
             # With the columns at once: ALTER TABLE reads the definitions of all tables again.
@@ -134,6 +158,12 @@ class Tables:
         for column in _columns(fields):
             connection.execute(f"ALTER TABLE {self.docs} ADD COLUMN {column}")
 
+    def add_packed(self, connection: sqlite3.Connection, field: FieldSpec) -> None:
+        """Add the column for several values, unless it exists."""
+        if not field.packs:
+            connection.execute(f"ALTER TABLE {self.docs} ADD COLUMN {packed_column(field)} BLOB")
+            field.packs = True
+
     def save(self, connection: sqlite3.Connection, spec: IndexSpec) -> None:
         connection.execute("UPDATE ft_indexes SET spec = ? WHERE number = ?", (spec.dump(), spec.number))
 
@@ -143,12 +173,13 @@ class Tables:
             return
         value, packed = value_column(field), packed_column(field)
         connection.execute(f"CREATE INDEX IF NOT EXISTS {self.docs}_{value} ON {self.docs} ({value})")
-        rows = connection.execute(f"SELECT docid, {packed} FROM {self.docs} WHERE {packed} IS NOT NULL").fetchall()
-        table = self.numbers if field.type is FieldType.NUMERIC else self.tags
-        connection.executemany(
-            f"INSERT OR IGNORE INTO {table} VALUES (?, ?, ?)",
-            ((field.number, part, docid) for docid, several in rows for part in unpack(field, several)),
-        )
+        if field.packs:
+            rows = connection.execute(f"SELECT docid, {packed} FROM {self.docs} WHERE {packed} IS NOT NULL").fetchall()
+            table = self.numbers if field.type is FieldType.NUMERIC else self.tags
+            connection.executemany(
+                f"INSERT OR IGNORE INTO {table} VALUES (?, ?, ?)",
+                ((field.number, part, docid) for docid, several in rows for part in unpack(field, several)),
+            )
         field.ready = True
         self.save(connection, spec)
 
@@ -173,23 +204,36 @@ class Tables:
             self.save(connection, spec)
         return name
 
-    def cover(self, connection: sqlite3.Connection, spec: IndexSpec, first: str, columns: list[str]) -> str | None:
-        """An SQL index that begins with a column and has all of `columns`; None where there are too many such indexes.
+    def cover(
+        self, connection: sqlite3.Connection, spec: IndexSpec, group: list[str], columns: list[str]
+    ) -> Cover | None:
+        """An SQL index that begins with the columns of a group and has all of `columns`; None where there are too many.
 
-        Created if necessary.
+        There is one for each group: it is created again where it lacks some of the others. Behind the group is the
+        document's number, so that a new document is the last of its group. Ordered by values it would be anywhere, and
+        writing would take a page of the file for each document.
         """
+        begin = [*group, "docid"]
+        narrow: list[str] = []
         for known in spec.covers:
             held = known.split(",")
-            if held[0] == first and set(columns) <= set(held):
-                return self._cover_name(known)
-        if len(spec.covers) >= MAXIMUM_COVERS:
+            if held[: len(group)] == group and set(columns) <= set(held):
+                return Cover(self._cover_name(known), held[: len(begin)] == begin)
+            if held[: len(begin)] == begin:
+                narrow = held
+        chosen = ",".join(dict.fromkeys([*begin, *narrow, *columns]))
+        if chosen.count(",") >= MAXIMUM_COVERED:
             return None
-        chosen = ",".join(dict.fromkeys([first, *columns]))
+        if narrow:
+            connection.execute(f"DROP INDEX IF EXISTS {self._cover_name(','.join(narrow))}")
+            spec.covers.remove(",".join(narrow))
+        elif len(spec.covers) >= MAXIMUM_COVERS:
+            return None
         name = self._cover_name(chosen)
         connection.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {self.docs} ({chosen})")
         spec.covers.append(chosen)
         self.save(connection, spec)
-        return name
+        return Cover(name, True)
 
     def _cover_name(self, columns: str) -> str:
         return f"{self.docs}_cover_{columns.replace(',', '_')}"

@@ -97,7 +97,7 @@ async def test_a_store_remembers_that_it_compresses(place: Place) -> None:
     assert await other.load_run(RUNS[0].agent_id, RUNS[0].id) == RUNS[0]
     # A release that knows no compression does not know the index by its name: it refuses the store.
     (info,) = [plan for plan in await other.migrations.plan() if plan.kind == "run"]
-    assert str(info.index).endswith(":idx:v2z")
+    assert str(info.index).endswith(":idx:v3z")
     with pytest.raises(InvalidConfigurationError, match="open it without"):
         await backend.compression.undo()
     # Restored from a dump, which has no indexes, it is still the same.
@@ -273,7 +273,7 @@ async def test_words_and_migrations_work_on_compressed_records(place: Place) -> 
     wordy = await place.open(index_text=True)
     assert [found.record for found in await wordy.find_runs("text ~ lighthouse")] == [run]
     (plan,) = [plan for plan in await wordy.migrations.plan() if plan.kind == "run"]
-    assert str(plan.index).endswith(":idx:v2tz")
+    assert str(plan.index).endswith(":idx:v3tz")
     await wordy.compression.undo()
     assert [found.record for found in await wordy.find_runs("text ~ lighthouse")] == [run]
     assert (await place.open()).index_text

@@ -10,7 +10,7 @@ import pytest
 from relay_models.backend._async.backend import RedisBackend
 from relay_models.backend.migration import MigrationProgress
 from relay_models.columns.column import Column
-from relay_models.documents import Keys, Run, column, encode_artifact, encode_run
+from relay_models.documents import Document, Keys, Run, column, encode_artifact, encode_run
 from relay_models.documents.layout import wanted_fields
 from relay_models.errors import IndexMissingError, IndexOutdatedError, NotFoundError
 from relay_models.records import ExecutionPlan, MetadataEnvelope
@@ -91,6 +91,35 @@ async def test_a_migration_is_planned_made_and_finished(place: Place) -> None:
     with pytest.raises(NotFoundError, match="nothing to undo"):
         await backend.migrations.rollback()
     assert len(await backend.list_runs("agent")) == 30
+
+
+async def test_an_index_that_keeps_other_values_is_replaced_and_no_document_is_written(place: Place) -> None:
+    keys = Keys(place.token)
+    name = f"{keys.alias('run')}:idx:v2"
+    words: list[str] = []
+    for field in wanted_fields(Run, text=False).values():
+        words += field.declaration()
+        if "NUMERIC" in field.words and "SORTABLE" not in field.words:
+            words.append("SORTABLE")
+    await place.raw.execute_command(
+        "FT.CREATE", name, "ON", "JSON", "PREFIX", 1, keys.root("run"), "STOPWORDS", 0, "SCHEMA", *words
+    )
+    await place.raw.execute_command("FT.ALIASADD", keys.alias("run"), name)
+    for number in range(5):
+        run = make_run("agent", number)
+        key, document = keys.run("agent", run.id), encode_run(run, 1_700_000_000_000_000 + number)
+        await place.raw.execute_command("JSON.SET", key, "$", document)
+    backend = await place.open(migrate=False)
+    plan = await plan_of(backend)
+    assert (plan.state, plan.index, plan.added, plan.documents) == ("needed", name, (), 5)
+    (result,) = [result for result in await backend.migrations.apply() if result.kind == "run"]
+    assert (result.switched, result.rewritten) == (True, 0)
+    by_prompt = [run.prompt_tokens for run in await backend.find_runs(order_by="-prompt_tokens", columns=True)]
+    assert by_prompt == sorted(by_prompt, reverse=True)
+    assert len(by_prompt) == 5
+    # Programs of the layout before go on with the new index, and may have the old one back.
+    assert await backend.migrations.rollback() == ["run"]
+    assert (await plan_of(backend)).index == name
 
 
 async def test_what_old_writers_store_is_found_and_completed(place: Place) -> None:
@@ -239,3 +268,26 @@ async def test_own_columns_are_added_beside_those_of_another_program(place: Plac
     assert await teams.count_runs(WithTeam.team == "red") == 11
     again = await place.open(models=[WithTenant])
     assert await again.count_runs(WithTenant.tenant == "t-1") == 11
+
+
+async def test_an_index_stops_keeping_the_values_of_a_column_when_it_is_migrated(place: Place) -> None:
+    def a_ticket(sortable: bool) -> Any:
+        class Ticket(Document):
+            votes: Column[int] = column(sortable=sortable)
+
+        return Ticket
+
+    before, after = a_ticket(True), a_ticket(False)
+    tickets = (await place.open(models=[before])).collection(before)
+    await tickets.save_many(before(votes=number) for number in (2, 3, 1))
+    with pytest.raises(IndexOutdatedError, match="votes as another type, or with another sortable"):
+        await (await place.open(models=[after])).collection(after).count()
+    backend = await place.open(models=[after], migrate=False)
+    assert (await plan_of(backend, after.kind)).retyped == ("votes",)
+    await backend.migrations.apply()
+    await backend.migrations.finish()
+    found = (await place.open(models=[after])).collection(after)
+    assert [ticket.votes for ticket in await found.find(order_by="-votes")] == [3, 2, 1]
+    assert [ticket.votes async for ticket in found.stream(order_by="votes")] == [1, 2, 3]
+    (row,) = await found.aggregate(metrics=["sum(votes)", "p50(votes)"])
+    assert list(row.values()) == [6, 2]

@@ -263,13 +263,15 @@ async def test_runs_go_by_themselves_where_asked(place: Place) -> None:
     backend = await place.open(run_ttl=timedelta(milliseconds=1))
     other = await place.open("other:", run_ttl=timedelta(hours=1))
     run = make_run("agent", 1)
+    runs = [make_run("agent", number) for number in range(5)]
     await backend.store_run(run)
-    await backend.store_runs([make_run("agent", number) for number in range(5)])
+    await backend.store_runs(runs)
     await other.store_run(run)
     await other.store_run(run)
     await other.store_runs([run, make_run("agent", 2)])
-    while await place.raw.exists(f"{backend.key_prefix}@run:agent:{run.id}"):
-        pass
+    for each in runs:
+        while await place.raw.exists(f"{backend.key_prefix}@run:agent:{each.id}"):
+            pass
     assert await backend.list_runs("agent", on_corrupt="skip") == []
     assert len(await other.list_runs("agent")) == 2
     remaining = await place.raw.ttl(f"{other.key_prefix}@run:agent:{run.id}")

@@ -100,7 +100,7 @@ def test_a_store_remembers_that_it_compresses(place: Place) -> None:
     assert other.load_run(RUNS[0].agent_id, RUNS[0].id) == RUNS[0]
     # A release that knows no compression does not know the index by its name: it refuses the store.
     (info,) = [plan for plan in other.migrations.plan() if plan.kind == "run"]
-    assert str(info.index).endswith(":idx:v2z")
+    assert str(info.index).endswith(":idx:v3z")
     with pytest.raises(InvalidConfigurationError, match="open it without"):
         backend.compression.undo()
     # Restored from a dump, which has no indexes, it is still the same.
@@ -276,7 +276,7 @@ def test_words_and_migrations_work_on_compressed_records(place: Place) -> None:
     wordy = place.open(index_text=True)
     assert [found.record for found in wordy.find_runs("text ~ lighthouse")] == [run]
     (plan,) = [plan for plan in wordy.migrations.plan() if plan.kind == "run"]
-    assert str(plan.index).endswith(":idx:v2tz")
+    assert str(plan.index).endswith(":idx:v3tz")
     wordy.compression.undo()
     assert [found.record for found in wordy.find_runs("text ~ lighthouse")] == [run]
     assert (place.open()).index_text

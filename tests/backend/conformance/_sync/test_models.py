@@ -234,10 +234,10 @@ def test_fields_of_a_later_version_survive(place: Place, backend: RedisBackend) 
     feedback = backend.collection(Feedback)
     with pytest.raises(InvalidConfigurationError, match="two classes"):
         backend.collection(Later)
-    from relay_models.documents import encode_item
+    from relay_models.documents import codec_of
 
     key = f"{backend.key_prefix}@model:feedback:{later.pk}"
-    place.raw.execute_command("JSON.SET", key, "$", encode_item(later, 5))
+    place.raw.execute_command("JSON.SET", key, "$", codec_of(Later).encode(later).creation(5))
     found = feedback.get(later.pk)
     assert found is not None
     found.rating = 3

@@ -333,6 +333,18 @@ def test_artifact_rows_with_their_records(backend: RedisBackend, capture: list[d
     assert as_value(row.record) == as_value(ExecutionPlan.model_validate_json(plan))
 
 
+def test_lists_of_few_texts_are_grouped_by_the_index(backend: RedisBackend) -> None:
+    # Each of three models has more than 50 runs: the index is asked for each of them.
+    runs = [make_run(f"agent-{number % 2}", number) for number in range(240)]
+    backend.store_runs(runs)
+    metrics = ["count", "sum(prompt_tokens)", "distinct(agent_id)"]
+    rows = backend.aggregate_runs(by="models", metrics=metrics, filter="prompt_tokens >= 60")
+    wanted = [[f"model-{model}", 60, sum(range(60 + model, 240, 3)), 2] for model in range(3)]
+    assert [list(row.values()) for row in rows] == wanted
+    rows = backend.aggregate_runs(by="agent_id", metrics=["distinct(models)", "count(models)", "p50(calls)"])
+    assert [list(row.values()) for row in rows] == [["agent-0", 3, 120, 1], ["agent-1", 3, 120, 1]]
+
+
 def test_counting_up(backend: RedisBackend, runs: list[Any]) -> None:
     rows = backend.aggregate_runs(by=["agent_id"], metrics=["count", "sum(prompt_tokens)", "max(duration)"])
     assert [row.to_dict() for row in rows] == [

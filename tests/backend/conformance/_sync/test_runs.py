@@ -266,13 +266,15 @@ def test_runs_go_by_themselves_where_asked(place: Place) -> None:
     backend = place.open(run_ttl=timedelta(milliseconds=1))
     other = place.open("other:", run_ttl=timedelta(hours=1))
     run = make_run("agent", 1)
+    runs = [make_run("agent", number) for number in range(5)]
     backend.store_run(run)
-    backend.store_runs([make_run("agent", number) for number in range(5)])
+    backend.store_runs(runs)
     other.store_run(run)
     other.store_run(run)
     other.store_runs([run, make_run("agent", 2)])
-    while place.raw.exists(f"{backend.key_prefix}@run:agent:{run.id}"):
-        pass
+    for each in runs:
+        while place.raw.exists(f"{backend.key_prefix}@run:agent:{each.id}"):
+            pass
     assert backend.list_runs("agent", on_corrupt="skip") == []
     assert len(other.list_runs("agent")) == 2
     remaining = place.raw.ttl(f"{other.key_prefix}@run:agent:{run.id}")
