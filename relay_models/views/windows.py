@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_EXACT", "compare_windows"]
 
-MOST_EXACT = 20_000
+MOST_EXACT = 2_000
 """Maximum number of runs whose percentiles are exact unless asked for: exact ones need every value."""
 # Columns whose values are compared; those of the last are added up, too.
 _MEASURED = ("duration", "llm_calls", "tool_calls", "input_tokens", "output_tokens", "total_tokens", "cost",

@@ -196,8 +196,9 @@ class OverviewPages:
             error, status = str(fault), status_of(fault)
         return self._site.stream(
             "compare.html", request, status, title="Compare", ids=ids, left=left, right=right, runs=runs, facts=facts,
-            error=error, pair=pair, candidates=candidates, question=Question(document=self._site.document),
-            exact=_url("/compare", left=left, right=right, exact="1"), presets=_presets(),
+            error=error, pair=pair, candidates=candidates, most=MOST_EXACT,
+            question=Question(document=self._site.document), presets=_presets(),
+            exact=_url("/compare", left=left, right=right, exact="1"),
         )  # fmt: skip
 
     def _near(self, run: Any) -> list[Any]:

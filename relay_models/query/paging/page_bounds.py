@@ -90,12 +90,12 @@ class PageBounds:
             return None
         share = _SHARE_OF_TIMES if column.kind is Kind.TIME else _SHARE
         name, rank = f"@{column.sort_names[0]}", 1 - share if descending else share
-        sample = pager.limit.clamp(_SAMPLE)
-        steps = ["LIMIT", 0, sample, "GROUPBY", 0, "REDUCE", "COUNT", 0, "AS", "rows"]
+        size = pager.limit.clamp(_SAMPLE)
+        steps = ["LIMIT", 0, size, "GROUPBY", 0, "REDUCE", "COUNT", 0, "AS", "rows"]
         steps += ["REDUCE", "QUANTILE", 2, name, rank, "AS", "bound"]
         steps += ["REDUCE", "MAX" if descending else "MIN", 1, name, "AS", "first"]
         found = yield from _probe(pager, steps)
-        if found.get(b"rows", 0) < sample or b"bound" not in found or b"first" not in found:
+        if found.get(b"rows", 0) < size or b"bound" not in found or b"first" not in found:
             return None
         self._is_large = True
         if column.kind is Kind.TIME and descending:
@@ -142,9 +142,9 @@ def _guess_recent(pager: Pager[Any], most: int) -> Steps[float | None]:
 
 
 def _has_enough(pager: Pager[Any], most: int, bound: float) -> Steps[bool]:
-    """Whether as many rows as are wanted are within a bound, or as the server counts: it stops at that number."""
-    most = pager.limit.clamp(most)
+    """Whether as many rows as are wanted are within a bound: the server stops at that number."""
     within = Compare(pager.order.column, ">=" if pager.order.descending else "<=", bound)
+    most = pager.limit.clamp(most)
     found = yield from _probe(pager, ["LIMIT", 0, most, "GROUPBY", 0, "REDUCE", "COUNT", 0, "AS", "rows"], within)
     return found.get(b"rows", 0) >= most
 
