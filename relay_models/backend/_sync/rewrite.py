@@ -104,6 +104,8 @@ def _rewrite(
             members = [("" if value is None else to_json(value)) for value in changes.values()]
             pairs = zip((f"$.{name}" for name in changes), members, strict=True)
             commands[key] = ("EVAL", _CHANGE, 1, key, digest, *(part for pair in pairs for part in pair))
+    if not commands:
+        return []
     left = []
     for (key, command), reply in zip(commands.items(), link.pipeline(list(commands.values())), strict=True):
         if isinstance(reply, Exception):
