@@ -18,12 +18,7 @@ from relay_models.documents.find import Find
 from relay_models.documents.item_methods import ItemMethod
 from relay_models.documents.making import object_maker
 from relay_models.documents.metaclass import DocumentMeta
-from relay_models.documents.own_models import (
-    STORED,
-    ModelSettings,
-    key_text,
-    new_id,
-)
+from relay_models.documents.own_models import STORED, ModelSettings, key_text, new_id
 from relay_models.errors import InvalidRecordError, UnsupportedMethodError
 from relay_models.records import from_json
 

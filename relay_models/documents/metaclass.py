@@ -67,7 +67,7 @@ class DocumentMeta(ModelMeta):
         with warnings.catch_warnings():
             # A field may be called as a method that redis-om or pydantic has for other uses, such as `key` or `schema`.
             warnings.filterwarnings("ignore", "Field name .* shadows an attribute", UserWarning)
-            # Without redis-om's metaclass, which makes fields anew without their validators and loses type parameters;
+            # Without redis-om's metaclass, which replaces fields without their validators and loses type parameters;
             # what it adds is of its own I/O, and inherited of the root.
             make: Any = super() if parent is None else super(ModelMeta, mcs)
             cls = make.__new__(mcs, name, bases, namespace, **options)

@@ -12,7 +12,7 @@ __all__ = ["StrictTool"]
 
 
 class StrictTool(Tool):
-    """A tool of the SDK, which by itself ignores an argument that it does not know: ``where`` would find all runs."""
+    """A tool that refuses what it has no argument for, which the SDK ignores: ``where`` would find all runs."""
 
     async def run(self, arguments: dict[str, Any], context: Any, convert_result: bool = False) -> Any:
         """Check the arguments and run the tool. A list of names may be one text, separated by commas.

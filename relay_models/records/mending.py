@@ -77,18 +77,18 @@ def read_run(data: str | bytes) -> tuple[RunRecord, bytes, list[str]]:
     Raises:
         InvalidRecordError: It is no run.
     """
-    mended: list[str] = []
+    replaced: list[str] = []
     try:
         run = from_json(RunRecord, data)
-    except InvalidRecordError:
+    except InvalidRecordError as error:
         try:
-            data, mended = mend_json(data)
+            data, replaced = mend_json(data)
         except (ValueError, RecursionError):
-            mended = []
-        if not mended:
+            raise error from None
+        if not replaced:
             raise
         run = from_json(RunRecord, data)
-    return run, data.encode() if isinstance(data, str) else data, [*mended, *notes_of(run)]
+    return run, data.encode() if isinstance(data, str) else data, [*replaced, *notes_of(run)]
 
 
 def notes_of(run: RunRecord) -> list[str]:

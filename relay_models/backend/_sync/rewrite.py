@@ -101,9 +101,10 @@ def _rewrite(
             continue
         if changes:
             digest = hashlib.sha1(reply, usedforsecurity=False).hexdigest()
-            members = [("" if value is None else to_json(value)) for value in changes.values()]
-            pairs = zip((f"$.{name}" for name in changes), members, strict=True)
-            commands[key] = ("EVAL", _CHANGE, 1, key, digest, *(part for pair in pairs for part in pair))
+            parts: list[str | bytes] = []
+            for name, value in changes.items():
+                parts += [f"$.{name}", "" if value is None else to_json(value)]
+            commands[key] = ("EVAL", _CHANGE, 1, key, digest, *parts)
     if not commands:
         return []
     left = []

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator
 from typing import Final, Literal
 
+from relay_models._files import is_name
 from relay_models.embedded.errors import DamagedFileError, EmbeddedError, FileInUseError, FileUnavailableError
 from relay_models.embedded.persistence.file_checks import (
     APPLICATION_ID,
@@ -107,7 +108,8 @@ class Storage:
     """
 
     def __init__(self, path: str, sync: Sync = "process") -> None:
-        _check_name(path)
+        if not is_name(path):
+            raise FileUnavailableError(f"cannot open {path!r}: no file can have this name")
         self.name = os.path.abspath(path)
         self.path = os.path.realpath(path)
         self._sync = sync
@@ -192,7 +194,7 @@ class Storage:
             there = None
         try:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(scratch)  # of a process that was killed; the lock says that it is nobody's
+                os.unlink(scratch)  # of a process that was killed: the file is locked by this one
             os.close(os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             connection = sqlite3.connect(scratch)
             try:
@@ -420,15 +422,6 @@ class Storage:
             raise
         except (OSError, sqlite3.OperationalError) as error:
             raise FileUnavailableError(f"cannot open {self.name}: {self.reason(error)}") from error
-
-
-def _check_name(path: str) -> None:
-    try:
-        valid = b"\0" not in os.fsencode(path)
-    except UnicodeEncodeError:
-        valid = False
-    if not valid:
-        raise FileUnavailableError(f"cannot open {path!r}: no file can have this name")
 
 
 def _size(path: str) -> int:

@@ -507,7 +507,7 @@ local function signed(text, place, size)
   return value < 2 ^ (8 * size - 1) and value or value - 2 ^ (8 * size)
 end
 
--- The IEEE number with so many bits of exponent and of fraction.
+-- The IEEE number with the given numbers of bits of exponent and of fraction.
 local function float(high, fraction, exponent_bits, fraction_bits)
   local sign = high >= 2 ^ exponent_bits and -1 or 1
   local exponent, bias = high % 2 ^ exponent_bits, 2 ^ (exponent_bits - 1) - 1
