@@ -62,7 +62,7 @@ def test_importing_again_replaces(cli: Cli, store: list[str], capture_path: Path
 
     assert (first["replaced_runs"], again["replaced_runs"]) == (0, first["imported"]["runs"])
     assert sum(agent["runs"] for agent in cli("agents", *store, "--json").json) == first["imported"]["runs"]
-    assert "were already stored" in cli("import", str(capture_path), *store).out
+    assert "already stored and replaced" in cli("import", str(capture_path), *store).out
 
 
 def test_bad_lines_are_named_and_the_rest_is_imported(

@@ -237,9 +237,9 @@ def _report(session: Session, done: Imported) -> None:
     else:
         out.print("nothing was imported")
     if (unchanged := done.more.get("unchanged")) and rows:
-        out.print(f"{unchanged:,} more were already stored as they are", style="bright_black")
+        out.print(f"already stored as they are: {counted(unchanged, 'run')}", style="bright_black")
     if done.replaced:
-        out.print(f"{done.replaced:,} of the runs were already stored and have been replaced", style="bright_black")
+        out.print(f"already stored and replaced: {counted(done.replaced, 'run')}", style="bright_black")
     if skipped := done.more.get("cache_entries"):
         out.print(
             f"skipped {counted(skipped, 'entry', 'entries')} of NeMo Relay's caches, which are no state of an agent",
