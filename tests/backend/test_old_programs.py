@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -60,6 +60,26 @@ class Program:
             rest, _ = self._process.communicate()
             self.lines += [line + "\n" for line in rest.split("\n")[:-1]]
 
+    def stop(self) -> None:
+        """End it, also where the test has failed."""
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Program]]:
+    started: list[Program] = []
+
+    def program(script: str, *arguments: str) -> Program:
+        started.append(Program(str(Path(__file__).with_name(script)), *arguments))
+        return started[-1]
+
+    yield program
+    for each in started:
+        each.stop()
+
 
 @pytest.fixture(params=["embedded", pytest.param("server", marks=pytest.mark.real_server)])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
@@ -70,11 +90,11 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
         yield endpoint.url
 
 
-def test_runs(url: str) -> None:
+def test_runs(url: str, start: Callable[..., Program]) -> None:
     prefix = f"test-{uuid4().hex[:12]}:"
     script = str(Path(__file__).with_name("old_release.py"))
     subprocess.run([sys.executable, script, "create", url, prefix], check=True, timeout=60)
-    writer, reader = Program(script, "write", url, prefix), Program(script, "read", url, prefix)
+    writer, reader = (start("old_release.py", how, url, prefix) for how in ("write", "read"))
     with RedisBackend.connect(url, prefix, migrate=False) as backend:
         while len(writer.lines) < 200:
             writer.next()
@@ -108,9 +128,9 @@ def test_runs(url: str) -> None:
         backend.delete_runs("all")
 
 
-def test_own_models(url: str) -> None:
+def test_own_models(url: str, start: Callable[..., Program]) -> None:
     prefix = f"test-{uuid4().hex[:12]}:"
-    old = Program(str(Path(__file__).with_name("old_models.py")), url, prefix)
+    old = start("old_models.py", url, prefix)
     old.next()
     with RedisBackend.connect(url, prefix, models=[Ticket], migrate=False) as backend:
 
