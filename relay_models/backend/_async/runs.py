@@ -269,6 +269,9 @@ class Runs(BackendBase[RunT]):
 
         Args:
             prices: the table; runs without a price in it have no estimate afterwards.
+
+        Raises:
+            PermissionDeniedError: the user may not run ``EVAL``.
         """
         await rewrite_columns(
             self._transport,

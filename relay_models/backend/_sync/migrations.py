@@ -65,6 +65,7 @@ class Migrations:
             IndexOutdatedError: a newer release made an index, or the store has columns that this program does not
                 know and it was not opened with ``allow_missing=True``.
             StoreTimeoutError: an index is not filled within `index_timeout`; call it again later.
+            PermissionDeniedError: the user may not create an index, or run ``EVAL`` where documents lack columns.
         """
         results = []
         for kind, info in (self._indexes.infos()).items():

@@ -272,6 +272,9 @@ class Runs(BackendBase[RunT]):
 
         Args:
             prices: the table; runs without a price in it have no estimate afterwards.
+
+        Raises:
+            PermissionDeniedError: the user may not run ``EVAL``.
         """
         rewrite_columns(
             self._transport,
