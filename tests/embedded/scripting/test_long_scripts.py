@@ -232,6 +232,15 @@ def test_what_is_sent_behind_a_kill_is_served(server: EmbeddedServer) -> None:
         assert "killed by user" in str(running.wait())
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """A process that is started in the background may ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_a_script_is_interrupted_in_process() -> None:
     """Ctrl-C ends a script that runs in the main thread."""
     with EmbeddedServer() as server:
