@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, cast
 
-__all__ = ["PRIVATE", "check_name", "is_name", "open_output"]
+__all__ = ["PRIVATE", "open_output"]
 
 PRIVATE = 0o600
 """Mode of new files that hold prompts: readable by their owner only."""
@@ -43,7 +43,7 @@ def open_output(path: str | os.PathLike[str], *, mode: int = 0o666) -> Iterator[
         OSError: The file cannot be written; `filename` is `path`.
     """
     name = os.fspath(path)
-    check_name(name)
+    _check_name(name)
     opened: _Named | None
     with _naming(name):
         descriptor = _descriptor(name)
@@ -112,17 +112,13 @@ def _naming(name: str) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, name) from error
 
 
-def is_name(name: str) -> bool:
-    """Whether a file can be called so."""
+def _check_name(name: str) -> None:
+    """Refuse what no file can be called; the system would not say so, or in other words."""
     try:
-        return bool(name) and b"\0" not in os.fsencode(name)
+        is_valid = bool(name) and b"\0" not in os.fsencode(name)
     except UnicodeEncodeError:
-        return False
-
-
-def check_name(name: str) -> None:
-    """Raise OSError for what no file can be called; the system would not say so, or in other words."""
-    if not is_name(name):
+        is_valid = False
+    if not is_valid:
         raise OSError(errno.EINVAL, "no file can have this name", name)
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "check_file",
     "checksum_of",
     "damaged",
+    "is_name",
     "is_unavailable",
     "main_stamp",
     "read_stamp",
@@ -92,6 +93,14 @@ def read_stamp(connection: sqlite3.Connection) -> Stamp:
     if isinstance(home := values.get("home"), bytes):
         values["home"] = os.fsdecode(home)
     return Stamp(**values)
+
+
+def is_name(name: str) -> bool:
+    """Whether a file can be called so."""
+    try:
+        return bool(name) and b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
 
 
 def stored_path(path: str | None) -> str | bytes | None:

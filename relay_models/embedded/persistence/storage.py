@@ -13,7 +13,6 @@ import stat
 from collections.abc import Iterator
 from typing import Final, Literal
 
-from relay_models._files import is_name
 from relay_models.embedded.errors import DamagedFileError, EmbeddedError, FileInUseError, FileUnavailableError
 from relay_models.embedded.persistence.file_checks import (
     APPLICATION_ID,
@@ -23,6 +22,7 @@ from relay_models.embedded.persistence.file_checks import (
     check_file,
     checksum_of,
     damaged,
+    is_name,
     is_unavailable,
     main_stamp,
     read_stamp,
