@@ -14,9 +14,12 @@ from fakeredis._commands import COMMANDS_WITH_SUB, Key, Signature
 from fakeredis._core import CommandItem
 from fakeredis._helpers import SimpleError
 from fakeredis._msgs import WRONG_ARGS_MSG6, WRONGTYPE_MSG
+from fakeredis.model import ExpiringMembersSet, Hash, ZSet
 
 __all__ = ["ADMIN", "COMMANDS", "CONTAINERS", "EngineSignature", "MissingKey", "command", "split_name"]
 
+# The types that are empty where there is no key.
+_EMPTY = frozenset((list, ExpiringMembersSet, Hash, ZSet))
 ADMIN = "@admin @dangerous @slow"
 """The categories of commands that administer a server."""
 
@@ -65,8 +68,9 @@ class EngineSignature(Signature):
             if kind is bytes:
                 bound.append(arg)
             elif type(kind) is Key:
-                item = CommandItem(arg, database, database.get(arg))
-                if item.value is None:
+                default = kind.type_() if kind.type_ in _EMPTY else None
+                item = CommandItem(arg, database, database.get(arg), default=default)
+                if item.value is None or (default is not None and item.value is default):
                     if kind.missing_return is not Key.UNSPECIFIED:
                         raise MissingKey(kind.missing_return)
                 elif kind.type_ is not None and type(item.value) is not kind.type_:

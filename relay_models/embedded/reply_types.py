@@ -6,7 +6,7 @@ import math
 from decimal import Decimal
 from typing import Any
 
-__all__ = ["BigNumber", "NullArray", "PlainReply", "PushReply", "SetReply", "Verbatim", "encode_double"]
+__all__ = ["BigNumber", "DoubleText", "NullArray", "PlainReply", "PushReply", "SetReply", "Verbatim", "encode_double"]
 
 
 class SetReply(list[Any]):
@@ -19,6 +19,10 @@ class BigNumber(bytes):
 
 class Verbatim(bytes):
     """A text with three letters and a colon before it that say how to show it, for RESP3."""
+
+
+class DoubleText(bytes):
+    """A double in more digits than read it back: a text in RESP2."""
 
 
 class PlainReply:

@@ -15,7 +15,7 @@ from fakeredis._core import CommandItem
 from fakeredis._helpers import SimpleError, casematch, fix_range, fix_range_string
 from fakeredis.commands_mixins.bitmap_mixin import BitfieldEncoding, BitOffset
 
-__all__ = ["BitmapCommands"]
+__all__ = ["BitmapCommands", "bitfield_steps"]
 
 # Bytes of a string that are turned into a number at once.
 PIECE: Final = 1 << 20
@@ -63,6 +63,8 @@ class BitmapCommands:
         return before
 
     def bitop(self, name: bytes, target: CommandItem, *keys: CommandItem) -> int:
+        if not keys:
+            raise SimpleError(msgs.WRONG_ARGS_MSG6.format("bitop"))
         operation = {b"and": operator.and_, b"or": operator.or_, b"xor": operator.xor, b"not": None}.get(
             name.lower(), ...
         )
@@ -81,7 +83,7 @@ class BitmapCommands:
         return size
 
     def bitfield(self, key: CommandItem, *args: bytes) -> list[int | None]:
-        steps, length = _bitfield_steps(args)
+        steps, length = bitfield_steps(args)
         value: bytes = key.value or b""
         results: list[int | None] = []
         if not length:
@@ -156,7 +158,7 @@ def _grown(value: bytes, length: int) -> bytearray:
     return data
 
 
-def _bitfield_steps(args: tuple[bytes, ...]) -> tuple[list[tuple[bytes, BitfieldEncoding, int, int, bytes]], int]:
+def bitfield_steps(args: tuple[bytes, ...]) -> tuple[list[tuple[bytes, BitfieldEncoding, int, int, bytes]], int]:
     """The steps of BITFIELD, and how many bytes those that write need."""
     steps: list[tuple[bytes, BitfieldEncoding, int, int, bytes]] = []
     overflow, length, at = b"WRAP", 0, 0

@@ -9,8 +9,8 @@ from fakeredis._command_args_parsing import Int
 from fakeredis._commands import Key
 from fakeredis._core import CommandItem
 from fakeredis._helpers import OK, SimpleError, SimpleString, casematch
-from fakeredis.model import ExpiringMembersSet, Hash
 
+from relay_models.embedded.commands.bitmaps import bitfield_steps
 from relay_models.embedded.registry import ADMIN, command
 
 __all__ = ["ClientCommands"]
@@ -131,24 +131,7 @@ class ClientCommands:
 
     @command("bitfield_ro", fixed=(Key(bytes),), repeat=(bytes,), categories="@bitmap @fast @read")
     def engine_bitfield_ro(self, key: CommandItem, *args: bytes) -> Any:
-        words = iter(args)
-        for word in words:
-            if not casematch(word, b"get"):
-                raise SimpleError("ERR BITFIELD_RO only supports the GET subcommand")
-            next(words, None)
-            next(words, None)
+        steps, _ = bitfield_steps(args)
+        if any(kind != b"get" for kind, *_ in steps):
+            raise SimpleError("ERR BITFIELD_RO only supports the GET subcommand")
         return self.bitfield(key, *args)  # type: ignore[attr-defined]
-
-    @command("httl", fixed=(Key(Hash),), repeat=(bytes,))
-    def engine_httl(self, key: CommandItem, *args: bytes) -> list[int]:
-        # Rounded up, as the real server does: a field given ten seconds has ten.
-        left: list[int] = self.hpttl(key, *args)  # type: ignore[attr-defined]
-        return [-(-each // 1000) if each > 0 else each for each in left]
-
-    @command("pfmerge", fixed=(Key(ExpiringMembersSet),), repeat=(Key(ExpiringMembersSet),))
-    def engine_pfmerge(self, target: CommandItem, *sources: CommandItem) -> SimpleString:
-        # The target's own elements count too.
-        present = [item for item in (target, *sources) if item.value is not None]
-        if present:
-            self.sunionstore(target, *present)  # type: ignore[attr-defined]
-        return OK

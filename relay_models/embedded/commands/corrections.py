@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from fakeredis import _msgs as msgs
-from fakeredis._command_args_parsing import Float
+from fakeredis._command_args_parsing import Float, Int
 from fakeredis._commands import Key
 from fakeredis._core import CommandItem
 from fakeredis._helpers import SimpleError, SimpleString
+from fakeredis.model import ExpiringMembersSet, Hash, XStream, ZSet
 
 from relay_models.embedded.commands.long_double import increment
 from relay_models.embedded.registry import command
-from relay_models.embedded.reply_types import encode_double
+from relay_models.embedded.reply_types import NullArray, encode_double
 
 __all__ = ["NULL_ARRAYS", "CorrectedCommands", "corrected_error", "doubles_as_text"]
 
@@ -33,8 +34,29 @@ _TIMEOUTS: Final = {
     "blpop": -1, "brpop": -1, "bzpopmin": -1, "bzpopmax": -1, "brpoplpush": -1, "blmove": -1, "blmpop": 0, "bzmpop": 0,
 }  # fmt: skip
 _EXPIRE_ERROR = re.compile(r"(ERR invalid expire time in) '?([a-z]+)'?\Z")
+_AT_LEAST_ONE = re.compile(r"(ERR at least 1 input key is needed for) ([a-z]+)\Z")
 _TEXTS: Final = {
     msgs.BITOP_NOT_ONE_KEY_ONLY: "ERR BITOP NOT must be called with a single source key.",
+    msgs.INVALID_MIN_MAX_STR_MSG: "ERR min or max not valid string range item",
+}
+# Of commands that count their arguments themselves.
+_MOST_ARGUMENTS: Final = {"lpop": 2, "rpop": 2, "zrank": 3, "zrevrank": 3}
+_OUT_OF_RANGE: Final = f"ERR value is out of range, value must between {-Int.MAX_VALUE} and {Int.MAX_VALUE}"
+_POSITIVE: Final = "ERR value is out of range, must be positive"
+_NOT_NEGATIVE_COUNT: Final = "ERR COUNT can't be negative"
+# What Redis says of a word that is no integer, by the command and its place, which is its index or the word before it.
+_NO_INTEGER: Final[dict[str, dict[int | bytes, str]]] = {
+    "lmpop": {0: "ERR numkeys should be greater than 0", b"count": msgs.COUNT_GREATER_THAN_ZERO_MSG},
+    "zmpop": {0: "ERR numkeys should be greater than 0", b"count": msgs.COUNT_GREATER_THAN_ZERO_MSG},
+    "blmpop": {1: "ERR numkeys should be greater than 0", b"count": msgs.COUNT_GREATER_THAN_ZERO_MSG},
+    "bzmpop": {1: "ERR numkeys should be greater than 0", b"count": msgs.COUNT_GREATER_THAN_ZERO_MSG},
+    "sintercard": {0: "ERR numkeys should be greater than 0", b"limit": msgs.LIMIT_NEGATIVE_MSG},
+    "zintercard": {b"limit": msgs.LIMIT_NEGATIVE_MSG},
+    "lpos": {b"count": _NOT_NEGATIVE_COUNT, b"maxlen": "ERR MAXLEN can't be negative"},
+    "spop": {1: _POSITIVE},
+    "wait": {1: "ERR timeout is not an integer or out of range"},
+    "xclaim": {3: "ERR Invalid min-idle-time argument for XCLAIM"},
+    "xautoclaim": {3: "ERR Invalid min-idle-time argument for XAUTOCLAIM"},
 }
 
 
@@ -44,28 +66,67 @@ def corrected_error(name: str, args: list[bytes], text: str) -> str:
         return text
     if text == msgs.INVALID_INT_MSG and name in _CURSORS and not args[_CURSORS[name]].isdigit():
         return "ERR invalid cursor"
+    if text == msgs.INVALID_INT_MSG and name in _NO_INTEGER:
+        return _no_integer(_NO_INTEGER[name], args) or text
+    if text == msgs.INVALID_DB_MSG and name in ("move", "swapdb", "copy"):
+        return _no_database(name, args) or text
+    if text == msgs.SYNTAX_ERROR_MSG and name in ("xgroup create", "xgroup setid"):
+        word = name.partition(" ")[2].upper()
+        return f"ERR unknown subcommand or wrong number of arguments for '{word}'. Try XGROUP HELP."
     if text.startswith("ERR BUSYGROUP "):
         return text[4:]
     if text == "ERR Wrong number of args calling Redis command from script":
         return f"ERR wrong number of arguments for '{name.replace(' ', '|')}' command"
     if " " in name:
         text = text.replace(f"arguments for '{name}' command", f"arguments for '{name.replace(' ', '|')}' command")
+    if text == _SHARED_INVALID_ID and name == "xread" and b">" in args:
+        return "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option."
+    if name == "zrevrange" and text == msgs.INVALID_MIN_MAX_FLOAT_MSG:
+        return msgs.INVALID_INT_MSG
     if name == "select" and text == msgs.INVALID_DB_MSG and not _is_integer(args[0]):
         return msgs.INVALID_INT_MSG
     if text == msgs.TIMEOUT_NEGATIVE_MSG and name in _TIMEOUTS and not _is_number(args[_TIMEOUTS[name]]):
         return "ERR timeout is not a float or out of range"
     if name in ("xread", "xreadgroup") and text in (msgs.SYNTAX_ERROR_MSG, msgs.INVALID_INT_MSG):
         return _read_error(name, args) or text
+    found = _AT_LEAST_ONE.match(text)
+    if found:
+        return f"{found[1]} '{name}' command"
     found = _EXPIRE_ERROR.match(text)
     if found:
         return f"{found[1]} '{found[2]}' command"
+    if text == msgs.SYNTAX_ERROR_MSG and len(args) > _MOST_ARGUMENTS.get(name, len(args)):
+        return msgs.WRONG_ARGS_MSG6.format(name)
     if text.startswith(("RANK can't", "numkeys should")):
         return f"ERR {text}"
-    if name == "xreadgroup" and text == msgs.XGROUP_KEY_NOT_FOUND_MSG:
-        words = [arg.decode("utf-8", "replace") for arg in args]
-        keys = words[[word.lower() for word in words].index("streams", 3) + 1 :]
-        return f"NOGROUP No such key '{keys[0]}' or consumer group '{words[1]}' in XREADGROUP with GROUP option"
     return _TEXTS.get(text, text)
+
+
+_SHARED_INVALID_ID: Final = "ERR Invalid stream ID specified as stream command argument"
+
+
+def _no_integer(texts: dict[int | bytes, str], args: list[bytes]) -> str | None:
+    """What Redis says of the first word that is no integer."""
+    for place, text in texts.items():
+        at = place if isinstance(place, int) else _after(args, place)
+        if at < len(args) and not _is_integer(args[at]):
+            return text
+    return None
+
+
+def _after(args: list[bytes], word: bytes) -> int:
+    """The index after the last word of this kind."""
+    found = [at for at, arg in enumerate(args) if arg.lower() == word]
+    return found[-1] + 1 if found else len(args)
+
+
+def _no_database(name: str, args: list[bytes]) -> str | None:
+    """What Redis says of a word that is no integer, in place of a database."""
+    if name == "swapdb":
+        wrong = next((at for at in (0, 1) if at < len(args) and not _is_integer(args[at])), None)
+        return None if wrong is None else f"ERR invalid {('first', 'second')[wrong]} DB index"
+    at = 1 if name == "move" else _after(args, b"db")
+    return msgs.INVALID_INT_MSG if at < len(args) and not _is_integer(args[at]) else None
 
 
 def _read_error(name: str, args: list[bytes]) -> str | None:
@@ -99,6 +160,7 @@ class CorrectedCommands:
 
     _db: Any
     _client_info: Any
+    _blocked: bool
 
     @command("touch", fixed=(Key(),), repeat=(Key(),), categories="@keyspace @read @fast")
     def engine_touch(self, *keys: CommandItem) -> int:
@@ -120,6 +182,8 @@ class CorrectedCommands:
         return total
 
     def hincrbyfloat(self, key: CommandItem, field: bytes, amount: bytes) -> bytes:
+        if amount.lower().lstrip(b"+-") in (b"inf", b"infinity"):
+            raise SimpleError("ERR value is NaN or Infinity")
         try:
             total = increment(key.value.get(field, b"0"), amount)
         except SimpleError as error:
@@ -135,6 +199,31 @@ class CorrectedCommands:
 
     # When keys expire
 
+    # fakeredis drops the part of a second in these three.
+
+    def setex(self, key: CommandItem, seconds: int, value: bytes) -> Any:
+        reply = super().setex(key, seconds, value)  # type: ignore[misc]
+        key.expireat = self._db.time + seconds
+        return reply
+
+    def psetex(self, key: CommandItem, ms: int, value: bytes) -> Any:
+        reply = super().psetex(key, ms, value)  # type: ignore[misc]
+        key.expireat = self._db.time + ms / 1000
+        return reply
+
+    def getex(self, key: CommandItem, *args: bytes) -> Any:
+        try:
+            value = super().getex(key, *args)  # type: ignore[misc]
+        except SimpleError as error:
+            if key.value is None and error.value.startswith("ERR invalid expire time"):
+                return None
+            raise
+        if len(args) == 2:
+            option, number = args[0].lower(), int(args[1])
+            base = 0 if option.endswith(b"at") else self._db.time
+            key.expireat = base + (number / 1000 if option.startswith(b"p") else number)
+        return value
+
     def expire(self, key: CommandItem, seconds: int, *args: bytes) -> int:
         return self._expires("expire", seconds * 1000, True, super().expire, key, seconds, *args)  # type: ignore[misc]
 
@@ -149,6 +238,10 @@ class CorrectedCommands:
         when = timestamp_ms
         return self._expires("pexpireat", when, False, super().pexpireat, key, when, *args)  # type: ignore[misc]
 
+    def expiretime(self, key: CommandItem) -> int:
+        when: int = super().pexpiretime(key)  # type: ignore[misc]
+        return when if when < 0 else (when + 500) // 1000
+
     def _expires(self, name: str, when: int, relative: bool, run: Callable[..., int], *args: Any) -> int:
         """Refuse what 64 bits cannot hold, in milliseconds."""
         base = int(self._db.time * 1000) if relative else 0
@@ -158,13 +251,20 @@ class CorrectedCommands:
 
     # Streams
 
-    def xpending(self, key: CommandItem, group: bytes, *args: bytes) -> Any:
-        reply = super().xpending(key, group, *args)  # type: ignore[misc]
+    @command("xpending", fixed=(Key(XStream), bytes), repeat=(bytes,))
+    def engine_xpending(self, key: CommandItem, group: bytes, *args: bytes) -> Any:
+        reply = self.xpending(key, group, *args)  # type: ignore[attr-defined]
         if args:
             return reply
         if not reply[0]:
-            return [0, None, None, None]
-        return [*reply[:3], [[consumer, b"%d" % count] for consumer, count in reply[3]]]
+            return [0, None, None, NullArray()]
+        return [*reply[:3], sorted([consumer, b"%d" % count] for consumer, count in reply[3])]
+
+    def xinfo_groups(self, key: CommandItem) -> Any:
+        return sorted(super().xinfo_groups(key), key=_name)  # type: ignore[misc]
+
+    def xinfo_consumers(self, key: CommandItem, group: bytes) -> Any:
+        return sorted(super().xinfo_consumers(key, group), key=_name)  # type: ignore[misc]
 
     def xinfo_stream(self, key: CommandItem, *args: bytes) -> Any:
         fields = _as_map(super().xinfo_stream(key, *args))  # type: ignore[misc]
@@ -179,6 +279,9 @@ class CorrectedCommands:
     def xrevrange(self, key: CommandItem, end: bytes, start: bytes, *args: bytes) -> Any:
         return _unless_counted(key, args, super().xrevrange(key, end, start, *args))  # type: ignore[misc]
 
+    def xclaim(self, key: CommandItem, group: bytes, consumer: bytes, idle_ms: int, *args: bytes) -> Any:
+        return super().xclaim(key, group, consumer, idle_ms, *_claimed(args))  # type: ignore[misc]
+
     def xautoclaim(
         self, key: CommandItem, group: bytes, consumer: bytes, idle_ms: int, start: bytes, *args: bytes
     ) -> Any:
@@ -188,19 +291,137 @@ class CorrectedCommands:
         return super().xautoclaim(key, group, consumer, idle_ms, start, *args)  # type: ignore[misc]
 
     def xack(self, key: CommandItem, group: bytes, *ids: bytes) -> int:
+        if key.value is None or not key.value.group_get(group):
+            return 0
         for each in ids:
             if not _STREAM_ID.match(each):
                 raise SimpleError("ERR Invalid stream ID specified as stream command argument")
         return super().xack(key, group, *ids)  # type: ignore[misc, no-any-return]
 
+    def xdel(self, key: CommandItem, *ids: bytes) -> int:
+        if ids and self._db.get(key.key) is None:
+            return 0
+        deleted: int = super().xdel(key, *ids)  # type: ignore[misc]
+        if deleted:
+            key.updated()
+        return deleted
+
+    # Lists and sets
+
+    def lpos(self, key: CommandItem, element: bytes, *args: bytes) -> Any:
+        for option, value in zip(args[::2], args[1::2], strict=False):
+            if option.lower() == b"rank" and value == b"%d" % Int.MIN_VALUE:
+                raise SimpleError(_OUT_OF_RANGE)
+        return super().lpos(key, element, *args)  # type: ignore[misc]
+
+    @command("lmove", fixed=(Key(), Key(), bytes, bytes))
+    def engine_lmove(self, source: CommandItem, target: CommandItem, *ends: bytes) -> Any:
+        if not {end.lower() for end in ends} <= {b"left", b"right"}:
+            raise SimpleError(msgs.SYNTAX_ERROR_MSG)
+        if source.value is None:
+            return None
+        if type(source.value) is not list or type(target.value) not in (list, type(None)):
+            raise SimpleError(msgs.WRONGTYPE_MSG)
+        element = source.value.pop(0 if ends[0].lower() == b"left" else -1)
+        source.updated()
+        moved = source if target.key == source.key else target
+        rest = [] if moved.value is None else moved.value
+        rest.insert(0 if ends[1].lower() == b"left" else len(rest), element)
+        moved.update(rest)
+        return element
+
+    def _lmpop(self, keys: Sequence[bytes], count: int, left: bool, first_pass: bool) -> Any:
+        for key in keys:
+            item = CommandItem(key, self._db, self._db.get(key))
+            if item.value is None:
+                continue
+            if type(item.value) is not list:
+                if first_pass or not self._blocked:
+                    raise SimpleError(msgs.WRONGTYPE_MSG)
+                continue
+            popped = item.value[:count] if left else item.value[: -count - 1 : -1]
+            del item.value[slice(None, count) if left else slice(-count, None)]
+            item.updated()
+            item.writeback()  # an empty list is no key any more, which fakeredis forgets
+            return [key, popped]
+        return None
+
+    def sintercard(self, numkeys: int, *args: bytes) -> int:
+        # fakeredis counts the members of a missing key as an error.
+        keys = args[: max(numkeys, 0)]
+        if 0 < numkeys <= len(args) and any(self._db.get(key) is None for key in keys):
+            rest = args[numkeys:]
+            if rest and (len(rest) != 2 or rest[0].lower() != b"limit"):
+                raise SimpleError(msgs.SYNTAX_ERROR_MSG)
+            if rest and Int.decode(rest[1], msgs.LIMIT_NEGATIVE_MSG) < 0:
+                raise SimpleError(msgs.LIMIT_NEGATIVE_MSG)
+            items = [self._db.get(key) for key in keys]
+            if any(item is not None and type(item.value) is not ExpiringMembersSet for item in items):
+                raise SimpleError(msgs.WRONGTYPE_MSG)
+            return 0
+        return super().sintercard(numkeys, *args)  # type: ignore[misc, no-any-return]
+
+    @command("spop", fixed=(Key(ExpiringMembersSet),), repeat=(bytes,))
+    def engine_spop(self, key: CommandItem, *args: bytes) -> Any:
+        if len(args) > 1:
+            raise SimpleError(msgs.SYNTAX_ERROR_MSG)
+        return self.spop(key, *map(Int.decode, args))  # type: ignore[attr-defined]
+
+    @command("sscan", fixed=(Key(ExpiringMembersSet), bytes), repeat=(bytes,))
+    def engine_sscan(self, key: CommandItem, cursor: bytes, *args: bytes) -> Any:
+        return self._scanned(key, cursor, self.sscan, args)  # type: ignore[attr-defined]
+
+    @command("hscan", fixed=(Key(Hash), bytes), repeat=(bytes,))
+    def engine_hscan(self, key: CommandItem, cursor: bytes, *args: bytes) -> Any:
+        return self._scanned(key, cursor, self.hscan, args)  # type: ignore[attr-defined]
+
+    @command("zscan", fixed=(Key(ZSet), bytes), repeat=(bytes,))
+    def engine_zscan(self, key: CommandItem, cursor: bytes, *args: bytes) -> Any:
+        return self._scanned(key, cursor, self._zscan, args)
+
+    @staticmethod
+    def _scanned(key: CommandItem, cursor: bytes, run: Callable[..., Any], args: tuple[bytes, ...]) -> Any:
+        if not cursor.isdigit() or len(cursor) > 20 or int(cursor) >= 2**64:
+            raise SimpleError("ERR invalid cursor")
+        return run(key, int(cursor), *args) if key.value else [b"0", []]
+
     # Sorted sets
 
-    def zscan(self, key: CommandItem, cursor: int, *args: bytes) -> Any:
+    def _zpop(self, key: CommandItem, *args: Any, **options: Any) -> Any:
+        if key.value and type(key.value) is not ZSet:
+            raise SimpleError(msgs.WRONGTYPE_MSG)
+        return super()._zpop(key, *args, **options)  # type: ignore[misc]
+
+    @command("zpopmin", fixed=(Key(ZSet),), repeat=(bytes,))
+    def engine_zpopmin(self, key: CommandItem, *args: bytes) -> Any:
+        return self._popped(key, self.zpopmin, args)  # type: ignore[attr-defined]
+
+    @command("zpopmax", fixed=(Key(ZSet),), repeat=(bytes,))
+    def engine_zpopmax(self, key: CommandItem, *args: bytes) -> Any:
+        return self._popped(key, self.zpopmax, args)  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _popped(key: CommandItem, run: Callable[..., Any], args: tuple[bytes, ...]) -> Any:
+        if len(args) > 1:
+            raise SimpleError(msgs.SYNTAX_ERROR_MSG)
+        return run(key, *(Int.decode(arg, _POSITIVE) for arg in args))
+
+    @command("zrangestore", fixed=(Key(), Key(ZSet), bytes, bytes), repeat=(bytes,))
+    def engine_zrangestore(self, target: CommandItem, key: CommandItem, *args: bytes) -> Any:
+        return self.zrangestore(target, key, *args)  # type: ignore[attr-defined]
+
+    @command("zrange", fixed=(Key(ZSet), bytes, bytes), repeat=(bytes,))
+    def engine_zrange(self, key: CommandItem, start: bytes, stop: bytes, *args: bytes) -> Any:
+        if {b"bylex", b"withscores"} <= {arg.lower() for arg in args}:
+            raise SimpleError("ERR syntax error, WITHSCORES not supported in combination with BYLEX")
+        return self.zrange(key, start, stop, *args)  # type: ignore[attr-defined]
+
+    def _zscan(self, key: CommandItem, cursor: int, *args: bytes) -> Any:
         """A small sorted set all at once and by score, as the encoding that Redis has for it is read."""
         held = key.value
         if len(held) > 128 or any(len(member) > 64 for member in held):
-            return super().zscan(key, cursor, *args)  # type: ignore[misc]
-        _, pairs = super().zscan(key, 0, *args, b"COUNT", b"%d" % max(1, len(held)))  # type: ignore[misc]
+            return self.zscan(key, cursor, *args)  # type: ignore[attr-defined]
+        _, pairs = self.zscan(key, 0, *args, b"COUNT", b"%d" % max(1, len(held)))  # type: ignore[attr-defined]
         scores = dict(zip(pairs[::2], pairs[1::2], strict=True))
         ordered = sorted(scores, key=lambda member: (held[member], member))
         return [b"0", [part for member in ordered for part in (member, scores[member])]]
@@ -230,6 +451,24 @@ _STREAM_FIELDS: Final = (
 )
 """What Redis 7.4 tells of a stream, in its order."""
 _FULL: Final = _STREAM_FIELDS.index(b"first-entry")  # FULL has what comes before
+
+
+def _claimed(args: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """The arguments of XCLAIM, refused where one is neither an id nor an option."""
+    at = next((at for at, arg in enumerate(args) if not _STREAM_ID.match(arg)), len(args))
+    while at < len(args):
+        word = args[at].upper()
+        if word not in (b"FORCE", b"JUSTID", b"IDLE", b"TIME", b"RETRYCOUNT", b"LASTID"):
+            raise SimpleError(f"ERR Unrecognized XCLAIM option '{args[at].decode('utf-8', 'replace')}'")
+        at += 1 if word in (b"FORCE", b"JUSTID") else 2
+    return args
+
+
+def _name(described: Any) -> bytes:
+    """The name of a group or consumer, by which Redis orders them."""
+    fields = _as_map(described)
+    name = fields.get(b"name", fields.get("name"))
+    return name if isinstance(name, bytes) else str(name).encode()
 
 
 def _count(args: tuple[bytes, ...]) -> int | None:

@@ -19,6 +19,10 @@ EXPONENTS: Final = range(-4932, 4933)
 LARGEST: Final = Fraction(2) ** 16384
 
 _NUMBER = re.compile(rb"([+-]?)(?=[0-9]|\.[0-9])([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,9}))?\Z")
+# What C reads, and Redis with it.
+_HEXADECIMAL = re.compile(
+    rb"([+-]?)0[xX](?=[0-9a-fA-F]|\.[0-9a-fA-F])([0-9a-fA-F]*)(?:\.([0-9a-fA-F]*))?(?:[pP]([+-]?[0-9]{1,4}))?\Z"
+)
 
 
 def increment(value: bytes, amount: bytes) -> bytes:
@@ -35,6 +39,13 @@ def increment(value: bytes, amount: bytes) -> bytes:
 def _read(text: bytes) -> Fraction:
     if text.lower().lstrip(b"+-") in (b"inf", b"infinity"):
         raise SimpleError(msgs.NONFINITE_MSG)
+    found = _HEXADECIMAL.match(text)
+    if found is not None and len(text) <= 200:
+        sign, whole, rest, exponent = found.groups()
+        number = Fraction(int(whole + (rest or b"") or b"0", 16)) * Fraction(2) ** (
+            int(exponent or 0) - 4 * len(rest or b"")
+        )
+        return _rounded(-number if sign == b"-" else number)
     found = _NUMBER.match(text)
     if found is None or len(text) > 5 * 1024:
         raise SimpleError(msgs.INVALID_FLOAT_MSG)

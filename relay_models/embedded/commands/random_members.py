@@ -8,8 +8,12 @@ from typing import Any, Final
 
 from fakeredis import _msgs as msgs
 from fakeredis._command_args_parsing import Int
+from fakeredis._commands import Key
 from fakeredis._core import CommandItem
 from fakeredis._helpers import SimpleError, casematch
+from fakeredis.model import ExpiringMembersSet
+
+from relay_models.embedded.registry import command
 
 __all__ = ["RandomCommands"]
 
@@ -22,7 +26,11 @@ class RandomCommands:
 
     _resp_version: int
 
-    def srandmember(self, key: CommandItem, count: int | None = None) -> Any:
+    @command("srandmember", fixed=(Key(ExpiringMembersSet),), repeat=(bytes,))
+    def engine_srandmember(self, key: CommandItem, *args: bytes) -> Any:
+        if len(args) > 1:
+            raise SimpleError(msgs.SYNTAX_ERROR_MSG)
+        count = _decoded(args[0]) if args else None
         members: list[bytes] = [] if key.value is None else sorted(key.value)
         if count is None:
             return random.choice(members) if members else None
@@ -36,7 +44,7 @@ class RandomCommands:
 
     def _pairs(self, key: CommandItem, args: tuple[bytes, ...], option: bytes) -> Any:
         """Random members, with what belongs to them where the option is given."""
-        count = Int.decode(args[0]) if args else None
+        count = _decoded(args[0]) if args else None
         if len(args) > 2 or (len(args) == 2 and not casematch(args[1], option)):
             raise SimpleError(msgs.SYNTAX_ERROR_MSG)
         pairs: list[tuple[bytes, Any]] = [] if key.value is None else sorted(key.value.items())
@@ -48,6 +56,13 @@ class RandomCommands:
         if self._resp_version == 2:
             return [each for pair in chosen for each in pair]
         return [list(pair) for pair in chosen]
+
+
+def _decoded(text: bytes) -> int:
+    count = Int.decode(text)
+    if count == Int.MIN_VALUE:
+        raise SimpleError(f"ERR value is out of range, value must between {-Int.MAX_VALUE} and {Int.MAX_VALUE}")
+    return count
 
 
 def _chosen(members: Sequence[Any], count: int) -> list[Any]:

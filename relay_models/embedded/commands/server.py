@@ -56,6 +56,28 @@ ENCODINGS: dict[type, bytes] = {
 }
 
 
+SMALL_LIMITS: dict[type, int] = {list: 8192, Hash: 128, ExpiringMembersSet: 128, ZSet: 128}
+"""Up to how many elements, for lists bytes, Redis keeps a value in one piece of memory."""
+
+
+def _encoding(value: Any) -> bytes:
+    """How Redis would have stored a value that was made at once."""
+    kind, most = type(value), SMALL_LIMITS[type(value)]
+    if kind is list:
+        return b"listpack" if sum(map(len, value)) + 11 * len(value) <= most else ENCODINGS[kind]
+    if kind is ExpiringMembersSet and len(value) <= 512 and all(map(_is_int64, value)):
+        return b"intset"
+    parts = [part for pair in value.items() for part in pair] if kind is Hash else list(value)
+    if len(value) > most or any(len(part) > 64 for part in parts):
+        return ENCODINGS[kind]
+    return b"listpackex" if kind is Hash and value._expirations else b"listpack"
+
+
+def _is_int64(text: bytes) -> bool:
+    digits = text[1:] if text[:1] == b"-" else text
+    return digits.isdigit() and len(digits) < 20 and str(int(text)).encode() == text and -(2**63) <= int(text) < 2**63
+
+
 class ServerCommands:
     """Mixed into the engine's sockets."""
 
@@ -69,6 +91,8 @@ class ServerCommands:
 
     @command("scan", fixed=(Int,), repeat=(bytes,))
     def engine_scan(self, cursor: int, *args: bytes) -> Any:
+        if cursor < 0:
+            raise SimpleError("ERR invalid cursor")
         if not isinstance(self._db, FileDatabase):
             return self._scan(self._db, cursor, *args)
         pattern: Matcher[bytes] | None = None
@@ -370,6 +394,8 @@ class ServerCommands:
     @command("object encoding", fixed=(Key(missing_return=None),), categories="@keyspace @read @slow")
     def engine_object_encoding(self, key: CommandItem) -> bytes:
         value = key.value
+        if type(value) in SMALL_LIMITS:
+            return _encoding(value)
         if type(value) is not bytes:
             return ENCODINGS.get(type(value), b"raw")
         digits = value[1:] if value[:1] == b"-" else value
@@ -385,8 +411,12 @@ class ServerCommands:
     def engine_object_idletime(self, key: CommandItem) -> int:
         return 0
 
-    @command("memory usage", fixed=(Key(missing_return=None),), repeat=(bytes,), categories="@keyspace @read @slow")
-    def engine_memory_usage(self, key: CommandItem, *args: bytes) -> int:
+    @command("memory usage", fixed=(Key(),), repeat=(bytes,), categories="@keyspace @read @slow")
+    def engine_memory_usage(self, key: CommandItem, *args: bytes) -> int | None:
+        if args and (len(args) != 2 or not casematch(args[0], b"samples") or Int.decode(args[1]) < 0):
+            raise SimpleError(msgs.SYNTAX_ERROR_MSG)
+        if key.value is None:
+            return None
         return 64 + len(key.key) + (len(dump(key.value)) if kind_code(key.value) is not None else 0)
 
     @command(*(f"cluster {name}" for name in CLUSTER_SUBCOMMANDS), repeat=(bytes,), categories=ADMIN)
@@ -419,6 +449,8 @@ class ServerCommands:
 
     @command("wait", fixed=(Int, Int), categories="")
     def engine_wait(self, replicas: int, timeout: int) -> int:
+        if timeout < 0:
+            raise SimpleError("ERR timeout is negative")
         return 0
 
 

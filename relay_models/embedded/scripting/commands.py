@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from fakeredis import _msgs as msgs
 from fakeredis._command_args_parsing import Int
+from fakeredis._commands import COMMANDS_WITH_SUB
 from fakeredis._helpers import SimpleError, SimpleString
 from fakeredis.commands_mixins._lua_functions import FUNCTION_FLAGS
 from fakeredis.model import get_command_info
@@ -20,8 +21,8 @@ from relay_models.embedded.commands.corrections import corrected_error
 from relay_models.embedded.commands.permissions import categories_of
 from relay_models.embedded.commands.server import REDIS_VERSION
 from relay_models.embedded.glob import compile_glob
-from relay_models.embedded.registry import command, split_name
-from relay_models.embedded.reply_types import BigNumber, SetReply, Verbatim
+from relay_models.embedded.registry import CONTAINERS, command, split_name
+from relay_models.embedded.reply_types import BigNumber, DoubleText, NullArray, SetReply, Verbatim
 from relay_models.embedded.scripting.functions import Functions
 from relay_models.embedded.scripting.sandbox import MapReply, Outcome, Sandbox, ScriptStopped
 
@@ -47,6 +48,17 @@ RUNNING = frozenset(
 WHILE_BUSY = frozenset(("script kill", "function kill", "shutdown", "hello", "auth", "reset", "quit"))
 # Replies that RESP3 has as sets.
 SETS = frozenset(("smembers", "sinter", "sunion", "sdiff", "spop"))
+
+
+def plain_nulls(value: Any) -> Any:
+    """A reply as scripts know it, to which one null is as the other."""
+    if type(value) is NullArray:
+        return None
+    if type(value) is DoubleText:
+        return bytes(value)
+    if type(value) is list and any(type(each) in (list, NullArray, DoubleText) for each in value):
+        return [plain_nulls(each) for each in value]
+    return value
 
 
 class ScriptAborted(BaseException):
@@ -378,7 +390,8 @@ class ScriptCommands:
         try:
             function, signature = self._name_to_func(name)
         except SimpleError:
-            raise SimpleError(UNKNOWN_COMMAND) from None
+            lacks_word = len(fields) == 1 and (name in COMMANDS_WITH_SUB or name in CONTAINERS)
+            raise SimpleError(WRONG_ARITY if lacks_word else UNKNOWN_COMMAND) from None
         if function is None:
             raise SimpleError(UNKNOWN_COMMAND)
         try:
@@ -396,6 +409,7 @@ class ScriptCommands:
         if isinstance(result, SimpleError):
             result.value = corrected_error(name, args, result.value)
             raise SimpleError(NOT_IN_SCRIPTS) if result.value == msgs.COMMAND_IN_SCRIPT_MSG else result
+        result = plain_nulls(result)
         return SetReply(result) if self._script_resp == 3 and name in SETS and type(result) is list else result
 
     def _script_allowed(self, fields: list[bytes]) -> bool:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from fakeredis import _msgs as msgs
 from fakeredis._commands import COMMANDS_WITH_SUB, SUPPORTED_COMMANDS, Signature
 from fakeredis._core import CommandItem
-from fakeredis._helpers import QUEUED, NoResponse, SimpleError, SimpleString
+from fakeredis._helpers import QUEUED, NoResponse, SimpleError, SimpleString, current_time
 from fakeredis._socket import AsyncFakeSocket, FakeSocket
 from fakeredis._socket._resp import convert_to_resp2
-from fakeredis.model import XStream
+from fakeredis.model import Hash, XStream, get_command_info
 from redis._parsers import _RESP2Parser
 from redis.exceptions import ConnectionError, ResponseError
 
@@ -24,6 +24,9 @@ from relay_models.embedded.commands.bitmaps import BitmapCommands
 from relay_models.embedded.commands.client import ClientCommands
 from relay_models.embedded.commands.config import ConfigCommands
 from relay_models.embedded.commands.corrections import CorrectedCommands, corrected_error, doubles_as_text
+from relay_models.embedded.commands.field_expiry import FieldExpiryCommands
+from relay_models.embedded.commands.geo import GeoCommands
+from relay_models.embedded.commands.hyperloglog import HyperLogLogCommands
 from relay_models.embedded.commands.lcs import LcsCommand
 from relay_models.embedded.commands.module import ModuleCommands
 from relay_models.embedded.commands.permissions import categories_of
@@ -34,8 +37,8 @@ from relay_models.embedded.commands.streams import StreamCommands
 from relay_models.embedded.errors import EmbeddedError, ServerClosedError
 from relay_models.embedded.json.read_commands import JsonCommands
 from relay_models.embedded.json.value import JsonDocument
-from relay_models.embedded.registry import COMMANDS, CONTAINERS, EngineSignature, MissingKey, split_name
-from relay_models.embedded.reply_types import BigNumber, PlainReply, Verbatim
+from relay_models.embedded.registry import COMMANDS, CONTAINERS, EngineSignature, MissingKey, command, split_name
+from relay_models.embedded.reply_types import BigNumber, DoubleText, NullArray, PlainReply, Verbatim
 from relay_models.embedded.scripting.commands import SHUTTING_DOWN, WHILE_BUSY, ScriptAborted, ScriptCommands
 from relay_models.embedded.server.blocking import WaitingInLoop, WaitingInThread
 from relay_models.embedded.server.protocol import Request, RequestReader
@@ -50,7 +53,7 @@ LIST_ENDS = LEFT_END | {
 }  # fmt: skip
 
 # Commands that set when fields of a hash expire, of which fakeredis reports nothing.
-FIELD_EXPIRIES = frozenset(("hexpire", "hpexpire", "hexpireat", "hpexpireat", "hpersist", "hgetex", "hsetex"))
+FIELD_EXPIRIES = frozenset(("hgetex", "hsetex"))
 
 # Commands on streams that only read. The others change entries or groups, often without fakeredis saying so.
 STREAM_READS = frozenset(("xlen", "xrange", "xrevrange", "xread", "xpending"))
@@ -65,6 +68,8 @@ def _one_line(text: str) -> str:
 def unknown_command(fields: list[bytes]) -> SimpleError:
     """The error for a command that does not exist, which shows the start of the request."""
     first = fields[0].decode("utf-8", "replace").lower()
+    if len(fields) == 1 and (first in COMMANDS_WITH_SUB or first in CONTAINERS):
+        return SimpleError(msgs.WRONG_ARGS_MSG6.format(first))
     if len(fields) > 1 and (first in COMMANDS_WITH_SUB or first in CONTAINERS) and first not in COMMANDS:
         word = fields[1][:128].decode("utf-8", "replace")
         return SimpleError(_one_line(f"ERR unknown subcommand '{word}'. Try {first.upper()} HELP."))
@@ -72,9 +77,20 @@ def unknown_command(fields: list[bytes]) -> SimpleError:
     for field in fields[1:]:
         if len(shown) >= 128:
             break
-        shown += f"'{field[: 128 - len(shown)].decode('utf-8', 'replace')}' "
+        text = field.partition(b"\0")[0][: 128 - len(shown)].decode("utf-8", "replace")  # as C reads it
+        shown += f"'{text}' "
     name = fields[0][:128].decode("utf-8", "replace")
     return SimpleError(_one_line(f"ERR unknown command '{name}', with args beginning with: {shown}"))
+
+
+def check_count(name: str, signature: Signature, args: list[bytes]) -> None:
+    """Refuse to queue a command with too few or too many arguments, and no other."""
+    info = get_command_info(name.partition(" ")[0].encode()) if " " not in name else None
+    least = len(signature.fixed) + 1 if info is None else abs(info[1])
+    is_exact = not signature.repeat if info is None else info[1] > 0
+    count = len(args) + 1
+    if count < least or (is_exact and count > least):
+        raise SimpleError(msgs.WRONG_ARGS_MSG6.format(name))
 
 
 def allowed_while_busy(name: str, args: list[bytes]) -> bool:
@@ -97,6 +113,9 @@ class CommandRunner(
     ConfigCommands,
     JsonCommands,
     CorrectedCommands,
+    FieldExpiryCommands,
+    GeoCommands,
+    HyperLogLogCommands,
     BitmapCommands,
     LcsCommand,
     RandomCommands,
@@ -111,8 +130,8 @@ class CommandRunner(
     _watches: set[Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._alive: set[tuple[bytes, Any]] = set()
-        """The keys that were there when they were watched."""
+        self._alive: dict[tuple[bytes, Any], int | None] = {}
+        """The keys that were there when they were watched, and when the first field of each hash expires (ms)."""
         super().__init__(*args, **kwargs)
 
     unsent = False
@@ -178,7 +197,7 @@ class CommandRunner(
                 for database in server.dbs.all:
                     database.time = now
                 if self._queueing:
-                    signature.check_arity(args, self.version)
+                    check_count(name, signature, args)
                 if self._queueing and self._transaction is not None and msgs.FLAG_TRANSACTION not in signature.flags:
                     self._transaction.append((function, signature, args))
                     return QUEUED
@@ -239,16 +258,23 @@ class CommandRunner(
     def _stop_waiting(self, server: EngineState) -> None:
         """Wait for nothing any more, where this socket waits while it takes no commands."""
 
-    # What a watched key that expires means: fakeredis does not tell those who watch it
+    # What a watched key means that expires, or of which a field does: fakeredis does not tell those who watch it
 
     def watch(self, *keys: CommandItem) -> Any:
         result = super().watch(*keys)
-        self._alive.update((item.key, self._db) for item in keys if item.value is not None)
+        for item in keys:
+            if item.value is not None:
+                fields: dict[bytes, int] = item.value._expirations if type(item.value) is Hash else {}
+                self._alive.setdefault((item.key, self._db), min(fields.values()) if fields else None)
         return result
 
+    # Replies as the protocol has them, which fakeredis' declaration would refuse.
+    @command("exec", flags=msgs.FLAG_NO_SCRIPT + msgs.FLAG_TRANSACTION)
     def exec_(self) -> Any:
-        if any(database.get(key) is None for key, database in self._alive & self._watches):
-            self._watch_notified = True
+        now = current_time()
+        for (key, database), first in self._alive.items():
+            if (first is not None and first < now) or database.get(key) is None:
+                self._watch_notified = True
         return super().exec_()
 
     def _clear_watches(self) -> None:
@@ -287,6 +313,8 @@ class CommandRunner(
         if type(sig) is EngineSignature:
             result = self._run_own(func, sig, args, from_script)
             refused = self._server.settle()
+            if isinstance(result, SimpleError):
+                result.value = corrected_error(sig.name, args, result.value)
             return result if refused is None else refused
         if self._resp_version == 2 and sig.name.startswith(("z", "bz", "geo")):
             func = self._with_text_doubles(func)
@@ -298,13 +326,15 @@ class CommandRunner(
             after = self._list_length(args)
             if after is not None:
                 change = (after - before if sig.name in LEFT_END else 0, after)
-        if sig.name in FIELD_EXPIRIES and args[0] in self._db:
+        if sig.name in FIELD_EXPIRIES and args and args[0] in self._db:
             self._db.touched[args[0]] = None
         if self._server.storage is not None:
             self._db.notice(args)
             if sig.name[0] == "x" and sig.name not in STREAM_READS:
                 self._touch_streams(args)
         refused = self._server.settle(change)
+        if isinstance(result, SimpleError):  # of a transaction or a script, too
+            result.value = corrected_error(sig.name, args, result.value)
         return result if refused is None else refused
 
     @staticmethod
@@ -328,7 +358,7 @@ class CommandRunner(
             bound, items = sig.bind(args, self._db)
             result = func(*bound)
             if self._resp_version == 2 and msgs.FLAG_SKIP_CONVERT_TO_RESP2 not in sig.flags:
-                result = convert_to_resp2(result)
+                result = convert_to_resp2(doubles_as_text(result) if sig.name.startswith(("z", "bz")) else result)
         except MissingKey as missing:
             result = missing.reply
         except SimpleError as error:
@@ -360,6 +390,10 @@ class CommandRunner(
             return int(result) if result.lstrip(b"-").isdigit() else bytes(result)
         if type(result) is Verbatim:
             return bytes(result[4:])
+        if type(result) is DoubleText:
+            return float(result) if self._client_info.protocol_version == 3 else bytes(result)
+        if type(result) is NullArray:
+            return None
         if isinstance(result, dict):
             return {self._decode_result(key): self._decode_result(value) for key, value in result.items()}
         if type(result) is str:  # fakeredis has some field names as str; the protocol has only bytes

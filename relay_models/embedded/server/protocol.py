@@ -9,6 +9,7 @@ from fakeredis._helpers import SimpleError, SimpleString
 
 from relay_models.embedded.reply_types import (
     BigNumber,
+    DoubleText,
     NullArray,
     PlainReply,
     PushReply,
@@ -277,6 +278,8 @@ def encode_reply(value: Any, protocol: int, out: list[bytes]) -> None:
     elif kind is float:
         text = encode_double(value)
         out.append(b",%b\r\n" % text if protocol == 3 else b"$%d\r\n%b\r\n" % (len(text), text))
+    elif kind is DoubleText:
+        out.append(b",%b\r\n" % value if protocol == 3 else b"$%d\r\n%b\r\n" % (len(value), value))
     elif kind is PlainReply:
         encode_reply(value.value, protocol, out)
     elif kind is SimpleString:
