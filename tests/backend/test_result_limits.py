@@ -69,6 +69,19 @@ def filled(request: pytest.FixtureRequest) -> Iterator[Filled]:
                         client.delete(key)
 
 
+def test_a_limit_of_one_row() -> None:
+    with EmbeddedServer() as server, server.client() as client:
+        for name in SETTINGS:
+            client.execute_command("FT.CONFIG", "SET", name, 1)
+        backend = RedisBackend.from_client(client, "one:")
+        runs = [make_run("agent", number) for number in range(3)]
+        backend.store_runs(runs)
+        wanted = [str(run.id) for run in runs]
+        assert [str(run.id) for run in backend.list_runs("agent")] == wanted
+        assert [str(run.id) for run in backend.iter_runs("agent")] == wanted
+        assert [row.run_id for row in backend.find_runs("all", order_by="stored_at", limit=None)] == wanted
+
+
 def test_agents(filled: Filled) -> None:
     counts = Counter(run.agent_id for run in filled.runs)
     assert {agent.agent_id: agent.runs for agent in filled.backend.agents()} == counts

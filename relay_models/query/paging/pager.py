@@ -201,7 +201,9 @@ class Pager(Generic[T]):
         assert self._position is not None
         compiled = compile_filter(all_of([self.filter, *self._position.tied(self.order)]), self._values)
         self._request = _Request(self._position, 0, is_ties=True)
-        load = list(dict.fromkeys([*self.reader.load_for(self.order), *(f"@{tie}" for tie in self.reader.ties)]))
+        # An order loads what it sorts by; without one, the rows would seem to have no value there.
+        names = (self.order.column.index_name, *self.reader.ties)
+        load = list(dict.fromkeys([*self.reader.load_for(self.order), *(f"@{name}" for name in names)]))
         return [
             *("FT.AGGREGATE", self.alias, compiled.query, "LOAD", len(load), *load),
             *ServerCursor.options(ROWS_PER_READ),
