@@ -219,7 +219,7 @@ class Commands:
         if self._random.random() < 0.5:
             condition = self._maybe(self._words("NX XX GT LT gt", "FOO"))
             return [when[0], key, *when[1:], *condition, *fields]
-        return [self._words("HTTL HPERSIST HEXPIRETIME HPEXPIRETIME"), key, *fields]
+        return [self._words("HTTL HPERSIST"), key, *fields]
 
     def _sets(self) -> Words:
         key = self._key("set")
@@ -316,7 +316,6 @@ class Commands:
                 lambda: ["XTRIM", key, *trim],
                 lambda: ["XREAD", *self._count(), "STREAMS", key, self._one((*IDS, "$", "0", "+"), (">", "abc", "-"))],
                 lambda: ["XREAD", "BLOCK", self._words("5", "-1 abc"), "STREAMS", key, self._words("1-1 + $")],
-                lambda: ["XINFO", "STREAM", key],
             ]
         )()
 
