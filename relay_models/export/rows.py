@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -86,7 +87,7 @@ class _ItemTable(Table):
     def rows(self, item: Any) -> Iterator[dict[str, Any]]:
         if not isinstance(item, Document):
             raise InvalidConfigurationError(f"expected a document, not {type(item).__name__}")
-        row = {name: getattr(item, name) for name in self.names}
+        row = {name: _read(item, name) for name in self.names}
         yield row | _own_values(item, row.keys() & set(item.own_columns))
 
 
@@ -187,7 +188,12 @@ def _aggregate_kinds(source: Any) -> Mapping[str, Kind] | None:
 
 def _run_value(run: Run, name: str) -> Any:
     score = score_column(name)
-    return getattr(run, name, None) if score is None else score.read({score.stored_in: run.scores})
+    return _read(run, name) if score is None else score.read({score.stored_in: run.scores})
+
+
+def _read(item: Document, name: str) -> Any:
+    value = getattr(item, name, None)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
 
 
 def _guessed_kind(values: Sequence[Any]) -> Kind:
@@ -221,6 +227,8 @@ def _value(kind: Kind, stored: Any) -> Any:
     match kind:
         case Kind.TAGS:
             return [] if stored is None else list(stored)
+        case Kind.SCORES:
+            return json.dumps(stored or {}, ensure_ascii=False)
         case Kind.TIME if stored is not None:
             return _moment(stored)
         case Kind.DURATION if stored is not None:

@@ -243,12 +243,13 @@ class CsvSink(_FileSink):
                 return str(_json(value))
 
 
-_FORMULA = re.compile(r"[\t\r\n]|[\s\x00-\x1f\u200b\ufeff]*[=+\-@＝＋－＠]")
+_FORMULA = re.compile(r"'*(?:[\x00\t\r\n]|[\s\x00-\x1f\u200b\ufeff]*[=+\-@＝＋－＠])")
 # What a spreadsheet may take for a formula: an operator, also a full-width one or one after blanks that it strips.
+# A text that looks as if it had been escaped is escaped, too: readers take away one apostrophe and have each text.
 
 
 def is_formula(text: str) -> bool:
-    """Whether a spreadsheet might run the text as a formula."""
+    """Whether a spreadsheet might run the text, or what is left of it without its first apostrophes, as a formula."""
     return _FORMULA.match(text) is not None
 
 

@@ -239,7 +239,8 @@ def write_csv(
         columns: Names of the columns, in order; the default ones without.
         mode: Permissions of a new file; by default only its owner may read it, because runs hold prompts.
         escape_formulas: Put an apostrophe in front of texts that spreadsheets would run as a formula: those that begin
-            with ``=``, ``+``, ``-``, ``@``, a tab or a line break, also after blanks.
+            with ``=``, ``+``, ``-``, ``@``, a tab or a line break, also after blanks. Texts that begin with apostrophes
+            and go on so get one more, so that a program that takes one away has every text unchanged.
 
     Returns:
         The number of rows. An awaitable of it where `runs` is async.

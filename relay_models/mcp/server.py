@@ -36,6 +36,8 @@ _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent
 # Removing a label loses it, and a note is added each time.
 _LABELS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False)
 
+MOST_ERROR = 2_000
+"""Maximum size of the message of an error (characters)."""
 # What a tool's error adds about where to find what is right.
 _NOT_FOUND = {
     "get_run": ("find_runs lists runs with their ids.",),
@@ -223,14 +225,22 @@ def _teaching(tool: Callable[..., str]) -> Callable[..., str]:
         try:
             return tool(*arguments, **named)
         except (FilterSyntaxError, UnknownColumnError) as error:
-            raise ToolError(f"{error}\n\n{FILTERS}") from error
+            raise _told(error, FILTERS) from error
         except NotFoundError as error:
-            raise ToolError("\n\n".join([str(error), *_NOT_FOUND.get(tool.__name__, ())])) from error
+            raise _told(error, *_NOT_FOUND.get(tool.__name__, ())) from error
         except ArgumentError as error:
-            raise ToolError(str(error)) from error
+            raise _told(error) from error
         except QueryError as error:
-            raise ToolError("\n\n".join([str(error), *_MEANINGLESS.get(tool.__name__, ())])) from error
+            raise _told(error, *_MEANINGLESS.get(tool.__name__, ())) from error
         except RelayModelsError as error:
-            raise ToolError(str(error)) from error
+            raise _told(error) from error
 
     return run
+
+
+def _told(error: RelayModelsError, *advice: str) -> ToolError:
+    """The error as an assistant reads it: a text that it quotes may be as long as a name in a store."""
+    text = str(error)
+    if len(text) > MOST_ERROR:
+        text = f"{text[:MOST_ERROR]}… ({len(text) - MOST_ERROR:,} more characters)"
+    return ToolError("\n\n".join([text, *advice]))

@@ -141,7 +141,8 @@ def table(caption: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> 
         for row in cells
     )
     return (
-        f'<div class="rm-scroll"><table><caption>{escape(caption)}</caption>'
+        f'<div class="rm-scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f"<table><caption>{escape(caption)}</caption>"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
     )
 
