@@ -35,6 +35,7 @@ from pydantic_core import (
 )
 
 from relay_models.errors import InvalidRecordError
+from relay_models.records.depth import MAX_DEPTH, is_too_deep
 from relay_models.records.timestamp import Timestamp
 
 __all__ = ["Record", "from_json", "to_json", "uuid7"]
@@ -233,6 +234,10 @@ class Record(BaseModel):
         # One byte is looked for in a fraction of the time of a word.
         if (b"N" in data and b"NaN" in data) or (b"I" in data and b"Infinity" in data):
             refuse_non_finite(self)
+        if is_too_deep(data):
+            raise InvalidRecordError(
+                f"{type(self).__name__} is nested more than 199 levels deep, which cannot be read again"
+            )
         return data
 
     def _complete(self) -> None:
@@ -394,7 +399,7 @@ def _explained(error: ValidationError) -> ValidationError:
 
 def refuse_non_finite(record: Record) -> None:
     """Raise InvalidRecordError when a number of the record is NaN or infinite; texts may hold those words."""
-    for path, value in _leaves(record.model_dump(), ()):
+    for path, value in _leaves(record.model_dump()):
         if isinstance(value, float) and not math.isfinite(value):
             where = ".".join(path)
             raise InvalidRecordError(f"{type(record).__name__}.{where} is {value}, which JSON cannot hold", where)
@@ -402,7 +407,7 @@ def refuse_non_finite(record: Record) -> None:
 
 def _unserializable(record: Record, error: ValueError) -> InvalidRecordError:
     """The error for an object that is no JSON value, or for text with a lone surrogate, with its path."""
-    for path, value in _leaves(record.model_dump(), ()):
+    for path, value in _leaves(record.model_dump()):
         if isinstance(value, Timestamp):
             continue
         try:
@@ -413,15 +418,18 @@ def _unserializable(record: Record, error: ValueError) -> InvalidRecordError:
     return InvalidRecordError(f"{type(record).__name__} cannot be written as JSON: {error}")
 
 
-def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _leaves(item, (*path, str(key)))
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from _leaves(item, (*path, str(index)))
-    else:
-        yield path, value
+def _leaves(value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The values that hold no others, in their order, with their paths; no deeper than JSON may be."""
+    left: list[tuple[tuple[str, ...], Any]] = [((), value)]
+    seen: set[int] = set()  # a dict may hold itself
+    while left:
+        path, value = left.pop()
+        if not isinstance(value, (dict, list, tuple)):
+            yield path, value
+        elif id(value) not in seen and len(path) <= MAX_DEPTH:
+            seen.add(id(value))
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            left += [((*path, str(key)), item) for key, item in reversed(list(items))]
 
 
 _uuid_lock = threading.Lock()

@@ -11,6 +11,7 @@ import msgspec
 from pydantic import Field
 
 from relay_models.records.call import CallRecord
+from relay_models.records.depth import is_too_deep
 from relay_models.records.extensions import EXTENSIONS_KEY, Extended, RunExtensions
 from relay_models.records.llm import CostEstimate
 from relay_models.records.loose import Loose, unknown_shapes
@@ -313,6 +314,8 @@ def _read_lazily(data: str | bytes) -> RunRecord | None:
             data = data.encode()
         elif not data.isascii():
             str(data, "utf-8")  # checks what the decoder skips over; giving it the str would take twice as long
+        if is_too_deep(data):
+            return None
         if b"\n" in data or b"\r" in data:
             data = msgspec.json.format(data, indent=-1)  # what is written is one line
         members = _read_members(data)
