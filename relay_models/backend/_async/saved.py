@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from relay_models._checks import check_choice
 from relay_models.backend._async.store import Store
 from relay_models.columns.column import Column
 from relay_models.errors import CorruptDocumentError, CorruptDocumentsError, NotFoundError
-from relay_models.query.options import OnCorrupt
+from relay_models.query.options import OnCorrupt, check_outcomes
 from relay_models.query.saved import SavedQuestion, check_name, decode_questions, encode_question
 
 __all__ = ["SavedQuestions"]
@@ -51,7 +50,7 @@ class SavedQuestions:
         Raises:
             CorruptDocumentsError: some cannot be read; the others are in its ``good``.
         """
-        check_choice("on_corrupt", on_corrupt, ("raise", "skip"))
+        check_outcomes(on_corrupt=on_corrupt)
         questions, errors = await self._read()
         if errors and on_corrupt == "raise":
             raise CorruptDocumentsError(list(errors.values()), questions)
