@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from relay_models._checks import check_list, shown
 from relay_models.columns.column import Kind, find_column
 from relay_models.columns.scores import ScoreColumn
 from relay_models.documents import Document, Run
@@ -108,7 +109,8 @@ def select_columns(known: Iterable[TableColumn], names: Sequence[str] | None, ta
     if names is None:
         return tuple(column for column in known if column.by_default)
     if isinstance(names, str):
-        raise InvalidConfigurationError(f"columns is a list of names, such as [{names!r}]")
+        raise InvalidConfigurationError(f"columns is a list of names, such as [{shown(names)}]")
+    names = check_list("columns", names, str, "names")
     by_name = {column.name: column for column in known}
     if table == "runs":
         scores = [name for name in names if score_column(name)]

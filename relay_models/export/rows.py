@@ -12,6 +12,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from relay_models._checks import check_choice
 from relay_models.columns.column import Kind
 from relay_models.documents import Document, Run, record_of
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
@@ -138,8 +139,7 @@ def table_of(source: Any, rows: TableRows, columns: Sequence[str] | None) -> Tab
         InvalidConfigurationError: `rows` is neither, does not apply to aggregates, or `columns` is no list of names.
         UnknownColumnError: The table has no such column.
     """
-    if rows not in ("runs", "calls"):
-        raise InvalidConfigurationError(f"rows is 'runs' or 'calls', not {rows!r}")
+    check_choice("rows", rows, ("runs", "calls"))
     kinds = _aggregate_kinds(source)
     if kinds is not None:
         if rows == "calls":

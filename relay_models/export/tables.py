@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, Awaitable, Iterable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
 
+from relay_models._checks import check_type
 from relay_models._files import PRIVATE
 from relay_models.export.columns import TableRows
 from relay_models.export.rows import is_aggregate, table_of
@@ -36,6 +37,7 @@ def _pour(runs: Runs | AsyncRuns, sink: Sink[Result]) -> Any:
     """Add all items to the sink: now, or when awaited."""
     if isinstance(runs, AsyncIterable):
         return _pour_async(runs, sink)
+    check_type("runs", runs, Iterable, "a list or another iterable of runs")
     with sink:
         for run in runs:
             sink.add(run)

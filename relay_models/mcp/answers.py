@@ -252,7 +252,7 @@ class Answers:
 
     def saved_questions(self) -> dict[str, Any]:
         """The named filters that the store keeps."""
-        found = self._backend.saved.all()
+        found = self._backend.saved.all(on_corrupt="skip")
         return {
             "saved": [
                 {"name": each.name, "filter": each.filter or "all", "columns": list(each.columns), "order": each.order}

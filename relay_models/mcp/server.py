@@ -14,6 +14,7 @@ from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from relay_models import __version__
+from relay_models._checks import check_count
 from relay_models.documents.kinds import kinds_with
 from relay_models.errors import FilterSyntaxError, NotFoundError, QueryError, RelayModelsError, UnknownColumnError
 from relay_models.mcp.answers import FILTERS, Answers, ArgumentError
@@ -200,6 +201,7 @@ def serve_mcp(backend: RedisBackend, *, http: bool = False, port: int = 8081, la
         port: The port of HTTP.
         labels: Offer the tool ``label_run``, which puts tags, scores and notes on runs.
     """
+    check_count("port", port, 0, 65_535)
     server = create_server(backend, labels=labels)
     if http:
         server.run("streamable-http", host="127.0.0.1", port=port)

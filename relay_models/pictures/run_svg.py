@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from relay_models.pictures.labels import RowLabel, label_rows, legend, tip
 from relay_models.pictures.layout import Bar, BarState, Layout, ticks
-from relay_models.pictures.svg import HATCH, Canvas
+from relay_models.pictures.svg import HATCH, Canvas, usable_width
 from relay_models.pictures.text import clip_pixels, clock_text, pixels, tick_text
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def draw(
     run: RunRecord, layout: Layout, width: int, title: str, facts: str, link: Callable[[int], str] | None = None
 ) -> str:
     """Draw the timeline, `width` pixels wide and as high as its rows need; `link` is asked with a call's index."""
-    width = max(width, 560)
+    width = usable_width(width, 560)
     canvas = Canvas(width)
     canvas.text(PAD, 34, run.agent_id, "h", room=width - 2 * PAD, size=17.8)
     began = clock_text(run.started_at.nanoseconds)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from html import escape
+from typing import Any
 
+from relay_models._checks import check_count
 from relay_models.pictures.text import clip_pixels, plain
 
-__all__ = ["DARK", "LIGHT", "STYLE", "Canvas"]
+__all__ = ["DARK", "LIGHT", "STYLE", "Canvas", "usable_width"]
 
 # Blue and orange are distinguishable with all common kinds of color blindness, and so are height and hatching.
 LIGHT = """
@@ -78,6 +80,20 @@ body[data-jp-theme-light=false] .rm, .vscode-dark .rm {{ {DARK} }}
 """
 STYLE = re.sub(r"\s*([{};,])\s*", r"\1", " ".join(_RULES.split())).strip()
 """The style sheet of every picture. All rules are under ``.rm`` or ``.rm-page``, so that a page keeps its own style."""
+
+
+# Widest picture (pixels or cells); its axis is divided further the wider it is.
+_WIDEST = 100_000
+
+
+def usable_width(width: Any, least: int) -> int:
+    """Return the width to draw with, which is at least `least`.
+
+    Raises:
+        InvalidConfigurationError: It is no width.
+    """
+    check_count("width", width, 1, _WIDEST)
+    return max(int(width), least)
 
 
 class Canvas:

@@ -34,7 +34,8 @@ from pydantic_core import (
     to_json as to_json_text,
 )
 
-from relay_models.errors import InvalidRecordError
+from relay_models._checks import shown
+from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 from relay_models.records.depth import MAX_DEPTH, is_too_deep
 from relay_models.records.timestamp import Timestamp
 
@@ -291,9 +292,15 @@ _adapters: dict[Any, TypeAdapter[Any]] = {}
 
 def adapter(kind: type[RecordType]) -> TypeAdapter[RecordType]:
     """The (cached) adapter of a type that is no Record, such as ``list[PromptIR]``."""
-    known = _adapters.get(kind)
-    if known is None:
-        known = _adapters[kind] = TypeAdapter(kind)
+    try:
+        known = _adapters.get(kind)
+        if known is None:
+            if isinstance(kind, str):
+                raise TypeError("a text is no type")
+            known = _adapters[kind] = TypeAdapter(kind)
+    except Exception as error:  # pydantic has many for what is no type, and so has Python
+        what = "a record's class, or a generic such as list[PromptIR]"
+        raise InvalidConfigurationError(f"kind is {what}, not {shown(kind)}") from error
     return known
 
 
@@ -317,6 +324,8 @@ def from_json(kind: type[RecordType], data: str | bytes) -> RecordType:
         run = from_json(RunRecord, redis.get(key))
         ```
     """
+    if not isinstance(data, str | bytes):
+        raise InvalidRecordError(f"a record is read from JSON text, not from {shown(data)}")
     try:
         if isinstance(kind, type) and issubclass(kind, Record):
             return cast(RecordType, kind._from_json(data))
@@ -344,6 +353,8 @@ def to_json(record: Record | Iterable[Record]) -> bytes:
     """
     if isinstance(record, Record):
         return record._to_json()
+    if isinstance(record, str | bytes) or not isinstance(record, Iterable):
+        raise InvalidRecordError(f"a record or a list of records is written as JSON, not {shown(record)}")
     return b"[" + b",".join([to_json(item) for item in record]) + b"]"
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from pydantic import Field
 
+from relay_models._checks import check_type
 from relay_models.records.call import CallRecord
 from relay_models.records.depth import is_too_deep
 from relay_models.records.extensions import EXTENSIONS_KEY, Extended, RunExtensions
@@ -377,6 +378,7 @@ def strip_extensions(run: RunRecord) -> RunRecord:
     Example:
         ``backend.store_run(strip_extensions(run))``
     """
+    check_type("run", run, RunRecord, "a RunRecord")
     bare: dict[str, Any] = {EXTENSIONS_KEY: None}
     calls = [call if call.relay_models is None else call.model_copy(update=bare) for call in run.calls]
     if run.relay_models is None and all(new is old for new, old in zip(calls, run.calls, strict=True)):

@@ -103,7 +103,7 @@ class OverviewPages:
             "numbers.html", request, status, title="Numbers", question=question, numbers=numbers, error=error,
             every=every, by=by, groupable=known,
             chips=chips(question, [*PERIODS, *failures()], link, everything="All time"),
-            link=lambda text: Question(text).url(), saved=self._backend.saved.all(), most=MOST_EXACT,
+            link=lambda text: Question(text).url(), saved=self._backend.saved.all(on_corrupt="skip"), most=MOST_EXACT,
             grouped=MOST_GROUPED, again=again, is_whole=bool(given.get("whole")),
         )  # fmt: skip
 

@@ -58,7 +58,7 @@ class RunPages:
             template, request, 400 if rows.error else 200, title="Runs",
             chips=[*chips(rows.question, [*PERIODS, *failures()], lambda text: rows.question.url(filter=text)),
                    *order_chips(rows.question)],
-            saved=self._backend.saved.all(), **rows.values,
+            saved=self._backend.saved.all(on_corrupt="skip"), **rows.values,
         )  # fmt: skip
 
     def _find(self, request: Request) -> Any:

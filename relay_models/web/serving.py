@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from relay_models._checks import check_address, check_callable
 from relay_models.web.app import create_app
 from relay_models.web.security import check_exposure
 
@@ -80,9 +81,11 @@ def serve_web(
         ready: Called with the URL once the page can be opened.
 
     Raises:
-        InvalidConfigurationError: The address is not loopback and there is no password.
+        InvalidConfigurationError: The address is none, or is not loopback and there is no password.
         OSError: The port is in use.
     """
+    check_address(host, port)
+    check_callable("ready", ready, "a function of the URL")
     check_exposure(host, password)
     app = create_app(backend, password=password, read_only=read_only)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

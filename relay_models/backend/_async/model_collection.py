@@ -31,7 +31,7 @@ from relay_models.errors import (
     RefusedRecordsError,
     RelayModelsError,
 )
-from relay_models.query.options import Filter
+from relay_models.query.options import Filter, check_outcomes
 from relay_models.transport import AnyIterable, Command, Pipeline, Transaction, translate
 
 __all__ = ["ModelCollection"]
@@ -164,6 +164,7 @@ class ModelCollection(Collection[D]):
         Raises:
             RefusedRecordsError: items were refused; ``report`` names each.
         """
+        check_outcomes(on_refused=on_refused)
         wait = self._wait(ttl)
         await self._prepare()
         report, waiting = StoreReport(), deque[_Batch]()

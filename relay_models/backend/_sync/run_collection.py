@@ -16,7 +16,7 @@ from relay_models.columns.expressions import Equal, Expression, any_of
 from relay_models.documents import Run
 from relay_models.documents.labels import LabelChange, Labels
 from relay_models.errors import CorruptDocumentError, InvalidRecordError, NotFoundError, QueryError, StoreTimeoutError
-from relay_models.query.options import Filter
+from relay_models.query.options import Filter, check_outcomes
 from relay_models.query.order import Order
 from relay_models.query.rows import KeyReader
 from relay_models.records import RunRecord
@@ -123,6 +123,7 @@ class RunCollection(Collection[RunT]):
             QueryError: as `label` raises it; nothing was labelled.
             InvalidRecordError: as `label` raises it; nothing was labelled.
         """
+        check_outcomes(on_missing=on_missing)
         change = self._change(labels)
         wanted = list(runs)
         keys = self._keys_of(wanted, on_missing)
