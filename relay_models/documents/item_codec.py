@@ -104,7 +104,7 @@ class ItemCodec:
         # Fields alone are validated in half the time that objects take.
         self._validate_fields: Any = None if model._has_hooks else _field_validator(schema, definitions)
         is_told = self._validate_fields is not None and model.model_config.get("extra") != "allow"
-        self._exact = ExactFields.of(schema, self._names, frozenset({as_datetime})) if is_told else None
+        self._exact = ExactFields.of(schema, self._names, frozenset({as_datetime}), definitions) if is_told else None
         self._validate: Any = model.__pydantic_validator__.validate_json
 
     def encode(self, item: Any) -> EncodedItem:
@@ -209,7 +209,7 @@ class ItemCodec:
                 f"{_name(item)} would not be read back from its JSON: {error}", error.path
             ) from None
         theirs = tuple(map(values.get, self._names))
-        if ours != theirs or any(map(_differs, ours, theirs)):
+        if any(map(_differs, ours, theirs)):
             self._check_same(item, zip(self._names, ours, theirs, strict=True))
         if extra != item.__pydantic_extra__ or extra:
             own, others = item.__pydantic_extra__ or {}, extra or {}
