@@ -1,4 +1,4 @@
-"""`check_count` and `check_seconds`: refuse numbers that an option cannot have, before anything is done."""
+"""`check_count`, `check_seconds`: refuse numbers that an option cannot have; `shown`: a refused value in a message."""
 
 from __future__ import annotations
 
@@ -6,10 +6,23 @@ from typing import Any
 
 from relay_models.errors import InvalidConfigurationError
 
-__all__ = ["LONGEST_TIMEOUT", "check_count", "check_seconds"]
+__all__ = ["LONGEST_TIMEOUT", "check_count", "check_seconds", "shown"]
 
 LONGEST_TIMEOUT = 2_000_000
 """The longest wait that can be asked for (seconds, 23 days): sockets count milliseconds in 31 bits."""
+
+
+# Maximum characters of a value in a message.
+_SHOWN = 200
+
+
+def shown(value: object) -> str:
+    """A value as messages show it, cut where it is long."""
+    try:
+        text = repr(value)
+    except Exception:  # of a user's class, or a number of more than 4,300 digits
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def check_count(name: str, value: Any, least: int = 1, most: int | None = None) -> None:
