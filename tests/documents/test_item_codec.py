@@ -8,6 +8,7 @@ from dataclasses import dataclass, field as dataclass_field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum, IntFlag, StrEnum
+from functools import cached_property
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, TypeVar
@@ -327,6 +328,28 @@ def test_deep_values_are_kept_or_refused() -> None:
             assert depth > 150
             continue
         assert codec_of(Nested).decode(item.pk, text, None, None) == item
+
+
+class Cached(BaseModel):
+    size: int = 1
+    shares: tuple[float, ...] = ()  # so that it is read back
+
+    @cached_property
+    def double(self) -> int:
+        return self.size * 2
+
+
+def test_cached_properties_are_no_values() -> None:
+    class Holder(Document):
+        inner: Cached = Cached()
+
+        @cached_property
+        def triple(self) -> int:
+            return self.inner.size * 3
+
+    item = Holder()
+    assert (item.triple, item.inner.double) == (3, 2)
+    keeps(item)
 
 
 def test_infinities_that_json_would_lose_are_refused() -> None:
