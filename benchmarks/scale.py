@@ -6,13 +6,15 @@ them. A figure is a ratio to the same at the size before, to a raw command, or a
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -27,39 +29,69 @@ from relay_models.sync import RedisBackend
 # The most that the embedded engine may take, in what a server does.
 ACROSS = {"agents": 3.0, "sums by agent": 3.0, "three tags, one of them rare": 5.0}
 AGENTS, RARE = 10, 2_000
+# Runs that a process makes at once, and how many times as many wait in memory for the embedded engine.
+CHUNK, AHEAD = 5_000, 8
+# Maximum runs whose storing is timed at each size.
+TIMED = 10_000
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 TOOLS = ("search", "fetch", "calc", "db", "mail")
 MODELS = ("gpt-4.1", "gpt-4.1-mini", "claude-sonnet-4", "o4-mini")
 
 
-def small_runs(first: int, count: int) -> Iterator[RunRecord]:
+# A call that stores nothing but its kind, its name and its times has these fields, too.
+_EMPTY = ",".join(
+    f'"{name}":null' for name in ("metadata_snapshot", "tool_call_count", "annotated_request", "annotated_response")
+)
+_NO_MODEL = '"model_name":null,"prompt_tokens":null,"output_tokens":null,"total_tokens":null'
+
+
+def small_texts(first: int, count: int) -> Iterator[str]:
     """Runs of three calls, from the number `first` on, one of them to a tool that one run in two thousand calls."""
     rng = random.Random(first)
+    seconds: dict[int, str] = {}
 
     def text(microseconds: int) -> str:
-        return (BEGIN + timedelta(microseconds=microseconds)).isoformat().replace("+00:00", "Z")
+        whole, rest = divmod(microseconds, 1_000_000)
+        if whole not in seconds:
+            seconds.clear()
+            seconds[whole] = f"{BEGIN + timedelta(seconds=whole):%Y-%m-%dT%H:%M:%S}"
+        return f"{seconds[whole]}.{rest:06}Z"
 
     for number in range(first, first + count):
         start = number * 1_000_003
         duration = int(rng.lognormvariate(13.5 + number % AGENTS * 0.2, 1.0))
-        calls = []
-        for place, (kind, name) in enumerate(
-            (("llm", "openai"), ("tool", rng.choice(TOOLS)), ("tool", f"rare-{rng.randrange(RARE)}"))
-        ):
-            call: dict[str, Any] = {"kind": kind, "name": name, "started_at": text(start + duration * place // 3)}
-            call["ended_at"] = text(start + duration * (place + 1) // 3)
-            call |= dict.fromkeys(
-                ("metadata_snapshot", "tool_call_count", "annotated_request", "annotated_response", "model_name",
-                 "prompt_tokens", "output_tokens", "total_tokens")
-            )  # fmt: skip
-            if kind == "llm":
-                call |= {"model_name": rng.choice(MODELS), "prompt_tokens": rng.randrange(10, 4000)}
-                call |= {"output_tokens": rng.randrange(5, 800), "total_tokens": rng.randrange(20, 5000)}
-            calls.append(call)
+        times = [text(start + duration * place // 3) for place in range(4)]
+        names = ("openai", rng.choice(TOOLS), f"rare-{rng.randrange(RARE)}")
+        model = (
+            f'"model_name":"{rng.choice(MODELS)}","prompt_tokens":{rng.randrange(10, 4000)},'
+            f'"output_tokens":{rng.randrange(5, 800)},"total_tokens":{rng.randrange(20, 5000)}'
+        )
+        calls = ",".join(
+            f'{{"kind":"{"tool" if place else "llm"}","name":"{name}","started_at":"{times[place]}",'
+            f'"ended_at":"{times[place + 1]}",{_EMPTY},{_NO_MODEL if place else model}}}'
+            for place, name in enumerate(names)
+        )
         run_id = UUID(int=rng.getrandbits(128), version=4)
-        value = {"id": str(run_id), "agent_id": f"agent-{number % AGENTS}", "calls": calls}
-        value |= {"started_at": text(start), "ended_at": text(start + duration)}
-        yield from_json(RunRecord, json.dumps(value))
+        yield (
+            f'{{"id":"{run_id}","agent_id":"agent-{number % AGENTS}","calls":[{calls}],'
+            f'"started_at":"{times[0]}","ended_at":"{times[3]}"}}'
+        )
+
+
+def small_runs(first: int, count: int) -> Iterator[RunRecord]:
+    """The same as records."""
+    return (from_json(RunRecord, text) for text in small_texts(first, count))
+
+
+def texts(first: int, count: int) -> list[str]:
+    """The work of a process that makes runs for the embedded engine, which takes them from one process."""
+    return list(small_texts(first, count))
+
+
+def store(url: str, prefix: str, first: int, count: int) -> None:
+    """The work of a process that stores runs on a server."""
+    with RedisBackend.connect(url, prefix, timeout=None) as backend:
+        backend.store_runs(small_runs(first, count))
 
 
 def best(work: Callable[[], Any], rounds: int) -> float:
@@ -79,6 +111,7 @@ class Scale:
     def __init__(self, setup: Setup, folder: Path) -> None:
         self.rounds = setup.rounds
         self.prefix = f"bench-{uuid4().hex[:8]}:"
+        self.url = setup.url
         self.path = None if setup.url else (setup.path or str(folder / "scale.db"))
         if setup.url:
             # To drop a million documents takes a server longer than a command may take otherwise.
@@ -89,19 +122,36 @@ class Scale:
         self.client: Any = self.store.client
         self.count = 0
 
-    def grow(self, count: int) -> float:
-        """Store more runs, up to `count`; the runs per second of the last tenth."""
-        last = max((count - self.count) // 10, 1)
-        spent = 0.0
-        while self.count < count:
-            before = count - last - self.count
-            size = min(before if before > 0 else count - self.count, 20_000)
-            runs = list(small_runs(self.count, size))
-            began = time.perf_counter()
-            self.store.store_runs(runs)
-            spent += time.perf_counter() - began if before <= 0 else 0.0
-            self.count += size
-        return last / spent
+    def grow(self, count: int) -> None:
+        """Store more runs, up to `count`. Several processes make them, and store them, too, where there is a server."""
+        waiting: deque[Future[Any]] = deque()
+        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+            for first in range(self.count, count, CHUNK):
+                size = min(CHUNK, count - first)
+                if self.url:
+                    waiting.append(pool.submit(store, self.url, self.prefix, first, size))
+                else:
+                    waiting.append(pool.submit(texts, first, size))
+                if len(waiting) > AHEAD:
+                    self._receive(waiting.popleft())
+            while waiting:
+                self._receive(waiting.popleft())
+        self.count = count
+
+    def rate(self) -> float:
+        """The runs per second with which this process stores more runs."""
+        count = min(self.count // 2, TIMED)
+        runs = list(small_runs(self.count, count))
+        began = time.perf_counter()
+        self.store.store_runs(runs)
+        self.count += count
+        return count / (time.perf_counter() - began)
+
+    def _receive(self, job: Future[Any]) -> None:
+        """Wait for a job, and store the runs that it made."""
+        made = job.result()
+        if made is not None:
+            self.store.store_runs(from_json(RunRecord, text) for text in made)
 
     def measure(self) -> dict[str, float]:
         """Seconds of each question."""
@@ -150,12 +200,16 @@ def results(setup: Setup) -> Iterator[Result]:
         scale = Scale(setup, Path(folder))
         try:
             for size in sizes:
-                rates[size] = scale.grow(size)
+                scale.grow(size)
                 found[size] = scale.measure()
+                # With the SQL indexes that the questions made, at each size the same.
+                rates[size] = scale.rate()
         finally:
             scale.close(keep=scale.path is not None)
         if scale.path is not None:
-            yield Result(f"file, bytes per run at {sizes[-1]:,}", os.path.getsize(scale.path) / sizes[-1], unit="bytes")
+            yield Result(
+                f"file, bytes per run at {sizes[-1]:,}", os.path.getsize(scale.path) / scale.count, unit="bytes"
+            )
     last, first = found[sizes[-1]], sizes[0]
     of_size = f"{sizes[-1]:,} runs"
     yield Result(

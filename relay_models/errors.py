@@ -72,6 +72,10 @@ __all__ = [
 class RelayModelsError(Exception):
     """The root of all errors that this library raises on purpose."""
 
+    def __str__(self) -> str:
+        # Text that a message quotes may have lone surrogates, which no log and no terminal takes.
+        return super().__str__().encode("utf-8", "backslashreplace").decode()
+
 
 class StorageError(RelayModelsError, OSError):
     """The store could not carry out a command."""

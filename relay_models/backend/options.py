@@ -78,9 +78,12 @@ class StoreOptions:
         for model in self.models:
             check_model(model)
             if found.setdefault(model._kind, model) is not model:
-                what = "class of runs" if model._kind == "run" else f"model named {model._kind!r}"
+                what, rename = "class of runs", ""
+                if model.is_own_model():
+                    what = f"model named {model._kind.rpartition(':')[2]!r}"
+                    rename = f"; give one of them another name, as in class {model.__name__}(Document, name='…')"
                 raise InvalidConfigurationError(
-                    f"models has more than one {what}: {found[model._kind].__name__} and {model.__name__}"
+                    f"models has more than one {what}: {found[model._kind]!r} and {model!r}{rename}"
                 )
         return found
 

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from relay_models._checks import check_text
 from relay_models.cli.passwords import PasswordSource, has_password, warn_if_visible
 from relay_models.errors import InvalidConfigurationError, NotFoundError
 
@@ -77,9 +78,15 @@ class Session:
 
     @property
     def prefix(self) -> str:
-        """The key prefix."""
+        """The key prefix.
+
+        Raises:
+            InvalidConfigurationError: It is no text that a key can have.
+        """
         given = self._given[1]
-        return os.environ.get("RELAY_MODELS_PREFIX", DEFAULT_PREFIX) if given is None else given
+        prefix = os.environ.get("RELAY_MODELS_PREFIX", DEFAULT_PREFIX) if given is None else given
+        check_text("--prefix", prefix)
+        return prefix
 
     def where(self) -> tuple[str | None, Path | None]:
         """Return the URL or the path of the store; the command line takes precedence over the environment.

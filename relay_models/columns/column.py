@@ -44,6 +44,12 @@ class Column(ColumnInfo, Generic[T]):
         def __class_getitem__(cls, item):
             return Annotated[item, COLUMN]
 
+        def __get__(self, instance, owner):
+            # While a document class is made, a column of a base would be taken for the default of the field.
+            if instance is None and "_columns" not in vars(owner) and hasattr(owner, "_columns"):
+                raise AttributeError(self.name)
+            return self
+
     __hash__ = object.__hash__
 
     @operator("==", "=", "==", kinds=COMPARABLE, about="is exactly this; of several texts, one is",

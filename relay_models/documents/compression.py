@@ -198,6 +198,7 @@ def unpack(text: bytes, dictionary: Dictionary | None) -> bytes:
             raise PackedTextError(
                 f"its compressed record says that it becomes {size} bytes, more than the {MAX_RECORD} that are kept so"
             )
+        # One for each record: a decompressor ends with its frame.
         decompressor = module.ZstdDecompressor(None if dictionary is None else dictionary.zstd)
         # One byte more than it says, so that a frame that goes on is seen.
         found: bytes = decompressor.decompress(frame, size + 1)

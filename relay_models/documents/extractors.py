@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from relay_models._checks import check_type
 from relay_models.records import RunRecord
 
 __all__ = ["metadata"]
@@ -27,6 +28,7 @@ def metadata(name: str, *, default: Any = None) -> Callable[[RunRecord], Any]:
             tenant: Column[str | None] = column(metadata("tenant"))
         ```
     """
+    check_type("name", name, str, "a key of metadata")
     path = name.split(".")
 
     def value(run: RunRecord) -> Any:

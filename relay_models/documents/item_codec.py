@@ -12,10 +12,11 @@ from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, PydanticUndefinedAnnotation, ValidationError
 from pydantic_core import PydanticSerializationError, SchemaValidator, from_json, to_json
 
-from relay_models.columns.column import Column, Origin
+from relay_models._checks import shown
+from relay_models.columns.column import COLUMN, Column, Origin
 from relay_models.columns.info import OWN
 from relay_models.columns.kind import Kind
 from relay_models.columns.tags import escape_tag
@@ -24,7 +25,7 @@ from relay_models.documents.codec import dump_document, own_members
 from relay_models.documents.exact_fields import ExactFields
 from relay_models.documents.own_models import STORED, as_datetime
 from relay_models.documents.schema import stamp_name
-from relay_models.errors import InvalidRecordError
+from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 
 __all__ = ["EncodedItem", "ItemCodec", "codec_of"]
 
@@ -71,10 +72,13 @@ class ItemCodec:
 
     Args:
         model: the class.
+
+    Raises:
+        InvalidConfigurationError: the annotation of a field names a type that there is not.
     """
 
     def __init__(self, model: Any) -> None:
-        model.model_rebuild()
+        _complete(model)
         self.model = model
         self.stamp = stamp_name(model)
         columns: dict[str, Column[Any]] = model._columns
@@ -104,7 +108,7 @@ class ItemCodec:
         # Fields alone are validated in half the time that objects take.
         self._validate_fields: Any = None if model._has_hooks else _field_validator(schema, definitions)
         is_told = self._validate_fields is not None and model.model_config.get("extra") != "allow"
-        self._exact = ExactFields.of(schema, self._names, frozenset({as_datetime})) if is_told else None
+        self._exact = ExactFields.of(schema, self._names, frozenset({as_datetime}), definitions) if is_told else None
         self._validate: Any = model.__pydantic_validator__.validate_json
 
     def encode(self, item: Any) -> EncodedItem:
@@ -209,7 +213,7 @@ class ItemCodec:
                 f"{_name(item)} would not be read back from its JSON: {error}", error.path
             ) from None
         theirs = tuple(map(values.get, self._names))
-        if ours != theirs or any(map(_differs, ours, theirs)):
+        if any(map(_differs, ours, theirs)):
             self._check_same(item, zip(self._names, ours, theirs, strict=True))
         if extra != item.__pydantic_extra__ or extra:
             own, others = item.__pydantic_extra__ or {}, extra or {}
@@ -223,7 +227,10 @@ class ItemCodec:
                 if field is not None and field.exclude:
                     about = "it is excluded (Field(exclude=True)), and has another value than its default"
                 else:
-                    about = f"{ours!r} is JSON that means {theirs!r}; annotate the field with the exact type"
+                    about = (
+                        f"{shown(ours)} is JSON that means {shown(theirs)}; annotate the field with the exact type, "
+                        "and let validators leave valid values as they are"
+                    )
                 raise InvalidRecordError(f"{_name(item)}: {name} would not be read back as it is: {about}", name)
 
     def _dumped(self, item: Any) -> str:
@@ -281,6 +288,22 @@ _set = object.__setattr__
 def codec_of(model: type[Any]) -> ItemCodec:
     """The codec of a model."""
     return ItemCodec(model)
+
+
+def _complete(model: Any) -> None:
+    """Resolve the annotations of a class that names types which were defined after it."""
+    try:
+        model.model_rebuild(_parent_namespace_depth=0)
+    except PydanticUndefinedAnnotation as error:
+        raise InvalidConfigurationError(
+            f"{model.__name__}: the annotation of a field names {error.name}, which is not defined where the class is; "
+            f"where it is defined in a function, after the class, call {model.__name__}.model_rebuild() there"
+        ) from None
+    for name, field in model.__pydantic_fields__.items():
+        if COLUMN in field.metadata and name not in model._columns:
+            raise InvalidConfigurationError(
+                f"{model.__name__}.{name} is annotated as Column[…]: declare it by = column(…)"
+            )
 
 
 def _column_encoder(column: Column[Any], is_calculated: bool) -> tuple[str, Any, Any, Any, Column[Any]]:
@@ -346,13 +369,19 @@ def _comparison(kind: type[Any]) -> Callable[[Any, Any], bool] | None:
     if issubclass(kind, set | frozenset):
         return _differs_as_set
     if issubclass(kind, BaseModel):
-        return lambda ours, theirs: any(
-            _differs(getattr(ours, name), getattr(theirs, name)) for name in ("__dict__", "__pydantic_extra__")
-        )
+        return _differs_as_model
     if is_dataclass(kind):
         names = [field.name for field in fields(kind) if field.compare]
         return lambda ours, theirs: any(_differs(getattr(ours, name), getattr(theirs, name)) for name in names)
     return None
+
+
+def _differs_as_model(ours: BaseModel, theirs: BaseModel) -> bool:
+    """By the fields: objects may have cached properties beside them."""
+    names = type(ours).__pydantic_fields__
+    if any(_differs(ours.__dict__.get(name), theirs.__dict__.get(name)) for name in names):
+        return True
+    return _differs(ours.__pydantic_extra__, theirs.__pydantic_extra__)
 
 
 def _differs_as_datetime(ours: datetime, theirs: datetime) -> bool:
@@ -382,7 +411,7 @@ def _differs_as_dict(ours: Any, theirs: Any) -> bool:
 
 
 def _name(item: Any) -> str:
-    return f"{type(item).__name__} {item.__dict__.get('pk')!r}"
+    return f"{type(item).__name__} {shown(item.__dict__.get('pk'))}"
 
 
 def _invalid(model: Any, error: ValidationError) -> InvalidRecordError:

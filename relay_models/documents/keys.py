@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 from uuid import UUID
 
+from relay_models._checks import shown
 from relay_models.columns.tags import escape_tag, unescape_tag
 from relay_models.documents.kinds import KINDS
 from relay_models.documents.own_models import MODEL_SEGMENT
@@ -88,7 +89,7 @@ class Keys:
             try:
                 text = str(UUID(run_id))
             except (ValueError, AttributeError, TypeError):
-                raise InvalidRecordError(f"a run id is a UUID, not {run_id!r}", "id") from None
+                raise InvalidRecordError(f"a run id is a UUID, not {shown(run_id)}", "id") from None
         return b"%s%s:%s" % (self._roots["run"], _encode(agent_id), text.encode())
 
     def document(self, kind: str, agent_id: str) -> bytes:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar, get_args, get_origin
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, ForwardRef, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, field_validator
 from redis_om.model.model import ModelMeta
@@ -64,6 +66,10 @@ class DocumentMeta(ModelMeta):
         namespace.update({field: declaration.field() for field, declaration in declared.items()})
         if settings is not None:
             _require_fields(namespace, bases)
+        if parent is not None and "__pydantic_reset_parent_namespace__" not in options:
+            # Pydantic would look for the names in annotations among the variables of this function.
+            options["__pydantic_reset_parent_namespace__"] = False
+            namespace["__pydantic_parent_namespace__"] = _local_names(sys._getframe(1))
         with warnings.catch_warnings():
             # A field may be called as a method that redis-om or pydantic has for other uses, such as `key` or `schema`.
             warnings.filterwarnings("ignore", "Field name .* shadows an attribute", UserWarning)
@@ -75,6 +81,19 @@ class DocumentMeta(ModelMeta):
         if settings is not None:
             _complete_items(cls, "model_post_init" in namespace)
         return cls
+
+
+def _local_names(frame: FrameType | None) -> dict[str, Any] | None:
+    """What annotations can name of the function or class around a class; None where that is a module."""
+    if frame is not None and frame.f_code.co_name.startswith("<generic parameters of"):  # class Box[T](Document)
+        frame = frame.f_back
+    if frame is None or frame.f_code.co_name == "<module>":
+        return None
+    return {
+        name: value
+        for name, value in frame.f_locals.items()
+        if isinstance(value, type | ModuleType) or type(value).__module__ in ("typing", "typing_extensions", "types")
+    }
 
 
 def _is_class_variable(annotation: Any) -> bool:
@@ -110,9 +129,11 @@ def _complete_items(cls: Any, has_hook: bool) -> None:
 
     @functools.wraps(hook)
     def complete(self: Any, context: Any, /) -> None:
-        cls._begin_item(self, context)
+        # Of a subclass, which may have columns of its own.
+        made = type(self)
+        made._begin_item(self, context)
         hook(self, context)
-        cls._calculate(self)
+        made._calculate(self)
 
     complete.completes_items = True  # type: ignore[attr-defined]
     cls.model_post_init = complete
@@ -130,31 +151,37 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
     is_model = cls._settings is not None
     if is_model:
         check_fields(cls, cls._settings)
+    bases: list[Any] = [base for base in cls.__mro__[1:] if isinstance(base, DocumentMeta)]
+    calculated = {name for name, declaration in declared.items() if is_model and declaration.value is not None}
+    calculated = calculated.union(*(base._calculated for base in bases))
     for field_name, field in cls.__pydantic_fields__.items():
         is_column = field_name in cls._annotated
-        inherited = getattr(cls, "_columns", {}).get(field_name)
+        inherited = next((base._columns[field_name] for base in bases if field_name in base._columns), None)
         if field_name in declared:
             if not is_column:
+                if isinstance(field.annotation, str | ForwardRef):
+                    text = getattr(field.annotation, "__forward_arg__", field.annotation)
+                    raise InvalidConfigurationError(
+                        f"{cls.__name__}.{field_name}: {text} names a type that is not defined yet; the type of a "
+                        "column has to be defined before the class"
+                    )
                 raise InvalidConfigurationError(
                     f"{cls.__name__}.{field_name} is declared by column(…): annotate it as Column[…]"
                 )
             if is_model or extends:
                 check_name(cls.__name__, field_name)
             made = declared[field_name].column(cls.__name__, field_name, field.annotation, own=is_model or extends)
-            if is_model and made.kind is Kind.TIME:
-                field.metadata = [BeforeValidator(as_datetime), *field.metadata]
-                changed = True
             if is_model and made.value is None:
                 made.value = attrgetter(field_name)
-                if made.kind is not Kind.WORDS or type(None) in get_args(field.annotation):
-                    changed = apply_default(field, made) or changed
-            elif is_model:
-                field.default = None
-                changed = True
-            else:
+            elif not is_model:
                 changed = apply_default(field, made) or changed
         elif inherited is not None:
             made = inherited.copy_for(cls.__name__)
+        elif isinstance(field.default, Declaration):
+            raise InvalidConfigurationError(
+                f"{cls.__name__}.{field_name} is declared by column(…) in a class that is no Document: make that one a "
+                "Document, or declare the column here"
+            )
         elif is_column:
             raise InvalidConfigurationError(
                 f"{cls.__name__}.{field_name} is annotated as Column[…]: declare it by = column(…)"
@@ -163,6 +190,8 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
             continue
         columns[field_name] = made
         setattr(cls, field_name, made)
+        if is_model:
+            changed = _fit_field(field, made, field_name in calculated) or changed
     if is_model:
         of_store = store_columns(cls.__name__)
         columns = {"pk": of_store.pop("pk"), **columns, **of_store}
@@ -185,14 +214,27 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
     cls._read_summary = staticmethod(_reader(summarized))
     computed = (columns[name] for name in kept)
     cls._computed = tuple((made.name, made.value, made.type.store, made) for made in computed if made.value is not None)
-    cls._calculated = frozenset(
-        name for name, made in declared.items() if is_model and made.value is not None
-    ) | getattr(cls, "_calculated", frozenset())
+    cls._calculated = frozenset(calculated)
     cls._left_out = cls._calculated | {"pk"}
     cls._kept_fields = tuple(name for name in cls.__pydantic_fields__ if name not in cls._left_out)
     if changed and not cls.model_config.get("defer_build"):
-        cls.model_rebuild(force=True)
+        cls.model_rebuild(force=True, _parent_namespace_depth=0)
 
+
+def _fit_field(field: Any, column: Column[Any], is_calculated: bool) -> bool:
+    """Let a field of an own model take what its column takes; whether that changed it."""
+    changed = False
+    if column.kind is Kind.TIME and _AS_DATETIME not in field.metadata:
+        field.metadata = [_AS_DATETIME, *field.metadata]
+        changed = True
+    if is_calculated:
+        field.default, changed = None, True
+    elif column.kind is not Kind.WORDS or type(None) in get_args(field.annotation):
+        changed = apply_default(field, column) or changed
+    return changed
+
+
+_AS_DATETIME = BeforeValidator(as_datetime)
 
 # In own models in place of `Document._as_stored`, as their numbers mean what they mean to pydantic, and of redis-om's
 # validator of ids, which draws a ULID.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from relay_models._checks import shown
 from relay_models.columns.column import Column, Origin
 from relay_models.columns.types import column_type
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
@@ -160,12 +163,24 @@ def key_text(values: Any) -> str:
 
 def _part(value: Any) -> str:
     if isinstance(value, str):
-        text = str(value)
+        text = str.__str__(value)  # an enum's own would be its name
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise InvalidRecordError(f"the id {value!r} has a lone surrogate and cannot be stored as text") from None
+            raise InvalidRecordError(
+                f"the id {shown(value)} cannot be stored as text: it has a lone surrogate"
+            ) from None
         return text
-    if value is None or isinstance(value, float | bytes | list | dict | set):
-        raise InvalidRecordError(f"{value!r} cannot be part of an id: text, an integer, a UUID, a date or an enum can")
-    return str(from_json(to_json(value)))
+    # Equal values are one id, however they are written.
+    if isinstance(value, Decimal) and value.is_finite():
+        text = f"{value:f}"
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+        return "0" if value == 0 else text
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        with suppress(OverflowError):
+            value = value.astimezone(UTC)
+    with suppress(ValueError):  # also of pydantic's
+        found = from_json(to_json(value))
+        if isinstance(found, str | int) and not isinstance(value, bytes | Decimal):
+            return str(found)
+    raise InvalidRecordError(f"{shown(value)} cannot be part of an id: text, an integer, a UUID, a date or an enum can")

@@ -10,7 +10,8 @@
     ├── DamagedFileError (OSError)           the file is one of the engine's and can no longer be read
     ├── NewerFileError (ValueError)          the file was written by a later release
     ├── TransferError (ValueError)           a dump that cannot be read, or a key that cannot be moved
-    └── UnsafeBindError (PermissionError)    serving beyond loopback without a password
+    ├── UnsafeBindError (PermissionError)    serving beyond loopback without a password
+    └── InvalidArgumentError (ValueError)    an argument of another type, or out of range
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ __all__ = [
     "EmbeddedError",
     "FileInUseError",
     "FileUnavailableError",
+    "InvalidArgumentError",
     "NewerFileError",
     "NotAnEngineFileError",
     "ServerClosedError",
@@ -70,3 +72,7 @@ class TransferError(EmbeddedError, ValueError):
 
 class UnsafeBindError(EmbeddedError, PermissionError):
     """Serving on an address that other machines can reach needs a password."""
+
+
+class InvalidArgumentError(EmbeddedError, ValueError):
+    """An argument is of another type than it can be, or out of range; the message says what it can be."""

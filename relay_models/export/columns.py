@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from relay_models._checks import check_list, shown
 from relay_models.columns.column import Kind, find_column
 from relay_models.columns.scores import ScoreColumn
 from relay_models.documents import Document, Run
@@ -44,7 +45,7 @@ class TableColumn:
 
 
 # Columns that a table only has when they are named.
-_NOT_USUAL = ("updated_at", "tags", "notes")
+_NOT_USUAL = ("updated_at", "tags", "notes", "scores")
 
 
 def score_column(name: str) -> ScoreColumn | None:
@@ -54,16 +55,22 @@ def score_column(name: str) -> ScoreColumn | None:
 
 
 def document_columns(document: type[Document]) -> tuple[TableColumn, ...]:
-    """Every column of a document class that can be read."""
+    """Every column of a document class that can be read. All scores of a document are one text, a JSON object."""
     return tuple(
-        TableColumn(column.name, column.kind, column.about, by_default=column.name not in _NOT_USUAL, signed=column.own)
+        TableColumn(
+            column.name,
+            Kind.TAG if column.kind is Kind.SCORES else column.kind,
+            column.about,
+            by_default=column.name not in _NOT_USUAL,
+            signed=column.own,
+        )
         for column in document.columns().values()
-        if column.kind not in (Kind.WORDS, Kind.SCORES)
+        if column.kind is not Kind.WORDS
     )
 
 
 RUN_COLUMNS: tuple[TableColumn, ...] = document_columns(Run)
-"""Every column of `Run` that can be read; a score is a column named ``score.helpfulness``."""
+"""Every column of `Run` that can be read; one score is a column named ``score.helpfulness``."""
 
 CALL_COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("agent_id", Kind.TAG, "The agent."),
@@ -102,7 +109,8 @@ def select_columns(known: Iterable[TableColumn], names: Sequence[str] | None, ta
     if names is None:
         return tuple(column for column in known if column.by_default)
     if isinstance(names, str):
-        raise InvalidConfigurationError(f"columns is a list of names, such as [{names!r}]")
+        raise InvalidConfigurationError(f"columns is a list of names, such as [{shown(names)}]")
+    names = check_list("columns", names, str, "names")
     by_name = {column.name: column for column in known}
     if table == "runs":
         scores = [name for name in names if score_column(name)]

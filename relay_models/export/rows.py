@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -11,6 +12,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from relay_models._checks import check_choice
 from relay_models.columns.column import Kind
 from relay_models.documents import Document, Run, record_of
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
@@ -86,7 +88,7 @@ class _ItemTable(Table):
     def rows(self, item: Any) -> Iterator[dict[str, Any]]:
         if not isinstance(item, Document):
             raise InvalidConfigurationError(f"expected a document, not {type(item).__name__}")
-        row = {name: getattr(item, name) for name in self.names}
+        row = {name: _read(item, name) for name in self.names}
         yield row | _own_values(item, row.keys() & set(item.own_columns))
 
 
@@ -137,8 +139,7 @@ def table_of(source: Any, rows: TableRows, columns: Sequence[str] | None) -> Tab
         InvalidConfigurationError: `rows` is neither, does not apply to aggregates, or `columns` is no list of names.
         UnknownColumnError: The table has no such column.
     """
-    if rows not in ("runs", "calls"):
-        raise InvalidConfigurationError(f"rows is 'runs' or 'calls', not {rows!r}")
+    check_choice("rows", rows, ("runs", "calls"))
     kinds = _aggregate_kinds(source)
     if kinds is not None:
         if rows == "calls":
@@ -187,7 +188,12 @@ def _aggregate_kinds(source: Any) -> Mapping[str, Kind] | None:
 
 def _run_value(run: Run, name: str) -> Any:
     score = score_column(name)
-    return getattr(run, name, None) if score is None else score.read({score.stored_in: run.scores})
+    return _read(run, name) if score is None else score.read({score.stored_in: run.scores})
+
+
+def _read(item: Document, name: str) -> Any:
+    value = getattr(item, name, None)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
 
 
 def _guessed_kind(values: Sequence[Any]) -> Kind:
@@ -221,6 +227,8 @@ def _value(kind: Kind, stored: Any) -> Any:
     match kind:
         case Kind.TAGS:
             return [] if stored is None else list(stored)
+        case Kind.SCORES:
+            return json.dumps(stored or {}, ensure_ascii=False)
         case Kind.TIME if stored is not None:
             return _moment(stored)
         case Kind.DURATION if stored is not None:

@@ -17,8 +17,10 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, BinaryIO, Generic, TypeVar
 
+from relay_models._checks import check_count, shown
 from relay_models._files import open_output
 from relay_models.documents import record_of
+from relay_models.errors import InvalidConfigurationError
 from relay_models.export.frames import Columns, arrow_batch, arrow_schema, pandas_frame, polars_frame, require
 from relay_models.export.rows import Table
 
@@ -29,6 +31,12 @@ Target = str | PathLike[str] | BinaryIO
 
 BATCH_ROWS = 8_192
 """Rows per Arrow batch and per Parquet row group."""
+
+
+def check_target(target: Any) -> None:
+    """Raise `InvalidConfigurationError` for what is neither the path of a file nor open for writing."""
+    if not hasattr(target, "write") and not isinstance(target, str | PathLike):
+        raise InvalidConfigurationError(f"path is the path of a file, or an open binary file, not {shown(target)}")
 
 
 class Sink(ABC, Generic[Result]):
@@ -160,6 +168,8 @@ class _FileSink(Sink[int]):
     """Writes to a file, which is replaced only on success, or to an open binary stream, which stays open."""
 
     def __init__(self, target: Target, mode: int) -> None:
+        check_target(target)
+        check_count("mode", mode, 0, 0o7777)
         self.target = target
         self.mode = mode
         self.written = 0
@@ -243,12 +253,13 @@ class CsvSink(_FileSink):
                 return str(_json(value))
 
 
-_FORMULA = re.compile(r"[\t\r\n]|[\s\x00-\x1f\u200b\ufeff]*[=+\-@＝＋－＠]")
+_FORMULA = re.compile(r"'*(?:[\x00\t\r\n]|[\s\x00-\x1f\u200b\ufeff]*[=+\-@＝＋－＠])")
 # What a spreadsheet may take for a formula: an operator, also a full-width one or one after blanks that it strips.
+# A text that looks as if it had been escaped is escaped, too: readers take away one apostrophe and have each text.
 
 
 def is_formula(text: str) -> bool:
-    """Whether a spreadsheet might run the text as a formula."""
+    """Whether a spreadsheet might run the text, or what is left of it without its first apostrophes, as a formula."""
     return _FORMULA.match(text) is not None
 
 
@@ -257,6 +268,8 @@ class ParquetSink(_BatchSink[int]):
 
     def __init__(self, target: Target, table: Table, *, mode: int) -> None:
         super().__init__(table)
+        check_target(target)
+        check_count("mode", mode, 0, 0o7777)
         self.target = target
         self.mode = mode
         self.written = 0

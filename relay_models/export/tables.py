@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, Awaitable, Iterable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
 
+from relay_models._checks import check_type
 from relay_models._files import PRIVATE
 from relay_models.export.columns import TableRows
 from relay_models.export.rows import is_aggregate, table_of
@@ -36,6 +37,7 @@ def _pour(runs: Runs | AsyncRuns, sink: Sink[Result]) -> Any:
     """Add all items to the sink: now, or when awaited."""
     if isinstance(runs, AsyncIterable):
         return _pour_async(runs, sink)
+    check_type("runs", runs, Iterable, "a list or another iterable of runs")
     with sink:
         for run in runs:
             sink.add(run)
@@ -239,7 +241,8 @@ def write_csv(
         columns: Names of the columns, in order; the default ones without.
         mode: Permissions of a new file; by default only its owner may read it, because runs hold prompts.
         escape_formulas: Put an apostrophe in front of texts that spreadsheets would run as a formula: those that begin
-            with ``=``, ``+``, ``-``, ``@``, a tab or a line break, also after blanks.
+            with ``=``, ``+``, ``-``, ``@``, a tab or a line break, also after blanks. Texts that begin with apostrophes
+            and go on so get one more, so that a program that takes one away has every text unchanged.
 
     Returns:
         The number of rows. An awaitable of it where `runs` is async.

@@ -83,8 +83,9 @@ class Answers:
 
     def _rows(self, name: str, rows: list[dict[str, Any]], total: int, page: Any) -> dict[str, Any]:
         """A page of rows, with the cursor of the next one."""
-        shown, cut = bounded(rows, MOST_CHARACTERS)
-        answer: dict[str, Any] = {name: shown, "total": total}
+        answer, cut = bounded({name: rows}, MOST_CHARACTERS)
+        answer = answer or {name: []}
+        answer["total"] = total
         if page.next:
             answer["after"] = page.next
             answer["note"] = "there are more: pass `after` for the next page, or narrow the filter"
@@ -122,12 +123,14 @@ class Answers:
             filter=filter.strip() or None, order_by=order_by or None, limit=limit + 1, approximate=approximate,
         )  # fmt: skip
         shown = [{name: _json(value) for name, value in row.items()} for row in rows[:limit]]
-        answer: dict[str, Any] = {"rows": shown, "units": "durations in seconds, times in UTC"}
+        answer, cut = bounded({"rows": shown}, MOST_CHARACTERS)
+        answer = answer or {"rows": []}
+        answer["units"] = "durations in seconds, times in UTC"
         if rows.estimated:
             answer["estimated"] = list(rows.estimated)
         if len(rows) > limit:
             answer["note"] = f"there are more than {limit} groups: narrow the filter, or order_by what matters"
-        return answer
+        return _with_cut(answer, cut)
 
     def compare_runs(self, left: str, right: str) -> dict[str, Any]:
         """Two runs, or two filters."""
@@ -200,8 +203,8 @@ class Answers:
             self._backend, filter.strip() or None, limit=_limit(limit, MOST_RUNS), before=read_before(before)
         )
         rows = [_without_none({name: _json(getattr(each, name)) for name in each.__slots__}) for each in page.sessions]
-        shown, cut = bounded(rows, MOST_CHARACTERS)
-        answer: dict[str, Any] = {"sessions": shown}
+        answer, cut = bounded({"sessions": rows}, MOST_CHARACTERS)
+        answer = answer or {"sessions": []}
         if page.before is not None:
             answer["before"] = _json(page.before)
             answer["note"] = "there are more: pass `before` for the next page, or narrow the filter"
@@ -249,7 +252,7 @@ class Answers:
 
     def saved_questions(self) -> dict[str, Any]:
         """The named filters that the store keeps."""
-        found = self._backend.saved.all()
+        found = self._backend.saved.all(on_corrupt="skip")
         return {
             "saved": [
                 {"name": each.name, "filter": each.filter or "all", "columns": list(each.columns), "order": each.order}

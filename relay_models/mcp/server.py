@@ -14,6 +14,7 @@ from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from relay_models import __version__
+from relay_models._checks import check_count
 from relay_models.documents.kinds import kinds_with
 from relay_models.errors import FilterSyntaxError, NotFoundError, QueryError, RelayModelsError, UnknownColumnError
 from relay_models.mcp.answers import FILTERS, Answers, ArgumentError
@@ -36,6 +37,8 @@ _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent
 # Removing a label loses it, and a note is added each time.
 _LABELS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False)
 
+MOST_ERROR = 2_000
+"""Maximum size of the message of an error (characters)."""
 # What a tool's error adds about where to find what is right.
 _NOT_FOUND = {
     "get_run": ("find_runs lists runs with their ids.",),
@@ -198,6 +201,7 @@ def serve_mcp(backend: RedisBackend, *, http: bool = False, port: int = 8081, la
         port: The port of HTTP.
         labels: Offer the tool ``label_run``, which puts tags, scores and notes on runs.
     """
+    check_count("port", port, 0, 65_535)
     server = create_server(backend, labels=labels)
     if http:
         server.run("streamable-http", host="127.0.0.1", port=port)
@@ -223,14 +227,22 @@ def _teaching(tool: Callable[..., str]) -> Callable[..., str]:
         try:
             return tool(*arguments, **named)
         except (FilterSyntaxError, UnknownColumnError) as error:
-            raise ToolError(f"{error}\n\n{FILTERS}") from error
+            raise _told(error, FILTERS) from error
         except NotFoundError as error:
-            raise ToolError("\n\n".join([str(error), *_NOT_FOUND.get(tool.__name__, ())])) from error
+            raise _told(error, *_NOT_FOUND.get(tool.__name__, ())) from error
         except ArgumentError as error:
-            raise ToolError(str(error)) from error
+            raise _told(error) from error
         except QueryError as error:
-            raise ToolError("\n\n".join([str(error), *_MEANINGLESS.get(tool.__name__, ())])) from error
+            raise _told(error, *_MEANINGLESS.get(tool.__name__, ())) from error
         except RelayModelsError as error:
-            raise ToolError(str(error)) from error
+            raise _told(error) from error
 
     return run
+
+
+def _told(error: RelayModelsError, *advice: str) -> ToolError:
+    """The error as an assistant reads it: a text that it quotes may be as long as a name in a store."""
+    text = str(error)
+    if len(text) > MOST_ERROR:
+        text = f"{text[:MOST_ERROR]}… ({len(text) - MOST_ERROR:,} more characters)"
+    return ToolError("\n\n".join([text, *advice]))

@@ -27,6 +27,7 @@ class StrictTool(Tool):
         given = {
             name: _names(value) if isinstance(value, str) and _is_list(known[name]) else value
             for name, value in arguments.items()
+            if value is not None  # as if it were not given
         }
         try:
             return await super().run(given, context, convert_result)

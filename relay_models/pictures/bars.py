@@ -10,10 +10,11 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from relay_models._checks import check_type
 from relay_models.errors import InvalidConfigurationError
-from relay_models.pictures.charts import OTHER, as_mapping, read_rows
+from relay_models.pictures.charts import OTHER, read_rows
 from relay_models.pictures.picture import Picture, table
-from relay_models.pictures.svg import Canvas
+from relay_models.pictures.svg import Canvas, usable_width
 from relay_models.pictures.text import cells, clip_cells, clip_pixels, duration_text, number_text, pixels, plain
 
 __all__ = ["BarChart"]
@@ -57,7 +58,8 @@ class BarChart(Picture):
         title: str = "",
         link: Callable[[Mapping[str, Any]], str] | None = None,
     ) -> None:
-        data = read_rows(as_mapping(row) for row in rows)
+        check_type("title", title, str, "text")
+        data = read_rows(rows)
         known = data.metrics
         if data.rows and metric is not None and metric not in data.rows[0]:
             raise InvalidConfigurationError(f"no metric {metric!r}; there are {', '.join(known)}")
@@ -79,7 +81,7 @@ class BarChart(Picture):
         return plain(self.headline)
 
     def svg(self, *, width: int = 960) -> str:
-        width = max(width, 280)
+        width = usable_width(width, 280)
         canvas = Canvas(width)
         canvas.text(PAD, 24, self.headline, "b", room=width - 2 * PAD)
         spoken = "\n".join(f"{bar.label}: {bar.text}." for bar in self.bars[:60])

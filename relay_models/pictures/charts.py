@@ -9,6 +9,7 @@ from importlib import import_module
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+from relay_models._checks import check_type
 from relay_models.errors import InvalidConfigurationError, MissingExtraError
 from relay_models.pictures.text import number_text, plain
 
@@ -50,6 +51,7 @@ def read_rows(rows: Iterable[Any]) -> ChartData:
     Raises:
         InvalidConfigurationError: There is no metric to draw.
     """
+    check_type("rows", rows, Iterable, "rows of an aggregate")
     read = tuple(as_mapping(row) for row in rows)
     names = list(dict.fromkeys(name for row in read for name in row))
     time: str | None = None

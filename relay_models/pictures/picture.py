@@ -11,9 +11,10 @@ from pathlib import Path
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
+from relay_models._checks import check_path
 from relay_models._files import open_output
 from relay_models.errors import InvalidConfigurationError
-from relay_models.pictures.svg import STYLE
+from relay_models.pictures.svg import STYLE, usable_width
 
 __all__ = ["Picture"]
 
@@ -74,6 +75,7 @@ class Picture(ABC):
             color: Use ANSI colors.
             ascii_only: Use only ASCII characters.
         """
+        usable_width(width, 1)
         buffer = io.StringIO()
         console = Console(
             file=buffer, width=width, force_terminal=color, no_color=not color, legacy_windows=False,
@@ -96,6 +98,7 @@ class Picture(ABC):
             InvalidConfigurationError: The extension is another one.
             OSError: The file cannot be written.
         """
+        check_path("path", path)
         target = Path(path)
         match target.suffix.lower():
             case ".svg":
@@ -141,7 +144,8 @@ def table(caption: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> 
         for row in cells
     )
     return (
-        f'<div class="rm-scroll"><table><caption>{escape(caption)}</caption>'
+        f'<div class="rm-scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f"<table><caption>{escape(caption)}</caption>"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
     )
 

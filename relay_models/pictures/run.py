@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
@@ -28,13 +28,15 @@ class Timeline(Picture):
     Args:
         run: The record to draw, or a `Run` that was read with its record.
         rows: ``calls`` for one row per call, ``names`` for one row per name, ``auto`` to choose by their number.
+        link: Where a click on the bar of a call leads, by its index from 0, for pages; an empty text for nowhere.
 
     Raises:
         InvalidConfigurationError: `run` was read with its columns only.
     """
 
-    def __init__(self, run: RunRecord | Run, *, rows: Rows = "auto") -> None:
+    def __init__(self, run: RunRecord | Run, *, rows: Rows = "auto", link: Callable[[int], str] | None = None) -> None:
         self.run: RunRecord = record_of(run)
+        self.link = link
         self.layout: Layout = lay_out(self.run, rows)
 
     @property
@@ -42,7 +44,9 @@ class Timeline(Picture):
         return f"Timeline of run {self.run.id} of agent {plain(self.run.agent_id)}"
 
     def svg(self, *, width: int = 960) -> str:
-        return run_svg.draw(self.run, self.layout, width, self.title, " · ".join(facts(self.run, self.layout)))
+        return run_svg.draw(
+            self.run, self.layout, width, self.title, " · ".join(facts(self.run, self.layout)), self.link
+        )
 
     def renderable(self, width: int, *, ascii_only: bool = False) -> RenderableType:
         return run_text.draw(self.run, self.layout, width, facts(self.run, self.layout), ascii_only=ascii_only)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from relay_models.pictures.labels import RowLabel, label_rows, legend, tip
 from relay_models.pictures.layout import Bar, BarState, Layout, ticks
-from relay_models.pictures.svg import HATCH, Canvas
+from relay_models.pictures.svg import HATCH, Canvas, usable_width
 from relay_models.pictures.text import clip_pixels, clock_text, pixels, tick_text
 
 if TYPE_CHECKING:
@@ -18,9 +19,11 @@ PAD, ROW, TOP = 20.0, 26.0, 116.0
 GAP = 16.0
 
 
-def draw(run: RunRecord, layout: Layout, width: int, title: str, facts: str) -> str:
-    """Draw the timeline, `width` pixels wide and as high as its rows need."""
-    width = max(width, 560)
+def draw(
+    run: RunRecord, layout: Layout, width: int, title: str, facts: str, link: Callable[[int], str] | None = None
+) -> str:
+    """Draw the timeline, `width` pixels wide and as high as its rows need; `link` is asked with a call's index."""
+    width = usable_width(width, 560)
     canvas = Canvas(width)
     canvas.text(PAD, 34, run.agent_id, "h", room=width - 2 * PAD, size=17.8)
     began = clock_text(run.started_at.nanoseconds)
@@ -51,7 +54,8 @@ def draw(run: RunRecord, layout: Layout, width: int, title: str, facts: str) -> 
             _mark(canvas, PAD + indent + 6, middle, label.llm)
             canvas.text(PAD + indent + 18, middle + 4, name, "b" if label.llm else "", tail=count)
         for bar in row.bars:
-            _bar(canvas, bar, x0 + bar.start * scale, x0 + bar.end * scale, middle, x1)
+            leads_to = link(bar.index) if link else ""
+            _bar(canvas, bar, x0 + bar.start * scale, x0 + bar.end * scale, middle, x1, leads_to)
         x = width - PAD - right
         for size, to_right, texts in columns:
             x += GAP
@@ -130,12 +134,15 @@ def _mark(canvas: Canvas, x: float, y: float, llm: bool) -> None:
         canvas.rect(x - 4.5, y - 4.5, 9, 9, "tool", fill=HATCH)
 
 
-def _bar(canvas: Canvas, bar: Bar, x: float, end: float, middle: float, limit: float) -> None:
+def _bar(canvas: Canvas, bar: Bar, x: float, end: float, middle: float, limit: float, link: str) -> None:
     half = 8.0 if bar.llm else 5.0
     radius = 3.0 if bar.llm else 0.0
     long = max(end - x, 2.5)
     x = min(x, limit - 2.5)
-    canvas.open(tip(bar))
+    canvas.open(tip(bar), link)
+    if link:
+        # The whole height of the row is the target of a click, and no less than its width on a touch screen.
+        canvas.rect(min(x, limit - 2.5) - 3, middle - ROW / 2, max(long, 2.5) + 6, ROW, "hit", radius=3)
     if bar.state is BarState.UNFINISHED:
         kind = "llm open" if bar.llm else "tool open"
         fill = "" if bar.llm else HATCH
@@ -161,7 +168,7 @@ def _bar(canvas: Canvas, bar: Bar, x: float, end: float, middle: float, limit: f
         canvas.rect(x, middle - half, long, half * 2, "toolfill")
     else:
         canvas.rect(x, middle - half, long, half * 2, "tool", fill=HATCH)
-    canvas.close()
+    canvas.close(link)
 
 
 def _legend(canvas: Canvas, layout: Layout, run_id: str) -> None:

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from relay_models.pictures.picture import Picture, table
-from relay_models.pictures.svg import Canvas
+from relay_models.pictures.svg import Canvas, usable_width
 from relay_models.pictures.text import cells, clip_cells, pixels, plain
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class StabilityBar(Picture):
             yield Text(drawn + (words if size + len(words) <= width else ""), style="green", no_wrap=True)
 
     def svg(self, *, width: int = 960) -> str:
-        width = max(width, 360)
+        width = usable_width(width, 360)
         scores = self.result.scores
         canvas = Canvas(width)
         canvas.text(PAD, 34, self.title, "h", room=width - 2 * PAD, size=17.8)

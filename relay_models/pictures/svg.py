@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import re
 from html import escape
+from typing import Any
 
+from relay_models._checks import check_count
 from relay_models.pictures.text import clip_pixels, plain
 
-__all__ = ["DARK", "LIGHT", "STYLE", "Canvas"]
+__all__ = ["DARK", "LIGHT", "STYLE", "Canvas", "usable_width"]
 
 # Blue and orange are distinguishable with all common kinds of color blindness, and so are height and hatching.
 LIGHT = """
 --rm-bg: #ffffff; --rm-fg: #1f2430; --rm-mute: #646b7a; --rm-line: #d9dde5; --rm-band: #f5f6f9;
 --rm-llm: #2f5fd0; --rm-tool: #d97706; --rm-hatch: #fff3df;
---rm-bad: #c0263b; --rm-good: #2e8b57; --rm-semi: #d9a406; --rm-vary: #c2410c;
+--rm-bad: #c0263b; --rm-good: #26744a; --rm-semi: #d9a406; --rm-vary: #c2410c;
 """
 DARK = """
 --rm-bg: #14171f; --rm-fg: #e7eaf1; --rm-mute: #9aa3b5; --rm-line: #2d3340; --rm-band: #1b1f2a;
@@ -80,6 +82,20 @@ STYLE = re.sub(r"\s*([{};,])\s*", r"\1", " ".join(_RULES.split())).strip()
 """The style sheet of every picture. All rules are under ``.rm`` or ``.rm-page``, so that a page keeps its own style."""
 
 
+# Widest picture (pixels or cells); its axis is divided further the wider it is.
+_WIDEST = 100_000
+
+
+def usable_width(width: Any, least: int) -> int:
+    """Return the width to draw with, which is at least `least`.
+
+    Raises:
+        InvalidConfigurationError: It is no width.
+    """
+    check_count("width", width, 1, _WIDEST)
+    return max(int(width), least)
+
+
 class Canvas:
     """Collects SVG elements; `finish` puts the root, the description and the style around them.
 
@@ -131,8 +147,12 @@ class Canvas:
         self.path(f"M{_n(x1)} {_n(y1)}L{_n(x2)} {_n(y2)}", kind)
 
     def open(self, tip: str, link: str = "") -> None:
-        """Open a group whose tooltip is `tip`, and which leads to `link` where there is one."""
-        start = f'<a href="{escape(link)}">' if link else "<g>"
+        """Open a group whose tooltip is `tip`, and which leads to `link` where there is one.
+
+        A picture may have hundreds of links, so none is a stop of the tab key: what they lead to is also in a table or
+        list next to the picture.
+        """
+        start = f'<a href="{escape(link)}" tabindex="-1">' if link else "<g>"
         self.parts.append(f"{start}<title>{escape(plain_lines(tip), quote=False)}</title>")
 
     def close(self, link: str = "") -> None:
@@ -149,8 +169,11 @@ class Canvas:
             f'<pattern id="{name}h" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
             '<rect width="6" height="6" class="h0"/><rect width="3" height="6" class="h1"/></pattern>'
         )
+        # An image hides what is in it: the links of a chart could not be reached.
+        role = "group" if "<a " in content else "img"
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" class="rm" role="img" aria-labelledby="{name}t {name}d" {size}>'
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="rm" role="{role}" '
+            f'aria-labelledby="{name}t {name}d" {size}>'
             f'<title id="{name}t">{escape(plain(title), quote=False)}</title>'
             f'<desc id="{name}d">{escape(plain_lines(description), quote=False)}</desc>'
             f"<style>{STYLE}</style><defs>{hatch}</defs>"

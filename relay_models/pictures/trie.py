@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from relay_models._checks import check_type
 from relay_models.pictures.picture import Picture, table
-from relay_models.pictures.svg import Canvas
+from relay_models.pictures.svg import Canvas, usable_width
 from relay_models.pictures.text import cells, clip_cells, number_text, pixels, plain
+from relay_models.records import TrieEnvelope
 
 if TYPE_CHECKING:
-    from relay_models.records import LlmCallPrediction, PredictionMetrics, PredictionTrieNode, TrieEnvelope
+    from relay_models.records import LlmCallPrediction, PredictionMetrics, PredictionTrieNode
 
 __all__ = ["TrieTree"]
 
@@ -45,6 +47,7 @@ class TrieTree(Picture):
     """
 
     def __init__(self, trie: TrieEnvelope) -> None:
+        check_type("trie", trie, TrieEnvelope, "a TrieEnvelope")
         self.trie = trie
         self.lines = tuple(_lines(trie.root))
 
@@ -128,7 +131,7 @@ class TrieTree(Picture):
         return (before + own + (through if line.has_children else "")).rstrip()
 
     def svg(self, *, width: int = 960) -> str:
-        width = max(width, 520)
+        width = usable_width(width, 520)
         canvas = Canvas(width)
         canvas.text(PAD, 34, self.title, "h", room=width - 2 * PAD, size=17.8)
         canvas.text(PAD, 54, self.summary, "", room=width - 2 * PAD)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, Union
 
+from relay_models._checks import check_choice
 from relay_models.columns.column import Column
 from relay_models.columns.expressions import Expression
 from relay_models.errors import QueryError
@@ -12,7 +13,7 @@ from relay_models.errors import QueryError
 if TYPE_CHECKING:
     from relay_models.documents.find import Find
 
-__all__ = ["Filter", "OnCorrupt", "OnIncomplete", "OrderBy", "RedisOmExpression", "check_limit"]
+__all__ = ["Filter", "OnCorrupt", "OnIncomplete", "OrderBy", "RedisOmExpression", "check_limit", "check_outcomes"]
 
 
 class RedisOmExpression(Protocol):
@@ -37,6 +38,16 @@ OnCorrupt: TypeAlias = Literal["raise", "skip"]
 
 OnIncomplete: TypeAlias = Literal["raise", "partial"]
 """What to do about an answer cut short: raise `IncompleteAnswerError`, or return what there is."""
+
+
+def check_outcomes(**given: str) -> None:
+    """Raise `InvalidConfigurationError` for what is neither ``"raise"`` nor the other choice of an option.
+
+    Args:
+        given: the value of each option, such as ``on_corrupt``.
+    """
+    for name, value in given.items():
+        check_choice(name, value, ("raise", "partial" if name == "on_incomplete" else "skip"))
 
 
 def check_limit(limit: int | None) -> None:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from relay_models._checks import shown
 from relay_models.columns.column import Column
 from relay_models.columns.kind import Kind
 from relay_models.documents import Find, Run
@@ -56,8 +57,8 @@ class SavedQuestion:
             as_expression(self.filter, columns)
         for name in self.columns:
             if name not in columns or columns[name].kind is Kind.WORDS:
-                shown = ", ".join(column.name for column in columns.values() if column.kind is not Kind.WORDS)
-                raise UnknownColumnError(f"there is no column {name!r}; there are {shown}")
+                names = ", ".join(column.name for column in columns.values() if column.kind is not Kind.WORDS)
+                raise UnknownColumnError(f"there is no column {name!r}; there are {names}")
         Order.parse(self.order, columns)
 
     def find(self) -> Find[Run]:
@@ -74,7 +75,7 @@ def check_name(name: object) -> None:
     """
     if not isinstance(name, str) or _NAME.fullmatch(name) is None:
         raise QueryError(
-            f"the name of a saved question is of letters, digits, _ . and -, at most 64 of them, not {name!r}"
+            f"the name of a saved question is of letters, digits, _ . and -, at most 64 of them, not {shown(name)}"
         )
 
 
@@ -83,19 +84,31 @@ def encode_question(question: SavedQuestion) -> str:
     return json.dumps({"filter": question.filter, "columns": list(question.columns), "order": question.order})
 
 
-def decode_questions(reply: Any, key: bytes) -> list[SavedQuestion]:
-    """The questions in a reply to JSON.GET, sorted by name; none where there is no document.
+def decode_questions(reply: Any, key: bytes) -> tuple[list[SavedQuestion], dict[str, CorruptDocumentError]]:
+    """The questions in a reply to JSON.GET, sorted by name, and the errors of those that cannot be read, by name.
 
-    Raises:
-        CorruptDocumentError: something else wrote the document.
+    A later release may have saved a question of another shape: the others are read all the same.
     """
+    shown_key = key.decode("utf-8", "backslashreplace")
     if reply is None:
-        return []
+        return [], {}
     try:
         (kept,) = json.loads(reply)
-        return [
-            SavedQuestion(str(name), str(value["filter"]), tuple(map(str, value["columns"])), str(value["order"]))
-            for name, value in sorted(kept.items())
-        ]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CorruptDocumentError(key.decode("utf-8", "backslashreplace"), f"not saved questions: {error}") from None
+        named = sorted(kept.items())
+    except (ValueError, TypeError, AttributeError) as error:
+        return [], {"": CorruptDocumentError(shown_key, f"not saved questions: {error}")}
+    questions, errors = [], {}
+    for name, value in named:
+        try:
+            questions.append(_question(name, value))
+        except (ValueError, TypeError, KeyError) as error:
+            reason = f"the saved question {name!r} is of another shape ({error!r}): delete it, or use a later release"
+            errors[name] = CorruptDocumentError(shown_key, reason)
+    return questions, errors
+
+
+def _question(name: str, value: dict[str, Any]) -> SavedQuestion:
+    text, columns, order = value["filter"], value["columns"], value["order"]
+    if not all(isinstance(part, str) for part in (text, order, *columns)):
+        raise TypeError("not text")
+    return SavedQuestion(name, text, tuple(columns), order)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from relay_models._checks import check_count
+from relay_models._checks import check_count, check_text
 from relay_models.errors import (
     InvalidConfigurationError,
     InvalidRecordError,
@@ -72,6 +72,7 @@ class _Refused(Exception):
 
 class _Endpoint:
     def __init__(self, spans: SpanStore, token: str | None, limits: Limits) -> None:
+        check_text("token", token)
         self._spans = spans
         self._token = None if token is None else f"Bearer {token}".encode()
         self._limits = limits

@@ -6,9 +6,10 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable
+from types import NoneType
 from typing import Any
 
-from relay_models._checks import check_count
+from relay_models._checks import check_address, check_callable, check_type
 from relay_models.backend import RedisBackend
 from relay_models.errors import InvalidConfigurationError, MissingExtraError
 from relay_models.receiver.app import Limits, make_app
@@ -55,12 +56,14 @@ async def serve_receiver(
         import uvicorn  # lazy: an optional extra
     except ImportError as error:
         raise MissingExtraError("receiving spans needs uvicorn: pip install 'relay-models[web,otel]'") from error
+    check_address(host, port)
+    check_type("limits", limits, (Limits, NoneType), "Limits or None")
+    check_callable("on_ready", on_ready, "a function of the URL")
     if token is None and not is_loopback(host):
         raise InvalidConfigurationError(
             f"{host} can be reached from other machines: set a token that senders must give (--token-file or "
             "RELAY_MODELS_RECEIVE_TOKEN), or listen on 127.0.0.1"
         )
-    check_count("port", port, 0, 65_535)
     limits = limits or Limits()
     spans = SpanStore(backend, redact=redact, max_open_bytes=limits.max_open_bytes)
     app = make_app(spans, token=token, limits=limits)

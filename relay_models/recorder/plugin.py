@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping
 from typing import Any
 
+from relay_models._checks import shown
 from relay_models.errors import InvalidConfigurationError, MissingExtraError, RelayModelsError
 from relay_models.recorder.threaded_recorder import ThreadedRecorder
 from relay_models.records.redact import as_redactor
@@ -42,6 +44,9 @@ class RecorderPlugin:
         def say(level: str, code: str, field: str, message: str) -> None:
             wrong.append({"level": level, "code": code, "component": PLUGIN_KIND, "field": field, "message": message})
 
+        if not isinstance(plugin_config, Mapping):
+            say("error", "relay_models.type", "", f"the configuration is a dict of options, not {shown(plugin_config)}")
+            return wrong
         if ("url" in plugin_config) == ("path" in plugin_config):
             say("error", "relay_models.store", "url", "set either url or path, to name the store to write to")
         for name, value in plugin_config.items():

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from relay_models._checks import check_seconds
+from relay_models._checks import check_callable, check_seconds
 from relay_models.recorder.run_queue import Queue, RecorderStats, log, subscribers, subscription_name
 from relay_models.records.redact import Redactions, as_redactor
 from relay_models.trajectories.builder import AgentNaming
@@ -92,6 +92,8 @@ class ThreadedRecorder:
         max_text_length: int | None = None,
         max_call_bytes: int | None = None,
     ) -> None:
+        if not hasattr(backend, "store_runs"):
+            check_callable("backend", backend, "a backend of relay_models.sync, or a function that opens one")
         self._subscribers = subscribers()
         self._open: Callable[[], Any] | None = backend if not hasattr(backend, "store_runs") else None
         self._backend = None if self._open else backend

@@ -26,18 +26,16 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from relay_models._checks import check_list, check_path, check_type
 from relay_models.errors import InvalidConfigurationError
+from relay_models.records.call import CallRecord
 from relay_models.records.llm import CostEstimate, CostSource
-from relay_models.records.run import single_cost, sum_costs
+from relay_models.records.run import RunRecord, single_cost, sum_costs
 from relay_models.records.tokens import count_tokens
-
-if TYPE_CHECKING:
-    from relay_models.records.call import CallRecord
-    from relay_models.records.run import RunRecord
 
 __all__ = ["ESTIMATED", "Price", "PriceTable"]
 
@@ -94,6 +92,7 @@ class PriceTable:
     """
 
     def __init__(self, prices: Iterable[Price], source: str | None = None) -> None:
+        prices = check_list("prices", prices, Price, "Price values")
         self.prices: Sequence[Price] = sorted(prices, key=_precedence, reverse=True)
         self.source = source
 
@@ -104,6 +103,7 @@ class PriceTable:
         Raises:
             InvalidConfigurationError: the file cannot be read, or is no price table; says which entry is wrong.
         """
+        check_path("path", path)
         path = Path(path)
         try:
             text = path.read_text(encoding="utf-8-sig")
@@ -127,6 +127,9 @@ class PriceTable:
 
     def find(self, model: str, *, provider: str = "", day: date) -> Price | None:
         """Return the price of a model on a day, or None where the table has none."""
+        check_type("model", model, str, "the name of a model")
+        check_type("provider", provider, str, "the name of a provider")
+        check_type("day", day, date, "a date")
         return next((price for price in self.prices if price.applies(model, provider, day)), None)
 
     def estimate(self, call: CallRecord) -> CostEstimate | None:
@@ -138,6 +141,7 @@ class PriceTable:
         Returns:
             A cost with the source ``"estimated"``; None where the model, its price or its tokens are not known.
         """
+        check_type("call", call, CallRecord, "a CallRecord")
         tokens = count_tokens(call)
         uncached, output = tokens.uncached_input_tokens, tokens.output_tokens
         if call.model_name is None or uncached is None or output is None:
@@ -172,6 +176,7 @@ class PriceTable:
             The sum; None where no such call has a price, or the prices are in several currencies, also in comparison
             with the costs that are told.
         """
+        check_type("run", run, RunRecord, "a RunRecord")
         estimates = [self.estimate(call) for call in run.calls if call.cost is None or call.cost.amount is None]
         sums = sum_costs(estimates)
         if len(sums) != 1 or len(sums.keys() | run.costs.keys()) != 1:
@@ -180,6 +185,7 @@ class PriceTable:
 
     def cost(self, call: CallRecord) -> CostEstimate | None:
         """Return the cost that the runtime told, or else an estimate of it."""
+        check_type("call", call, CallRecord, "a CallRecord")
         told = call.cost
         return told if told is not None and told.amount is not None else self.estimate(call)
 

@@ -34,7 +34,9 @@ from pydantic_core import (
     to_json as to_json_text,
 )
 
-from relay_models.errors import InvalidRecordError
+from relay_models._checks import shown
+from relay_models.errors import InvalidConfigurationError, InvalidRecordError
+from relay_models.records.depth import MAX_DEPTH, is_too_deep
 from relay_models.records.timestamp import Timestamp
 
 __all__ = ["Record", "from_json", "to_json", "uuid7"]
@@ -233,6 +235,10 @@ class Record(BaseModel):
         # One byte is looked for in a fraction of the time of a word.
         if (b"N" in data and b"NaN" in data) or (b"I" in data and b"Infinity" in data):
             refuse_non_finite(self)
+        if is_too_deep(data):
+            raise InvalidRecordError(
+                f"{type(self).__name__} is nested more than 199 levels deep, which cannot be read again"
+            )
         return data
 
     def _complete(self) -> None:
@@ -286,9 +292,15 @@ _adapters: dict[Any, TypeAdapter[Any]] = {}
 
 def adapter(kind: type[RecordType]) -> TypeAdapter[RecordType]:
     """The (cached) adapter of a type that is no Record, such as ``list[PromptIR]``."""
-    known = _adapters.get(kind)
-    if known is None:
-        known = _adapters[kind] = TypeAdapter(kind)
+    try:
+        known = _adapters.get(kind)
+        if known is None:
+            if isinstance(kind, str):
+                raise TypeError("a text is no type")
+            known = _adapters[kind] = TypeAdapter(kind)
+    except Exception as error:  # pydantic has many for what is no type, and so has Python
+        what = "a record's class, or a generic such as list[PromptIR]"
+        raise InvalidConfigurationError(f"kind is {what}, not {shown(kind)}") from error
     return known
 
 
@@ -312,6 +324,8 @@ def from_json(kind: type[RecordType], data: str | bytes) -> RecordType:
         run = from_json(RunRecord, redis.get(key))
         ```
     """
+    if not isinstance(data, str | bytes):
+        raise InvalidRecordError(f"a record is read from JSON text, not from {shown(data)}")
     try:
         if isinstance(kind, type) and issubclass(kind, Record):
             return cast(RecordType, kind._from_json(data))
@@ -339,6 +353,8 @@ def to_json(record: Record | Iterable[Record]) -> bytes:
     """
     if isinstance(record, Record):
         return record._to_json()
+    if isinstance(record, str | bytes) or not isinstance(record, Iterable):
+        raise InvalidRecordError(f"a record or a list of records is written as JSON, not {shown(record)}")
     return b"[" + b",".join([to_json(item) for item in record]) + b"]"
 
 
@@ -394,7 +410,7 @@ def _explained(error: ValidationError) -> ValidationError:
 
 def refuse_non_finite(record: Record) -> None:
     """Raise InvalidRecordError when a number of the record is NaN or infinite; texts may hold those words."""
-    for path, value in _leaves(record.model_dump(), ()):
+    for path, value in _leaves(record.model_dump()):
         if isinstance(value, float) and not math.isfinite(value):
             where = ".".join(path)
             raise InvalidRecordError(f"{type(record).__name__}.{where} is {value}, which JSON cannot hold", where)
@@ -402,7 +418,7 @@ def refuse_non_finite(record: Record) -> None:
 
 def _unserializable(record: Record, error: ValueError) -> InvalidRecordError:
     """The error for an object that is no JSON value, or for text with a lone surrogate, with its path."""
-    for path, value in _leaves(record.model_dump(), ()):
+    for path, value in _leaves(record.model_dump()):
         if isinstance(value, Timestamp):
             continue
         try:
@@ -413,15 +429,18 @@ def _unserializable(record: Record, error: ValueError) -> InvalidRecordError:
     return InvalidRecordError(f"{type(record).__name__} cannot be written as JSON: {error}")
 
 
-def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _leaves(item, (*path, str(key)))
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from _leaves(item, (*path, str(index)))
-    else:
-        yield path, value
+def _leaves(value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The values that hold no others, in their order, with their paths; no deeper than JSON may be."""
+    left: list[tuple[tuple[str, ...], Any]] = [((), value)]
+    seen: set[int] = set()  # a dict may hold itself
+    while left:
+        path, value = left.pop()
+        if not isinstance(value, (dict, list, tuple)):
+            yield path, value
+        elif id(value) not in seen and len(path) <= MAX_DEPTH:
+            seen.add(id(value))
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            left += [((*path, str(key)), item) for key, item in reversed(list(items))]
 
 
 _uuid_lock = threading.Lock()

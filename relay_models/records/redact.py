@@ -10,7 +10,7 @@ from jsonpath_ng.ext.parser import parse
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from relay_models._checks import check_count
+from relay_models._checks import check_count, check_type, shown
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 from relay_models.records.extensions import EXTENSIONS_KEY
 from relay_models.records.record import from_json
@@ -106,6 +106,7 @@ class Redactor:
 
     def apply(self, runs: Iterable[RunRecord]) -> list[RunRecord]:
         """Return the runs that may be stored, in order."""
+        check_type("runs", runs, Iterable, "a list of runs")
         return [redacted for run in runs if (redacted := self(run)) is not None]
 
     def _limit(self, call: dict[str, Any], parts: Iterable[tuple[str, ...]]) -> bool:
@@ -149,7 +150,7 @@ def as_redactor(
             steps = [redact]  # type: ignore[list-item]
     for step in steps:
         if not isinstance(step, str) and not callable(step):
-            raise InvalidConfigurationError(f"redact takes JSON paths and functions of a run, not {step!r}")
+            raise InvalidConfigurationError(f"redact takes JSON paths and functions of a run, not {shown(step)}")
     if not steps and max_text_length is None and max_call_bytes is None:
         return None
     return Redactor(*steps, max_text_length=max_text_length, max_call_bytes=max_call_bytes)

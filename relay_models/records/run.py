@@ -10,7 +10,9 @@ from uuid import UUID
 import msgspec
 from pydantic import Field
 
+from relay_models._checks import check_type
 from relay_models.records.call import CallRecord
+from relay_models.records.depth import is_too_deep
 from relay_models.records.extensions import EXTENSIONS_KEY, Extended, RunExtensions
 from relay_models.records.llm import CostEstimate
 from relay_models.records.loose import Loose, unknown_shapes
@@ -313,6 +315,8 @@ def _read_lazily(data: str | bytes) -> RunRecord | None:
             data = data.encode()
         elif not data.isascii():
             str(data, "utf-8")  # checks what the decoder skips over; giving it the str would take twice as long
+        if is_too_deep(data):
+            return None
         if b"\n" in data or b"\r" in data:
             data = msgspec.json.format(data, indent=-1)  # what is written is one line
         members = _read_members(data)
@@ -374,6 +378,7 @@ def strip_extensions(run: RunRecord) -> RunRecord:
     Example:
         ``backend.store_run(strip_extensions(run))``
     """
+    check_type("run", run, RunRecord, "a RunRecord")
     bare: dict[str, Any] = {EXTENSIONS_KEY: None}
     calls = [call if call.relay_models is None else call.model_copy(update=bare) for call in run.calls]
     if run.relay_models is None and all(new is old for new, old in zip(calls, run.calls, strict=True)):

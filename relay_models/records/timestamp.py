@@ -11,6 +11,9 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from relay_models._checks import shown
+from relay_models.errors import InvalidRecordError
+
 __all__ = ["Timestamp"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -34,8 +37,8 @@ class Timestamp:
         value: RFC 3339 text, an aware `datetime` (microseconds), or another `Timestamp`.
 
     Raises:
-        ValueError: The text is not RFC 3339 or names no instant, or the datetime has no time zone.
-        TypeError: The value is none of these.
+        InvalidRecordError: The text is not RFC 3339 or names no instant, the datetime has no time zone, or the value
+            is none of these.
 
     Example:
         ```python
@@ -55,7 +58,7 @@ class Timestamp:
             text, nanoseconds = value._text, value.nanoseconds
         elif isinstance(value, datetime):
             if value.tzinfo is None or value.utcoffset() is None:
-                raise ValueError(
+                raise InvalidRecordError(
                     f"{value!r} has no time zone: pass an aware datetime, such as datetime.now(timezone.utc)"
                 )
             text = value.isoformat()
@@ -63,7 +66,7 @@ class Timestamp:
                 text = text[:-6] + "Z"
             nanoseconds = _instant(text)
         else:
-            raise TypeError(f"a timestamp is RFC 3339 text or an aware datetime, not {type(value).__name__}")
+            raise InvalidRecordError(f"a timestamp is RFC 3339 text or an aware datetime, not {type(value).__name__}")
         _set(self, "_text", text)
         _set(self, "_nanoseconds", nanoseconds)
 
@@ -87,13 +90,15 @@ class Timestamp:
             The timestamp.
 
         Raises:
-            ValueError: The year is not within 1 to 9999.
+            InvalidRecordError: It is no whole number, or the year is not within 1 to 9999.
         """
+        if isinstance(nanoseconds, bool) or not isinstance(nanoseconds, int):
+            raise InvalidRecordError(f"nanoseconds is a whole number, not {shown(nanoseconds)}")
         seconds, rest = divmod(nanoseconds, 1_000_000_000)
         try:
             text = (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
         except OverflowError:
-            raise ValueError(f"{nanoseconds} ns after 1970 is outside of the years 1 to 9999") from None
+            raise InvalidRecordError(f"{shown(nanoseconds)} ns after 1970 is outside of the years 1 to 9999") from None
         # As chrono prints it: no digits, or 3, 6 or 9 of them.
         digits = f"{rest:09}"
         while digits.endswith("000"):
@@ -212,7 +217,7 @@ def _instant(text: str) -> int:
     """Nanoseconds since 1970 of RFC 3339 text; ValueError says what is wrong with it."""
     match = _RFC_3339.fullmatch(text)
     if match is None:
-        raise ValueError(
+        raise InvalidRecordError(
             f"{text[:60]!r} is not an RFC 3339 time with an offset, such as '2026-11-23T11:19:08.736656086Z'"
         )
     date, clock, seconds, fraction, sign, hours, minutes = match.groups()
@@ -220,7 +225,7 @@ def _instant(text: str) -> int:
     try:
         value = _parse_datetime(f"{date}T{clock}{'59' if leap else seconds}+00:00")
     except ValueError as error:
-        raise ValueError(f"{text[:60]!r} names no instant: {error}") from None
+        raise InvalidRecordError(f"{text[:60]!r} names no instant: {error}") from None
     difference = value - _EPOCH
     whole = difference.days * 86_400 + difference.seconds + leap
     if sign:

@@ -142,7 +142,7 @@ class RunBuilder:
         Raises:
             ValueError: the run cannot be made into a record.
         """
-        if event.kind != "scope":
+        if getattr(event, "kind", None) != "scope":
             return None
         category = event.category
         starts = event.scope_category == "start"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from uuid import UUID
 
+from relay_models._checks import check_callable, check_type, shown
+from relay_models.errors import InvalidConfigurationError
 from relay_models.records import RunRecord
 from relay_models.records.redact import Redactions, as_redactor
 from relay_models.trajectories.builder import AgentNaming
@@ -89,6 +92,10 @@ class FileImport:
         Raises:
             OSError: a file cannot be opened or read.
         """
+        if progress is not None:
+            check_callable("progress", progress, "a function of a file and a number of bytes, or None")
+        if isinstance(sources, str | bytes) or not isinstance(sources, Iterable):
+            raise InvalidConfigurationError(f"sources is a list of files, such as [{shown(sources)}]")
         reader = RunReader(agent_id=self._agent_id)
         for source in sources:
             seen = None if progress is None else _of_source(progress, source)
@@ -97,7 +104,9 @@ class FileImport:
 
     def take(self, results: Iterable[ReadResult]) -> Iterator[RunRecord]:
         """Take what a reader or a `FileFollower` gives; yield the runs, redacted."""
+        check_type("results", results, Iterable, "what a reader or a FileFollower gives")
         for result in results:
+            check_type("a result", result, ReadResult, "what a reader or a FileFollower gives")
             run = result.run
             for note in result.notes:
                 self.noted += 1
@@ -126,7 +135,9 @@ class FileImport:
 
     def refuse(self, run_id: str, reason: str) -> None:
         """Note a run that the store refused."""
-        source, line = self.origins.get(run_id, (None, None))
+        check_type("run_id", run_id, (str, UUID), "the id of a run")
+        check_type("reason", reason, str, "text")
+        source, line = self.origins.get(str(run_id), (None, None))
         self.bad.append(BadLine(source, line, f"run {run_id}: {reason}"))
 
 

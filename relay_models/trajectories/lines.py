@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, cast
 
+from relay_models._checks import check_callable, check_path, check_type
+
 __all__ = ["MAX_LINE_BYTES", "Line", "LineSplitter", "Source", "read_lines", "source_name"]
 
 # Maximum length of one line; a longer one is skipped and named [bytes].
@@ -55,13 +57,18 @@ def read_lines(
     Raises:
         OSError: the file cannot be opened or read.
     """
+    if progress is not None:
+        check_callable("progress", progress, "a function of a number of bytes, or None")
     if isinstance(source, (str, os.PathLike)):
+        check_path("source", source)
         with open(source, "rb") as file:
             yield from _of_file(file, max_line_bytes, progress)
     elif hasattr(source, "readline"):
         yield from _of_file(cast("IO[bytes]", source), max_line_bytes, progress)
     else:
+        check_type("source", source, Iterable, "a path, a binary file, or lines")
         for number, text in enumerate(source, 1):
+            check_type("a line", text, (str, bytes, bytearray, memoryview), "text or bytes")
             data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
             if number == 1:
                 data = data.removeprefix(b"\xef\xbb\xbf")
@@ -198,5 +205,6 @@ def _encoding(head: bytes) -> str:
 
 
 def _bare(data: bytes) -> bytes:
-    # 0x1e separates the records of JSON text sequences (RFC 7464).
-    return data.strip(b" \t\r\n\x1e")
+    # 0x1e separates the records of JSON text sequences (RFC 7464). A file that is emptied under a writer that goes on
+    # where it was begins with NUL bytes.
+    return data.strip(b" \t\r\n\x1e\0")

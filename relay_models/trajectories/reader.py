@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from relay_models._checks import check_count
+from relay_models._checks import check_count, check_type
 from relay_models.records import RunRecord, from_json
 from relay_models.records.mending import LenientDecoder, mended, notes_of, read_run
 from relay_models.trajectories.atif import runs_from_atif
@@ -138,6 +138,7 @@ class RunReader:
 
     def line(self, line: Line) -> Iterator[ReadResult]:
         """Read one line."""
+        check_type("line", line, Line, "a Line")
         self._line = line.number
         if line.problem is not None:
             yield self._failed(line.problem)

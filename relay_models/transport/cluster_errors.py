@@ -19,6 +19,7 @@ from relay_models.transport.topology import Topology
 from relay_models.transport.urls import Target
 
 __all__ = [
+    "are_slots_unavailable",
     "could_not_ask",
     "is_passing",
     "is_search_passing",
@@ -28,10 +29,12 @@ __all__ = [
     "timed_out",
 ]
 
+# What a search answers, since 8.4, while slots are being moved.
+_UNAVAILABLE_SLOTS = "unavailable slots"
 # What the coordinator of a search answers while the cluster changes.
 _PASSING_SEARCHES = (
     "could not send query",
-    "unavailable slots",
+    _UNAVAILABLE_SLOTS,
     "clusterdown",
     "errcluster",
     "uninitialized cluster",
@@ -50,6 +53,11 @@ def is_search_passing(error: ResponseError) -> bool:
     """Return whether a search may be answered a little later."""
     text = str(error).lower()
     return is_passing(error) or any(words in text for words in _PASSING_SEARCHES)
+
+
+def are_slots_unavailable(error: Any) -> bool:
+    """Return whether a search was refused because documents are being moved: its index is there."""
+    return isinstance(error, ResponseError) and _UNAVAILABLE_SLOTS in str(error).lower()
 
 
 def no_coordinator(target: Target) -> MissingModuleError:

@@ -89,7 +89,7 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
     if isinstance(error, redis_errors.NoPermissionError) or "no permissions" in lowered or text.startswith("NOPERM"):
         return PermissionDeniedError(
             f"{target.label} does not let this user do that: {text}. "
-            "The store needs JSON.*, FT.* and TIME on its keys; ask for the rights or use another user"
+            "The guide on deploying lists the rules that a user needs; ask for them or use another user"
         )
     if _is_login(error):
         return AuthenticationFailedError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -59,6 +59,8 @@ class Breakdown:
     """Of each row its label, its values, and the filter of its runs."""
     charts: tuple[tuple[str, bool], ...]
     """Of each chart its SVG, and whether it is of failures."""
+    has_more: bool = False
+    """Whether there are groups with fewer runs than those of the rows."""
 
 
 def plain_svg(svg: str) -> str:
@@ -166,11 +168,14 @@ class _Asked:
     approximate: bool
     estimated: set[str] = field(default_factory=set)
     """Metrics of which an answer had the server's estimates."""
+    settled: Mapping[str, int] = field(default_factory=dict)
+    """What is known of `present` without asking."""
 
     @cached_property
     def present(self) -> dict[str, int]:
         """How many runs have a value of each sum: of those that have none a server reads the document."""
-        return {name: self.backend.count_runs(self.having(name)) for name in _SUMS}
+        asked = [name for name in _SUMS if name not in self.settled]
+        return {**self.settled, **{name: self.backend.count_runs(self.having(name)) for name in asked}}
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -179,11 +184,24 @@ class _Asked:
 
     def having(self, metric: str) -> str:
         """The filter of the runs that have a value of a metric."""
-        return self.narrow(f"{_column(metric)} is present")
+        condition = f"{_column(metric)} is present"
+        return f"({self.where}) and {condition}" if self.where else condition
 
     def title(self, name: str) -> str:
         """The title of a metric."""
         return f"≈ {TITLES[name]}" if name in self.estimated else TITLES[name]
+
+    def within(self, where: str, count: int) -> dict[str, Any]:
+        """The metrics of the runs of a group: their filter, and how many there are."""
+        # What all runs have, or none, all or none of the group have.
+        settled = {
+            name: count if present else 0 for name, present in self.present.items() if present in (0, self.count)
+        }  # fmt: skip
+        narrower = replace(
+            self, where=where, count=count, approximate=self.approximate and count > MOST_EXACT, settled=settled
+        )
+        (totals,) = narrower.rows("")
+        return totals
 
     def rows(self, key: str, **grouping: Any) -> list[dict[str, Any]]:
         """The rows of an aggregate; what is sparse is asked for about the runs that have it."""
@@ -258,8 +276,6 @@ def _over_time(asked: _Asked, every: str, count_failed: CountFailed) -> Breakdow
 
 def _grouped(asked: _Asked, name: str, count_failed: CountFailed) -> Breakdown:
     column = known_columns(asked.backend.runs.document)[name]
-    rows = asked.rows(name, by=[name], order_by="-count", limit=MOST_GROUPS)
-    failed = count_failed(rows, name, by=[name])
 
     def condition(row: Mapping[str, Any]) -> str:
         value = row[name]
@@ -268,14 +284,26 @@ def _grouped(asked: _Asked, name: str, count_failed: CountFailed) -> Breakdown:
         literal = str(value) if column.kind is Kind.COUNT else quoted(str(value))
         return asked.narrow(f"{name} = {literal}")
 
+    counts: Any = ()
+    if asked.count > MOST_EXACT:
+        counts = asked.backend.aggregate_runs(filter=asked.where, by=[name], order_by="-count", limit=MOST_GROUPS + 1)
+    if len(counts) > MOST_GROUPS:
+        # Percentiles of thousands of groups take minutes: those of the few that are shown are asked for one by one.
+        rows = [asked.within(condition(row), row["count"]) | {name: row[name]} for row in counts[:MOST_GROUPS]]
+        failed = {row[name]: asked.backend.count_runs(f"({condition(row)}) and {asked.state}") for row in rows}
+        has_more = True
+    else:
+        rows = asked.rows(name, by=[name], order_by="-count", limit=MOST_GROUPS + 1)
+        failed = count_failed(rows, name, by=[name])
+        has_more = len(rows) > MOST_GROUPS
     titles = {"agent_id": "By agent", "models": "By model", "tools": "By tool"}
     title = titles.get(name, f"By {column.heading.replace('_', ' ')}")
-    return _breakdown(asked, title, name, rows, failed, condition)
+    return _breakdown(asked, title, name, rows[:MOST_GROUPS], failed, condition, has_more=has_more)
 
 
 def _breakdown(
     asked: _Asked, title: str, key: str, rows: list[Any], failed: Mapping[Any, Any],
-    condition: Callable[[Mapping[str, Any]], str],
+    condition: Callable[[Mapping[str, Any]], str], *, has_more: bool = False,
 ) -> Breakdown:  # fmt: skip
     what = _failure_word(asked.state)
     made = [{**row, what: failed.get(row[key], 0)} for row in rows]
@@ -302,7 +330,7 @@ def _breakdown(
         if row["count"]
     )
     heads = ("runs", what, *(asked.title(name) for name in names[1:]))
-    return Breakdown(title, heads, table, tuple(charts))
+    return Breakdown(title, heads, table, tuple(charts), has_more)
 
 
 def _chart(rows: Sequence[Mapping[str, Any]], key: str, metric: str, title: str, link: Link, width: int) -> str:

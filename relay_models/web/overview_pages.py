@@ -103,7 +103,7 @@ class OverviewPages:
             "numbers.html", request, status, title="Numbers", question=question, numbers=numbers, error=error,
             every=every, by=by, groupable=known,
             chips=chips(question, [*PERIODS, *failures()], link, everything="All time"),
-            link=lambda text: Question(text).url(), saved=self._backend.saved.all(), most=MOST_EXACT,
+            link=lambda text: Question(text).url(), saved=self._backend.saved.all(on_corrupt="skip"), most=MOST_EXACT,
             grouped=MOST_GROUPED, again=again, is_whole=bool(given.get("whole")),
         )  # fmt: skip
 
@@ -175,7 +175,7 @@ class OverviewPages:
         given = request.query_params
         ids = [part for item in given.getlist("run") for part in item.split(",") if part.strip()]
         left, right = given.get("left", ""), given.get("right", "")
-        exact = bool(given.get("exact"))
+        exact, whole = bool(given.get("exact")), "1" if given.get("whole") else ""
         error, runs, status = "", None, 200
         pair: list[Any] = []
         candidates: list[Any] = []
@@ -198,7 +198,9 @@ class OverviewPages:
             "compare.html", request, status, title="Compare", ids=ids, left=left, right=right, runs=runs, facts=facts,
             error=error, pair=pair, candidates=candidates, most=MOST_EXACT,
             question=Question(document=self._site.document), presets=_presets(),
-            exact=_url("/compare", left=left, right=right, exact="1"),
+            exact=_url("/compare", left=left, right=right, exact="1", whole=whole),
+            sizes=lambda: [self._backend.count_runs(text or None) for text in (left, right)],
+            grouped=MOST_GROUPED, is_whole=bool(whole), whole=_url("/compare", left=left, right=right, whole="1"),
         )  # fmt: skip
 
     def _near(self, run: Any) -> list[Any]:

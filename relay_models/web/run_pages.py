@@ -58,7 +58,7 @@ class RunPages:
             template, request, 400 if rows.error else 200, title="Runs",
             chips=[*chips(rows.question, [*PERIODS, *failures()], lambda text: rows.question.url(filter=text)),
                    *order_chips(rows.question)],
-            saved=self._backend.saved.all(), **rows.values,
+            saved=self._backend.saved.all(on_corrupt="skip"), **rows.values,
         )  # fmt: skip
 
     def _find(self, request: Request) -> Any:
@@ -78,19 +78,30 @@ class RunPages:
         drawn = record if total <= MOST_DRAWN else record.model_copy(
             update={"calls": record.calls[first : first + MOST_CALLS]}
         )  # fmt: skip
+        own = urlencode({"agent": run.agent_id})
+        base = first if drawn is not record else 0
+
+        def to_call(index: int) -> str:
+            number = base + index
+            if first <= number < first + MOST_CALLS:
+                return f"#call-{number + 1}"
+            query = {"agent": run.agent_id, "zoom": zoom, "rows": rows, "calls": number - number % MOST_CALLS + 1}
+            return f"?{urlencode(query)}#call-{number + 1}"
+
         cells = {name: cell_of(run, column) for name, column in known_columns(self._site.document).items()}
         known = {} if record.ext is None else record.ext.model_dump(mode="json", exclude_none=True)
         return self._site.page(
             "run.html", request, title=f"Run of {run.agent_id}", run=run, labels=run.labels,
             head=[cells[name] for name in _HEAD if name in cells and cells[name].text not in ("", "0")],
             facts=[cell for name, cell in cells.items() if cell.text and name not in _ELSEWHERE],
-            timeline=plain_svg(Timeline(drawn, rows=rows).svg(width=1180 * zoom)), zoom=zoom, zooms=ZOOMS, rows=rows,
+            timeline=plain_svg(Timeline(drawn, rows=rows, link=to_call).svg(width=1180 * zoom)),
+            zoom=zoom, zooms=ZOOMS, rows=rows,
             calls=call_views(record, first, MOST_CALLS), first=first, total=total, most=MOST_CALLS,
             is_part=drawn is not record, ext=json_text(known) if known else "", failure=_failure(known),
             family=family_of(self._backend, run), question=Question(), quoted=quoted,
             command=shlex.join(["relay-models", "runs", "show", str(run.run_id), "--timeline"]),
             literal=repr(run.agent_id),
-            own=urlencode({"agent": run.agent_id}),
+            own=own,
         )  # fmt: skip
 
     def raw(self, request: Request) -> Response:

@@ -26,7 +26,7 @@ class SavedPages:
     @timed
     def saved(self, request: Request) -> Response:
         """The saved questions."""
-        return self._site.page("saved.html", request, title="Saved questions", saved=self._saved.all())
+        return self._site.page("saved.html", request, title="Saved questions", saved=self._saved.all(on_corrupt="skip"))
 
     async def save(self, request: Request) -> Response:
         """Save a question; POST."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from relay_models._checks import check_address, check_callable
 from relay_models.web.app import create_app
 from relay_models.web.security import check_exposure
 
@@ -15,6 +18,47 @@ if TYPE_CHECKING:
     from relay_models.sync import RedisBackend
 
 __all__ = ["serve_web"]
+
+MOST_SECONDS = 20.0
+"""How long a client may take to send the head of a request (seconds)."""
+
+
+class _Connection(H11Protocol):
+    """A connection that is closed when no request comes: clients that never finish one would use up all sockets."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._is_busy:
+            self._stop_waiting()
+        elif self._deadline is None:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    @property
+    def _is_busy(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _wait(self) -> None:
+        self._deadline = self.loop.call_later(MOST_SECONDS, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        self._deadline = None
+        if not self._is_busy:
+            self.transport.close()
 
 
 def serve_web(
@@ -37,9 +81,11 @@ def serve_web(
         ready: Called with the URL once the page can be opened.
 
     Raises:
-        InvalidConfigurationError: The address is not loopback and there is no password.
+        InvalidConfigurationError: The address is none, or is not loopback and there is no password.
         OSError: The port is in use.
     """
+    check_address(host, port)
+    check_callable("ready", ready, "a function of the URL")
     check_exposure(host, password)
     app = create_app(backend, password=password, read_only=read_only)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -53,5 +99,7 @@ def serve_web(
         listener.listen(128)
         bound = listener.getsockname()[1]
         ready(f"http://{f'[{host}]' if ':' in host else host}:{bound}/")
-        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="off")
+        config = uvicorn.Config(
+            app, http=_Connection, ws="none", log_level="warning", access_log=False, server_header=False, lifespan="off"
+        )
         uvicorn.Server(config).run(sockets=[listener])

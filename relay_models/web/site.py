@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ Handler = Callable[..., Response]
 
 MOST_FORM = 64_000
 """Maximum size of a form (bytes)."""
+FORM_SECONDS = 20.0
+"""How long a form may take to arrive (seconds)."""
 _BEGAN = "relay_models.began"
 _HTML = "text/html; charset=utf-8"
 
@@ -111,10 +114,14 @@ class Site:
     async def form(self, request: Request, work: Callable[[dict[str, str]], Response]) -> Response:
         """Read a form, check its token, and do the work in a thread."""
         body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MOST_FORM:
-                return Response("the form is too large\n", 413)
+        try:
+            async with asyncio.timeout(FORM_SECONDS):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > MOST_FORM:
+                        return Response("the form is too large\n", 413)
+        except TimeoutError:
+            return Response("the form took too long\n", 408, {"connection": "close"})
         try:
             form = {name: values[-1] for name, values in parse_qs(body.decode(), keep_blank_values=True).items()}
         except ValueError:

@@ -200,3 +200,11 @@ def test_closed_standard_streams(filled: Path) -> None:
     env = {**os.environ, "PYTHON": sys.executable, "STORE": str(filled)}
 
     assert subprocess.run(["bash", "-c", line], env=env, timeout=120, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("command", [("dump", "out"), ("agents",), ("migrate", "plan")])
+def test_a_prefix_that_no_key_can_have(
+    cli: Cli, filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    is_one_line(cli(*command, "--path", str(filled), "--prefix", "\udcff"), 2)

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 import redis
+from typer.testing import CliRunner
 
 from relay_models import Column, Document, Run, SavedQuestion, column
+from relay_models.cli import app
 from relay_models.embedded import EmbeddedServer, serving_in_thread
 from relay_models.errors import CorruptDocumentsError, IndexMissingError, PermissionDeniedError
 from relay_models.records import (
@@ -46,9 +48,10 @@ class Note(Document):
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "deploying.md"
 
 
-def rules() -> list[str]:
-    """The words of the guide's ACL SETUSER, after the user's name."""
-    found = re.search(r"^ACL SETUSER relay (.*?)^```", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def rules(user: str = "relay") -> list[str]:
+    """The words of one of the guide's ACL SETUSER, after the user's name."""
+    text = GUIDE.read_text(encoding="utf-8")
+    found = re.search(rf"^ACL SETUSER {user} (.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert found is not None
     return found[1].split()
 
@@ -193,6 +196,58 @@ def test_the_rules_are_what_is_needed(url: str) -> None:
         admin.execute_command("ACL", "DELUSER", user)
         clear(admin, prefix)
         admin.close()
+
+
+def test_the_rules_of_a_backup_are_what_is_needed(url: str, tmp_path: Path) -> None:
+    admin = redis.Redis.from_url(url)
+    user, password, prefix = f"backup{secrets.token_hex(4)}", secrets.token_hex(8), f"acl{secrets.token_hex(4)}:"
+    given = [rule.replace("nemo_relay:", prefix) for rule in rules("backup") if not rule.startswith(">")]
+    login = url.replace("redis://", f"redis://{user}:{password}@")
+    target = str(tmp_path / "backup.jsonl.gz")
+
+    def run(*words: str) -> int:
+        return CliRunner().invoke(app, [*words, "--url", login, "--prefix", prefix]).exit_code
+
+    def whole() -> bool:
+        """Whether all is dumped, restored and replaced."""
+        fill(url, prefix)
+        keys = sorted(admin.scan_iter(f"{prefix}*"))
+        if run("dump", target):
+            return False
+        clear(admin, prefix)
+        return (
+            not run("restore", target)
+            and not run("restore", target, "--replace")
+            and keys == sorted(admin.scan_iter(f"{prefix}*"))
+        )
+
+    try:
+        admin.execute_command("ACL", "SETUSER", user, *given, f">{password}")
+        admin.execute_command("ACL", "LOG", "RESET")
+        assert whole()
+        assert not refused_to(admin, user)
+        # What redis-py says about itself, and what tidies up after a failure, may be refused.
+        spared = ("+client|setinfo", "+hello", "+info", "+del")
+        superfluous = []
+        for rule in (rule for rule in given if rule.startswith("+") and rule not in spared):
+            admin.execute_command("ACL", "SETUSER", user, "-" + rule[1:])
+            if whole():
+                superfluous.append(rule)
+            admin.execute_command("ACL", "SETUSER", user, rule)
+        assert not superfluous
+    finally:
+        admin.execute_command("ACL", "DELUSER", user)
+        clear(admin, prefix)
+        admin.close()
+
+
+def fill(url: str, prefix: str) -> None:
+    """Store a run that expires, and what NeMo Relay would have under the same prefix."""
+    with RedisBackend.connect(url, prefix, run_ttl=timedelta(days=1)) as backend:
+        backend.store_run(RunRecord(agent_id="a", calls=[]))
+        backend.client.set(f"{prefix}plan:a", "{}")
+        backend.client.delete(f"{prefix}runs:a")
+        backend.client.rpush(f"{prefix}runs:a", *range(3000))  # more than one line of a dump
 
 
 def is_operation(name: str) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from relay_models.columns.column import Column, find_column
-from relay_models.documents import Document, Run, column
+from relay_models.documents import Document, Run, codec_of, column
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 from relay_models.query import as_expression
 from relay_models.records import CallRecord, RunRecord
@@ -151,6 +151,52 @@ def test_mistakes_are_errors_when_the_class_is_made() -> None:
 
         class Idle(Run):
             tenant: Column[str | None] = column("Whose.")
+
+
+def test_annotations_name_what_the_function_around_a_class_defines() -> None:
+    class Shade(Enum):
+        RED = "red"
+
+    namespace = int | None  # also where a variable of ours has that name
+
+    class Paint(Document):
+        shade: Column[Shade] = column()
+        layers: Column[namespace] = column()  # type: ignore[valid-type]
+        base: Paint | None = None
+
+    class RedPaint(Paint):
+        second: Column[list[Shade]] = column()
+
+    paint = Paint(shade=Shade.RED, layers=2, base=Paint(shade=Shade.RED))
+    assert paint.base is not None
+    assert paint.base.shade is Shade.RED
+    assert str(Paint.shade == Shade.RED) == 'shade = "red"'
+    assert RedPaint(shade=Shade.RED, second=[Shade.RED]).second == [Shade.RED]
+
+
+def test_annotations_that_name_nothing_yet_are_said() -> None:
+    with pytest.raises(InvalidConfigurationError, match=r"Early.later: Column\[Later\] names a type"):
+
+        class Early(Document):
+            later: Column[Later] = column()
+
+    class Open(Document):
+        part: Later | None = None
+
+    class Undeclared(Document):
+        late: Column[Later]
+
+    with pytest.raises(InvalidConfigurationError, match=r"names Later, which .* call Open.model_rebuild\(\)"):
+        codec_of(Open)
+
+    class Later(BaseModel):
+        size: int = 0
+
+    Open.model_rebuild()
+    assert codec_of(Open).encode(Open(part=Later())).text == '{"part":{"size":0}}'
+    Undeclared.model_rebuild()
+    with pytest.raises(InvalidConfigurationError, match="late is annotated as Column"):
+        codec_of(Undeclared)
 
 
 def test_columns_are_found_by_their_short_names() -> None:

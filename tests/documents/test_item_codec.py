@@ -8,6 +8,7 @@ from dataclasses import dataclass, field as dataclass_field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum, IntFlag, StrEnum
+from functools import cached_property
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, TypeVar
@@ -245,6 +246,120 @@ def test_what_was_assigned_without_validation_is_refused() -> None:
         setattr(item, name, value)
         with pytest.raises(InvalidRecordError, match=name):
             codec_of(Simple).encode(item)
+
+
+class Part(BaseModel):
+    name: str = ""
+    at: datetime | None = None
+    share: float | None = None
+    parts: dict[str, Any] = {}
+
+
+class LargerPart(Part):
+    size: int = 0
+
+
+class Nested(Document):
+    """Nested fields whose types tell that JSON keeps them."""
+
+    part: Part = Part()
+    parts: list[Part] = []  # noqa: RUF012
+    by_name: dict[str, Part | None] = {}  # noqa: RUF012
+    rows: list[dict[str, list[int]]] = []  # noqa: RUF012
+    any: Any = None
+    stars: Column[int] = column(ge=1, le=5, default=1)
+    share: float = Field(default=0.0, ge=0)
+    price: Decimal = Decimal(0)
+    mode: Literal["fast", "slow"] = "fast"
+    code: Literal[1, 2] = 1
+
+
+HOSTILE: list[Any] = [
+    *("", "fast", "2026-01-01", 1, 7, 2**70, True, 1.0, 0.5, math.nan, -math.inf, None, Level.LOW, Letter.A, b"x"),
+    *(Decimal("1.50"), Decimal("NaN"), START, START.replace(tzinfo=None), (1,), [], [1, [True, None]]),
+    *({"a": {"b": [0.5]}}, {1: 2}, {Letter.A: 1}, [START], [{"a": [1]}], [{"a": [True]}], Part(), [Part(name="a")]),
+    *({"a": Part(), "b": None}, LargerPart(), Part.model_construct(name=1), Part(share=math.nan)),
+    Part(at=START, parts={"a": 1}),
+    *(Part(parts={"a": START}), Part.model_construct(), Part.model_construct(at=START.astimezone(ZONES[1]))),
+    *([Part(parts={"a": [1]}), LargerPart()], {"a": math.inf}, [[[[[]]]]], [Level.LOW], {"a": Level.LOW}),
+]  # fmt: skip
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    """Whether two values are the same to the last type in them."""
+    if type(ours) is not type(theirs):
+        return False
+    if isinstance(ours, BaseModel):
+        return same(ours.__dict__, theirs.__dict__)
+    if isinstance(ours, dict):
+        return same(list(ours), list(theirs)) and same(list(ours.values()), list(theirs.values()))
+    if isinstance(ours, list | tuple):
+        return len(ours) == len(theirs) and all(map(same, ours, theirs))
+    return bool(ours == theirs) or (ours != ours and theirs != theirs)
+
+
+@given(
+    given=st.dictionaries(
+        st.sampled_from(sorted(Nested.model_fields.keys() - {"pk"})), st.sampled_from(HOSTILE), max_size=2
+    )
+)
+def test_what_is_not_kept_is_refused_whatever_a_field_holds(given: dict[str, Any]) -> None:
+    item = Nested()
+    for name, value in given.items():
+        setattr(item, name, value)
+    codec = codec_of(Nested)
+    try:
+        text = codec.encode(item).text
+    except InvalidRecordError:
+        assert given
+        return
+    found = codec.decode(item.pk, text, None, None)
+    assert all(same(getattr(item, name), getattr(found, name)) for name in given)
+
+
+def test_deep_values_are_kept_or_refused() -> None:
+    for depth in (10, 150, 199, 230, 300):
+        value: Any = []
+        for _ in range(depth):
+            value = [value]
+        try:
+            text = codec_of(Nested).encode(item := Nested(any=value)).text
+        except InvalidRecordError:
+            assert depth > 150
+            continue
+        assert codec_of(Nested).decode(item.pk, text, None, None) == item
+
+
+class Cached(BaseModel):
+    size: int = 1
+    shares: tuple[float, ...] = ()  # so that it is read back
+
+    @cached_property
+    def double(self) -> int:
+        return self.size * 2
+
+
+def test_cached_properties_are_no_values() -> None:
+    class Holder(Document):
+        inner: Cached = Cached()
+
+        @cached_property
+        def triple(self) -> int:
+            return self.inner.size * 3
+
+    item = Holder()
+    assert (item.triple, item.inner.double) == (3, 2)
+    keeps(item)
+
+
+def test_infinities_that_json_would_lose_are_refused() -> None:
+    class Nulls(Document):
+        model_config = ConfigDict(ser_json_inf_nan="null")
+        share: float | None = None
+
+    with pytest.raises(InvalidRecordError, match="share"):
+        codec_of(Nulls).encode(Nulls(share=math.nan))
+    keeps(Nulls(share=0.5))
 
 
 def test_secrets_and_excluded_fields_are_refused_rather_than_lost() -> None:

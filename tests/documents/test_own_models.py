@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from relay_models import Column, Document, Run, column
 from relay_models.documents import Keys, codec_of
+from relay_models.documents.own_models import key_text
 from relay_models.documents.schema import own_layout
-from relay_models.errors import InvalidConfigurationError, UnsupportedMethodError
+from relay_models.errors import InvalidConfigurationError, InvalidRecordError, UnsupportedMethodError
 
 
 class Note(Document, key="slug", ttl=timedelta(days=1)):
@@ -42,6 +45,105 @@ def test_a_class_says_how_it_is_kept() -> None:
     first, second = made()(text="x"), made()(text="x")
     assert UUID(first.pk).version == 7
     assert first.pk < second.pk
+
+
+T = TypeVar("T")
+
+
+class Owned(Document, ttl=timedelta(hours=1)):
+    owner: Column[str] = column(default="me", min_length=2)
+    weight: Column[int] = column(ge=1, alias="w")
+    opened: Column[datetime | None] = column()
+    initial: Column[str] = column(value=lambda item: item.owner[0])
+    tags: Column[list[str]] = column()
+
+
+class Named(Document):
+    name: Column[str] = column(default="n")
+    length: Column[int] = column(value=lambda item: len(item.name))
+
+
+class Envelope(Owned, Generic[T]):
+    payload: T
+    note: Column[str | None] = column()
+
+
+class Both(BaseModel):
+    plain: int = 3
+
+
+class Mixed(Both, Owned, Named):
+    size: Column[int] = column(default=0)
+    double: Column[int] = column(value=lambda item: item.weight * 2)
+
+
+@pytest.mark.parametrize(("model", "values"), [
+    (type(Document)("Heir", (Owned,), {"__module__": __name__}), {}), (Mixed, {}), (Envelope[int], {"payload": 1}),
+    (type(Document)("Letter", (Envelope[str],), {"__module__": __name__}), {"payload": "a"}),
+])  # fmt: skip
+def test_a_subclass_has_the_fields_and_columns_of_its_bases(model: Any, values: dict[str, Any]) -> None:
+    item = model(w=2, **values)
+    assert (item.owner, item.weight, item.opened, item.initial, item.tags) == ("me", 2, None, "m", [])
+    codec = codec_of(model)
+    assert codec.decode(item.pk, codec.encode(item).text, None, None) == item
+    for wrong in ({}, {"w": 0}, {"w": 1, "owner": "x"}):
+        with pytest.raises(ValidationError):
+            model(**values, **wrong)
+    assert {"owner", "weight", "opened", "initial", "tags"} <= model.columns().keys()
+    assert repr(model.owner) == f"{model.__name__}.owner"
+    assert model._settings.ttl == timedelta(hours=1)
+
+
+def test_a_subclass_of_several_documents_has_the_columns_of_all() -> None:
+    item: Any = Mixed(w=1)
+    assert (item.plain, item.size, item.name, item.length, item.initial, item.double) == (3, 0, "n", 1, "m", 2)
+    assert {"size", "name", "length", "owner", "initial"} <= Mixed.columns().keys()
+    assert "name" not in Owned.columns()
+
+
+def test_columns_of_classes_that_are_no_documents_are_refused() -> None:
+    class Plain:
+        owner: Column[str] = column()
+
+    class PlainModel(BaseModel):
+        owner: Column[str] = column()
+
+    for base in (Plain, PlainModel):
+        with pytest.raises(InvalidConfigurationError, match="make that one a Document"):
+            type(Document)("Heir", (base, Document), {"__module__": __name__})
+
+
+class Shade(str, Enum):  # noqa: UP042
+    RED = "red"
+
+
+DIGITS = "1234567890" * 4 + "1"
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+EQUAL: list[tuple[Any, Any, str]] = [
+    (Decimal("1.5"), Decimal("1.500"), "1.5"),
+    (Decimal("1E+2"), Decimal(100), "100"),
+    (Decimal("-0.0"), Decimal(0), "0"),
+    (Decimal(f"0.{DIGITS}"), Decimal(f"0.{DIGITS}0"), f"0.{DIGITS}"),
+    (NOON, NOON.astimezone(timezone(timedelta(hours=1))), "2026-01-01T12:00:00Z"),
+    (Shade.RED, "red", "red"),
+    (timedelta(days=1), timedelta(hours=24), "P1D"),
+    (UUID(int=1), UUID(int=1), str(UUID(int=1))),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "id"), EQUAL)
+def test_equal_values_are_one_id(first: Any, second: Any, id: str) -> None:
+    assert key_text(first) == key_text(second) == key_text((first,)) == id
+
+
+@pytest.mark.parametrize("value", [
+    None, 1.5, b"x", {"a": 1}, frozenset({"a"}), {"a"}, Note(slug="a"), Decimal("NaN"), Decimal("Infinity"), "\ud800",
+    object(), pytest.param(10**5000, id="long"), ("a", ["b"]),
+])  # fmt: skip
+def test_values_that_are_no_id_are_refused(value: Any) -> None:
+    with pytest.raises(InvalidRecordError, match="cannot be") as refused:
+        key_text((value, "b") if not isinstance(value, tuple) else value)
+    assert len(str(refused.value)) < 400
 
 
 NAMES = [

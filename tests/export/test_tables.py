@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+import re
 import sys
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -256,6 +257,27 @@ def test_csv_keeps_spreadsheets_from_running_names(text: str) -> None:
 
     assert cell() == f"'{text}"
     assert cell(escape_formulas=False) == text
+
+
+@pytest.mark.parametrize("text", ["=1", "'=1", "''=1", "'x", "'", "", "x", "' =1", "\x00=1", "a'=1"])
+def test_csv_with_apostrophes_is_read_back_by_taking_one_away(text: str) -> None:
+    stream = io.BytesIO()
+    write_csv([record(agent=text)], stream, columns=["agent_id"])
+    cell = next(csv.DictReader(io.StringIO(stream.getvalue().decode(), newline="")))["agent_id"]
+
+    assert re.sub(r"^'(?='*\s*[\x00=+@-])", "", cell) == text
+
+
+def test_all_scores_are_one_column() -> None:
+    with RedisBackend.embedded() as backend:
+        run = record()
+        backend.store_run(run)
+        backend.runs.label(run, scores={"helpful": 0.5, "=1": 2})
+        rows = backend.find_runs(columns=True)
+        expected = {"=1": 2.0, "helpful": 0.5}
+        assert json.loads(to_dicts(rows, columns=["scores"])[0]["scores"]) == expected
+        assert json.loads(to_arrow(rows, columns=["scores"]).to_pylist()[0]["scores"]) == expected
+        assert json.loads(to_dicts([run], columns=["scores"])[0]["scores"]) == {}
 
 
 @settings(max_examples=50)

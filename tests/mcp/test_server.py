@@ -346,3 +346,36 @@ async def test_runs_are_labelled_only_where_it_is_allowed(client: Assistant) -> 
                 assert result.is_error, wrong
         origin = backend.find_runs()[0].labels.notes[0].origin
         assert origin.source == "assistant"
+
+
+async def test_no_answer_and_no_error_is_longer_than_it_may_be() -> None:
+    entries = {f"key {number}": number for number in range(20_000)}
+    long = {"k" * 5_000 + "1": 1, "k" * 5_000 + "2": 2}
+    calls = [CallRecord(kind="tool", name="t", ext=CallExtensions(input=[entries, long]))]
+    runs = [RunRecord(agent_id=name * 50_000, calls=calls) for name in "abc"]
+    with RedisBackend.embedded() as backend:
+        backend.store_runs(runs)
+        async with Client(create_server(backend)) as client:
+            answer = await ask(client, "get_run", run_id=str(runs[0].id), max_characters=4_000)
+            assert answer["run"]["calls"][0]["name"] == "t"
+            assert any("of 20,000 entries" in note for note in answer["cut"])
+            call = await ask(client, "get_run", run_id=str(runs[0].id), max_characters=4_000, call=1)
+            assert len(call["call"]["relay_models"]["input"][1]) == 2
+            groups = await ask(client, "aggregate_runs", by=["agent_id"], metrics=["count"])
+            assert len(json.dumps(groups)) < 100_000
+            assert [row["count"] for row in groups["rows"]] == [1, 1, 1]
+            assert groups["cut"]
+            for tool, arguments in (
+                ("get_run", {"run_id": "x" * 50_000}),
+                ("get_run", {"run_id": str(runs[0].id)[:4]}),
+                ("agents", {"agent_id": "y" * 50_000}),
+            ):
+                result = await client.call_tool(tool, arguments)
+                assert result.is_error
+                assert len(result.content[0].text) < 3_000  # type: ignore[union-attr]
+
+
+async def test_an_argument_that_is_null_is_not_given(client: Assistant) -> None:
+    given = {"filter": None, "columns": None, "order_by": None, "limit": None, "after": None, "saved": None}
+    assert await ask(client, "find_runs", **given) == await ask(client, "find_runs")
+    assert "run_id" in await fault(client, "get_run", run_id=None)

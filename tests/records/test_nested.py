@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic_core import PydanticSerializationError
 from typing_extensions import TypedDict  # pydantic takes that of typing from Python 3.12
 
+from relay_models.errors import InvalidRecordError
 from relay_models.records import (
     AccumulatorState,
     CallRecord,
@@ -195,3 +196,30 @@ def test_a_value_that_is_no_record_is_warned_of() -> None:
 def test_the_json_schema_of_a_dump_is_that_of_what_is_read(kind: type[Record]) -> None:
     for outer in (kind, InModel[kind]):  # type: ignore[valid-type]
         assert outer.model_json_schema(mode="serialization") == outer.model_json_schema(mode="validation")
+
+
+@pytest.mark.parametrize("levels", [150, 200, 300, 900, 5000, 100_000])
+def test_a_record_is_written_only_if_it_can_be_read_again(levels: int) -> None:
+    """JSON may be nested as deep as it is read; deeper, it is refused, whether it was made in Python or read."""
+    deep: Any = 1
+    for _ in range(levels):
+        deep = {"a": deep}
+    call = CallRecord(kind="tool", name="search", metadata={"m": deep})
+    run = RunRecord(agent_id="planner", calls=[call])
+    if levels < 190:
+        read = from_json(RunRecord, to_json(run))
+        assert read == run
+        return
+    with pytest.raises(InvalidRecordError, match=r"levels deep|depth"):
+        to_json(run)
+    shallow = to_json(RunRecord(agent_id="planner", calls=[CallRecord(kind="tool", name="search", metadata={"m": 0})]))
+    with pytest.raises(InvalidRecordError, match="recursion limit"):
+        from_json(RunRecord, shallow.replace(b'"m":0', b'"m":' + b'{"a":' * levels + b"1" + b"}" * levels))
+
+
+def test_a_value_that_holds_itself_is_refused() -> None:
+    endless: dict[str, Any] = {}
+    endless["a"] = endless["b"] = endless
+    run = RunRecord(agent_id="planner", calls=[CallRecord(kind="tool", name="search", metadata=endless)])
+    with pytest.raises(InvalidRecordError, match="Circular"):
+        to_json(run)

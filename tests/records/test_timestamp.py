@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import TypeAdapter
 
+from relay_models.errors import InvalidRecordError
 from relay_models.records import Timestamp
 from tests.records.strategies import timestamps
 
@@ -95,7 +96,7 @@ def test_what_is_no_rfc_3339_is_refused(text: str) -> None:
 def test_other_values_are_refused() -> None:
     with pytest.raises(ValueError, match="time zone"):
         Timestamp(datetime(2026, 1, 1))  # noqa: DTZ001
-    with pytest.raises(TypeError, match="not int"):
+    with pytest.raises(InvalidRecordError, match="not int"):
         Timestamp(5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="time zone"):
         assert Timestamp.now() < datetime(2026, 1, 1)  # noqa: DTZ001

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import pytest
 from hypothesis import given, strategies as st
 
 from relay_models.records import RunRecord
@@ -110,3 +111,66 @@ def test_spans_are_given_out_when_their_root_has_come_and_again_with_more(tmp_pa
     assert list(follower.poll()) == list(follower.finish()) == []
     assert (given[0], given[-1]) == (0, 3)
     assert given == sorted(given)
+
+
+def test_a_file_that_is_emptied_and_grows_past_its_old_length(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    lines = nested().lines
+    path.write_text("".join(lines[:2]))
+    follower = FileFollower(path)
+    results = [*follower.poll()]
+    path.write_text("".join(lines[2:]))
+    assert path.stat().st_size > len("".join(lines[:2]))
+    results += follower.poll()
+    results += follower.finish()
+    assert found(results) == WHOLE
+
+
+def test_a_file_that_is_emptied_under_a_writer_that_goes_on_where_it_was(tmp_path: Path) -> None:
+    """The system fills what lies before with NUL bytes."""
+    path = tmp_path / "events.jsonl"
+    lines = nested().lines
+    with path.open("w") as writer:
+        writer.write("".join(lines[:3]))
+        writer.flush()
+        follower = FileFollower(path)
+        results = [*follower.poll()]
+        os.truncate(path, 0)
+        writer.write("".join(lines[3:]))
+    results += follower.poll()
+    results += follower.finish()
+    assert found(results) == WHOLE
+
+
+@pytest.mark.parametrize("names", [("events.jsonl.2", "events.jsonl.1"), ("events-01.jsonl", "events-02.jsonl")])
+def test_several_rotations_between_two_looks(tmp_path: Path, names: tuple[str, str]) -> None:
+    path = tmp_path / "events.jsonl"
+    lines = nested().lines
+    (tmp_path / f"{names[0]}.old").write_text(lines[0])  # of an earlier rotation
+    path.write_text("".join(lines[:3]))
+    follower = FileFollower(path)
+    results = [*follower.poll()]
+    with path.open("a") as file:
+        file.write("".join(lines[3:5]))
+    os.rename(path, tmp_path / names[0])
+    path.write_text("".join(lines[5:7]))
+    os.rename(path, tmp_path / names[1])
+    path.write_text("".join(lines[7:]))
+    (tmp_path / "events-errors.jsonl").write_text("{}\n")  # another log
+    results += follower.poll()
+    results += follower.finish()
+    assert found(results) == WHOLE
+
+
+def test_a_copy_of_what_was_read_is_not_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    lines = nested().lines
+    path.write_text("".join(lines[:6]))
+    follower = FileFollower(path)
+    results = [*follower.poll()]
+    (tmp_path / "events.jsonl.copy").write_bytes(path.read_bytes())
+    os.rename(path, tmp_path / "events.jsonl.1")
+    path.write_text("".join(lines[6:]))
+    results += follower.poll()
+    results += follower.finish()
+    assert found(results) == WHOLE

@@ -192,6 +192,27 @@ def test_slots_that_are_being_moved_are_waited_for(cluster: SimulatedCluster, ba
     done.join()
 
 
+def test_a_move_that_was_interrupted_ends_in_an_error_that_says_what_to_do(
+    cluster: SimulatedCluster, backend: RedisBackend
+) -> None:
+    source, target = cluster.nodes[:2]
+    slots = {slot_of(key) for key in source.keys}
+    both = rf"{source.port} and 127\.0\.0\.1:{target.port} .*redis-cli --cluster fix 127\.0\.0\.1:{source.port}"
+    with RedisBackend.connect(cluster.url, timeout=3) as other:
+        for slot in slots:
+            cluster.begin_move(slot, target)
+        for ask in (other.count_runs, lambda: list(other.stream_runs())):
+            with pytest.raises(errors.RelayModelsError, match=both):
+                ask()
+    runs = [make_run("agent", len(RUNS)), make_run("agent", len(RUNS) + 1)]
+    backend.store_run(runs[0])  # a command with a key waits for nothing
+    with RedisBackend.connect(cluster.url) as other:  # and so does a program that has just been started
+        other.store_run(runs[1])
+        assert other.load_run("agent", runs[0].id) == runs[0]
+    cluster.move(slots, target)
+    assert backend.list_runs("agent") == [*RUNS, *runs]
+
+
 def test_an_index_that_a_shard_lacks_is_made_there(cluster: SimulatedCluster, backend: RedisBackend) -> None:
     alias = f"{backend.key_prefix}@run".encode()
     cluster.flush(victim(cluster), keep_documents=True)

@@ -165,6 +165,23 @@ def test_a_newcomer_finds_the_slowest_failed_run_of_yesterday(browser: Browser, 
         assert page.locator("pre.error").first.is_visible()
 
 
+@pytest.mark.parametrize("has_scripts", [True, False])
+def test_the_bars_of_a_timeline_lead_to_their_calls(browser: Browser, demo: RedisBackend, has_scripts: bool) -> None:
+    run = demo.find_runs(order_by="-calls", limit=1)[0]
+    with served(demo) as url:
+        context = browser.new_context(java_script_enabled=has_scripts)
+        page = context.new_page()
+        page.goto(f"{url}runs/{run.run_id}")
+        bars, calls = page.locator(".timeline a"), page.locator("details.call")
+        assert bars.count() == calls.count() == run.calls
+        closed = page.locator("details.call:not([open])").first
+        number = closed.locator(".index").inner_text()
+        bars.locator(f"xpath=self::*[@href='#call-{number}']").click()
+        page.wait_for_url(f"**#call-{number}")
+        assert page.locator("details.call", has=page.locator(f"#call-{number}")).get_attribute("open") is not None
+        context.close()
+
+
 def test_a_session_and_a_chart_lead_to_runs(browser: Browser, demo: RedisBackend) -> None:
     with served(demo) as url, opened(browser, url, WIDE) as page:
         page.get_by_role("link", name="Sessions", exact=True).click()

@@ -340,6 +340,35 @@ def test_numbers_of_many_runs_say_what_is_left_out(store: RedisBackend, monkeypa
     assert "<svg" in client.get(whole.replace("&amp;", "&")).text
 
 
+def test_many_runs_are_compared_when_asked_for(store: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay_models.web.overview_pages.MOST_GROUPED", 10)
+    client = TestClient(create_app(store), base_url="http://localhost")
+    page = client.get("/compare?left=agent+%3D+nobody&right=all").text
+    assert f"<dd>{store.count_runs():,} runs</dd>" in page
+    assert "took, median" not in page
+    (whole,) = re.findall(r'href="(/compare\?[^"]*whole=1)"', page)
+    assert "took, median" in client.get(unescape(whole)).text
+
+
+def test_groups_that_are_not_shown_are_said_and_change_nothing(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/numbers?filter=all&exact=1&by=models&by=tools"
+    assert "with the most runs" not in client.get(path).text
+    monkeypatch.setattr("relay_models.web.numbers.MOST_GROUPS", 3)
+    few = client.get(path).text
+    assert few.count("the 3 with the most runs") == 2
+    # Of many runs, the groups that are shown are asked for one by one.
+    monkeypatch.setattr("relay_models.web.numbers.MOST_EXACT", 10)
+    many = client.get(path).text
+    assert _values(many) == _values(few) != []
+
+
+def _values(page: str) -> list[str]:
+    """The values of the tables of a page."""
+    return re.findall(r"<t[hd][^>]*>(?:<a[^>]*>)?([^<]*)", page)
+
+
 def test_estimates_are_marked_and_can_be_computed(store: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     works, asked = store.aggregate_runs, []
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
+import socket
+import threading
 from html.parser import HTMLParser
+from queue import Queue
 from urllib.parse import urlencode
 
 import pytest
@@ -175,3 +178,29 @@ def test_a_read_only_page_has_no_forms_that_write(empty: RedisBackend) -> None:
     client = TestClient(create_app(empty, read_only=True), base_url="http://localhost")
     assert 'method="post"' not in client.get("/runs").text + client.get("/saved").text
     assert client.post("/saved/save", data={"name": "x"}).status_code in (404, 405)
+
+
+def test_clients_that_never_finish_a_request_are_sent_away(
+    empty: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay_models.web.serving.MOST_SECONDS", 0.3)
+    monkeypatch.setattr("relay_models.web.site.FORM_SECONDS", 0.3)
+    urls: Queue[str] = Queue()
+    # Interrupting it is for a process of its own; here it ends with the tests.
+    threading.Thread(target=serve_web, args=[empty], kwargs={"port": 0, "ready": urls.put}, daemon=True).start()
+    port = int(urls.get(timeout=30).rstrip("/").rpartition(":")[2])
+    head = b"Host: 127.0.0.1\r\n"
+    for begun, answer in (
+        (b"", b""),
+        (b"GET /saved HTTP/1.1\r\n" + head, b""),
+        (b"POST /saved/save HTTP/1.1\r\n" + head + b"Content-Length: 9\r\n\r\nto", b"HTTP/1.1 408"),
+        # A second request on a connection, after one that was answered.
+        (b"GET /static/theme.js HTTP/1.1\r\n" + head + b"\r\nGET /sav", b"HTTP/1.1 200"),
+    ):
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            client.sendall(begun)
+            said = b""
+            while part := client.recv(65_536):
+                said += part
+            assert said[: len(answer)] == answer
+            assert answer or not said

@@ -26,7 +26,7 @@ from relay_models.query.aggregate.groups import AggregateRows
 from relay_models.query.aggregate.pipeline import aggregate_steps
 from relay_models.query.aggregate.request import MAX_BUCKETS, Aggregation, Columns
 from relay_models.query.language.filters import as_expression
-from relay_models.query.options import Filter, OnCorrupt, OnIncomplete, OrderBy, check_limit
+from relay_models.query.options import Filter, OnCorrupt, OnIncomplete, OrderBy, check_limit, check_outcomes
 from relay_models.query.order import Order
 from relay_models.query.paging.find import find_steps
 from relay_models.query.paging.page import Page
@@ -106,6 +106,7 @@ class Collection(Generic[D]):
         expression, order_by, count = self._parts(filter, order_by)
         limit = limit if count is None else count
         check_limit(limit)
+        check_outcomes(on_corrupt=on_corrupt, on_incomplete=on_incomplete)
         if limit is not None and limit <= _ROWS_PER_QUERY:
             return await self._store.questions.run(
                 lambda: find_steps(
@@ -210,6 +211,7 @@ class Collection(Generic[D]):
             CorruptDocumentsError: documents cannot be read; ``good`` has the rows of the others.
             IncompleteAnswerError: the server stopped at its time limit.
         """
+        check_outcomes(on_corrupt=on_corrupt, on_incomplete=on_incomplete)
         request = Aggregation.parse(
             self._columns,
             by=by,
@@ -357,6 +359,7 @@ class Collection(Generic[D]):
         on_corrupt: OnCorrupt,
         page_size: int = 2000,
     ) -> RowStream[D]:
+        check_outcomes(on_corrupt=on_corrupt)
         expression, order_by, limit = self._parts(filter, order_by)
         pager = self._pager(expression, order_by, row_reader(self.document, not columns))
         return RowStream(lambda corrupt: self._rows(store, pager, page_size, limit, on_corrupt, corrupt), self.document)

@@ -13,7 +13,7 @@ from relay_models.columns.expressions import Equal, Expression, any_of
 from relay_models.documents import Run
 from relay_models.documents.labels import LabelChange, Labels
 from relay_models.errors import CorruptDocumentError, InvalidRecordError, NotFoundError, QueryError, StoreTimeoutError
-from relay_models.query.options import Filter
+from relay_models.query.options import Filter, check_outcomes
 from relay_models.query.order import Order
 from relay_models.query.rows import KeyReader
 from relay_models.records import RunRecord
@@ -82,7 +82,7 @@ class RunCollection(Collection[RunT]):
         Raises:
             NotFoundError: there is no such run.
             QueryError: several agents have a run with this id: give the agent, too.
-            InvalidRecordError: a label cannot be kept exactly, or none is given.
+            InvalidRecordError: a label cannot be kept exactly, none is given, or what should be a run is none.
             CorruptDocumentError: the labels that the run has cannot be read.
 
         Example:
@@ -91,6 +91,12 @@ class RunCollection(Collection[RunT]):
             await backend.runs.label(run_id, scores={"helpfulness": 0.8}, source="evaluator", by="judge-2")
             ```
         """
+        if not isinstance(run, Run | RunRecord | UUID | str | tuple):
+            raise InvalidRecordError(
+                f"label takes a run, not {type(run).__name__}: label_many(runs, …) labels several, "
+                "label_where(filter, …) those that meet a filter",
+                "run",
+            )
         change = self._change(labels)
         (key,) = await self._keys_of([run])
         found = await self._label_keys([key], change)
@@ -120,6 +126,13 @@ class RunCollection(Collection[RunT]):
             QueryError: as `label` raises it; nothing was labelled.
             InvalidRecordError: as `label` raises it; nothing was labelled.
         """
+        check_outcomes(on_missing=on_missing)
+        if isinstance(runs, Run | RunRecord | UUID | str) or not isinstance(runs, Iterable):
+            raise InvalidRecordError(
+                f"label_many takes several runs, not {type(runs).__name__}: label(run, …) labels one, "
+                "label_where(filter, …) those that meet a filter",
+                "runs",
+            )
         change = self._change(labels)
         wanted = list(runs)
         keys = await self._keys_of(wanted, on_missing)
@@ -151,6 +164,9 @@ class RunCollection(Collection[RunT]):
         return count
 
     def _change(self, labels: Mapping[str, Any]) -> LabelChange:
+        if unknown := labels.keys() - LabelOptions.__annotations__.keys():
+            known = ", ".join(LabelOptions.__annotations__)
+            raise InvalidRecordError(f"labels have no {', '.join(sorted(unknown))}; there are {known}", "labels")
         given = {"source": "human", "by": None, **labels}
         try:
             return LabelChange.checked(at=self._store.clock.now(), note_id=uuid4().hex, **given)
@@ -169,8 +185,7 @@ class RunCollection(Collection[RunT]):
                     keys.append(self._store.keys.run(run.agent_id, run.run_id))
                 case RunRecord():
                     keys.append(self._store.keys.run(run.agent_id, run.id))
-                case tuple():
-                    agent_id, run_id = run
+                case (agent_id, run_id):
                     keys.append(self._store.keys.run(agent_id, run_id))
                 case _:
                     _, run_id = self._store.keys.split_run(self._store.keys.run("", run))

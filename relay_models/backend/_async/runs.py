@@ -28,7 +28,7 @@ from relay_models.errors import (
     RefusedRecordsError,
     RelayModelsError,
 )
-from relay_models.query.options import OnCorrupt
+from relay_models.query.options import OnCorrupt, check_outcomes
 from relay_models.query.order import Order
 from relay_models.query.replies import decode_body
 from relay_models.query.rows import KeyReader, RecordReader, corrupt_document
@@ -118,6 +118,7 @@ class Runs(BackendBase[RunT]):
         and a part may be stored: storing the same runs again is harmless.
         """
         check_count("batch_size", batch_size)
+        check_outcomes(on_refused=on_refused)
         if isinstance(records, RunRecord) or not (hasattr(records, "__iter__") or hasattr(records, "__aiter__")):
             raise InvalidRecordError(f"records is an iterable of runs, not {type(records).__name__}")
         self._indexes.check_writable("run")
@@ -209,6 +210,7 @@ class Runs(BackendBase[RunT]):
         Raises:
             CorruptDocumentsError: documents cannot be read; it names each by key, and ``good`` has the other runs.
         """
+        check_outcomes(on_corrupt=on_corrupt)
         runs: list[RunRecord] = []
         corrupt: list[CorruptDocumentError] = []
         async with aclosing(self._record_pages(agent_id, corrupt)) as pages:
@@ -231,6 +233,7 @@ class Runs(BackendBase[RunT]):
         Returns:
             An async iterator of runs. Documents that cannot be read are in its ``corrupt``.
         """
+        check_outcomes(on_corrupt=on_corrupt)
         return RowStream(lambda corrupt: self._iter_runs(agent_id, on_corrupt, corrupt))
 
     async def _iter_runs(

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, cast, overload
 
 from pydantic_core import from_json
 
+from relay_models._checks import shown
 from relay_models.backend._sync.collection import Collection
 from relay_models.backend._sync.store import Store
 from relay_models.backend._sync.streams import until_failure
@@ -34,7 +35,7 @@ from relay_models.errors import (
     RefusedRecordsError,
     RelayModelsError,
 )
-from relay_models.query.options import Filter
+from relay_models.query.options import Filter, check_outcomes
 from relay_models.transport.sync import AnyIterable, Command, Pipeline, Transaction, translate
 
 __all__ = ["ModelCollection"]
@@ -167,6 +168,7 @@ class ModelCollection(Collection[D]):
         Raises:
             RefusedRecordsError: items were refused; ``report`` names each.
         """
+        check_outcomes(on_refused=on_refused)
         wait = self._wait(ttl)
         self._prepare()
         report, waiting = StoreReport(), deque[_Batch]()
@@ -272,7 +274,7 @@ class ModelCollection(Collection[D]):
             if reply is None:
                 if expect is not None:
                     raise ConflictError(f"{name} was deleted", name)
-                raise NotFoundError(f"there is no {self.document.__name__} {id!r}")
+                raise NotFoundError(f"there is no {self.document.__name__} {shown(id)}")
             current = self._read(key, reply)
             updated = current._columns["updated_at"].type.store(current.updated_at)
             if (updated, current.__dict__["record_json"]) in sent:

@@ -9,7 +9,8 @@ from typing import Any
 
 from relay_models.backend._sync.store import Store
 from relay_models.columns.column import Column
-from relay_models.errors import NotFoundError
+from relay_models.errors import CorruptDocumentError, CorruptDocumentsError, NotFoundError
+from relay_models.query.options import OnCorrupt, check_outcomes
 from relay_models.query.saved import SavedQuestion, check_name, decode_questions, encode_question
 
 __all__ = ["SavedQuestions"]
@@ -42,22 +43,40 @@ class SavedQuestions:
         execute("JSON.SET", self._key, "$", "{}", "NX")
         execute("JSON.SET", self._key, f'$["{question.name}"]', encode_question(question))
 
-    def all(self) -> list[SavedQuestion]:
-        """List the questions, sorted by name."""
-        return decode_questions(self._store.transport.execute("JSON.GET", self._key, "$"), self._key)
+    def all(self, *, on_corrupt: OnCorrupt = "raise") -> list[SavedQuestion]:
+        """List the questions, sorted by name.
+
+        Args:
+            on_corrupt: whether questions that cannot be read, such as those of a later release, are an error or left
+                out.
+
+        Raises:
+            CorruptDocumentsError: some cannot be read; the others are in its ``good``.
+        """
+        check_outcomes(on_corrupt=on_corrupt)
+        questions, errors = self._read()
+        if errors and on_corrupt == "raise":
+            raise CorruptDocumentsError(list(errors.values()), questions)
+        return questions
 
     def get(self, name: str) -> SavedQuestion:
         """Get a question by its name.
 
         Raises:
             NotFoundError: there is none with that name; the message lists those there are.
+            CorruptDocumentError: it cannot be read.
         """
-        questions = self.all()
+        questions, errors = self._read()
         for question in questions:
             if question.name == name:
                 return question
+        if name in errors or "" in errors:
+            raise errors.get(name) or errors[""]
         known = ", ".join(question.name for question in questions) or "none"
         raise NotFoundError(f"there is no saved question {name!r}; saved are: {known}")
+
+    def _read(self) -> tuple[list[SavedQuestion], dict[str, CorruptDocumentError]]:
+        return decode_questions(self._store.transport.execute("JSON.GET", self._key, "$"), self._key)
 
     def delete(self, name: str) -> bool:
         """Delete a question and return whether there was one."""

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, Any, Final, cast
 
+from relay_models.embedded.errors import InvalidArgumentError
 from relay_models.embedded.persistence.file_checks import is_name
 
 __all__ = ["Target", "reading", "writing"]
@@ -32,6 +33,8 @@ def writing(target: Target) -> Iterator[IO[bytes]]:
     one, which may hold prompts, is for its owner alone. Pipes and devices are written as they are.
     """
     if not isinstance(target, (str, os.PathLike)):
+        if not hasattr(target, "write"):
+            raise InvalidArgumentError(f"target is a file's name or an open file, not {type(target).__name__}")
         yield target
         return
     name = os.fspath(target)
@@ -124,6 +127,8 @@ def _resembles(scratch: str, status: os.stat_result) -> bool:
 def reading(source: Target) -> Iterator[IO[bytes]]:
     """Open a dump for reading."""
     if not isinstance(source, (str, os.PathLike)):
+        if not hasattr(source, "readline"):
+            raise InvalidArgumentError(f"source is a file's name or an open file, not {type(source).__name__}")
         yield source
         return
     name = os.fspath(source)

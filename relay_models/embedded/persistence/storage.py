@@ -410,6 +410,11 @@ class Storage:
         self.redo.close(remove=False)
         self._lock.forget()
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the file has the newest format."""
+        return self._format() == FORMAT
+
     def _format(self) -> int:
         return int(self.connection.execute("PRAGMA user_version").fetchone()[0])
 

@@ -22,13 +22,14 @@ import contextlib
 import datetime
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
 import redis
 
-from relay_models.embedded.errors import TransferError
+from relay_models.embedded.errors import InvalidArgumentError, TransferError
 from relay_models.embedded.persistence.dump_files import Target, reading, writing
 from relay_models.embedded.persistence.transfer_calls import Calls, session
 
@@ -40,6 +41,7 @@ BATCH: Final = 500
 """Elements of a list, set, … in one line and in one command."""
 SCRATCH_MS: Final = 3_600_000
 """How long what a killed restore wrote of a key is kept (milliseconds)."""
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,14 @@ def dump(
         What was written.
 
     Raises:
+        InvalidArgumentError: The client, the target or the pattern is of another type.
         TransferError: A key cannot be dumped.
         OSError: The file cannot be written.
         redis.RedisError: The server failed.
     """
+    is_pattern = isinstance(match, str | bytes) and not (isinstance(match, str) and _SURROGATE.search(match))
+    if not is_pattern:
+        raise InvalidArgumentError("match is a pattern of keys, such as 'nemo_relay:*', without lone surrogates")
     with session(client) as call, writing(target) as file:
         return _Dump(call, file).run(match, leave_out_unknown)
 
@@ -113,6 +119,7 @@ def restore(client: redis.Redis, source: Target, *, replace: bool = False) -> Re
         What was written.
 
     Raises:
+        InvalidArgumentError: The client or the source is of another type.
         TransferError: A key exists already, or the file is no dump, damaged, or of a later version. The keys before it
             have been written.
         OSError: The file cannot be read.

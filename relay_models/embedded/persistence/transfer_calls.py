@@ -13,7 +13,7 @@ import redis.cluster
 import redis.crc
 from redis.exceptions import AskError, ClusterDownError, MovedError, TryAgainError
 
-from relay_models.embedded.errors import TransferError
+from relay_models.embedded.errors import InvalidArgumentError, TransferError
 
 __all__ = ["Calls", "session"]
 
@@ -155,6 +155,8 @@ def session(client: Any) -> Iterator[Calls]:
         finally:
             calls.close()
         return
+    if not isinstance(client, redis.Redis):
+        raise InvalidArgumentError(f"client is a redis.Redis or a redis.RedisCluster, not {type(client).__name__}")
     pool: Any = client.connection_pool
     connection = pool.get_connection()
     try:

@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from relay_models.embedded.errors import EmbeddedError, FileUnavailableError
+from relay_models.embedded.errors import EmbeddedError, FileUnavailableError, InvalidArgumentError
 from relay_models.embedded.persistence.file_checks import is_unavailable
 from relay_models.embedded.persistence.storage import UNREADABLE, Storage, Sync
 from relay_models.embedded.server.client_connections import AsyncEngineConnection, EngineConnection
@@ -44,7 +44,7 @@ class EmbeddedServer:
         NewerFileError: The file was written by a later release.
         DamagedFileError: The file is damaged.
         FileUnavailableError: The file cannot be created, read or written.
-        ValueError: `sync` is neither ``"process"`` nor ``"power"``.
+        InvalidArgumentError: `sync` is neither ``"process"`` nor ``"power"``, or another argument is of no such type.
 
     Example:
         ```python
@@ -62,7 +62,11 @@ class EmbeddedServer:
         clock: Callable[[], float] | None = None,
     ) -> None:
         if sync not in ("process", "power"):
-            raise ValueError(f"sync is 'process' or 'power', not {sync!r}")
+            raise InvalidArgumentError("sync is 'process' or 'power'")
+        if path is not None and not isinstance(path, str | bytes | os.PathLike):
+            raise InvalidArgumentError(f"path is the path of a file, or None, not {type(path).__name__}")
+        if clock is not None and not callable(clock):
+            raise InvalidArgumentError(f"clock is a function, or None, not {type(clock).__name__}")
         self.path = None if path is None else os.fsdecode(path)
         storage = None if self.path is None else Storage(self.path, sync)
         try:

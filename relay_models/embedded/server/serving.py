@@ -14,7 +14,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import NamedTuple
 
-from relay_models.embedded.errors import UnsafeBindError
+from relay_models.embedded.errors import InvalidArgumentError, UnsafeBindError
 from relay_models.embedded.persistence.storage import Sync
 from relay_models.embedded.server.embedded_server import EmbeddedServer
 from relay_models.embedded.server.listener import TcpListener
@@ -45,6 +45,14 @@ class Endpoint(NamedTuple):
 
 def check_bind(host: str, password: str | None) -> None:
     """Raise `UnsafeBindError` where other machines could reach the port and no password protects it."""
+    try:
+        if not isinstance(host, str):
+            raise InvalidArgumentError(f"host is a name or an address, not {type(host).__name__}")
+        host.encode("idna")
+        if password is not None:
+            password.encode()
+    except (UnicodeError, AttributeError) as error:
+        raise InvalidArgumentError("host is a name or an address, and password is text, or None") from error
     if password:
         return
     try:
@@ -81,6 +89,10 @@ async def serving(
         UnsafeBindError: Other machines could reach the port, and there is no password.
         OSError: The port is taken.
     """
+    if not isinstance(server, EmbeddedServer):
+        raise InvalidArgumentError(f"server is an EmbeddedServer, not {type(server).__name__}")
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65_535:
+        raise InvalidArgumentError("port is a whole number from 0 to 65535")
     check_bind(host, password)
     state = server._state
     if password:
@@ -179,6 +191,8 @@ def serve(
         OSError: The port is taken.
     """
     check_bind(host, password)
+    if ready is not None and not callable(ready):
+        raise InvalidArgumentError(f"ready is a function, or None, not {type(ready).__name__}")
     with EmbeddedServer(path, sync=sync) as server:
         asyncio.run(_serve(server, host, port, password, ready))
 

@@ -166,6 +166,7 @@ class EngineState(FakeServer):
         self.engine = SearchEngine(self.connection, self.documents)
         self._defined = False  # whether an index was created, altered or dropped since the last transaction
         self._logged = 0  # the changes in the redo log
+        self._recorded = self.connection.total_changes  # the rows that were changed up to the last transaction
         if storage is None:
             self.connection.execute("COMMIT")
         elif storage.created:
@@ -394,6 +395,7 @@ class EngineState(FakeServer):
         self._wrote = True
         self._logged = 0
         self._defined = False
+        self._recorded = self.connection.total_changes
         storage.after_commit()
         for database in self.dbs.all:
             database.committed()
@@ -445,7 +447,7 @@ class EngineState(FakeServer):
                 # What was acknowledged belongs to the file that is open, wherever that is now.
                 self._reload(storage)
             if (failure is None or moved is not None) and (
-                self._wrote or self._logged or storage.stamp.home is not None
+                self._wrote or self._logged or storage.stamp.home is not None or self._prepared(storage)
             ):
                 self._commit_transaction(storage)
                 storage.seal(self.clock.now())
@@ -468,6 +470,13 @@ class EngineState(FakeServer):
                 storage.close(clean=clean)
             except (OSError, sqlite3.Error) as error:
                 raise FileUnavailableError(f"{storage.name} could not be closed cleanly: {error}") from error
+
+    def _prepared(self, storage: Storage) -> bool:
+        """Whether queries made SQL indexes since the last transaction. Another process would have to make them again.
+
+        A file of an earlier format stays as it is: reading it must not keep earlier releases from opening it.
+        """
+        return storage.is_current and self.connection.total_changes > self._recorded
 
     def abandon(self) -> None:
         """Stop in a forked child: the file and the connection to it belong to the parent."""

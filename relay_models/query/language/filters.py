@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from relay_models._checks import shown
 from relay_models.columns.column import Column, find_column
 from relay_models.columns.expressions import Everything, Expression, all_of, values_of
 from relay_models.documents.find import Find
@@ -44,7 +45,7 @@ def as_expression(filter: Any, columns: Mapping[str, Column[Any]]) -> Expression
         return translate(filter, columns)
     raise QueryError(
         f"a filter is an expression such as Run.agent_id == 'planner', text of the filter language, or None for "
-        f"everything; not {filter!r} ({type(filter).__name__})"
+        f"everything; not {shown(filter)} ({type(filter).__name__})"
     )
 
 

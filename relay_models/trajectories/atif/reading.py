@@ -8,6 +8,8 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
+from relay_models._checks import shown
+from relay_models.errors import InvalidRecordError
 from relay_models.records import RunRecord, Timestamp
 from relay_models.records.extensions import EXTENSIONS_KEY
 from relay_models.records.run import run_from
@@ -53,8 +55,19 @@ def runs_from_atif(document: Mapping[str, Any]) -> list[RunRecord]:
         UUIDs, and otherwise derived from it, so that reading it again gives the same.
 
     Raises:
-        ValueError: it is no trajectory of a known version; says what is wrong and where.
+        InvalidRecordError: it is no trajectory of a known version; says what is wrong and where.
     """
+    if not isinstance(document, Mapping):
+        raise InvalidRecordError(f"a trajectory is a JSON object, not {shown(document)}")
+    try:
+        return _read(document)
+    except InvalidRecordError:
+        raise
+    except ValueError as error:
+        raise InvalidRecordError(str(error)) from error
+
+
+def _read(document: Mapping[str, Any]) -> list[RunRecord]:
     version = document.get("schema_version", "ATIF-v1.8")
     if not isinstance(version, str) or not version.startswith("ATIF-v1."):
         raise ValueError(f"schema_version is {version!r}: only ATIF-v1.x is understood")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from relay_models._checks import check_list, check_type
 from relay_models.records import CallRecord, RunRecord
 from relay_models.records.extensions import EXTENSIONS_KEY
 from relay_models.records.tokens import TokenCounts, count_tokens
@@ -50,9 +51,13 @@ def to_atif(run: RunRecord, sub_runs: Iterable[RunRecord] = (), *, exact: bool =
 
     Returns:
         The document, as JSON values.
+
+    Raises:
+        InvalidConfigurationError: what is given are no runs.
     """
+    check_type("run", run, RunRecord, "a RunRecord")
     children: dict[UUID, list[RunRecord]] = defaultdict(list)
-    for child in sub_runs:
+    for child in check_list("sub_runs", sub_runs, RunRecord, "RunRecord values"):
         if child.ext is not None and child.ext.parent_run_id is not None and child.id != run.id:
             children[child.ext.parent_run_id].append(child)
     return _Writing(run, children, frozenset({run.id}), exact).document()

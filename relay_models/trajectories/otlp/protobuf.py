@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from relay_models._checks import shown
 from relay_models.errors import InvalidRecordError, MissingExtraError
 
 __all__ = ["from_protobuf", "to_protobuf"]
@@ -25,6 +26,8 @@ def to_protobuf(request: Mapping[str, Any]) -> bytes:
         InvalidRecordError: it is no such request.
     """
     message, json_format = _types()
+    if not isinstance(request, Mapping):
+        raise InvalidRecordError(f"this is no OTLP export request, but {shown(request)}")
     try:
         json_format.ParseDict(_with_ids(request, _base64), message, ignore_unknown_fields=True)
     except (json_format.ParseError, ValueError) as error:
@@ -44,6 +47,8 @@ def from_protobuf(data: bytes, *, logs: bool = False) -> dict[str, Any]:
         InvalidRecordError: it is no such request.
     """
     message, json_format = _types(logs)
+    if not isinstance(data, bytes):
+        raise InvalidRecordError(f"an export request in protobuf is bytes, not {shown(data)}")
     from google.protobuf.message import DecodeError  # lazy: an optional extra
 
     try:

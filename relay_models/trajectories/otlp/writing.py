@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from relay_models._checks import check_choice, check_list, check_type
 from relay_models._version import __version__
 from relay_models.records import AnnotatedLlmRequest, AnnotatedLlmResponse, CallRecord, RunRecord, Timestamp
 from relay_models.records.extensions import CallExtensions, ErrorInfo, RunExtensions
@@ -50,10 +51,12 @@ def to_otlp(
         collector's ``/v1/traces``.
 
     Raises:
-        ValueError: there is no such convention.
+        InvalidConfigurationError: there is no such convention, or what is given are no runs.
     """
+    check_choice("convention", convention, Convention)
     convention = Convention(convention)
-    runs = list(runs)
+    check_type("service", service, str, "text")
+    runs = check_list("runs", runs, RunRecord, "RunRecord values")
     known = {run.id: run for run in runs}
     spans = [span for run in runs for span in _spans(run, known, convention)]
     resource = {"attributes": encode_attributes({"service.name": service})}

@@ -152,6 +152,7 @@ class ClusterWatch:
         addresses = self.addresses(before)
         problems: list[str] = []
         changes: list[str] = []
+        moving: list[str] = []
         silent: set[Address] = set()
         is_new = self._has_checked
         self._has_checked = True
@@ -183,7 +184,7 @@ class ClusterWatch:
                     if not view.is_primary:
                         problems.append(f"{label} is no primary any more")
                     elif view.is_moving:
-                        changes.append(f"slots are being moved from or to the shard {label}")
+                        moving.append(label)
                 unread.pop(0)
         finally:
             for address in unread:  # a reply that is read later would be taken for that to a later question
@@ -205,6 +206,11 @@ class ClusterWatch:
             generation += 1
         if generation != before.generation and is_new:
             self._changed_at = time.monotonic()
+        if moving:
+            changes.append(
+                f"slots are being moved from or to {' and '.join(moving)} "
+                f"(if no reshard runs, one was interrupted: redis-cli --cluster fix {moving[0]} completes it)"
+            )
         if time.monotonic() - self._changed_at < _SETTLING_SECONDS:
             changes.append("the cluster has changed just now")
         await self._forget({self._remap(primary.address) for primary in topology.primaries})

@@ -30,6 +30,7 @@ from relay_models.transport._sync.servers import ServerSettings
 from relay_models.transport._io_sync import sleep
 from relay_models.transport.backoff import Backoff
 from relay_models.transport.cluster_errors import (
+    are_slots_unavailable,
     could_not_ask,
     is_search_passing,
     lost_cursor,
@@ -124,6 +125,9 @@ class ClusterSearch(ClusterNodes):
                 problem = str(error)
             self._turn += 1
             if time.monotonic() > deadline or not self.retries or isinstance(command, Glance):
+                state = self._watch.state
+                if state is not None and state.problem and state.problem not in problem:
+                    problem = f"{problem}; {state.problem}"
                 raise could_not_ask(self.target, problem, failed)
             sleep(backoff.next())
 
@@ -162,6 +166,8 @@ class ClusterSearch(ClusterNodes):
             raise _NoAnswer(error) from None
         else:
             if isinstance(reply, ResponseError) and is_search_passing(reply):
+                if are_slots_unavailable(reply) and not exact:
+                    return reply
                 raise _NoAnswer(reply)
             self._turn += 1
             found = self._with_cursor(command, reply, node, before.generation, undoubling)
@@ -283,13 +289,15 @@ class ClusterSearch(ClusterNodes):
         found = self._search(
             ("FT.SEARCH", command[1], "*", "NOCONTENT", "LIMIT", 0, 0, "TIMEOUT", 0, "DIALECT", 2), exact=False
         )
-        if isinstance(found, Exception):
+        is_moving = are_slots_unavailable(found)  # a shard that lacks the index says so to the first search after it
+        if isinstance(found, Exception) and not is_moving:
             return found
         reply = self._search(command, exact=False)
         if isinstance(reply, list) and b"num_docs" in reply[::2]:
             fields = dict(zip(reply[::2], reply[1::2], strict=True))
-            # Before 8.2.6 the documents of replicas are in it, too.
-            documents = min(int(float(fields[b"num_docs"])), int(found[0]))
+            documents = int(float(fields[b"num_docs"]))
+            if not is_moving:  # before 8.2.6 the documents of replicas are in it, too
+                documents = min(documents, int(found[0]))
             # The greatest number of any shard says nothing of the others: what all shards have indexed grows with it.
             greatest = sum(int(float(fields.get(name, 0))) for name in (b"max_doc_id", b"num_records"))
             fields |= {b"num_docs": documents, b"max_doc_id": documents + greatest}

@@ -230,12 +230,6 @@ if (total) {
   setInterval(look, 3000);
 }
 
-// On a narrow screen the page and the conditions that are chosen are scrolled to.
-for (const each of document.querySelectorAll("header nav [aria-current], nav.chips [aria-current]")) {
-  const line = each.parentElement;
-  line.scrollLeft += each.getBoundingClientRect().left - line.getBoundingClientRect().left - 40;
-}
-
 // Light or dark, if the reader wants another one than the system's.
 const theme = document.querySelector("#theme");
 if (theme) {
@@ -256,4 +250,10 @@ if (theme) {
     }
     name();
   });
+}
+
+// On a narrow screen the page and the conditions that are chosen are scrolled to.
+for (const each of document.querySelectorAll("header nav [aria-current], nav.chips [aria-current]")) {
+  const line = each.parentElement;
+  line.scrollLeft += each.getBoundingClientRect().left - line.getBoundingClientRect().left - 40;
 }

@@ -68,3 +68,22 @@ def test_thousands_of_tags(client: Any, documents: dict[str, dict[str, Any]]) ->
     every = " ".join(f"@many:{{{tag}}}" for tag in others)
     assert client.execute_command("FT.SEARCH", "i", every, *count) == [0]
     assert client.execute_command("FT.SEARCH", "i", f"-({every})", *count) == [len(documents)]
+
+
+def test_documents_from_before_the_first_query_are_found_as_those_after_it() -> None:
+    lists = [["a", "b"], ["a"], [""], ["", "a"], ["a", ""], ["a", "a", "b"], ["ü", "d e", "a"], [], ["a\0c", "b"]]
+    schema = ["$.many[*]", "AS", "many", "TAG", "CASESENSITIVE", "INDEXEMPTY"]
+    found = []
+    for asked_first in (False, True):
+        with EmbeddedServer() as server, server.client(decode_responses=True, protocol=2) as client:
+            client.execute_command("FT.CREATE", "i", "ON", "JSON", "PREFIX", "1", "d:", "SCHEMA", *schema)
+            client.execute_command("JSON.SET", "d:first", "$", json.dumps({"many": ["z", "y"]}))
+            if asked_first:
+                client.execute_command("FT.SEARCH", "i", "@many:{z}", "DIALECT", 2)
+            for number, tags in enumerate(lists):
+                client.execute_command("JSON.SET", f"d:{number}", "$", json.dumps({"many": tags}))
+            queries = [f"@many:{{{tag}}}" for tag in ("a", "b", "ü", "d\\ e", "z", '""', "*b*")]
+            replies = [client.execute_command("FT.SEARCH", "i", query, "NOCONTENT", "DIALECT", 2) for query in queries]
+            found.append((replies, client.execute_command("FT.TAGVALS", "i", "many")))
+    assert found[0] == found[1]
+    assert [reply[0] for reply in found[0][0][:3]] == [7, 3, 1]

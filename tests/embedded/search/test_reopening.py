@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,29 @@ def test_too_many_fields_are_refused_and_leave_nothing(tmp_path: Path) -> None:
         assert client.execute_command("FT._LIST") == [b"kept"]
         assert client.execute_command("FT.SEARCH", "kept", "@t:{x}", "NOCONTENT") == [1, b"hash"]
         client.execute_command("FT.ALTER", "kept", "SCHEMA", "ADD", "f1", "TAG")
+
+
+def sql_indexes(path: Path) -> set[str]:
+    """The SQL indexes in a closed file."""
+    with closing(sqlite3.connect(path)) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'index'")}
+
+
+def test_what_a_reader_made_for_its_queries_is_there_for_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with EmbeddedServer(path) as server:
+        with server.client() as client:
+            client.execute_command("FT.CREATE", "index", "ON", "JSON", "PREFIX", "1", "doc:", "SCHEMA", *SCHEMA.split())
+            client.execute_command("FT.ALIASADD", "alias", "index")
+        write(server, range(6))
+    unasked = sql_indexes(path)
+    with EmbeddedServer(path) as server:
+        before = answers(server)
+    asked = sql_indexes(path)
+    assert asked > unasked
+    with EmbeddedServer(path) as server:
+        assert answers(server) == before
+    content = path.read_bytes()
+    with EmbeddedServer(path) as server:
+        assert answers(server) == before
+    assert path.read_bytes() == content

@@ -131,6 +131,25 @@ async def test_labels_by_filter_and_in_bulk(backend: RedisBackend) -> None:
     assert await backend.runs.label_many([absent], note="x", on_missing="skip") == 0
 
 
+async def test_runs_that_are_none_and_labels_that_there_are_not_say_what_to_call(backend: RedisBackend) -> None:
+    runs = await _stored(backend, 2)
+    page: Any = await backend.runs.find()
+    expression: Any = Run.agent_id == "a"
+    for several in (page, list(page), expression, None):
+        with pytest.raises(InvalidRecordError, match=r"label_many\(runs, …\) labels several"):
+            await backend.runs.label(several, tags={"x"})
+    for one in (page[0], runs[0], runs[0].id, str(runs[0].id), expression):
+        with pytest.raises(InvalidRecordError, match=r"label\(run, …\) labels one"):
+            await backend.runs.label_many(one, tags={"x"})
+    for none in (("a", "b", "c"), [page], [None]):
+        with pytest.raises(InvalidRecordError, match="a run id is a UUID, not") as refused:
+            await backend.runs.label_many([none], tags={"x"})  # type: ignore[list-item]
+        assert len(str(refused.value)) < 300
+    with pytest.raises(InvalidRecordError, match="labels have no tag; there are tags, remove_tags, scores"):
+        await backend.runs.label(page[0], tag={"x"})  # type: ignore[call-arg]
+    assert await backend.count_runs("tags is present") == 0
+
+
 async def test_two_clients_that_label_at_once_lose_nothing(place: Place) -> None:
     first = await place.open()
     second = await place.open()

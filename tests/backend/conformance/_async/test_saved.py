@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from relay_models import Column, Run, column, metadata
-from relay_models.errors import CorruptDocumentError, NotFoundError, QueryError, UnknownColumnError
+from relay_models.errors import (
+    CorruptDocumentError,
+    CorruptDocumentsError,
+    NotFoundError,
+    QueryError,
+    UnknownColumnError,
+)
 from relay_models.query.saved import SavedQuestion
 from relay_models.records import RunRecord
 
@@ -47,8 +53,25 @@ async def test_a_document_that_holds_something_else_is_an_error(place: Place) ->
     backend = await place.open()
     await backend.saved.save(SavedQuestion("slow"))
     await backend.transport.execute("JSON.SET", f"{backend.key_prefix}@saved:questions", "$", '{"slow":1}')
-    with pytest.raises(CorruptDocumentError, match="saved"):
+    with pytest.raises(CorruptDocumentsError, match="saved"):
         await backend.saved.all()
+
+
+@pytest.mark.parametrize("text", ['{"filter":null,"columns":[],"order":"x"}', '{"text":"all"}', "[1]", "{}"])
+async def test_a_question_that_a_later_release_saved_hides_no_other(place: Place, text: str) -> None:
+    backend = await place.open()
+    slow = SavedQuestion("slow")
+    await backend.saved.save(slow)
+    await backend.transport.execute("JSON.SET", f"{backend.key_prefix}@saved:questions", "$.later", text)
+    assert await backend.saved.all(on_corrupt="skip") == [slow]
+    assert await backend.saved.get("slow") == slow
+    with pytest.raises(CorruptDocumentsError, match="'later'") as caught:
+        await backend.saved.all()
+    assert caught.value.good == [slow]
+    with pytest.raises(CorruptDocumentError, match="'later'"):
+        await backend.saved.get("later")
+    assert await backend.saved.delete("later")
+    assert await backend.saved.all() == [slow]
 
 
 @pytest.mark.parametrize("name", ["", "a b", '"]', "a" * 65, "-x", "ä", None])

@@ -8,7 +8,13 @@ from __future__ import annotations
 import pytest
 
 from relay_models import Column, Run, column, metadata
-from relay_models.errors import CorruptDocumentError, NotFoundError, QueryError, UnknownColumnError
+from relay_models.errors import (
+    CorruptDocumentError,
+    CorruptDocumentsError,
+    NotFoundError,
+    QueryError,
+    UnknownColumnError,
+)
 from relay_models.query.saved import SavedQuestion
 from relay_models.records import RunRecord
 
@@ -50,8 +56,25 @@ def test_a_document_that_holds_something_else_is_an_error(place: Place) -> None:
     backend = place.open()
     backend.saved.save(SavedQuestion("slow"))
     backend.transport.execute("JSON.SET", f"{backend.key_prefix}@saved:questions", "$", '{"slow":1}')
-    with pytest.raises(CorruptDocumentError, match="saved"):
+    with pytest.raises(CorruptDocumentsError, match="saved"):
         backend.saved.all()
+
+
+@pytest.mark.parametrize("text", ['{"filter":null,"columns":[],"order":"x"}', '{"text":"all"}', "[1]", "{}"])
+def test_a_question_that_a_later_release_saved_hides_no_other(place: Place, text: str) -> None:
+    backend = place.open()
+    slow = SavedQuestion("slow")
+    backend.saved.save(slow)
+    backend.transport.execute("JSON.SET", f"{backend.key_prefix}@saved:questions", "$.later", text)
+    assert backend.saved.all(on_corrupt="skip") == [slow]
+    assert backend.saved.get("slow") == slow
+    with pytest.raises(CorruptDocumentsError, match="'later'") as caught:
+        backend.saved.all()
+    assert caught.value.good == [slow]
+    with pytest.raises(CorruptDocumentError, match="'later'"):
+        backend.saved.get("later")
+    assert backend.saved.delete("later")
+    assert backend.saved.all() == [slow]
 
 
 @pytest.mark.parametrize("name", ["", "a b", '"]', "a" * 65, "-x", "ä", None])
