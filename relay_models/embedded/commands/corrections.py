@@ -11,6 +11,7 @@ from fakeredis._command_args_parsing import Float
 from fakeredis._commands import Key
 from fakeredis._core import CommandItem
 from fakeredis._helpers import SimpleError, SimpleString
+from fakeredis.model import ZSet
 
 from relay_models.embedded.commands.long_double import increment
 from relay_models.embedded.registry import command
@@ -35,7 +36,25 @@ _TIMEOUTS: Final = {
 _EXPIRE_ERROR = re.compile(r"(ERR invalid expire time in) '?([a-z]+)'?\Z")
 _TEXTS: Final = {
     msgs.BITOP_NOT_ONE_KEY_ONLY: "ERR BITOP NOT must be called with a single source key.",
+    msgs.INVALID_MIN_MAX_STR_MSG: "ERR min or max not valid string range item",
+    msgs.HEXPIRE_NUMFIELDS_DIFFERENT: f"ERR {msgs.HEXPIRE_NUMFIELDS_DIFFERENT}",
 }
+# How many entries XAUTOCLAIM may be asked for: as many as a 64-bit machine has room for the IDs of.
+CLAIM_LIMIT: Final = (2**63 - 1) // 16
+
+# What these commands say of an argument that is no integer.
+_NOT_INTEGER: Final = {
+    "spop": msgs.INDEX_NEGATIVE_ERROR_MSG,
+    "zpopmin": msgs.INDEX_NEGATIVE_ERROR_MSG,
+    "zpopmax": msgs.INDEX_NEGATIVE_ERROR_MSG,
+    "xclaim": "ERR Invalid min-idle-time argument for XCLAIM",
+    "xautoclaim": "ERR Invalid min-idle-time argument for XAUTOCLAIM",
+    "copy": msgs.INVALID_INT_MSG,
+    "move": msgs.INVALID_INT_MSG,
+}
+# Which argument that is, where the command has several.
+_PLACES: Final = {"xclaim": 3, "xautoclaim": 3, "move": 1, "copy": -1}
+_NO_KEYS = re.compile(r"ERR at least 1 input key is needed for ")
 
 
 def corrected_error(name: str, args: list[bytes], text: str) -> str:
@@ -52,6 +71,16 @@ def corrected_error(name: str, args: list[bytes], text: str) -> str:
         text = text.replace(f"arguments for '{name}' command", f"arguments for '{name.replace(' ', '|')}' command")
     if name == "select" and text == msgs.INVALID_DB_MSG and not _is_integer(args[0]):
         return msgs.INVALID_INT_MSG
+    if name in _NOT_INTEGER and text in (msgs.INVALID_INT_MSG, msgs.INVALID_DB_MSG):
+        return text if name in _PLACES and _is_integer(args[_PLACES[name]]) else _NOT_INTEGER[name]
+    if name == "zintercard" and text == msgs.INVALID_INT_MSG and _is_integer(args[0]):
+        return msgs.LIMIT_NEGATIVE_MSG
+    if name == "swapdb" and text == msgs.INVALID_DB_MSG and not all(map(_is_integer, args)):
+        return f"ERR invalid {'second' if _is_integer(args[0]) else 'first'} DB index"
+    if name in ("zrange", "zrevrange", "zrangestore") and text == msgs.INVALID_MIN_MAX_FLOAT_MSG:
+        return text if b"byscore" in [arg.lower() for arg in args] else msgs.INVALID_INT_MSG
+    if _NO_KEYS.match(text):
+        return f"ERR at least 1 input key is needed for '{name}' command"
     if text == msgs.TIMEOUT_NEGATIVE_MSG and name in _TIMEOUTS and not _is_number(args[_TIMEOUTS[name]]):
         return "ERR timeout is not a float or out of range"
     if name in ("xread", "xreadgroup") and text in (msgs.SYNTAX_ERROR_MSG, msgs.INVALID_INT_MSG):
@@ -125,6 +154,8 @@ class CorrectedCommands:
         except SimpleError as error:
             if error.value == msgs.INVALID_FLOAT_MSG and _is_number(amount):
                 raise SimpleError("ERR hash value is not a float") from None
+            if amount.lower().lstrip(b"+-") in (b"inf", b"infinity"):
+                raise SimpleError("ERR value is NaN or Infinity") from None
             raise
         key.value.update({field: total}, clear_expiration=False)
         key.updated()
@@ -151,8 +182,32 @@ class CorrectedCommands:
 
     def _expires(self, name: str, when: int, relative: bool, run: Callable[..., int], *args: Any) -> int:
         """Refuse what 64 bits cannot hold, in milliseconds."""
+        if {option.lower() for option in args[2:]} == {b"gt", b"lt"}:
+            raise SimpleError("ERR GT and LT options at the same time are not compatible")
         base = int(self._db.time * 1000) if relative else 0
         if not -(2**63) <= when < 2**63 or when + base >= 2**63:
+            raise SimpleError(f"ERR invalid expire time in '{name}' command")
+        return run(*args)
+
+    def hexpire(self, key: CommandItem, seconds: int, *args: bytes) -> Any:
+        return self._hash_expires("hexpire", seconds * 1000, True, super().hexpire, key, seconds, *args)  # type: ignore[misc]
+
+    def hpexpire(self, key: CommandItem, ms: int, *args: bytes) -> Any:
+        return self._hash_expires("hpexpire", ms, True, super().hpexpire, key, ms, *args)  # type: ignore[misc]
+
+    def hexpireat(self, key: CommandItem, timestamp: int, *args: bytes) -> Any:
+        when = timestamp * 1000
+        return self._hash_expires("hexpireat", when, False, super().hexpireat, key, timestamp, *args)  # type: ignore[misc]
+
+    def hpexpireat(self, key: CommandItem, timestamp_ms: int, *args: bytes) -> Any:
+        when = timestamp_ms
+        return self._hash_expires("hpexpireat", when, False, super().hpexpireat, key, when, *args)  # type: ignore[misc]
+
+    def _hash_expires(self, name: str, when: int, relative: bool, run: Callable[..., Any], *args: Any) -> Any:
+        """Refuse what the 46 bits that Redis has for the time of a field cannot hold, in milliseconds."""
+        if when < 0:
+            raise SimpleError(msgs.HEXPIRE_INVALID_TIME_MSG)
+        if when + (int(self._db.time * 1000) if relative else 0) >= 2**46:
             raise SimpleError(f"ERR invalid expire time in '{name}' command")
         return run(*args)
 
@@ -183,17 +238,29 @@ class CorrectedCommands:
         self, key: CommandItem, group: bytes, consumer: bytes, idle_ms: int, start: bytes, *args: bytes
     ) -> Any:
         count = _count(args)
-        if any(arg.lower() == b"count" for arg in args) and (count is None or count < 1):
+        if any(arg.lower() == b"count" for arg in args) and (count is None or not 1 <= count <= CLAIM_LIMIT):
             raise SimpleError("ERR COUNT must be > 0")
-        return super().xautoclaim(key, group, consumer, idle_ms, start, *args)  # type: ignore[misc]
-
-    def xack(self, key: CommandItem, group: bytes, *ids: bytes) -> int:
-        for each in ids:
-            if not _STREAM_ID.match(each):
-                raise SimpleError("ERR Invalid stream ID specified as stream command argument")
-        return super().xack(key, group, *ids)  # type: ignore[misc, no-any-return]
+        first = b"0-0" if start == b"-" else start
+        return super().xautoclaim(key, group, consumer, idle_ms, first, *args)  # type: ignore[misc]
 
     # Sorted sets
+
+    @command("zrangestore", fixed=(Key(), Key(ZSet), bytes, bytes), repeat=(bytes,))
+    def engine_zrangestore(self, dest: CommandItem, src: CommandItem, start: bytes, stop: bytes, *args: bytes) -> Any:
+        if any(arg.lower() == b"withscores" for arg in args):
+            raise SimpleError(msgs.SYNTAX_ERROR_MSG)
+        source = CommandItem(src.key, src.db, default=ZSet()) if src.value is None else src
+        # What it replaces may be of any type.
+        return super().zrangestore(dest, source, start, stop, *args)  # type: ignore[misc]
+
+    def zpopmin(self, key: CommandItem, *counts: int) -> Any:
+        return super().zpopmin(key, *_at_most_one(counts))  # type: ignore[misc]
+
+    def zpopmax(self, key: CommandItem, *counts: int) -> Any:
+        return super().zpopmax(key, *_at_most_one(counts))  # type: ignore[misc]
+
+    def spop(self, key: CommandItem, *counts: int) -> Any:
+        return super().spop(key, *_at_most_one(counts))  # type: ignore[misc]
 
     def zscan(self, key: CommandItem, cursor: int, *args: bytes) -> Any:
         """A small sorted set all at once and by score, as the encoding that Redis has for it is read."""
@@ -221,15 +288,18 @@ class CorrectedCommands:
         return super().client_setname(name)  # type: ignore[misc, no-any-return]
 
 
-_STREAM_ID = re.compile(rb"[0-9]+(-[0-9]+)?\Z")
-
-
 _STREAM_FIELDS: Final = (
     *(b"length", b"radix-tree-keys", b"radix-tree-nodes", b"last-generated-id", b"max-deleted-entry-id"),
     *(b"entries-added", b"recorded-first-entry-id", b"entries", b"groups", b"first-entry", b"last-entry"),
 )
 """What Redis 7.4 tells of a stream, in its order."""
 _FULL: Final = _STREAM_FIELDS.index(b"first-entry")  # FULL has what comes before
+
+
+def _at_most_one(counts: tuple[int, ...]) -> tuple[int, ...]:
+    if len(counts) > 1:
+        raise SimpleError(msgs.SYNTAX_ERROR_MSG)
+    return counts
 
 
 def _count(args: tuple[bytes, ...]) -> int | None:

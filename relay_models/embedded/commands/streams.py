@@ -2,17 +2,71 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from fakeredis import _msgs as msgs
+from fakeredis._core import CommandItem
+from fakeredis._helpers import SimpleError
+from fakeredis.model import StreamEntryKey, StreamRangeTest, XStream
 
 __all__ = ["StreamCommands"]
+
+_STREAM_ID = re.compile(rb"[0-9]+(-[0-9]+)?\Z")
+_NUMBERED: Final = (b"count", b"block", b"claim")
+_NUMBER = re.compile(rb"-?[0-9]{1,18}\Z")
+_FIRST: Final = StreamEntryKey(0, 0)
+_LAST: Final = StreamEntryKey(2**64 - 1, 2**64 - 1)
 
 
 class StreamCommands:
     """Mixed into the engine's sockets; fakeredis' XREAD and XREADGROUP call these methods."""
 
-    def _xread(self, *args: Any, **options: Any) -> Any:
+    _db: Any
+
+    def xread(self, *args: bytes) -> Any:
+        self._check_streams(args)
+        return super().xread(*args)  # type: ignore[misc]
+
+    def xreadgroup(self, word: bytes, group: bytes, consumer: bytes, *args: bytes) -> Any:
+        self._check_streams(args)
+        return super().xreadgroup(word, group, consumer, *args)  # type: ignore[misc]
+
+    def _check_streams(self, args: Sequence[bytes]) -> None:
+        """Refuse keys that hold something else, for which fakeredis has no error, where the arguments are right."""
+        words = [arg.lower() for arg in args]
+        if b"streams" not in words or not _are_options(words[: words.index(b"streams")]):
+            return
+        if b"block" in words[: words.index(b"streams")] and words[words.index(b"block") + 1].startswith(b"-"):
+            raise SimpleError(msgs.TIMEOUT_NEGATIVE_MSG)
+        rest = args[words.index(b"streams") + 1 :]
+        if len(rest) % 2:
+            return
+        for key in rest[: len(rest) // 2]:
+            item = self._db.get(key)
+            if item is not None and type(item.value) is not XStream:
+                raise SimpleError(msgs.WRONGTYPE_MSG)
+
+    def _xread(self, streams: list[Any], count: int | None, blocking: bool, first_pass: bool) -> Any:
+        if blocking and not first_pass:  # a client that waits goes on to, whatever a key has become
+            streams = [(key, start) for key, start in streams if type(self._stream(key)) is XStream]
         # No news is null, for a blocking command and in RESP3 too.
-        return super()._xread(*args, **options) or None  # type: ignore[misc]
+        return super()._xread(streams, count, blocking, first_pass) or None  # type: ignore[misc]
+
+    def _stream(self, key: bytes) -> Any:
+        item = self._db.get(key)
+        return None if item is None else item.value
+
+    @staticmethod
+    def _parse_start_id(key: CommandItem, start: bytes) -> StreamRangeTest:
+        stream = key.value
+        if start == b"+" and stream is not None and len(stream):
+            return StreamRangeTest.decode(stream.last_item_key())
+        if start in (b"$", b"+"):
+            # The latest ID that there ever was; fakeredis takes that of the last entry which is still there.
+            return StreamRangeTest(_FIRST if stream is None else stream.last_id, True)
+        return StreamRangeTest.decode(start, exclusive=True)
 
     def _xreadgroup(
         self,
@@ -23,6 +77,69 @@ class StreamCommands:
         min_idle_time: int | None,
         first_pass: bool,
     ) -> Any:
+        if not first_pass:
+            groups = [self._present_group(*each) for each in groups]
         # At its first pass fakeredis takes the entries that are there and then waits for others, and the first change
         # of any key ends the waiting.
         return super()._xreadgroup(consumer, groups, count, no_ack, min_idle_time, False) or None  # type: ignore[misc]
+
+    def _present_group(self, group: Any, key: bytes, start: bytes) -> tuple[Any, bytes, bytes]:
+        """A consumer group as it is now, which may have changed while a client waited for its entries."""
+        stream = self._stream(key)
+        if stream is not None and type(stream) is not XStream:
+            raise SimpleError(msgs.WRONGTYPE_MSG)
+        present = None if stream is None else stream.group_get(group.name)
+        if present is None:
+            names = (key.decode("utf-8", "replace"), group.name.decode("utf-8", "replace"))
+            raise SimpleError(msgs.XREADGROUP_KEY_OR_GROUP_NOT_FOUND_MSG.format(*names))
+        return present, key, start
+
+    def xrange(self, key: CommandItem, start: bytes, end: bytes, *args: bytes) -> Any:
+        _check_interval(start, end)
+        return super().xrange(key, start, end, *args)  # type: ignore[misc]
+
+    def xrevrange(self, key: CommandItem, end: bytes, start: bytes, *args: bytes) -> Any:
+        _check_interval(start, end)
+        return super().xrevrange(key, end, start, *args)  # type: ignore[misc]
+
+    def xdel(self, key: CommandItem, *ids: bytes) -> int:
+        if key.value:
+            _check_ids(ids)
+        deleted: int = super().xdel(key, *ids)  # type: ignore[misc]
+        if deleted:
+            self._db.notify_watch(key.key)
+        return deleted
+
+    def xgroup_destroy(self, key: CommandItem, group: bytes) -> int:
+        destroyed: int = super().xgroup_destroy(key, group)  # type: ignore[misc]
+        if destroyed:  # those who wait for entries of it are told
+            self._db.notify_watch(key.key)
+        return destroyed
+
+    def xack(self, key: CommandItem, group: bytes, *ids: bytes) -> int:
+        if key.value is None or key.value.group_get(group) is None:
+            return 0
+        _check_ids(ids)
+        return super().xack(key, group, *ids)  # type: ignore[misc, no-any-return]
+
+
+def _are_options(words: Sequence[bytes]) -> bool:
+    """Whether these are options of XREAD or XREADGROUP, with numbers where those belong."""
+    rest = iter(words)
+    return all(word == b"noack" or (word in _NUMBERED and _NUMBER.match(next(rest, b""))) for word in rest)
+
+
+def _check_ids(ids: Sequence[bytes]) -> None:
+    for each in ids:
+        if not _STREAM_ID.match(each):
+            raise SimpleError(msgs.XADD_INVALID_ID)
+
+
+def _check_interval(start: bytes, end: bytes) -> None:
+    """Refuse an interval that begins after the last ID there can be, or ends before the first."""
+    for edge, text, limit in (("start", start, _LAST), ("end", end, _FIRST)):
+        if text.startswith(b"("):
+            if not _STREAM_ID.match(text[1:]):
+                raise SimpleError(msgs.XADD_INVALID_ID)
+            if StreamEntryKey.parse_str(text[1:]) == limit:
+                raise SimpleError(f"ERR invalid {edge} ID for the interval")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fakeredis import _msgs as msgs
 from fakeredis._commands import COMMANDS_WITH_SUB, SUPPORTED_COMMANDS, Signature
-from fakeredis._core import CommandItem
+from fakeredis._core import CommandItem, Database
 from fakeredis._helpers import QUEUED, NoResponse, SimpleError, SimpleString
 from fakeredis._socket import AsyncFakeSocket, FakeSocket
 from fakeredis._socket._resp import convert_to_resp2
@@ -25,16 +25,19 @@ from relay_models.embedded.commands.client import ClientCommands
 from relay_models.embedded.commands.config import ConfigCommands
 from relay_models.embedded.commands.corrections import CorrectedCommands, corrected_error, doubles_as_text
 from relay_models.embedded.commands.lcs import LcsCommand
+from relay_models.embedded.commands.lists import ListCommands
 from relay_models.embedded.commands.module import ModuleCommands
+from relay_models.embedded.commands.multiple_keys import MultipleKeyCommands
 from relay_models.embedded.commands.permissions import categories_of
 from relay_models.embedded.commands.pubsub import PubSubCommands
 from relay_models.embedded.commands.random_members import RandomCommands
 from relay_models.embedded.commands.server import ServerCommands
 from relay_models.embedded.commands.streams import StreamCommands
+from relay_models.embedded.commands.strings import StringCommands
 from relay_models.embedded.errors import EmbeddedError, ServerClosedError
 from relay_models.embedded.json.read_commands import JsonCommands
 from relay_models.embedded.json.value import JsonDocument
-from relay_models.embedded.registry import COMMANDS, CONTAINERS, EngineSignature, MissingKey, split_name
+from relay_models.embedded.registry import COMMANDS, CONTAINERS, EngineSignature, MissingKey, command, split_name
 from relay_models.embedded.reply_types import BigNumber, PlainReply, Verbatim
 from relay_models.embedded.scripting.commands import SHUTTING_DOWN, WHILE_BUSY, ScriptAborted, ScriptCommands
 from relay_models.embedded.server.blocking import WaitingInLoop, WaitingInThread
@@ -55,7 +58,17 @@ FIELD_EXPIRIES = frozenset(("hexpire", "hpexpire", "hexpireat", "hpexpireat", "h
 # Commands on streams that only read. The others change entries or groups, often without fakeredis saying so.
 STREAM_READS = frozenset(("xlen", "xrange", "xrevrange", "xread", "xpending"))
 
+# Commands that look at their key first and then at their arguments, as few do.
+TYPE_FIRST = FIELD_EXPIRIES | {"httl", "hpttl", "hexpiretime", "hpexpiretime", "hgetdel", "lindex", "lset", "sscan"}
+
+# Errors of commands whose key does not exist.
+ABOUT_KEYS = (msgs.NO_KEY_MSG, msgs.XGROUP_KEY_NOT_FOUND_MSG, msgs.GEO_MEMBER_NOT_FOUND_MSG)
+
 logger = logging.getLogger("relay_models.embedded")
+
+
+def _is_wrong_type(result: Any) -> bool:
+    return isinstance(result, SimpleError) and result.value == msgs.WRONGTYPE_MSG
 
 
 def _one_line(text: str) -> str:
@@ -65,7 +78,7 @@ def _one_line(text: str) -> str:
 def unknown_command(fields: list[bytes]) -> SimpleError:
     """The error for a command that does not exist, which shows the start of the request."""
     first = fields[0].decode("utf-8", "replace").lower()
-    if len(fields) > 1 and (first in COMMANDS_WITH_SUB or first in CONTAINERS) and first not in COMMANDS:
+    if len(fields) > 1 and (first in COMMANDS_WITH_SUB or first in CONTAINERS):
         word = fields[1][:128].decode("utf-8", "replace")
         return SimpleError(_one_line(f"ERR unknown subcommand '{word}'. Try {first.upper()} HELP."))
     shown = ""
@@ -102,6 +115,9 @@ class CommandRunner(
     RandomCommands,
     PubSubCommands,
     StreamCommands,
+    StringCommands,
+    ListCommands,
+    MultipleKeyCommands,
     Socket,
 ):
     """What the engine changes in a fakeredis socket, sync or async: one request from its fields to its queued reply."""
@@ -195,10 +211,8 @@ class CommandRunner(
             if self._queueing and not running:
                 self._transaction_failed = True
             error.value = corrected_error(name, args, error.value)
-            if name == "exec" and error.value.startswith("ERR "):
-                error.value = "EXECABORT Transaction discarded because of: " + error.value[4:]
-                self._forget_transaction()
-                self._clear_watches()
+            if name == "exec" and error.value.startswith(("ERR ", "BUSY ")):
+                self._discard_because_of(error)
             return error
         except (sqlite3.Error, EmbeddedError) as error:
             logger.error("%s failed: %s", name, error)
@@ -217,6 +231,12 @@ class CommandRunner(
             if isinstance(error, ScriptAborted):
                 return SimpleError(SHUTTING_DOWN)
             raise
+
+    def _discard_because_of(self, error: SimpleError) -> None:
+        """Forget a transaction that EXEC was refused for, and tell so in the error."""
+        error.value = "EXECABORT Transaction discarded because of: " + error.value.removeprefix("ERR ")
+        self._forget_transaction()
+        self._clear_watches()
 
     def _names_json(self, args: list[bytes]) -> bool:
         """Whether an argument names a key that holds JSON, a type that fakeredis' own commands do not expect."""
@@ -246,6 +266,8 @@ class CommandRunner(
         self._alive.update((item.key, self._db) for item in keys if item.value is not None)
         return result
 
+    # fakeredis' own declaration checks the replies, and knows no null arrays among them.
+    @command("exec", flags=msgs.FLAG_NO_SCRIPT + msgs.FLAG_TRANSACTION + msgs.FLAG_SKIP_CONVERT_TO_RESP2)
     def exec_(self) -> Any:
         if any(database.get(key) is None for key, database in self._alive & self._watches):
             self._watch_notified = True
@@ -284,15 +306,19 @@ class CommandRunner(
                 return self._run_command(func, sig, args, from_script)
             finally:
                 self._pubsub += subscriptions
-        if type(sig) is EngineSignature:
-            result = self._run_own(func, sig, args, from_script)
-            refused = self._server.settle()
-            return result if refused is None else refused
         if self._resp_version == 2 and sig.name.startswith(("z", "bz", "geo")):
             func = self._with_text_doubles(func)
+        if type(sig) is EngineSignature:
+            result = self._run_own(func, sig, args, from_script)
+            if _is_wrong_type(result):
+                result = self._argument_error(func, sig, args) or result
+            refused = self._server.settle()
+            return result if refused is None else refused
         ends = sig.name in LIST_ENDS and self._server.storage is not None
         before = self._list_length(args) if ends else None
         result = super()._run_command(func, sig, args, from_script)
+        if _is_wrong_type(result):
+            result = self._argument_error(func, sig, args) or result
         change = None
         if before is not None:
             after = self._list_length(args)
@@ -306,6 +332,28 @@ class CommandRunner(
                 self._touch_streams(args)
         refused = self._server.settle(change)
         return result if refused is None else refused
+
+    def _argument_error(self, func: Any, sig: Signature, args: list[Any]) -> SimpleError | None:
+        """The error that a command has for its arguments, whatever its keys hold.
+
+        Redis looks at the arguments first; fakeredis tells first that a key is of another type.
+        """
+        if sig.name in TYPE_FIRST:
+            return None
+        try:
+            if type(sig) is EngineSignature:
+                func(*sig.bind(args, Database(None))[0])
+            else:
+                applied = sig.apply(args, Database(None), self.version)
+                if len(applied) == 2:
+                    func(*applied[0])
+        except SimpleError as error:
+            return (
+                error if error.value not in (msgs.WRONGTYPE_MSG, *ABOUT_KEYS) and "NOGROUP" not in error.value else None
+            )
+        except (MissingKey, TypeError, AttributeError):
+            return None
+        return None
 
     @staticmethod
     def _with_text_doubles(func: Any) -> Any:
