@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 from fakeredis import _msgs as msgs
@@ -40,24 +40,18 @@ _TEXTS: Final = {
     msgs.INVALID_MIN_MAX_STR_MSG: "ERR min or max not valid string range item",
 }
 # Of commands that count their arguments themselves.
-_MOST_ARGUMENTS: Final = {"lpop": 2, "rpop": 2, "zrank": 3, "zrevrank": 3}
-_OUT_OF_RANGE: Final = f"ERR value is out of range, value must between {-Int.MAX_VALUE} and {Int.MAX_VALUE}"
+_MOST_ARGUMENTS: Final = {"zrank": 3, "zrevrank": 3}
 _POSITIVE: Final = "ERR value is out of range, must be positive"
-_NOT_NEGATIVE_COUNT: Final = "ERR COUNT can't be negative"
 # What Redis says of a word that is no integer, by the command and its place, which is its index or the word before it.
 _NO_INTEGER: Final[dict[str, dict[int | bytes, str]]] = {
-    "lmpop": {0: "ERR numkeys should be greater than 0", b"count": msgs.COUNT_GREATER_THAN_ZERO_MSG},
-    "zmpop": {0: "ERR numkeys should be greater than 0", b"count": msgs.COUNT_GREATER_THAN_ZERO_MSG},
-    "blmpop": {1: "ERR numkeys should be greater than 0", b"count": msgs.COUNT_GREATER_THAN_ZERO_MSG},
-    "bzmpop": {1: "ERR numkeys should be greater than 0", b"count": msgs.COUNT_GREATER_THAN_ZERO_MSG},
-    "sintercard": {0: "ERR numkeys should be greater than 0", b"limit": msgs.LIMIT_NEGATIVE_MSG},
     "zintercard": {b"limit": msgs.LIMIT_NEGATIVE_MSG},
-    "lpos": {b"count": _NOT_NEGATIVE_COUNT, b"maxlen": "ERR MAXLEN can't be negative"},
     "spop": {1: _POSITIVE},
     "wait": {1: "ERR timeout is not an integer or out of range"},
     "xclaim": {3: "ERR Invalid min-idle-time argument for XCLAIM"},
     "xautoclaim": {3: "ERR Invalid min-idle-time argument for XAUTOCLAIM"},
 }
+# How many entries XAUTOCLAIM may be asked for: as many as a 64-bit machine has room for the IDs of.
+CLAIM_LIMIT: Final = (2**63 - 1) // 16
 
 
 def corrected_error(name: str, args: list[bytes], text: str) -> str:
@@ -79,12 +73,12 @@ def corrected_error(name: str, args: list[bytes], text: str) -> str:
         return f"ERR wrong number of arguments for '{name.replace(' ', '|')}' command"
     if " " in name:
         text = text.replace(f"arguments for '{name}' command", f"arguments for '{name.replace(' ', '|')}' command")
-    if text == _SHARED_INVALID_ID and name == "xread" and b">" in args:
+    if text == msgs.XADD_INVALID_ID and name == "xread" and b">" in args:
         return "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option."
-    if name == "zrevrange" and text == msgs.INVALID_MIN_MAX_FLOAT_MSG:
-        return msgs.INVALID_INT_MSG
     if name == "select" and text == msgs.INVALID_DB_MSG and not _is_integer(args[0]):
         return msgs.INVALID_INT_MSG
+    if name in ("zrange", "zrevrange", "zrangestore") and text == msgs.INVALID_MIN_MAX_FLOAT_MSG:
+        return text if b"byscore" in [arg.lower() for arg in args] else msgs.INVALID_INT_MSG
     if text == msgs.TIMEOUT_NEGATIVE_MSG and name in _TIMEOUTS and not _is_number(args[_TIMEOUTS[name]]):
         return "ERR timeout is not a float or out of range"
     if name in ("xread", "xreadgroup") and text in (msgs.SYNTAX_ERROR_MSG, msgs.INVALID_INT_MSG):
@@ -100,9 +94,6 @@ def corrected_error(name: str, args: list[bytes], text: str) -> str:
     if text.startswith(("RANK can't", "numkeys should")):
         return f"ERR {text}"
     return _TEXTS.get(text, text)
-
-
-_SHARED_INVALID_ID: Final = "ERR Invalid stream ID specified as stream command argument"
 
 
 def _no_integer(texts: dict[int | bytes, str], args: list[bytes]) -> str | None:
@@ -189,6 +180,8 @@ class CorrectedCommands:
         except SimpleError as error:
             if error.value == msgs.INVALID_FLOAT_MSG and _is_number(amount):
                 raise SimpleError("ERR hash value is not a float") from None
+            if amount.lower().lstrip(b"+-") in (b"inf", b"infinity"):
+                raise SimpleError("ERR value is NaN or Infinity") from None
             raise
         key.value.update({field: total}, clear_expiration=False)
         key.updated()
@@ -198,31 +191,6 @@ class CorrectedCommands:
         return encode_double(value + 0.0) if not humanfriendly else Float.encode(value, True)
 
     # When keys expire
-
-    # fakeredis drops the part of a second in these three.
-
-    def setex(self, key: CommandItem, seconds: int, value: bytes) -> Any:
-        reply = super().setex(key, seconds, value)  # type: ignore[misc]
-        key.expireat = self._db.time + seconds
-        return reply
-
-    def psetex(self, key: CommandItem, ms: int, value: bytes) -> Any:
-        reply = super().psetex(key, ms, value)  # type: ignore[misc]
-        key.expireat = self._db.time + ms / 1000
-        return reply
-
-    def getex(self, key: CommandItem, *args: bytes) -> Any:
-        try:
-            value = super().getex(key, *args)  # type: ignore[misc]
-        except SimpleError as error:
-            if key.value is None and error.value.startswith("ERR invalid expire time"):
-                return None
-            raise
-        if len(args) == 2:
-            option, number = args[0].lower(), int(args[1])
-            base = 0 if option.endswith(b"at") else self._db.time
-            key.expireat = base + (number / 1000 if option.startswith(b"p") else number)
-        return value
 
     def expire(self, key: CommandItem, seconds: int, *args: bytes) -> int:
         return self._expires("expire", seconds * 1000, True, super().expire, key, seconds, *args)  # type: ignore[misc]
@@ -244,6 +212,8 @@ class CorrectedCommands:
 
     def _expires(self, name: str, when: int, relative: bool, run: Callable[..., int], *args: Any) -> int:
         """Refuse what 64 bits cannot hold, in milliseconds."""
+        if {option.lower() for option in args[2:]} == {b"gt", b"lt"}:
+            raise SimpleError("ERR GT and LT options at the same time are not compatible")
         base = int(self._db.time * 1000) if relative else 0
         if not -(2**63) <= when < 2**63 or when + base >= 2**63:
             raise SimpleError(f"ERR invalid expire time in '{name}' command")
@@ -286,80 +256,12 @@ class CorrectedCommands:
         self, key: CommandItem, group: bytes, consumer: bytes, idle_ms: int, start: bytes, *args: bytes
     ) -> Any:
         count = _count(args)
-        if any(arg.lower() == b"count" for arg in args) and (count is None or count < 1):
+        if any(arg.lower() == b"count" for arg in args) and (count is None or not 1 <= count <= CLAIM_LIMIT):
             raise SimpleError("ERR COUNT must be > 0")
-        return super().xautoclaim(key, group, consumer, idle_ms, start, *args)  # type: ignore[misc]
+        first = b"0-0" if start == b"-" else start
+        return super().xautoclaim(key, group, consumer, idle_ms, first, *args)  # type: ignore[misc]
 
-    def xack(self, key: CommandItem, group: bytes, *ids: bytes) -> int:
-        if key.value is None or not key.value.group_get(group):
-            return 0
-        for each in ids:
-            if not _STREAM_ID.match(each):
-                raise SimpleError("ERR Invalid stream ID specified as stream command argument")
-        return super().xack(key, group, *ids)  # type: ignore[misc, no-any-return]
-
-    def xdel(self, key: CommandItem, *ids: bytes) -> int:
-        if ids and self._db.get(key.key) is None:
-            return 0
-        deleted: int = super().xdel(key, *ids)  # type: ignore[misc]
-        if deleted:
-            key.updated()
-        return deleted
-
-    # Lists and sets
-
-    def lpos(self, key: CommandItem, element: bytes, *args: bytes) -> Any:
-        for option, value in zip(args[::2], args[1::2], strict=False):
-            if option.lower() == b"rank" and value == b"%d" % Int.MIN_VALUE:
-                raise SimpleError(_OUT_OF_RANGE)
-        return super().lpos(key, element, *args)  # type: ignore[misc]
-
-    @command("lmove", fixed=(Key(), Key(), bytes, bytes))
-    def engine_lmove(self, source: CommandItem, target: CommandItem, *ends: bytes) -> Any:
-        if not {end.lower() for end in ends} <= {b"left", b"right"}:
-            raise SimpleError(msgs.SYNTAX_ERROR_MSG)
-        if source.value is None:
-            return None
-        if type(source.value) is not list or type(target.value) not in (list, type(None)):
-            raise SimpleError(msgs.WRONGTYPE_MSG)
-        element = source.value.pop(0 if ends[0].lower() == b"left" else -1)
-        source.updated()
-        moved = source if target.key == source.key else target
-        rest = [] if moved.value is None else moved.value
-        rest.insert(0 if ends[1].lower() == b"left" else len(rest), element)
-        moved.update(rest)
-        return element
-
-    def _lmpop(self, keys: Sequence[bytes], count: int, left: bool, first_pass: bool) -> Any:
-        for key in keys:
-            item = CommandItem(key, self._db, self._db.get(key))
-            if item.value is None:
-                continue
-            if type(item.value) is not list:
-                if first_pass or not self._blocked:
-                    raise SimpleError(msgs.WRONGTYPE_MSG)
-                continue
-            popped = item.value[:count] if left else item.value[: -count - 1 : -1]
-            del item.value[slice(None, count) if left else slice(-count, None)]
-            item.updated()
-            item.writeback()  # an empty list is no key any more, which fakeredis forgets
-            return [key, popped]
-        return None
-
-    def sintercard(self, numkeys: int, *args: bytes) -> int:
-        # fakeredis counts the members of a missing key as an error.
-        keys = args[: max(numkeys, 0)]
-        if 0 < numkeys <= len(args) and any(self._db.get(key) is None for key in keys):
-            rest = args[numkeys:]
-            if rest and (len(rest) != 2 or rest[0].lower() != b"limit"):
-                raise SimpleError(msgs.SYNTAX_ERROR_MSG)
-            if rest and Int.decode(rest[1], msgs.LIMIT_NEGATIVE_MSG) < 0:
-                raise SimpleError(msgs.LIMIT_NEGATIVE_MSG)
-            items = [self._db.get(key) for key in keys]
-            if any(item is not None and type(item.value) is not ExpiringMembersSet for item in items):
-                raise SimpleError(msgs.WRONGTYPE_MSG)
-            return 0
-        return super().sintercard(numkeys, *args)  # type: ignore[misc, no-any-return]
+    # Sets
 
     @command("spop", fixed=(Key(ExpiringMembersSet),), repeat=(bytes,))
     def engine_spop(self, key: CommandItem, *args: bytes) -> Any:
@@ -407,8 +309,12 @@ class CorrectedCommands:
         return run(key, *(Int.decode(arg, _POSITIVE) for arg in args))
 
     @command("zrangestore", fixed=(Key(), Key(ZSet), bytes, bytes), repeat=(bytes,))
-    def engine_zrangestore(self, target: CommandItem, key: CommandItem, *args: bytes) -> Any:
-        return self.zrangestore(target, key, *args)  # type: ignore[attr-defined]
+    def engine_zrangestore(self, target: CommandItem, key: CommandItem, start: bytes, stop: bytes, *args: bytes) -> Any:
+        if any(arg.lower() == b"withscores" for arg in args):
+            raise SimpleError(msgs.SYNTAX_ERROR_MSG)
+        source = CommandItem(key.key, key.db, default=ZSet()) if key.value is None else key
+        # What it replaces may be of any type.
+        return self.zrangestore(target, source, start, stop, *args)  # type: ignore[attr-defined]
 
     @command("zrange", fixed=(Key(ZSet), bytes, bytes), repeat=(bytes,))
     def engine_zrange(self, key: CommandItem, start: bytes, stop: bytes, *args: bytes) -> Any:
@@ -442,15 +348,15 @@ class CorrectedCommands:
         return super().client_setname(name)  # type: ignore[misc, no-any-return]
 
 
-_STREAM_ID = re.compile(rb"[0-9]+(-[0-9]+)?\Z")
-
-
 _STREAM_FIELDS: Final = (
     *(b"length", b"radix-tree-keys", b"radix-tree-nodes", b"last-generated-id", b"max-deleted-entry-id"),
     *(b"entries-added", b"recorded-first-entry-id", b"entries", b"groups", b"first-entry", b"last-entry"),
 )
 """What Redis 7.4 tells of a stream, in its order."""
 _FULL: Final = _STREAM_FIELDS.index(b"first-entry")  # FULL has what comes before
+
+
+_STREAM_ID = re.compile(rb"[0-9]+(-[0-9]+)?\Z")
 
 
 def _claimed(args: tuple[bytes, ...]) -> tuple[bytes, ...]:

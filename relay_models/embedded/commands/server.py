@@ -172,8 +172,8 @@ class ServerCommands:
         database.notify_watch(newkey.key)
         return 1
 
-    @command("blmove", fixed=(bytes, bytes, SimpleString, SimpleString, Timeout), keys=(0, 1))
-    def engine_blmove(self, source: bytes, target: bytes, wherefrom: bytes, whereto: bytes, timeout: float) -> Any:
+    @command("blmove", fixed=(bytes, bytes, bytes, bytes, bytes), keys=(0, 1))
+    def engine_blmove(self, source: bytes, target: bytes, wherefrom: bytes, whereto: bytes, timeout: bytes) -> Any:
         ends = [end.lower() for end in (wherefrom, whereto)]
         if not set(ends) <= {b"left", b"right"}:
             raise SimpleError(msgs.SYNTAX_ERROR_MSG)
@@ -184,7 +184,7 @@ class ServerCommands:
             )
             return moved[0] if moved else None
 
-        return self._blocking(timeout, move)  # type: ignore[attr-defined]
+        return self._blocking(Timeout.decode(timeout), move)  # type: ignore[attr-defined]
 
     @command("xsetid", fixed=(Key(XStream), bytes), repeat=(bytes,), flags=msgs.FLAG_DO_NOT_CREATE, categories="")
     def engine_xsetid(self, key: CommandItem, last_id: bytes, *args: bytes) -> SimpleString:
@@ -339,7 +339,7 @@ class ServerCommands:
                 ("engine", "relay_models.embedded"),
                 ("sqlite_version", sqlite3.sqlite_version),
             ],
-            "Clients": [("connected_clients", len(server.sockets)), ("blocked_clients", 0)],
+            "Clients": [("connected_clients", len(server.sockets)), ("blocked_clients", len(server.blocked))],
             "Memory": [("used_memory", 0), ("used_memory_human", "0B"), ("maxmemory", 0)],
             "Persistence": [("loading", 0), ("aof_enabled", 0), ("rdb_last_save_time", server.lastsave)],
             "Stats": [
@@ -419,6 +419,10 @@ class ServerCommands:
             return None
         return 64 + len(key.key) + (len(dump(key.value)) if kind_code(key.value) is not None else 0)
 
+    @command("asking", "readonly", "readwrite", categories="@connection @fast")
+    def engine_not_in_cluster(self) -> None:
+        self.engine_no_cluster()
+
     @command(*(f"cluster {name}" for name in CLUSTER_SUBCOMMANDS), repeat=(bytes,), categories=ADMIN)
     def engine_no_cluster(self, *args: bytes) -> Any:
         raise SimpleError("ERR This instance has cluster support disabled")
@@ -450,7 +454,7 @@ class ServerCommands:
     @command("wait", fixed=(Int, Int), categories="")
     def engine_wait(self, replicas: int, timeout: int) -> int:
         if timeout < 0:
-            raise SimpleError("ERR timeout is negative")
+            raise SimpleError(msgs.TIMEOUT_NEGATIVE_MSG)
         return 0
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
+from fakeredis import _msgs as msgs
+from fakeredis._core import CommandItem
 from fakeredis._helpers import SimpleError
-from fakeredis._msgs import WRONGTYPE_MSG
-from fakeredis.model import XStream
+from fakeredis.model import StreamEntryKey, StreamRangeTest, XStream
 
 __all__ = ["StreamCommands"]
 
-_OPTIONS = re.compile(rb"((count|block) -?[0-9]+ ?|noack ?)*")
+_STREAM_ID = re.compile(rb"[0-9]+(-[0-9]+)?\Z")
+_NUMBERED: Final = (b"count", b"block", b"claim")
+_NUMBER = re.compile(rb"-?[0-9]{1,18}\Z")
+_FIRST: Final = StreamEntryKey(0, 0)
+_LAST: Final = StreamEntryKey(2**64 - 1, 2**64 - 1)
 
 
 class StreamCommands:
@@ -21,48 +27,48 @@ class StreamCommands:
 
     def xread(self, *args: bytes) -> Any:
         self._check_streams(args)
-        at = [arg.lower() for arg in args].index(b"streams") + 1 if b"streams" in map(bytes.lower, args) else len(args)
-        half = (len(args) - at) // 2
-        if b"-" in args[at + half :]:
-            raise SimpleError("ERR Invalid stream ID specified as stream command argument")
-        if b"+" in args[at + half :]:  # the last entry, which follows the id before it
-            ids = [self._before_last(*pair) for pair in zip(args[at : at + half], args[at + half :], strict=False)]
-            args = (*args[: at + half], *ids)
         return super().xread(*args)  # type: ignore[misc]
 
-    def xreadgroup(self, *args: bytes) -> Any:
-        self._check_streams(args[3:], group=args[1])
-        return super().xreadgroup(*args)  # type: ignore[misc]
+    def xreadgroup(self, word: bytes, group: bytes, consumer: bytes, *args: bytes) -> Any:
+        self._check_streams(args, group)
+        return super().xreadgroup(word, group, consumer, *args)  # type: ignore[misc]
 
-    def _before_last(self, name: bytes, given: bytes) -> bytes:
-        item = self._db.get(name)
-        if given != b"+" or item is None or not len(item.value):
-            return b"$" if given == b"+" else given
-        time, _, number = item.value.last_item_key().partition(b"-")
-        if int(number):
-            return b"%b-%d" % (time, int(number) - 1)
-        return b"%d-%d" % (int(time) - 1, 2**64 - 1)
-
-    def _check_streams(self, args: tuple[bytes, ...], group: bytes | None = None) -> None:
-        """Refuse keys that hold something else, which fakeredis reads as streams, or lack the group."""
+    def _check_streams(self, args: Sequence[bytes], group: bytes | None = None) -> None:
+        """Refuse keys that hold something else or lack the group, where the arguments are right."""
         words = [arg.lower() for arg in args]
-        at = words.index(b"streams") if b"streams" in words else len(words)
-        named = args[at + 1 :]
-        if not _OPTIONS.fullmatch(b" ".join(words[:at])) or len(named) % 2:
-            return  # for which there is another error
-        for name in named[: len(named) // 2]:
-            item = self._db.get(name)
+        if b"streams" not in words or not _are_options(words[: words.index(b"streams")]):
+            return
+        if b"block" in words[: words.index(b"streams")] and words[words.index(b"block") + 1].startswith(b"-"):
+            raise SimpleError(msgs.TIMEOUT_NEGATIVE_MSG)
+        rest = args[words.index(b"streams") + 1 :]
+        if len(rest) % 2:
+            return
+        for key in rest[: len(rest) // 2]:
+            item = self._db.get(key)
             if item is not None and type(item.value) is not XStream:
-                raise SimpleError(WRONGTYPE_MSG)
+                raise SimpleError(msgs.WRONGTYPE_MSG)
             if group is not None and (item is None or item.value.group_get(group) is None):
-                key, shown = (part.decode("utf-8", "replace") for part in (name, group))
-                raise SimpleError(
-                    f"NOGROUP No such key '{key}' or consumer group '{shown}' in XREADGROUP with GROUP option"
-                )
+                raise _no_group(key, group)
 
-    def _xread(self, *args: Any, **options: Any) -> Any:
+    def _xread(self, streams: list[Any], count: int | None, blocking: bool, first_pass: bool) -> Any:
+        if blocking and not first_pass:  # a client that waits goes on to, whatever a key has become
+            streams = [(key, start) for key, start in streams if type(self._stream(key)) is XStream]
         # No news is null, for a blocking command and in RESP3 too.
-        return super()._xread(*args, **options) or None  # type: ignore[misc]
+        return super()._xread(streams, count, blocking, first_pass) or None  # type: ignore[misc]
+
+    def _stream(self, key: bytes) -> Any:
+        item = self._db.get(key)
+        return None if item is None else item.value
+
+    @staticmethod
+    def _parse_start_id(key: CommandItem, start: bytes) -> StreamRangeTest:
+        stream = key.value
+        if start == b"+" and stream is not None and len(stream):
+            return StreamRangeTest.decode(stream.last_item_key())
+        if start in (b"$", b"+"):
+            # The latest ID that there ever was; fakeredis takes that of the last entry which is still there.
+            return StreamRangeTest(_FIRST if stream is None else stream.last_id, True)
+        return StreamRangeTest.decode(start, exclusive=True)
 
     def _xreadgroup(
         self,
@@ -73,6 +79,73 @@ class StreamCommands:
         min_idle_time: int | None,
         first_pass: bool,
     ) -> Any:
+        if not first_pass:
+            groups = [self._present_group(*each) for each in groups]
         # At its first pass fakeredis takes the entries that are there and then waits for others, and the first change
         # of any key ends the waiting.
         return super()._xreadgroup(consumer, groups, count, no_ack, min_idle_time, False) or None  # type: ignore[misc]
+
+    def _present_group(self, group: Any, key: bytes, start: bytes) -> tuple[Any, bytes, bytes]:
+        """A consumer group as it is now, which may have changed while a client waited for its entries."""
+        stream = self._stream(key)
+        if stream is not None and type(stream) is not XStream:
+            raise SimpleError(msgs.WRONGTYPE_MSG)
+        present = None if stream is None else stream.group_get(group.name)
+        if present is None:
+            raise _no_group(key, group.name)
+        return present, key, start
+
+    def xrange(self, key: CommandItem, start: bytes, end: bytes, *args: bytes) -> Any:
+        _check_interval(start, end)
+        return super().xrange(key, start, end, *args)  # type: ignore[misc]
+
+    def xrevrange(self, key: CommandItem, end: bytes, start: bytes, *args: bytes) -> Any:
+        _check_interval(start, end)
+        return super().xrevrange(key, end, start, *args)  # type: ignore[misc]
+
+    def xdel(self, key: CommandItem, *ids: bytes) -> int:
+        if key.value:
+            _check_ids(ids)
+        deleted: int = super().xdel(key, *ids)  # type: ignore[misc]
+        if deleted:
+            self._db.notify_watch(key.key)
+        return deleted
+
+    def xgroup_destroy(self, key: CommandItem, group: bytes) -> int:
+        destroyed: int = super().xgroup_destroy(key, group)  # type: ignore[misc]
+        if destroyed:  # those who wait for entries of it are told
+            self._db.notify_watch(key.key)
+        return destroyed
+
+    def xack(self, key: CommandItem, group: bytes, *ids: bytes) -> int:
+        if key.value is None or key.value.group_get(group) is None:
+            return 0
+        _check_ids(ids)
+        return super().xack(key, group, *ids)  # type: ignore[misc, no-any-return]
+
+
+def _are_options(words: Sequence[bytes]) -> bool:
+    """Whether these are options of XREAD or XREADGROUP, with numbers where those belong."""
+    rest = iter(words)
+    return all(word == b"noack" or (word in _NUMBERED and _NUMBER.match(next(rest, b""))) for word in rest)
+
+
+def _no_group(key: bytes, group: bytes) -> SimpleError:
+    names = (key.decode("utf-8", "replace"), group.decode("utf-8", "replace"))
+    return SimpleError(msgs.XREADGROUP_KEY_OR_GROUP_NOT_FOUND_MSG.format(*names))
+
+
+def _check_ids(ids: Sequence[bytes]) -> None:
+    for each in ids:
+        if not _STREAM_ID.match(each):
+            raise SimpleError(msgs.XADD_INVALID_ID)
+
+
+def _check_interval(start: bytes, end: bytes) -> None:
+    """Refuse an interval that begins after the last ID there can be, or ends before the first."""
+    for edge, text, limit in (("start", start, _LAST), ("end", end, _FIRST)):
+        if text.startswith(b"("):
+            if not _STREAM_ID.match(text[1:]):
+                raise SimpleError(msgs.XADD_INVALID_ID)
+            if StreamEntryKey.parse_str(text[1:]) == limit:
+                raise SimpleError(f"ERR invalid {edge} ID for the interval")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import threading
@@ -44,8 +45,11 @@ KILLING = 1.0
 RUNNING = frozenset(
     ("eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro", "function load", "function restore")
 )
-# The commands that are answered while a script runs: they touch no data.
-WHILE_BUSY = frozenset(("script kill", "function kill", "shutdown", "hello", "auth", "reset", "quit"))
+# The commands that are answered while a script runs: they touch no data. Where MULTI were refused, the commands that a
+# client sent after it would run one by one.
+WHILE_BUSY = frozenset(("script kill", "function kill", "shutdown", "hello", "auth", "reset", "quit", "multi"))
+# Commands that fakeredis refuses in scripts, as Redis did before 7.2. They do not wait there.
+BLOCKING = frozenset(("blpop", "brpop", "brpoplpush", "bzpopmin", "bzpopmax"))
 # Replies that RESP3 has as sets.
 SETS = frozenset(("smembers", "sinter", "sunion", "sdiff", "spop"))
 
@@ -228,6 +232,8 @@ class ScriptCommands:
     """Mixed into the engine's sockets."""
 
     _server: Any
+    _db: Any
+    _db_num: int
     _client_info: Any
     _script_resp: int | None
     _in_transaction: bool
@@ -366,6 +372,7 @@ class ScriptCommands:
     ) -> Any:
         """Run a script as this client, and give its value in the client's protocol."""
         before = self._only_reads, self._in_transaction, self._fieldsets
+        database = self._db_num, self._db  # a script's SELECT is its own
         # A script starts with RESP2 whatever the client speaks, blocks on nothing, and has fieldsets of its own.
         self._only_reads, self._script_resp, self._in_transaction, self._fieldsets = reading, 2, True, {}
         try:
@@ -377,6 +384,7 @@ class ScriptCommands:
         finally:
             self._script_resp = None
             self._only_reads, self._in_transaction, self._fieldsets = before
+            self._db_num, self._db = database
         if outcome.error is not None:
             text = outcome.error
             if outcome.source is not None:
@@ -399,10 +407,11 @@ class ScriptCommands:
         except SimpleError:
             raise SimpleError(WRONG_ARITY) from None
         info = get_command_info(name.encode())
+        if name in BLOCKING:
+            signature = copy.copy(signature)
+            signature.flags = signature.flags - {msgs.FLAG_NO_SCRIPT}
         if msgs.FLAG_NO_SCRIPT in signature.flags or (info is not None and b"noscript" in info[2]):
             raise SimpleError(NOT_IN_SCRIPTS)
-        if name in ("xread", "xreadgroup") and b"BLOCK" in [arg.upper() for arg in args[:-1]]:
-            raise SimpleError(f"ERR {name} command is not allowed with BLOCK option from scripts")
         if b"@write" in categories_of(name):
             self._server.scripting.wrote = True
         result = self._run_command(function, signature, args, True)

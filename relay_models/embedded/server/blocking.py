@@ -78,8 +78,8 @@ class BlockedCommands:
     def __contains__(self, command: BlockedCommand) -> bool:
         return command in self._commands
 
-    def __bool__(self) -> bool:
-        return bool(self._commands)
+    def __len__(self) -> int:
+        return len(self._commands)
 
     def add(self, command: BlockedCommand, database: Any) -> None:
         """Let a command wait for changes of a database."""

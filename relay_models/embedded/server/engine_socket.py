@@ -28,12 +28,15 @@ from relay_models.embedded.commands.field_expiry import FieldExpiryCommands
 from relay_models.embedded.commands.geo import GeoCommands
 from relay_models.embedded.commands.hyperloglog import HyperLogLogCommands
 from relay_models.embedded.commands.lcs import LcsCommand
+from relay_models.embedded.commands.lists import ListCommands
 from relay_models.embedded.commands.module import ModuleCommands
+from relay_models.embedded.commands.multiple_keys import MultipleKeyCommands
 from relay_models.embedded.commands.permissions import categories_of
 from relay_models.embedded.commands.pubsub import PubSubCommands
 from relay_models.embedded.commands.random_members import RandomCommands
 from relay_models.embedded.commands.server import ServerCommands
 from relay_models.embedded.commands.streams import StreamCommands
+from relay_models.embedded.commands.strings import StringCommands
 from relay_models.embedded.errors import EmbeddedError, ServerClosedError
 from relay_models.embedded.json.read_commands import JsonCommands
 from relay_models.embedded.json.value import JsonDocument
@@ -70,7 +73,7 @@ def unknown_command(fields: list[bytes]) -> SimpleError:
     first = fields[0].decode("utf-8", "replace").lower()
     if len(fields) == 1 and (first in COMMANDS_WITH_SUB or first in CONTAINERS):
         return SimpleError(msgs.WRONG_ARGS_MSG6.format(first))
-    if len(fields) > 1 and (first in COMMANDS_WITH_SUB or first in CONTAINERS) and first not in COMMANDS:
+    if len(fields) > 1 and (first in COMMANDS_WITH_SUB or first in CONTAINERS):
         word = fields[1][:128].decode("utf-8", "replace")
         return SimpleError(_one_line(f"ERR unknown subcommand '{word}'. Try {first.upper()} HELP."))
     shown = ""
@@ -121,6 +124,9 @@ class CommandRunner(
     RandomCommands,
     PubSubCommands,
     StreamCommands,
+    StringCommands,
+    ListCommands,
+    MultipleKeyCommands,
     Socket,
 ):
     """What the engine changes in a fakeredis socket, sync or async: one request from its fields to its queued reply."""
@@ -214,10 +220,8 @@ class CommandRunner(
             if self._queueing and not running:
                 self._transaction_failed = True
             error.value = corrected_error(name, args, error.value)
-            if name == "exec" and error.value.startswith("ERR "):
-                error.value = "EXECABORT Transaction discarded because of: " + error.value[4:]
-                self._forget_transaction()
-                self._clear_watches()
+            if name == "exec" and error.value.startswith(("ERR ", "BUSY ")):
+                self._discard_because_of(error)
             return error
         except (sqlite3.Error, EmbeddedError) as error:
             logger.error("%s failed: %s", name, error)
@@ -236,6 +240,12 @@ class CommandRunner(
             if isinstance(error, ScriptAborted):
                 return SimpleError(SHUTTING_DOWN)
             raise
+
+    def _discard_because_of(self, error: SimpleError) -> None:
+        """Forget a transaction that EXEC was refused for, and tell so in the error."""
+        error.value = "EXECABORT Transaction discarded because of: " + error.value.removeprefix("ERR ")
+        self._forget_transaction()
+        self._clear_watches()
 
     def _names_json(self, args: list[bytes]) -> bool:
         """Whether an argument names a key that holds JSON, a type that fakeredis' own commands do not expect."""
@@ -268,8 +278,8 @@ class CommandRunner(
                 self._alive.setdefault((item.key, self._db), min(fields.values()) if fields else None)
         return result
 
-    # Replies as the protocol has them, which fakeredis' declaration would refuse.
-    @command("exec", flags=msgs.FLAG_NO_SCRIPT + msgs.FLAG_TRANSACTION)
+    # fakeredis' own declaration checks the replies, and knows no null arrays among them.
+    @command("exec", flags=msgs.FLAG_NO_SCRIPT + msgs.FLAG_TRANSACTION + msgs.FLAG_SKIP_CONVERT_TO_RESP2)
     def exec_(self) -> Any:
         now = current_time()
         for (key, database), first in self._alive.items():
@@ -310,14 +320,14 @@ class CommandRunner(
                 return self._run_command(func, sig, args, from_script)
             finally:
                 self._pubsub += subscriptions
+        if self._resp_version == 2 and sig.name.startswith(("z", "bz", "geo")):
+            func = self._with_text_doubles(func)
         if type(sig) is EngineSignature:
             result = self._run_own(func, sig, args, from_script)
             refused = self._server.settle()
             if isinstance(result, SimpleError):
                 result.value = corrected_error(sig.name, args, result.value)
             return result if refused is None else refused
-        if self._resp_version == 2 and sig.name.startswith(("z", "bz", "geo")):
-            func = self._with_text_doubles(func)
         ends = sig.name in LIST_ENDS and self._server.storage is not None
         before = self._list_length(args) if ends else None
         result = super()._run_command(func, sig, args, from_script)

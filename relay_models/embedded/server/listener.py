@@ -92,9 +92,11 @@ class TcpSocket(WaitingInLoop, CommandRunner, AsyncFakeSocket):
         self._send_reply(self._answer(request), acknowledges=not busy)
         self._connection.trusted = not self._needs_login()
 
-    def refuse(self, error: SimpleError) -> None:
-        """Refuse one request, which fails a transaction that it would have been queued in."""
-        if self._queueing:
+    def refuse(self, word: bytes, error: SimpleError) -> None:
+        """Refuse one request, which fails a transaction that it would have been queued in, or have executed."""
+        if word == b"exec":
+            self._discard_because_of(error)
+        elif self._queueing:
             self._transaction_failed = True
         self._send_reply(error, acknowledges=False)
 
@@ -269,7 +271,7 @@ class ClientProtocol(asyncio.Protocol):
                     self._send()
                     self._read(False)
                     return
-                socket.refuse(self._state.scripting.busy_error)
+                socket.refuse(word, self._state.scripting.busy_error)
                 continue
             socket.run(request)
             if word == b"quit":

@@ -47,6 +47,7 @@ BEFORE_7_4 = {
     "ZPOPMAX z 2": "scores have 17 digits",
     "ZRANK z q WITHSCORE": "WITHSCORE came with 7.2",
     "ZRANK z nope WITHSCORE": "WITHSCORE came with 7.2",
+    "LPOS l c RANK -9223372036854775808": "7.0 takes it for a positive number",
 }
 
 

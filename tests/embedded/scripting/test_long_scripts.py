@@ -108,6 +108,28 @@ def test_over_tcp_others_are_told_and_new_ones_can_kill(server: EmbeddedServer) 
         assert early.ping()
 
 
+def test_no_half_of_a_transaction_runs_after_a_script(server: EmbeddedServer) -> None:
+    with serving_in_thread(server) as endpoint:
+        running = Running(redis.Redis.from_url(endpoint.url), ENDLESS["a loop that catches every error"])
+        before, during, killer = (
+            redis.Redis.from_url(endpoint.url, single_connection_client=True, socket_timeout=10) for _ in range(3)
+        )
+        until_busy(killer)
+        during.execute_command("MULTI")
+        for client in (before, during):
+            with pytest.raises(redis.RedisError, match="BUSY"):
+                client.execute_command("INCR", "k")
+        before.execute_command("MULTI")
+        with pytest.raises(redis.RedisError, match=r"EXECABORT.*BUSY|discarded because of.*BUSY"):
+            before.execute_command("EXEC")
+        killer.script_kill()
+        assert "killed by user" in str(running.wait())
+        during.execute_command("INCR", "k")
+        with pytest.raises(redis.RedisError, match="discarded because of previous errors"):
+            during.execute_command("EXEC")
+        assert before.execute_command("GET", "k") is None
+
+
 def test_a_script_that_has_written_is_not_killed(server: EmbeddedServer) -> None:
     script = (
         "redis.call('SET', 'k', 1) while redis.call('GET', 'k') do local t = redis.call('TIME') if t[1] - T > 1 then"

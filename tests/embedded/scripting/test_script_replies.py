@@ -188,3 +188,31 @@ def test_functions_work_and_keep_their_own_state() -> None:
         client.function_delete("lib")
         with pytest.raises(redis.ResponseError, match="Function not found"):
             client.fcall("count", 0)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "'BLPOP', 'none', 0",
+        "'BRPOP', 'none', 0",
+        "'BRPOPLPUSH', 'none', 'other', 0",
+        "'BLMOVE', 'none', 'other', 'LEFT', 'LEFT', 0",
+        "'BZPOPMIN', 'none', 0",
+        "'BZMPOP', 0, 1, 'none', 'MIN'",
+        "'XREAD', 'BLOCK', 0, 'STREAMS', 'none', '$'",
+        "'XREADGROUP', 'GROUP', 'g', 'c', 'BLOCK', 0, 'STREAMS', 'stream', '>'",
+    ],
+)
+def test_commands_that_wait_do_not_wait_in_scripts(call: str) -> None:
+    with EmbeddedServer() as server, server.client() as client:
+        client.xgroup_create("stream", "g", mkstream=True)
+        assert client.eval(f"return redis.call({call})", 0) is None
+        assert client.eval("redis.call('RPUSH', 'q', 'a') return redis.call('BLPOP', 'q', 0)", 0) == [b"q", b"a"]
+
+
+def test_a_database_that_a_script_selects_is_its_own() -> None:
+    with EmbeddedServer() as server, server.client() as client:
+        client.eval("redis.call('SELECT', 7) redis.call('SET', 'k', 'of 7')", 0)
+        assert client.get("k") is None
+        client.execute_command("SELECT", 7)
+        assert client.get("k") == b"of 7"
