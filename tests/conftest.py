@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -65,6 +66,12 @@ def real_redis_url() -> str:
 def real_store_url(real_redis_url: str) -> str:
     """The URL by which stores on the real server are opened: its own, or that of its sentinels."""
     return STORE_URL or real_redis_url
+
+
+def pytest_configure() -> None:
+    """Let tests and the processes that they start hear Ctrl-C, which what runs in the background may ignore."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:

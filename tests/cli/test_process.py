@@ -141,9 +141,12 @@ def test_watch_ends_quietly_when_interrupted(filled: Path) -> None:
     )
     assert watcher.stdout is not None
     assert watcher.stderr is not None
-    assert json.loads(watcher.stdout.readline())["run_id"]
-    watcher.send_signal(signal.SIGINT)
-    _, complaint = watcher.communicate(timeout=60)
+    try:
+        assert json.loads(watcher.stdout.readline())["run_id"]
+        watcher.send_signal(signal.SIGINT)
+        _, complaint = watcher.communicate(timeout=60)
+    finally:
+        watcher.kill()
 
     assert watcher.returncode == 130
     assert b"Traceback" not in complaint

@@ -51,10 +51,14 @@ _PATIENCE = 1_000_000
 # Changes of one document by others that one update outlasts.
 _ATTEMPTS = 100
 _FIELDS = ("$.pk", "$.record", "$.stored_at", "$.updated_at")
-# Compares texts only: Lua's numbers are doubles. KEYS[1] the key; ARGV[1] what it had when it was read, ARGV[2] the
-# patch, ARGV[3] the time to live (milliseconds), 0 to keep it as it is.
+# Compares texts only: Lua's numbers are doubles. A server gives several paths in any order, so each is looked for in
+# what was read, where no text can hold it: there are no bare quotes in texts. KEYS[1] the key; ARGV[1] what it had when
+# it was read, ARGV[2] the patch, ARGV[3] the time to live (milliseconds), 0 to keep it as it is.
 _SWAP = """
-if redis.call('JSON.GET', KEYS[1], '$.pk', '$.record', '$.stored_at', '$.updated_at') ~= ARGV[1] then return 0 end
+for _, path in ipairs({'$.pk', '$.record', '$.stored_at', '$.updated_at'}) do
+  local found = redis.call('JSON.GET', KEYS[1], path)
+  if not found or not string.find(ARGV[1], '"' .. path .. '":' .. found, 1, true) then return 0 end
+end
 redis.call('JSON.MERGE', KEYS[1], '$', ARGV[2])
 if ARGV[3] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
 return 1

@@ -109,10 +109,11 @@ def test_over_tcp_others_are_told_and_new_ones_can_kill(server: EmbeddedServer) 
 
 
 def test_no_half_of_a_transaction_runs_after_a_script(server: EmbeddedServer) -> None:
-    with serving_in_thread(server) as endpoint:
+    with serving_in_thread(server) as endpoint, contextlib.ExitStack() as stack:
         running = Running(redis.Redis.from_url(endpoint.url), ENDLESS["a loop that catches every error"])
         before, during, killer = (
-            redis.Redis.from_url(endpoint.url, single_connection_client=True, socket_timeout=10) for _ in range(3)
+            stack.enter_context(redis.Redis.from_url(endpoint.url, single_connection_client=True, socket_timeout=10))
+            for _ in range(3)
         )
         until_busy(killer)
         during.execute_command("MULTI")
@@ -254,15 +255,6 @@ def test_what_is_sent_behind_a_kill_is_served(server: EmbeddedServer) -> None:
         assert "killed by user" in str(running.wait())
 
 
-@pytest.fixture
-def _interruptible() -> Iterator[None]:
-    """A process that is started in the background may ignore Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("_interruptible")
 def test_a_script_is_interrupted_in_process() -> None:
     """Ctrl-C ends a script that runs in the main thread."""
     with EmbeddedServer() as server:

@@ -237,8 +237,12 @@ def test_resp3_clients_subscribe_and_go_on() -> None:
 
 @pytest.mark.parametrize("change", [["DEL", "jobs"], ["XGROUP", "DESTROY", "jobs", "workers"], ["FLUSHALL"]])
 def test_a_reader_of_a_group_that_goes_is_told(change: list[str]) -> None:
-    with EmbeddedServer() as server, serving_in_thread(server) as endpoint:
-        reader, other = redis.Redis.from_url(endpoint.url), redis.Redis.from_url(endpoint.url)
+    with (
+        EmbeddedServer() as server,
+        serving_in_thread(server) as endpoint,
+        redis.Redis.from_url(endpoint.url) as reader,
+        redis.Redis.from_url(endpoint.url) as other,
+    ):
         other.xgroup_create("jobs", "workers", mkstream=True)
         errors: list[str] = []
         waiting = threading.Thread(target=lambda: errors.append(error_of(reader)))
@@ -250,8 +254,12 @@ def test_a_reader_of_a_group_that_goes_is_told(change: list[str]) -> None:
 
 
 def test_a_client_that_waits_for_a_list_waits_on_where_another_type_comes() -> None:
-    with EmbeddedServer() as server, serving_in_thread(server) as endpoint:
-        reader, other = redis.Redis.from_url(endpoint.url), redis.Redis.from_url(endpoint.url)
+    with (
+        EmbeddedServer() as server,
+        serving_in_thread(server) as endpoint,
+        redis.Redis.from_url(endpoint.url) as reader,
+        redis.Redis.from_url(endpoint.url) as other,
+    ):
         popped: list[object] = []
         waiting = threading.Thread(target=lambda: popped.append(reader.blmpop(20, 1, "jobs", direction="LEFT")))
         waiting.start()

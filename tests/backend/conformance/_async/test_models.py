@@ -216,6 +216,16 @@ async def test_update_is_atomic_and_expects(feedback: ModelCollection[Feedback])
         await feedback.update(item.pk, rating=1, expect=new)
 
 
+async def test_updates_that_nobody_disturbs_are_made_at_once(feedback: ModelCollection[Feedback]) -> None:
+    """A server gives the members of a document in any order, which is no change by others."""
+    item = say(1, comment='odd "quotes", \\ and "$.updated_at":[5]')
+    await feedback.save(item)
+    for number in range(200):
+        await feedback.update(item.pk, rating=number % 5 + 1)
+    found = await feedback.get(item.pk)
+    assert (found.rating, found.comment) == (5, item.comment)
+
+
 async def test_fields_of_a_later_version_survive(place: Place, backend: RedisBackend) -> None:
     class LaterPart(Part):
         color: str = "red"

@@ -219,6 +219,16 @@ def test_update_is_atomic_and_expects(feedback: ModelCollection[Feedback]) -> No
         feedback.update(item.pk, rating=1, expect=new)
 
 
+def test_updates_that_nobody_disturbs_are_made_at_once(feedback: ModelCollection[Feedback]) -> None:
+    """A server gives the members of a document in any order, which is no change by others."""
+    item = say(1, comment='odd "quotes", \\ and "$.updated_at":[5]')
+    feedback.save(item)
+    for number in range(200):
+        feedback.update(item.pk, rating=number % 5 + 1)
+    found = feedback.get(item.pk)
+    assert (found.rating, found.comment) == (5, item.comment)
+
+
 def test_fields_of_a_later_version_survive(place: Place, backend: RedisBackend) -> None:
     class LaterPart(Part):
         color: str = "red"
