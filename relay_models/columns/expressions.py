@@ -102,7 +102,7 @@ class Expression(ABC):
         if isinstance(item, Mapping):
             return self.accepts(item)
         if isinstance(item, Matchable):
-            return self.accepts(item.matched_values(values_of([self])))
+            return self.accepts(item.matched_values({node.column.stored_in for node in self.conditions()}))
         raise QueryError(
             f"an expression is matched against a document or a mapping of stored values, not {type(item).__name__}; "
             "the document of a RunRecord is Run.of(record)"
@@ -135,6 +135,10 @@ class Expression(ABC):
             node = waiting.pop()
             yield node
             waiting.extend(node.inner())
+
+    def conditions(self) -> Iterator[Condition]:
+        """The conditions in it, each about one column."""
+        return (node for node in self.walk() if isinstance(node, Condition))
 
     def __str__(self) -> str:
         return self.text()
@@ -528,7 +532,7 @@ def as_double(value: float) -> float:
 
 def values_of(expressions: Iterable[Expression]) -> set[str]:
     """Names of the columns that expressions mention."""
-    return {node.column.name for expression in expressions for node in expression.walk() if isinstance(node, Condition)}
+    return {node.column.name for expression in expressions for node in expression.conditions()}
 
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0"}

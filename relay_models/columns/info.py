@@ -155,6 +155,11 @@ class ColumnInfo:
         """Where the value is in the JSON document, as one member."""
         return f"$.{OWN}.{self.index_name}" if self.own else f"$.{self.name}"
 
+    @property
+    def stored_in(self) -> str:
+        """Name of the column of the document that has the values."""
+        return self.name
+
     def read(self, values: Mapping[str, Any]) -> Any:
         """The column's value among the stored values of a document; None where there is none."""
         return values.get(self.name)

@@ -88,7 +88,7 @@ class ScoreColumn(_Number):
 
     @property
     def stored_in(self) -> str:
-        """Name of the column of the index that has its values."""
+        """Name of the column that has the scores of all names."""
         return self.family.name
 
 

@@ -234,22 +234,22 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
 
     def stored_values(self) -> dict[str, Any]:
         """The columns by name as they are stored, times and durations in microseconds; None where there is no value."""
-        values: dict[str, Any] = {}
-        for name, made in self._columns.items():
-            if made.kind is not Kind.WORDS:
-                value = getattr(self, name)
-                if value is None and made.type.empty is not None:
-                    value = ()
-                values[name] = None if value is None else made.type.store(value)
-        return values
+        return {name: self._stored_value(made) for name, made in self._columns.items() if made.kind is not Kind.WORDS}
+
+    def _stored_value(self, column: Column[Any]) -> Any:
+        value = getattr(self, column.name)
+        if value is None and column.type.empty is not None:
+            value = ()
+        return None if value is None else column.type.store(value)
 
     def matched_values(self, names: Collection[str]) -> dict[str, Any]:
-        """`stored_values`, with the words of running text where `names` has such a column and the record was read."""
-        values = self.stored_values()
-        wanted = [name for name in names if name in self._columns and self._columns[name].kind is Kind.WORDS]
-        if wanted and (record := self._parsed_record()) is not None:
-            words = self.indexed_words(record)
-            values.update({name: words.get(name, "").split() for name in wanted})
+        """The stored values of these columns, and their words of running text where the record was read."""
+        columns = [self._columns[name] for name in names if name in self._columns]
+        values = {made.name: self._stored_value(made) for made in columns if made.kind is not Kind.WORDS}
+        words = [made.name for made in columns if made.kind is Kind.WORDS]
+        if words and (record := self._parsed_record()) is not None:
+            indexed = self.indexed_words(record)
+            values.update({name: indexed.get(name, "").split() for name in words})
         return values
 
     def to_dict(self) -> dict[str, Any]:

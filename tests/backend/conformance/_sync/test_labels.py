@@ -112,10 +112,10 @@ def test_any_name_and_any_number_is_exact(backend: RedisBackend) -> None:
     for name in names:
         column = Run.scores[name]
         known = sorted(run.scores[name] for run in found if name in run.scores)
-        for bound in [*known[:4], 0, 0.3, -1e12]:
+        for bound in [*known[:2], chance.choice([0, 0.3, -1e12])]:
             for expression in (column < bound, column <= bound, column == bound, column > bound, ~(column >= bound)):
-                assert backend.count_runs(expression) == sum(map(expression.matches, found))
-                assert backend.count_runs(str(expression)) == sum(map(expression.matches, found))
+                asked = chance.choice([expression, str(expression)])
+                assert backend.count_runs(asked) == sum(map(expression.matches, found))
 
 
 def test_labels_by_filter_and_in_bulk(backend: RedisBackend) -> None:
