@@ -171,11 +171,9 @@ class ClusterSetup:
         for port in self._processes:
             if "cluster_state:ok" not in self.run(port, "CLUSTER", "INFO"):
                 return False
-        return all(
-            len(self.client(port).role()[2]) == len(replicas)
-            for port, replicas in self.replicas.items()
-            if port in self._processes
-        )
+        roles = [self.run(port, "ROLE") for port in self._processes]
+        followed = [len(role[2]) for role in roles if role[0] == "master"]
+        return sum(followed) == len(roles) - len(followed)
 
     def _nodes(self, port: int) -> list[str]:
         with self.client(port) as client:

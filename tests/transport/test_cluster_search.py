@@ -284,3 +284,23 @@ def test_the_plain_url_of_a_node_opens_the_cluster(cluster: SimulatedCluster, ba
         assert "redis+cluster://" in repr(other)
         assert other.count_runs() == len(RUNS)
         assert {run.id for run in other.list_runs("agent")} == {run.id for run in RUNS}
+
+
+def test_a_shard_that_loses_its_indexes_while_a_store_is_opened_gets_them_again(cluster: SimulatedCluster) -> None:
+    runs = [make_run("a", number) for number in range(6)]
+    with RedisBackend.connect(cluster.url) as backend:
+        backend.store_runs(runs)
+    emptied: list[int] = []
+    for commands in range(1, 60, 4):
+        for node in cluster.nodes:
+            cluster.flush(node, keep_documents=True)
+
+        async def empty(commands: int = commands) -> None:
+            emptied.append(commands)
+            await cluster.flushing(cluster.nodes[0], keep_documents=True)
+
+        cluster.after(commands, empty)
+        with RedisBackend.connect(cluster.url) as backend:
+            assert backend.count_runs() == len(runs)
+        cluster.do(cluster.run_scheduled())
+    assert len(emptied) == 15

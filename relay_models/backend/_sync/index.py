@@ -102,6 +102,16 @@ class Indexes:
         """Make sure of every index, if a connection was lost since: the server may have been restarted."""
         if self._seen == self._transport.reconnects:
             return
+        try:
+            self._complete()
+        except IndexMissingError:
+            if not self._create:
+                raise
+            # A server was emptied, or an index dropped, while it was made: it is made anew, once.
+            self._complete()
+
+    def _complete(self) -> None:
+        """Make the indexes that are missing or outdated, and wait until all have what is stored."""
         seen = self._transport.reconnects
         found = self.infos()
         outdated = [kind for kind, info in found.items() if self._is_outdated(kind, info)]
