@@ -89,6 +89,7 @@ class SimulatedCluster:
     Args:
         primaries: how many.
         version: the release of Redis that it plays.
+        module: the release of its search module, the same by default.
         coordinator: whether its search asks all shards.
         stale_seconds: how long nodes that had no part in a change do not know of it, and after that their coordinators.
 
@@ -99,9 +100,16 @@ class SimulatedCluster:
     """
 
     def __init__(
-        self, primaries: int = 3, *, version: str = "8.6.3", coordinator: bool = True, stale_seconds: float = 0.0
+        self,
+        primaries: int = 3,
+        *,
+        version: str = "8.6.3",
+        module: str | None = None,
+        coordinator: bool = True,
+        stale_seconds: float = 0.0,
     ) -> None:
         self.version = version
+        self.module = module or version
         self.has_coordinator = coordinator
         self.partial_answers = 0
         self.hangs = False
@@ -122,6 +130,16 @@ class SimulatedCluster:
     def url(self) -> str:
         """The URL of the cluster."""
         return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes if not node.is_dead)
+
+    @property
+    def info(self) -> str:
+        """What INFO says."""
+        major, minor, patch = map(int, self.module.split("."))
+        return (
+            f"# Server\r\nredis_version:{self.version}\r\n"
+            f"# Modules\r\nmodule:name=search,ver={major}{minor:02}{patch:02},api=1,filters=0\r\n"
+            "# Cluster\r\ncluster_enabled:1\r\n"
+        )
 
     @property
     def primaries(self) -> list[SimulatedNode]:

@@ -195,7 +195,7 @@ class Coordinator:
         )
 
     def _is_before_8_4(self) -> bool:
-        return tuple(int(part) for part in self._cluster.version.split(".")[:2]) < (8, 4)
+        return tuple(int(part) for part in self._cluster.module.split(".")[:2]) < (8, 4)
 
     def _define(self, command: list[bytes]) -> bytes:
         """Define an index on every shard that can; the first error is the answer."""

@@ -82,9 +82,7 @@ class Session:
         if name == b"CLUSTER":
             return self._cluster_command(command[1].upper())
         if name == b"INFO":
-            return bulk(
-                f"# Server\r\nredis_version:{self._cluster.version}\r\n# Cluster\r\ncluster_enabled:1\r\n".encode()
-            )
+            return bulk(self._cluster.info.encode())
         if name == b"COMMAND" and len(command) > 2 and command[1].upper() == b"INFO":
             known = [b"*-1\r\n", b"*1\r\n+ft.search\r\n"]
             return b"*2\r\n" + (known[1] if self._cluster.has_coordinator else known[0]) + known[1]

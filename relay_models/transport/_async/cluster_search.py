@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -51,8 +52,11 @@ _REMEMBERED = 10_000
 _SEARCH_SECONDS = 60.0
 # Maximum time for a search that is of use only now (seconds).
 _GLANCE_SECONDS = 2.0
-# The first release whose coordinator asks a primary once, however many ranges of slots it owns.
+# The first release whose coordinator asks a primary once, however many ranges of slots it owns: that of the search
+# module, which may be older than the server, as INFO has it; the server's where that has none.
 _ASKS_ONCE = (8, 4)
+_MODULE = re.compile(r"^module:name=search,ver=(\d+)(\d\d)\d\d\b", re.MULTILINE)
+_SERVER = re.compile(r"^redis_version:(\d+)\.(\d+)", re.MULTILINE)
 
 
 class _NoAnswer(Exception):
@@ -326,11 +330,10 @@ class ClusterSearch(ClusterNodes):
         if not state.topology.scattered:
             return None
         if self._asks_once is None:
-            reply = await self._on_any(("INFO", "server"), True)
+            reply = await self._on_any(("INFO",), True)
             text = reply.decode() if isinstance(reply, bytes) else ""
-            version = next((line[14:] for line in text.splitlines() if line.startswith("redis_version:")), "0.0")
-            major, minor = (int(part) for part in version.split(".")[:2])
-            self._asks_once = (major, minor) >= _ASKS_ONCE
+            found = _MODULE.search(text) or _SERVER.search(text)
+            self._asks_once = found is not None and (int(found[1]), int(found[2])) >= _ASKS_ONCE
         if self._asks_once or isinstance(command, Glance):
             return None
         undoubling = Undoubling(command, max(len(primary.slots) for primary in state.topology.primaries))
