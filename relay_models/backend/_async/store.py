@@ -145,9 +145,9 @@ class Store:
         self._prepared.update(kinds)
 
     async def prepare(self, kind: str) -> None:
-        """Complete the index of a kind before a document is stored, and take note of what is stored of it."""
-        await self.indexes.ready()
+        """Before the first document of a kind is stored: complete its index, and take note of what is stored of it."""
         if kind not in self._prepared:
+            await self.indexes.ready()
             await self._raise_clock([kind])
             self._prepared.add(kind)
 
