@@ -161,7 +161,7 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
                 elif not made.nullable:
                     raise ValueError("it is None, and its annotation does not allow that")
             except Exception as error:
-                about = f"{made!r} has no value for {cls.describe(record)}: {error or type(error).__name__}"
+                about = f"{made!r} cannot be stored for {cls.describe(record)}: {error or type(error).__name__}"
                 raise InvalidRecordError(about, made.name) from error
         return given | values if given else values
 
@@ -399,7 +399,8 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
 
     def __eq__(self, other: Any) -> bool:
         if self._settings is None or type(other) is not type(self):
-            return bool(super().__eq__(other))
+            # Also NotImplemented, which is no bool: `None == document` asks the document.
+            return super().__eq__(other)
         # When a document was stored is no part of what it says.
         ours, theirs = self.__dict__, other.__dict__
         return all(ours.get(name) == theirs.get(name) for name in type(self).__pydantic_fields__)

@@ -8,13 +8,15 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticUndefined
 
+from relay_models._checks import shown
 from relay_models.columns.column import Column, Origin
 from relay_models.columns.kind import Kind
 from relay_models.columns.scores import ScoreColumns
 from relay_models.columns.types import column_type
+from relay_models.documents.own_models import as_datetime
 from relay_models.errors import InvalidConfigurationError
 
 __all__ = ["Declaration", "column"]
@@ -53,11 +55,33 @@ class Declaration:
         if type.kind is Kind.SCORES and self.origin is not Origin.STORE:
             raise InvalidConfigurationError(f"{document}.{name}: no index has values of the type {annotation}")
         made = ScoreColumns if type.kind is Kind.SCORES else Column
+        value = self.value
+        if own and value is not None and type.kind is not Kind.WORDS:
+            value = _validated(value, annotation, is_time=type.kind is Kind.TIME)
         return made(
             name, type, self.about, unit=self.unit or _UNITS.get(type.kind, ""), aliases=self.aliases,
-            heading=self.heading, origin=self.origin, value=self.value, document=document,
+            heading=self.heading, origin=self.origin, value=value, document=document,
             own=own, links=self.links, sortable=self.sortable,
         )  # fmt: skip
+
+
+def _validated(compute: Callable[[Any], Any], annotation: Any, *, is_time: bool) -> Callable[[Any], Any]:
+    """A function of a user's, whose values become what the annotation says, as those of a pydantic field do.
+
+    What it says is what is read back: a text that no member of an enum has would make the document unreadable.
+    """
+    validate = TypeAdapter(annotation).validate_python
+
+    def value(record: Any) -> Any:
+        made = compute(record)
+        if made is None:
+            return None
+        try:
+            return validate(as_datetime(made) if is_time else made)
+        except ValidationError as error:
+            raise ValueError(f"{shown(made)}: {error.errors(include_url=False)[0]['msg']}") from None
+
+    return value
 
 
 # Words of the filter language that begin a condition, and columns of aggregates and of commands that compute them.

@@ -132,7 +132,7 @@ class ItemCodec:
                 if stored != []:
                     own[name] = check(stored) if check is not None else stored
             except Exception as error:
-                about = f"{column!r} has no value for {_name(item)}: {error or type(error).__name__}"
+                about = f"{column!r} cannot be stored for {_name(item)}: {error or type(error).__name__}"
                 raise InvalidRecordError(about, name) from error
         members: dict[str, Any] = {"pk": escape_tag(str(item.__dict__["pk"]))}
         if self._columns:

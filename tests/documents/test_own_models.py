@@ -38,6 +38,7 @@ def test_a_class_says_how_it_is_kept() -> None:
     assert (note.pk, note.size, note.stored_at) == ("a:b", None, None)
     assert note == Note(slug="a:b")
     assert note != Note(slug="a:b", size=1)
+    assert not any(other == note or note == other for other in (None, "a:b", made()(text="a:b")))
     assert list(Note.columns()) == ["pk", "slug", "size", "stored_at", "updated_at"]
     assert Note.kind == "model:note"
     assert made("UserFeedback").kind == "model:user_feedback"
