@@ -207,6 +207,10 @@ class UnknownColumnError(QueryError, LookupError):
     """No column has that name; the message lists the columns there are."""
 
 
+class UnknownAttributeError(UnknownColumnError, AttributeError):
+    """A document class has no column of that name, such as ``Run.tenant``; the message lists the columns there are."""
+
+
 class UnsupportedOperatorError(QueryError, TypeError):
     """The column has no such operator, or does not take such a value; the message lists what it has."""
 

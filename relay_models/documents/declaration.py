@@ -52,6 +52,12 @@ class Declaration:
             type = column_type(annotation, text=self.text, is_uuid=self.is_uuid)
         except InvalidConfigurationError as error:
             raise InvalidConfigurationError(f"{document}.{name}: {error}") from None
+        if own and self.text and type.python not in (str, list[str]):
+            raise InvalidConfigurationError(f"{document}.{name}: text=True is for str and list[str], not {annotation}")
+        if self.links is not None and not hasattr(self.links, "_columns"):
+            raise InvalidConfigurationError(
+                f"{document}.{name}: links is a document class, such as Run, not {shown(self.links)}"
+            )
         if type.kind is Kind.SCORES and self.origin is not Origin.STORE:
             raise InvalidConfigurationError(f"{document}.{name}: no index has values of the type {annotation}")
         made = ScoreColumns if type.kind is Kind.SCORES else Column

@@ -417,5 +417,6 @@ def _name(item: Any) -> str:
 def _invalid(model: Any, error: ValidationError) -> InvalidRecordError:
     found = error.errors(include_url=False, include_context=False)
     path = ".".join(map(str, found[0]["loc"]))
-    shown = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found[:3])
+    # A validator of the whole model names no field.
+    shown = "; ".join(": ".join([*filter(None, [".".join(map(str, each["loc"]))]), each["msg"]]) for each in found[:3])
     return InvalidRecordError(f"this is no valid {model.__name__}: {shown}", path)

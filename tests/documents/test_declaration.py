@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from relay_models.columns.column import Column, find_column
 from relay_models.documents import Document, Run, codec_of, column, metadata
-from relay_models.errors import InvalidConfigurationError, InvalidRecordError
+from relay_models.errors import InvalidConfigurationError, InvalidRecordError, UnknownAttributeError
 from relay_models.query import as_expression
 from relay_models.records import CallRecord, RunRecord
 
@@ -199,6 +199,22 @@ def test_mistakes_are_errors_when_the_class_is_made() -> None:
 
         class Idle(Run):
             tenant: Column[str | None] = column("Whose.")
+
+    with pytest.raises(InvalidConfigurationError, match=r"Bare\.tenant would never have a value"):
+
+        class Bare(Run):
+            tenant: str | None = None
+
+    with pytest.raises(InvalidConfigurationError, match=r"Short: a class has no keyword 'ttl'.*run_ttl"):
+
+        class Short(Run, ttl=timedelta(days=1)):
+            pass
+
+
+def test_a_class_says_which_columns_it_has() -> None:
+    with pytest.raises(UnknownAttributeError, match=r"no column 'tenant'; Run has the columns agent_id, run_id"):
+        Run.tenant  # type: ignore[attr-defined]  # noqa: B018
+    assert not hasattr(Run, "tenant")
 
 
 def test_annotations_name_what_the_function_around_a_class_defines() -> None:
