@@ -136,6 +136,10 @@ class IndexOutdatedError(StorageError, RuntimeError):
     """The search index was made by a release with another layout."""
 
 
+class NotAwaitedError(RelayModelsError, AttributeError):
+    """A backend that is still being opened was used: `RedisBackend.connect` is awaited first."""
+
+
 class SerializationError(RelayModelsError, ValueError):
     """A value is not what its type says."""
 

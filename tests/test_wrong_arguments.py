@@ -18,6 +18,7 @@ from relay_models import (
     Column,
     Document,
     PredictionTrieNode,
+    RedisBackend as AsyncBackend,
     Run,
     RunRecord,
     StabilityAnalysisResult,
@@ -27,7 +28,7 @@ from relay_models import (
     metadata,
 )
 from relay_models.embedded import EmbeddedError, EmbeddedServer, dump, restore, serving_in_thread
-from relay_models.errors import InvalidConfigurationError, InvalidRecordError, RelayModelsError
+from relay_models.errors import InvalidConfigurationError, InvalidRecordError, NotAwaitedError, RelayModelsError
 from relay_models.export import to_dicts, write_csv, write_jsonl, write_parquet
 from relay_models.mcp import serve_mcp
 from relay_models.pictures import BarChart, StabilityBar, Timeline, TrieTree
@@ -250,6 +251,13 @@ MISTAKES: dict[str, tuple[Callable[[RedisBackend], Any], str]] = {
     "half of a key": (lambda b: b.collection(Ticket).get(("a",)), r"a Ticket is \(shop, number\), in this order"),
     "a key for a pk": (lambda b: b.collection(Reply).get(("a", 1)), "the id of a Reply is its pk"),
     "expect an id": (lambda b: b.collection(Ticket).update(TICKET, due=None, expect="a:1"), "expect is the Ticket"),  # type: ignore[arg-type]
+    "update by a list": (lambda b: b.collection(Ticket).update(TICKET, ["due"]), "new values by field"),  # type: ignore[arg-type]
+    "update what is not stored": (lambda b: b.collection(Ticket).update(TICKET, due=None), "no Ticket 'a:1'"),
+    "one of one": (
+        lambda b: b.collection(Ticket).find(Ticket.number.in_(5)),
+        r"in_ takes several values: in_\(\[5",
+    ),  # type: ignore[arg-type]
+    "no path": (lambda b: RedisBackend.embedded(5), "path is the path of a file, not 5"),  # type: ignore[arg-type]
     "the name of a link": (lambda b: b.collection(Reply).linked(Reply(ticket="a:1"), "ticket"), r"pass Reply\.ticket"),
     "group by days": (lambda b: b.collection(Ticket).aggregate("due", metrics="count"), "every='1d', time='due'"),
     "a collection of runs": (lambda b: b.collection(Run), r"Run is a class of runs: use backend\.runs"),
@@ -262,3 +270,12 @@ def test_a_mistake_is_told_what_to_do_instead(backend: RedisBackend, mistake: st
     make, message = MISTAKES[mistake]
     with pytest.raises(RelayModelsError, match=message):
         make(backend)
+
+
+async def test_a_backend_that_is_not_awaited_says_so() -> None:
+    opening = AsyncBackend.embedded()
+    assert not hasattr(opening, "runs")
+    with pytest.raises(NotAwaitedError, match="no 'count_runs' before the backend is open: await it"):
+        opening.count_runs()  # type: ignore[attr-defined]
+    async with opening as backend:
+        assert await backend.count_runs() == 0

@@ -274,6 +274,8 @@ class ModelCollection(Collection[D]):
             ConflictError: it is not the version that was expected.
             InvalidRecordError: there is no such field, or a value is not valid. Nothing is changed.
         """
+        if fields is not None and not isinstance(fields, Mapping):
+            raise InvalidRecordError(f"update takes new values by field, such as {{'note': 'x'}}, not {shown(fields)}")
         changes = {**(fields or {}), **changes}
         if expect is not None and not isinstance(expect, self.document):
             raise InvalidRecordError(f"expect is the {self.document.__name__} as it was read, not {shown(expect)}")
@@ -287,7 +289,7 @@ class ModelCollection(Collection[D]):
             if reply is None:
                 if expect is not None:
                     raise ConflictError(f"{name} was deleted", name)
-                raise NotFoundError(f"there is no {self.document.__name__} {shown(id)}")
+                raise NotFoundError(f"there is no {self.document.__name__} {shown(getattr(id, 'pk', id))}")
             current = self._read(key, reply)
             updated = current._columns["updated_at"].type.store(current.updated_at)
             if (updated, current.__dict__["record_json"]) in sent:
