@@ -252,6 +252,12 @@ def test_an_agent_is_not_shown_prompts_of_one_whose_name_goes_on(client: TestCli
     assert "There is no agent &#39;research&#39;" in answer.text
 
 
+def test_a_field_says_what_it_takes(client: TestClient) -> None:
+    fields = [field for path in PAGES for field in re.findall(r"<input[^>]*pattern=[^>]*>", client.get(path).text)]
+    assert fields
+    assert all('title="Letters, digits' in field for field in fields), "a browser says no more than 'match the format'"
+
+
 def test_an_agent_that_only_has_runs_has_a_page(empty: RedisBackend) -> None:
     empty.store_run(RunRecord(agent_id="planner"))
     client = TestClient(create_app(empty), base_url="http://localhost")
