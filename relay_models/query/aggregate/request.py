@@ -69,7 +69,7 @@ class Aggregation:
         for column in groups:
             if column.kind not in (Kind.TAG, Kind.TAGS, Kind.COUNT):
                 is_time = column.kind is Kind.TIME
-                hint = f"; use every='1d', time={column.name!r}" if is_time else ""
+                hint = f"; use every='1d', and in Python time={column.name!r}" if is_time else ""
                 raise UnsupportedOperatorError(f"by: {column!r} ({column.kind}) has too many values to group by{hint}")
         read = tuple(dict.fromkeys(parse_metric(text, columns) for text in _listed(metrics, "metrics")))
         if not read:
