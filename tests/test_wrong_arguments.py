@@ -257,6 +257,8 @@ MISTAKES: dict[str, tuple[Callable[[RedisBackend], Any], str]] = {
         lambda b: b.collection(Ticket).find(Ticket.number.in_(5)),
         r"in_ takes several values: in_\(\[5",
     ),  # type: ignore[arg-type]
+    "a column of a bound model": (lambda b: b.bind(Ticket).number, r"columns are of the class, Ticket\.number"),  # type: ignore[attr-defined]
+    "a method of redis-om's": (lambda b: b.bind(Ticket).all_pks(), r"has no 'all_pks': see \.collection"),  # type: ignore[attr-defined]
     "no path": (lambda b: RedisBackend.embedded(5), "path is the path of a file, not 5"),  # type: ignore[arg-type]
     "the name of a link": (lambda b: b.collection(Reply).linked(Reply(ticket="a:1"), "ticket"), r"pass Reply\.ticket"),
     "group by days": (
