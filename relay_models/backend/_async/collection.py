@@ -480,7 +480,5 @@ def explicit_filter(filter: Filter, columns: dict[str, Column[Any]], for_one: st
             raise QueryError(f"{shown(filter)} is no filter; {for_one}") from error
         raise
     if isinstance(expression, Everything) and not isinstance(filter, Everything | str):
-        raise QueryError(
-            f"{filter or 'no filter'} would mean everything; say so with 'all' or relay_models.query.every_run()"
-        )
+        raise QueryError("no filter would mean everything; say so with 'all' or relay_models.query.every_run()")
     return expression
