@@ -15,7 +15,7 @@ from uuid import UUID
 from pydantic import BaseModel, PydanticUndefinedAnnotation, ValidationError
 from pydantic_core import PydanticSerializationError, SchemaValidator, from_json, to_json
 
-from relay_models._checks import shown
+from relay_models._checks import reason_of, shown
 from relay_models.columns.column import COLUMN, Column, Origin
 from relay_models.columns.info import OWN
 from relay_models.columns.kind import Kind
@@ -132,7 +132,7 @@ class ItemCodec:
                 if stored != []:
                     own[name] = check(stored) if check is not None else stored
             except Exception as error:
-                about = f"{column!r} cannot be stored for {_name(item)}: {error or type(error).__name__}"
+                about = f"{column!r} cannot be stored for {_name(item)}: {reason_of(error)}"
                 raise InvalidRecordError(about, name) from error
         members: dict[str, Any] = {"pk": escape_tag(str(item.__dict__["pk"]))}
         if self._columns:

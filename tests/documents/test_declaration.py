@@ -127,8 +127,14 @@ def test_a_value_that_cannot_be_computed_names_its_column() -> None:
     class Broken(Run):
         tenant: Column[str] = column(lambda run: run.nothing)
 
-    with pytest.raises(InvalidRecordError, match=r"Broken\.tenant"):
+    with pytest.raises(InvalidRecordError, match=r"Broken\.tenant.*AttributeError: .*nothing"):
         Broken.of(RunRecord(agent_id="a"))
+
+    class Silent(Run):
+        first: Column[str] = column(lambda run: next(call.name for call in run.calls))
+
+    with pytest.raises(InvalidRecordError, match=r"Silent\.first cannot be stored for run .*: StopIteration$"):
+        Silent.of(RunRecord(agent_id="a"))
 
 
 class ShopRun(Run):
