@@ -15,7 +15,7 @@ from relay_models._checks import shown
 from relay_models.columns.column import Column, Origin
 from relay_models.columns.kind import Kind
 from relay_models.columns.scores import ScoreColumns
-from relay_models.columns.types import column_type
+from relay_models.columns.types import ColumnType, column_type
 from relay_models.documents.own_models import as_datetime
 from relay_models.errors import InvalidConfigurationError
 
@@ -63,7 +63,7 @@ class Declaration:
         made = ScoreColumns if type.kind is Kind.SCORES else Column
         value = self.value
         if own and value is not None and type.kind is not Kind.WORDS:
-            value = _validated(value, annotation, is_time=type.kind is Kind.TIME)
+            value = _validated(value, annotation, type)
         return made(
             name, type, self.about, unit=self.unit or _UNITS.get(type.kind, ""), aliases=self.aliases,
             heading=self.heading, origin=self.origin, value=value, document=document,
@@ -71,17 +71,19 @@ class Declaration:
         )  # fmt: skip
 
 
-def _validated(compute: Callable[[Any], Any], annotation: Any, *, is_time: bool) -> Callable[[Any], Any]:
+def _validated(compute: Callable[[Any], Any], annotation: Any, column: ColumnType) -> Callable[[Any], Any]:
     """A function of a user's, whose values become what the annotation says, as those of a pydantic field do.
 
     What it says is what is read back: a text that no member of an enum has would make the document unreadable.
     """
-    validate = TypeAdapter(annotation).validate_python
+    validate, is_time = TypeAdapter(annotation).validate_python, column.kind is Kind.TIME
+    # What is of that type already, where the annotation says no more than a type.
+    exact = column.python if annotation in (column.python, column.python | None) else None
 
     def value(record: Any) -> Any:
         made = compute(record)
-        if made is None:
-            return None
+        if made is None or type(made) is exact:
+            return made
         try:
             return validate(as_datetime(made) if is_time else made)
         except ValidationError as error:

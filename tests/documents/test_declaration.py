@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from relay_models.columns.column import Column, find_column
 from relay_models.documents import Document, Run, codec_of, column, metadata
@@ -150,6 +150,8 @@ class ShopRun(Run):
     signed: Column[datetime | None] = column(metadata("signed"))
     waited: Column[timedelta | None] = column(metadata("waited"))
     teams: Column[frozenset[str]] = column(metadata("teams"))
+    size: Column[Literal["s", "m"] | None] = column(metadata("size"))
+    floor: Column[Annotated[int, Field(ge=0)] | None] = column(metadata("floor"))
     began: Column[datetime | None] = column(lambda run: run.started_at)
 
 
@@ -174,7 +176,7 @@ def test_values_from_metadata_become_what_the_annotation_says() -> None:
     [
         ("mood", "no member"), ("order", "no UUID"), ("seats", 5.7), ("seats", "many"), ("urgent", "perhaps"),
         ("share", "x"), ("price", "x"), ("due", "soon"), ("signed", "then"), ("waited", "3 sec"), ("teams", "one text"),
-        ("teams", ["a", 1]), ("teams", {"a": 1}),
+        ("teams", ["a", 1]), ("teams", {"a": 1}), ("size", "l"), ("floor", -1),
     ],
 )  # fmt: skip
 def test_a_value_of_another_type_is_refused_before_it_is_stored(name: str, value: Any) -> None:
