@@ -19,6 +19,7 @@ __all__ = [
     "check_seconds",
     "check_text",
     "check_type",
+    "reason_of",
     "shown",
 ]
 
@@ -36,6 +37,12 @@ def shown(value: Any) -> str:
     except Exception:  # an integer of more digits than Python converts, or an object of the caller's
         return f"a value of the type {type(value).__name__}"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
+def reason_of(error: Exception) -> str:
+    """What an error of a user's function says, with its type: many say little without it, and some nothing."""
+    text = str(error)
+    return text if text and type(error) is ValueError else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 def check_type(name: str, value: Any, types: type | tuple[type, ...], what: str) -> None:

@@ -136,6 +136,10 @@ class IndexOutdatedError(StorageError, RuntimeError):
     """The search index was made by a release with another layout."""
 
 
+class NotAwaitedError(RelayModelsError, AttributeError):
+    """A backend that is still being opened was used: `RedisBackend.connect` is awaited first."""
+
+
 class SerializationError(RelayModelsError, ValueError):
     """A value is not what its type says."""
 
@@ -205,6 +209,10 @@ class QueryError(RelayModelsError, ValueError):
 
 class UnknownColumnError(QueryError, LookupError):
     """No column has that name; the message lists the columns there are."""
+
+
+class UnknownAttributeError(UnknownColumnError, AttributeError):
+    """A document class has no column of that name, such as ``Run.tenant``; the message lists the columns there are."""
 
 
 class UnsupportedOperatorError(QueryError, TypeError):

@@ -14,9 +14,21 @@ from uuid import UUID
 
 import pytest
 
-from relay_models import PredictionTrieNode, RunRecord, StabilityAnalysisResult, Timestamp, TrieEnvelope, metadata
+from relay_models import (
+    Column,
+    Document,
+    PredictionTrieNode,
+    RedisBackend as AsyncBackend,
+    Run,
+    RunRecord,
+    StabilityAnalysisResult,
+    Timestamp,
+    TrieEnvelope,
+    column,
+    metadata,
+)
 from relay_models.embedded import EmbeddedError, EmbeddedServer, dump, restore, serving_in_thread
-from relay_models.errors import InvalidConfigurationError, InvalidRecordError, RelayModelsError
+from relay_models.errors import InvalidConfigurationError, InvalidRecordError, NotAwaitedError, RelayModelsError
 from relay_models.export import to_dicts, write_csv, write_jsonl, write_parquet
 from relay_models.mcp import serve_mcp
 from relay_models.pictures import BarChart, StabilityBar, Timeline, TrieTree
@@ -207,3 +219,68 @@ def test_a_misspelt_choice_is_not_taken_for_the_other(backend: RedisBackend) -> 
         for wrong in ("Raise", "", None, True, ["raise"]):
             with pytest.raises(InvalidConfigurationError, match=f"{name} is 'raise' or "):
                 call(**{name: wrong})
+
+
+class Ticket(Document, key=("shop", "number")):
+    shop: Column[str] = column()
+    number: Column[int] = column()
+    due: Column[date | None] = column()
+
+
+class Reply(Document):
+    ticket: Column[str] = column(links=Ticket)
+    words: Column[int] = column(default=0)
+
+
+TICKET = Ticket(shop="a", number=1)
+RUN_ID = str(UUID(int=7))
+# Mistakes, each with what its message names.
+MISTAKES: dict[str, tuple[Callable[[RedisBackend], Any], str]] = {
+    "delete by an id": (lambda b: b.collection(Ticket).delete(TICKET.pk), r"'a:1' is no filter; delete_one\(id\)"),
+    "delete by a key": (lambda b: b.collection(Ticket).delete(("a", 1)), r"\('a', 1\) is no filter; delete_one"),
+    "delete an item": (lambda b: b.collection(Ticket).delete(TICKET), "is no filter; delete_one"),
+    "delete a run": (lambda b: b.runs.delete(RUN_ID), r"is no filter; backend\.delete_run\(agent_id, run_id\)"),
+    "delete runs by a UUID": (lambda b: b.delete_runs(UUID(RUN_ID)), r"is no filter; backend\.delete_run"),
+    "delete a plan": (lambda b: b.plans.delete("planner"), r"is no filter; backend\.delete_plan"),
+    "label by an id": (lambda b: b.runs.label_where(RUN_ID, tags={"x"}), r"is no filter; label\(run, …\)"),
+    "label everything": (lambda b: b.runs.label_where(None, tags={"x"}), "no filter would mean everything"),
+    "scores as a list": (lambda b: b.runs.label(RUN_ID, scores=[("x", 1)]), "scores is a number by name"),  # type: ignore[typeddict-item]
+    "get many by one": (lambda b: b.collection(Ticket).get_many(TICKET.pk), r"get_many takes several.*get\(id\)"),
+    "delete many by one": (lambda b: b.collection(Ticket).delete_many(TICKET), r"takes several.*delete_one"),
+    "save many of one": (lambda b: b.collection(Ticket).save_many(TICKET), r"takes several.*save\(item\)"),  # type: ignore[arg-type]
+    "half of a key": (lambda b: b.collection(Ticket).get(("a",)), r"a Ticket is \(shop, number\), in this order"),
+    "a key for a pk": (lambda b: b.collection(Reply).get(("a", 1)), "the id of a Reply is its pk"),
+    "expect an id": (lambda b: b.collection(Ticket).update(TICKET, due=None, expect="a:1"), "expect is the Ticket"),  # type: ignore[arg-type]
+    "update by a list": (lambda b: b.collection(Ticket).update(TICKET, ["due"]), "new values by field"),  # type: ignore[arg-type]
+    "update what is not stored": (lambda b: b.collection(Ticket).update(TICKET, due=None), "no Ticket 'a:1'"),
+    "one of one": (
+        lambda b: b.collection(Ticket).find(Ticket.number.in_(5)),
+        r"in_ takes several values: in_\(\[5",
+    ),  # type: ignore[arg-type]
+    "a column of a bound model": (lambda b: b.bind(Ticket).number, r"columns are of the class, Ticket\.number"),  # type: ignore[attr-defined]
+    "a method of redis-om's": (lambda b: b.bind(Ticket).all_pks(), r"has no 'all_pks': see \.collection"),  # type: ignore[attr-defined]
+    "no path": (lambda b: RedisBackend.embedded(5), "path is the path of a file, not 5"),  # type: ignore[arg-type]
+    "the name of a link": (lambda b: b.collection(Reply).linked(Reply(ticket="a:1"), "ticket"), r"pass Reply\.ticket"),
+    "group by days": (
+        lambda b: b.collection(Ticket).aggregate("due", metrics="count"),
+        "in Python time='due'",
+    ),
+    "a collection of runs": (lambda b: b.collection(Run), r"Run is a class of runs: use backend\.runs"),
+    "nothing stored": (lambda b: b.collection(Ticket).save_many([None]), r"record 0: this collection holds Ticket"),  # type: ignore[list-item]
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_what_to_do_instead(backend: RedisBackend, mistake: str) -> None:
+    make, message = MISTAKES[mistake]
+    with pytest.raises(RelayModelsError, match=message):
+        make(backend)
+
+
+async def test_a_backend_that_is_not_awaited_says_so() -> None:
+    opening = AsyncBackend.embedded()
+    assert not hasattr(opening, "runs")
+    with pytest.raises(NotAwaitedError, match="no 'count_runs' before the backend is open: await it"):
+        opening.count_runs()  # type: ignore[attr-defined]
+    async with opening as backend:
+        assert await backend.count_runs() == 0

@@ -29,6 +29,8 @@ class RefusedRecord:
     error: RelayModelsError
 
     def __str__(self) -> str:
+        if self.agent_id is None:  # of an own model, or no run at all: the error says which
+            return f"record {self.position}: {self.error}"
         return f"record {self.position} (agent {self.agent_id!r}, run {self.run_id}): {self.error}"
 
 

@@ -188,7 +188,7 @@ class Column(ColumnInfo, Generic[T]):
         return ast.all_of([ast.Compare(self, *bound) for bound in bounds_of(self, sign, value)])
 
     def _several(self, name: str, values: Iterable[Any]) -> list[Any]:
-        if isinstance(values, str | bytes):
+        if isinstance(values, str | bytes) or not isinstance(values, Iterable):
             raise self._takes(name, f"takes several values: {name}([{values!r}])")
         return list(values)
 

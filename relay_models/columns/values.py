@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
+from relay_models._checks import shown
 from relay_models._time import microseconds_of
 from relay_models.columns.info import ColumnInfo
 from relay_models.columns.kind import Kind
@@ -38,7 +39,7 @@ def tag_value(column: ColumnInfo, value: Any, operator: str) -> str:
         return "true" if value else "false"
     if not isinstance(value, str):
         raise UnsupportedOperatorError(
-            f"{column!r} ({column.kind}): {operator} takes a text, not {value!r} ({type(value).__name__})"
+            f"{column!r} ({column.kind}): {operator} takes a text, not {shown(value)} ({type(value).__name__})"
         )
     text = str(value)
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationInfo, field_validator
 from redis_om import JsonModel
 
+from relay_models._checks import reason_of
 from relay_models.columns.column import COLUMN, Column
 from relay_models.columns.kind import Kind
 from relay_models.columns.words import words_text
@@ -161,7 +162,7 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
                 elif not made.nullable:
                     raise ValueError("it is None, and its annotation does not allow that")
             except Exception as error:
-                about = f"{made!r} has no value for {cls.describe(record)}: {error or type(error).__name__}"
+                about = f"{made!r} cannot be stored for {cls.describe(record)}: {reason_of(error)}"
                 raise InvalidRecordError(about, made.name) from error
         return given | values if given else values
 
@@ -399,7 +400,8 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
 
     def __eq__(self, other: Any) -> bool:
         if self._settings is None or type(other) is not type(self):
-            return bool(super().__eq__(other))
+            # Also NotImplemented, which is no bool: `None == document` asks the document.
+            return super().__eq__(other)
         # When a document was stored is no part of what it says.
         ours, theirs = self.__dict__, other.__dict__
         return all(ours.get(name) == theirs.get(name) for name in type(self).__pydantic_fields__)

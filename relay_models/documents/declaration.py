@@ -8,13 +8,15 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticUndefined
 
+from relay_models._checks import shown
 from relay_models.columns.column import Column, Origin
 from relay_models.columns.kind import Kind
 from relay_models.columns.scores import ScoreColumns
-from relay_models.columns.types import column_type
+from relay_models.columns.types import ColumnType, column_type
+from relay_models.documents.own_models import as_datetime
 from relay_models.errors import InvalidConfigurationError
 
 __all__ = ["Declaration", "column"]
@@ -50,14 +52,44 @@ class Declaration:
             type = column_type(annotation, text=self.text, is_uuid=self.is_uuid)
         except InvalidConfigurationError as error:
             raise InvalidConfigurationError(f"{document}.{name}: {error}") from None
+        if own and self.text and type.python not in (str, list[str]):
+            raise InvalidConfigurationError(f"{document}.{name}: text=True is for str and list[str], not {annotation}")
+        if self.links is not None and not hasattr(self.links, "_columns"):
+            raise InvalidConfigurationError(
+                f"{document}.{name}: links is a document class, such as Run, not {shown(self.links)}"
+            )
         if type.kind is Kind.SCORES and self.origin is not Origin.STORE:
             raise InvalidConfigurationError(f"{document}.{name}: no index has values of the type {annotation}")
         made = ScoreColumns if type.kind is Kind.SCORES else Column
+        value = self.value
+        if own and value is not None and type.kind is not Kind.WORDS:
+            value = _validated(value, annotation, type)
         return made(
             name, type, self.about, unit=self.unit or _UNITS.get(type.kind, ""), aliases=self.aliases,
-            heading=self.heading, origin=self.origin, value=self.value, document=document,
+            heading=self.heading, origin=self.origin, value=value, document=document,
             own=own, links=self.links, sortable=self.sortable,
         )  # fmt: skip
+
+
+def _validated(compute: Callable[[Any], Any], annotation: Any, column: ColumnType) -> Callable[[Any], Any]:
+    """A function of a user's, whose values become what the annotation says, as those of a pydantic field do.
+
+    What it says is what is read back: a text that no member of an enum has would make the document unreadable.
+    """
+    validate, is_time = TypeAdapter(annotation).validate_python, column.kind is Kind.TIME
+    # What is of that type already, where the annotation says no more than a type.
+    exact = column.python if annotation in (column.python, column.python | None) else None
+
+    def value(record: Any) -> Any:
+        made = compute(record)
+        if made is None or type(made) is exact:
+            return made
+        try:
+            return validate(as_datetime(made) if is_time else made)
+        except ValidationError as error:
+            raise ValueError(f"{shown(made)}: {error.errors(include_url=False)[0]['msg']}") from None
+
+    return value
 
 
 # Words of the filter language that begin a condition, and columns of aggregates and of commands that compute them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from relay_models.columns.column import Column
 from relay_models.errors import UnsupportedMethodError
@@ -53,7 +53,21 @@ class Find(Generic[DocumentType]):
         return replace(self, count=count)
 
     def __iter__(self) -> Iterator[NoReturn]:
-        raise UnsupportedMethodError("a query is tied to no server: run it with backend.find_runs(query)")
+        raise self._untied()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name in ("all", "first", "page", "exists", "update", "delete"):
+                raise self._untied()
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def _untied(self) -> UnsupportedMethodError:
+        name = getattr(self.document, "__name__", "")
+        run = f"backend.collection({name}).find(query), or begin with backend.bind({name}).find(…)"
+        if getattr(self.document, "_settings", None) is None:
+            run = "backend.find_runs(query)"
+        return UnsupportedMethodError(f"a query is tied to no server: run it with {run}")
 
     def __str__(self) -> str:
         """The filter, the order and the limit, a line each."""

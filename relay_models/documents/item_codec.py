@@ -15,7 +15,7 @@ from uuid import UUID
 from pydantic import BaseModel, PydanticUndefinedAnnotation, ValidationError
 from pydantic_core import PydanticSerializationError, SchemaValidator, from_json, to_json
 
-from relay_models._checks import shown
+from relay_models._checks import reason_of, shown
 from relay_models.columns.column import COLUMN, Column, Origin
 from relay_models.columns.info import OWN
 from relay_models.columns.kind import Kind
@@ -132,7 +132,7 @@ class ItemCodec:
                 if stored != []:
                     own[name] = check(stored) if check is not None else stored
             except Exception as error:
-                about = f"{column!r} has no value for {_name(item)}: {error or type(error).__name__}"
+                about = f"{column!r} cannot be stored for {_name(item)}: {reason_of(error)}"
                 raise InvalidRecordError(about, name) from error
         members: dict[str, Any] = {"pk": escape_tag(str(item.__dict__["pk"]))}
         if self._columns:
@@ -417,5 +417,6 @@ def _name(item: Any) -> str:
 def _invalid(model: Any, error: ValidationError) -> InvalidRecordError:
     found = error.errors(include_url=False, include_context=False)
     path = ".".join(map(str, found[0]["loc"]))
-    shown = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found[:3])
+    # A validator of the whole model names no field.
+    shown = "; ".join(": ".join([*filter(None, [".".join(map(str, each["loc"]))]), each["msg"]]) for each in found[:3])
     return InvalidRecordError(f"this is no valid {model.__name__}: {shown}", path)

@@ -16,7 +16,16 @@ from relay_models.documents.run import Run
 from relay_models.errors import InvalidRecordError, NotFoundError
 from relay_models.records import from_json
 
-__all__ = ["ARTIFACT_KINDS", "DOCUMENTS", "KINDS", "DocumentKind", "decode_artifact", "find_kind", "kinds_with"]
+__all__ = [
+    "ARTIFACT_KINDS",
+    "DOCUMENTS",
+    "KINDS",
+    "DocumentKind",
+    "decode_artifact",
+    "find_kind",
+    "first_paragraph",
+    "kinds_with",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +83,7 @@ class DocumentKind:
     @property
     def summary(self) -> str:
         """What the record is, in a sentence: the first paragraph of its class's docstring."""
-        return " ".join((inspect.getdoc(self.record) or "").partition("\n\n")[0].split())
+        return first_paragraph(self.record)
 
     @property
     def key(self) -> str:
@@ -123,6 +132,16 @@ ARTIFACT_KINDS = tuple(name for name, kind in KINDS.items() if not kind.many)
 
 DOCUMENTS: Mapping[str, type[Document]] = MappingProxyType({name: kind.document for name, kind in KINDS.items()})
 """The document classes by name."""
+
+
+def first_paragraph(model: type) -> str:
+    """What a class is: the first paragraph of its docstring, or of that of a base, but not of what all models share."""
+    for base in model.__mro__:
+        if base in (Document, BaseModel):
+            break
+        if text := vars(base).get("__doc__"):
+            return " ".join(inspect.cleandoc(text).partition("\n\n")[0].split())
+    return ""
 
 
 def kinds_with(models: Iterable[type[Document]]) -> dict[str, DocumentKind]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self
 
+from relay_models._checks import shown
 from relay_models._time import datetime_of
 from relay_models.columns.scores import SCORE_VALUES, checked_name, score_member, score_terms
 from relay_models.columns.tags import escape_tag
@@ -109,6 +110,9 @@ class LabelChange:
         unnamed = _texts("remove_scores", remove_scores)
         if both := added & removed:
             raise InvalidRecordError(f"{', '.join(map(repr, sorted(both)))}: in tags and in remove_tags", "tags")
+        if scores is not None and not isinstance(scores, Mapping):
+            example = {"helpfulness": 0.8}
+            raise InvalidRecordError(f"scores is a number by name, such as {example}, not {shown(scores)}", "scores")
         numbers = {_name(name): _number(name, value) for name, value in (scores or {}).items()}
         if twice := numbers.keys() & unnamed:
             raise InvalidRecordError(f"{', '.join(map(repr, sorted(twice)))}: in scores and in remove_scores", "scores")

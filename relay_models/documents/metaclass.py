@@ -24,9 +24,10 @@ from relay_models.documents.own_models import (
     as_datetime,
     check_fields,
     check_free_names,
+    check_keywords,
     store_columns,
 )
-from relay_models.errors import InvalidConfigurationError
+from relay_models.errors import InvalidConfigurationError, UnknownAttributeError
 
 __all__ = ["DocumentMeta"]
 
@@ -62,6 +63,8 @@ class DocumentMeta(ModelMeta):
         if is_built_in:
             namespace["_kind"] = namespace["kind"]
         extends = parent is not None and bool(parent._kind) and not is_built_in
+        if parent is not None and not is_built_in and not _takes_keywords(bases, parent):
+            check_keywords(name, options, "key, name and ttl" if settings else "no others; for runs there is run_ttl=")
         check_names(name, declared, parent._columns if extends else RESERVED if settings is not None else ())
         namespace.update({field: declaration.field() for field, declaration in declared.items()})
         if settings is not None:
@@ -81,6 +84,27 @@ class DocumentMeta(ModelMeta):
         if settings is not None:
             _complete_items(cls, "model_post_init" in namespace)
         return cls
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(cls, name: str) -> Any:
+            columns = vars(cls).get("_columns")
+            if columns is None or name.startswith("_"):
+                return super().__getattr__(name)
+            known = f"{cls.__name__} has the columns {', '.join(columns)}"
+            if name in cls.__pydantic_fields__:
+                raise UnknownAttributeError(
+                    f"{cls.__name__}.{name} is a field that cannot be asked by: annotate it as Column[…] and declare "
+                    f"it by = column(…), or make a column of a part of it; {known}"
+                )
+            raise UnknownAttributeError(f"there is no column {name!r}; {known}")
+
+
+def _takes_keywords(bases: tuple[type, ...], parent: type) -> bool:
+    """Whether a base of a user's has a hook that may take keywords of a class statement."""
+    root = [base for base in parent.__mro__ if isinstance(base, DocumentMeta)][-1]
+    made = {base for each in bases for base in each.__mro__}.difference(root.__mro__)
+    return any(hook in vars(base) for base in made for hook in ("__init_subclass__", "__pydantic_init_subclass__"))
 
 
 def _local_names(frame: FrameType | None) -> dict[str, Any] | None:
@@ -152,6 +176,7 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
     if is_model:
         check_fields(cls, cls._settings)
     bases: list[Any] = [base for base in cls.__mro__[1:] if isinstance(base, DocumentMeta)]
+    known_fields = {name for base in bases for name in base.__pydantic_fields__}
     calculated = {name for name, declaration in declared.items() if is_model and declaration.value is not None}
     calculated = calculated.union(*(base._calculated for base in bases))
     for field_name, field in cls.__pydantic_fields__.items():
@@ -185,6 +210,11 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
         elif is_column:
             raise InvalidConfigurationError(
                 f"{cls.__name__}.{field_name} is annotated as Column[…]: declare it by = column(…)"
+            )
+        elif extends and not is_model and field_name not in known_fields:
+            raise InvalidConfigurationError(
+                f"{cls.__name__}.{field_name} would never have a value, as only columns have one here: annotate it as "
+                "Column[…], and declare it by = column(…)"
             )
         else:
             continue

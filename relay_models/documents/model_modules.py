@@ -57,6 +57,9 @@ def _models_of(name: str) -> Iterable[type[Document]]:
     from relay_models.documents import Document, Run  # lazy: start-up time
 
     module_name, _, class_name = name.partition(":")
+    if module_name.endswith(".py"):
+        dotted = module_name.removesuffix(".py").replace("/", ".").lstrip(".")
+        raise InvalidConfigurationError(f"models: name the module as it is imported, {dotted!r}, not {module_name!r}")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # as for `python -m`
     try:

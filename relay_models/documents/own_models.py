@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from pydantic import ConfigDict
 from pydantic_core import from_json, to_json
 
 from relay_models._checks import shown
@@ -25,6 +26,7 @@ __all__ = [
     "as_datetime",
     "check_fields",
     "check_free_names",
+    "check_keywords",
     "check_ttl",
     "key_text",
     "new_id",
@@ -109,6 +111,19 @@ def check_fields(cls: Any, settings: ModelSettings) -> None:
     for name in settings.key:
         if name not in cls.__pydantic_fields__ or name in RESERVED:
             raise InvalidConfigurationError(f"{cls.__name__}: there is no field {name!r} that its key could be made of")
+
+
+def check_keywords(class_name: str, options: Mapping[str, Any], known: str) -> None:
+    """Refuse keywords of a class statement that pydantic would ignore.
+
+    Raises:
+        InvalidConfigurationError: there is one.
+    """
+    for name in options:
+        if name not in ConfigDict.__annotations__ and not name.startswith("_"):
+            raise InvalidConfigurationError(
+                f"{class_name}: a class has no keyword {name!r}; it has those of pydantic's configuration, and {known}"
+            )
 
 
 def check_free_names(class_name: str, namespace: Mapping[str, Any], parent: Any) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 
 from relay_models.documents import Keys, create_index_command
-from relay_models.documents.kinds import DocumentKind
+from relay_models.documents.kinds import DocumentKind, first_paragraph
 
 __all__ = ["ColumnRow", "column_rows", "document_rows", "document_text", "index_command_text"]
 
@@ -106,4 +105,4 @@ def _quoted(word: str) -> str:
 
 def document_text(kind: DocumentKind) -> str:
     """What a kind's document is: the first paragraph of its class's docstring."""
-    return " ".join((inspect.getdoc(kind.document) or "").partition("\n\n")[0].split())
+    return first_paragraph(kind.document)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel
 
-from relay_models.documents.kinds import KINDS, DocumentKind
+from relay_models.documents.kinds import KINDS, DocumentKind, first_paragraph
 from relay_models.schema.columns import document_rows, document_text, index_command_text
 from relay_models.schema.diagrams import entity_diagram, nesting_diagram
 from relay_models.schema.fields import FieldRow, field_rows, nested
@@ -155,7 +154,7 @@ def _columns(kind: DocumentKind, *, site: bool) -> str:
 
 
 def _type(model: type[BaseModel], links: Mapping[type[BaseModel], str]) -> list[str]:
-    about = (inspect.getdoc(model) or "").partition("\n\n")[0]
+    about = first_paragraph(model)
     rows = field_rows(model)
     with_unit = any(row.unit for row in rows)
     cells = []

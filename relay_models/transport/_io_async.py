@@ -7,7 +7,7 @@ import math
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import redis.asyncio
 import redis.asyncio.connection
@@ -15,6 +15,8 @@ import redis.asyncio.retry
 import redis.asyncio.sentinel
 import redis.backoff
 import redis.exceptions
+
+from relay_models.errors import NotAwaitedError
 
 __all__ = [
     "CONNECTIONS",
@@ -157,6 +159,14 @@ class Opening(Coroutine[Any, Any, ResourceT], AbstractAsyncContextManager[Resour
 
     def __await__(self) -> Generator[Any, None, ResourceT]:
         return self._opened.__await__()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise NotAwaitedError(
+                f"there is no {name!r} before the backend is open: await it, as in backend = await "
+                "RedisBackend.connect(url), or use the backend of relay_models.sync"
+            )
 
     # The rest of a coroutine, for asyncio.create_task and asyncio.run.
     def send(self, value: Any) -> Any:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from relay_models import Stability
+from relay_models import Run, Stability
 from relay_models.errors import NotFoundError, QueryError
 from relay_models.pictures import StabilityBar, TrieTree
 from relay_models.query.aggregate.buckets import Buckets
@@ -74,7 +74,7 @@ class OverviewPages:
             return RedirectResponse(f"/numbers?{urlencode({'filter': kept.filter or 'all'})}", 302)
         document = self._site.document
         known = groupable(document)
-        by = [name for name in given.getlist("by") if name in known] or ["agent_id", "models", "tools"]
+        by = given.getlist("by") or ["agent_id", "models", "tools"]
         every = given.get("every", "").strip()
         error, status = "", 200
         numbers: Callable[[], Numbers] | None = None
@@ -82,6 +82,8 @@ class OverviewPages:
         if "filter" not in given:
             question = Question(recent_filter(self._backend.runs, MOST_RECENT), document=document)
         try:
+            if unknown := [name for name in by if name not in known]:
+                raise QueryError(f"by: runs are not grouped by {unknown[0]!r} here, but by {', '.join(known)}")
             as_expression(question.where, document.columns())
             numbers = partial(
                 Numbers, self._backend, question.where, every=every, by=by, narrow=question.narrowed,
@@ -158,9 +160,12 @@ class OverviewPages:
         # What was learned for one model is under a name that goes on so.
         of_agent = (Stability.agent_id == agent) | Stability.agent_id.startswith(f"{agent}::model=")
         prompts = list(self._backend.stability.find(of_agent, limit=MOST_PROMPTS))
+        plan = self._backend.load_plan(agent)
+        if not (plan or trie or accumulators or prompts or self._backend.count_runs(Run.agent_id == agent)):
+            raise NotFoundError(f"There is no agent {agent!r}: nothing of one is stored.")
         bars = [StabilityBar(each.record, agent_id=each.agent_id) for each in prompts if each.record is not None]
         return self._site.page(
-            "agent.html", request, title=f"Agent {agent}", agent=agent, plan=self._backend.load_plan(agent),
+            "agent.html", request, title=f"Agent {agent}", agent=agent, plan=plan,
             tree=None if tree is None else plain_svg(tree.svg(width=900)),
             tree_details="" if tree is None else tree.details(),
             statistics=[] if accumulators is None else accumulator_rows(accumulators),

@@ -78,6 +78,12 @@ def test_models_that_are_none_are_named(project: Path, models: str) -> None:
     assert models.partition(":")[0] in done.stderr
 
 
+def test_a_file_in_place_of_a_module_is_told_its_name(cli: Cli, tmp_path: Path) -> None:
+    answer = cli("agents", "--path", str(tmp_path / "s.db"), "--models", "shop/models.py")
+    assert answer.code == 2
+    assert "name the module as it is imported, 'shop.models', not 'shop/models.py'" in answer.err
+
+
 @pytest.mark.parametrize("name", ["..", ".x", "no_such", "a b", "\0", "broken_models"])
 def test_a_module_that_cannot_be_imported_is_one_line(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from relay_models.columns.column import Column, find_column
-from relay_models.documents import Document, Run, codec_of, column
-from relay_models.errors import InvalidConfigurationError, InvalidRecordError
+from relay_models.documents import Document, Run, codec_of, column, metadata
+from relay_models.errors import InvalidConfigurationError, InvalidRecordError, UnknownAttributeError
 from relay_models.query import as_expression
 from relay_models.records import CallRecord, RunRecord
 
@@ -127,8 +127,64 @@ def test_a_value_that_cannot_be_computed_names_its_column() -> None:
     class Broken(Run):
         tenant: Column[str] = column(lambda run: run.nothing)
 
-    with pytest.raises(InvalidRecordError, match=r"Broken\.tenant"):
+    with pytest.raises(InvalidRecordError, match=r"Broken\.tenant.*AttributeError: .*nothing"):
         Broken.of(RunRecord(agent_id="a"))
+
+    class Silent(Run):
+        first: Column[str] = column(lambda run: next(call.name for call in run.calls))
+
+    with pytest.raises(InvalidRecordError, match=r"Silent\.first cannot be stored for run .*: StopIteration$"):
+        Silent.of(RunRecord(agent_id="a"))
+
+
+class ShopRun(Run):
+    """Columns of all types, each from the metadata of a run, which JSON can hold."""
+
+    mood: Column[Mood | None] = column(metadata("mood"))
+    urgent: Column[bool | None] = column(metadata("urgent"))
+    seats: Column[int | None] = column(metadata("seats"))
+    share: Column[float | None] = column(metadata("share"))
+    price: Column[Decimal | None] = column(metadata("price"))
+    order: Column[UUID | None] = column(metadata("order"))
+    due: Column[date | None] = column(metadata("due"))
+    signed: Column[datetime | None] = column(metadata("signed"))
+    waited: Column[timedelta | None] = column(metadata("waited"))
+    teams: Column[frozenset[str]] = column(metadata("teams"))
+    size: Column[Literal["s", "m"] | None] = column(metadata("size"))
+    floor: Column[Annotated[int, Field(ge=0)] | None] = column(metadata("floor"))
+    began: Column[datetime | None] = column(lambda run: run.started_at)
+
+
+def shop_run(**values: Any) -> Any:
+    return ShopRun.of(RunRecord(agent_id="a", started_at=datetime(2026, 1, 1, tzinfo=UTC), ext={"metadata": values}))
+
+
+def test_values_from_metadata_become_what_the_annotation_says() -> None:
+    run = shop_run(
+        mood="good", urgent="no", seats="5", share=1, price="0.50", order=str(THREAD).upper(), due="2026-12-01",
+        signed="2026-11-23T12:00:00+01:00", waited="PT1M", teams=["b", "a", "b"],
+    )  # fmt: skip
+    assert (run.mood, run.urgent, run.seats, run.share, run.order) == (Mood.GOOD, False, 5, 1.0, THREAD)
+    assert (run.price, run.due, run.waited) == (Decimal("0.5"), date(2026, 12, 1), timedelta(minutes=1))
+    assert (run.signed, run.teams) == (datetime(2026, 11, 23, 11, tzinfo=UTC), frozenset({"a", "b"}))
+    assert run.began == datetime(2026, 1, 1, tzinfo=UTC)
+    assert shop_run().mood is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("mood", "no member"), ("order", "no UUID"), ("seats", 5.7), ("seats", "many"), ("urgent", "perhaps"),
+        ("share", "x"), ("price", "x"), ("due", "soon"), ("signed", "then"), ("waited", "3 sec"), ("teams", "one text"),
+        ("teams", ["a", 1]), ("teams", {"a": 1}), ("size", "l"), ("floor", -1),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_is_refused_before_it_is_stored(name: str, value: Any) -> None:
+    with pytest.raises(
+        InvalidRecordError, match=rf"ShopRun\.{name} cannot be stored for run .*Input should be"
+    ) as caught:
+        shop_run(**{name: value})
+    assert caught.value.path == name
 
 
 def test_mistakes_are_errors_when_the_class_is_made() -> None:
@@ -151,6 +207,22 @@ def test_mistakes_are_errors_when_the_class_is_made() -> None:
 
         class Idle(Run):
             tenant: Column[str | None] = column("Whose.")
+
+    with pytest.raises(InvalidConfigurationError, match=r"Bare\.tenant would never have a value"):
+
+        class Bare(Run):
+            tenant: str | None = None
+
+    with pytest.raises(InvalidConfigurationError, match=r"Short: a class has no keyword 'ttl'.*run_ttl"):
+
+        class Short(Run, ttl=timedelta(days=1)):
+            pass
+
+
+def test_a_class_says_which_columns_it_has() -> None:
+    with pytest.raises(UnknownAttributeError, match=r"no column 'tenant'; Run has the columns agent_id, run_id"):
+        Run.tenant  # type: ignore[attr-defined]  # noqa: B018
+    assert not hasattr(Run, "tenant")
 
 
 def test_annotations_name_what_the_function_around_a_class_defines() -> None:

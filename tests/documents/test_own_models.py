@@ -15,7 +15,12 @@ from relay_models import Column, Document, Run, column
 from relay_models.documents import Keys, codec_of
 from relay_models.documents.own_models import key_text
 from relay_models.documents.schema import own_layout
-from relay_models.errors import InvalidConfigurationError, InvalidRecordError, UnsupportedMethodError
+from relay_models.errors import (
+    InvalidConfigurationError,
+    InvalidRecordError,
+    UnknownAttributeError,
+    UnsupportedMethodError,
+)
 
 
 class Note(Document, key="slug", ttl=timedelta(days=1)):
@@ -38,6 +43,7 @@ def test_a_class_says_how_it_is_kept() -> None:
     assert (note.pk, note.size, note.stored_at) == ("a:b", None, None)
     assert note == Note(slug="a:b")
     assert note != Note(slug="a:b", size=1)
+    assert not any(other == note or note == other for other in (None, "a:b", made()(text="a:b")))
     assert list(Note.columns()) == ["pk", "slug", "size", "stored_at", "updated_at"]
     assert Note.kind == "model:note"
     assert made("UserFeedback").kind == "model:user_feedback"
@@ -226,3 +232,40 @@ def test_the_layout_follows_from_names_and_types() -> None:
     assert own_layout(made()) == own_layout(made())
     different = {own_layout(one) for one in (made(), made(field="b"), made(annotation=Column[int]), made(annotation=Column[str | None]))}  # fmt: skip  # noqa: E501
     assert len(different) == 4
+
+
+def test_a_class_takes_the_keywords_that_mean_something() -> None:
+    class Hooked(Document):
+        def __init_subclass__(cls, table: str = "", **options: Any) -> None:
+            super().__init_subclass__(**options)
+
+    assert made(frozen=True).model_config["frozen"]
+    assert type(Document)("Rows", (Hooked,), {"__module__": __name__}, table="rows").kind == "model:rows"
+    with pytest.raises(InvalidConfigurationError, match=r"Made: a class has no keyword 'tll'.*key, name and ttl"):
+        made(tll=timedelta(days=1))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "options", "message"),
+    [
+        (Column[int], {"text": True}, "text=True is for str"),
+        (Column[str], {"links": dict}, "links is a document class, such as Run"),
+        (Column[str], {"links": "Run"}, "links is a document class, such as Run, not 'Run'"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(annotation: Any, options: dict[str, Any], message: str) -> None:
+    namespace = {"__module__": __name__, "__annotations__": {"field": annotation}, "field": column(**options)}
+    with pytest.raises(InvalidConfigurationError, match=rf"Made\.field: {message}"):
+        type(Document)("Made", (Document,), namespace)
+
+
+def test_what_a_class_cannot_be_asked_is_said() -> None:
+    with pytest.raises(UnknownAttributeError, match=r"Parcel\.parts is a field that cannot.*columns pk, owner"):
+        Parcel.parts == ()  # noqa: B015
+    with pytest.raises(UnsupportedMethodError, match=r"backend\.bind\(Parcel\)\.find"):
+        Parcel.find(Parcel.owner == "ada").all()  # type: ignore[attr-defined]
+
+
+class Parcel(Document):
+    owner: Column[str] = column()
+    parts: tuple[str, ...] = ()

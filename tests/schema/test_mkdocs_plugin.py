@@ -20,6 +20,9 @@ class Ticket(Document, key="number"):
     größe: Column[float | None] = column("How large it is.", unit="MB")
     parts: list[Part] = []
 
+class Plain(Document):
+    name: Column[str] = column()
+
 class AcmeRun(Run):
     tenant: Column[str | None] = column("Whose run it is.", value=metadata("tenant"))
 """
@@ -47,6 +50,9 @@ def test_models_are_pages_of_a_site(tmp_path: Path) -> None:
     ticket = (pages / "ticket" / "index.html").read_text(encoding="utf-8")
     for part in ("How large it is.", "größe", "MB", "Its number.", 'href="#part"', "ticket.schema.json", "FT.CREATE"):
         assert part in ticket
+    plain = (pages / "plain" / "index.html").read_text(encoding="utf-8")
+    assert "What all document types share" not in plain + overview, "the docstring of the base is not the model's"
+    assert "Usage Documentation" not in ticket
     assert "Whose run it is." in (pages / "run" / "index.html").read_text(encoding="utf-8")
     schema = json.loads((pages / "ticket.schema.json").read_text(encoding="utf-8"))
     assert schema["properties"]["größe"]["description"] == "How large it is."

@@ -62,8 +62,9 @@ def hostile_pages(store: RedisBackend) -> list[str]:
     for text in ATTACKS:
         pages += [f"{path}?{urlencode({name: text})}" for path, name in (
             ("/runs", "filter"), ("/runs", "order"), ("/runs", "columns"), ("/runs", "after"), ("/runs", "saved"),
-            ("/numbers", "filter"), ("/numbers", "every"), ("/agents/agent", "id"), ("/compare", "run"),
-            ("/compare", "left"), ("/numbers", "saved"), ("/sessions", "filter"), ("/sessions", "before"),
+            ("/numbers", "filter"), ("/numbers", "every"), ("/numbers", "by"), ("/agents/agent", "id"),
+            ("/compare", "run"), ("/compare", "left"), ("/numbers", "saved"), ("/sessions", "filter"),
+            ("/sessions", "before"),
             ("/models/feedback", "filter"), ("/models/feedback", "order"), ("/models/feedback/item", "id"),
         )]  # fmt: skip
     return pages

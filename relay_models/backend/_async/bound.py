@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from relay_models.backend._async.model_collection import ModelCollection
 from relay_models.backend.reports import StoreReport
 from relay_models.columns.column import Column
 from relay_models.documents import Document
-from relay_models.errors import NotFoundError, QueryError
+from relay_models.errors import NotFoundError, QueryError, UnknownAttributeError
 from relay_models.transport import AnyIterable
 
 __all__ = ["BoundFind", "BoundModel"]
@@ -40,6 +40,15 @@ class BoundModel(Generic[D]):
     def __init__(self, collection: ModelCollection[D]) -> None:
         self.model = collection.document
         self.collection = collection
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("_") or "model" not in vars(self):
+                raise AttributeError(name)
+            owner = self.model.__name__
+            hint = f"columns are of the class, {owner}.{name}" if name in self.model.columns() else "see .collection"
+            raise UnknownAttributeError(f"{owner} bound to a store has no {name!r}: {hint}")
 
     def __call__(self, /, **values: Any) -> D:
         """Make an item; it is not saved."""

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from relay_models._checks import check_count, check_seconds
+from relay_models._checks import check_count, check_seconds, shown
 from relay_models._gc import collector_paused
 from relay_models._time import microseconds_of
 from relay_models.backend._async.reading import PageReader
@@ -20,6 +20,7 @@ from relay_models.documents import Document, Find
 from relay_models.errors import (
     CorruptDocumentError,
     CorruptDocumentsError,
+    FilterSyntaxError,
     QueryError,
 )
 from relay_models.query.aggregate.groups import AggregateRows
@@ -60,6 +61,9 @@ class Collection(Generic[D]):
             print(plan.agent_id, plan.groups)
         ```
     """
+
+    # What deletes one document, for the message where `delete` is given an id.
+    _delete_one = "backend.delete_plan(agent_id) and its like delete one document"
 
     def __init__(self, store: Store, document: type[D]) -> None:
         self.document = document
@@ -313,7 +317,7 @@ class Collection(Generic[D]):
         Raises:
             QueryError: the filter is None or empty, or a query with a limit.
         """
-        expression = explicit_filter(filter, self._columns)
+        expression = explicit_filter(filter, self._columns, self._delete_one)
         reader = row_reader(self.document, False)
         # The time of storing has the fewest ties.
         order = "stored_at" if "stored_at" in self._columns else "agent_id"
@@ -455,11 +459,26 @@ class Collection(Generic[D]):
         return self._store.keys.document(self.document._kind, values.agent_id)
 
 
-def explicit_filter(filter: Filter, columns: dict[str, Column[Any]]) -> Expression:
-    """The expression of a destructive call, which must not mean everything, or more than it says, by accident."""
+def explicit_filter(filter: Filter, columns: dict[str, Column[Any]], for_one: str) -> Expression:
+    """The expression of a call that changes what meets it, which must not mean more than it says by accident.
+
+    Args:
+        filter: as the caller gave it.
+        columns: the columns that it may name.
+        for_one: what to call for one document; named where an id was given.
+    """
     if isinstance(filter, Find) and filter.count is not None:
-        raise QueryError("a query with a limit deletes nothing: what it finds depends on the moment; pass a filter")
-    expression = as_expression(filter, columns)
+        raise QueryError("a query with a limit changes nothing: what it finds depends on the moment; pass a filter")
+    try:
+        expression = as_expression(filter, columns)
+    except QueryError as error:
+        if isinstance(filter, str) and not any(sign in filter for sign in " =<>~"):
+            raise FilterSyntaxError(f"{shown(filter)} is no filter; {for_one}", filter) from error
+        if isinstance(filter, Document | UUID) or (
+            isinstance(filter, tuple) and not any(isinstance(part, Expression) for part in filter)
+        ):
+            raise QueryError(f"{shown(filter)} is no filter; {for_one}") from error
+        raise
     if isinstance(expression, Everything) and not isinstance(filter, Everything | str):
-        raise QueryError(f"{filter!r} would delete everything; say so with 'all' or relay_models.query.every_run()")
+        raise QueryError("no filter would mean everything; say so with 'all' or relay_models.query.every_run()")
     return expression

@@ -12,6 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
+from relay_models._checks import check_path
 from relay_models.backend._sync.artifacts import Artifacts
 from relay_models.backend._sync.base import RunT
 from relay_models.backend._sync.models import Models
@@ -309,6 +310,8 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             prices=prices,
             compression=compression,
         )
+        if path is not None:
+            check_path("path", path)
         return as_opening(cls._open(options, partial(open_embedded, path)))
 
     @overload

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, TypeVar, cast, overload
 
+from pydantic import BaseModel
 from pydantic_core import from_json
 
 from relay_models._checks import shown
@@ -106,6 +107,8 @@ class ModelCollection(Collection[D]):
         ```
     """
 
+    _delete_one = "delete_one(id) deletes one document, delete_many(ids) several"
+
     def __init__(self, store: Store, document: type[D], follow: Callable[[type[Document]], Collection[Any]]) -> None:
         super().__init__(store, document)
         self._follow = follow
@@ -173,6 +176,7 @@ class ModelCollection(Collection[D]):
             RefusedRecordsError: items were refused; ``report`` names each.
         """
         check_outcomes(on_refused=on_refused)
+        self._check_several(items, "save_many", "save(item) saves one")
         wait = self._wait(ttl)
         self._prepare()
         report, waiting = StoreReport(), deque[_Batch]()
@@ -210,6 +214,7 @@ class ModelCollection(Collection[D]):
         """The document with this id, or None.
 
         Raises:
+            InvalidRecordError: no document of this model can have that id.
             CorruptDocumentError: it cannot be read.
         """
         return (self.get_many([id]))[0]
@@ -220,6 +225,7 @@ class ModelCollection(Collection[D]):
         Raises:
             CorruptDocumentError: one cannot be read.
         """
+        self._check_several(ids, "get_many", "get(id) reads one")
         keys = [self._id_key(id) for id in ids]
         found: list[D | None] = []
         for start in range(0, len(keys), _AT_ONCE):
@@ -237,6 +243,7 @@ class ModelCollection(Collection[D]):
 
     def delete_many(self, ids: Iterable[Any]) -> int:
         """Delete the documents with these ids and return how many there were. By a filter, `delete` does it."""
+        self._check_several(ids, "delete_many", "delete_one(id) deletes one")
         return self._store.delete_keys([self._id_key(id) for id in ids])
 
     def update(
@@ -267,7 +274,11 @@ class ModelCollection(Collection[D]):
             ConflictError: it is not the version that was expected.
             InvalidRecordError: there is no such field, or a value is not valid. Nothing is changed.
         """
+        if fields is not None and not isinstance(fields, Mapping):
+            raise InvalidRecordError(f"update takes new values by field, such as {{'note': 'x'}}, not {shown(fields)}")
         changes = {**(fields or {}), **changes}
+        if expect is not None and not isinstance(expect, self.document):
+            raise InvalidRecordError(f"expect is the {self.document.__name__} as it was read, not {shown(expect)}")
         self._prepare()
         key = self._id_key(id)
         name = key.decode("utf-8", "backslashreplace")
@@ -278,7 +289,7 @@ class ModelCollection(Collection[D]):
             if reply is None:
                 if expect is not None:
                     raise ConflictError(f"{name} was deleted", name)
-                raise NotFoundError(f"there is no {self.document.__name__} {shown(id)}")
+                raise NotFoundError(f"there is no {self.document.__name__} {shown(getattr(id, 'pk', id))}")
             current = self._read(key, reply)
             updated = current._columns["updated_at"].type.store(current.updated_at)
             if (updated, current.__dict__["record_json"]) in sent:
@@ -373,10 +384,10 @@ class ModelCollection(Collection[D]):
     def _link(self, link: Any) -> type[Document]:
         target = getattr(link, "links", None)
         if target is None or link.name not in self._columns:
-            links = [name for name, made in self._columns.items() if made.links is not None]
+            links = [repr(made) for made in self._columns.values() if made.links is not None]
             raise QueryError(
-                f"{link!r} is no link of {self.document.__name__}; it has {', '.join(links) or 'none'}: "
-                "declare one as column(links=Run)"
+                f"{shown(link)} is no link of {self.document.__name__}: "
+                + (f"pass {' or '.join(links)}" if links else "declare one as column(links=Run)")
             )
         return cast("type[Document]", target)
 
@@ -476,9 +487,18 @@ class ModelCollection(Collection[D]):
             item.__dict__["pk"] = key_text([item.__dict__[name] for name in self._key_fields])
         return self._store.keys.item(self.document._kind, item.pk)
 
+    def _check_several(self, values: Any, method: str, instead: str) -> None:
+        """Refuse one item or id where several are expected; one can often be iterated over, too."""
+        if isinstance(values, str | bytes | BaseModel) or not isinstance(values, Iterable | Iterable):
+            raise InvalidRecordError(f"{method} takes several, not {shown(values)}: {instead}")
+
     def _id_key(self, id: Any) -> bytes:
         if isinstance(id, self.document):
             id = id.pk
+        elif isinstance(id, tuple | list) and len(id) != max(1, len(self._key_fields)):
+            parts = ", ".join(self._key_fields)
+            expected = f"({parts}), in this order" if len(self._key_fields) > 1 else parts or "its pk"
+            raise InvalidRecordError(f"the id of a {self.document.__name__} is {expected}, not {shown(id)}")
         return self._store.keys.item(self.document._kind, id if isinstance(id, str) else key_text(id))
 
     def _read(self, key: bytes, reply: bytes) -> D:
@@ -517,4 +537,5 @@ def _stored_at(reply: list[Any], now: int) -> int:
 
 
 def _refused(number: int, item: Any, error: RelayModelsError) -> RefusedRecord:
-    return RefusedRecord(number, None, None if item is None else str(getattr(item, "pk", None)), error)
+    pk = getattr(item, "pk", None)
+    return RefusedRecord(number, None, None if pk is None else str(pk), error)

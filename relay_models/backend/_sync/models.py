@@ -43,8 +43,8 @@ class Models(BackendBase[RunT]):
         check_model(model)
         if not model.is_own_model():
             raise InvalidConfigurationError(
-                f"{model.__name__} is a class of runs: open the store with models=[{model.__name__}], and use "
-                "backend.runs"
+                f"{model.__name__} is a class of runs: use backend.runs, of a store that is opened with "
+                f"models=[{model.__name__}]"
             )
         self._indexes.add(model)
         return ModelCollection(self._store, model, self._linked_collection)

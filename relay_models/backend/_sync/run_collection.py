@@ -69,6 +69,8 @@ class LabelOptions(TypedDict, total=False):
 class RunCollection(Collection[RunT]):
     """The runs of a store, reached as ``backend.runs``: the questions of every `Collection`, and labels."""
 
+    _delete_one = "backend.delete_run(agent_id, run_id) deletes one run"
+
     def label(self, run: RunReference, **labels: Unpack[LabelOptions]) -> Labels:
         """Put tags, scores or a note on a run, or take tags and scores away.
 
@@ -162,7 +164,8 @@ class RunCollection(Collection[RunT]):
         """
         change = self._change(labels)
         count = 0
-        for keys in _parts(self._matching_keys(explicit_filter(filter, self._columns)), _AT_ONCE):
+        expression = explicit_filter(filter, self._columns, "label(run, …) labels one run")
+        for keys in _parts(self._matching_keys(expression), _AT_ONCE):
             count += len(self._label_keys(keys, change))
         return count
 

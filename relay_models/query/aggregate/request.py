@@ -68,9 +68,9 @@ class Aggregation:
         groups = tuple(dict.fromkeys(find_column(name, columns, "by") for name in _listed(by, "by")))
         for column in groups:
             if column.kind not in (Kind.TAG, Kind.TAGS, Kind.COUNT):
-                raise UnsupportedOperatorError(
-                    f"by: {column!r} ({column.kind}) has too many values to group by; for times use every='1h'"
-                )
+                is_time = column.kind is Kind.TIME
+                hint = f"; use every='1d', and in Python time={column.name!r}" if is_time else ""
+                raise UnsupportedOperatorError(f"by: {column!r} ({column.kind}) has too many values to group by{hint}")
         read = tuple(dict.fromkeys(parse_metric(text, columns) for text in _listed(metrics, "metrics")))
         if not read:
             raise QueryError("metrics: ask for at least one, such as 'count'")

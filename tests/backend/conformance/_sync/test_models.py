@@ -92,7 +92,7 @@ def test_a_column_that_cannot_be_computed_stores_nothing(acme: RedisBackend) -> 
         acme.store_run(run)
     report = acme.store_runs([make_run("a"), run, make_run("b")], on_refused="skip")
     assert (report.created, [refused.position for refused in report.refused]) == (2, [1])
-    with pytest.raises(InvalidRecordError, match=r"AcmeRun\.tenant .*5 is no str"):
+    with pytest.raises(InvalidRecordError, match=r"AcmeRun\.tenant .*5: Input should be a valid string"):
         acme.store_run(tenant_run(5))
     assert acme.load_run("nowhere", run.id) is None
 
@@ -302,7 +302,7 @@ def test_links_lead_both_ways(backend: RedisBackend, feedback: ModelCollection[F
     with pytest.raises(QueryError, match="this store has Run, not AcmeRun"):
         feedback.linked(items[2], Feedback.run_id, AcmeRun)
     assert slots.linked(Slot(room="a", number=1), Slot.feedback) is None
-    with pytest.raises(QueryError, match=r"no link of Slot; it has feedback"):
+    with pytest.raises(QueryError, match=r"no link of Slot: pass Slot\.feedback"):
         slots.linked(slot, Slot.room)
 
 
