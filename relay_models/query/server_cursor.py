@@ -73,7 +73,7 @@ def cursor_steps(
     """Read all rows of an FT.AGGREGATE without an order, however many: no server limits those of a cursor.
 
     Args:
-        command: FT.AGGREGATE, up to its last step.
+        command: what `aggregate_command` began, up to its last step.
         compiled: the compiled filter, whose parameters are added.
         limit_ms: the time limit of each command (milliseconds).
         partial: allow answers that are cut short.
@@ -81,7 +81,7 @@ def cursor_steps(
     """
     cursor = ServerCursor(command[1])
     rows: list[dict[bytes, Any]] = []
-    sent = [*command, *ServerCursor.options(ROWS_PER_READ), *compiled.arguments(), "TIMEOUT", limit_ms, "DIALECT", 2]
+    sent = [*command, *ServerCursor.options(ROWS_PER_READ), *compiled.arguments(), "TIMEOUT", limit_ms]
     while True:
         answer = yield sent
         found = cursor.decode(answer.reply)

@@ -22,6 +22,7 @@ from relay_models.documents.layout import IndexField, LayoutChange, layout_chang
 from relay_models.documents.schema import own_layout
 from relay_models.errors import IndexMissingError, RelayModelsError, StoreTimeoutError
 from relay_models.query.replies import IndexInfo, decode_cursor, decode_index_info
+from relay_models.query.steps import aggregate_command
 from relay_models.transport.sync import Backoff, Command, Transport, sleep, translate
 
 __all__ = ["IndexBuilder"]
@@ -109,8 +110,8 @@ class IndexBuilder:
     def stale(self, name: str) -> int:
         """How many documents of an index have columns to compute."""
         reply = self._transport.execute(
-            "FT.AGGREGATE", name, "*", "LOAD", 2, "@updated_at", "@made_at", "FILTER", _STALE, "GROUPBY", 0,
-            "REDUCE", "COUNT", 0, "AS", "n", "WITHCURSOR", "TIMEOUT", 0, "DIALECT", 2,
+            *aggregate_command(name, "*"), "LOAD", 2, "@updated_at", "@made_at", "FILTER", _STALE, "GROUPBY", 0,
+            "REDUCE", "COUNT", 0, "AS", "n", "WITHCURSOR", "TIMEOUT", 0,
         )  # fmt: skip
         rows, _ = decode_cursor(reply)
         return sum(int(row[b"n"]) for row in rows.present())
@@ -148,8 +149,8 @@ class IndexBuilder:
     def _stale_keys(self, name: str) -> Generator[list[bytes], None]:
         """The keys of stale documents, page after page."""
         reply = self._transport.execute(
-            "FT.AGGREGATE", name, "*", "LOAD", 3, "@__key", "@updated_at", "@made_at", "FILTER", _STALE,
-            "WITHCURSOR", "COUNT", _KEYS_PER_READ, "TIMEOUT", 0, "DIALECT", 2,
+            *aggregate_command(name, "*"), "LOAD", 3, "@__key", "@updated_at", "@made_at", "FILTER", _STALE,
+            "WITHCURSOR", "COUNT", _KEYS_PER_READ, "TIMEOUT", 0,
         )  # fmt: skip
         while True:
             rows, cursor = decode_cursor(reply)

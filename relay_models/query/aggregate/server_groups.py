@@ -15,7 +15,7 @@ from relay_models.query.aggregate.request import Aggregation
 from relay_models.query.compiler import CompiledFilter
 from relay_models.query.replies import decode_index_info, decode_total, decode_values
 from relay_models.query.server_cursor import cursor_steps
-from relay_models.query.steps import Command, Steps
+from relay_models.query.steps import Steps, aggregate_command
 
 __all__ = [
     "VALUE_READERS",
@@ -184,7 +184,7 @@ class ServerGroups:
         loads, names = list(self._loads), [*self._keys, *keys]
         if column is not None and (name := self._property(column, "value", loads)) not in names:
             names.append(name)
-        command: Command = ["FT.AGGREGATE", self.alias, compiled.query]
+        command = aggregate_command(self.alias, compiled.query)
         command += ["LOAD", len(loads), *loads] if loads else []
         command += [] if first is None else ["FILTER", first]
         if spans:

@@ -18,7 +18,7 @@ from relay_models.query.paging.position import Position
 from relay_models.query.replies import Rows, check_complete, decode_rows, decode_values
 from relay_models.query.rows import RowReader
 from relay_models.query.server_cursor import ROWS_PER_READ, ServerCursor
-from relay_models.query.steps import Answer, Command, Steps
+from relay_models.query.steps import Answer, Command, Steps, aggregate_command
 from relay_models.query.tag_values import value_steps
 
 if TYPE_CHECKING:
@@ -177,11 +177,12 @@ class Pager(Generic[T]):
             sort, steps = [], []
         sort += [part for tie in ties if tie != column.name for part in (f"@{tie}", "ASC")]
         return [
-            *("FT.AGGREGATE", self.alias, compiled.query, *steps, *self._position.condition(self.order, ties)),
+            *aggregate_command(self.alias, compiled.query),
+            *(*steps, *self._position.condition(self.order, ties)),
             *("SORTBY", len(sort), *sort, "MAX", wanted, "LIMIT", 0, wanted),
             *("LOAD", len(load), *load),
             *([] if per_read is None else ServerCursor.options(per_read)),
-            *(*compiled.arguments(), "TIMEOUT", self._limit_ms, "DIALECT", 2),
+            *(*compiled.arguments(), "TIMEOUT", self._limit_ms),
         ]
 
     def probe(self, steps: Command, within: Expression | None = None) -> Command | None:
@@ -193,8 +194,8 @@ class Pager(Generic[T]):
         compiled = compile_filter(all_of([self.filter, *narrowed]), self._values)
         if compiled.nothing:
             return None
-        arguments = [*compiled.arguments(), "TIMEOUT", self._limit_ms, "DIALECT", 2]
-        return ["FT.AGGREGATE", self.alias, compiled.query, *steps, *arguments]
+        arguments = [*compiled.arguments(), "TIMEOUT", self._limit_ms]
+        return [*aggregate_command(self.alias, compiled.query), *steps, *arguments]
 
     def _request_ties(self) -> Command:
         """The command for all rows with the position's value, which are more than the server orders: sorted here."""
@@ -205,9 +206,9 @@ class Pager(Generic[T]):
         names = (self.order.column.index_name, *self.reader.ties)
         load = list(dict.fromkeys([*self.reader.load_for(self.order), *(f"@{name}" for name in names)]))
         return [
-            *("FT.AGGREGATE", self.alias, compiled.query, "LOAD", len(load), *load),
+            *(*aggregate_command(self.alias, compiled.query), "LOAD", len(load), *load),
             *ServerCursor.options(ROWS_PER_READ),
-            *(*compiled.arguments(), "TIMEOUT", self._limit_ms, "DIALECT", 2),
+            *(*compiled.arguments(), "TIMEOUT", self._limit_ms),
         ]
 
     def read(self, count: int) -> Command:
