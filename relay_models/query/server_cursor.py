@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from relay_models.errors import IndexMissingError
 from relay_models.query.compiler import CompiledFilter
 from relay_models.query.replies import Rows, check_complete, decode_cursor
 from relay_models.query.steps import Command, Steps
 
-__all__ = ["ROWS_PER_READ", "ServerCursor", "cursor_steps"]
+__all__ = ["ROWS_PER_READ", "ServerCursor", "cursor_steps", "is_lost_cursor", "is_out_of_cursors", "without_cursor"]
 
 # Rows that one read of a cursor returns.
 ROWS_PER_READ = 5000
@@ -85,8 +86,26 @@ def cursor_steps(
     while True:
         answer = yield sent
         found = cursor.decode(answer.reply)
-        check_complete(found.warnings, answer, limit_ms, partial)
+        cut = check_complete(found.warnings, answer, limit_ms, partial)
         (rows.extend if each is None else each)(found.present())
-        if not cursor.is_open:
+        # After its time limit a server may give a cursor that has no more rows, and no end either.
+        if not cursor.is_open or (cut is not None and not found.rows):
             return rows
         sent = cursor.read(ROWS_PER_READ)
+
+
+def is_out_of_cursors(error: Exception) -> bool:
+    """Whether a server says that an index has as many cursors as it may have."""
+    text = str(error).lower()
+    return "too many cursors" in text or "index_cursor_limit" in text
+
+
+def is_lost_cursor(error: Exception) -> bool:
+    """Whether a server has dropped a cursor that was being read, or the index that it belonged to."""
+    return isinstance(error, IndexMissingError) or "cursor not found" in str(error).lower()
+
+
+def without_cursor(command: Sequence[Any], rows: int) -> Command:
+    """An FT.AGGREGATE with a cursor as one that gives up to so many rows at once."""
+    at = command.index("WITHCURSOR")
+    return [*command[:at], "LIMIT", 0, rows, *command[at + len(ServerCursor.options(0)) :]]

@@ -114,6 +114,16 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
             f"the search index of this store on {target.label} does not exist (any more): {text}. "
             "Connect with create_index=True (the default) to create it; the documents themselves are not lost"
         )
+    if "too many cursors" in lowered or "index_cursor_limit" in lowered:
+        return StorageError(
+            f"{target.label} has as many cursors as an index may have: {text}. Read streams to their end or close "
+            "them, or raise INDEX_CURSOR_LIMIT (search-index-cursor-limit) of the server"
+        )
+    if "limit exceeds maximum" in lowered:
+        return StorageError(
+            f"{target.label} gives no result as large as that: {text}. Raise MAXAGGREGATERESULTS "
+            "(search-max-aggregate-results) of the server"
+        )
     if "timeout limit was reached" in lowered:
         return IncompleteAnswerError(f"{target.label} stopped the query at its time limit and gave no answer: {text}")
     if isinstance(error, redis_errors.RedisError):

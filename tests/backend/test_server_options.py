@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -11,10 +12,9 @@ import pytest
 import redis
 
 from relay_models import Run
+from relay_models.errors import StorageError
 from relay_models.sync import RedisBackend
 from tests.backend.stores import make_run
-
-pytestmark = pytest.mark.real_server
 
 RUNS, AGENTS = 300, 120
 OPTIONS: list[dict[str, Any]] = [
@@ -43,6 +43,7 @@ def options(request: pytest.FixtureRequest, real_redis_url: str) -> Iterator[Non
                 client.execute_command("FT.CONFIG", "SET", name, value)
 
 
+@pytest.mark.real_server
 @pytest.mark.parametrize("protocol", [2, 3])
 @pytest.mark.parametrize("options", OPTIONS, indirect=True, ids=str)
 def test_answers(real_store_url: str, options: None, protocol: int) -> None:
@@ -72,3 +73,51 @@ def test_answers(real_store_url: str, options: None, protocol: int) -> None:
             assert row["sum(prompt_tokens)"] == sum(run.calls[0].prompt_tokens or 0 for run in runs)
         finally:
             assert backend.delete_runs("all") == RUNS
+
+
+@pytest.mark.real_server
+def test_a_server_without_a_cursor_to_spare(real_redis_url: str, real_store_url: str) -> None:
+    runs = [make_run(f"agent-{number % AGENTS}", number, run_id=uuid4()) for number in range(RUNS)]
+    agents = Counter(run.agent_id for run in runs)
+    with (
+        redis.Redis.from_url(real_redis_url, protocol=2) as client,
+        RedisBackend.connect(real_store_url, f"cursors-{uuid4().hex[:8]}:") as backend,
+    ):
+        backend.store_runs(runs)
+        alias, cursors = f"{backend.key_prefix}@run", []
+        try:
+            with suppress(redis.ResponseError):  # the refusal of one more
+                while True:
+                    found = client.execute_command("FT.AGGREGATE", alias, "*", "WITHCURSOR", "COUNT", 1)
+                    cursors.append(found[1])
+            assert {agent.agent_id: agent.runs for agent in backend.agents()} == agents
+            assert {row["agent_id"]: row["count"] for row in backend.aggregate_runs(by="agent_id")} == agents
+            assert len(backend.list_runs("agent-1")) == len(list(backend.iter_runs("agent-1"))) == agents["agent-1"]
+            assert sum(1 for _ in backend.stream_runs()) == len(backend.find_runs(limit=None)) == RUNS
+            # More rows than the server gives at once cannot be had without a cursor.
+            before = client.execute_command("FT.CONFIG", "GET", "MAXAGGREGATERESULTS")[0][1]
+            client.execute_command("FT.CONFIG", "SET", "MAXAGGREGATERESULTS", AGENTS)
+            try:
+                with pytest.raises(StorageError, match="INDEX_CURSOR_LIMIT"):
+                    backend.agents()
+            finally:
+                client.execute_command("FT.CONFIG", "SET", "MAXAGGREGATERESULTS", before)
+        finally:
+            for cursor in cursors:
+                client.execute_command("FT.CURSOR", "DEL", alias, cursor)
+            backend.delete_runs("all")
+
+
+def test_a_cursor_that_the_server_drops_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with RedisBackend.embedded() as backend:
+        backend.store_runs(make_run(f"agent-{number}", number) for number in range(5_100))
+        read, dropped = backend.transport.execute_once, []
+
+        def drop_first(*command: Any) -> Any:
+            if not dropped:
+                dropped.append(backend.client.execute_command("FT.CURSOR", "DEL", command[2], command[3]))
+            return read(*command)
+
+        monkeypatch.setattr(backend.transport, "execute_once", drop_first)
+        assert len(backend.agents()) == 5_100
+        assert dropped

@@ -27,6 +27,8 @@ FAULTS = [
     (redis_errors.ResponseError("Unknown Index name"), errors.IndexMissingError),
     (redis_errors.ResponseError("SEARCH_INDEX_NOT_FOUND Index not found: x"), errors.IndexMissingError),
     (redis_errors.ResponseError("Timeout limit was reached"), errors.IncompleteAnswerError),
+    (redis_errors.ResponseError("Too many cursors allocated for index"), errors.StorageError),
+    (redis_errors.ResponseError("LIMIT exceeds maximum of 0"), errors.StorageError),
     (redis_errors.ReadOnlyError("You can't write against a read only replica."), errors.StorageError),
     (redis_errors.OutOfMemoryError("command not allowed when used memory > 'maxmemory'"), errors.StorageError),
 ]
