@@ -24,10 +24,15 @@ from relay_models.errors import (
 )
 from relay_models.transport.urls import Target, scrub
 
-__all__ = ["NotReplicated", "is_retryable", "mapped_errors", "translate"]
+__all__ = ["Busy", "NotReplicated", "is_retryable", "mapped_errors", "translate"]
 
 _NO_INDEX = ("no such index", "unknown index name", "index not found", "index was dropped")
+_ENDED = ("closed by server", "reset by peer", "broken pipe")
 _LOGIN = ("WRONGPASS", "NOAUTH", "invalid password", "invalid username", "without any password configured")
+
+
+class Busy(redis_errors.ConnectionError):
+    """A script runs on the server, which carries out nothing else until it has ended."""
 
 
 class NotReplicated(redis_errors.ConnectionError):
@@ -47,7 +52,7 @@ class NotReplicated(redis_errors.ConnectionError):
 
 
 def is_retryable(error: Exception) -> bool:
-    """Return whether another attempt may help: after a lost or refused connection, or while a server is loading.
+    """Return whether another attempt may help: after a lost connection, or while a server refuses, loads or is busy.
 
     Not after a refused login; and not after a timeout, which is how long the caller wants to wait in all.
     """
@@ -103,10 +108,12 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
         return StoreTimeoutError(f"{target.label} did not answer in time: {text}. connect(timeout=…) sets the limit")
     if isinstance(error, redis_errors.BusyLoadingError):
         return ConnectionFailedError(f"{target.label} is still loading its data: {text}. Try again later")
-    if isinstance(error, redis_errors.ConnectionError):
+    if isinstance(error, Busy):
         return ConnectionFailedError(
-            f"no connection to {target.label}: {text}. Is the server running there, and is the URL right?"
+            f"{target.label} runs a long script: {text}. Try again later, or let an administrator send SCRIPT KILL"
         )
+    if isinstance(error, redis_errors.ConnectionError):
+        return ConnectionFailedError(f"no connection to {target.label}: {text}. {_hint(lowered)}")
     if "unknown command" in lowered:
         return _unknown_command(name, text, target)
     if any(words in lowered for words in _NO_INDEX):
@@ -143,6 +150,18 @@ def mapped_errors(target: Target) -> Iterator[None]:
         yield
     except (EmbeddedError, redis_errors.RedisError) as error:
         raise translate(error, target) from None
+
+
+def _hint(lowered: str) -> str:
+    """What to look at after a lost or refused connection."""
+    if any(words in lowered for words in _ENDED):
+        return (
+            "Has the server been stopped, or has it closed the connection for what was sent or asked for? Its log says "
+            "so; client-output-buffer-limit, proto-max-bulk-len and maxmemory-clients are its limits"
+        )
+    if "max number of clients" in lowered:
+        return "Close other connections, or raise maxclients of the server"
+    return "Is the server running there, and is the URL right?"
 
 
 def _not_replicated(error: NotReplicated, text: str, target: Target) -> NotReplicatedError:

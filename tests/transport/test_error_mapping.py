@@ -46,6 +46,19 @@ def test_an_error_never_shows_a_password() -> None:
     assert "hidden-word" not in str(translate(error, HERE))
 
 
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("Error 111 connecting to here", "is the URL right"),
+        ("max number of clients reached", "raise maxclients"),
+        ("Connection closed by server", "client-output-buffer-limit"),
+        ("Error while reading from here: (104, 'Connection reset by peer')", "proto-max-bulk-len"),
+    ],
+)
+def test_a_lost_connection_says_what_to_look_at(text: str, advice: str) -> None:
+    assert advice in str(translate(redis_errors.ConnectionError(text), HERE))
+
+
 def test_only_lost_connections_are_retried() -> None:
     assert is_retryable(redis_errors.ConnectionError("gone"))
     assert is_retryable(redis_errors.BusyLoadingError("loading"))
