@@ -17,9 +17,9 @@ from relay_models.backend.scan import scan_command
 from relay_models.documents import DOCUMENTS, Document, Keys
 from relay_models.documents.layout import IndexField, LayoutChange, layout_change, layout_id, wanted_fields
 from relay_models.documents.schema import own_layout
-from relay_models.errors import IndexMissingError, RelayModelsError, StoreTimeoutError
-from relay_models.query.replies import IndexInfo, decode_cursor, decode_index_info
-from relay_models.query.steps import aggregate_command
+from relay_models.errors import IndexMissingError, RelayModelsError, StorageError, StoreTimeoutError
+from relay_models.query.replies import IndexInfo, Rows, check_complete, decode_cursor, decode_index_info
+from relay_models.query.steps import Answer, aggregate_command
 from relay_models.transport import Backoff, Command, Transport, sleep, translate
 
 __all__ = ["IndexBuilder"]
@@ -103,6 +103,12 @@ class IndexBuilder:
                     report(MigrationProgress(kind, "index", info.documents, max(total, info.documents)))
                 await sleep(backoff.next())
             info = decode_index_info(await self._transport.execute("FT.INFO", name))
+        if info.out_of_memory:
+            raise StorageError(
+                f"{self._transport.target.label} had too little memory to fill the index {info.name!r}, which lacks "
+                "documents and is not used: raise maxmemory (or search-_bg-index-mem-pct-thr) of the server, drop that "
+                "index (FT.DROPINDEX, without DD), and do this again"
+            )
 
     async def stale(self, name: str) -> int:
         """How many documents of an index have columns to compute."""
@@ -110,7 +116,7 @@ class IndexBuilder:
             *aggregate_command(name, "*"), "LOAD", 2, "@updated_at", "@made_at", "FILTER", _STALE, "GROUPBY", 0,
             "REDUCE", "COUNT", 0, "AS", "n", "WITHCURSOR", "TIMEOUT", 0,
         )  # fmt: skip
-        rows, _ = decode_cursor(reply)
+        rows = self._whole(reply)[0]
         return sum(int(row[b"n"]) for row in rows.present())
 
     async def backfill(
@@ -150,7 +156,7 @@ class IndexBuilder:
             "WITHCURSOR", "COUNT", _KEYS_PER_READ, "TIMEOUT", 0,
         )  # fmt: skip
         while True:
-            rows, cursor = decode_cursor(reply)
+            rows, cursor = self._whole(reply)
             yield [row[b"__key"] for row in rows.present()]
             if not cursor:
                 return
@@ -160,6 +166,12 @@ class IndexBuilder:
                 if "cursor" not in str(error).lower():
                     raise
                 return
+
+    def _whole(self, reply: Any) -> tuple[Rows, int]:
+        """The rows of a reply and its cursor; a server may cut it short for a time limit of its own."""
+        rows, cursor = decode_cursor(reply)
+        check_complete(rows.warnings, Answer(reply), 0, partial=False)
+        return rows, cursor
 
     async def _all_keys(self, kind: str) -> AsyncGenerator[list[bytes], None]:
         """All keys of a kind, page after page."""
