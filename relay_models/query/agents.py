@@ -30,7 +30,8 @@ def agents_steps(alias: str, limit_ms: int) -> Steps[list[AgentSummary]]:
     """Ask for every agent that has runs, ordered by name."""
     command: list[Any] = [
         *aggregate_command(alias, "*"),
-        *("APPLY", "@status == 'running'", "AS", "unfinished"),
+        # To a server it is an error to compare what a document lacks, which something else wrote.
+        *("APPLY", "exists(@status) && @status == 'running'", "AS", "unfinished"),
         *("GROUPBY", 1, "@agent_id", "REDUCE", "COUNT", 0, "AS", "runs"),
         *("REDUCE", "SUM", 1, "@unfinished", "AS", "running"),
         *("REDUCE", "MAX", 1, "@started_at", "AS", "started"),

@@ -23,7 +23,7 @@ class Answer:
 
 
 Steps = Generator[Command, Answer, Result]
-"""Yields commands one at a time, is sent the `Answer` to each, and returns the result."""
+"""Yields commands one at a time, is sent the `Answer` to each or thrown its error, and returns the result."""
 
 
 def aggregate_command(alias: bytes | str, query: str) -> Command:

@@ -105,7 +105,8 @@ class Store:
                         if is_read and is_lost_cursor(error) and lost < _LOST_CURSORS:
                             lost += 1
                         elif not await self.asks_for_less(error, known):
-                            raise
+                            command = steps.throw(error)  # which asks for something else, or raises the error
+                            continue
                         break
                     await self.dictionaries.read_rows(answer.reply)
                     with collector_paused():

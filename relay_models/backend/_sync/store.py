@@ -108,7 +108,8 @@ class Store:
                         if is_read and is_lost_cursor(error) and lost < _LOST_CURSORS:
                             lost += 1
                         elif not self.asks_for_less(error, known):
-                            raise
+                            command = steps.throw(error)  # which asks for something else, or raises the error
+                            continue
                         break
                     self.dictionaries.read_rows(answer.reply)
                     with collector_paused():
