@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from relay_models._checks import check_count, check_seconds
+from relay_models._checks import check_count, check_seconds, shown
 from relay_models._gc import collector_paused
 from relay_models._time import microseconds_of
 from relay_models.backend._async.reading import PageReader
@@ -273,7 +273,7 @@ class Collection(Generic[D]):
         try:
             start = None if since is None else microseconds_of(since)
         except TypeError:
-            raise QueryError(f"since is an aware datetime or a timedelta, not {since!r}") from None
+            raise QueryError(f"since is an aware datetime or a timedelta, not {shown(since)}") from None
         if isinstance(since, timedelta):
             start = self._store.clock.now() - microseconds_of(since)
         time = self._columns.get("updated_at" if changes else "stored_at")
