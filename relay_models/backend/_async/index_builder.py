@@ -17,7 +17,14 @@ from relay_models.backend.scan import scan_command
 from relay_models.documents import DOCUMENTS, Document, Keys
 from relay_models.documents.layout import IndexField, LayoutChange, layout_change, layout_id, wanted_fields
 from relay_models.documents.schema import own_layout
-from relay_models.errors import IndexMissingError, RelayModelsError, StorageError, StoreTimeoutError
+from relay_models.errors import (
+    CorruptDocumentError,
+    CorruptDocumentsError,
+    IndexMissingError,
+    RelayModelsError,
+    StorageError,
+    StoreTimeoutError,
+)
 from relay_models.query.replies import IndexInfo, Rows, check_complete, decode_cursor, decode_index_info
 from relay_models.query.steps import Answer, aggregate_command
 from relay_models.transport import Backoff, Command, Transport, sleep, translate
@@ -181,6 +188,25 @@ class IndexBuilder:
             yield found
             if int(cursor) == 0:
                 return
+
+    async def check_whole(self, old: str, new: str, unreadable: set[bytes]) -> None:
+        """Refuse to use an index that lacks documents which the one in use has.
+
+        Raises:
+            CorruptDocumentsError: this program cannot read documents, and the index does not take what they have.
+        """
+        replies = await self._transport.pipeline([("FT.INFO", old), ("FT.INFO", new)])
+        if not unreadable or any(isinstance(reply, Exception) for reply in replies):
+            return
+        before, after = map(decode_index_info, replies)
+        if after.documents < before.documents:
+            names = sorted(key.decode("utf-8", "backslashreplace") for key in unreadable)
+            reason = (
+                f"this program's class does not fit it, and {before.documents - after.documents} documents would be "
+                f"missing from the index {after.name!r}, which is not used: change or delete them, or let the column "
+                "keep its type"
+            )
+            raise CorruptDocumentsError([CorruptDocumentError(name, reason) for name in names], None)
 
     async def switch(self, kind: str, name: str) -> None:
         """Let all queries use another index from now on."""
