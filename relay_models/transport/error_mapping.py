@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -28,6 +29,7 @@ __all__ = ["Busy", "NotReplicated", "is_retryable", "mapped_errors", "translate"
 
 _NO_INDEX = ("no such index", "unknown index name", "index not found", "index was dropped")
 _ENDED = ("closed by server", "reset by peer", "broken pipe")
+_UNKNOWN = re.compile(r"unknown command [`'\"]?([\w.]+)", re.IGNORECASE)
 _LOGIN = ("WRONGPASS", "NOAUTH", "invalid password", "invalid username", "without any password configured")
 
 
@@ -175,8 +177,10 @@ def _not_replicated(error: NotReplicated, text: str, target: Target) -> NotRepli
 
 
 def _unknown_command(name: str, text: str, target: Target) -> RelayModelsError:
+    said = _UNKNOWN.search(text)  # the rest quotes arguments, which may be a script that names commands
+    unknown = (said[1] if said else name).upper()
     for prefix, module in (("FT.", "search"), ("JSON.", "JSON")):
-        if name.startswith(prefix) or prefix in text.upper():
+        if unknown.startswith(prefix):
             return MissingModuleError(
                 f"{target.label} has no {module} commands: use Redis 8 or Redis Stack, "
                 "or RedisBackend.embedded(path), which needs no server"

@@ -405,3 +405,12 @@ def test_a_server_that_runs_a_script_is_waited_for(start_plain_redis: Callable[.
         finally:
             thread.join()
             transport.close()
+
+
+def test_a_server_that_has_renamed_info_is_taken_as_a_single_one(start_plain_redis: Callable[..., Any]) -> None:
+    server = start_plain_redis("--rename-command", "INFO", "")
+    transport = sync.open_url(f"redis://127.0.0.1:{server.port}")
+    try:
+        assert sync.as_cluster(transport) is transport
+    finally:
+        transport.close()

@@ -23,6 +23,10 @@ FAULTS = [
     (redis_errors.BusyLoadingError("Redis is loading the dataset in memory"), errors.ConnectionFailedError),
     (redis_errors.ResponseError("unknown command 'FT.SEARCH'"), errors.MissingModuleError),
     (redis_errors.ResponseError("unknown command `JSON.SET`, with args beginning with: "), errors.MissingModuleError),
+    (
+        redis_errors.ResponseError("unknown command 'EVAL', with args beginning with: 'redis.call(\"JSON.GET\")'"),
+        errors.StorageError,
+    ),
     (redis_errors.ResponseError("x@run: no such index"), errors.IndexMissingError),
     (redis_errors.ResponseError("Unknown Index name"), errors.IndexMissingError),
     (redis_errors.ResponseError("SEARCH_INDEX_NOT_FOUND Index not found: x"), errors.IndexMissingError),
