@@ -82,7 +82,7 @@ def parse_duration(text: str) -> int | float:
         position = match.end()
     if not position or position != len(rest):
         hint = f"; did you mean {text}s?" if re.fullmatch(r"[+-]?[\d.]+", text) else ""
-        raise ValueError(f"{text!r} is not a duration: write 250ms, 2s, 5m, 1.5h, 2d or 1h30m{hint}")
+        raise ValueError(f"{text[:60]!r} is not a duration: write 250ms, 2s, 5m, 1.5h, 2d or 1h30m{hint}")
     if isinstance(total, Fraction):
         total = int(total) if total.denominator == 1 else float(total)
     elif isinstance(total, float) and total.is_integer():

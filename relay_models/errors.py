@@ -69,12 +69,19 @@ __all__ = [
 ]
 
 
+# Longest message of an error (characters): what it quotes, such as a key or a filter, may be megabytes.
+_LONGEST_MESSAGE = 4_000
+
+
 class RelayModelsError(Exception):
     """The root of all errors that this library raises on purpose."""
 
     def __str__(self) -> str:
+        text = super().__str__()
+        if len(text) > _LONGEST_MESSAGE:  # the end says what to do
+            text = f"{text[: _LONGEST_MESSAGE // 2]} … {text[-_LONGEST_MESSAGE // 2 :]}"
         # Text that a message quotes may have lone surrogates, which no log and no terminal takes.
-        return super().__str__().encode("utf-8", "backslashreplace").decode()
+        return text.encode("utf-8", "backslashreplace").decode()
 
 
 class StorageError(RelayModelsError, OSError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -54,8 +53,10 @@ from relay_models.trajectories import (
 from relay_models.web import serve_web
 from tests.backend.stores import make_run
 
+# No message is nearly as long as the value that is wrong (characters).
+LONG = 20_000
 WRONG: list[Any] = [
-    *(None, "", "x", "\ud800", "\0", b"", b"\xff", bytearray(b"x"), memoryview(b"x")),
+    *(None, "", "x", "x" * LONG, "\ud800", "\0", b"", b"\xff", bytearray(b"x"), memoryview(b"x")),
     *(0, -1, 10**30, 10**5000, 1.5, math.nan, math.inf, True, 1j, object()),
     *([], {}, set(), ["\ud800"], [None], {1: 2}, {"a": None}, range(3)),
     *(UUID(int=0), timedelta(-1), date(2026, 1, 1), datetime(2026, 1, 1), datetime(1, 1, 1, tzinfo=UTC)),  # noqa: DTZ001
@@ -140,10 +141,16 @@ FUNCTIONS = [
 def refuse_or_do(known: Known, name: str) -> None:
     """Call the function with each wrong value; what the operating system refuses is its own error."""
     for value in WRONG:
-        with suppress(RelayModelsError, EmbeddedError, OSError):
+        said = ""
+        try:
             result = known.function(**{**known.valid, name: value})
             if inspect.isgenerator(result):
                 list(islice(result, 5))
+        except RelayModelsError as error:
+            said = str(error)
+        except (EmbeddedError, OSError):
+            pass
+        assert len(said) < LONG / 4
 
 
 @pytest.mark.parametrize(
@@ -202,6 +209,36 @@ def test_messages_can_be_written_and_are_short() -> None:
         assert len(str(caught.value).encode()) < 400
     with pytest.raises(InvalidRecordError, match="a trajectory is a JSON object"):
         runs_from_atif([])  # type: ignore[arg-type]
+
+
+def test_messages_quote_values_in_bounded_length(backend: RedisBackend) -> None:
+    long = "x" * 1_000_000
+    calls: list[Callable[[], Any]] = [
+        lambda: backend.find_runs(f"agent_{long} = 1"),
+        lambda: backend.find_runs(f"agent = {long} )"),
+        lambda: backend.find_runs(f"started > {long}"),
+        lambda: backend.find_runs(f"duration > {long}"),
+        lambda: backend.find_runs(order_by=long),
+        lambda: backend.find_runs(after=long),
+        lambda: backend.aggregate_runs(by=long),
+        lambda: backend.aggregate_runs(metrics=[long]),
+        lambda: backend.aggregate_runs(every=long),
+        lambda: backend.aggregate_runs(every="1d", tz=long),
+        lambda: backend.runs.document.agent_id == [long],
+        lambda: backend.runs.document.duration > long,
+        lambda: backend.runs.label(RUN, scores={"a": long}),  # type: ignore[dict-item]
+        lambda: backend.runs.label(RUN, scores={long: 1}),
+        lambda: backend.runs.label((long, RUN.id), tags={"a"}),
+        lambda: backend.delete_agent("a", what=long),  # type: ignore[arg-type]
+        lambda: backend.saved.get(long),
+        lambda: RedisBackend.embedded(key_prefix=f"{long}\0"),
+        lambda: RedisBackend.connect(f"{long}://host"),
+        lambda: list(backend.watch_runs(since=long)),  # type: ignore[arg-type]
+    ]
+    for call in calls:
+        with pytest.raises(RelayModelsError) as caught:
+            call()
+        assert len(str(caught.value)) < 5_000
 
 
 def test_a_misspelt_choice_is_not_taken_for_the_other(backend: RedisBackend) -> None:

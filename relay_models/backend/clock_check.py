@@ -9,6 +9,7 @@ from redis.exceptions import NoPermissionError
 
 from relay_models.backend.clock import StoreClock
 from relay_models.query.replies import decode_rows, decode_time
+from relay_models.query.steps import aggregate_command
 from relay_models.transport import Command, Glance
 
 __all__ = ["ClockCheck", "greatest_stamp", "later_command"]
@@ -75,7 +76,7 @@ def later_command(alias: bytes | str, after: int, limit: int, *, greatest: bool 
     order: Command = ("SORTBY", 2, "@updated_at", "DESC", "MAX", 1) if greatest else ()
     query = f"@updated_at:[({after} {limit}]"
     stored: Command = ("LOAD", 3, "$.updated_at", "AS", "at")
-    return Glance(("FT.AGGREGATE", alias, query, *order, *stored, "LIMIT", 0, 1, "DIALECT", 2))
+    return Glance((*aggregate_command(alias, query), *order, *stored, "LIMIT", 0, 1))
 
 
 def greatest_stamp(reply: Any) -> int | None:

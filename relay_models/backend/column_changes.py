@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from pydantic_core import from_json
 
 from relay_models.columns.info import OWN
@@ -54,8 +55,24 @@ def column_changes(
         # What another version of the class keeps there stays.
         kept = {**document.get(OWN, {}), **wanted[OWN]}
         wanted[OWN] = {name: value for name, value in kept.items() if value is not None}
+        wanted["own_row"] = _joined(document.get("own_row"), wanted["own_row"])
     # Last: a document whose columns are half written is not taken as complete.
     stamp = stamp_name(document_type, text=text)
     wanted.pop(stamp, None)
     wanted[stamp] = document["updated_at"]
     return {name: value for name, value in wanted.items() if name not in _KEPT and document.get(name) != value}
+
+
+_decode_row = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def _joined(stored: Any, computed: str) -> str:
+    """The columns that were computed, as JSON text by name, and those that another version of the class keeps there."""
+    try:
+        others = _decode_row(stored or "{}")
+    except (msgspec.MsgspecError, TypeError):
+        return computed
+    ours = _decode_row(computed)
+    if others.keys() <= ours.keys():
+        return computed
+    return msgspec.json.encode({**ours, **{name: value for name, value in others.items() if name not in ours}}).decode()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from relay_models._checks import check_seconds
+from relay_models._checks import check_seconds, shown
 from relay_models.documents import Document, Keys, Run
 from relay_models.documents.compression import Compression, check_compression
 from relay_models.errors import InvalidConfigurationError
@@ -54,14 +54,14 @@ class StoreOptions:
         Keys(self.key_prefix)
         check_compression(self.compression)
         if self.index_text not in (None, True, False):
-            raise InvalidConfigurationError(f"index_text is True, False or None, not {self.index_text!r}")
+            raise InvalidConfigurationError(f"index_text is True, False or None, not {shown(self.index_text)}")
         if not isinstance(self.prices, PriceTable | None):
             raise InvalidConfigurationError(
-                f"prices is a PriceTable, such as PriceTable.load(file), not {self.prices!r}"
+                f"prices is a PriceTable, such as PriceTable.load(file), not {shown(self.prices)}"
             )
         if self.run_ttl is not None and self.run_ttl_ms < 1:
             raise InvalidConfigurationError(
-                f"run_ttl is a timedelta of a millisecond or more, or None, not {self.run_ttl!r}"
+                f"run_ttl is a timedelta of a millisecond or more, or None, not {shown(self.run_ttl)}"
             )
         check_seconds("index_timeout", self.index_timeout)
         self.documents()
@@ -73,7 +73,7 @@ class StoreOptions:
             InvalidConfigurationError: one is no document class that can be opened so, or two have one name.
         """
         if isinstance(self.models, str | type) or not isinstance(self.models, Iterable):
-            raise InvalidConfigurationError(f"models is a list of document classes, not {self.models!r}")
+            raise InvalidConfigurationError(f"models is a list of document classes, not {shown(self.models)}")
         found: dict[str, type[Document]] = {}
         for model in self.models:
             check_model(model)

@@ -23,6 +23,7 @@ from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
+from relay_models._checks import shown
 from relay_models.errors import InvalidConfigurationError, NotFoundError
 
 if TYPE_CHECKING:
@@ -391,12 +392,12 @@ def split_key(key: str, prefix: str) -> NativeKey:
     from relay_models.native.layout import NativeKeys  # lazy: start-up time
 
     if not key.startswith(prefix):
-        raise ValueError(f"the key does not begin with {prefix!r}; use --native-prefix for another prefix")
+        raise ValueError(f"the key does not begin with {shown(prefix)}; use --native-prefix for another prefix")
     named = NativeKeys(prefix).parse(key.encode())
     if named is None:
         if key.startswith(f"{prefix}runs:"):
             raise ValueError("the key of a run does not end with a run id")
-        raise ValueError(f"not a key of NeMo Relay: {prefix!r} is not followed by one of {', '.join(MARKS)}")
+        raise ValueError(f"not a key of NeMo Relay: {shown(prefix)} is not followed by one of {', '.join(MARKS)}")
     return named
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from relay_models._checks import shown
 from relay_models.cli.capture import BadLine
 
 if TYPE_CHECKING:
@@ -133,7 +134,9 @@ def read_run(entry: Entry) -> tuple[RunRecord, list[str]]:
 
     record, _, notes = mending.read_run(entry.text)
     if entry.key and (record.agent_id, str(record.id)) != (entry.agent_id, str(entry.run_id).lower()):
-        raise ValueError(f"the key is of agent {entry.agent_id!r}, the run of {record.agent_id!r} with id {record.id}")
+        raise ValueError(
+            f"the key is of agent {shown(entry.agent_id)}, the run of {shown(record.agent_id)} with id {record.id}"
+        )
     return record, notes
 
 
@@ -149,7 +152,7 @@ def store_artifact(backend: RedisBackend, entry: Entry) -> None:
     record = from_json(RECORD_TYPES[entry.kind], entry.text)
     if entry.kind == "plan":
         if record.agent_id != entry.agent_id:
-            raise ValueError(f"the key is of agent {entry.agent_id!r}, the plan of {record.agent_id!r}")
+            raise ValueError(f"the key is of agent {shown(entry.agent_id)}, the plan of {shown(record.agent_id)}")
         backend.store_plan(record)
     else:
         getattr(backend, f"store_{entry.kind}")(entry.agent_id, record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from relay_models._checks import shown
 from relay_models.errors import InvalidConfigurationError, NotFoundError, QueryError, SerializationError
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _readable(session: Session, run: Any) -> bool:
         return run.record is not None
     except SerializationError as error:
         session.unreadable += 1
-        session.out.warn(f"run {run.run_id} of agent {run.agent_id!r}: {error}")
+        session.out.warn(f"run {run.run_id} of agent {shown(run.agent_id)}: {error}")
         return False
 
 
@@ -131,7 +132,7 @@ def has_readable_calls(session: Session, run: Any, columns: Sequence[str] | None
         to_dicts([run], rows="calls", columns=columns)
     except SerializationError as error:
         session.unreadable += 1
-        session.out.warn(f"run {run.run_id} of agent {run.agent_id!r}: {error}")
+        session.out.warn(f"run {run.run_id} of agent {shown(run.agent_id)}: {error}")
         return False
     return True
 
@@ -156,18 +157,18 @@ def find_one(session: Session, wanted: str, agent: str | None) -> RunRecord:
         page = backend.find_runs(of_agent, order_by="-started_at", limit=1, columns=False)
         for run in page:
             return _record(run)
-        raise NotFoundError("no runs are stored" if agent is None else f"agent {agent!r} has no runs")
+        raise NotFoundError("no runs are stored" if agent is None else f"agent {shown(agent)} has no runs")
     run_id = wanted.strip().rstrip("….").lower()  # as a table shows it when it cuts it
     matches = Run.run_id == run_id if len(run_id) == 36 else Run.run_id.startswith(run_id)
     found: list[Any] = list(
         backend.find_runs(matches if of_agent is None else matches & of_agent, limit=3, columns=False)
     )
     if not found:
-        raise NotFoundError(f"there is no run {wanted!r}" + ("" if agent is None else f" of agent {agent!r}"))
+        raise NotFoundError(f"there is no run {shown(wanted)}" + ("" if agent is None else f" of agent {shown(agent)}"))
     if len(found) > 1:
         if len(run_id) == 36:
             agents = " and ".join(repr(run.agent_id) for run in found)
             raise QueryError(f"several agents have a run {wanted}: {agents}; --agent says which")
-        shown = ", ".join(str(run.run_id) for run in found[:2])
-        raise QueryError(f"several runs begin with {wanted!r}: {shown}, …")
+        some = ", ".join(str(run.run_id) for run in found[:2])
+        raise QueryError(f"several runs begin with {shown(wanted)}: {some}, …")
     return _record(found[0])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from relay_models._checks import shown
 from relay_models._project import project_setting
 from relay_models.errors import InvalidConfigurationError
 
@@ -72,7 +73,7 @@ def _configured_prices() -> Path | None:
     if project is None or named is None:
         return None
     if not isinstance(named, str) or not named:
-        raise InvalidConfigurationError(f"{project}: [tool.relay-models] prices is a file's name, not {named!r}")
+        raise InvalidConfigurationError(f"{project}: [tool.relay-models] prices is a file's name, not {shown(named)}")
     return project.parent / named
 
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
+from relay_models._checks import shown
 from relay_models._glob import Glob
 from relay_models._time import print_duration, print_instant
 from relay_models.columns.info import ColumnInfo
@@ -562,7 +563,7 @@ def _operand(value: Any, operator: Literal["&", "|"]) -> Expression:
             )
         )
     raise QueryError(
-        f"{operator} joins expressions, and {value!r} is none; put each comparison in parentheses: "
+        f"{operator} joins expressions, and {shown(value)} is none; put each comparison in parentheses: "
         f"(a == 1) {operator} (b == 2)"
     )
 

@@ -45,7 +45,9 @@ def tag_value(column: ColumnInfo, value: Any, operator: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise UnsupportedOperatorError(f"{column!r}: {text!r} cannot be stored as text (a lone surrogate)") from None
+        raise UnsupportedOperatorError(
+            f"{column!r}: {shown(text)} cannot be stored as text (a lone surrogate)"
+        ) from None
     if column.is_uuid and operator == "==":
         try:
             return str(UUID(text))
@@ -90,7 +92,7 @@ def number_value(column: ColumnInfo, operator: str, value: Any) -> int | float:
         if isinstance(value, datetime):
             if value.utcoffset() is None:
                 raise UnsupportedOperatorError(
-                    f"{column!r}: {value!r} has no time zone, so it is not an instant; give one, such as "
+                    f"{column!r}: {shown(value)} has no time zone, so it is not an instant; give one, such as "
                     "tzinfo=timezone.utc"
                 )
             return microseconds_of(value)
@@ -104,7 +106,7 @@ def number_value(column: ColumnInfo, operator: str, value: Any) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
         raise UnsupportedOperatorError(
             f"{column!r} ({column.kind}): {operator} takes {_TAKES.get(column.kind, 'a number')}, "
-            f"not {value!r} ({type(value).__name__})"
+            f"not {shown(value)} ({type(value).__name__})"
         )
     if column.kind is Kind.NUMBER and (isinstance(value, float) or abs(value) >= 10**15):
         try:

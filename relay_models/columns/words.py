@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from relay_models._checks import shown
 from relay_models.errors import QueryError
 
 __all__ = ["BOUNDARY", "WordQuery", "words_of", "words_text"]
@@ -68,7 +69,7 @@ class WordQuery:
             QueryError: there is no word in it.
         """
         if not isinstance(text, str):
-            raise QueryError(f"words are searched as text, not {text!r}")
+            raise QueryError(f"words are searched as text, not {shown(text)}")
         phrases: list[tuple[tuple[str, ...], bool]] = []
         for quoted, bare in re.findall(r'"([^"]*)"?|([^\s"]+)', text):
             words = tuple(words_of(quoted or bare))
@@ -77,7 +78,7 @@ class WordQuery:
                 continue
             phrases.append((words, begins))
         if not phrases:
-            raise QueryError(f"there is no word in {text!r}")
+            raise QueryError(f"there is no word in {shown(text)}")
         return cls(text, tuple(phrases))
 
     def accepts(self, words: Sequence[str]) -> bool:

@@ -67,16 +67,18 @@ class Keys:
         try:
             encoded = prefix.encode()
         except UnicodeEncodeError:
-            raise InvalidConfigurationError(f"the key prefix {prefix!r} has a lone surrogate and is no text") from None
+            raise InvalidConfigurationError(
+                f"the key prefix {shown(prefix)} has a lone surrogate and is no text"
+            ) from None
         if b"\0" in encoded:
             raise InvalidConfigurationError(
-                f"the key prefix {prefix!r} holds a NUL character, where an index stops reading"
+                f"the key prefix {shown(prefix)} holds a NUL character, where an index stops reading"
             )
         for marker in _MARKERS:
             if marker in prefix:
                 raise InvalidConfigurationError(
-                    f"the key prefix {prefix!r} holds {marker!r}: its keys would be part of the store with the prefix "
-                    f"{prefix.partition(marker)[0]!r}; choose one without"
+                    f"the key prefix {shown(prefix)} holds {marker!r}: its keys would be part of the store with the "
+                    f"prefix {shown(prefix.partition(marker)[0])}; choose one without"
                 )
         self.prefix = prefix
         self._roots = {name: encoded + kind.segment.encode() for name, kind in KINDS.items()}
@@ -141,7 +143,7 @@ class Keys:
         """The agent id and the run id in a run's key; ValueError for another key."""
         rest = self._rest("run", key)
         if len(rest) <= _RUN_ID_LENGTH or rest[-_RUN_ID_LENGTH - 1] != ":":
-            raise ValueError(f"{key!r} is not the key of a run")
+            raise ValueError(f"{shown(key)} is not the key of a run")
         return unescape_tag(rest[: -_RUN_ID_LENGTH - 1]), rest[-_RUN_ID_LENGTH:]
 
     def split(self, kind: str, key: bytes) -> str:
@@ -152,7 +154,7 @@ class Keys:
         root = self._roots[kind]
         if not key.startswith(root):
             raise ValueError(
-                f"{key!r} is not the key of a document of the kind {kind!r} with the prefix {self.prefix!r}"
+                f"{shown(key)} is not the key of a document of the kind {kind!r} with the prefix {shown(self.prefix)}"
             )
         return key[len(root) :].decode()
 
@@ -167,5 +169,5 @@ def _encode(agent_id: str) -> bytes:
         return escape_tag(agent_id).encode()
     except UnicodeEncodeError:
         raise InvalidRecordError(
-            f"the agent id {agent_id!r} has a lone surrogate and cannot be stored as text", "agent_id"
+            f"the agent id {shown(agent_id)} has a lone surrogate and cannot be stored as text", "agent_id"
         ) from None

@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
+from relay_models._checks import shown
 from relay_models.documents.artifacts import Accumulators, Observations, Plan, Stability, Trie
 from relay_models.documents.base import Document
 from relay_models.documents.run import Run
@@ -166,7 +167,7 @@ def find_kind(name: str, kinds: Mapping[str, DocumentKind] = KINDS) -> DocumentK
     for key, kind in kinds.items():
         if wanted in (key, kind.name, kind.plural, kind.record.__name__.lower(), kind.document.__name__.lower()):
             return kind
-    raise NotFoundError(f"there is no document type {name!r}; there are {', '.join(kinds)}")
+    raise NotFoundError(f"there is no document type {shown(name)}; there are {', '.join(kinds)}")
 
 
 def decode_artifact(kind: str, text: str | bytes) -> Any:

@@ -219,17 +219,17 @@ def _origin(entry: Mapping[str, Any]) -> Origin:
 
 def _texts(what: str, given: Iterable[str]) -> frozenset[str]:
     if isinstance(given, str | bytes):
-        raise InvalidRecordError(f"{what} is several texts, such as {{{given!r}}}, not one", what)
+        raise InvalidRecordError(f"{what} is several texts, such as {{{shown(given)}}}, not one", what)
     return frozenset(_text(what, text) for text in given)
 
 
 def _text(what: str, text: Any) -> str:
     if not isinstance(text, str):
-        raise InvalidRecordError(f"{what}: a text, not {text!r} ({type(text).__name__})", what)
+        raise InvalidRecordError(f"{what}: a text, not {shown(text)} ({type(text).__name__})", what)
     try:
         length = len(text.encode())
     except UnicodeEncodeError:
-        raise InvalidRecordError(f"{what}: {text!r} cannot be stored as text (a lone surrogate)", what) from None
+        raise InvalidRecordError(f"{what}: {shown(text)} cannot be stored as text (a lone surrogate)", what) from None
     if length > MAX_LABEL_TEXT:
         raise InvalidRecordError(f"{what}: a text of at most {MAX_LABEL_TEXT:,} bytes, not {length:,}", what)
     return text
@@ -244,11 +244,13 @@ def _name(name: Any) -> str:
 
 def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidRecordError(f"the score {name!r} is a number, not {value!r} ({type(value).__name__})", "scores")
+        raise InvalidRecordError(
+            f"the score {shown(name)} is a number, not {shown(value)} ({type(value).__name__})", "scores"
+        )
     try:
         number = rounded(float(value))
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise InvalidRecordError(f"the score {name!r} is a finite number, not {value!r}", "scores")
+        raise InvalidRecordError(f"the score {shown(name)} is a finite number, not {shown(value)}", "scores")
     return number + 0.0

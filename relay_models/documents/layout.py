@@ -12,8 +12,10 @@ from relay_models.documents.schema import STAMP, index_fields
 
 __all__ = ["IndexField", "LayoutChange", "layout_change", "layout_id", "wanted_fields"]
 
-# Options that FT.INFO does not give back, and that an index does not differ by.
-_UNSAID = frozenset({"UNF", "INDEXEMPTY", "INDEXMISSING"})
+# Makes an index keep which documents have no value.
+_MISSING = "INDEXMISSING"
+# Options that FT.INFO does not always give back, and that an index does not differ by.
+_UNSAID = frozenset({"UNF", "INDEXEMPTY", _MISSING})
 
 
 class IndexField(NamedTuple):
@@ -43,6 +45,8 @@ class LayoutChange:
     Attributes:
         added: columns that the store lacks.
         retyped: columns that the store has with another type or from another part of the document.
+        widened: columns that may be without a value here, and not in the store. Programs of either kind can use the
+            index that would be made.
         unknown: columns of the store that this program does not know. They are kept.
         target: all columns of the index that would be made.
     """
@@ -51,9 +55,10 @@ class LayoutChange:
     retyped: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     target: tuple[IndexField, ...] = ()
+    widened: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.retyped)
+        return bool(self.added or self.retyped or self.widened)
 
 
 def wanted_fields(document: type[Document], *, text: bool) -> dict[str, IndexField]:
@@ -70,6 +75,8 @@ def wanted_fields(document: type[Document], *, text: bool) -> dict[str, IndexFie
 def layout_change(wanted: Mapping[str, IndexField], stored: Mapping[str, IndexField]) -> LayoutChange:
     """Compare what is wanted with what a store has."""
     unknown = tuple(name for name in stored if name not in wanted)
+    # Every index of ours has a column that keeps it, so that a server that never says so can be told.
+    is_said = any(_MISSING in field.words for field in stored.values())
     return LayoutChange(
         tuple(name for name in wanted if name not in stored and name != STAMP),
         tuple(
@@ -79,6 +86,11 @@ def layout_change(wanted: Mapping[str, IndexField], stored: Mapping[str, IndexFi
         ),
         unknown,
         (*wanted.values(), *(stored[name] for name in unknown)),
+        tuple(
+            name
+            for name, field in wanted.items()
+            if is_said and name in stored and _MISSING in field.words and _MISSING not in stored[name].words
+        ),
     )
 
 

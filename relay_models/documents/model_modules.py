@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from relay_models._checks import shown
 from relay_models._project import project_setting
 from relay_models.errors import InvalidConfigurationError
 
@@ -47,7 +48,7 @@ def _configured() -> list[str]:
     if path is None or names is None:
         return []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InvalidConfigurationError(f"{path}: [tool.relay-models] models is a list of modules, not {names!r}")
+        raise InvalidConfigurationError(f"{path}: [tool.relay-models] models is a list of modules, not {shown(names)}")
     if names and str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     return names

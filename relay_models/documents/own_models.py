@@ -82,7 +82,7 @@ class ModelSettings:
         ttl = options.pop("ttl", None)
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InvalidConfigurationError(
-                f"{class_name}: the name of a model is ASCII letters, digits, '_', '-' and '.', not {name!r}; "
+                f"{class_name}: the name of a model is ASCII letters, digits, '_', '-' and '.', not {shown(name)}; "
                 f"give one, as in class {class_name}(Document, name='…')"
             )
         check_ttl(ttl, class_name)
@@ -98,7 +98,9 @@ def check_ttl(ttl: timedelta | None, what: str) -> int:
     if ttl is None:
         return 0
     if not isinstance(ttl, timedelta) or ttl < timedelta(milliseconds=1):
-        raise InvalidConfigurationError(f"{what}: ttl is a timedelta of a millisecond or more, or None, not {ttl!r}")
+        raise InvalidConfigurationError(
+            f"{what}: ttl is a timedelta of a millisecond or more, or None, not {shown(ttl)}"
+        )
     return ttl // timedelta(milliseconds=1)
 
 
@@ -110,7 +112,9 @@ def check_fields(cls: Any, settings: ModelSettings) -> None:
     """
     for name in settings.key:
         if name not in cls.__pydantic_fields__ or name in RESERVED:
-            raise InvalidConfigurationError(f"{cls.__name__}: there is no field {name!r} that its key could be made of")
+            raise InvalidConfigurationError(
+                f"{cls.__name__}: there is no field {shown(name)} that its key could be made of"
+            )
 
 
 def check_keywords(class_name: str, options: Mapping[str, Any], known: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from redis_om import Field
 
+from relay_models._checks import shown
 from relay_models.columns.column import Column, Origin
 from relay_models.columns.scores import Scores
 from relay_models.documents.base import Document, column
@@ -188,7 +189,7 @@ class Run(Document):
     @classmethod
     def describe(cls, record: Any) -> str:
         """What a message calls a run."""
-        return f"run {record.id} of agent {record.agent_id!r}"
+        return f"run {record.id} of agent {shown(record.agent_id)}"
 
     @property
     def labels(self) -> Labels:

@@ -14,7 +14,7 @@ from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from relay_models import __version__
-from relay_models._checks import check_count
+from relay_models._checks import check_count, shown
 from relay_models.documents.kinds import kinds_with
 from relay_models.errors import FilterSyntaxError, NotFoundError, QueryError, RelayModelsError, UnknownColumnError
 from relay_models.mcp.answers import FILTERS, Answers, ArgumentError
@@ -186,7 +186,7 @@ def create_server(backend: RedisBackend, *, labels: bool = False) -> MCPServer[A
     @server.resource("schema://{name}", mime_type="application/json", description="The JSON Schema of a document.")
     def schema(name: str) -> str:
         if name not in kinds:
-            raise ResourceNotFoundError(f"there is no schema {name!r}; there are {', '.join(kinds)}")
+            raise ResourceNotFoundError(f"there is no schema {shown(name)}; there are {', '.join(kinds)}")
         return json.dumps(json_schema(kinds[name]))
 
     return server

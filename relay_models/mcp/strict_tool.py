@@ -8,6 +8,8 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from pydantic import ValidationError
 
+from relay_models._checks import shown
+
 __all__ = ["StrictTool"]
 
 
@@ -23,7 +25,7 @@ class StrictTool(Tool):
         known: dict[str, Any] = self.parameters.get("properties", {})
         unknown = [name for name in arguments if name not in known]
         if unknown:
-            raise ToolError(f"{self.name} has no argument {unknown[0]!r}; it has {', '.join(known) or 'none'}")
+            raise ToolError(f"{self.name} has no argument {shown(unknown[0])}; it has {', '.join(known) or 'none'}")
         given = {
             name: _names(value) if isinstance(value, str) and _is_list(known[name]) else value
             for name, value in arguments.items()

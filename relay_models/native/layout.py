@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from relay_models._checks import shown
 from relay_models._glob import escape_glob
 from relay_models.documents.kinds import ARTIFACT_KINDS, KINDS
 from relay_models.errors import InvalidConfigurationError
@@ -49,7 +50,7 @@ class NativeKeys:
         try:
             self._encoded = prefix.encode()
         except (UnicodeEncodeError, AttributeError):
-            raise InvalidConfigurationError(f"the native prefix {prefix!r} cannot be part of a key") from None
+            raise InvalidConfigurationError(f"the native prefix {shown(prefix)} cannot be part of a key") from None
         self.prefix = prefix
 
     def run(self, agent_id: str, run_id: UUID | str) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from relay_models._checks import check_type
+from relay_models._checks import check_type, shown
 from relay_models.errors import InvalidConfigurationError
 from relay_models.pictures.charts import OTHER, read_rows
 from relay_models.pictures.picture import Picture, table
@@ -62,7 +62,7 @@ class BarChart(Picture):
         data = read_rows(rows)
         known = data.metrics
         if data.rows and metric is not None and metric not in data.rows[0]:
-            raise InvalidConfigurationError(f"no metric {metric!r}; there are {', '.join(known)}")
+            raise InvalidConfigurationError(f"no metric {shown(metric)}; there are {', '.join(known)}")
         self.metric = metric or (known[0] if known else "")
         self.headline = title or self.metric
         self.over_time = data.time is not None

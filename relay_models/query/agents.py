@@ -10,7 +10,7 @@ from relay_models._time import datetime_of
 from relay_models.columns.tags import unescape_tag
 from relay_models.query.compiler import CompiledFilter
 from relay_models.query.server_cursor import cursor_steps
-from relay_models.query.steps import Steps
+from relay_models.query.steps import Steps, aggregate_command
 
 __all__ = ["AgentSummary", "agents_steps"]
 
@@ -29,8 +29,9 @@ class AgentSummary:
 def agents_steps(alias: str, limit_ms: int) -> Steps[list[AgentSummary]]:
     """Ask for every agent that has runs, ordered by name."""
     command: list[Any] = [
-        *("FT.AGGREGATE", alias, "*"),
-        *("APPLY", "@status == 'running'", "AS", "unfinished"),
+        *aggregate_command(alias, "*"),
+        # To a server it is an error to compare what a document lacks, which something else wrote.
+        *("APPLY", "exists(@status) && @status == 'running'", "AS", "unfinished"),
         *("GROUPBY", 1, "@agent_id", "REDUCE", "COUNT", 0, "AS", "runs"),
         *("REDUCE", "SUM", 1, "@unfinished", "AS", "running"),
         *("REDUCE", "MAX", 1, "@started_at", "AS", "started"),

@@ -13,7 +13,7 @@ from relay_models.columns.scores import ScoreColumn, score_range
 from relay_models.columns.tags import tag_parameter, words_column
 from relay_models.errors import QueryError
 
-__all__ = ["CompiledFilter", "Values", "compile_filter", "needed_values"]
+__all__ = ["CompiledFilter", "Values", "compile_filter", "fitting_values", "needed_values"]
 
 Values = Mapping[str, Sequence[str]]
 """All values that a column has in the index, by its name there."""
@@ -68,13 +68,29 @@ def _add(needed: dict[str, list[str] | None], name: str, starts: list[str] | Non
     needed[name] = None if known is None or starts is None else known + starts
 
 
-def compile_filter(expression: Expression, values: Values | None = None) -> CompiledFilter:
-    """Compile for FT.SEARCH and FT.AGGREGATE with DIALECT 2; `values` as `needed_values` asks for.
+def fitting_values(expression: Expression, values: Values) -> dict[int, list[str]]:
+    """The values that fit each pattern of an expression, by the node's id, for `compile_filter`.
+
+    They are the same however often the expression is compiled; it must be kept as long as they are.
+    """
+    patterns = (node for node in expression.walk() if isinstance(node, ast.Pattern) and not node.fits_all)
+    return {id(node): list(filter(node.fits, values.get(node.column.index_name, ()))) for node in patterns}
+
+
+def compile_filter(
+    expression: Expression, values: Values | None = None, fitting: Mapping[int, Sequence[str]] | None = None
+) -> CompiledFilter:
+    """Compile for FT.SEARCH and FT.AGGREGATE with DIALECT 2.
+
+    Args:
+        expression: which documents.
+        values: the values of columns, as `needed_values` asks for.
+        fitting: what `fitting_values` gave for an expression that is a part of this one.
 
     Raises:
         QueryError: the expression is nested hundreds of levels deep.
     """
-    compiler = _Compiler(values or {})
+    compiler = _Compiler(values or {}, fitting or {})
     try:
         query = expression.visit(compiler)
     except RecursionError:
@@ -93,8 +109,9 @@ _ALWAYS, _NEVER = "*", ""
 class _Compiler(Visitor[str]):
     """Makes query text of nodes. Negations are moved down to the conditions, so that each half is what it says."""
 
-    def __init__(self, values: Values) -> None:
+    def __init__(self, values: Values, fitting: Mapping[int, Sequence[str]]) -> None:
         self.values = values
+        self.fitting = fitting
         self.params: list[str] = []
         self.names: dict[str, str] = {}
 
@@ -130,7 +147,8 @@ class _Compiler(Visitor[str]):
         name = node.column.index_name
         if node.fits_all:
             return f"-ismissing(@{name})" if node.column.nullable else _ALWAYS
-        return self._tags(name, filter(node.fits, self.values.get(name, ())))
+        known = self.fitting.get(id(node))
+        return self._tags(name, filter(node.fits, self.values.get(name, ())) if known is None else known)
 
     def words(self, node: ast.Words) -> str:
         phrases = [self._phrase(node.column, *phrase) for phrase in node.query.phrases]

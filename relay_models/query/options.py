@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, Union
 
-from relay_models._checks import check_choice
+from relay_models._checks import check_choice, shown
 from relay_models.columns.column import Column
 from relay_models.columns.expressions import Expression
 from relay_models.errors import QueryError
@@ -53,4 +53,4 @@ def check_outcomes(**given: str) -> None:
 def check_limit(limit: int | None) -> None:
     """Raise `QueryError` for an invalid limit."""
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
-        raise QueryError(f"limit is a number of rows from 0 on, or None for all, not {limit!r}")
+        raise QueryError(f"limit is a number of rows from 0 on, or None for all, not {shown(limit)}")

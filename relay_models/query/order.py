@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from relay_models._checks import shown
 from relay_models.columns.column import Column, Kind, find_column
 from relay_models.columns.info import SORT_REST, rest_steps
 from relay_models.columns.scores import ScoreColumn
@@ -64,7 +65,7 @@ class Order:
         """
         name = text.name if isinstance(text, Column) else text
         if not isinstance(name, str):
-            raise QueryError(f"order_by is the name of a column, with - in front for descending, not {text!r}")
+            raise QueryError(f"order_by is the name of a column, with - in front for descending, not {shown(text)}")
         short = name.strip().lstrip("+-").strip()
         descending = name.strip().startswith("-")
         words = short.rsplit(maxsplit=1)
@@ -77,7 +78,9 @@ class Order:
             raise QueryError(f"order_by: {error}") from None
         sortable = [known.name for known in columns.values() if known.ordered or known.kind is Kind.TAG]
         if column is None:
-            raise UnknownColumnError(f"order_by: there is no column {name!r}; rows are sorted by {', '.join(sortable)}")
+            raise UnknownColumnError(
+                f"order_by: there is no column {shown(name)}; rows are sorted by {', '.join(sortable)}"
+            )
         if column.kind is Kind.SCORES:
             raise QueryError(f"order_by: rows are sorted by one score, such as score.helpfulness, not by {column!r}")
         if column.name not in sortable and not isinstance(column, ScoreColumn):

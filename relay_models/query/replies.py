@@ -69,6 +69,8 @@ class IndexInfo:
     bytes: int = 0
     types: Mapping[str, str] = field(default_factory=dict)
     """The index type (TAG, NUMERIC, TEXT) of each attribute."""
+    out_of_memory: bool = False
+    """Whether the server stopped filling it for lack of memory, which Redis 8 says."""
 
 
 def decode_rows(reply: Any) -> Rows:
@@ -101,6 +103,7 @@ def decode_values(reply: Any) -> list[str]:
 def decode_index_info(reply: Any) -> IndexInfo:
     """Decode the reply to FT.INFO."""
     fields = _by_bytes(reply)
+    failed = _by_bytes(fields.get(b"Index Errors", {})).get(b"background indexing status", b"")
     # Every document that is written gets a greater internal number.
     documents, greatest = _integer(fields.get(b"num_docs")), _integer(fields.get(b"max_doc_id"))
     return IndexInfo(
@@ -118,6 +121,7 @@ def decode_index_info(reply: Any) -> IndexInfo:
         replaced=greatest - documents,
         fields=tuple(_field(entry) for entry in fields.get(b"attributes", ())),
         bytes=int(_number(fields.get(b"total_index_memory_sz_mb")) * 2**20),
+        out_of_memory="OOM" in _text(failed),
     )
 
 

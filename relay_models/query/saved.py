@@ -58,7 +58,7 @@ class SavedQuestion:
         for name in self.columns:
             if name not in columns or columns[name].kind is Kind.WORDS:
                 names = ", ".join(column.name for column in columns.values() if column.kind is not Kind.WORDS)
-                raise UnknownColumnError(f"there is no column {name!r}; there are {names}")
+                raise UnknownColumnError(f"there is no column {shown(name)}; there are {names}")
         Order.parse(self.order, columns)
 
     def find(self) -> Find[Run]:
@@ -102,7 +102,9 @@ def decode_questions(reply: Any, key: bytes) -> tuple[list[SavedQuestion], dict[
         try:
             questions.append(_question(name, value))
         except (ValueError, TypeError, KeyError) as error:
-            reason = f"the saved question {name!r} is of another shape ({error!r}): delete it, or use a later release"
+            reason = (
+                f"the saved question {shown(name)} is of another shape ({error!r}): delete it, or use a later release"
+            )
             errors[name] = CorruptDocumentError(shown_key, reason)
     return questions, errors
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from relay_models.errors import IndexMissingError
 from relay_models.query.compiler import CompiledFilter
 from relay_models.query.replies import Rows, check_complete, decode_cursor
 from relay_models.query.steps import Command, Steps
 
-__all__ = ["ROWS_PER_READ", "ServerCursor", "cursor_steps"]
+__all__ = ["ROWS_PER_READ", "ServerCursor", "cursor_steps", "is_lost_cursor", "is_out_of_cursors", "without_cursor"]
 
 # Rows that one read of a cursor returns.
 ROWS_PER_READ = 5000
@@ -73,7 +74,7 @@ def cursor_steps(
     """Read all rows of an FT.AGGREGATE without an order, however many: no server limits those of a cursor.
 
     Args:
-        command: FT.AGGREGATE, up to its last step.
+        command: what `aggregate_command` began, up to its last step.
         compiled: the compiled filter, whose parameters are added.
         limit_ms: the time limit of each command (milliseconds).
         partial: allow answers that are cut short.
@@ -81,12 +82,30 @@ def cursor_steps(
     """
     cursor = ServerCursor(command[1])
     rows: list[dict[bytes, Any]] = []
-    sent = [*command, *ServerCursor.options(ROWS_PER_READ), *compiled.arguments(), "TIMEOUT", limit_ms, "DIALECT", 2]
+    sent = [*command, *ServerCursor.options(ROWS_PER_READ), *compiled.arguments(), "TIMEOUT", limit_ms]
     while True:
         answer = yield sent
         found = cursor.decode(answer.reply)
-        check_complete(found.warnings, answer, limit_ms, partial)
+        cut = check_complete(found.warnings, answer, limit_ms, partial)
         (rows.extend if each is None else each)(found.present())
-        if not cursor.is_open:
+        # After its time limit a server may give a cursor that has no more rows, and no end either.
+        if not cursor.is_open or (cut is not None and not found.rows):
             return rows
         sent = cursor.read(ROWS_PER_READ)
+
+
+def is_out_of_cursors(error: Exception) -> bool:
+    """Whether a server says that an index has as many cursors as it may have."""
+    text = str(error).lower()
+    return "too many cursors" in text or "index_cursor_limit" in text
+
+
+def is_lost_cursor(error: Exception) -> bool:
+    """Whether a server has dropped a cursor that was being read, or the index that it belonged to."""
+    return isinstance(error, IndexMissingError) or "cursor not found" in str(error).lower()
+
+
+def without_cursor(command: Sequence[Any], rows: int) -> Command:
+    """An FT.AGGREGATE with a cursor as one that gives up to so many rows at once."""
+    at = command.index("WITHCURSOR")
+    return [*command[:at], "LIMIT", 0, rows, *command[at + len(ServerCursor.options(0)) :]]

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-__all__ = ["Answer", "Command", "Steps"]
+__all__ = ["Answer", "Command", "Steps", "aggregate_command"]
 
 Result = TypeVar("Result")
 
@@ -23,4 +23,17 @@ class Answer:
 
 
 Steps = Generator[Command, Answer, Result]
-"""Yields commands one at a time, is sent the `Answer` to each, and returns the result."""
+"""Yields commands one at a time, is sent the `Answer` to each or thrown its error, and returns the result."""
+
+
+def aggregate_command(alias: bytes | str, query: str) -> Command:
+    """Return the beginning of an FT.AGGREGATE.
+
+    The dialect comes first: a server with DEFAULT_DIALECT 4 has decided by the first LOAD whether it may leave out rows
+    that share a number with others that it sorts by, or crash (RediSearch 2.8 and later).
+
+    Args:
+        alias: the index.
+        query: which documents.
+    """
+    return ["FT.AGGREGATE", alias, query, "DIALECT", 2]

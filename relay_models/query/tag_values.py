@@ -12,7 +12,7 @@ from relay_models.errors import QueryError
 from relay_models.query.compiler import CompiledFilter, Values, compile_filter, needed_values
 from relay_models.query.replies import check_complete, decode_index_info, decode_total, decode_values
 from relay_models.query.server_cursor import cursor_steps
-from relay_models.query.steps import Command, Steps
+from relay_models.query.steps import Command, Steps, aggregate_command
 
 __all__ = ["count_steps", "is_hexadecimal", "value_steps"]
 
@@ -46,7 +46,7 @@ def value_steps(alias: str, expression: Expression, limit_ms: int = 0) -> Steps[
             values[name] = []
             continue
         column = columns[name]
-        command: Command = ["FT.AGGREGATE", alias, f"-ismissing(@{name})" if column.nullable else "*"]
+        command = aggregate_command(alias, f"-ismissing(@{name})" if column.nullable else "*")
         command += [*column.sort_steps(), "FILTER", f"exists(@{name}) && ({fits})", "GROUPBY", 1, f"@{name}"]
         rows = yield from cursor_steps(command, CompiledFilter("*"), limit_ms)
         values[name] = [row[name.encode()].decode() for row in rows]

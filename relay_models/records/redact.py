@@ -160,7 +160,7 @@ def _parsed(path: str) -> JSONPath:
     try:
         return parse(path)
     except Exception as error:
-        raise InvalidConfigurationError(f"{path!r} is no JSON path: {error}") from None
+        raise InvalidConfigurationError(f"{shown(path)} is no JSON path: {error}") from None
 
 
 def _by_paths(paths: list[tuple[str, JSONPath]]) -> Redaction:

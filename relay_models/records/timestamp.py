@@ -59,7 +59,7 @@ class Timestamp:
         elif isinstance(value, datetime):
             if value.tzinfo is None or value.utcoffset() is None:
                 raise InvalidRecordError(
-                    f"{value!r} has no time zone: pass an aware datetime, such as datetime.now(timezone.utc)"
+                    f"{shown(value)} has no time zone: pass an aware datetime, such as datetime.now(timezone.utc)"
                 )
             text = value.isoformat()
             if text.endswith("+00:00"):
@@ -189,7 +189,7 @@ class Timestamp:
         return NotImplemented
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"a Timestamp does not change: assign a new one instead of setting {name!r}")
+        raise AttributeError(f"a Timestamp does not change: assign a new one instead of setting {shown(name)}")
 
     def __reduce__(self) -> tuple[type[Timestamp], tuple[str]]:
         return Timestamp, (self._text,)

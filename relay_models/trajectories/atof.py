@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from relay_models._checks import shown
 from relay_models.records import RunRecord, Timestamp
 from relay_models.trajectories.builder import AgentNaming, RunBuilder
 
@@ -40,11 +41,11 @@ class AtofEvent:
         """
         version = value.get("atof_version", "0.1")
         if not isinstance(version, str) or not version.startswith("0."):
-            raise ValueError(f"atof_version is {version!r}: only 0.x is understood")
+            raise ValueError(f"atof_version is {shown(version)}: only 0.x is understood")
         kind = value.get("kind")
         scope_category = value.get("scope_category")
         if kind == "scope" and scope_category not in ("start", "end"):
-            raise ValueError(f"scope_category is {scope_category!r}, neither start nor end")
+            raise ValueError(f"scope_category is {shown(scope_category)}, neither start nor end")
         for name, required in (("uuid", True), ("name", True), ("category", kind == "scope"), ("parent_uuid", False)):
             found = value.get(name)
             if not isinstance(found, str) and (required or found is not None):
@@ -121,5 +122,5 @@ def _timestamp(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return Timestamp.from_nanoseconds(value * 1000).text
     if not isinstance(value, str):
-        raise ValueError(f"timestamp is {value!r}, neither RFC 3339 text nor microseconds")
+        raise ValueError(f"timestamp is {shown(value)}, neither RFC 3339 text nor microseconds")
     return Timestamp(value).text

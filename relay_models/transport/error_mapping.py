@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -24,10 +25,16 @@ from relay_models.errors import (
 )
 from relay_models.transport.urls import Target, scrub
 
-__all__ = ["NotReplicated", "is_retryable", "mapped_errors", "translate"]
+__all__ = ["Busy", "NotReplicated", "is_retryable", "mapped_errors", "translate"]
 
 _NO_INDEX = ("no such index", "unknown index name", "index not found", "index was dropped")
+_ENDED = ("closed by server", "reset by peer", "broken pipe")
+_UNKNOWN = re.compile(r"unknown command [`'\"]?([\w.]+)", re.IGNORECASE)
 _LOGIN = ("WRONGPASS", "NOAUTH", "invalid password", "invalid username", "without any password configured")
+
+
+class Busy(redis_errors.ConnectionError):
+    """A script runs on the server, which carries out nothing else until it has ended."""
 
 
 class NotReplicated(redis_errors.ConnectionError):
@@ -47,7 +54,7 @@ class NotReplicated(redis_errors.ConnectionError):
 
 
 def is_retryable(error: Exception) -> bool:
-    """Return whether another attempt may help: after a lost or refused connection, or while a server is loading.
+    """Return whether another attempt may help: after a lost connection, or while a server refuses, loads or is busy.
 
     Not after a refused login; and not after a timeout, which is how long the caller wants to wait in all.
     """
@@ -103,16 +110,28 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
         return StoreTimeoutError(f"{target.label} did not answer in time: {text}. connect(timeout=…) sets the limit")
     if isinstance(error, redis_errors.BusyLoadingError):
         return ConnectionFailedError(f"{target.label} is still loading its data: {text}. Try again later")
-    if isinstance(error, redis_errors.ConnectionError):
+    if isinstance(error, Busy):
         return ConnectionFailedError(
-            f"no connection to {target.label}: {text}. Is the server running there, and is the URL right?"
+            f"{target.label} runs a long script: {text}. Try again later, or let an administrator send SCRIPT KILL"
         )
+    if isinstance(error, redis_errors.ConnectionError):
+        return ConnectionFailedError(f"no connection to {target.label}: {text}. {_hint(lowered)}")
     if "unknown command" in lowered:
         return _unknown_command(name, text, target)
     if any(words in lowered for words in _NO_INDEX):
         return IndexMissingError(
             f"the search index of this store on {target.label} does not exist (any more): {text}. "
             "Connect with create_index=True (the default) to create it; the documents themselves are not lost"
+        )
+    if "too many cursors" in lowered or "index_cursor_limit" in lowered:
+        return StorageError(
+            f"{target.label} has as many cursors as an index may have: {text}. Read streams to their end or close "
+            "them, or raise INDEX_CURSOR_LIMIT (search-index-cursor-limit) of the server"
+        )
+    if "limit exceeds maximum" in lowered:
+        return StorageError(
+            f"{target.label} gives no result as large as that: {text}. Raise MAXAGGREGATERESULTS "
+            "(search-max-aggregate-results) of the server"
         )
     if "timeout limit was reached" in lowered:
         return IncompleteAnswerError(f"{target.label} stopped the query at its time limit and gave no answer: {text}")
@@ -135,6 +154,18 @@ def mapped_errors(target: Target) -> Iterator[None]:
         raise translate(error, target) from None
 
 
+def _hint(lowered: str) -> str:
+    """What to look at after a lost or refused connection."""
+    if any(words in lowered for words in _ENDED):
+        return (
+            "Has the server been stopped, or has it closed the connection for what was sent or asked for? Its log says "
+            "so; client-output-buffer-limit, proto-max-bulk-len and maxmemory-clients are its limits"
+        )
+    if "max number of clients" in lowered:
+        return "Close other connections, or raise maxclients of the server"
+    return "Is the server running there, and is the URL right?"
+
+
 def _not_replicated(error: NotReplicated, text: str, target: Target) -> NotReplicatedError:
     shown = ", ".join(key.decode("utf-8", "backslashreplace") for key in error.keys[:3])
     more = f" and {len(error.keys) - 3} more" if len(error.keys) > 3 else ""
@@ -146,8 +177,10 @@ def _not_replicated(error: NotReplicated, text: str, target: Target) -> NotRepli
 
 
 def _unknown_command(name: str, text: str, target: Target) -> RelayModelsError:
+    said = _UNKNOWN.search(text)  # the rest quotes arguments, which may be a script that names commands
+    unknown = (said[1] if said else name).upper()
     for prefix, module in (("FT.", "search"), ("JSON.", "JSON")):
-        if name.startswith(prefix) or prefix in text.upper():
+        if unknown.startswith(prefix):
             return MissingModuleError(
                 f"{target.label} has no {module} commands: use Redis 8 or Redis Stack, "
                 "or RedisBackend.embedded(path), which needs no server"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from relay_models._checks import check_count, check_seconds
+from relay_models._checks import check_count, check_seconds, shown
 from relay_models.errors import InvalidConfigurationError
 
 __all__ = ["ConnectionOptions"]
@@ -50,5 +50,5 @@ class ConnectionOptions:
         check_count("max_connections", self.max_connections, 1, _MOST_CONNECTIONS)
         check_count("replicas", self.replicas, 0)
         if self.read_from not in ("primary", "replica"):
-            raise InvalidConfigurationError(f"read_from is 'primary' or 'replica', not {self.read_from!r}")
+            raise InvalidConfigurationError(f"read_from is 'primary' or 'replica', not {shown(self.read_from)}")
         check_seconds("replica_timeout", self.replica_timeout, positive=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from relay_models import Document, Run
+from relay_models._checks import shown
 from relay_models.columns.column import Column
 from relay_models.columns.kind import Kind
 from relay_models.errors import NotFoundError, QueryError
@@ -34,9 +35,9 @@ def find_model(backend: RedisBackend, name: str) -> type[Document]:
     known = {model_name(model): model for model in backend.models}
     if name not in known:
         raise NotFoundError(
-            f"there is no model {name!r}; there are {', '.join(known)}"
+            f"there is no model {shown(name)}; there are {', '.join(known)}"
             if known
-            else f"there is no model {name!r}: the store was opened without models of your own (--models)"
+            else f"there is no model {shown(name)}: the store was opened without models of your own (--models)"
         )
     return known[name]
 
@@ -66,9 +67,9 @@ def find_run(backend: RedisBackend, wanted: str, agent: str | None = None) -> Ru
             parts.append(columns["agent_id"] == agent)
         found = backend.find_runs(parts, limit=3)
     if not found:
-        raise NotFoundError(f"there is no run {wanted!r}" + ("" if agent is None else f" of agent {agent!r}"))
+        raise NotFoundError(f"there is no run {shown(wanted)}" + ("" if agent is None else f" of agent {shown(agent)}"))
     if len(found) > 1:
-        shown = ", ".join(f"{run.run_id} of {run.agent_id!r}" for run in found[:2])
-        raise QueryError(f"several runs begin with {wanted!r}: {shown}, …")
+        some = ", ".join(f"{run.run_id} of {shown(run.agent_id)}" for run in found[:2])
+        raise QueryError(f"several runs begin with {shown(wanted)}: {some}, …")
     run: Run = found[0]
     return run

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from relay_models._checks import shown
 from relay_models.columns.expressions import Expression
 from relay_models.errors import QueryError
 from relay_models.query.language.filters import as_expression
@@ -133,7 +134,7 @@ def read_before(text: str) -> datetime | None:
     except ValueError:
         instant = None
     if instant is None or instant.tzinfo is None:
-        raise QueryError(f"before is a time such as 2026-11-23T10:00:00Z, not {text!r}")
+        raise QueryError(f"before is a time such as 2026-11-23T10:00:00Z, not {shown(text)}")
     return instant
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from relay_models._checks import shown
 from relay_models.columns.column import OPERATORS, find_column
 from relay_models.columns.kind import Kind
 from relay_models.columns.scores import ScoreColumn, ScoreColumns
@@ -58,7 +59,7 @@ class Completion:
         """
         column = find_column(self._columns, name)
         if column is None:
-            raise UnknownColumnError(f"there is no column {name!r}; there are {', '.join(self._columns)}")
+            raise UnknownColumnError(f"there is no column {shown(name)}; there are {', '.join(self._columns)}")
         if isinstance(column, ScoreColumn):
             return next((values for each, values in self._score_values(column.family) if each.key == column.key), [])
         if column.choices:

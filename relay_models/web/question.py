@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from relay_models import Document, Run
+from relay_models._checks import shown
 from relay_models.columns.column import Column, Kind, find_column
 from relay_models.errors import QueryError, UnknownColumnError
 from relay_models.views import known_columns, model_name
@@ -66,7 +67,7 @@ class Question:
         """
         text = parameters.get("limit") or "50"
         if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 500:
-            raise QueryError(f"limit is a number from 1 to 500, not {text!r}")
+            raise QueryError(f"limit is a number from 1 to 500, not {shown(text)}")
         names = [part for item in parameters.getlist("columns") for part in item.split(",") if part.strip()]
         question = cls(
             (parameters.get("filter") or "").strip(),
@@ -232,5 +233,5 @@ def _column_name(name: str, document: type[Document]) -> str:
     known = known_columns(document)
     column = find_column(known, name)
     if column is None:
-        raise UnknownColumnError(f"there is no column {name!r}; there are {', '.join(known)}")
+        raise UnknownColumnError(f"there is no column {shown(name)}; there are {', '.join(known)}")
     return column.name

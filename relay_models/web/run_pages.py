@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from relay_models._checks import shown
 from relay_models.errors import InvalidRecordError
 from relay_models.pictures import Timeline
 from relay_models.views import MOST_CALLS, call_views, family_of, find_run, json_text, known_columns, quoted
@@ -152,7 +153,9 @@ def _score(form: dict[str, str]) -> dict[str, float]:
     try:
         return {name: float(text)}
     except ValueError:
-        raise InvalidRecordError(f"the score {name!r} is a number such as 0.8, not {text!r}", "scores") from None
+        raise InvalidRecordError(
+            f"the score {shown(name)} is a number such as 0.8, not {shown(text)}", "scores"
+        ) from None
 
 
 def _failure(known: dict[str, Any]) -> str:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from relay_models import errors
 from relay_models.backend import RedisBackend
 from relay_models.embedded import EmbeddedServer, serving_in_thread
+from relay_models.embedded.search import commands
 from relay_models.sync import RedisBackend as SyncRedisBackend
 from tests.backend.stores import make_run
 
@@ -109,3 +111,25 @@ async def test_no_time_limit() -> None:
 async def test_options_that_cannot_work(option: dict[str, Any]) -> None:
     with pytest.raises(errors.InvalidConfigurationError, match=next(iter(option)).replace("key_", "")):
         await RedisBackend.connect("redis://127.0.0.1:1", retries=option.pop("retries", 0), **option)
+
+
+def test_an_index_that_lacked_memory_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    describe = commands.describe
+
+    def without_memory(*arguments: Any) -> Any:
+        """As Redis 8 describes an index that it has stopped filling."""
+        found = describe(*arguments)
+        found[b"Index Errors"][b"background indexing status"] = b"OOM failure"
+        return found
+
+    with EmbeddedServer() as server, server.client(protocol=3) as client:
+        SyncRedisBackend.from_client(client, "memory:").store_run(make_run("a"))
+        client.execute_command("FT.DROPINDEX", "memory:@run:idx:v3")
+        monkeypatch.setattr(commands, "describe", without_memory)
+        with pytest.raises(errors.StorageError, match="maxmemory"):
+            SyncRedisBackend.from_client(client, "memory:")
+        with pytest.raises(redis.ResponseError, match="No such index"):
+            client.execute_command("FT.SEARCH", "memory:@run", "*")
+        monkeypatch.undo()
+        client.execute_command("FT.DROPINDEX", "memory:@run:idx:v3")
+        assert SyncRedisBackend.from_client(client, "memory:").count_runs() == 1

@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from relay_models import SavedQuestion
+from relay_models.cli.exit_codes import INCOMPLETE
+from relay_models.sync import RedisBackend
 from tests.cli.conftest import Cli
 
 
@@ -80,6 +83,20 @@ def test_report_writes_one_file(cli: Cli, full: list[str], tmp_path: Path) -> No
     answer = cli("report", "duration > 20ms", "--save", str(target), "--columns", "agent,duration,tokens", *full)
     assert answer.code == 0, answer.err
     assert "</html>" in target.read_text(encoding="utf-8")
+
+
+def test_saved_questions_are_listed_where_one_cannot_be_read(cli: Cli, store: list[str]) -> None:
+    key = "nemo_relay:@saved:questions"
+    with RedisBackend.embedded(store[1]) as backend:
+        backend.saved.save(SavedQuestion("good"))
+        for name in ("bad", "long" * 1000):
+            backend.client.execute_command("JSON.SET", key, f'$["{name}"]', '{"filter": 7}')
+    answer = cli("saved", "list", "--json", *store)
+    assert [question["name"] for question in answer.json] == ["good"]
+    assert answer.code == INCOMPLETE
+    assert "'bad'" in answer.err
+    assert len(answer.err) < 2000
+    assert "good" in cli("saved", "list", *store).out
 
 
 def test_a_saved_question_is_listed_used_and_deleted(

@@ -120,6 +120,14 @@ def everything(backend: RedisBackend) -> set[str]:
     with pytest.raises(CorruptDocumentsError):
         store.list_runs("b")
     assert store.delete_agent("b", what="everything") == 1
+    # Nor is a document without columns, which the index has.
+    backend.client.execute_command("JSON.SET", f"{backend.key_prefix}@run:nothing", "$", "{}")
+    assert [agent.agent_id for agent in store.agents()] == ["a"]
+    assert [(row["bucket"] is None, row["count"]) for row in store.aggregate_runs(every="1w")] == [
+        (False, 2),
+        (True, 1),
+    ]
+    backend.client.delete(f"{backend.key_prefix}@run:nothing")
     assert store.delete_runs("agent = a") == 2
     return store.called
 
@@ -192,6 +200,32 @@ def test_the_rules_are_what_is_needed(url: str) -> None:
                 superfluous.append(rule)
             admin.execute_command("ACL", "SETUSER", user, rule)
         assert not superfluous
+    finally:
+        admin.execute_command("ACL", "DELUSER", user)
+        clear(admin, prefix)
+        admin.close()
+
+
+def test_the_rules_are_enough_for_a_dictionary(url: str) -> None:
+    admin = redis.Redis.from_url(url)
+    user, password, prefix = f"relay{secrets.token_hex(4)}", secrets.token_hex(8), f"acl{secrets.token_hex(4)}:"
+    given = [rule.replace("nemo_relay:", prefix) for rule in rules() if not rule.startswith(">")]
+    try:
+        admin.execute_command("ACL", "SETUSER", user, *given, f">{password}")
+        admin.execute_command("ACL", "LOG", "RESET")
+        with RedisBackend.connect(url, prefix, username=user, password=password, retries=0) as backend:
+            runs = [RunRecord(agent_id="a", calls=[], note=f"{number} of many words" * 30) for number in range(50)]  # type: ignore[call-arg]
+            backend.store_runs(runs)
+            backend.compression.apply()
+            backend.compression.train(size=256)
+            backend.store_runs(runs)
+            # A writer puts back a dictionary that has gone since it used it.
+            for key in admin.scan_iter(f"{prefix}@dictionary:*"):
+                admin.delete(key)
+            backend.compression.train(size=512)
+            assert backend.list_runs("a") == runs
+            assert backend.compression.undo().rewritten == 50
+        assert not refused_to(admin, user)
     finally:
         admin.execute_command("ACL", "DELUSER", user)
         clear(admin, prefix)

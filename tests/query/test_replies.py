@@ -101,3 +101,8 @@ def test_index_information_of_both_protocols() -> None:
     assert info.columns == {"a"}
     attribute = {b"identifier": b"$.a", b"attribute": b"a", b"type": b"TAG"}
     assert decode_index_info({b"index_name": b"i", b"attributes": [attribute]}).indexing is False
+    assert not info.out_of_memory
+    failed = [b"indexing failures", 1, b"background indexing status", b"OOM failure"]
+    for errors in (failed, dict(zip(failed[::2], failed[1::2], strict=True))):
+        assert decode_index_info({b"index_name": b"i", b"Index Errors": errors}).out_of_memory
+        assert decode_index_info([*resp2, b"Index Errors", errors]).out_of_memory

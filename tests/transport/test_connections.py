@@ -20,6 +20,7 @@ from relay_models.backend import RedisBackend
 from relay_models.documents import KINDS, Keys
 from relay_models.embedded import EmbeddedServer, serving_in_thread
 from relay_models.sync import RedisBackend as SyncRedisBackend
+from relay_models.transport import ConnectionOptions, sync
 from tests.backend.stores import as_value, make_run
 
 
@@ -365,3 +366,51 @@ def test_nothing_is_dialled_before_it_is_asked_for() -> None:
             backend.store_run(make_run("agent"))
         with pytest.raises(BlockingIOError):
             listener.accept()
+
+
+def test_a_server_that_runs_a_script_is_waited_for(start_plain_redis: Callable[..., Any]) -> None:
+    server = start_plain_redis("--busy-reply-threshold", "1")
+    script = """
+    repeat
+      local now = redis.call('TIME')
+    until now[1] * 1000000 + now[2] > tonumber(ARGV[1])
+    """
+
+    def run_script() -> None:
+        with redis.Redis(port=server.port) as other:
+            seconds, microseconds = other.time()
+            other.eval(script, 0, seconds * 1_000_000 + microseconds + 700_000)
+
+    def is_busy() -> bool:
+        with redis.Redis(port=server.port) as other:
+            try:
+                other.get("key")
+            except redis.ResponseError:
+                return True
+        return False
+
+    for retries in (5, 0):
+        thread = threading.Thread(target=run_script)
+        transport = sync.open_url(f"redis://127.0.0.1:{server.port}", ConnectionOptions(retries=retries))
+        transport.execute("PING")
+        thread.start()
+        try:
+            while not is_busy():
+                assert thread.is_alive()
+            if retries:
+                assert transport.execute("SET", "key", "value") == b"OK"
+            else:
+                with pytest.raises(errors.ConnectionFailedError, match="SCRIPT KILL"):
+                    transport.execute("SET", "key", "value")
+        finally:
+            thread.join()
+            transport.close()
+
+
+def test_a_server_that_has_renamed_info_is_taken_as_a_single_one(start_plain_redis: Callable[..., Any]) -> None:
+    server = start_plain_redis("--rename-command", "INFO", "")
+    transport = sync.open_url(f"redis://127.0.0.1:{server.port}")
+    try:
+        assert sync.as_cluster(transport) is transport
+    finally:
+        transport.close()

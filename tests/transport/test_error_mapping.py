@@ -23,10 +23,16 @@ FAULTS = [
     (redis_errors.BusyLoadingError("Redis is loading the dataset in memory"), errors.ConnectionFailedError),
     (redis_errors.ResponseError("unknown command 'FT.SEARCH'"), errors.MissingModuleError),
     (redis_errors.ResponseError("unknown command `JSON.SET`, with args beginning with: "), errors.MissingModuleError),
+    (
+        redis_errors.ResponseError("unknown command 'EVAL', with args beginning with: 'redis.call(\"JSON.GET\")'"),
+        errors.StorageError,
+    ),
     (redis_errors.ResponseError("x@run: no such index"), errors.IndexMissingError),
     (redis_errors.ResponseError("Unknown Index name"), errors.IndexMissingError),
     (redis_errors.ResponseError("SEARCH_INDEX_NOT_FOUND Index not found: x"), errors.IndexMissingError),
     (redis_errors.ResponseError("Timeout limit was reached"), errors.IncompleteAnswerError),
+    (redis_errors.ResponseError("Too many cursors allocated for index"), errors.StorageError),
+    (redis_errors.ResponseError("LIMIT exceeds maximum of 0"), errors.StorageError),
     (redis_errors.ReadOnlyError("You can't write against a read only replica."), errors.StorageError),
     (redis_errors.OutOfMemoryError("command not allowed when used memory > 'maxmemory'"), errors.StorageError),
 ]
@@ -42,6 +48,19 @@ def test_an_error_becomes_one_of_ours(error: Exception, kind: type[Exception]) -
 def test_an_error_never_shows_a_password() -> None:
     error = redis_errors.ResponseError("unknown command 'AUTH', with args beginning with: 'me' 'hidden-word'")
     assert "hidden-word" not in str(translate(error, HERE))
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("Error 111 connecting to here", "is the URL right"),
+        ("max number of clients reached", "raise maxclients"),
+        ("Connection closed by server", "client-output-buffer-limit"),
+        ("Error while reading from here: (104, 'Connection reset by peer')", "proto-max-bulk-len"),
+    ],
+)
+def test_a_lost_connection_says_what_to_look_at(text: str, advice: str) -> None:
+    assert advice in str(translate(redis_errors.ConnectionError(text), HERE))
 
 
 def test_only_lost_connections_are_retried() -> None:

@@ -104,8 +104,11 @@ class Dictionaries:
         """
         settings = self._settings(await self._transport.execute(*self.settings_command))
         used, self._used = self._used, None
-        if used is not None and not await self._transport.execute("EXISTS", self._keys.dictionary(used.id)):
-            await self._keep(used)
+        if used is not None:
+            # A path that nothing has: of the key the user may read, whether it is there.
+            found = await self._transport.execute("JSON.GET", self._keys.dictionary(used.id), "$.id")
+            if found is None:
+                await self._keep(used)
         self._looked = time.monotonic()
         name = None if settings is None else settings.get("dictionary")
         if not isinstance(name, str):

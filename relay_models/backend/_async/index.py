@@ -248,6 +248,8 @@ class Indexes:
             await builder.note(kind, old, name)
         await builder.filled(kind, name, report=report)
         done, unreadable = await builder.backfill(kind, name, text=text, report=report)
+        if old is not None:
+            await builder.check_whole(old, name, unreadable)
         await builder.switch(kind, name)
         if old is not None:
             # What others stored between the last look and the switch.

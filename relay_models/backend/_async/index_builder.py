@@ -17,8 +17,16 @@ from relay_models.backend.scan import scan_command
 from relay_models.documents import DOCUMENTS, Document, Keys
 from relay_models.documents.layout import IndexField, LayoutChange, layout_change, layout_id, wanted_fields
 from relay_models.documents.schema import own_layout
-from relay_models.errors import IndexMissingError, RelayModelsError, StoreTimeoutError
-from relay_models.query.replies import IndexInfo, decode_cursor, decode_index_info
+from relay_models.errors import (
+    CorruptDocumentError,
+    CorruptDocumentsError,
+    IndexMissingError,
+    RelayModelsError,
+    StorageError,
+    StoreTimeoutError,
+)
+from relay_models.query.replies import IndexInfo, Rows, check_complete, decode_cursor, decode_index_info
+from relay_models.query.steps import Answer, aggregate_command
 from relay_models.transport import Backoff, Command, Transport, sleep, translate
 
 __all__ = ["IndexBuilder"]
@@ -102,14 +110,20 @@ class IndexBuilder:
                     report(MigrationProgress(kind, "index", info.documents, max(total, info.documents)))
                 await sleep(backoff.next())
             info = decode_index_info(await self._transport.execute("FT.INFO", name))
+        if info.out_of_memory:
+            raise StorageError(
+                f"{self._transport.target.label} had too little memory to fill the index {info.name!r}, which lacks "
+                "documents and is not used: raise maxmemory (or search-_bg-index-mem-pct-thr) of the server, drop that "
+                "index (FT.DROPINDEX, without DD), and do this again"
+            )
 
     async def stale(self, name: str) -> int:
         """How many documents of an index have columns to compute."""
         reply = await self._transport.execute(
-            "FT.AGGREGATE", name, "*", "LOAD", 2, "@updated_at", "@made_at", "FILTER", _STALE, "GROUPBY", 0,
-            "REDUCE", "COUNT", 0, "AS", "n", "WITHCURSOR", "TIMEOUT", 0, "DIALECT", 2,
+            *aggregate_command(name, "*"), "LOAD", 2, "@updated_at", "@made_at", "FILTER", _STALE, "GROUPBY", 0,
+            "REDUCE", "COUNT", 0, "AS", "n", "WITHCURSOR", "TIMEOUT", 0,
         )  # fmt: skip
-        rows, _ = decode_cursor(reply)
+        rows = self._whole(reply)[0]
         return sum(int(row[b"n"]) for row in rows.present())
 
     async def backfill(
@@ -145,11 +159,11 @@ class IndexBuilder:
     async def _stale_keys(self, name: str) -> AsyncGenerator[list[bytes], None]:
         """The keys of stale documents, page after page."""
         reply = await self._transport.execute(
-            "FT.AGGREGATE", name, "*", "LOAD", 3, "@__key", "@updated_at", "@made_at", "FILTER", _STALE,
-            "WITHCURSOR", "COUNT", _KEYS_PER_READ, "TIMEOUT", 0, "DIALECT", 2,
+            *aggregate_command(name, "*"), "LOAD", 3, "@__key", "@updated_at", "@made_at", "FILTER", _STALE,
+            "WITHCURSOR", "COUNT", _KEYS_PER_READ, "TIMEOUT", 0,
         )  # fmt: skip
         while True:
-            rows, cursor = decode_cursor(reply)
+            rows, cursor = self._whole(reply)
             yield [row[b"__key"] for row in rows.present()]
             if not cursor:
                 return
@@ -160,6 +174,12 @@ class IndexBuilder:
                     raise
                 return
 
+    def _whole(self, reply: Any) -> tuple[Rows, int]:
+        """The rows of a reply and its cursor; a server may cut it short for a time limit of its own."""
+        rows, cursor = decode_cursor(reply)
+        check_complete(rows.warnings, Answer(reply), 0, partial=False)
+        return rows, cursor
+
     async def _all_keys(self, kind: str) -> AsyncGenerator[list[bytes], None]:
         """All keys of a kind, page after page."""
         cursor: bytes | int = 0
@@ -168,6 +188,25 @@ class IndexBuilder:
             yield found
             if int(cursor) == 0:
                 return
+
+    async def check_whole(self, old: str, new: str, unreadable: set[bytes]) -> None:
+        """Refuse to use an index that lacks documents which the one in use has.
+
+        Raises:
+            CorruptDocumentsError: this program cannot read documents, and the index does not take what they have.
+        """
+        replies = await self._transport.pipeline([("FT.INFO", old), ("FT.INFO", new)])
+        if not unreadable or any(isinstance(reply, Exception) for reply in replies):
+            return
+        before, after = map(decode_index_info, replies)
+        if after.documents < before.documents:
+            names = sorted(key.decode("utf-8", "backslashreplace") for key in unreadable)
+            reason = (
+                f"this program's class does not fit it, and {before.documents - after.documents} documents would be "
+                f"missing from the index {after.name!r}, which is not used: change or delete them, or let the column "
+                "keep its type"
+            )
+            raise CorruptDocumentsError([CorruptDocumentError(name, reason) for name in names], None)
 
     async def switch(self, kind: str, name: str) -> None:
         """Let all queries use another index from now on."""

@@ -8,9 +8,9 @@ from relay_models.backend._async.store import Store
 from relay_models.backend.scan import scan_command
 from relay_models.errors import CorruptDocumentError
 from relay_models.query.compiler import CompiledFilter
-from relay_models.query.replies import decode_index_info, decode_total
+from relay_models.query.replies import check_complete, decode_index_info, decode_total
 from relay_models.query.server_cursor import cursor_steps
-from relay_models.query.steps import Command
+from relay_models.query.steps import Command, aggregate_command
 from relay_models.transport import translate
 
 __all__ = ["UnindexedDocuments"]
@@ -54,7 +54,7 @@ class UnindexedDocuments:
     async def _without_columns(self) -> list[bytes]:
         """The keys of documents that lack the columns by which runs are listed."""
         query = "ismissing(@agent_id) | ismissing(@stored_at)"
-        command: Command = ["FT.AGGREGATE", self._alias, query, "LOAD", 1, "@__key"]
+        command = [*aggregate_command(self._alias, query), "LOAD", 1, "@__key"]
         rows = await self._store.run(lambda: cursor_steps(list(command), CompiledFilter(query), 0))
         return [row[b"__key"] for row in rows]
 
@@ -77,7 +77,9 @@ class UnindexedDocuments:
             # Counted and halved: no server limits a count.
             part = parts.pop()
             command: Command = ["FT.SEARCH", self._alias, "*", "INKEYS", len(part), *part, "LIMIT", 0, 0]
-            count, _ = decode_total(await self._store.indexes.ask(*command, "TIMEOUT", 0, "DIALECT", 2))
+            answer = await self._store.ask([*command, "TIMEOUT", 0, "DIALECT", 2])
+            count, warnings = decode_total(answer.reply)
+            check_complete(warnings, answer, 0, partial=False)
             if count == 0:
                 hidden += part
             elif count < len(part):

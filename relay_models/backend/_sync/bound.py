@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
+from relay_models._checks import shown
 from relay_models.backend._sync.model_collection import ModelCollection
 from relay_models.backend.reports import StoreReport
 from relay_models.columns.column import Column
@@ -74,7 +75,7 @@ class BoundModel(Generic[D]):
         """
         found = self.collection.get(pk)
         if found is None:
-            raise NotFoundError(f"there is no {self.model.__name__} {pk!r}")
+            raise NotFoundError(f"there is no {self.model.__name__} {shown(pk)}")
         return self._bound(found)
 
     def update(self, item: D | str, /, **changes: Any) -> D:
@@ -148,7 +149,7 @@ class BoundFind(Generic[D]):
         The server reads those before, too: for page after page, `Collection.find` with ``after=page.next`` is better.
         """
         if offset < 0:
-            raise QueryError(f"offset is a number of documents from 0 on, not {offset!r}")
+            raise QueryError(f"offset is a number of documents from 0 on, not {shown(offset)}")
         page = self.bound.collection.find(list(self.filters), order_by=self.order, limit=offset + limit)
         return self._bound(page)[offset:]
 

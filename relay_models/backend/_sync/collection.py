@@ -280,7 +280,7 @@ class Collection(Generic[D]):
         try:
             start = None if since is None else microseconds_of(since)
         except TypeError:
-            raise QueryError(f"since is an aware datetime or a timedelta, not {since!r}") from None
+            raise QueryError(f"since is an aware datetime or a timedelta, not {shown(since)}") from None
         if isinstance(since, timedelta):
             start = self._store.clock.now() - microseconds_of(since)
         time = self._columns.get("updated_at" if changes else "stored_at")

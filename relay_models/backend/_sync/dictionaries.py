@@ -107,8 +107,11 @@ class Dictionaries:
         """
         settings = self._settings(self._transport.execute(*self.settings_command))
         used, self._used = self._used, None
-        if used is not None and not self._transport.execute("EXISTS", self._keys.dictionary(used.id)):
-            self._keep(used)
+        if used is not None:
+            # A path that nothing has: of the key the user may read, whether it is there.
+            found = self._transport.execute("JSON.GET", self._keys.dictionary(used.id), "$.id")
+            if found is None:
+                self._keep(used)
         self._looked = time.monotonic()
         name = None if settings is None else settings.get("dictionary")
         if not isinstance(name, str):

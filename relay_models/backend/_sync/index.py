@@ -251,6 +251,8 @@ class Indexes:
             builder.note(kind, old, name)
         builder.filled(kind, name, report=report)
         done, unreadable = builder.backfill(kind, name, text=text, report=report)
+        if old is not None:
+            builder.check_whole(old, name, unreadable)
         builder.switch(kind, name)
         if old is not None:
             # What others stored between the last look and the switch.

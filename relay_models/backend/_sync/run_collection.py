@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 from pydantic_core import from_json, to_json
 
+from relay_models._checks import shown
 from relay_models.backend._sync.collection import Collection, explicit_filter
 from relay_models.columns.expressions import Equal, Expression, any_of
 from relay_models.documents import Run
@@ -279,9 +280,9 @@ def _key_text(key: bytes) -> str:
 def _shown(run: RunReference) -> str:
     match run:
         case Run():
-            return f"{run.run_id} of agent {run.agent_id!r}"
+            return f"{run.run_id} of agent {shown(run.agent_id)}"
         case RunRecord():
-            return f"{run.id} of agent {run.agent_id!r}"
+            return f"{run.id} of agent {shown(run.agent_id)}"
         case tuple():
-            return f"{run[1]} of agent {run[0]!r}"
+            return f"{run[1]} of agent {shown(run[0])}"
     return str(run)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from relay_models._checks import shown
 from relay_models.backend._sync.store import Store
 from relay_models.columns.column import Column
 from relay_models.errors import CorruptDocumentError, CorruptDocumentsError, NotFoundError
@@ -73,7 +74,7 @@ class SavedQuestions:
         if name in errors or "" in errors:
             raise errors.get(name) or errors[""]
         known = ", ".join(question.name for question in questions) or "none"
-        raise NotFoundError(f"there is no saved question {name!r}; saved are: {known}")
+        raise NotFoundError(f"there is no saved question {shown(name)}; saved are: {known}")
 
     def _read(self) -> tuple[list[SavedQuestion], dict[str, CorruptDocumentError]]:
         return decode_questions(self._store.transport.execute("JSON.GET", self._key, "$"), self._key)

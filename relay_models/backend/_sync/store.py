@@ -19,6 +19,9 @@ from relay_models.documents import Keys
 from relay_models.errors import ConnectionFailedError, RelayModelsError
 from relay_models.query.limits import LIMIT_COMMANDS, ResultLimit
 from relay_models.query.paging.page_bounds import PageBounds
+from relay_models.query.paging.pager import ROWS_PER_CURSOR
+from relay_models.query.replies import decode_rows
+from relay_models.query.server_cursor import is_lost_cursor, is_out_of_cursors, without_cursor
 from relay_models.query.steps import Answer, Steps
 from relay_models.transport.sync import Command, Timed, Transaction, Transport, translate
 
@@ -30,6 +33,8 @@ T = TypeVar("T")
 _READINGS = 3
 # Keys deleted or stamped by one pipeline.
 _WRITTEN_AT_ONCE = 1000
+# How often an exchange begins again because the server has dropped a cursor that was being read.
+_LOST_CURSORS = 3
 
 
 class Store:
@@ -82,7 +87,8 @@ class Store:
         """Run an exchange to its result.
 
         A connection lost between two reads of a cursor loses rows, so the exchange begins again then, as often as
-        commands are retried. It also does where the server accepts no result as large as was asked for.
+        commands are retried. It also does where the server has dropped the cursor, or the index that a migration has
+        replaced, and where it accepts no result as large as was asked for.
         """
         lost = 0
         while True:
@@ -92,15 +98,18 @@ class Store:
                 while True:
                     is_read = command[0] == "FT.CURSOR"
                     try:
-                        answer = self.ask(command, once=is_read)
+                        answer = self._answer(command, is_read=is_read)
                     except ConnectionFailedError:
                         lost += 1
                         if not is_read or lost > self.transport.retries:
                             raise
                         break
                     except RelayModelsError as error:
-                        if not self.asks_for_less(error, known):
-                            raise
+                        if is_read and is_lost_cursor(error) and lost < _LOST_CURSORS:
+                            lost += 1
+                        elif not self.asks_for_less(error, known):
+                            command = steps.throw(error)  # which asks for something else, or raises the error
+                            continue
                         break
                     self.dictionaries.read_rows(answer.reply)
                     with collector_paused():
@@ -108,6 +117,29 @@ class Store:
             except StopIteration as end:
                 result: T = end.value
                 return result
+
+    def _answer(self, command: Command, *, is_read: bool) -> Answer:
+        """The answer to a search command; where the server has no cursor to spare, all rows at once, if it gives them.
+
+        Raises:
+            StorageError: the server has too many cursors, and more rows than it gives without one.
+        """
+        try:
+            return self.ask(command, once=is_read)
+        except RelayModelsError as error:
+            if is_read or not is_out_of_cursors(error):
+                raise
+            known = self.result_limit.rows
+            most = self.result_limit.clamp(ROWS_PER_CURSOR)
+            try:
+                answer = self.ask(without_cursor(command, most))
+            except RelayModelsError as refusal:
+                if not self.asks_for_less(refusal, known):
+                    raise
+                return self._answer(command, is_read=False)
+            if len(decode_rows(answer.reply).rows) >= most:
+                raise
+            return Answer([answer.reply, 0], answer.elapsed_ms)
 
     def asks_for_less(self, error: RelayModelsError, before: int | None) -> bool:
         """Whether an error says that a query asked for more rows than the server gives, and fewer can be asked for.

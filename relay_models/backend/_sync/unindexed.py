@@ -11,9 +11,9 @@ from relay_models.backend._sync.store import Store
 from relay_models.backend.scan import scan_command
 from relay_models.errors import CorruptDocumentError
 from relay_models.query.compiler import CompiledFilter
-from relay_models.query.replies import decode_index_info, decode_total
+from relay_models.query.replies import check_complete, decode_index_info, decode_total
 from relay_models.query.server_cursor import cursor_steps
-from relay_models.query.steps import Command
+from relay_models.query.steps import Command, aggregate_command
 from relay_models.transport.sync import translate
 
 __all__ = ["UnindexedDocuments"]
@@ -57,7 +57,7 @@ class UnindexedDocuments:
     def _without_columns(self) -> list[bytes]:
         """The keys of documents that lack the columns by which runs are listed."""
         query = "ismissing(@agent_id) | ismissing(@stored_at)"
-        command: Command = ["FT.AGGREGATE", self._alias, query, "LOAD", 1, "@__key"]
+        command = [*aggregate_command(self._alias, query), "LOAD", 1, "@__key"]
         rows = self._store.run(lambda: cursor_steps(list(command), CompiledFilter(query), 0))
         return [row[b"__key"] for row in rows]
 
@@ -80,7 +80,9 @@ class UnindexedDocuments:
             # Counted and halved: no server limits a count.
             part = parts.pop()
             command: Command = ["FT.SEARCH", self._alias, "*", "INKEYS", len(part), *part, "LIMIT", 0, 0]
-            count, _ = decode_total(self._store.indexes.ask(*command, "TIMEOUT", 0, "DIALECT", 2))
+            answer = self._store.ask([*command, "TIMEOUT", 0, "DIALECT", 2])
+            count, warnings = decode_total(answer.reply)
+            check_complete(warnings, answer, 0, partial=False)
             if count == 0:
                 hidden += part
             elif count < len(part):

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from relay_models._checks import shown
 from relay_models.cli.command import command
 from relay_models.cli.label_text import show_labels
 from relay_models.cli.run_selection import find_one, make_filter
@@ -98,4 +99,4 @@ def _score(text: str) -> tuple[str, float]:
             return name, float(number)
     except ValueError:
         pass
-    raise InvalidConfigurationError(f"--score takes NAME=NUMBER, such as helpfulness=0.8, not {text!r}")
+    raise InvalidConfigurationError(f"--score takes NAME=NUMBER, such as helpfulness=0.8, not {shown(text)}")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from relay_models._checks import shown
 from relay_models.cli.command import command
 from relay_models.cli.commands.label import register_label
 from relay_models.cli.label_text import find_labels, record_text, show_labels
@@ -329,7 +330,7 @@ def _write_trajectories(
 def _permissions(mode: str) -> int:
     """Read file permissions as chmod does: octal digits."""
     if re.fullmatch(r"0?[0-7]{3}", mode) is None:
-        raise InvalidConfigurationError(f"--mode takes three octal digits, such as 640, not {mode!r}")
+        raise InvalidConfigurationError(f"--mode takes three octal digits, such as 640, not {shown(mode)}")
     return int(mode, 8)
 
 

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from relay_models._checks import shown
 from relay_models.cli.command import command
 from relay_models.cli.run_selection import column_names
 from relay_models.cli.session import Session
-from relay_models.errors import NotFoundError
+from relay_models.errors import CorruptDocumentsError, NotFoundError
 
 __all__ = ["register"]
 
@@ -30,7 +31,11 @@ def _list(group: typer.Typer) -> None:
         """List the saved questions."""
         from relay_models.cli.output import Column  # lazy: start-up time
 
-        questions = session.open().saved.all()
+        try:
+            questions = session.open().saved.all()
+        except CorruptDocumentsError as found:
+            questions = found.good
+            session.report_unreadable(list(found.errors))
         if session.as_json:
             session.out.array(_fields(question) for question in questions)
         elif not questions:
@@ -74,5 +79,5 @@ def _delete(group: typer.Typer) -> None:
     def delete(session: Session, name: Name) -> None:
         """Delete a saved question."""
         if not session.open().saved.delete(name):
-            raise NotFoundError(f"there is no saved question {name!r}")
+            raise NotFoundError(f"there is no saved question {shown(name)}")
         session.out.note(f"deleted {name}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from relay_models._checks import shown
 from relay_models._glob import escape_glob
 from relay_models.backend.sync import RedisBackend
 from relay_models.documents import Keys
@@ -71,7 +72,7 @@ def export_native(
             and everything else is written.
     """
     if isinstance(agents, str):
-        raise InvalidConfigurationError(f"agents is a list of agents' ids, such as [{agents!r}]")
+        raise InvalidConfigurationError(f"agents is a list of agents' ids, such as [{shown(agents)}]")
     keys = NativeKeys(native_prefix)
     options = ConnectionOptions(timeout=timeout, connect_timeout=connect_timeout, retries=retries, max_connections=10)
     transport = open_native(target, options, redis_options)

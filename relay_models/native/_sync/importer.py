@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic_core import from_json as parse_json
 
+from relay_models._checks import shown
 from relay_models._gc import collector_paused
 from relay_models.backend.sync import RedisBackend
 from relay_models.backend.reports import ReadRun
@@ -194,7 +195,7 @@ class Importer:
                 else:
                     record = self.source.read(key, text)
                     if key.kind == "plan" and record.agent_id != key.agent_id:
-                        raise InvalidRecordError(f"the plan in it is of the agent {record.agent_id!r}", "agent_id")
+                        raise InvalidRecordError(f"the plan in it is of the agent {shown(record.agent_id)}", "agent_id")
                     self._put(key, record)
                     self.report.artifacts[key.kind] = self.report.artifacts.get(key.kind, 0) + 1
             except InvalidRecordError as error:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from relay_models._checks import shown
 from relay_models.errors import InvalidRecordError
 from relay_models.native.layout import DEFAULT_PREFIX, RECORD_TYPES, NativeKey, NativeKeys
 from relay_models.records import RunRecord, from_json
@@ -185,7 +186,7 @@ class NativeSource:
             except ValueError:
                 same = False
             if not same:
-                raise InvalidRecordError(f"the run in it is {record.id} of the agent {record.agent_id!r}", "id")
+                raise InvalidRecordError(f"the run in it is {record.id} of the agent {shown(record.agent_id)}", "id")
         return record, data, notes
 
     def read(self, key: NativeKey, text: Any) -> Any:

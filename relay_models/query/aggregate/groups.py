@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from relay_models._checks import shown
 from relay_models.columns.column import Column, Kind
 from relay_models.errors import QueryError
 from relay_models.query.aggregate.buckets import Buckets
@@ -41,7 +42,7 @@ class AggregateRow(Mapping[str, AggregateValue]):
         try:
             return self._values[name]
         except KeyError:
-            raise KeyError(f"no column {name!r} in this row; it has {', '.join(self._values)}") from None
+            raise KeyError(f"no column {shown(name)} in this row; it has {', '.join(self._values)}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)

@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from decimal import Decimal, localcontext
 from typing import Any
 
+from relay_models._checks import shown
 from relay_models._time import datetime_of
 from relay_models.columns.column import Column, Kind, find_column as column_named
 from relay_models.columns.scores import ScoreColumn
@@ -98,7 +99,7 @@ def find_column(name: Any, columns: dict[str, Column[Any]], what: str) -> Column
     found = column_named(columns, text) if isinstance(text, str) else None
     if found is None or found.kind is Kind.WORDS:
         known = ", ".join(column.name for column in columns.values() if column.kind is not Kind.WORDS)
-        raise UnknownColumnError(f"{what}: there is no column {text!r}; there are {known}")
+        raise UnknownColumnError(f"{what}: there is no column {shown(text)}; there are {known}")
     return found
 
 
@@ -112,12 +113,12 @@ def parse_metric(text: Any, columns: dict[str, Column[Any]]) -> Metric:
     """
     match = _METRIC.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        raise QueryError(f"a metric is one of {_NAMES}, such as avg(duration), not {text!r}")
+        raise QueryError(f"a metric is one of {_NAMES}, such as avg(duration), not {shown(text)}")
     how = match[1].lower()
     how = _SAME.get(how, how)
     percentile = _PERCENTILE.fullmatch(how)
     if not percentile and how not in ("count", "sum", "avg", "min", "max", "stddev", "distinct"):
-        raise QueryError(f"there is no metric {match[1]!r}; there are {_NAMES}")
+        raise QueryError(f"there is no metric {shown(match[1])}; there are {_NAMES}")
     if not match[2]:
         if how != "count":
             raise QueryError(f"{how} is of a column: {how}(duration)")

@@ -155,7 +155,7 @@ def percentile_steps(
         "AS",
         "high",
     ]
-    stages: list[Any] = ["FILTER", f"exists(@{column.index_name})"] if column.nullable else []
+    stages: list[Any] = ["FILTER", f"exists(@{column.index_name})"]
     stages += ["APPLY", _interval(groups, column), "AS", "interval"]
     for row in (yield from grouped.steps(compiled, reducers, stages=stages, keys=["interval"])):
         low, high, count = (exact_integer(row.get(name)) for name in (b"low", b"high", b"n"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, TypeAlias
 
+from relay_models._checks import shown
 from relay_models._time import microseconds_of
 from relay_models.columns.column import Column, Kind
 from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOperatorError
@@ -85,7 +86,7 @@ class Aggregation:
             try:
                 first, last = (microseconds_of(instant) for instant in fill)
             except (TypeError, ValueError):
-                raise QueryError(f"fill is True, or two aware datetimes (from, to), not {fill!r}") from None
+                raise QueryError(f"fill is True, or two aware datetimes (from, to), not {shown(fill)}") from None
             bounds = buckets.start(first), buckets.start(max(first, last - 1))
         names = ([BUCKET] if buckets else []) + [column.name for column in groups] + [metric.name for metric in read]
         descending = isinstance(order_by, str) and order_by.startswith("-")
@@ -123,7 +124,7 @@ def _listed(given: Any, name: str) -> Iterable[Any]:
     try:
         return (given,) if isinstance(given, str | Column) else tuple(given or ())
     except TypeError:
-        raise QueryError(f"{name}: a name or a list of names is wanted, not {given!r}") from None
+        raise QueryError(f"{name}: a name or a list of names is wanted, not {shown(given)}") from None
 
 
 def _output_name(name: Any, names: Sequence[str], columns: dict[str, Column[Any]]) -> str:
@@ -137,5 +138,5 @@ def _output_name(name: Any, names: Sequence[str], columns: dict[str, Column[Any]
         except UnknownColumnError:
             found = ""
     if found not in names:
-        raise UnknownColumnError(f"order_by: there is no {name!r} in the rows; there are {', '.join(names)}")
+        raise UnknownColumnError(f"order_by: there is no {shown(name)} in the rows; there are {', '.join(names)}")
     return found

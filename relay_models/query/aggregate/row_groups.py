@@ -19,7 +19,7 @@ from relay_models.query.paging.pager import ROWS_PER_CURSOR, Pager, PagerState
 from relay_models.query.replies import decode_index_info
 from relay_models.query.rows import DocumentReader
 from relay_models.query.server_cursor import ROWS_PER_READ, cursor_steps
-from relay_models.query.steps import Command, Steps
+from relay_models.query.steps import Steps, aggregate_command
 
 if TYPE_CHECKING:
     from relay_models.documents.base import Document
@@ -58,7 +58,7 @@ def row_steps(
                 corrupt[error.key] = error
 
     before = decode_index_info((yield ["FT.INFO", alias]).reply)
-    command: Command = ["FT.AGGREGATE", alias, compiled.query]
+    command = aggregate_command(alias, compiled.query)
     command += ["LOAD", len(reader.load), *reader.load]
     try:
         yield from cursor_steps(command, compiled, limit_ms, partial=on_incomplete == "partial", each=add)

@@ -9,13 +9,14 @@ from pydantic_core import from_json
 
 from relay_models.columns.column import Column, Kind
 from relay_models.columns.tags import unescape_tag
+from relay_models.errors import StorageError
 from relay_models.query.aggregate.groups import Groups, GroupTally
 from relay_models.query.aggregate.metrics import Metric
 from relay_models.query.aggregate.request import Aggregation
 from relay_models.query.compiler import CompiledFilter
 from relay_models.query.replies import decode_index_info, decode_total, decode_values
 from relay_models.query.server_cursor import cursor_steps
-from relay_models.query.steps import Command, Steps
+from relay_models.query.steps import Steps, aggregate_command
 
 __all__ = [
     "VALUE_READERS",
@@ -159,8 +160,13 @@ class ServerGroups:
         column: Column[Any] | None,
     ) -> Steps[list[Row]]:
         if not self._unit or not self.ask.time.nullable:
-            return (yield from self._part(compiled, reducers, stages, keys, column, spans=self._unit > 0))
-        # To a server the span of a document without a time is an error: these are asked for on their own.
+            try:
+                return (yield from self._part(compiled, reducers, stages, keys, column, spans=self._unit > 0))
+            except StorageError as error:
+                if not self._unit or "consider using EXISTS" not in str(error):
+                    raise
+        # To a server the span of a document without a time is an error: these are asked for on their own. Of a time
+        # that every document has they are those that something else wrote.
         there = f"exists(@{self.ask.time.index_name})"
         before = decode_index_info((yield ["FT.INFO", self.alias]).reply)
         rows = yield from self._part(compiled, reducers, stages, keys, column, spans=True, first=there)
@@ -184,7 +190,7 @@ class ServerGroups:
         loads, names = list(self._loads), [*self._keys, *keys]
         if column is not None and (name := self._property(column, "value", loads)) not in names:
             names.append(name)
-        command: Command = ["FT.AGGREGATE", self.alias, compiled.query]
+        command = aggregate_command(self.alias, compiled.query)
         command += ["LOAD", len(loads), *loads] if loads else []
         command += [] if first is None else ["FILTER", first]
         if spans:
@@ -201,7 +207,7 @@ class ServerGroups:
         """
         start = None
         buckets = self.ask.buckets
-        if buckets is not None and not (self.ask.time.nullable and b"span" not in row):
+        if buckets is not None and b"span" in row:
             begin = exact_integer(row.get(b"span")) * self._unit
             if not buckets.whole(begin, self._unit):
                 raise InexactError

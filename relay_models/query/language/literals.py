@@ -7,6 +7,7 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from math import inf
 from typing import Any
 
+from relay_models._checks import shown
 from relay_models._time import exact_number, microseconds_of, parse_duration, parse_zone
 from relay_models.columns.column import Column
 from relay_models.columns.expressions import Compare, Expression, all_of
@@ -76,8 +77,8 @@ class LiteralReader:
                 start = self._day(self.now.replace(tzinfo=None) - timedelta(days=lowered.startswith("y")))[0]
             return start + (parse_duration(match[1].replace(" ", "")) if match[1] else 0), None
         raise ValueError(
-            f'{text!r} is not a time: write 2026-11-23, 2026-11-23T10:00:00Z, "2026-11-23 10:00 Europe/Berlin", now, '
-            "today or -24h"
+            f"{shown(text)} is not a time: write 2026-11-23, 2026-11-23T10:00:00Z, "
+            '"2026-11-23 10:00 Europe/Berlin", now, today or -24h'
         )
 
     def _day(self, day: datetime) -> tuple[int, int]:
@@ -91,7 +92,7 @@ class LiteralReader:
             # Python reads six digits of a second.
             value = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text.upper()))
         except ValueError:
-            raise ValueError(f"{text!r} is not a valid time") from None
+            raise ValueError(f"{shown(text)} is not a valid time") from None
         if zone is None:
             return value.replace(tzinfo=self.zone)
         if zone in ("Z", "z"):
@@ -110,7 +111,7 @@ def parse_number(text: str) -> int | float:
         return float(text)
     match = _NUMBER.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is not a number: write 12, 0.5, 10k or 2M")
+        raise ValueError(f"{shown(text)} is not a number: write 12, 0.5, 10k or 2M")
     digits = match[1].replace("_", "")
     factor = _SIZES[(match[2] or "").lower().rstrip("b")]
     if factor == 1 and not re.fullmatch(r"[+-]?\d{1,40}", digits):

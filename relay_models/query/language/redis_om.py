@@ -7,6 +7,7 @@ from typing import Any
 
 from redis_om.model.model import Expression as OmExpression, ExpressionProxy, NegatedExpression, Operators
 
+from relay_models._checks import shown
 from relay_models.columns.column import Column
 from relay_models.columns.expressions import Expression, all_of, any_of
 from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOperatorError
@@ -46,7 +47,8 @@ def translate(value: Any, columns: Mapping[str, Column[Any]]) -> Expression:
         return ~translate(value.expression, columns)
     if not isinstance(value, OmExpression):
         raise QueryError(
-            f"redis-om's expressions are joined with each other only, not with {value!r}; give both in a list, [a, b]"
+            f"redis-om's expressions are joined with each other only, not with {shown(value)}; "
+            "give both in a list, [a, b]"
         )
     if value.op in (Operators.AND, Operators.OR):
         parts = [translate(value.left, columns), translate(value.right, columns)]
@@ -54,7 +56,7 @@ def translate(value: Any, columns: Mapping[str, Column[Any]]) -> Expression:
     field = value.left.field if isinstance(value.left, ExpressionProxy) else value.left
     name = getattr(field, "name", None)
     if value.parents or not isinstance(name, str) or name not in columns:
-        raise UnknownColumnError(f"there is no column {name!r}; there are {', '.join(columns)}")
+        raise UnknownColumnError(f"there is no column {shown(name)}; there are {', '.join(columns)}")
     make = _OPERATORS.get(value.op)
     if make is None:
         raise UnsupportedOperatorError(f"the operator {value.op} has no meaning on {columns[name]!r}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from relay_models.columns.expressions import Expression, all_of
 from relay_models.errors import CorruptDocumentError, CorruptDocumentsError
-from relay_models.query.compiler import compile_filter
+from relay_models.query.compiler import CompiledFilter, compile_filter, fitting_values
 from relay_models.query.limits import ResultLimit
 from relay_models.query.options import OnCorrupt, OnIncomplete
 from relay_models.query.order import Order, is_grouped
@@ -18,7 +18,7 @@ from relay_models.query.paging.position import Position
 from relay_models.query.replies import Rows, check_complete, decode_rows, decode_values
 from relay_models.query.rows import RowReader
 from relay_models.query.server_cursor import ROWS_PER_READ, ServerCursor
-from relay_models.query.steps import Answer, Command, Steps
+from relay_models.query.steps import Answer, Command, Steps, aggregate_command
 from relay_models.query.tag_values import value_steps
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ class Pager(Generic[T]):
         self._limit_ms = limit_ms
         self._partial = on_incomplete == "partial"
         self._values: dict[str, Sequence[str]] = {}
+        self._fitting: dict[int, list[str]] = {}
         self._position: Position | None = Position() if after is None else Position.decode(after, order)
         self._last = self._position or Position()
         self._request = _Request(self._last, 0)
@@ -141,6 +142,7 @@ class Pager(Generic[T]):
         """Ask for the values that patterns are applied to, and those of a text column to sort by."""
         column = self.order.column
         self._values = dict((yield from value_steps(self.alias, self.filter, self._limit_ms)))
+        self._fitting = fitting_values(self.filter, self._values)
         name = column.index_name
         if is_grouped(column) and name not in self._values:
             self._values[name] = decode_values((yield ["FT.TAGVALS", self.alias, name]).reply)
@@ -159,7 +161,7 @@ class Pager(Generic[T]):
         while self._position is not None:
             bounds = self._position.bounds(self.order, self._values)
             narrowed = bounds if within is None else [within] if self.is_at_start else [*bounds, within]
-            compiled = compile_filter(all_of([self.filter, *narrowed]), self._values)
+            compiled = self._compile(narrowed)
             if not compiled.nothing:
                 break
             self._position = self._position.next_section(self.order)
@@ -177,11 +179,12 @@ class Pager(Generic[T]):
             sort, steps = [], []
         sort += [part for tie in ties if tie != column.name for part in (f"@{tie}", "ASC")]
         return [
-            *("FT.AGGREGATE", self.alias, compiled.query, *steps, *self._position.condition(self.order, ties)),
+            *aggregate_command(self.alias, compiled.query),
+            *(*steps, *self._position.condition(self.order, ties)),
             *("SORTBY", len(sort), *sort, "MAX", wanted, "LIMIT", 0, wanted),
             *("LOAD", len(load), *load),
             *([] if per_read is None else ServerCursor.options(per_read)),
-            *(*compiled.arguments(), "TIMEOUT", self._limit_ms, "DIALECT", 2),
+            *(*compiled.arguments(), "TIMEOUT", self._limit_ms),
         ]
 
     def probe(self, steps: Command, within: Expression | None = None) -> Command | None:
@@ -190,24 +193,28 @@ class Pager(Generic[T]):
             return None
         bounds = [] if self.is_at_start else self._position.bounds(self.order, self._values)
         narrowed = bounds if within is None else [*bounds, within]
-        compiled = compile_filter(all_of([self.filter, *narrowed]), self._values)
+        compiled = self._compile(narrowed)
         if compiled.nothing:
             return None
-        arguments = [*compiled.arguments(), "TIMEOUT", self._limit_ms, "DIALECT", 2]
-        return ["FT.AGGREGATE", self.alias, compiled.query, *steps, *arguments]
+        arguments = [*compiled.arguments(), "TIMEOUT", self._limit_ms]
+        return [*aggregate_command(self.alias, compiled.query), *steps, *arguments]
+
+    def _compile(self, conditions: Sequence[Expression]) -> CompiledFilter:
+        """The filter and further conditions."""
+        return compile_filter(all_of([self.filter, *conditions]), self._values, self._fitting)
 
     def _request_ties(self) -> Command:
         """The command for all rows with the position's value, which are more than the server orders: sorted here."""
         assert self._position is not None
-        compiled = compile_filter(all_of([self.filter, *self._position.tied(self.order)]), self._values)
+        compiled = self._compile(self._position.tied(self.order))
         self._request = _Request(self._position, 0, is_ties=True)
         # An order loads what it sorts by; without one, the rows would seem to have no value there.
         names = (self.order.column.index_name, *self.reader.ties)
         load = list(dict.fromkeys([*self.reader.load_for(self.order), *(f"@{name}" for name in names)]))
         return [
-            *("FT.AGGREGATE", self.alias, compiled.query, "LOAD", len(load), *load),
+            *(*aggregate_command(self.alias, compiled.query), "LOAD", len(load), *load),
             *ServerCursor.options(ROWS_PER_READ),
-            *(*compiled.arguments(), "TIMEOUT", self._limit_ms, "DIALECT", 2),
+            *(*compiled.arguments(), "TIMEOUT", self._limit_ms),
         ]
 
     def read(self, count: int) -> Command:

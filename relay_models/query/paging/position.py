@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from relay_models._checks import shown
 from relay_models.columns.column import Kind
 from relay_models.columns.expressions import Compare, Equal, Expression, Missing, any_of, as_double
 from relay_models.columns.tags import escape_tag
@@ -128,5 +129,7 @@ class Position:
         except (ValueError, TypeError, AttributeError, binascii.Error):
             raise QueryError("after: this is no cursor; pass the one that the page before gave") from None
         if ordered != str(order) or not isinstance(value, (type(None),) if missing else kinds):
-            raise QueryError(f"after: this cursor is of a query ordered by {ordered!r}, not by {str(order)!r}")
+            raise QueryError(
+                f"after: this cursor is of a query ordered by {shown(ordered)}, not by {shown(str(order))}"
+            )
         return replace(cls(), missing=bool(missing), value=value, ties=tuple(ties))

@@ -70,7 +70,7 @@ def runs_from_atif(document: Mapping[str, Any]) -> list[RunRecord]:
 def _read(document: Mapping[str, Any]) -> list[RunRecord]:
     version = document.get("schema_version", "ATIF-v1.8")
     if not isinstance(version, str) or not version.startswith("ATIF-v1."):
-        raise ValueError(f"schema_version is {version!r}: only ATIF-v1.x is understood")
+        raise ValueError(f"schema_version is {shown(version)}: only ATIF-v1.x is understood")
     observed = objects(mapping(document.get("extra")).get("observed_events"))
     if observed and (runs := _from_events(document, observed)):
         return runs
@@ -171,7 +171,7 @@ class _Reading:
             if not isinstance(step, Mapping):
                 raise ValueError(f"steps.{number} is no object")
             if step.get("source") not in ("system", "user", "agent"):
-                raise ValueError(f"steps.{number}.source is {step.get('source')!r}, not system, user or agent")
+                raise ValueError(f"steps.{number}.source is {shown(step.get('source'))}, not system, user or agent")
             self._next = timestamp(mapping(self._steps[number]).get("timestamp")) if number < len(self._steps) else None
             self._step(step)
         times = [timestamp(step.get("timestamp")) for step in self._steps]

@@ -9,7 +9,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from relay_models.embedded import EmbeddedServer
-from relay_models.errors import InvalidConfigurationError, PermissionDeniedError
+from relay_models.errors import InvalidConfigurationError, PermissionDeniedError, StorageError
 from relay_models.transport._async.cluster import ClusterTransport
 from relay_models.transport._async.interface import Transport
 from relay_models.transport._async.sentinel import SentinelTransport
@@ -195,6 +195,10 @@ async def _is_cluster_node(transport: SingleServerTransport) -> bool:
         reply = await transport.execute("INFO", "cluster")
     except PermissionDeniedError:
         return False  # this user may not ask; what does not work says why
+    except StorageError as error:
+        if "unknown command" not in str(error):
+            raise
+        return False  # some hosts have renamed it
     return b"cluster_enabled:1" in (reply if isinstance(reply, bytes) else str(reply).encode())
 
 

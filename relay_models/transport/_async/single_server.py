@@ -30,7 +30,7 @@ from relay_models.transport._io_async import (
 )
 from relay_models.transport.backoff import Backoff
 from relay_models.transport.command_table import is_write, key_of
-from relay_models.transport.error_mapping import NotReplicated, is_retryable, mapped_errors, translate
+from relay_models.transport.error_mapping import Busy, NotReplicated, is_retryable, mapped_errors, translate
 from relay_models.transport.transaction import expanded, gathered
 from relay_models.transport.urls import Target
 
@@ -419,7 +419,7 @@ def _packed(connection: Any, commands: Sequence[Command]) -> list[Any]:
 
 
 async def _read_replies(connection: Any, commands: Sequence[Command], patience: Patience | None) -> list[Any]:
-    """Read one reply per command as bytes; an error reply is returned, a lost connection is raised."""
+    """Read one reply per command as bytes; an error reply is returned, a lost connection or a busy server is raised."""
     replies: list[Any] = []
     for _ in expanded(commands):
         try:
@@ -428,5 +428,7 @@ async def _read_replies(connection: Any, commands: Sequence[Command], patience: 
             else:
                 replies.append(await patience.read(connection))
         except ResponseError as error:
+            if str(error).startswith("BUSY "):
+                raise Busy(str(error)) from None
             replies.append(error)
     return gathered(commands, replies)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from typing import Any
 
 _WORDS = """run runs running model models cache caches retry token budget the of is latency café naïve RÉSUMÉ 数据
@@ -197,9 +198,12 @@ def with_parameters(rng: random.Random) -> tuple[str, list[str]]:
 
 def broken(rng: random.Random) -> str:
     """A query with a character too many or too few."""
-    text = query(rng)
-    at = rng.randrange(len(text))
-    return rng.choice([text[:at] + text[at + 1 :], text[:at] + rng.choice("(){}[]|@:*%\"'-~$\\=>; ") + text[at:]])
+    while True:
+        text = query(rng)
+        at = rng.randrange(len(text))
+        made = rng.choice([text[:at] + text[at + 1 :], text[:at] + rng.choice("(){}[]|@:*%\"'-~$\\=>; ") + text[at:]])
+        if not re.search(r"=>\s*\{\s*;", made):  # in dialect 1 it ends a server of 2.10
+            return made
 
 
 _EXPRESSIONS = """

@@ -142,3 +142,11 @@ def test_it_stands_in_a_phrase(client: redis.Redis[Any], query: str, options: tu
     text = "alpha" if query == "*" else f"alpha ({query})"  # the star stands alone
     reply = client.execute_command("FT.SEARCH", "i", text, *options, *words)
     assert ids(reply) <= {"d:1", "d:2"}
+
+
+def test_where_a_range_is_wrong() -> None:
+    with EmbeddedServer() as server, server.client() as client:
+        client.execute_command("FT.CREATE", "i", "SCHEMA", "n", "NUMERIC")
+        for query, place in (("@n:[a (7]", "6 near a"), ("@n:[a 7]", "7 near 7"), ("@n:[1 (a]", "7 near a")):
+            with pytest.raises(redis.ResponseError, match=f"^Syntax error at offset {place}$"):
+                client.execute_command("FT.SEARCH", "i", query, "DIALECT", 2)

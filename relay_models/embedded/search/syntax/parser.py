@@ -366,7 +366,7 @@ class _QueryParser(SymbolReader):
         self._take("LSQB")
         if self._next.kind in ("TERM", "AS", "ISMISSING", "EXACT"):
             self._at += 1
-            if self._next.kind != "ATTRIBUTE":
+            if self._next.kind not in ("ATTRIBUTE", "LP"):
                 self._number()
             self._take("ATTRIBUTE")
             self._take("RSQB")

@@ -1,0 +1,125 @@
+"""Two versions of one's own model beside each other: what the newer one changes leaves the older one its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from relay_models import Column, Document, column
+from relay_models.embedded import EmbeddedServer
+from relay_models.errors import CorruptDocumentsError, IndexOutdatedError, NotFoundError
+from relay_models.sync import RedisBackend
+
+
+def older() -> type[Any]:
+    class Ticket(Document):
+        """A ticket, as the older program knows it."""
+
+        title: Column[str] = column()
+        votes: Column[int] = column()
+
+    return Ticket
+
+
+def retyped() -> type[Any]:
+    class Ticket(Document):
+        """A ticket whose votes are text."""
+
+        title: Column[str] = column()
+        votes: Column[str] = column()
+
+    return Ticket
+
+
+def renamed() -> type[Any]:
+    class Ticket(Document):
+        """A ticket whose votes are called points."""
+
+        title: Column[str] = column()
+        points: Column[int] = column(default=0)
+
+    return Ticket
+
+
+def optional() -> type[Any]:
+    class Ticket(Document):
+        """A ticket that may be without a title."""
+
+        title: Column[str | None] = column()
+        votes: Column[int] = column()
+
+    return Ticket
+
+
+@pytest.fixture(params=["embedded", pytest.param("server", marks=pytest.mark.real_server)])
+def connect(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Opens stores with one prefix."""
+    prefix, opened = f"test-{uuid4().hex[:12]}:", []
+    with EmbeddedServer() as server, server.client() as client:
+
+        def open_store(model: type[Any], **options: Any) -> RedisBackend:
+            if request.param == "server":
+                url = request.getfixturevalue("real_store_url")
+                backend: RedisBackend = RedisBackend.connect(url, prefix, models=[model], **options)
+            else:
+                backend = RedisBackend.from_client(client, prefix, models=[model], **options)
+            opened.append(backend)
+            return backend
+
+        yield open_store
+        for backend in opened:
+            backend.close()
+
+
+def filled(connect: Any) -> tuple[type[Any], Any]:
+    """The older model and its collection, with 25 tickets."""
+    model = older()
+    tickets = connect(model).collection(model)
+    tickets.save_many([model(title=f"ticket {number}", votes=number) for number in range(25)])
+    return model, tickets
+
+
+def test_a_type_that_stored_values_do_not_fit(connect: Any) -> None:
+    _, tickets = filled(connect)
+    model = retyped()
+    backend = connect(model, migrate=False, allow_missing=True)
+    with pytest.raises(CorruptDocumentsError, match="25 documents would be missing") as caught:
+        backend.migrations.apply()
+    assert len(caught.value.errors) == 25
+    assert tickets.count("votes >= 10") == 15
+    with pytest.raises(IndexOutdatedError):
+        backend.collection(model).count()
+    with pytest.raises(NotFoundError):
+        backend.migrations.finish()
+    assert backend.migrations.rollback() == [model._kind]
+    assert tickets.count("votes >= 10") == 15
+    tickets.delete("all")
+
+
+def test_a_column_that_is_called_otherwise(connect: Any) -> None:
+    _, tickets = filled(connect)
+    model = renamed()
+    backend = connect(model, migrate=False, allow_missing=True)
+    backend.migrations.apply()
+    assert [ticket.votes for ticket in tickets.find("votes >= 20", order_by="-votes", limit=3)] == [24, 23, 22]
+    renamed_tickets = backend.collection(model)
+    assert renamed_tickets.count("points = 0") == 25
+    backend.migrations.finish()
+    assert [ticket.votes for ticket in tickets.find(order_by="votes", limit=3)] == [0, 1, 2]
+    assert len(renamed_tickets.find(order_by="-points", limit=None)) == 25
+    tickets.delete("all")
+
+
+def test_a_column_that_may_be_without_a_value(connect: Any) -> None:
+    old_model, tickets = filled(connect)
+    model = optional()
+    newer = connect(model).collection(model)
+    newer.save(model(title=None, votes=100))
+    assert newer.count("title is missing") == 1
+    assert [ticket.votes for ticket in newer.find(order_by="title", limit=None)][-1] == 100
+    # The older program goes on, also where it is started again.
+    assert tickets.count("title ~ 'ticket*'") == connect(old_model).collection(old_model).count("votes < 100") == 25
+    newer.delete("all")
