@@ -30,6 +30,8 @@ _MARKS: Final = bytes(
 _LONG: Final = b"0" * 19
 _LONG_POSITIVE: Final = b"0" * 20
 _LONG_NEGATIVE: Final = b"-" + b"0" * 19
+# An integer of more digits, or with a sign of as many, is no finite double.
+_MOST_DIGITS: Final = 310
 _IN_NUMBER: Final = frozenset(bytes((byte,)) for byte in b"0123456789.eE")
 _BEFORE_NUMBER: Final = frozenset(b" \t\r\n:,[")
 _encode: Final = msgspec.json.Encoder().encode
@@ -107,6 +109,8 @@ def _up_to(text: bytes, line: int, column: int) -> bytes:
 
 
 def _integer(digits: str) -> int | float:
+    if len(digits) > _MOST_DIGITS:
+        return math.inf
     number = int(digits)
     if I64_MIN <= number <= U64_MAX and digits != "-0":
         return number
