@@ -22,7 +22,7 @@ from relay_models.embedded.commands.corrections import corrected_error
 from relay_models.embedded.commands.permissions import categories_of
 from relay_models.embedded.commands.server import REDIS_VERSION
 from relay_models.embedded.glob import compile_glob
-from relay_models.embedded.registry import CONTAINERS, command, split_name
+from relay_models.embedded.registry import CONTAINERS, SentArguments, command, split_name
 from relay_models.embedded.reply_types import BigNumber, DoubleText, NullArray, SetReply, Verbatim
 from relay_models.embedded.scripting.functions import Functions
 from relay_models.embedded.scripting.sandbox import MapReply, Outcome, Sandbox, ScriptStopped
@@ -414,7 +414,7 @@ class ScriptCommands:
             raise SimpleError(NOT_IN_SCRIPTS)
         if b"@write" in categories_of(name):
             self._server.scripting.wrote = True
-        result = self._run_command(function, signature, args, True)
+        result = self._run_command(function, signature, SentArguments(args, fields), True)
         if isinstance(result, SimpleError):
             result.value = corrected_error(name, args, result.value)
             raise SimpleError(NOT_IN_SCRIPTS) if result.value == msgs.COMMAND_IN_SCRIPT_MSG else result

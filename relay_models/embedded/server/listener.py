@@ -19,7 +19,7 @@ from fakeredis._socket import AsyncFakeSocket
 from relay_models.embedded.commands.corrections import NULL_ARRAYS
 from relay_models.embedded.errors import EmbeddedError, FileUnavailableError, ServerClosedError
 from relay_models.embedded.registry import COMMANDS, split_name
-from relay_models.embedded.reply_types import NullArray, PlainReply, PushReply, SetReply
+from relay_models.embedded.reply_types import NullArray, PlainReply, PushReply, SetReply, Verbatim
 from relay_models.embedded.scripting.commands import RUNNING
 from relay_models.embedded.scripting.thread import ScriptThread
 from relay_models.embedded.server.blocking import WaitingInLoop
@@ -52,6 +52,8 @@ MAX_CLIENTS: Final = 10_000
 SET_REPLIES: Final = {"smembers", "sinter", "sunion", "sdiff", "spop"} | {
     name for name, declared in COMMANDS.items() if declared.set_reply
 }
+# Commands whose reply RESP3 has as a text that says that it is to be read by people.
+VERBATIM: Final = frozenset(("info", "client list", "client info", "latency doctor", "memory doctor"))
 # How often to check whether a script has ended, where no callback says so, in seconds.
 SCRIPT_POLL_SECONDS: Final = 0.001
 # Commands whose reply to nothing is a null array if they have more arguments than this.
@@ -133,6 +135,8 @@ class TcpSocket(WaitingInLoop, CommandRunner, AsyncFakeSocket):
             and (sig.name in NULL_ARRAYS or len(args) > NULL_ARRAY_WITH_MORE.get(sig.name, len(args)))
         ):
             return NullArray()
+        if sig.name in VERBATIM and not from_script and type(result) is bytes and self.protocol == 3:
+            return Verbatim(b"txt:" + result)
         if sig.name in SET_REPLIES and not from_script:
             plain = result.value if type(result) is PlainReply else result
             if type(plain) is list:
