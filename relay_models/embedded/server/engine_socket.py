@@ -31,6 +31,7 @@ from relay_models.embedded.commands.hyperloglog import HyperLogLogCommands
 from relay_models.embedded.commands.key_list import KeyListCommands
 from relay_models.embedded.commands.lcs import LcsCommand
 from relay_models.embedded.commands.lists import ListCommands
+from relay_models.embedded.commands.manual import ManualCommands
 from relay_models.embedded.commands.module import ModuleCommands
 from relay_models.embedded.commands.monitor import MonitorCommands, shown_words
 from relay_models.embedded.commands.multiple_keys import MultipleKeyCommands
@@ -133,6 +134,7 @@ class CommandRunner(
     MonitorCommands,
     SlowLogCommands,
     KeyListCommands,
+    ManualCommands,
     Socket,
 ):
     """What the engine changes in a fakeredis socket, sync or async: one request from its fields to its queued reply."""

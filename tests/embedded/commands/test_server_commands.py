@@ -262,6 +262,19 @@ def test_a_stream_is_described_in_full(client: Any) -> None:
     assert "2-1', 'busy" not in str(short)
 
 
+def test_what_people_read(client: Any) -> None:
+    client.set("k", "v")
+    assert client.memory_stats()["keys.count"] == 1
+    assert client.lolwut(5, 6, 7).startswith("Redis ver. ")
+    assert "memory" in client.execute_command("MEMORY", "DOCTOR")
+    assert "allocator" in client.memory_malloc_stats()
+    for name in ("ACL", "CLIENT", "CONFIG", "MEMORY", "OBJECT", "SLOWLOG", "XGROUP", "XINFO", "PUBSUB", "SCRIPT"):
+        lines = client.execute_command(name, "HELP")
+        assert lines[0] == f"{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+        assert lines[-2:] == ["HELP", "    Print this help."]
+    assert {"ENCODING", "FREQ"} < set(client.execute_command("OBJECT", "HELP"))
+
+
 def test_hsetex_keeps_the_time_of_fields(client: Any) -> None:
     client.hsetex("h", mapping={"a": "1", "b": "1"}, ex=100)
     client.hsetex("h", "a", "2", keepttl=True)
