@@ -14,6 +14,7 @@ from fakeredis._helpers import SimpleError, SimpleString
 from fakeredis.model import ExpiringMembersSet, Hash, XStream, ZSet
 
 from relay_models.embedded.commands.long_double import increment
+from relay_models.embedded.commands.server import is_int64
 from relay_models.embedded.registry import command, subcommand_error
 from relay_models.embedded.reply_types import NullArray, encode_double
 
@@ -300,11 +301,11 @@ class CorrectedCommands:
 
     @command("sscan", fixed=(Key(ExpiringMembersSet), bytes), repeat=(bytes,))
     def engine_sscan(self, key: CommandItem, cursor: bytes, *args: bytes) -> Any:
-        return self._scanned(key, cursor, self.sscan, args)  # type: ignore[attr-defined]
+        return self._scanned(key, cursor, self._sscan, args)
 
     @command("hscan", fixed=(Key(Hash), bytes), repeat=(bytes,))
     def engine_hscan(self, key: CommandItem, cursor: bytes, *args: bytes) -> Any:
-        return self._scanned(key, cursor, self.hscan, args)  # type: ignore[attr-defined]
+        return self._scanned(key, cursor, self._hscan, args)
 
     @command("zscan", fixed=(Key(ZSet), bytes), repeat=(bytes,))
     def engine_zscan(self, key: CommandItem, cursor: bytes, *args: bytes) -> Any:
@@ -351,6 +352,29 @@ class CorrectedCommands:
             raise SimpleError("ERR syntax error, WITHSCORES not supported in combination with BYLEX")
         return self.zrange(key, start, stop, *args)  # type: ignore[attr-defined]
 
+    def smembers(self, key: CommandItem) -> list[bytes]:
+        return _members(key)
+
+    def _sscan(self, key: CommandItem, cursor: int, *args: bytes) -> Any:
+        """A small set all at once and in the order of its members, as the encoding that Redis has for it is read."""
+        held = _members(key)
+        if len(held) > 512 or (len(held) > 128 and not is_int64(held[0])) or any(len(member) > 64 for member in held):
+            return self.sscan(key, cursor, *args)  # type: ignore[attr-defined]
+        _, found = self.sscan(key, 0, *args, b"COUNT", b"%d" % max(1, len(held)))  # type: ignore[attr-defined]
+        matching = set(found)
+        return [b"0", [member for member in held if member in matching]]
+
+    def _hscan(self, key: CommandItem, cursor: int, *args: bytes) -> Any:
+        """A small hash all at once and in the order of its fields, as the encoding that Redis has for it is read."""
+        held = key.value.getall()
+        if len(held) > 128 or any(len(part) > 64 for pair in held.items() for part in pair):
+            return self.hscan(key, cursor, *args)  # type: ignore[attr-defined]
+        _, found = self.hscan(key, 0, *args, b"COUNT", b"%d" % max(1, len(held)))  # type: ignore[attr-defined]
+        if any(arg.lower() == b"novalues" for arg in args):
+            return [b"0", [field for field in held if field in set(found)]]
+        matching = set(found[::2])
+        return [b"0", [part for pair in held.items() if pair[0] in matching for part in pair]]
+
     def _zscan(self, key: CommandItem, cursor: int, *args: bytes) -> Any:
         """A small sorted set all at once and by score, as the encoding that Redis has for it is read."""
         held = key.value
@@ -375,6 +399,12 @@ class CorrectedCommands:
         if any(not 33 <= byte <= 126 for byte in name):
             raise SimpleError("ERR Client names cannot contain spaces, newlines or special characters.")
         return super().client_setname(name)  # type: ignore[misc, no-any-return]
+
+
+def _members(key: CommandItem) -> list[bytes]:
+    """The members of a set: few integers, which Redis keeps in order, in theirs."""
+    held = list(key.value)
+    return sorted(held, key=int) if len(held) <= 512 and all(map(is_int64, held)) else held
 
 
 _STREAM_FIELDS: Final = (

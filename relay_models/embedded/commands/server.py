@@ -33,7 +33,7 @@ from relay_models.embedded.persistence.encoding import dump, kind_code, load
 from relay_models.embedded.registry import ADMIN, command
 from relay_models.embedded.search.commands import SEARCH_COMMANDS
 
-__all__ = ["REDIS_VERSION", "ServerCommands"]
+__all__ = ["REDIS_VERSION", "ServerCommands", "is_int64"]
 
 REDIS_VERSION = "8.0.2"
 DUMP_MAGIC = b"relay-models 1\n"
@@ -65,7 +65,7 @@ def _encoding(value: Any) -> bytes:
     kind, most = type(value), SMALL_LIMITS[type(value)]
     if kind is list:
         return b"listpack" if sum(map(len, value)) + 11 * len(value) <= most else ENCODINGS[kind]
-    if kind is ExpiringMembersSet and len(value) <= 512 and all(map(_is_int64, value)):
+    if kind is ExpiringMembersSet and len(value) <= 512 and all(map(is_int64, value)):
         return b"intset"
     parts = [part for pair in value.items() for part in pair] if kind is Hash else list(value)
     if len(value) > most or any(len(part) > 64 for part in parts):
@@ -73,7 +73,8 @@ def _encoding(value: Any) -> bytes:
     return b"listpackex" if kind is Hash and value._expirations else b"listpack"
 
 
-def _is_int64(text: bytes) -> bool:
+def is_int64(text: bytes) -> bool:
+    """Whether a text is what a number of 64 bits is written as."""
     digits = text[1:] if text[:1] == b"-" else text
     return digits.isdigit() and len(digits) < 20 and str(int(text)).encode() == text and -(2**63) <= int(text) < 2**63
 
