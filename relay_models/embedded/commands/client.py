@@ -123,8 +123,8 @@ class ClientCommands:
 
     # Statistics, which are always empty
 
-    @command("latency latest", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
-    def engine_no_records(self, *args: bytes) -> list[Any]:
+    @command("latency latest", flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
+    def engine_no_records(self) -> list[Any]:
         return []
 
     @command("latency history", fixed=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)

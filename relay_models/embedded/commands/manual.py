@@ -8,15 +8,15 @@ from typing import Any, Final
 from fakeredis import _msgs as msgs
 from fakeredis._command_args_parsing import Int
 from fakeredis._commands import SUPPORTED_COMMANDS
-from fakeredis._helpers import SimpleString, casematch
+from fakeredis._helpers import SimpleError, SimpleString, casematch
 
 from relay_models.embedded.commands.server import REDIS_VERSION
-from relay_models.embedded.registry import COMMANDS, command
+from relay_models.embedded.registry import ADMIN, COMMANDS, command
 
 __all__ = ["ManualCommands"]
 
 _CONTAINERS: Final = (
-    *("acl", "client", "cluster", "command", "config", "latency", "memory", "module", "object", "slowlog", "xgroup"),
+    *("client", "cluster", "command", "config", "latency", "memory", "module", "object", "slowlog", "xgroup"),
     "xinfo",
 )
 _READ: Final = "@keyspace @read @slow"
@@ -47,6 +47,14 @@ class ManualCommands:
     def engine_memory_doctor(self) -> bytes:
         return b"The memory of this server is that of its process, of which it knows no problem."
 
+    @command("latency doctor", flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
+    def engine_latency_doctor(self) -> bytes:
+        return b"This server does not watch latencies. Its slow log has the commands that took long."
+
+    @command("latency graph", fixed=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
+    def engine_latency_graph(self, event: bytes) -> None:
+        raise SimpleError(f"ERR No samples available for event '{event.decode('utf-8', 'replace')}'")
+
     @command("memory malloc-stats", categories=_READ)
     def engine_memory_malloc_stats(self) -> bytes:
         return b"Stats not supported for the current allocator"
@@ -59,6 +67,7 @@ class ManualCommands:
             *("peak.allocated", "total.allocated", "startup.allocated", "replication.backlog", "clients.slaves"),
             *("clients.normal", "cluster.links", "aof.buffer", "lua.caches", "functions.caches"),
         )
+        allocator = ("allocator-fragmentation", "allocator-rss", "rss-overhead")
         per_database = {"overhead.hashtable.main": 0, "overhead.hashtable.expires": 0}
         return {
             **dict.fromkeys(unknown, 0),
@@ -69,6 +78,8 @@ class ManualCommands:
             "dataset.bytes": 0,
             "dataset.percentage": 0.0,
             "peak.percentage": 0.0,
+            **dict.fromkeys(("allocator.allocated", "allocator.active", "allocator.resident"), 0),
+            **{f"{name}.{unit}": zero for name in allocator for unit, zero in (("ratio", 0.0), ("bytes", 0))},
             "fragmentation": 0.0,
             "fragmentation.bytes": 0,
         }

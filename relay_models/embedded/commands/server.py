@@ -8,6 +8,7 @@ import os
 import sqlite3
 import sys
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 from fakeredis import _msgs as msgs
@@ -87,6 +88,7 @@ class ServerCommands:
     _db: Any
     _db_num: int
     _logged_in = False
+    _words: Sequence[bytes]
 
     # The keyspace
 
@@ -292,7 +294,8 @@ class ServerCommands:
         else:
             right = self._server.acl.get_user_acl(user).check_password(password)
         if not right:
-            self._server.acl.add_log_record(b"auth", b"toplevel", b"AUTH", user, self._client_info.as_bytes())
+            client: bytes = self.described()  # type: ignore[attr-defined]
+            self._server.acl.add_log_record(b"auth", b"toplevel", self._words[0], user, client)
             raise SimpleError(msgs.AUTH_FAILURE)
         self._client_info["user"] = user.decode()
         self._logged_in = True
@@ -447,6 +450,11 @@ class ServerCommands:
             raise SimpleError("ERR SHUTDOWN is for a served engine; this one belongs to its process")
         stop()
         return OK
+
+    @command("bgrewriteaof", flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
+    def engine_bgrewriteaof(self) -> SimpleString:
+        # The file is written as soon as anything changes, so there is nothing to rewrite.
+        return SimpleString(b"Background append only file rewriting started")
 
     @command("role", categories=ADMIN)
     def engine_role(self) -> list[Any]:

@@ -294,6 +294,14 @@ class ScriptCommands:
         self._server.script_cache[digest] = script
         return digest
 
+    @command("script debug", fixed=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories="@scripting @slow")
+    def engine_script_debug(self, mode: bytes) -> SimpleString:
+        if mode.lower() == b"no":
+            return SimpleString(b"OK")
+        if mode.lower() in (b"yes", b"sync"):
+            raise SimpleError("ERR SCRIPT DEBUG is not supported by the embedded engine; use a Redis server for it")
+        raise SimpleError("ERR Use SCRIPT DEBUG YES/SYNC/NO")
+
     @command("script exists", fixed=(bytes,), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
     def engine_script_exists(self, *digests: bytes) -> list[int]:
         return [int(digest.lower() in self._server.script_cache) for digest in digests]

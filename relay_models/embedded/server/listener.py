@@ -55,7 +55,12 @@ SET_REPLIES: Final = {"smembers", "sinter", "sunion", "sdiff", "spop"} | {
     name for name, declared in COMMANDS.items() if declared.set_reply
 }
 # Commands whose reply RESP3 has as a text that says that it is to be read by people.
-VERBATIM: Final = frozenset(("info", "client list", "client info", "lolwut", "memory doctor", "memory malloc-stats"))
+VERBATIM: Final = frozenset(
+    (
+        *("info", "client list", "client info", "lolwut"),
+        *("latency doctor", "memory doctor", "memory malloc-stats"),
+    )
+)
 # How often to check whether a script has ended, where no callback says so, in seconds.
 SCRIPT_POLL_SECONDS: Final = 0.001
 # Commands whose reply to nothing is a null array if they have more arguments than this.

@@ -268,6 +268,11 @@ def test_what_people_read(client: Any) -> None:
     assert client.lolwut(5, 6, 7).startswith("Redis ver. ")
     assert "memory" in client.execute_command("MEMORY", "DOCTOR")
     assert "allocator" in client.memory_malloc_stats()
+    assert "slow log" in client.execute_command("LATENCY", "DOCTOR")
+    assert client.bgrewriteaof()
+    assert client.execute_command("SCRIPT", "DEBUG", "NO") == "OK"
+    with pytest.raises(redis.ResponseError, match="SCRIPT DEBUG is not supported"):
+        client.execute_command("SCRIPT", "DEBUG", "YES")
     for name in ("ACL", "CLIENT", "CONFIG", "MEMORY", "OBJECT", "SLOWLOG", "XGROUP", "XINFO", "PUBSUB", "SCRIPT"):
         lines = client.execute_command(name, "HELP")
         assert lines[0] == f"{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
