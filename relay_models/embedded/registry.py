@@ -14,9 +14,20 @@ from fakeredis._commands import COMMANDS_WITH_SUB, Key, Signature
 from fakeredis._core import CommandItem
 from fakeredis._helpers import SimpleError
 from fakeredis._msgs import WRONG_ARGS_MSG6, WRONGTYPE_MSG
-from fakeredis.model import ExpiringMembersSet, Hash, ZSet
+from fakeredis.model import ExpiringMembersSet, Hash, ZSet, get_command_info
 
-__all__ = ["ADMIN", "COMMANDS", "CONTAINERS", "EngineSignature", "MissingKey", "command", "split_name"]
+__all__ = [
+    "ADMIN",
+    "COMMANDS",
+    "CONTAINERS",
+    "EngineSignature",
+    "MissingKey",
+    "SentArguments",
+    "check_count",
+    "command",
+    "split_name",
+    "subcommand_error",
+]
 
 # The types that are empty where there is no key.
 _EMPTY = frozenset((list, ExpiringMembersSet, Hash, ZSet))
@@ -29,6 +40,14 @@ class MissingKey(Exception):
 
     def __init__(self, reply: Any) -> None:
         self.reply = reply
+
+
+class SentArguments(list[bytes]):
+    """A command's arguments, with all words of the request as they were sent."""
+
+    def __init__(self, args: Sequence[bytes], words: Sequence[bytes]) -> None:
+        super().__init__(args)
+        self.words = list(words)
 
 
 class EngineSignature(Signature):
@@ -151,3 +170,19 @@ def split_name(fields: list[bytes]) -> tuple[str, list[bytes]]:
     if len(fields) > 1 and (name in COMMANDS_WITH_SUB or name in CONTAINERS):
         return f"{name} {_lower(fields[1])}", fields[2:]
     return name, fields[1:]
+
+
+def check_count(name: str, signature: Signature, args: list[bytes]) -> None:
+    """Refuse a command with too few or too many arguments, and no other."""
+    info = get_command_info(name.partition(" ")[0].encode()) if " " not in name else None
+    least = len(signature.fixed) + 1 if info is None else abs(info[1])
+    is_exact = not signature.repeat if info is None else info[1] > 0
+    count = len(args) + 1
+    if count < least or (is_exact and count > least):
+        raise SimpleError(WRONG_ARGS_MSG6.format(name))
+
+
+def subcommand_error(words: Sequence[bytes]) -> SimpleError:
+    """The error for arguments that a command of two words does not have."""
+    first, second = (word.decode("utf-8", "replace") for word in words[:2])
+    return SimpleError(f"ERR unknown subcommand or wrong number of arguments for '{second}'. Try {first.upper()} HELP.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from fakeredis import _msgs as msgs
@@ -12,7 +13,8 @@ from fakeredis._helpers import OK, SimpleError, SimpleString
 from fakeredis.model import get_all_commands_info
 
 from relay_models.embedded.commands.permissions import CATEGORIES, Users, categories_of, refusal_text
-from relay_models.embedded.registry import COMMANDS, command, split_name
+from relay_models.embedded.registry import COMMANDS, command, split_name, subcommand_error
+from relay_models.embedded.reply_types import DoubleText
 
 __all__ = ["AclCommands"]
 
@@ -51,6 +53,7 @@ class AclCommands:
 
     _server: Any
     _client_info: Any
+    _words: Sequence[bytes]
 
     @property
     def _users(self) -> Users:
@@ -119,6 +122,18 @@ class AclCommands:
     @command("acl save", "acl load", flags=msgs.FLAG_NO_SCRIPT)
     def engine_acl_file(self) -> SimpleString:
         raise SimpleError(msgs.MISSING_ACLFILE_CONFIG)
+
+    def acl_log(self, *args: bytes) -> Any:
+        if len(args) > 1:
+            raise subcommand_error(self._words)
+        reply = super().acl_log(*args)  # type: ignore[misc]
+        if not isinstance(reply, list):
+            return reply
+        numbers = ("count", "entry-id", "timestamp-created", "timestamp-last-updated")
+        return [
+            {**each, **{name: int(each[name]) for name in numbers}, "age-seconds": DoubleText(each["age-seconds"])}
+            for each in reply
+        ]
 
     @command("acl help", flags=msgs.FLAG_NO_SCRIPT, categories="")
     def engine_acl_help(self) -> list[bytes]:

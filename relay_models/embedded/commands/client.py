@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from fakeredis import _msgs as msgs
 from fakeredis._command_args_parsing import Int
@@ -17,6 +17,15 @@ __all__ = ["ClientCommands"]
 
 CONNECTION = "@connection @slow"
 CLIENT_TYPES = (b"normal", b"master", b"replica", b"slave", b"pubsub")
+_CLIENT_FIELDS: Final[dict[str, object]] = dict.fromkeys(
+    (
+        "id", "addr", "laddr", "fd", "name", "age", "idle", "flags", "db", "sub", "psub", "ssub", "multi", "watch",
+        "qbuf", "qbuf-free", "argv-mem", "multi-mem", "rbs", "rbp", "obl", "oll", "omem", "tot-mem", "events", "cmd",
+        "user", "redir", "resp", "lib-name", "lib-ver",
+    ),
+    0,
+) | {"fd": 8, "events": "r", "redir": -1, "lib-name": "", "lib-ver": ""}  # fmt: skip
+"""What CLIENT LIST tells of a connection, in Redis's order."""
 
 
 class ClientCommands:
@@ -27,18 +36,31 @@ class ClientCommands:
     _db_num: int
     _pubsub: int
     _logged_in: bool
+    _blocked: bool
+    _transaction: list[Any] | None
+    _watches: set[Any]
 
     # Connections
 
     def described(self) -> bytes:
         """This connection as a line of CLIENT LIST."""
-        info, server = self._client_info, self._server
-        info["db"] = self._db_num
-        info["sub"] = sum(self in sockets for sockets in server.subscribers.values())
-        info["psub"] = sum(self in sockets for sockets in server.psubscribers.values())
-        info["ssub"] = sum(self in sockets for sockets in server.ssubscribers.values())
-        line: bytes = info.as_bytes()
-        return line
+        info, server, queued = self._client_info, self._server, self._transaction
+        kinds = (server.subscribers, server.psubscribers, server.ssubscribers)
+        sub, psub, ssub = (sum(self in sockets for sockets in kind.values()) for kind in kinds)
+        states = (("O", self in server.monitors), ("P", sub or psub or ssub), ("x", queued is not None))
+        flags = "".join(letter for letter, holds in (*states, ("b", self._blocked)) if holds)
+        own = info.get("flags", "N").replace("N", "")
+        known = {
+            "db": self._db_num,
+            "flags": flags + own or "N",
+            "sub": sub,
+            "psub": psub,
+            "ssub": ssub,
+            "multi": -1 if queued is None else len(queued),
+            "watch": len(self._watches),
+        }
+        fields = {**_CLIENT_FIELDS, **dict(info.items()), **known}
+        return " ".join(f"{name}={value}" for name, value in fields.items()).encode()
 
     @command("client list", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
     def engine_client_list(self, *args: bytes) -> bytes:
@@ -74,6 +96,7 @@ class ClientCommands:
     def engine_reset(self) -> Any:
         # RESET also ends the login.
         self._logged_in = False
+        self._server.monitors.discard(self)
         return self.reset()  # type: ignore[attr-defined]
 
     @command("client getredir", flags=msgs.FLAG_NO_SCRIPT, categories=CONNECTION)
@@ -98,10 +121,10 @@ class ClientCommands:
             " enabled"
         )
 
-    # Logs and statistics, which are always empty
+    # Statistics, which are always empty
 
-    @command("slowlog get", "latency latest", repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
-    def engine_no_records(self, *args: bytes) -> list[Any]:
+    @command("latency latest", flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
+    def engine_no_records(self) -> list[Any]:
         return []
 
     @command("latency history", fixed=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
@@ -112,11 +135,6 @@ class ClientCommands:
     def engine_latency_reset(self, *events: bytes) -> int:
         return 0
 
-    @command("slowlog len", flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
-    def engine_slowlog_length(self) -> int:
-        return 0
-
-    @command("slowlog reset", flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
     @command("memory purge", flags=msgs.FLAG_NO_SCRIPT, categories="@keyspace @read @slow")
     def engine_nothing_kept(self) -> SimpleString:
         return OK

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from fakeredis import _msgs as msgs
@@ -14,7 +14,8 @@ from fakeredis._helpers import SimpleError, SimpleString
 from fakeredis.model import ExpiringMembersSet, Hash, XStream, ZSet
 
 from relay_models.embedded.commands.long_double import increment
-from relay_models.embedded.registry import command
+from relay_models.embedded.commands.server import is_int64
+from relay_models.embedded.registry import command, subcommand_error
 from relay_models.embedded.reply_types import NullArray, encode_double
 
 __all__ = ["NULL_ARRAYS", "CorrectedCommands", "corrected_error", "doubles_as_text"]
@@ -71,6 +72,10 @@ def corrected_error(name: str, args: list[bytes], text: str) -> str:
         return text[4:]
     if text == "ERR Wrong number of args calling Redis command from script":
         return f"ERR wrong number of arguments for '{name.replace(' ', '|')}' command"
+    if text == msgs.BAD_COMMAND_IN_PUBSUB_MSG:
+        word = name.replace(" ", "|")
+        allowed = "(P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET"
+        return f"ERR Can't execute '{word}': only {allowed} are allowed in this context"
     if " " in name:
         text = text.replace(f"arguments for '{name}' command", f"arguments for '{name.replace(' ', '|')}' command")
     if text == msgs.XADD_INVALID_ID and name == "xread" and b">" in args:
@@ -152,6 +157,7 @@ class CorrectedCommands:
     _db: Any
     _client_info: Any
     _blocked: bool
+    _words: Sequence[bytes]
 
     @command("touch", fixed=(Key(),), repeat=(Key(),), categories="@keyspace @read @fast")
     def engine_touch(self, *keys: CommandItem) -> int:
@@ -234,14 +240,38 @@ class CorrectedCommands:
         return sorted(super().xinfo_groups(key), key=_name)  # type: ignore[misc]
 
     def xinfo_consumers(self, key: CommandItem, group: bytes) -> Any:
-        return sorted(super().xinfo_consumers(key, group), key=_name)  # type: ignore[misc]
+        consumers = sorted(super().xinfo_consumers(key, group), key=_name)  # type: ignore[misc]
+        held = key.value.group_get(group).consumers
+        return [
+            {**each, "inactive": -1} if held[each["name"]].last_success < 0 else each
+            for each in map(_as_map, consumers)
+        ]
+
+    def xgroup_createconsumer(self, key: CommandItem, group: bytes, consumer: bytes) -> int:
+        created: int = super().xgroup_createconsumer(key, group, consumer)  # type: ignore[misc]
+        if created:
+            key.value.group_get(group).consumers[consumer].last_success = -1  # it has read nothing yet
+        return created
 
     def xinfo_stream(self, key: CommandItem, *args: bytes) -> Any:
-        fields = _as_map(super().xinfo_stream(key, *args))  # type: ignore[misc]
-        if not isinstance(fields, dict):
-            return fields
-        names = _STREAM_FIELDS[: _FULL if b"entries" in fields else None]
-        return {name: fields[name] for name in names if name in fields}
+        if key.value is None:
+            raise SimpleError(msgs.NO_KEY_MSG)
+        if args and (
+            len(args) not in (1, 3) or [arg.lower() for arg in args[:2]] not in ([b"full"], [b"full", b"count"])
+        ):
+            raise subcommand_error(self._words)
+        fields = _as_map(super().xinfo_stream(key, *args[:1]))  # type: ignore[misc]
+        if not args:
+            return {name: fields[name] for name in _STREAM_FIELDS if name in fields}
+        count = Int.decode(args[2]) if len(args) == 3 else 10
+        count = 10 if count < 0 else count
+        stream: Any = key.value
+        fields[b"entries"] = fields[b"entries"][: count or None]
+        fields[b"groups"] = [
+            _described(stream._groups[name], self._trim_aware_lag, count or None)  # type: ignore[attr-defined]
+            for name in sorted(stream._groups)
+        ]
+        return {name: fields[name] for name in _STREAM_FIELDS[:_FULL] if name in fields}
 
     def xrange(self, key: CommandItem, start: bytes, end: bytes, *args: bytes) -> Any:
         return _unless_counted(key, args, super().xrange(key, start, end, *args))  # type: ignore[misc]
@@ -271,11 +301,11 @@ class CorrectedCommands:
 
     @command("sscan", fixed=(Key(ExpiringMembersSet), bytes), repeat=(bytes,))
     def engine_sscan(self, key: CommandItem, cursor: bytes, *args: bytes) -> Any:
-        return self._scanned(key, cursor, self.sscan, args)  # type: ignore[attr-defined]
+        return self._scanned(key, cursor, self._sscan, args)
 
     @command("hscan", fixed=(Key(Hash), bytes), repeat=(bytes,))
     def engine_hscan(self, key: CommandItem, cursor: bytes, *args: bytes) -> Any:
-        return self._scanned(key, cursor, self.hscan, args)  # type: ignore[attr-defined]
+        return self._scanned(key, cursor, self._hscan, args)
 
     @command("zscan", fixed=(Key(ZSet), bytes), repeat=(bytes,))
     def engine_zscan(self, key: CommandItem, cursor: bytes, *args: bytes) -> Any:
@@ -322,6 +352,29 @@ class CorrectedCommands:
             raise SimpleError("ERR syntax error, WITHSCORES not supported in combination with BYLEX")
         return self.zrange(key, start, stop, *args)  # type: ignore[attr-defined]
 
+    def smembers(self, key: CommandItem) -> list[bytes]:
+        return _members(key)
+
+    def _sscan(self, key: CommandItem, cursor: int, *args: bytes) -> Any:
+        """A small set all at once and in the order of its members, as the encoding that Redis has for it is read."""
+        held = _members(key)
+        if len(held) > 512 or (len(held) > 128 and not is_int64(held[0])) or any(len(member) > 64 for member in held):
+            return self.sscan(key, cursor, *args)  # type: ignore[attr-defined]
+        _, found = self.sscan(key, 0, *args, b"COUNT", b"%d" % max(1, len(held)))  # type: ignore[attr-defined]
+        matching = set(found)
+        return [b"0", [member for member in held if member in matching]]
+
+    def _hscan(self, key: CommandItem, cursor: int, *args: bytes) -> Any:
+        """A small hash all at once and in the order of its fields, as the encoding that Redis has for it is read."""
+        held = key.value.getall()
+        if len(held) > 128 or any(len(part) > 64 for pair in held.items() for part in pair):
+            return self.hscan(key, cursor, *args)  # type: ignore[attr-defined]
+        _, found = self.hscan(key, 0, *args, b"COUNT", b"%d" % max(1, len(held)))  # type: ignore[attr-defined]
+        if any(arg.lower() == b"novalues" for arg in args):
+            return [b"0", [field for field in held if field in set(found)]]
+        matching = set(found[::2])
+        return [b"0", [part for pair in held.items() if pair[0] in matching for part in pair]]
+
     def _zscan(self, key: CommandItem, cursor: int, *args: bytes) -> Any:
         """A small sorted set all at once and by score, as the encoding that Redis has for it is read."""
         held = key.value
@@ -348,12 +401,48 @@ class CorrectedCommands:
         return super().client_setname(name)  # type: ignore[misc, no-any-return]
 
 
+def _members(key: CommandItem) -> list[bytes]:
+    """The members of a set: few integers, which Redis keeps in order, in theirs."""
+    held = list(key.value)
+    return sorted(held, key=int) if len(held) <= 512 and all(map(is_int64, held)) else held
+
+
 _STREAM_FIELDS: Final = (
     *(b"length", b"radix-tree-keys", b"radix-tree-nodes", b"last-generated-id", b"max-deleted-entry-id"),
     *(b"entries-added", b"recorded-first-entry-id", b"entries", b"groups", b"first-entry", b"last-entry"),
 )
 """What Redis 7.4 tells of a stream, in its order."""
 _FULL: Final = _STREAM_FIELDS.index(b"first-entry")  # FULL has what comes before
+
+
+def _described(group: Any, trim_aware_lag: bool, count: int | None) -> dict[bytes, Any]:
+    """A group as XINFO STREAM FULL tells of it, with this many pending entries of the group and of each consumer."""
+    pending = sorted(group.pel.items())
+    consumers = [
+        {
+            b"name": name,
+            b"seen-time": consumer.last_attempt,
+            b"active-time": consumer.last_success,
+            b"pel-count": consumer.pending,
+            b"pending": [
+                [key.encode(), entry.time_read, entry.times_delivered]
+                for key, entry in pending
+                if entry.consumer_name == name
+            ][:count],
+        }
+        for name, consumer in sorted(group.consumers.items())
+    ]
+    return {
+        b"name": group.name,
+        b"last-delivered-id": group.last_delivered_key.encode(),
+        b"entries-read": group.entries_read,
+        b"lag": group.lag(trim_aware_lag),
+        b"pel-count": len(pending),
+        b"pending": [
+            [key.encode(), entry.consumer_name, entry.time_read, entry.times_delivered] for key, entry in pending
+        ][:count],
+        b"consumers": consumers,
+    }
 
 
 _STREAM_ID = re.compile(rb"[0-9]+(-[0-9]+)?\Z")

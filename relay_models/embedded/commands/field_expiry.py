@@ -54,6 +54,16 @@ class FieldExpiryCommands:
             key.updated()
         return results
 
+    def hsetex(self, key: CommandItem, *args: bytes) -> int:
+        # fakeredis drops the time of each field that is set, with KEEPTTL too.
+        key.value.getall()  # without what has expired
+        before = dict(key.value._expirations)
+        changed: int = super().hsetex(key, *args)  # type: ignore[misc]
+        words = [arg.lower() for arg in args]
+        if changed and b"keepttl" in words[: words.index(b"fields")]:
+            key.value._expirations.update(before)
+        return changed
+
     @command("httl", **_READS)
     def engine_httl(self, key: CommandItem, *args: bytes) -> list[int]:
         return _times(key, args, 1000, current_time())

@@ -86,7 +86,7 @@ class _Sketch:
 
     def __init__(self, value: bytes | None) -> None:
         self._runs: bytearray | None = None
-        self._dense: list[int] = []
+        self._dense = bytearray()  # six bits for each register
         # The last count stays in place, and is said to be outdated.
         self._count = bytes(8) if value is None else value[8:_HEADER]
         if value is None:
@@ -99,16 +99,15 @@ class _Sketch:
             return
         if len(value) != _HEADER + _DENSE_SIZE:
             raise _invalid()
-        octets = value[_HEADER:]
-        for at in range(0, _DENSE_SIZE, 3):
-            three = octets[at] | octets[at + 1] << 8 | octets[at + 2] << 16
-            self._dense += (three & 63, three >> 6 & 63, three >> 12 & 63, three >> 18)
+        self._dense = bytearray(value[_HEADER:])
 
     def registers(self) -> list[int]:
         """All registers."""
-        if self._runs is None:
-            return self._dense
         found: list[int] = []
+        if self._runs is None:
+            for low, middle, high in zip(self._dense[::3], self._dense[1::3], self._dense[2::3], strict=True):
+                found += (low & 63, low >> 6 | middle << 2 & 63, middle >> 4 | high << 4 & 63, high >> 2)
+            return found
         for _, value, length in _decoded(self._runs):
             found += [value] * length
         if len(found) != _REGISTERS:
@@ -117,19 +116,26 @@ class _Sketch:
 
     def write_out(self) -> None:
         """Give up the runs."""
-        if self._runs is not None:
-            self._dense, self._runs = self.registers(), None
+        if self._runs is None:
+            return
+        registers, self._runs = self.registers(), None
+        for a, b, c, d in zip(registers[::4], registers[1::4], registers[2::4], registers[3::4], strict=True):
+            self._dense += (a | b << 6 | c << 12 | d << 18).to_bytes(3, "little")
 
     def add(self, index: int, count: int) -> bool:
         """Note a count; whether it was the greatest one of its register."""
         if self._runs is not None and (count > _VALUE_MAX or not self._fits(index, count)):
             self.write_out()
-        if self._runs is None:
-            if self._dense[index] >= count:
-                return False
-            self._dense[index] = count
-            return True
-        return self._set_run(index, count)
+        if self._runs is not None:
+            return self._set_run(index, count)
+        octet, shift = divmod(index * 6, 8)
+        pair = self._dense[octet : octet + 2]  # of the last register, one octet
+        bits = int.from_bytes(pair, "little")
+        if bits >> shift & 63 >= count:
+            return False
+        bits = bits & ~(63 << shift) | count << shift
+        self._dense[octet : octet + 2] = bits.to_bytes(len(pair), "little")
+        return True
 
     def encode(self) -> bytes:
         """The string, whose count is outdated."""
@@ -137,11 +143,7 @@ class _Sketch:
         header = _MARK + bytes((encoding, 0, 0, 0)) + self._count[:7] + bytes((self._count[7] | 0x80,))
         if self._runs is not None:
             return header + bytes(self._runs)
-        octets = bytearray()
-        for at in range(0, _REGISTERS, 4):
-            a, b, c, d = self._dense[at : at + 4]
-            octets += (a | b << 6 | c << 12 | d << 18).to_bytes(3, "little")
-        return header + bytes(octets)
+        return header + bytes(self._dense)
 
     def _find(self, index: int) -> tuple[int, int, int, int, int]:
         """Where the run of a register and the one before it are, its value, and its first and last register."""

@@ -20,7 +20,7 @@ from fakeredis.model import AccessControlList, get_categories, get_command_info
 from relay_models.embedded.glob import compile_glob
 from relay_models.embedded.registry import COMMANDS, CONTAINERS
 
-__all__ = ["CATEGORIES", "Users", "categories_of"]
+__all__ = ["CATEGORIES", "Users", "categories_of", "keys_of"]
 
 CATEGORIES = sorted({*get_categories(), b"search", b"json"})
 
@@ -58,7 +58,7 @@ def categories_of(name: str) -> frozenset[bytes]:
     return _UNCATEGORIZED.get(name, frozenset()) if info is None else frozenset(info[6])
 
 
-def _keys(name: str, args: Sequence[bytes]) -> list[bytes] | None:
+def keys_of(name: str, args: Sequence[bytes]) -> list[bytes] | None:
     """The keys that a command names, or None where it may reach any."""
     declared = COMMANDS.get(name)
     counted = None if declared is None else declared.key_count
@@ -201,7 +201,7 @@ class Permissions:
         if not self.runs(name):
             return "command", name.encode().replace(b" ", b"|")
         rights = "RW" if b"@write" in categories_of(name) else "R"
-        keys = _keys(name, args)
+        keys = keys_of(name, args)
         if keys is None:
             return None if self.reaches_all(b"", rights) else ("key", args[0] if args else b"")
         for key in keys:

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import sys
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 from fakeredis import _msgs as msgs
@@ -33,7 +34,7 @@ from relay_models.embedded.persistence.encoding import dump, kind_code, load
 from relay_models.embedded.registry import ADMIN, command
 from relay_models.embedded.search.commands import SEARCH_COMMANDS
 
-__all__ = ["REDIS_VERSION", "ServerCommands"]
+__all__ = ["REDIS_VERSION", "ServerCommands", "is_int64"]
 
 REDIS_VERSION = "8.0.2"
 DUMP_MAGIC = b"relay-models 1\n"
@@ -65,7 +66,7 @@ def _encoding(value: Any) -> bytes:
     kind, most = type(value), SMALL_LIMITS[type(value)]
     if kind is list:
         return b"listpack" if sum(map(len, value)) + 11 * len(value) <= most else ENCODINGS[kind]
-    if kind is ExpiringMembersSet and len(value) <= 512 and all(map(_is_int64, value)):
+    if kind is ExpiringMembersSet and len(value) <= 512 and all(map(is_int64, value)):
         return b"intset"
     parts = [part for pair in value.items() for part in pair] if kind is Hash else list(value)
     if len(value) > most or any(len(part) > 64 for part in parts):
@@ -73,7 +74,8 @@ def _encoding(value: Any) -> bytes:
     return b"listpackex" if kind is Hash and value._expirations else b"listpack"
 
 
-def _is_int64(text: bytes) -> bool:
+def is_int64(text: bytes) -> bool:
+    """Whether a text is what a number of 64 bits is written as."""
     digits = text[1:] if text[:1] == b"-" else text
     return digits.isdigit() and len(digits) < 20 and str(int(text)).encode() == text and -(2**63) <= int(text) < 2**63
 
@@ -86,6 +88,7 @@ class ServerCommands:
     _db: Any
     _db_num: int
     _logged_in = False
+    _words: Sequence[bytes]
 
     # The keyspace
 
@@ -291,7 +294,8 @@ class ServerCommands:
         else:
             right = self._server.acl.get_user_acl(user).check_password(password)
         if not right:
-            self._server.acl.add_log_record(b"auth", b"toplevel", b"AUTH", user, self._client_info.as_bytes())
+            client: bytes = self.described()  # type: ignore[attr-defined]
+            self._server.acl.add_log_record(b"auth", b"toplevel", self._words[0], user, client)
             raise SimpleError(msgs.AUTH_FAILURE)
         self._client_info["user"] = user.decode()
         self._logged_in = True
@@ -446,6 +450,11 @@ class ServerCommands:
             raise SimpleError("ERR SHUTDOWN is for a served engine; this one belongs to its process")
         stop()
         return OK
+
+    @command("bgrewriteaof", flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
+    def engine_bgrewriteaof(self) -> SimpleString:
+        # The file is written as soon as anything changes, so there is nothing to rewrite.
+        return SimpleString(b"Background append only file rewriting started")
 
     @command("role", categories=ADMIN)
     def engine_role(self) -> list[Any]:

@@ -22,7 +22,7 @@ from relay_models.embedded.commands.corrections import corrected_error
 from relay_models.embedded.commands.permissions import categories_of
 from relay_models.embedded.commands.server import REDIS_VERSION
 from relay_models.embedded.glob import compile_glob
-from relay_models.embedded.registry import CONTAINERS, command, split_name
+from relay_models.embedded.registry import CONTAINERS, SentArguments, command, split_name
 from relay_models.embedded.reply_types import BigNumber, DoubleText, NullArray, SetReply, Verbatim
 from relay_models.embedded.scripting.functions import Functions
 from relay_models.embedded.scripting.sandbox import MapReply, Outcome, Sandbox, ScriptStopped
@@ -294,6 +294,14 @@ class ScriptCommands:
         self._server.script_cache[digest] = script
         return digest
 
+    @command("script debug", fixed=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories="@scripting @slow")
+    def engine_script_debug(self, mode: bytes) -> SimpleString:
+        if mode.lower() == b"no":
+            return SimpleString(b"OK")
+        if mode.lower() in (b"yes", b"sync"):
+            raise SimpleError("ERR SCRIPT DEBUG is not supported by the embedded engine; use a Redis server for it")
+        raise SimpleError("ERR Use SCRIPT DEBUG YES/SYNC/NO")
+
     @command("script exists", fixed=(bytes,), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT)
     def engine_script_exists(self, *digests: bytes) -> list[int]:
         return [int(digest.lower() in self._server.script_cache) for digest in digests]
@@ -414,7 +422,7 @@ class ScriptCommands:
             raise SimpleError(NOT_IN_SCRIPTS)
         if b"@write" in categories_of(name):
             self._server.scripting.wrote = True
-        result = self._run_command(function, signature, args, True)
+        result = self._run_command(function, signature, SentArguments(args, fields), True)
         if isinstance(result, SimpleError):
             result.value = corrected_error(name, args, result.value)
             raise SimpleError(NOT_IN_SCRIPTS) if result.value == msgs.COMMAND_IN_SCRIPT_MSG else result

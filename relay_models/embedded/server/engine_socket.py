@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import queue
 import sqlite3
+import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fakeredis import _msgs as msgs
@@ -15,7 +16,7 @@ from fakeredis._core import CommandItem
 from fakeredis._helpers import QUEUED, NoResponse, SimpleError, SimpleString, current_time
 from fakeredis._socket import AsyncFakeSocket, FakeSocket
 from fakeredis._socket._resp import convert_to_resp2
-from fakeredis.model import Hash, XStream, get_command_info
+from fakeredis.model import Hash, XStream
 from redis._parsers import _RESP2Parser
 from redis.exceptions import ConnectionError, ResponseError
 
@@ -27,22 +28,35 @@ from relay_models.embedded.commands.corrections import CorrectedCommands, correc
 from relay_models.embedded.commands.field_expiry import FieldExpiryCommands
 from relay_models.embedded.commands.geo import GeoCommands
 from relay_models.embedded.commands.hyperloglog import HyperLogLogCommands
+from relay_models.embedded.commands.key_list import KeyListCommands
 from relay_models.embedded.commands.lcs import LcsCommand
 from relay_models.embedded.commands.lists import ListCommands
+from relay_models.embedded.commands.manual import ManualCommands
 from relay_models.embedded.commands.module import ModuleCommands
+from relay_models.embedded.commands.monitor import MonitorCommands, shown_words
 from relay_models.embedded.commands.multiple_keys import MultipleKeyCommands
 from relay_models.embedded.commands.permissions import categories_of
 from relay_models.embedded.commands.pubsub import PubSubCommands
 from relay_models.embedded.commands.random_members import RandomCommands
 from relay_models.embedded.commands.server import ServerCommands
+from relay_models.embedded.commands.slow_log import SlowLogCommands
 from relay_models.embedded.commands.streams import StreamCommands
 from relay_models.embedded.commands.strings import StringCommands
 from relay_models.embedded.errors import EmbeddedError, ServerClosedError
 from relay_models.embedded.json.read_commands import JsonCommands
 from relay_models.embedded.json.value import JsonDocument
-from relay_models.embedded.registry import COMMANDS, CONTAINERS, EngineSignature, MissingKey, command, split_name
+from relay_models.embedded.registry import (
+    COMMANDS,
+    CONTAINERS,
+    EngineSignature,
+    MissingKey,
+    SentArguments,
+    check_count,
+    command,
+    split_name,
+)
 from relay_models.embedded.reply_types import BigNumber, DoubleText, NullArray, PlainReply, Verbatim
-from relay_models.embedded.scripting.commands import SHUTTING_DOWN, WHILE_BUSY, ScriptAborted, ScriptCommands
+from relay_models.embedded.scripting.commands import RUNNING, SHUTTING_DOWN, WHILE_BUSY, ScriptAborted, ScriptCommands
 from relay_models.embedded.server.blocking import WaitingInLoop, WaitingInThread
 from relay_models.embedded.server.protocol import Request, RequestReader
 from relay_models.embedded.server.state import EngineState
@@ -86,16 +100,6 @@ def unknown_command(fields: list[bytes]) -> SimpleError:
     return SimpleError(_one_line(f"ERR unknown command '{name}', with args beginning with: {shown}"))
 
 
-def check_count(name: str, signature: Signature, args: list[bytes]) -> None:
-    """Refuse to queue a command with too few or too many arguments, and no other."""
-    info = get_command_info(name.partition(" ")[0].encode()) if " " not in name else None
-    least = len(signature.fixed) + 1 if info is None else abs(info[1])
-    is_exact = not signature.repeat if info is None else info[1] > 0
-    count = len(args) + 1
-    if count < least or (is_exact and count > least):
-        raise SimpleError(msgs.WRONG_ARGS_MSG6.format(name))
-
-
 def allowed_while_busy(name: str, args: list[bytes]) -> bool:
     """Whether a command is run although a script has the server's lock."""
     return name in WHILE_BUSY and (name != "shutdown" or b"nosave" in [arg.lower() for arg in args])
@@ -127,6 +131,10 @@ class CommandRunner(
     StringCommands,
     ListCommands,
     MultipleKeyCommands,
+    MonitorCommands,
+    SlowLogCommands,
+    KeyListCommands,
+    ManualCommands,
     Socket,
 ):
     """What the engine changes in a fakeredis socket, sync or async: one request from its fields to its queued reply."""
@@ -140,6 +148,8 @@ class CommandRunner(
         """The keys that were there when they were watched, and when the first field of each hash expires (ms)."""
         super().__init__(*args, **kwargs)
 
+    _words: Sequence[bytes] = ()
+    """The words of the request that runs."""
     unsent = False
     """Whether a command was run whose reply was not delivered yet, after what it did was made durable."""
     ran_at = 0
@@ -202,10 +212,13 @@ class CommandRunner(
                 now = server.clock.read()
                 for database in server.dbs.all:
                     database.time = now
+                self._words = fields
+                if server.monitors:
+                    self.refuse_monitor(name)
                 if self._queueing:
                     check_count(name, signature, args)
                 if self._queueing and self._transaction is not None and msgs.FLAG_TRANSACTION not in signature.flags:
-                    self._transaction.append((function, signature, args))
+                    self._transaction.append((function, signature, SentArguments(args, fields)))
                     return QUEUED
                 running = True
                 result = self._run_command(function, signature, args, False)
@@ -213,6 +226,8 @@ class CommandRunner(
                     server.settle()
                 if isinstance(result, SimpleError):
                     result.value = corrected_error(name, args, result.value)
+                    if name == "exec" and result.value == msgs.WRONG_ARGS_MSG6.format(name):
+                        self._discard_because_of(result)
                 return result
             finally:
                 server.lock.release()
@@ -299,6 +314,7 @@ class CommandRunner(
                 sockets.discard(self)
             for channel in [channel for channel, sockets in subscribers.items() if not sockets]:
                 del subscribers[channel]
+        server.monitors.discard(self)
 
     @staticmethod
     def _forget_closed(server: EngineState) -> None:
@@ -308,6 +324,25 @@ class CommandRunner(
                 socket._cleanup(server)
 
     def _run_command(self, func: Any, sig: Signature, args: list[Any], from_script: bool) -> Any:
+        server = self._server
+        if type(args) is SentArguments:
+            self._words = args.words
+        words = self._words
+        if server.monitors:
+            check_count(sig.name, sig, args)
+            if sig.name in RUNNING:  # before the commands of the script
+                self.show_to_monitors(sig.name, words, from_script)
+        started = time.perf_counter_ns()
+        result = self._run_one(func, sig, args, from_script)
+        micros = (time.perf_counter_ns() - started) // 1000
+        if not from_script and sig.name != "exec" and 0 <= server.slow_log.threshold <= micros:
+            info, kept = self._client_info, shown_words(sig.name, words)
+            server.slow_log.add(int(server.clock.read()), micros, kept, info["addr"].encode(), info["name"].encode())
+        if server.monitors and sig.name not in RUNNING:
+            self.show_to_monitors(sig.name, words, from_script)
+        return result
+
+    def _run_one(self, func: Any, sig: Signature, args: list[Any], from_script: bool) -> Any:
         if from_script and self._only_reads and b"@write" in categories_of(sig.name):
             raise SimpleError("ERR Write commands are not allowed from read-only scripts.")
         if from_script and self._server.guarded:
@@ -317,7 +352,7 @@ class CommandRunner(
             # With RESP3 a client may subscribe and go on with other commands, which fakeredis refuses.
             self._pubsub = 0
             try:
-                return self._run_command(func, sig, args, from_script)
+                return self._run_one(func, sig, args, from_script)
             finally:
                 self._pubsub += subscriptions
         if self._resp_version == 2 and sig.name.startswith(("z", "bz", "geo")):

@@ -19,7 +19,7 @@ from fakeredis._socket import AsyncFakeSocket
 from relay_models.embedded.commands.corrections import NULL_ARRAYS
 from relay_models.embedded.errors import EmbeddedError, FileUnavailableError, ServerClosedError
 from relay_models.embedded.registry import COMMANDS, split_name
-from relay_models.embedded.reply_types import NullArray, PlainReply, PushReply, SetReply
+from relay_models.embedded.reply_types import NullArray, PlainReply, PushReply, SetReply, Verbatim
 from relay_models.embedded.scripting.commands import RUNNING
 from relay_models.embedded.scripting.thread import ScriptThread
 from relay_models.embedded.server.blocking import WaitingInLoop
@@ -42,6 +42,8 @@ OUTPUT_PIECE: Final = 256 * 1024
 # more of them are made durable together (seconds).
 TURN_SECONDS: Final = 0.01
 HELD_SECONDS: Final = 0.1
+# How much is read behind a command that waits, so that it is noticed when the client goes (bytes).
+READ_AHEAD: Final = 1024 * 1024
 # Maximum bytes of incomplete requests of all clients together.
 UNFINISHED_LIMIT: Final = 2 * 1024 * 1024 * 1024
 # Maximum bytes that wait for a subscriber, as in Redis.
@@ -52,6 +54,13 @@ MAX_CLIENTS: Final = 10_000
 SET_REPLIES: Final = {"smembers", "sinter", "sunion", "sdiff", "spop"} | {
     name for name, declared in COMMANDS.items() if declared.set_reply
 }
+# Commands whose reply RESP3 has as a text that says that it is to be read by people.
+VERBATIM: Final = frozenset(
+    (
+        *("info", "client list", "client info", "lolwut"),
+        *("latency doctor", "memory doctor", "memory malloc-stats"),
+    )
+)
 # How often to check whether a script has ended, where no callback says so, in seconds.
 SCRIPT_POLL_SECONDS: Final = 0.001
 # Commands whose reply to nothing is a null array if they have more arguments than this.
@@ -133,6 +142,8 @@ class TcpSocket(WaitingInLoop, CommandRunner, AsyncFakeSocket):
             and (sig.name in NULL_ARRAYS or len(args) > NULL_ARRAY_WITH_MORE.get(sig.name, len(args)))
         ):
             return NullArray()
+        if sig.name in VERBATIM and not from_script and type(result) is bytes and self.protocol == 3:
+            return Verbatim(b"txt:" + result)
         if sig.name in SET_REPLIES and not from_script:
             plain = result.value if type(result) is PlainReply else result
             if type(plain) is list:
@@ -177,6 +188,8 @@ class ClientProtocol(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reader = RequestReader()
         self._requests: deque[Request] = deque()
+        self._ahead = 0
+        """How many bytes were read since a request waits."""
         self._broken: str | None = None
         self._out: list[bytes] = []
         self._out_size = 0
@@ -209,6 +222,7 @@ class ClientProtocol(asyncio.Protocol):
         if self._closing:
             return
         self._reader.trusted = self.trusted
+        self._ahead = self._ahead + len(data) if self._requests else 0
         try:
             for request in self._reader.feed(data):
                 self._requests.append(request)
@@ -284,7 +298,8 @@ class ClientProtocol(asyncio.Protocol):
             self.put(SimpleError(f"ERR Protocol error: {self._broken}"))
             self.close_after_replies()
             return
-        self._read(not (self._requests or self._choked or self._closing))
+        may_wait = socket._paused and self._ahead < READ_AHEAD
+        self._read(not (self._choked or self._closing) and (may_wait or not self._requests))
 
     def _refuse_http(self, socket: TcpSocket) -> None:
         """Hang up, as Redis does: the body of the request would be read as commands that a web page chose."""

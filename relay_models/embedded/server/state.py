@@ -17,6 +17,7 @@ from fakeredis._helpers import SimpleError
 from fakeredis.model import Hash
 
 from relay_models.embedded.commands.permissions import Users
+from relay_models.embedded.commands.slow_log import SlowLog
 from relay_models.embedded.errors import DamagedFileError, EmbeddedError, FileUnavailableError, ServerClosedError
 from relay_models.embedded.json.value import JsonDocument
 from relay_models.embedded.persistence.database import FileDatabase, TrackedDatabase
@@ -138,6 +139,9 @@ class EngineState(FakeServer):
         self._stored_field_expiries = storage is not None  # whether there may be more in the file
         self.guarded = False
         """Whether ACL SETUSER was ever run; before that no user is restricted, and there is nothing to check."""
+        self.slow_log = SlowLog(self.config)
+        self.monitors: weakref.WeakSet[Any] = weakref.WeakSet()
+        """The sockets of the clients that are shown all commands."""
         self.on_shutdown: Callable[[], None] | None = None
         """The action of SHUTDOWN, where the engine is served."""
         if storage is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -145,7 +146,7 @@ def test_refusals_are_recorded(server: EmbeddedServer, admin: Any) -> None:
         with pytest.raises(redis.exceptions.NoPermissionError):
             client.get(key)
     [record] = admin.acl_log()
-    assert [record["reason"], record["object"], record["username"], record["count"]] == ["key", "b", "guest", "2"]
+    assert [record["reason"], record["object"], record["username"], record["count"]] == ["key", "b", "guest", 2]
 
 
 def test_a_deleted_user_is_gone_with_its_connections(server: EmbeddedServer, admin: Any) -> None:
@@ -177,3 +178,15 @@ def test_reset_ends_the_login(server: EmbeddedServer, admin: Any) -> None:
             connection.send_command(*command.split(), check_health=False)
             assert connection.read_response() == expected
         connection.disconnect()
+
+
+def test_the_log_of_refusals_has_numbers(server: EmbeddedServer) -> None:
+    with serving_in_thread(server) as endpoint, socket.create_connection((endpoint.host, endpoint.port)) as raw:
+        raw.sendall(b"HELLO 3\r\naUTH nobody wrong\r\nACL LOG\r\nQUIT\r\n")
+        reply = b""
+        while data := raw.recv(65536):
+            reply += data
+    assert b"$5\r\ncount\r\n:1\r\n" in reply
+    assert b"$6\r\nobject\r\n$4\r\naUTH\r\n" in reply
+    assert b"$11\r\nage-seconds\r\n,0" in reply
+    assert b"$8\r\nentry-id\r\n:1\r\n$17\r\ntimestamp-created\r\n:1" in reply

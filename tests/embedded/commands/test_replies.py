@@ -21,9 +21,9 @@ COMMANDS = (Path(__file__).with_name("data") / "replies.txt").read_text(encoding
 
 # What differs, and why; docs/embedded.md names it for users.
 LEFT_OUT = {
-    "OBJECT HELP": "there are no help texts",
-    "XINFO HELP": "there are no help texts",
-    "LOLWUT x": "LOLWUT is not served",
+    "OBJECT HELP": "help texts only list the subcommands",
+    "XINFO HELP": "help texts only list the subcommands",
+    "LOLWUT x": "there is no picture, and the version is another one",
 }
 
 

@@ -26,6 +26,14 @@ async def until(condition: Callable[[], Any]) -> None:
             await asyncio.sleep(0.001)
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds, without an event loop."""
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
 async def cancelled(server: EmbeddedServer, waiting: Awaitable[Any]) -> None:
     """Start a command that waits, and cancel it once it does."""
     task = asyncio.ensure_future(waiting)
@@ -286,3 +294,36 @@ def wait_for_blocked(client: redis.Redis) -> None:
     end = time.monotonic() + 20
     while not client.info("clients")["blocked_clients"]:
         assert time.monotonic() < end, "no client waits"
+
+
+@pytest.mark.parametrize("ending", ["close", "half"])
+def test_a_client_that_goes_with_commands_behind_one_that_waits(ending: str) -> None:
+    with EmbeddedServer() as server, serving_in_thread(server) as endpoint:
+        client = server.client()
+        with socket.create_connection((endpoint.host, endpoint.port)) as raw:
+            raw.sendall(b"BLPOP jobs 0\r\nSET k v\r\nGET k\r\n")
+            wait_until(lambda: len(server._state.blocked) == 1)
+            raw.sendall(b"GET k\r\n")
+            if ending == "half":
+                raw.shutdown(socket.SHUT_WR)
+                assert raw.recv(100) == b""
+        wait_until(lambda: len(server._state.blocked) == 0)
+        client.rpush("jobs", "precious")
+        assert client.llen("jobs") == 1
+        assert client.get("k") is None
+
+
+def test_commands_behind_one_that_waits_are_run_in_order() -> None:
+    with EmbeddedServer() as server, serving_in_thread(server) as endpoint:
+        with socket.create_connection((endpoint.host, endpoint.port), timeout=20) as raw:
+            raw.sendall(b"BLPOP jobs 0\r\n" + b"SET k v\r\n" * 10)
+            wait_until(lambda: len(server._state.blocked) == 1)
+            sender = threading.Thread(target=raw.sendall, args=(b"APPEND k x\r\n" * 100_000 + b"QUIT\r\n",))
+            sender.start()
+            server.client().rpush("jobs", "done")
+            reply = b""
+            while data := raw.recv(1 << 20):
+                reply += data
+            sender.join()
+        assert reply.startswith(b"*2\r\n$4\r\njobs\r\n$4\r\ndone\r\n+OK\r\n")
+        assert server.client().strlen("k") == 100_001
