@@ -47,7 +47,11 @@ class ClientCommands:
         info, server, queued = self._client_info, self._server, self._transaction
         kinds = (server.subscribers, server.psubscribers, server.ssubscribers)
         sub, psub, ssub = (sum(self in sockets for sockets in kind.values()) for kind in kinds)
-        states = (("O", self in server.monitors), ("P", sub or psub or ssub), ("x", queued is not None))
+        tracked = server.tracking.clients.get(self)
+        states = (
+            ("O", self in server.monitors), ("P", sub or psub or ssub), ("x", queued is not None),
+            ("t", tracked), ("R", tracked and tracked.is_broken), ("B", tracked and tracked.broadcast),
+        )  # fmt: skip
         flags = "".join(letter for letter, holds in (*states, ("b", self._blocked)) if holds)
         own = info.get("flags", "N").replace("N", "")
         known = {
@@ -58,6 +62,7 @@ class ClientCommands:
             "ssub": ssub,
             "multi": -1 if queued is None else len(queued),
             "watch": len(self._watches),
+            "redir": -1 if tracked is None else tracked.redirect,
         }
         fields = {**_CLIENT_FIELDS, **dict(info.items()), **known}
         return " ".join(f"{name}={value}" for name, value in fields.items()).encode()
@@ -97,29 +102,8 @@ class ClientCommands:
         # RESET also ends the login.
         self._logged_in = False
         self._server.monitors.discard(self)
+        self._server.tracking.forget(self)
         return self.reset()  # type: ignore[attr-defined]
-
-    @command("client getredir", flags=msgs.FLAG_NO_SCRIPT, categories=CONNECTION)
-    def engine_client_getredir(self) -> int:
-        return -1
-
-    @command("client trackinginfo", flags=msgs.FLAG_NO_SCRIPT, categories=CONNECTION)
-    def engine_client_trackinginfo(self) -> dict[bytes, Any]:
-        return {b"flags": [b"off"], b"redirect": -1, b"prefixes": []}
-
-    @command("client tracking", fixed=(bytes,), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=CONNECTION)
-    def engine_client_tracking(self, mode: bytes, *args: bytes) -> SimpleString:
-        if casematch(mode, b"off"):
-            return OK
-        # Accepting it would let a client keep values that other clients have changed.
-        raise SimpleError("ERR CLIENT TRACKING is not supported by the embedded engine; use a Redis server for it")
-
-    @command("client caching", fixed=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=CONNECTION)
-    def engine_client_caching(self, mode: bytes) -> SimpleString:
-        raise SimpleError(
-            "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode"
-            " enabled"
-        )
 
     # Statistics, which are always empty
 

@@ -42,6 +42,7 @@ from relay_models.embedded.commands.server import ServerCommands
 from relay_models.embedded.commands.slow_log import SlowLogCommands
 from relay_models.embedded.commands.streams import StreamCommands
 from relay_models.embedded.commands.strings import StringCommands
+from relay_models.embedded.commands.tracking import TrackingCommands
 from relay_models.embedded.errors import EmbeddedError, ServerClosedError
 from relay_models.embedded.json.read_commands import JsonCommands
 from relay_models.embedded.json.value import JsonDocument
@@ -116,6 +117,7 @@ class CommandRunner(
     ModuleCommands,
     ServerCommands,
     ClientCommands,
+    TrackingCommands,
     AclCommands,
     ConfigCommands,
     JsonCommands,
@@ -221,6 +223,7 @@ class CommandRunner(
                     self._transaction.append((function, signature, SentArguments(args, fields)))
                     return QUEUED
                 running = True
+                server.tracking.running = self
                 result = self._run_command(function, signature, args, False)
                 if server.blocked and server.blocked.serve():
                     server.settle()
@@ -230,6 +233,9 @@ class CommandRunner(
                         self._discard_because_of(result)
                 return result
             finally:
+                server.tracking.running = None
+                if server.tracking.clients and self._transaction is None:
+                    server.tracking.ended(self, name)
                 server.lock.release()
         except SimpleError as error:
             if self._queueing and not running:
@@ -315,6 +321,7 @@ class CommandRunner(
             for channel in [channel for channel, sockets in subscribers.items() if not sockets]:
                 del subscribers[channel]
         server.monitors.discard(self)
+        server.tracking.forget(self)
 
     @staticmethod
     def _forget_closed(server: EngineState) -> None:
@@ -338,6 +345,8 @@ class CommandRunner(
         if not from_script and sig.name != "exec" and 0 <= server.slow_log.threshold <= micros:
             info, kept = self._client_info, shown_words(sig.name, words)
             server.slow_log.add(int(server.clock.read()), micros, kept, info["addr"].encode(), info["name"].encode())
+        if server.tracking.clients and sig.name not in RUNNING:
+            server.tracking.read(self, sig.name, args)
         if server.monitors and sig.name not in RUNNING:
             self.show_to_monitors(sig.name, words, from_script)
         return result

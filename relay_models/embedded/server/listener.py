@@ -75,6 +75,8 @@ WITHOUT_LOGIN: Final = frozenset(("auth", "hello", "quit", "reset"))
 class TcpSocket(WaitingInLoop, CommandRunner, AsyncFakeSocket):
     """The server's end of one TCP connection."""
 
+    takes_pushes = True
+
     def __init__(self, state: EngineState, connection: ClientProtocol, info: dict[str, Any]) -> None:
         super().__init__(state, 0, client_class=redis.asyncio.Redis, client_info=info)
         self._connection = connection
@@ -133,6 +135,7 @@ class TcpSocket(WaitingInLoop, CommandRunner, AsyncFakeSocket):
         self._reply_skip, self._reply_skip_next = self._reply_skip_next, False
         if not suppressed and not isinstance(result, NoResponse):
             self._connection.put(result, acknowledges=acknowledges)
+        self._server.tracking.replied(self)
 
     def _run_command(self, func: Any, sig: Any, args: list[Any], from_script: bool) -> Any:
         result = super()._run_command(func, sig, args, from_script)

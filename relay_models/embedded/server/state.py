@@ -18,6 +18,7 @@ from fakeredis.model import Hash
 
 from relay_models.embedded.commands.permissions import Users
 from relay_models.embedded.commands.slow_log import SlowLog
+from relay_models.embedded.commands.tracking import KeyTracking
 from relay_models.embedded.errors import DamagedFileError, EmbeddedError, FileUnavailableError, ServerClosedError
 from relay_models.embedded.json.value import JsonDocument
 from relay_models.embedded.persistence.database import FileDatabase, TrackedDatabase
@@ -142,6 +143,7 @@ class EngineState(FakeServer):
         self.slow_log = SlowLog(self.config)
         self.monitors: weakref.WeakSet[Any] = weakref.WeakSet()
         """The sockets of the clients that are shown all commands."""
+        self.tracking = KeyTracking(self.config)
         self.on_shutdown: Callable[[], None] | None = None
         """The action of SHUTDOWN, where the engine is served."""
         if storage is None:
@@ -229,6 +231,10 @@ class EngineState(FakeServer):
             emptied, database.emptied = database.emptied, False
             touched, database.touched = database.touched, {}
             created, database.created = database.created, set()
+            if self.tracking.clients:
+                if emptied:
+                    self.tracking.emptied()
+                self.tracking.changed(touched)
             indexed = database.number == 0
             if indexed:
                 begin(self.connection)

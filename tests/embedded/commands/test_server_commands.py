@@ -288,9 +288,9 @@ def test_hsetex_keeps_the_time_of_fields(client: Any) -> None:
     assert client.httl("h", "a", "b") == [100, -1]
 
 
-def test_client_side_caching_is_refused(client: Any) -> None:
+def test_client_side_caching_is_refused_in_process(client: Any) -> None:
     """A yes would let clients answer from a cache that nobody tells of changes."""
-    with pytest.raises(redis.ResponseError, match="CLIENT TRACKING is not supported"):
+    with pytest.raises(redis.ResponseError, match="CLIENT TRACKING is not supported in process"):
         client.execute_command("CLIENT", "TRACKING", "ON")
     assert client.execute_command("CLIENT", "TRACKING", "OFF") == "OK"
     assert client.execute_command("CLIENT", "TRACKINGINFO")["flags"] == ["off"]
