@@ -12,7 +12,7 @@ from typing import Any, Final
 from fakeredis import _msgs as msgs
 from fakeredis._command_args_parsing import Int
 from fakeredis._core import CommandItem
-from fakeredis._helpers import SimpleError, casematch, fix_range, fix_range_string
+from fakeredis._helpers import SimpleError, casematch, fix_range_string
 from fakeredis.commands_mixins.bitmap_mixin import BitfieldEncoding, BitOffset
 
 __all__ = ["BitmapCommands", "bitfield_steps"]
@@ -45,8 +45,8 @@ class BitmapCommands:
             return -bit
         value: bytes = key.value
         size = 8 * len(value) if bits else len(value)
-        start, end = fix_range(limits[0] if limits else 0, limits[1] if len(limits) > 1 else size, size)
-        if start < 0:
+        start, end = fix_range_string(limits[0] if limits else 0, limits[1] if len(limits) > 1 else size, size)
+        if not 0 <= start < end:
             return -1
         found = _find(value, bit, *((start, end) if bits else (8 * start, 8 * end)))
         return 8 * len(value) if found < 0 and bit == 0 and len(args) < 2 else found

@@ -27,8 +27,9 @@ _HEXADECIMAL = re.compile(
 
 def increment(value: bytes, amount: bytes) -> bytes:
     """The text of a sum. Raises `SimpleError` where one of the numbers is none, or the sum is too large."""
-    total = _rounded(_read(value) + _read(amount))
-    if abs(total) >= LARGEST:
+    numbers = [_read(value), _read(amount)]
+    total = _rounded(sum((number for number in numbers if number is not None), Fraction(0)))
+    if None in numbers or abs(total) >= LARGEST:
         raise SimpleError(msgs.NONFINITE_MSG)
     scaled = round(abs(total) * 10**DIGITS)
     whole, rest = divmod(scaled, 10**DIGITS)
@@ -36,9 +37,10 @@ def increment(value: bytes, amount: bytes) -> bytes:
     return (f"-{text}" if total < 0 and text != "0" else text).encode()
 
 
-def _read(text: bytes) -> Fraction:
+def _read(text: bytes) -> Fraction | None:
+    """The number in a text; None for an infinite one."""
     if text.lower().lstrip(b"+-") in (b"inf", b"infinity"):
-        raise SimpleError(msgs.NONFINITE_MSG)
+        return None
     found = _HEXADECIMAL.match(text)
     if found is not None and len(text) <= 200:
         sign, whole, rest, exponent = found.groups()

@@ -13,7 +13,8 @@ from fakeredis.model import StreamEntryKey, StreamRangeTest, XStream
 
 __all__ = ["StreamCommands"]
 
-_STREAM_ID = re.compile(rb"[0-9]+(-[0-9]+)?\Z")
+_STREAM_ID = re.compile(rb"[0-9]{1,20}(-[0-9]{1,20})?\Z")
+_GREATEST = 2**64 - 1
 _NUMBERED: Final = (b"count", b"block", b"claim")
 _NUMBER = re.compile(rb"-?[0-9]{1,18}\Z")
 _FIRST: Final = StreamEntryKey(0, 0)
@@ -68,6 +69,7 @@ class StreamCommands:
         if start in (b"$", b"+"):
             # The latest ID that there ever was; fakeredis takes that of the last entry which is still there.
             return StreamRangeTest(_FIRST if stream is None else stream.last_id, True)
+        _check_ids([start])
         return StreamRangeTest.decode(start, exclusive=True)
 
     def _xreadgroup(
@@ -137,7 +139,7 @@ def _no_group(key: bytes, group: bytes) -> SimpleError:
 
 def _check_ids(ids: Sequence[bytes]) -> None:
     for each in ids:
-        if not _STREAM_ID.match(each):
+        if not _STREAM_ID.match(each) or any(int(part) > _GREATEST for part in each.split(b"-")):
             raise SimpleError(msgs.XADD_INVALID_ID)
 
 
