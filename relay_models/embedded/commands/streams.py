@@ -106,8 +106,9 @@ class StreamCommands:
         return super().xrevrange(key, end, start, *args)  # type: ignore[misc]
 
     def xdel(self, key: CommandItem, *ids: bytes) -> int:
-        if key.value:
-            _check_ids(ids)
+        if self._stream(key.key) is None:
+            return 0
+        _check_ids(ids)
         deleted: int = super().xdel(key, *ids)  # type: ignore[misc]
         if deleted:
             self._db.notify_watch(key.key)
