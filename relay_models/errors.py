@@ -20,10 +20,12 @@
     │   ├── CorruptDocumentError                       one stored document that cannot be read
     │   │   └── MissingDictionaryError                     the dictionary that its record needs is gone
     │   └── CorruptDocumentsError                      some could not be read; the others are attached
+    ├── NotAwaitedError (AttributeError)           the async backend was used before it was open
     ├── NotFoundError (LookupError)                something named is not there
     ├── InvalidConfigurationError (ValueError)     a URL, a prefix or an option that cannot work
     ├── QueryError (ValueError)                    a query that means nothing
     │   ├── UnknownColumnError (LookupError)           no such column; says which there are
+    │   │   └── UnknownAttributeError (AttributeError)     the same, of a class: Run.tenant
     │   ├── UnsupportedOperatorError (TypeError)       the column has no such operator; says which it has
     │   └── FilterSyntaxError (ValueError)             the filter language: where, and what was expected
     ├── MissingExtraError (ImportError)            an optional package is not installed; says which
@@ -54,6 +56,7 @@ __all__ = [
     "MissingDictionaryError",
     "MissingExtraError",
     "MissingModuleError",
+    "NotAwaitedError",
     "NotFoundError",
     "NotReplicatedError",
     "PermissionDeniedError",
@@ -63,6 +66,7 @@ __all__ = [
     "SerializationError",
     "StorageError",
     "StoreTimeoutError",
+    "UnknownAttributeError",
     "UnknownColumnError",
     "UnsupportedMethodError",
     "UnsupportedOperatorError",

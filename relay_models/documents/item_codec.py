@@ -418,5 +418,5 @@ def _invalid(model: Any, error: ValidationError) -> InvalidRecordError:
     found = error.errors(include_url=False, include_context=False)
     path = ".".join(map(str, found[0]["loc"]))
     # A validator of the whole model names no field.
-    shown = "; ".join(": ".join([*filter(None, [".".join(map(str, each["loc"]))]), each["msg"]]) for each in found[:3])
-    return InvalidRecordError(f"this is no valid {model.__name__}: {shown}", path)
+    told = "; ".join(": ".join([*filter(None, [".".join(map(str, each["loc"]))]), each["msg"]]) for each in found[:3])
+    return InvalidRecordError(f"this is no valid {model.__name__}: {told}", path)

@@ -13,10 +13,12 @@ from relay_models.columns.scores import ScoreColumn, score_range
 from relay_models.columns.tags import tag_parameter, words_column
 from relay_models.errors import QueryError
 
-__all__ = ["CompiledFilter", "Values", "compile_filter", "fitting_values", "needed_values"]
+__all__ = ["CompiledFilter", "Fitting", "Values", "compile_filter", "fitting_values", "needed_values"]
 
 Values = Mapping[str, Sequence[str]]
 """All values that a column has in the index, by its name there."""
+Fitting = Mapping[ast.Pattern, Sequence[str]]
+"""The values that fit each pattern of a filter, as `fitting_values` finds them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +70,14 @@ def _add(needed: dict[str, list[str] | None], name: str, starts: list[str] | Non
     needed[name] = None if known is None or starts is None else known + starts
 
 
-def fitting_values(expression: Expression, values: Values) -> dict[int, list[str]]:
-    """The values that fit each pattern of an expression, by the node's id, for `compile_filter`.
-
-    They are the same however often the expression is compiled; it must be kept as long as they are.
-    """
+def fitting_values(expression: Expression, values: Values) -> Fitting:
+    """The values that fit each pattern of an expression: the same however often it is compiled."""
     patterns = (node for node in expression.walk() if isinstance(node, ast.Pattern) and not node.fits_all)
-    return {id(node): list(filter(node.fits, values.get(node.column.index_name, ()))) for node in patterns}
+    return {node: list(filter(node.fits, values.get(node.column.index_name, ()))) for node in patterns}
 
 
 def compile_filter(
-    expression: Expression, values: Values | None = None, fitting: Mapping[int, Sequence[str]] | None = None
+    expression: Expression, values: Values | None = None, fitting: Fitting | None = None
 ) -> CompiledFilter:
     """Compile for FT.SEARCH and FT.AGGREGATE with DIALECT 2.
 
@@ -109,7 +108,7 @@ _ALWAYS, _NEVER = "*", ""
 class _Compiler(Visitor[str]):
     """Makes query text of nodes. Negations are moved down to the conditions, so that each half is what it says."""
 
-    def __init__(self, values: Values, fitting: Mapping[int, Sequence[str]]) -> None:
+    def __init__(self, values: Values, fitting: Fitting) -> None:
         self.values = values
         self.fitting = fitting
         self.params: list[str] = []
@@ -147,7 +146,7 @@ class _Compiler(Visitor[str]):
         name = node.column.index_name
         if node.fits_all:
             return f"-ismissing(@{name})" if node.column.nullable else _ALWAYS
-        known = self.fitting.get(id(node))
+        known = self.fitting.get(node)
         return self._tags(name, filter(node.fits, self.values.get(name, ())) if known is None else known)
 
     def words(self, node: ast.Words) -> str:

@@ -106,6 +106,6 @@ def is_lost_cursor(error: Exception) -> bool:
 
 
 def without_cursor(command: Sequence[Any], rows: int) -> Command:
-    """An FT.AGGREGATE with a cursor as one that gives up to so many rows at once."""
+    """An FT.AGGREGATE with a cursor, changed to return at most `rows` rows in one reply."""
     at = command.index("WITHCURSOR")
     return [*command[:at], "LIMIT", 0, rows, *command[at + len(ServerCursor.options(0)) :]]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import redis
@@ -141,6 +141,39 @@ def clear(admin: redis.Redis, prefix: str) -> None:
         admin.delete(key)
 
 
+class Restricted(NamedTuple):
+    """A user of the guide's, of a store of its own."""
+
+    admin: redis.Redis
+    name: str
+    password: str
+    prefix: str
+    rules: list[str]
+
+    def refused(self) -> list[Any]:
+        """What the server refused to it."""
+        return [entry for entry in self.admin.acl_log() if entry["username"] == self.name]
+
+    def may(self, rule: str) -> None:
+        """Give it a right, or take it away."""
+        self.admin.execute_command("ACL", "SETUSER", self.name, rule)
+
+
+@contextmanager
+def restricted(url: str, user: str) -> Iterator[Restricted]:
+    """A user with the rules that the guide has for it."""
+    name, password, prefix = f"{user}{secrets.token_hex(4)}", secrets.token_hex(8), f"acl{secrets.token_hex(4)}:"
+    given = [rule.replace("nemo_relay:", prefix) for rule in rules(user) if not rule.startswith(">")]
+    with redis.Redis.from_url(url) as admin:
+        try:
+            admin.execute_command("ACL", "SETUSER", name, *given, f">{password}")
+            admin.execute_command("ACL", "LOG", "RESET")
+            yield Restricted(admin, name, password, prefix, given)
+        finally:
+            admin.execute_command("ACL", "DELUSER", name)
+            clear(admin, prefix)
+
+
 @pytest.fixture(params=["embedded", pytest.param("server", marks=pytest.mark.real_server)])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The embedded engine over TCP, and a real server if one is named."""
@@ -152,29 +185,24 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def test_the_rules_are_what_is_needed(url: str) -> None:
-    admin = redis.Redis.from_url(url)
-    user, password, prefix = f"relay{secrets.token_hex(4)}", secrets.token_hex(8), f"acl{secrets.token_hex(4)}:"
-    given = [rule.replace("nemo_relay:", prefix) for rule in rules() if not rule.startswith(">")]
-    try:
-        admin.execute_command("ACL", "SETUSER", user, *given, f">{password}")
-        admin.execute_command("ACL", "LOG", "RESET")
+    with restricted(url, "relay") as user:
         options: dict[str, Any] = {
             "run_ttl": timedelta(days=1),
-            "username": user,
-            "password": password,
+            "username": user.name,
+            "password": user.password,
             "client_name": "guide",
             "retries": 0,
         }
-        with RedisBackend.connect(url, prefix, **options) as backend:
+        with RedisBackend.connect(url, user.prefix, **options) as backend:
             called = everything(backend)
             assert called >= {name for name in dir(backend) if is_operation(name)}
             backend.store_run(RunRecord(agent_id="a", calls=[]))
         # Words are turned on for a store that has runs.
-        with RedisBackend.connect(url, prefix, index_text=True, **options) as backend:
+        with RedisBackend.connect(url, user.prefix, index_text=True, **options) as backend:
             assert backend.index_text
             assert backend.delete_runs("all") == 1
             everything(backend)
-        assert not refused_to(admin, user)
+        assert not user.refused()
         # Without any one of the rules something is refused: none of them is too much. Left out are those for what
         # redis-py says about itself, for answers of thousands of rows, for a changed layout, and the optional clock.
         superfluous = []
@@ -188,91 +216,72 @@ def test_the_rules_are_what_is_needed(url: str) -> None:
             "+json.del",
             "+ft.dropindex",
         )
-        for rule in (rule for rule in given if rule.startswith("+") and rule not in spared):
-            clear(admin, prefix)
-            admin.execute_command("ACL", "SETUSER", user, "-" + rule[1:])
+        for rule in (rule for rule in user.rules if rule.startswith("+") and rule not in spared):
+            clear(user.admin, user.prefix)
+            user.may("-" + rule[1:])
             try:
-                with RedisBackend.connect(url, prefix, **options) as backend:
+                with RedisBackend.connect(url, user.prefix, **options) as backend:
                     everything(backend)
             except (PermissionDeniedError, IndexMissingError):
                 pass
             else:
                 superfluous.append(rule)
-            admin.execute_command("ACL", "SETUSER", user, rule)
+            user.may(rule)
         assert not superfluous
-    finally:
-        admin.execute_command("ACL", "DELUSER", user)
-        clear(admin, prefix)
-        admin.close()
 
 
 def test_the_rules_are_enough_for_a_dictionary(url: str) -> None:
-    admin = redis.Redis.from_url(url)
-    user, password, prefix = f"relay{secrets.token_hex(4)}", secrets.token_hex(8), f"acl{secrets.token_hex(4)}:"
-    given = [rule.replace("nemo_relay:", prefix) for rule in rules() if not rule.startswith(">")]
-    try:
-        admin.execute_command("ACL", "SETUSER", user, *given, f">{password}")
-        admin.execute_command("ACL", "LOG", "RESET")
-        with RedisBackend.connect(url, prefix, username=user, password=password, retries=0) as backend:
-            runs = [RunRecord(agent_id="a", calls=[], note=f"{number} of many words" * 30) for number in range(50)]  # type: ignore[call-arg]
-            backend.store_runs(runs)
-            backend.compression.apply()
-            backend.compression.train(size=256)
-            backend.store_runs(runs)
-            # A writer puts back a dictionary that has gone since it used it.
-            for key in admin.scan_iter(f"{prefix}@dictionary:*"):
-                admin.delete(key)
-            backend.compression.train(size=512)
-            assert backend.list_runs("a") == runs
-            assert backend.compression.undo().rewritten == 50
-        assert not refused_to(admin, user)
-    finally:
-        admin.execute_command("ACL", "DELUSER", user)
-        clear(admin, prefix)
-        admin.close()
+    with (
+        restricted(url, "relay") as user,
+        RedisBackend.connect(url, user.prefix, username=user.name, password=user.password, retries=0) as backend,
+    ):
+        runs = [RunRecord(agent_id="a", calls=[], note=f"{number} of many words" * 30) for number in range(50)]  # type: ignore[call-arg]
+        backend.store_runs(runs)
+        backend.compression.apply()
+        backend.compression.train(size=256)
+        backend.store_runs(runs)
+        # A writer puts back a dictionary that has gone since it used it.
+        for key in user.admin.scan_iter(f"{user.prefix}@dictionary:*"):
+            user.admin.delete(key)
+        backend.compression.train(size=512)
+        assert backend.list_runs("a") == runs
+        assert backend.compression.undo().rewritten == 50
+        assert not user.refused()
 
 
 def test_the_rules_of_a_backup_are_what_is_needed(url: str, tmp_path: Path) -> None:
-    admin = redis.Redis.from_url(url)
-    user, password, prefix = f"backup{secrets.token_hex(4)}", secrets.token_hex(8), f"acl{secrets.token_hex(4)}:"
-    given = [rule.replace("nemo_relay:", prefix) for rule in rules("backup") if not rule.startswith(">")]
-    login = url.replace("redis://", f"redis://{user}:{password}@")
     target = str(tmp_path / "backup.jsonl.gz")
 
-    def run(*words: str) -> int:
-        return CliRunner().invoke(app, [*words, "--url", login, "--prefix", prefix]).exit_code
-
-    def whole() -> bool:
+    def whole(user: Restricted) -> bool:
         """Whether all is dumped, restored and replaced."""
-        fill(url, prefix)
-        keys = sorted(admin.scan_iter(f"{prefix}*"))
+        login = url.replace("redis://", f"redis://{user.name}:{user.password}@")
+
+        def run(*words: str) -> int:
+            return CliRunner().invoke(app, [*words, "--url", login, "--prefix", user.prefix]).exit_code
+
+        fill(url, user.prefix)
+        keys = sorted(user.admin.scan_iter(f"{user.prefix}*"))
         if run("dump", target):
             return False
-        clear(admin, prefix)
+        clear(user.admin, user.prefix)
         return (
             not run("restore", target)
             and not run("restore", target, "--replace")
-            and keys == sorted(admin.scan_iter(f"{prefix}*"))
+            and keys == sorted(user.admin.scan_iter(f"{user.prefix}*"))
         )
 
-    try:
-        admin.execute_command("ACL", "SETUSER", user, *given, f">{password}")
-        admin.execute_command("ACL", "LOG", "RESET")
-        assert whole()
-        assert not refused_to(admin, user)
+    with restricted(url, "backup") as user:
+        assert whole(user)
+        assert not user.refused()
         # What redis-py says about itself, and what tidies up after a failure, may be refused.
         spared = ("+client|setinfo", "+hello", "+info", "+del")
         superfluous = []
-        for rule in (rule for rule in given if rule.startswith("+") and rule not in spared):
-            admin.execute_command("ACL", "SETUSER", user, "-" + rule[1:])
-            if whole():
+        for rule in (rule for rule in user.rules if rule.startswith("+") and rule not in spared):
+            user.may("-" + rule[1:])
+            if whole(user):
                 superfluous.append(rule)
-            admin.execute_command("ACL", "SETUSER", user, rule)
+            user.may(rule)
         assert not superfluous
-    finally:
-        admin.execute_command("ACL", "DELUSER", user)
-        clear(admin, prefix)
-        admin.close()
 
 
 def fill(url: str, prefix: str) -> None:
@@ -300,8 +309,3 @@ def is_operation(name: str) -> bool:
     opening |= {"migrations"}  # their rules are in the guide's part on migrations
     collections = {"runs", "plans", "tries", "accumulators", "observations", "stability"}
     return not name.startswith("_") and name not in opening | collections
-
-
-def refused_to(admin: redis.Redis, user: str) -> list[Any]:
-    """What the server refused to a user."""
-    return [entry for entry in admin.acl_log() if entry["username"] == user]

@@ -104,7 +104,7 @@ class Indexes:
         except IndexMissingError:
             if not self._create:
                 raise
-            # A server was emptied, or an index dropped, while it was made: it is made anew, once.
+            # A server was emptied, or indexes were dropped, while they were made: they are recreated, once.
             await self._complete()
 
     async def _complete(self) -> None:

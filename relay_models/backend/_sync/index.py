@@ -107,7 +107,7 @@ class Indexes:
         except IndexMissingError:
             if not self._create:
                 raise
-            # A server was emptied, or an index dropped, while it was made: it is made anew, once.
+            # A server was emptied, or indexes were dropped, while they were made: they are recreated, once.
             self._complete()
 
     def _complete(self) -> None:

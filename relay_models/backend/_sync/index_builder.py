@@ -198,8 +198,10 @@ class IndexBuilder:
         Raises:
             CorruptDocumentsError: this program cannot read documents, and the index does not take what they have.
         """
+        if not unreadable:
+            return
         replies = self._transport.pipeline([("FT.INFO", old), ("FT.INFO", new)])
-        if not unreadable or any(isinstance(reply, Exception) for reply in replies):
+        if any(isinstance(reply, Exception) for reply in replies):
             return
         before, after = map(decode_index_info, replies)
         if after.documents < before.documents:

@@ -158,7 +158,7 @@ class Migrations:
                 name,
                 self._indexes.target(kind, info),
                 tuple(map(column_name, change.added)),
-                tuple(map(column_name, (*change.retyped, *(set(change.widened) - set(change.retyped))))),
+                tuple(map(column_name, dict.fromkeys((*change.retyped, *change.widened)))),
                 (),
                 tuple(map(column_name, change.unknown)),
                 documents,

@@ -15,6 +15,7 @@ from fakeredis.model import ExpiringMembersSet, Hash, XStream, ZSet
 
 from relay_models.embedded.commands.long_double import increment
 from relay_models.embedded.commands.server import is_int64
+from relay_models.embedded.commands.streams import is_stream_id
 from relay_models.embedded.registry import command, subcommand_error
 from relay_models.embedded.reply_types import NullArray, encode_double
 
@@ -217,13 +218,16 @@ class CorrectedCommands:
         return when if when < 0 else (when + 500) // 1000
 
     def _expires(self, name: str, when: int, relative: bool, run: Callable[..., int], *args: Any) -> int:
-        """Refuse what 64 bits cannot hold, in milliseconds."""
+        """Refuse what 64 bits cannot hold, in milliseconds; a time that has passed deletes the key at once."""
         if {option.lower() for option in args[2:]} == {b"gt", b"lt"}:
             raise SimpleError("ERR GT and LT options at the same time are not compatible")
-        base = int(self._db.time * 1000) if relative else 0
-        if not -(2**63) <= when < 2**63 or when + base >= 2**63:
+        now = int(self._db.time * 1000)
+        if not -(2**63) <= when < 2**63 or (relative and when + now >= 2**63):
             raise SimpleError(f"ERR invalid expire time in '{name}' command")
-        return run(*args)
+        result = run(*args)
+        if result and when <= (0 if relative else now):
+            args[0].value = None
+        return result
 
     # Streams
 
@@ -371,7 +375,8 @@ class CorrectedCommands:
             return self.hscan(key, cursor, *args)  # type: ignore[attr-defined]
         _, found = self.hscan(key, 0, *args, b"COUNT", b"%d" % max(1, len(held)))  # type: ignore[attr-defined]
         if any(arg.lower() == b"novalues" for arg in args):
-            return [b"0", [field for field in held if field in set(found)]]
+            matching = set(found)
+            return [b"0", [field for field in held if field in matching]]
         matching = set(found[::2])
         return [b"0", [part for pair in held.items() if pair[0] in matching for part in pair]]
 
@@ -445,12 +450,9 @@ def _described(group: Any, trim_aware_lag: bool, count: int | None) -> dict[byte
     }
 
 
-_STREAM_ID = re.compile(rb"[0-9]+(-[0-9]+)?\Z")
-
-
 def _claimed(args: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """The arguments of XCLAIM, refused where one is neither an id nor an option."""
-    at = next((at for at, arg in enumerate(args) if not _STREAM_ID.match(arg)), len(args))
+    at = next((at for at, arg in enumerate(args) if not is_stream_id(arg)), len(args))
     while at < len(args):
         word = args[at].upper()
         if word not in (b"FORCE", b"JUSTID", b"IDLE", b"TIME", b"RETRYCOUNT", b"LASTID"):

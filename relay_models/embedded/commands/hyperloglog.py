@@ -89,6 +89,7 @@ class _Sketch:
         self._dense = bytearray()  # six bits for each register
         # The last count stays in place, and is said to be outdated.
         self._count = bytes(8) if value is None else value[8:_HEADER]
+        self._unused = bytes(3) if value is None else value[5:8]
         if value is None:
             self._runs = bytearray(_zeros(_REGISTERS))
             return
@@ -140,7 +141,7 @@ class _Sketch:
     def encode(self) -> bytes:
         """The string, whose count is outdated."""
         encoding = _DENSE if self._runs is None else _SPARSE
-        header = _MARK + bytes((encoding, 0, 0, 0)) + self._count[:7] + bytes((self._count[7] | 0x80,))
+        header = _MARK + bytes((encoding,)) + self._unused + self._count[:7] + bytes((self._count[7] | 0x80,))
         if self._runs is not None:
             return header + bytes(self._runs)
         return header + bytes(self._dense)

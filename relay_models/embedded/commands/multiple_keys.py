@@ -1,4 +1,4 @@
-"""`MultipleKeyCommands`: commands that are told how many keys follow: LMPOP, ZMPOP, SINTERCARD.
+"""`MultipleKeyCommands`: commands that are told how many keys follow: LMPOP, ZMPOP, SINTERCARD, ZUNION and the like.
 
 fakeredis looks for their options among the keys, too, takes keys of other types for those that it expects, and has
 other errors than Redis.
@@ -86,13 +86,7 @@ class MultipleKeyCommands:
         number = _in_range(args[0], 1, _NUMKEYS)
         if number > len(args) - 1:
             raise SimpleError(msgs.TOO_MANY_KEYS_MSG)
-        limit = 0
-        options = iter(args[1 + number :])
-        for word in options:
-            value = next(options, None)
-            if not casematch(word, b"limit") or value is None:
-                raise SimpleError(msgs.SYNTAX_ERROR_MSG)
-            limit = _in_range(value, 0, msgs.LIMIT_NEGATIVE_MSG)
+        limit = _limit(args[1 + number :])
         sets: list[set[bytes]] = []
         for key in args[1 : 1 + number]:
             item = self._db.get(key)
@@ -101,6 +95,41 @@ class MultipleKeyCommands:
             sets.append(set() if item is None else set(item.value))
         common = len(set.intersection(*sets))
         return min(common, limit) if limit else common
+
+    def zintercard(self, numkeys: int, *args: bytes) -> int:
+        if numkeys < 1:
+            raise SimpleError(msgs.ZUNIONSTORE_KEYS_MSG.format("zintercard"))
+        limit = _limit(args[numkeys:])
+        common = len(self._zunioninterdiff("ZINTER", None, numkeys, *args[:numkeys]))  # type: ignore[attr-defined]
+        return min(common, limit) if limit else common
+
+    def zdiff(self, numkeys: int, *args: bytes) -> Any:
+        return self._combined("ZDIFF", numkeys, args)
+
+    def zinter(self, numkeys: int, *args: bytes) -> Any:
+        return self._combined("ZINTER", numkeys, args)
+
+    def zunion(self, numkeys: int, *args: bytes) -> Any:
+        return self._combined("ZUNION", numkeys, args)
+
+    def _combined(self, name: str, numkeys: int, args: Sequence[bytes]) -> Any:
+        options = args[max(numkeys, 0) :]
+        rest = [option for option in options if not casematch(option, b"withscores")]
+        if name == "ZDIFF" and rest and numkeys > 0:
+            raise SimpleError(msgs.SYNTAX_ERROR_MSG)
+        found = self._zunioninterdiff(name, None, numkeys, *args[: max(numkeys, 0)], *rest)  # type: ignore[attr-defined]
+        return self._zset_scores_reply(found, len(rest) < len(options))  # type: ignore[attr-defined]
+
+
+def _limit(options: Sequence[bytes]) -> int:
+    """The number after LIMIT, 0 where there is none."""
+    limit, rest = 0, iter(options)
+    for word in rest:
+        value = next(rest, None)
+        if not casematch(word, b"limit") or value is None:
+            raise SimpleError(msgs.SYNTAX_ERROR_MSG)
+        limit = _in_range(value, 0, msgs.LIMIT_NEGATIVE_MSG)
+    return limit
 
 
 def _pop_arguments(args: Sequence[bytes], ends: tuple[bytes, bytes]) -> tuple[Sequence[bytes], bool, int]:

@@ -11,7 +11,7 @@ from fakeredis._core import CommandItem
 from fakeredis._helpers import SimpleError
 from fakeredis.model import StreamEntryKey, StreamRangeTest, XStream
 
-__all__ = ["StreamCommands"]
+__all__ = ["StreamCommands", "is_stream_id"]
 
 _STREAM_ID = re.compile(rb"[0-9]{1,20}(-[0-9]{1,20})?\Z")
 _GREATEST = 2**64 - 1
@@ -138,9 +138,14 @@ def _no_group(key: bytes, group: bytes) -> SimpleError:
     return SimpleError(msgs.XREADGROUP_KEY_OR_GROUP_NOT_FOUND_MSG.format(*names))
 
 
+def is_stream_id(text: bytes) -> bool:
+    """Whether a text is the ID of an entry: one number of 64 bits, or two."""
+    return _STREAM_ID.match(text) is not None and all(int(part) <= _GREATEST for part in text.split(b"-"))
+
+
 def _check_ids(ids: Sequence[bytes]) -> None:
     for each in ids:
-        if not _STREAM_ID.match(each) or any(int(part) > _GREATEST for part in each.split(b"-")):
+        if not is_stream_id(each):
             raise SimpleError(msgs.XADD_INVALID_ID)
 
 

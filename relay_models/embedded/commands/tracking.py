@@ -142,7 +142,7 @@ class TrackingCommands:
     _client_info: Any
     _pubsub: int
     takes_pushes = False
-    """Whether a message that nobody asked for can be told from a reply: not by redis-py's clients in process."""
+    """Whether the client can distinguish a push message from a reply, which redis-py's clients in process cannot."""
 
     @property
     def is_subscribed(self) -> bool:

@@ -135,7 +135,8 @@ class TcpSocket(WaitingInLoop, CommandRunner, AsyncFakeSocket):
         self._reply_skip, self._reply_skip_next = self._reply_skip_next, False
         if not suppressed and not isinstance(result, NoResponse):
             self._connection.put(result, acknowledges=acknowledges)
-        self._server.tracking.replied(self)
+        if self._server.tracking.clients:
+            self._server.tracking.replied(self)
 
     def _run_command(self, func: Any, sig: Any, args: list[Any], from_script: bool) -> Any:
         result = super()._run_command(func, sig, args, from_script)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from relay_models.columns.expressions import Expression, all_of
 from relay_models.errors import CorruptDocumentError, CorruptDocumentsError
-from relay_models.query.compiler import CompiledFilter, compile_filter, fitting_values
+from relay_models.query.compiler import CompiledFilter, Fitting, compile_filter, fitting_values
 from relay_models.query.limits import ResultLimit
 from relay_models.query.options import OnCorrupt, OnIncomplete
 from relay_models.query.order import Order, is_grouped
@@ -109,7 +109,7 @@ class Pager(Generic[T]):
         self._limit_ms = limit_ms
         self._partial = on_incomplete == "partial"
         self._values: dict[str, Sequence[str]] = {}
-        self._fitting: dict[int, list[str]] = {}
+        self._fitting: Fitting = {}
         self._position: Position | None = Position() if after is None else Position.decode(after, order)
         self._last = self._position or Position()
         self._request = _Request(self._last, 0)

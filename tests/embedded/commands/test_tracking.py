@@ -10,6 +10,7 @@ import redis
 from redis.cache import CacheConfig
 
 from relay_models.embedded import EmbeddedServer, serving_in_thread
+from tests.servers.resp import packed
 
 
 class Wire:
@@ -26,8 +27,7 @@ class Wire:
     def all(self, *commands: Sequence[str]) -> str:
         """The same for several commands that are sent at once."""
         for words in (*commands, ("PING",)):
-            parts = [b"$%d\r\n%b\r\n" % (len(word.encode()), word.encode()) for word in words]
-            self._socket.sendall(b"*%d\r\n%b" % (len(words), b"".join(parts)))
+            self._socket.sendall(packed([word.encode() for word in words]))
         received = b""
         while not received.endswith(b"+PONG\r\n"):
             received += self._socket.recv(65_536)
