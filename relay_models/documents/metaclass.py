@@ -11,8 +11,7 @@ from operator import attrgetter
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, ForwardRef, get_args, get_origin
 
-from pydantic import BeforeValidator, Field, field_validator
-from redis_om.model.model import ModelMeta
+from pydantic import BeforeValidator, Field, PydanticUserError, field_validator
 
 from relay_models.columns.column import Column, Origin
 from relay_models.columns.kind import Kind
@@ -28,6 +27,11 @@ from relay_models.documents.own_models import (
     store_columns,
 )
 from relay_models.errors import InvalidConfigurationError, UnknownAttributeError
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass as ModelMeta
+else:
+    from redis_om.model.model import ModelMeta
 
 __all__ = ["DocumentMeta"]
 
@@ -79,7 +83,15 @@ class DocumentMeta(ModelMeta):
             # Without redis-om's metaclass, which replaces fields without their validators and loses type parameters;
             # what it adds is of its own I/O, and inherited of the root.
             make: Any = super() if parent is None else super(ModelMeta, mcs)
-            cls = make.__new__(mcs, name, bases, namespace, **options)
+            try:
+                cls = make.__new__(mcs, name, bases, namespace, **options)
+            except PydanticUserError as error:
+                bare = next((field for field in declared if f"{field!r} requires a type annotation" in str(error)), "")
+                if not bare:
+                    raise
+                raise InvalidConfigurationError(
+                    f"{name}.{bare}: annotate the column with what it holds, as in {bare}: Column[str] = column(…)"
+                ) from None
         _install_columns(cls, declared, extends=extends)
         if settings is not None:
             _complete_items(cls, "model_post_init" in namespace)
