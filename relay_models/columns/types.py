@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NewType, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
 from typing_extensions import TypeAliasType
@@ -202,6 +202,10 @@ def _named(annotation: Any) -> Any:
 
 
 def _unknown(annotation: Any) -> InvalidConfigurationError:
+    if isinstance(annotation, TypeVar):
+        return InvalidConfigurationError(
+            f"a column has one type in the index, and {annotation} is any: declare the column in the subclasses"
+        )
     name = annotation.__name__ if isinstance(annotation, type) and not get_args(annotation) else str(annotation)
     return InvalidConfigurationError(f"no index has values of the type {name}; it has {_INDEXABLE}")
 

@@ -23,6 +23,7 @@ from relay_models.documents.own_models import (
     as_datetime,
     check_fields,
     check_free_names,
+    check_id,
     check_keywords,
     store_columns,
 )
@@ -208,6 +209,8 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
             if is_model or extends:
                 check_name(cls.__name__, field_name)
             made = declared[field_name].column(cls.__name__, field_name, field.annotation, own=is_model or extends)
+            if made.links == cls.__name__:
+                made.links = cls
             if is_model and made.value is None:
                 made.value = attrgetter(field_name)
             elif not is_model:
@@ -239,6 +242,7 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
         columns = {"pk": of_store.pop("pk"), **columns, **of_store}
         for name in ("pk", *of_store):
             setattr(cls, name, columns[name])
+        check_id(cls.__name__, cls.__pydantic_fields__["pk"].annotation)
         # redis-om's default draws a ULID for every object.
         cls.__pydantic_fields__["pk"].default_factory = None
         cls.__pydantic_fields__["pk"].default = None
