@@ -98,6 +98,20 @@ class Away:
         return Report()
 
 
+def test_a_refused_run_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    async def record() -> Recorder:
+        async with await RedisBackend.embedded(models=[AcmeRun]) as store, record_runs(store, "nowhere") as recorder:
+            await plain()
+        return recorder
+
+    with SyncBackend.embedded(models=[AcmeRun]) as store, record_runs_in_thread(store, "nowhere") as threaded:
+        asyncio.run(plain())
+    for stats in (asyncio.run(record()).stats, threaded.stats):
+        assert (stats.refused, stats.stored) == (1, 0)
+        assert "AcmeRun.region" in str(stats.last_error)
+    assert caplog.text.count("no region") == 2
+
+
 async def test_runs_are_kept_while_the_store_is_away() -> None:
     away = Away(failures=3)
     async with record_runs(away) as recorder:
