@@ -298,9 +298,9 @@ MISTAKES: dict[str, tuple[Callable[[RedisBackend], Any], str]] = {
     "a method of redis-om's": (lambda b: b.bind(Ticket).all_pks(), r"has no 'all_pks': see \.collection"),  # type: ignore[attr-defined]
     "no path": (lambda b: RedisBackend.embedded(5), "path is the path of a file, not 5"),  # type: ignore[arg-type]
     "the name of a link": (lambda b: b.collection(Reply).linked(Reply(ticket="a:1"), "ticket"), r"pass Reply\.ticket"),
-    "group by days": (
-        lambda b: b.collection(Ticket).aggregate("due", metrics="count"),
-        "in Python time='due'",
+    "group by instants": (
+        lambda b: b.collection(Ticket).aggregate("stored_at", metrics="count"),
+        "every='1d' with time='stored_at'",
     ),
     "a collection of runs": (lambda b: b.collection(Run), r"Run is a class of runs: use backend\.runs"),
     "nothing stored": (lambda b: b.collection(Ticket).save_many([None]), r"record 0: this collection holds Ticket"),  # type: ignore[list-item]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from relay_models.errors import (
+    IndexOutdatedError,
     InvalidConfigurationError,
     MissingExtraError,
     NotFoundError,
@@ -17,6 +18,7 @@ from relay_models.errors import (
     RelayModelsError,
     SerializationError,
     StorageError,
+    UnknownColumnError,
 )
 
 if TYPE_CHECKING:
@@ -65,7 +67,9 @@ class guarded:
             _discard_stdout()
             raise typer.Exit(0) from error
         if isinstance(error, RelayModelsError):
-            fail(str(error), exit_code(error))
+            is_about_columns = isinstance(error, IndexOutdatedError | UnknownColumnError)
+            hint = self.session.models_hint if is_about_columns and self.session is not None else ""
+            fail(f"{error}{hint}", exit_code(error))
         if isinstance(error, KeyboardInterrupt):
             raise typer.Exit(INTERRUPTED) from error
         if isinstance(error, OSError):

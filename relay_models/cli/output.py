@@ -240,7 +240,7 @@ def cell_text(value: Any) -> str:
         case Enum():
             return cell_text(value.value)
         case bool():
-            return "yes" if value else "no"
+            return "true" if value else "false"
         case int():
             return f"{value:,}"
         case float():

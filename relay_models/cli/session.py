@@ -70,6 +70,16 @@ class Session:
         return load_models(self._models)
 
     @property
+    def models_hint(self) -> str:
+        """What to add to a message about a name that only a user's models may have."""
+        if self.models:
+            return ""
+        return (
+            "\nno models of your own are loaded: name their modules by --models, RELAY_MODELS_MODELS, or models in "
+            "[tool.relay-models] of pyproject.toml"
+        )
+
+    @property
     def run_document(self) -> type[Run]:
         """The class of runs, which has all of their columns."""
         from relay_models.documents import Run  # lazy: start-up time

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NewType, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
 from typing_extensions import TypeAliasType
@@ -45,9 +45,11 @@ class ColumnType:
         python: the type of its values, without None.
         nullable: there may be no value.
         choices: all texts there are, where they are few and known.
+        members: the values of an enum by the names of its members, aliases too.
         is_uuid: the texts are UUIDs.
         store: from a value, which is not None, to what is stored.
         load: from what is stored, which is not None, to a value; None where they are the same.
+        load_item: from one stored text of a collection to its value; None where they are the same.
         empty: makes the value of a document that has none, for collections.
     """
 
@@ -55,9 +57,11 @@ class ColumnType:
     python: Any = str
     nullable: bool = False
     choices: tuple[str, ...] = ()
+    members: Mapping[str, str | int] = field(default_factory=dict, compare=False)
     is_uuid: bool = False
     store: Callable[[Any], Any] = as_stored
     load: Callable[[Any], Any] | None = None
+    load_item: Callable[[Any], Any] | None = None
     empty: Callable[[], Any] | None = None
 
     def checked(self, stored: Any) -> Any:
@@ -132,7 +136,8 @@ def _single(annotation: Any, nullable: bool, is_uuid: bool = False) -> ColumnTyp
         if found is not None:
             kind, store, load = found
             choices = ("false", "true") if annotation is bool else ()
-            return ColumnType(kind, annotation, nullable, choices, annotation is UUID, store, load)
+            is_uuid = annotation is UUID
+            return ColumnType(kind, annotation, nullable, choices, is_uuid=is_uuid, store=store, load=load)
     raise _unknown(annotation)
 
 
@@ -153,19 +158,22 @@ def _collection(annotation: Any, origin: type) -> ColumnType:
         annotation,
         nullable=True,
         choices=item.choices,
+        members=item.members,
         is_uuid=False,
         store=lambda values: sorted({store(value) for value in values}),
         load=None if origin is list and read is None else load,
+        load_item=read,
         empty=origin,
     )
 
 
 def _enum(annotation: type[Enum], nullable: bool) -> ColumnType:
     values = [member.value for member in annotation]
+    members = {name: member.value for name, member in annotation.__members__.items()}
     if all(isinstance(value, str) for value in values):
-        return ColumnType(Kind.TAG, annotation, nullable, tuple(values), store=_plain, load=annotation)
+        return ColumnType(Kind.TAG, annotation, nullable, tuple(values), members, store=_plain, load=annotation)
     if all(_is_integer(value) and LEAST_INTEGER <= value <= GREATEST_INTEGER for value in values):
-        return ColumnType(Kind.COUNT, annotation, nullable, store=_plain, load=annotation)
+        return ColumnType(Kind.COUNT, annotation, nullable, members=members, store=_plain, load=annotation)
     raise InvalidConfigurationError(
         f"the values of {annotation.__name__} are neither all texts nor all integers from -2^63 to 2^64 - 1"
     )
@@ -194,6 +202,10 @@ def _named(annotation: Any) -> Any:
 
 
 def _unknown(annotation: Any) -> InvalidConfigurationError:
+    if isinstance(annotation, TypeVar):
+        return InvalidConfigurationError(
+            f"a column has one type in the index, and {annotation} is any: declare the column in the subclasses"
+        )
     name = annotation.__name__ if isinstance(annotation, type) and not get_args(annotation) else str(annotation)
     return InvalidConfigurationError(f"no index has values of the type {name}; it has {_INDEXABLE}")
 

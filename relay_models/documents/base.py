@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationInfo, field_validator
-from redis_om import JsonModel
 
 from relay_models._checks import reason_of
 from relay_models.columns.column import COLUMN, Column
@@ -22,6 +21,12 @@ from relay_models.documents.metaclass import DocumentMeta
 from relay_models.documents.own_models import STORED, ModelSettings, key_text, new_id
 from relay_models.errors import InvalidRecordError, UnsupportedMethodError
 from relay_models.records import from_json
+
+if TYPE_CHECKING:
+    # redis-om's own types keep type checkers from pydantic's `model_config` and from type parameters of models.
+    JsonModel = BaseModel
+else:
+    from redis_om import JsonModel
 
 __all__ = ["Document", "column"]
 
@@ -188,7 +193,7 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
         return found
 
     @classmethod
-    def find(cls, *filters: Any) -> Find[Self]:  # type: ignore[override]  # run by a backend, not by redis-om
+    def find(cls, *filters: Any) -> Find[Self]:  # run by a backend, not by redis-om
         """A query for the documents that meet all `filters`; every document without any.
 
         Args:
@@ -312,16 +317,16 @@ class Document(JsonModel, abc.ABC, metaclass=DocumentMeta):
 
     if TYPE_CHECKING:
 
-        def save(self, *, ttl: timedelta | None = None) -> Any:  # type: ignore[override]
+        def save(self, *, ttl: timedelta | None = None) -> Any:
             """Save an item that is bound to a store by `backend.bind`; to be awaited where that is async."""
 
         def update(self, /, **changes: Any) -> Any:
             """Change fields of a bound item, here and in the store."""
 
-        def delete(self) -> Any:  # type: ignore[override]
+        def delete(self) -> Any:
             """Delete a bound item."""
 
-        def expire(self, seconds: float | timedelta) -> Any:  # type: ignore[override]
+        def expire(self, seconds: float | timedelta) -> Any:
             """Keep a bound item this long from now on."""
 
     else:

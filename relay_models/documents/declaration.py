@@ -54,9 +54,10 @@ class Declaration:
             raise InvalidConfigurationError(f"{document}.{name}: {error}") from None
         if own and self.text and type.python not in (str, list[str]):
             raise InvalidConfigurationError(f"{document}.{name}: text=True is for str and list[str], not {annotation}")
-        if self.links is not None and not hasattr(self.links, "_columns"):
+        if self.links is not None and self.links != document and not hasattr(self.links, "_columns"):
             raise InvalidConfigurationError(
-                f"{document}.{name}: links is a document class, such as Run, not {shown(self.links)}"
+                f"{document}.{name}: links is a document class, such as Run, or the name of the class itself, "
+                f"not {shown(self.links)}"
             )
         if type.kind is Kind.SCORES and self.origin is not Origin.STORE:
             raise InvalidConfigurationError(f"{document}.{name}: no index has values of the type {annotation}")
@@ -130,7 +131,8 @@ def column(
         origin: where the value comes from, where that is not the record.
         text: it is running text that is searched by its words and never read back.
         is_uuid: a column of texts holds UUIDs.
-        links: the document class whose ids it holds: run ids for `Run`, the ``pk`` of others.
+        links: the document class whose ids it holds: run ids for `Run`, the ``pk`` of others. A class names itself as
+            text, as in ``links="Comment"``.
         sortable: the index keeps the values for orders and aggregates, 32 bytes of a server's memory for a number, more
             for a text. Without, these read the values from the documents, which takes about ten times as long;
             filters are as quick.

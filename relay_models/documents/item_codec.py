@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -12,7 +12,8 @@ from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, PydanticUndefinedAnnotation, ValidationError
+from pydantic import AliasChoices, BaseModel, PydanticUndefinedAnnotation, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticSerializationError, SchemaValidator, from_json, to_json
 
 from relay_models._checks import reason_of, shown
@@ -23,7 +24,7 @@ from relay_models.columns.tags import escape_tag
 from relay_models.columns.types import as_stored
 from relay_models.documents.codec import dump_document, own_members
 from relay_models.documents.exact_fields import ExactFields
-from relay_models.documents.own_models import STORED, as_datetime
+from relay_models.documents.own_models import RESERVED, STORED, as_datetime
 from relay_models.documents.schema import stamp_name
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 
@@ -96,6 +97,10 @@ class ItemCodec:
         self._load_time: Any = columns["stored_at"].type.load
         # A later version of the class may have written fields that this one forbids.
         self._extra = "ignore" if model.model_config.get("extra") == "forbid" else None
+        self._takes_extra = model.model_config.get("extra") == "allow"
+        # Names that no further field of an item can have.
+        self._others = {*model.__pydantic_fields__, *model.__pydantic_computed_fields__, *columns, *RESERVED}
+        self._aliases = {alias: name for name in self._names for alias in _aliases_of(model.__pydantic_fields__[name])}
         schema, definitions = _model_schema(model.__pydantic_core_schema__)
         # A value of another type than its field's is refused when it would be read; a warning says no more.
         self._dump: Callable[[Any], bytes] = functools.partial(
@@ -169,19 +174,25 @@ class ItemCodec:
         Raises:
             InvalidRecordError: a change names no field, or the values are not valid.
         """
-        model = self.model
-        for name in changes:
-            if name not in self._names:
+        model, new = self.model, dict[str, Any]()
+        for given, value in changes.items():
+            name = given if given in self._names else self._aliases.get(given, given)
+            if name not in self._names and (not self._takes_extra or name in self._others):
                 known = ", ".join(self._names)
                 raise InvalidRecordError(f"{model.__name__} has no field {name!r} to update; it has {known}", name)
             if name in model._settings.key:
                 raise InvalidRecordError(
                     f"{model.__name__}.{name} is part of the id: save a new document instead", name
                 )
+            if name in new:
+                raise InvalidRecordError(
+                    f"update has two values for {model.__name__}.{name}: {given!r} is it, too", name
+                )
+            new[name] = value
         current = self._read(text)
         values = {name: current.__dict__[name] for name in self._names}
         try:
-            item = model.model_validate({**values, **(current.__pydantic_extra__ or {}), **changes}, by_name=True)
+            item = model.model_validate({**values, **(current.__pydantic_extra__ or {}), **new}, by_name=True)
         except ValidationError as error:
             raise _invalid(model, error) from None
         item.__dict__["record_json"] = text
@@ -304,6 +315,14 @@ def _complete(model: Any) -> None:
             raise InvalidConfigurationError(
                 f"{model.__name__}.{name} is annotated as Column[…]: declare it by = column(…)"
             )
+
+
+def _aliases_of(field: FieldInfo) -> Iterator[str]:
+    """The names by which an object is given a field."""
+    for alias in (field.alias, field.validation_alias):
+        for choice in alias.choices if isinstance(alias, AliasChoices) else [alias]:
+            if isinstance(choice, str):
+                yield choice
 
 
 def _column_encoder(column: Column[Any], is_calculated: bool) -> tuple[str, Any, Any, Any, Column[Any]]:

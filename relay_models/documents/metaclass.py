@@ -11,8 +11,7 @@ from operator import attrgetter
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, ForwardRef, get_args, get_origin
 
-from pydantic import BeforeValidator, Field, field_validator
-from redis_om.model.model import ModelMeta
+from pydantic import BeforeValidator, Field, PydanticUserError, field_validator
 
 from relay_models.columns.column import Column, Origin
 from relay_models.columns.kind import Kind
@@ -24,10 +23,16 @@ from relay_models.documents.own_models import (
     as_datetime,
     check_fields,
     check_free_names,
+    check_id,
     check_keywords,
     store_columns,
 )
 from relay_models.errors import InvalidConfigurationError, UnknownAttributeError
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass as ModelMeta
+else:
+    from redis_om.model.model import ModelMeta
 
 __all__ = ["DocumentMeta"]
 
@@ -79,7 +84,15 @@ class DocumentMeta(ModelMeta):
             # Without redis-om's metaclass, which replaces fields without their validators and loses type parameters;
             # what it adds is of its own I/O, and inherited of the root.
             make: Any = super() if parent is None else super(ModelMeta, mcs)
-            cls = make.__new__(mcs, name, bases, namespace, **options)
+            try:
+                cls = make.__new__(mcs, name, bases, namespace, **options)
+            except PydanticUserError as error:
+                bare = next((field for field in declared if f"{field!r} requires a type annotation" in str(error)), "")
+                if not bare:
+                    raise
+                raise InvalidConfigurationError(
+                    f"{name}.{bare}: annotate the column with what it holds, as in {bare}: Column[str] = column(…)"
+                ) from None
         _install_columns(cls, declared, extends=extends)
         if settings is not None:
             _complete_items(cls, "model_post_init" in namespace)
@@ -196,6 +209,8 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
             if is_model or extends:
                 check_name(cls.__name__, field_name)
             made = declared[field_name].column(cls.__name__, field_name, field.annotation, own=is_model or extends)
+            if made.links == cls.__name__:
+                made.links = cls
             if is_model and made.value is None:
                 made.value = attrgetter(field_name)
             elif not is_model:
@@ -227,6 +242,7 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
         columns = {"pk": of_store.pop("pk"), **columns, **of_store}
         for name in ("pk", *of_store):
             setattr(cls, name, columns[name])
+        check_id(cls.__name__, cls.__pydantic_fields__["pk"].annotation)
         # redis-om's default draws a ULID for every object.
         cls.__pydantic_fields__["pk"].default_factory = None
         cls.__pydantic_fields__["pk"].default = None

@@ -143,6 +143,19 @@ def check_free_names(class_name: str, namespace: Mapping[str, Any], parent: Any)
             )
 
 
+def check_id(class_name: str, annotation: Any) -> None:
+    """Refuse a ``pk`` that is no text.
+
+    Raises:
+        InvalidConfigurationError: it is none.
+    """
+    if annotation not in (str, str | None) and column_type(annotation).python is not str:
+        raise InvalidConfigurationError(
+            f"{class_name}.pk is text; name a field of another type, and let it be the id: "
+            f"class {class_name}(Document, key=('number',))"
+        )
+
+
 def store_columns(document: str) -> dict[str, Column[Any]]:
     """The columns that every own model has."""
     id_type, time_type = column_type(str), column_type(datetime | None)

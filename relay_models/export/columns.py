@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from datetime import date
+from typing import Literal, get_args
 
 from relay_models._checks import check_list, shown
 from relay_models.columns.column import Kind, find_column
+from relay_models.columns.info import ColumnInfo
 from relay_models.columns.scores import ScoreColumn
 from relay_models.documents import Document, Run
 from relay_models.errors import InvalidConfigurationError, UnknownColumnError
@@ -18,6 +20,7 @@ __all__ = [
     "TableColumn",
     "TableRows",
     "document_columns",
+    "python_type",
     "score_column",
     "select_columns",
 ]
@@ -35,6 +38,7 @@ class TableColumn:
         about: What it means.
         by_default: Whether the table has it when no columns are named.
         signed: Whether counts may be below zero.
+        python: The type of the values, where the kind does not tell: `bool` for texts, `date` for times.
     """
 
     name: str
@@ -42,6 +46,18 @@ class TableColumn:
     about: str
     by_default: bool = True
     signed: bool = False
+    python: type | None = None
+
+    @property
+    def type(self) -> Kind | type:
+        """What frames and files choose the column's type by."""
+        return self.python or self.kind
+
+
+def python_type(column: ColumnInfo) -> type | None:
+    """The type of a column's single values, where its kind does not tell; None for others."""
+    of = column.type.python
+    return next((known for known in (bool, date) if known is of or known in get_args(of)), None)
 
 
 # Columns that a table only has when they are named.
@@ -63,6 +79,7 @@ def document_columns(document: type[Document]) -> tuple[TableColumn, ...]:
             column.about,
             by_default=column.name not in _NOT_USUAL,
             signed=column.own,
+            python=None if column.kind is Kind.TAGS else python_type(column),
         )
         for column in document.columns().values()
         if column.kind is not Kind.WORDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import date
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,9 @@ def require(module: str, extra: str) -> Any:
 def arrow_schema(columns: Sequence[TableColumn]) -> Any:
     """Return the Arrow schema of a table of these columns."""
     pa = require("pyarrow", "arrow")
-    types = {
+    types: dict[Kind | type, Any] = {
+        bool: pa.bool_(),
+        date: pa.date32(),
         Kind.TAG: pa.string(),
         Kind.TAGS: pa.list_(pa.string()),
         Kind.COUNT: pa.uint64(),
@@ -48,7 +51,7 @@ def arrow_schema(columns: Sequence[TableColumn]) -> Any:
     return pa.schema(
         [
             pa.field(
-                column.name, pa.int64() if _is_signed(column) else types[column.kind], metadata={"about": column.about}
+                column.name, pa.int64() if _is_signed(column) else types[column.type], metadata={"about": column.about}
             )
             for column in columns
         ]
@@ -65,7 +68,9 @@ def arrow_batch(schema: Any, values: Columns) -> Any:
 def pandas_frame(columns: Sequence[TableColumn], values: Columns) -> pandas.DataFrame:
     """Build a pandas frame whose types can hold missing values: counts stay integers, lists stay lists."""
     pd = require("pandas", "pandas")
-    types = {
+    types: dict[Kind | type, str] = {
+        bool: "boolean",
+        date: "datetime64[us]",  # pandas has no dates
         Kind.TAG: "string",
         Kind.TAGS: "object",
         Kind.COUNT: "UInt64",
@@ -75,7 +80,7 @@ def pandas_frame(columns: Sequence[TableColumn], values: Columns) -> pandas.Data
     }
     series = {
         column.name: _converted(
-            column.name, pd.Series, values[column.name], dtype="Int64" if _is_signed(column) else types[column.kind]
+            column.name, pd.Series, values[column.name], dtype="Int64" if _is_signed(column) else types[column.type]
         )
         for column in columns
     }
@@ -86,7 +91,9 @@ def pandas_frame(columns: Sequence[TableColumn], values: Columns) -> pandas.Data
 def polars_frame(columns: Sequence[TableColumn], values: Columns) -> polars.DataFrame:
     """Build a polars frame."""
     pl = require("polars", "polars")
-    types = {
+    types: dict[Kind | type, Any] = {
+        bool: pl.Boolean(),
+        date: pl.Date(),
         Kind.TAG: pl.String(),
         Kind.TAGS: pl.List(pl.String()),
         Kind.COUNT: pl.UInt64(),
@@ -100,7 +107,7 @@ def polars_frame(columns: Sequence[TableColumn], values: Columns) -> polars.Data
             pl.Series,
             column.name,
             values[column.name],
-            dtype=pl.Int64() if _is_signed(column) else types[column.kind],
+            dtype=pl.Int64() if _is_signed(column) else types[column.type],
         )
         for column in columns
     ]

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from relay_models._checks import check_choice
 from relay_models.columns.column import Kind
+from relay_models.columns.info import ColumnInfo
 from relay_models.documents import Document, Run, record_of
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 from relay_models.export.columns import (
@@ -21,6 +22,7 @@ from relay_models.export.columns import (
     TableColumn,
     TableRows,
     document_columns,
+    python_type,
     score_column,
     select_columns,
 )
@@ -66,13 +68,16 @@ class _RunTable(Table):
     def __init__(self, columns: tuple[TableColumn, ...], document: type[Run]) -> None:
         super().__init__(columns)
         self._document = document
-        self._kinds = {column.name: column.kind for column in document.columns().values()}
+        self._columns = document.columns()
         self._own = frozenset(document.own_columns)
 
     def rows(self, item: Any) -> Iterator[dict[str, Any]]:
         if isinstance(item, RunRecord):
             stored = self._document.column_values(item)
-            yield {name: _value(self._kinds.get(name, Kind.NUMBER), stored.get(name)) for name in self.names}
+            yield {
+                name: _value(self._columns[name], stored.get(name)) if name in self._columns else None
+                for name in self.names
+            }
         elif isinstance(item, Run):
             row = {name: _run_value(item, name) for name in self.names}
             if self._own:
@@ -144,7 +149,17 @@ def table_of(source: Any, rows: TableRows, columns: Sequence[str] | None) -> Tab
     if kinds is not None:
         if rows == "calls":
             raise InvalidConfigurationError("an aggregate has no calls; leave `rows` out")
-        known = [TableColumn(name, kind, "") for name, kind in kinds.items()]
+        columns_of = getattr(source, "columns", {})
+        known = [
+            TableColumn(
+                name,
+                kind,
+                "",
+                signed=kind is Kind.COUNT and any((row[name] or 0) < 0 for row in source),
+                python=python_type(columns_of[name]) if name in columns_of else None,
+            )
+            for name, kind in kinds.items()
+        ]
         return _AggregateTable(select_columns(known, columns, "these aggregates"))
     if rows == "calls":
         return _CallTable(select_columns(CALL_COLUMNS, columns, rows))
@@ -168,7 +183,7 @@ def _document_of(source: Any) -> type[Document]:
 def _own_values(item: Document, names: Iterable[str]) -> dict[str, Any]:
     """Values of columns that a user declared as tables hold them: an enum's value, a UUID as text."""
     stored, columns = item.stored_values(), item.columns()
-    return {name: _value(columns[name].kind, stored[name]) for name in names}
+    return {name: _value(columns[name], stored[name]) for name in names}
 
 
 def is_aggregate(source: Any) -> bool:
@@ -209,22 +224,20 @@ def _plain(value: Any) -> Any:
     match value:
         case datetime():
             return value.astimezone(UTC)
-        case date():
-            return datetime(value.year, value.month, value.day, tzinfo=UTC)
         case Decimal():
             return float(value)
         case Enum():
             return value.value
         case UUID():
             return str(value)
-        case bool():
-            return "true" if value else "false"
         case _:
             return value
 
 
-def _value(kind: Kind, stored: Any) -> Any:
-    match kind:
+def _value(column: ColumnInfo, stored: Any) -> Any:
+    if column.type.python in (bool, date) and column.type.load is not None and stored is not None:
+        return column.type.load(stored)
+    match column.kind:
         case Kind.TAGS:
             return [] if stored is None else list(stored)
         case Kind.SCORES:

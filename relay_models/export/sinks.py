@@ -12,7 +12,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from os import PathLike
 from types import TracebackType
 from typing import Any, BinaryIO, Generic, TypeVar
@@ -245,6 +245,8 @@ class CsvSink(_FileSink):
         match value:
             case None:
                 return ""
+            case bool():
+                return "true" if value else "false"
             case str():
                 return f"'{value}" if self.escape_formulas and is_formula(value) else value
             case list():
@@ -314,4 +316,6 @@ def _json(value: Any) -> Any:
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, timedelta):
         return value / timedelta(seconds=1)
+    if isinstance(value, date):
+        return value.isoformat()
     return value

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from relay_models._checks import shown
+from relay_models.documents.model_modules import load_models
 from relay_models.errors import InvalidConfigurationError, MissingExtraError, RelayModelsError
 from relay_models.recorder.threaded_recorder import ThreadedRecorder
 from relay_models.records.redact import as_redactor
@@ -19,6 +20,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "url": (str,),
     "path": (str,),
     "key_prefix": (str,),
+    "models": (list,),
     "agent_id": (str,),
     "max_waiting": (int,),
     "flush_timeout": (int, float),
@@ -33,8 +35,10 @@ class RecorderPlugin:
     """Stores the runs of all agents of this process, in the store with this `url` (or `path`) and `key_prefix`.
 
     A thread opens the store when the first run has ended, so a Redis that is down does not block the application.
-    `agent_id` is the agent of all runs; without it, the name of a run's Agent scope. `redact` is a list of JSON paths;
-    `keep_io`, `max_text_length` and `max_call_bytes` are those of `record_runs`.
+    `agent_id` is the agent of all runs; without it, the name of a run's Agent scope. `models` is a list of the modules
+    that declare columns of your own; without it, those that the environment or pyproject.toml names, as for the command
+    line. `redact` is a list of JSON paths; `keep_io`, `max_text_length` and `max_call_bytes` are those of
+    `record_runs`.
     """
 
     def validate(self, plugin_config: dict[str, Any]) -> list[Any]:
@@ -62,6 +66,11 @@ class RecorderPlugin:
                 )
             except RelayModelsError as error:
                 say("error", "relay_models.redact", "redact", str(error))
+        if not wrong:
+            try:
+                _models(plugin_config)
+            except RelayModelsError as error:
+                say("error", "relay_models.models", "models", str(error))
         if not wrong and "url" in plugin_config:
             from relay_models.transport import parse_target  # lazy: validating a path needs no redis-py
 
@@ -82,12 +91,15 @@ class RecorderPlugin:
             raise InvalidConfigurationError("; ".join(errors))
         config = {name: value for name, value in plugin_config.items() if name in _FIELDS}
         url, path = config.pop("url", None), config.pop("path", None)
-        prefix = config.pop("key_prefix", "nemo_relay:")
+        prefix, models = config.pop("key_prefix", "nemo_relay:"), _models(config)
+        config.pop("models", None)
 
         def connect() -> Any:
             from relay_models.sync import RedisBackend  # lazy: start-up time
 
-            return RedisBackend.connect(url, prefix) if url is not None else RedisBackend.embedded(path, prefix)
+            if url is not None:
+                return RedisBackend.connect(url, prefix, models=models)
+            return RedisBackend.embedded(path, prefix, models=models)
 
         recorder = ThreadedRecorder(connect, config.pop("agent_id", None), **config)
         take = recorder.subscriber
@@ -99,6 +111,18 @@ class RecorderPlugin:
         # The runtime does not notify a plugin when it shuts down, but drops its subscriber.
         weakref.finalize(subscriber, recorder.close).atexit = False
         context.register_subscriber("recorder", subscriber)
+
+
+def _models(config: Mapping[str, Any]) -> list[Any]:
+    """The document classes of the user's own.
+
+    Raises:
+        InvalidConfigurationError: A module cannot be imported, or has no model.
+    """
+    names = config.get("models")
+    if names is not None and not all(isinstance(name, str) for name in names):
+        raise InvalidConfigurationError(f"models is a list of the names of modules, not {shown(names)}")
+    return list(load_models(None if names is None else ",".join(names)))
 
 
 def register_plugin() -> None:
@@ -119,8 +143,8 @@ def component(**config: Any) -> Any:
     """Create a component that records runs, for ``nemo_relay.plugin.PluginConfig(components=[…])``.
 
     Args:
-        config: `url` or `path`, `key_prefix`, `agent_id`, `max_waiting`, `flush_timeout`, `keep_io`, `redact`,
-            `max_text_length`, `max_call_bytes`; see `RecorderPlugin`.
+        config: `url` or `path`, `key_prefix`, `models`, `agent_id`, `max_waiting`, `flush_timeout`, `keep_io`,
+            `redact`, `max_text_length`, `max_call_bytes`; see `RecorderPlugin`.
 
     Returns:
         A `nemo_relay.plugin.ComponentSpec`.

@@ -197,4 +197,4 @@ class Recorder:
                 await asyncio.sleep(backoff.next())
             else:
                 backoff.reset()
-                self._queue.done(batch, report.stored, len(report.refused))
+                self._queue.done(batch, report)

@@ -8,13 +8,16 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relay_models._checks import check_count
 from relay_models.errors import MissingExtraError
 from relay_models.records import RunRecord, uuid7
 from relay_models.records.redact import Redaction
 from relay_models.trajectories.builder import AgentNaming, RunBuilder, ScopeEvent
+
+if TYPE_CHECKING:
+    from relay_models.backend import StoreReport
 
 __all__ = ["Queue", "RecorderStats", "subscribers"]
 
@@ -39,6 +42,7 @@ class RecorderStats:
     failed_attempts: int = 0
     """Failed attempts to store a batch; the batch is retried."""
     last_error: str | None = None
+    """Why the last attempt failed, or the last run was refused."""
     waiting: int = 0
     """Finished runs that are not stored yet."""
     open: int = 0
@@ -136,20 +140,24 @@ class Queue:
                     self._finished[position] = redacted
                     self._redacted.add(id(redacted))
 
-    def done(self, batch: list[RunRecord], stored: int, refused: int) -> None:
+    def done(self, batch: list[RunRecord], report: StoreReport) -> None:
         """Remove a stored batch."""
         ids = {id(run) for run in batch}
         with self._lock:
             # The oldest may have been dropped in the meantime although it was stored.
             while self._finished and id(self._finished[0]) in ids:
                 self._finished.popleft()
-            self._stats.stored += stored
-            self._stats.refused += refused
+            self._stats.stored += report.stored
+            self._stats.refused += len(report.refused)
+            if report.refused:
+                self._stats.last_error = str(report.refused[-1].error)
+        if report.refused:
+            log.warning("%d runs were refused, the last one: %s", len(report.refused), report.refused[-1])
 
     def failed(self, error: Exception) -> None:
         """Count a failed attempt; the batch stays in the queue."""
         with self._lock:
-            first = self._stats.last_error is None
+            first = not self._stats.failed_attempts
             self._stats.failed_attempts += 1
             self._stats.last_error = str(error)
         if first:

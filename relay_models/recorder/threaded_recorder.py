@@ -168,7 +168,7 @@ class ThreadedRecorder:
                     self._ready.wait(pause) if self._deadline is None else time.sleep(pause)
                 else:
                     backoff.reset()
-                    self._queue.done(batch, report.stored, len(report.refused))
+                    self._queue.done(batch, report)
         except Exception:
             log.exception("the recorder has ended")
         finally:

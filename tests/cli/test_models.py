@@ -61,6 +61,41 @@ def test_runs_are_imported_and_found_by_own_columns(project: Path) -> None:
     assert json.loads(counted.stdout)[0]["tenant"] == "acme", counted.stderr
 
 
+def test_a_name_that_only_models_have_tells_how_to_name_them(
+    cli: Cli, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "acme_models.py").rename(project / "hinted_models.py")
+    monkeypatch.syspath_prepend(project)
+    store = ["--path", str(project / "x.db")]
+    runs, models = str(project / "runs.jsonl"), ["--models", "hinted_models"]
+    assert cli("import", runs, *store, *models).code == 0
+    for words in (
+        ["runs", "list", *store, "--where", "tenant = acme"],
+        ["runs", "list", *store, "--columns", "tenant"],
+        ["runs", "stats", *store, "--by", "tenant"],
+        ["import", runs, *store],
+        ["schema", "feedback"],
+    ):
+        assert "--models, RELAY_MODELS_MODELS, or models in [tool.relay-models]" in cli(*words).err
+    known = cli("runs", "stats", *store, "--by", "tenent", *models)
+    assert "'tenent'" in known.err
+    assert "--models" not in known.err
+
+
+def test_intervals_are_of_any_column_of_times(cli: Cli, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    due = '    due: Column[datetime | None] = column(metadata("due"))\n'
+    models = f"{MODELS}\nfrom datetime import datetime\n\nclass DueRun(AcmeRun):\n{due}"
+    (project / "due_models.py").write_text(models, encoding="utf-8")
+    run = RUN.replace('"acme"', '"acme","due":"2027-05-06T07:00:00Z"')
+    (project / "runs.jsonl").write_text(run + "\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(project)
+    store = ["--path", str(project / "due.db"), "--models", "due_models"]
+    assert cli("import", str(project / "runs.jsonl"), *store).code == 0
+    for time, day in (("started", "2026-01-01"), ("due", "2027-05-06")):
+        found = cli("runs", "stats", *store, "--every", "1d", "--metrics", "count", "--json", "--time", time)
+        assert json.loads(found.out) == [{"bucket": f"{day}T00:00:00Z", "count": 1}], found.err
+
+
 def test_the_schema_shows_own_columns_and_models(project: Path) -> None:
     run = relay_models(project, "schema", "run", "--models", "acme_models")
     assert "| `tenant` | `TAG` | yes |  | Whose. |" in run.stdout, run.stderr

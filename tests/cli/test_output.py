@@ -50,7 +50,7 @@ def test_columns_of_low_priority_go_first() -> None:
     ("value", "text"),
     [
         (None, ""),
-        (True, "yes"),
+        (True, "true"),
         (12345, "12,345"),
         (0.5, "0.50"),
         (["a", "b"], "a, b"),

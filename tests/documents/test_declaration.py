@@ -198,6 +198,11 @@ def test_mistakes_are_errors_when_the_class_is_made() -> None:
         class Plain(Run):
             tenant: str = column("Whose.")
 
+    with pytest.raises(InvalidConfigurationError, match=r"Bare\.tenant: annotate .* tenant: Column\[str\] = column"):
+
+        class Bare(Run):
+            tenant = column("Whose.")
+
     with pytest.raises(InvalidConfigurationError, match=r"Odd\.raw: no index has values of the type bytes; it has str"):
 
         class Odd(Run):

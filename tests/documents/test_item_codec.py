@@ -411,8 +411,13 @@ def test_aliases_are_for_users_and_not_for_stores() -> None:
 
     person = Person(userId="u1", oth=5, names=["Ada"], pet={"calledName": "Rex"})  # type: ignore[call-arg]
     keeps(person)
-    changed = codec_of(Person).change(codec_of(Person).encode(person).text, {"user_id": "u2"})
+    text = codec_of(Person).encode(person).text
+    changed = codec_of(Person).change(text, {"user_id": "u2"})
     assert (changed.user_id, changed.other, changed.first, changed.pet.name) == ("u2", 5, "Ada", "Rex")
+    for alias in ("other", "o", "oth"):
+        assert codec_of(Person).change(text, {"userId": "u3", alias: 6}).other == 6
+    with pytest.raises(InvalidRecordError, match="two values for Person"):
+        codec_of(Person).change(text, {"user_id": "a", "userId": "b"})
 
     class Camel(Document):
         model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
@@ -524,6 +529,11 @@ def test_unknown_fields_that_a_class_allows_are_kept() -> None:
     keeps(item)
     changed = codec_of(Open).change(codec_of(Open).encode(item).text, {"name": "b"})
     assert again(changed).more == {"k": [1, None]}
+    added = codec_of(Open).change(codec_of(Open).encode(item).text, {"more": 1, "added": "b"})
+    assert again(added).model_extra == {"more": 1, "added": "b"}
+    for name in ("pk", "stored_at", "record_json"):
+        with pytest.raises(InvalidRecordError, match="no field"):
+            codec_of(Open).change(codec_of(Open).encode(item).text, {name: "b"})
     with pytest.raises(InvalidRecordError, match="when"):
         codec_of(Open).encode(Open(name="a", when=datetime.now(UTC)))  # type: ignore[call-arg]
 

@@ -23,6 +23,7 @@ from relay_models.native import NativeSource
 from relay_models.recorder import PLUGIN_KIND, Recorder, component, record_runs, record_runs_in_thread, register_plugin
 from relay_models.records import RunRecord, strip_extensions
 from relay_models.sync import RedisBackend as SyncBackend
+from tests.backend.own_models import AcmeRun
 from tests.native.servers import Served
 from tests.recorder.agents import SHAPES, Broken, adaptive, ask, plain, run_shapes, runtime
 
@@ -95,6 +96,20 @@ class Away:
             refused: tuple[()] = ()
 
         return Report()
+
+
+def test_a_refused_run_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    async def record() -> Recorder:
+        async with await RedisBackend.embedded(models=[AcmeRun]) as store, record_runs(store, "nowhere") as recorder:
+            await plain()
+        return recorder
+
+    with SyncBackend.embedded(models=[AcmeRun]) as store, record_runs_in_thread(store, "nowhere") as threaded:
+        asyncio.run(plain())
+    for stats in (asyncio.run(record()).stats, threaded.stats):
+        assert (stats.refused, stats.stored) == (1, 0)
+        assert "AcmeRun.region" in str(stats.last_error)
+    assert caplog.text.count("no region") == 2
 
 
 async def test_runs_are_kept_while_the_store_is_away() -> None:
@@ -239,10 +254,25 @@ async def test_as_a_component_of_the_runtime(tmp_path: Path) -> None:
         assert [run.agent_id for run in await store.list_runs("configured")] == ["configured"]
 
 
+async def test_a_component_knows_own_columns(tmp_path: Path) -> None:
+    path, columns = tmp_path / "runs.db", "tests.backend.own_models:AcmeRun"
+    async with runtime(component(path=str(path), agent_id="configured", models=[columns])):
+        await plain()
+    deadline = time.monotonic() + 10
+    while any(thread.name.startswith("relay_models.recorder") for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+    async with await RedisBackend.embedded(path, models=[AcmeRun]) as store:
+        assert [run.region for run in await store.runs.find()] == ["eu"]
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
         ({}, "url or path"),
+        ({"path": "p", "models": ["no_such_module"]}, "no_such_module"),
+        ({"path": "p", "models": "tests.backend.own_models"}, "models"),
+        ({"path": "p", "models": [1]}, "names of modules"),
         ({"url": "redis://h", "path": "p"}, "url or path"),
         ({"url": "http://h"}, "redis://"),
         ({"url": "redis://h", "max_waiting": "many"}, "max_waiting"),

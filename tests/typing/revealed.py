@@ -2,11 +2,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import reveal_type
+from typing import Generic, TypeVar, reveal_type
 from uuid import UUID
+
+from pydantic import ConfigDict
 
 from relay_models import CallRecord, Column, Document, RedisBackend, Run, RunRecord, StorageBackend, column, metadata
 from relay_models.sync import RedisBackend as SyncBackend
+
+T = TypeVar("T")
 
 
 async def runs(backend: RedisBackend, record: RunRecord, run_id: UUID) -> None:
@@ -86,9 +90,15 @@ class AcmeRun(Run):
 
 
 class Feedback(Document):
+    model_config = ConfigDict(str_strip_whitespace=True)
     run_id: Column[UUID] = column(links=Run)
     rating: Column[int] = column(ge=1, le=5)
     note: str = ""
+
+
+class Box(Document, Generic[T]):
+    item: T
+    size: Column[int] = column()
 
 
 async def models(backend: RedisBackend, url: str) -> None:
@@ -104,6 +114,8 @@ async def models(backend: RedisBackend, url: str) -> None:
     reveal_type(feedback)  # ModelCollection[Feedback]
     item = Feedback(run_id=UUID(int=1), rating=5)
     reveal_type(item.rating)  # int
+    reveal_type(Box[int](item=1, size=1))  # Box[int]
+    reveal_type(await backend.collection(Box[int]).get("a"))  # Box[int] | None
     reveal_type(item.pk)  # str
     reveal_type(item.stored_at)  # datetime | None
     reveal_type(await feedback.save(item))  # bool

@@ -203,8 +203,8 @@ class Indexes:
             raise IndexOutdatedError(
                 f"the index {where} has the columns {', '.join(map(column_name, unknown))}, which this program does "
                 "not know and would leave out: open the store with the models that declare them, or with the release "
-                "that has them; or with allow_missing=True, and run `relay-models migrate apply` with those models "
-                "afterwards"
+                "that has them; or with allow_missing=True (`migrate apply --allow-missing`), and run `relay-models "
+                "migrate apply` with those models afterwards"
             )
 
     async def compress(self, is_on: bool) -> None:

@@ -88,6 +88,7 @@ class BoundModel(Generic[D]):
         if not isinstance(item, self.model):
             return changed
         item.__dict__.update(changed.__dict__)
+        object.__setattr__(item, "__pydantic_extra__", changed.__pydantic_extra__)
         return self._bound(item)
 
     def delete(self, pk: Any) -> bool:

@@ -264,7 +264,7 @@ class ModelCollection(Collection[D]):
             expect: the item as it was read; where the stored one is another version, nothing is changed.
             ttl: how long it is kept from now on; the time to live stays as it is by default, or begins again where
                 the model has one.
-            changes: the new values, by field.
+            changes: the new values, by field or by its alias; a model with ``extra="allow"`` takes further names, too.
 
         Returns:
             The document as it is stored now.

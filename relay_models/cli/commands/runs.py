@@ -346,6 +346,9 @@ def _stats(group: typer.Typer) -> None:
             str | None,
             typer.Option(metavar="SPAN", show_default=False, help="One row per interval, such as 1h or 1d."),
         ] = None,
+        time: Annotated[
+            str, typer.Option("--time", metavar="COLUMN", help="The column of times that --every divides.")
+        ] = "started_at",
         metrics: Annotated[
             str,
             typer.Option("--metrics", "-m", metavar="M,N,…", help="Such as count, avg(duration), p95(total_tokens)."),
@@ -385,7 +388,7 @@ def _stats(group: typer.Typer) -> None:
         """Aggregate runs by columns, by intervals of time, or both."""
         groups = split_names(by) or []
         rows = session.open().aggregate_runs(
-            by=groups, every=every, metrics=split_metrics(metrics),
+            by=groups, every=every, metrics=split_metrics(metrics), time=time,
             filter=make_filter(session, with_saved(where, saved_question(session, saved)), agent),
             order_by=order, limit=limit or None, fill=fill, tz=zone, approximate=approximate,
         )  # fmt: skip

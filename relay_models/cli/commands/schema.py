@@ -38,14 +38,19 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Describe what is stored: fields, columns, keys. Needs no store."""
         from relay_models.documents.kinds import find_kind, kinds_with  # lazy: start-up time
+        from relay_models.errors import NotFoundError  # lazy: start-up time
         from relay_models.schema.json_schema import json_schema  # lazy: start-up time
         from relay_models.schema.markdown import kind_page, overview_page  # lazy: start-up time
 
         kinds = kinds_with(session.models)
+        try:
+            chosen = None if type_ is None else find_kind(type_, kinds)
+        except NotFoundError as error:
+            raise NotFoundError(f"{error}{session.models_hint}") from None
         as_json = session.as_json if format is None else format is SchemaFormat.json_schema
         if as_json:
-            one = None if type_ is None else json_schema(find_kind(type_, kinds))
-            session.out.object(one if one is not None else {name: json_schema(kind) for name, kind in kinds.items()})
+            every = {name: json_schema(kind) for name, kind in kinds.items()}
+            session.out.object(every if chosen is None else json_schema(chosen))
         else:
-            page = overview_page(kinds=kinds) if type_ is None else kind_page(find_kind(type_, kinds))
+            page = overview_page(kinds=kinds) if chosen is None else kind_page(chosen)
             sys.stdout.write(page.rstrip() + "\n")

@@ -65,19 +65,22 @@ class AggregateRows(list[AggregateRow]):
         rows: The rows.
         kinds: What each column holds, by name, in the order of the columns.
         estimated: The columns whose values are the server's estimates; none unless ``approximate=True`` allowed them.
+        columns: The columns of documents whose values they hold, by name.
     """
 
-    __slots__ = ("estimated", "kinds")
+    __slots__ = ("columns", "estimated", "kinds")
 
     def __init__(
         self,
         rows: Iterable[AggregateRow] = (),
         kinds: Mapping[str, Kind] | None = None,
         estimated: Iterable[str] = (),
+        columns: Mapping[str, Column[Any]] | None = None,
     ) -> None:
         super().__init__(rows)
         self.kinds: dict[str, Kind] = dict(kinds or {})
         self.estimated: tuple[str, ...] = tuple(estimated)
+        self.columns: dict[str, Column[Any]] = dict(columns or {})
 
 
 class GroupTally:
@@ -166,7 +169,8 @@ class Groups:
             known.sort(key=order_key, reverse=ask.descending)
             rows = known + [each for each in rows if each[1][name] is None]
         kept = rows if ask.limit is None else rows[: ask.limit]
-        return AggregateRows((row for _, row in kept), ask.kinds, (metric.name for metric in self.estimated))
+        estimated = (metric.name for metric in self.estimated)
+        return AggregateRows((row for _, row in kept), ask.kinds, estimated, ask.columns)
 
     def _fill(self, buckets: Buckets) -> None:
         starts = [key[0] for key in self.found if key[0] is not None]
@@ -192,7 +196,7 @@ class Groups:
         if self.ask.buckets is not None:
             values[BUCKET] = None if key[0] is None else self.ask.buckets.label(key[0])
         for column, value in zip(self.ask.groups, key[1:], strict=True):
-            load = None if column.kind is Kind.TAGS else column.type.load
+            load = column.type.load_item if column.kind is Kind.TAGS else column.type.load
             values[column.name] = value if value is None or load is None else load(value)
         for metric in self.ask.metrics:
             values[metric.name] = tallies.result(metric)

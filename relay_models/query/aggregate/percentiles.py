@@ -248,7 +248,7 @@ def _in_group(ask: Aggregation, key: tuple[Any, ...]) -> Iterator[Expression]:
         yield Compare(ask.time, "<", ask.buckets.after(start))
     for column, value in zip(ask.groups, values, strict=True):
         if value is not None:
-            yield Compare(column, "==", value) if column.kind is Kind.COUNT else Equal(column, value)
+            yield Compare(column, "==", value) if column.ordered else Equal(column, value)
 
 
 def _between(column: Column[Any], low: int, high: int) -> Expression:

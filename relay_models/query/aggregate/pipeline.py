@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from relay_models.columns.column import Column
+from relay_models.columns.column import Column, Kind
 from relay_models.columns.expressions import Compare, Expression, all_of
 from relay_models.query.aggregate.groups import AggregateRows, Groups
 from relay_models.query.aggregate.percentiles import percentile_steps
@@ -64,7 +64,9 @@ def aggregate_steps(
     if compiled.nothing:
         return Groups(ask).rows()
     is_quick = all(metric.summable for metric in ask.metrics)
-    if is_quick or decode_index_info((yield ["FT.INFO", alias]).reply).documents > few_rows:
+    # A server groups floats by twelve digits.
+    can_group = all(column.kind is not Kind.NUMBER for column in ask.groups)
+    if can_group and (is_quick or decode_index_info((yield ["FT.INFO", alias]).reply).documents > few_rows):
         texts = yield from text_steps(alias, ask, compiled)
         grouped = ServerGroups(alias, ask, texts, limit_ms=limit_ms, partial=on_incomplete == "partial")
         asked, stored_at = filter, document.columns().get("stored_at")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Any, TypeAlias
 
 from relay_models._checks import shown
@@ -68,10 +68,13 @@ class Aggregation:
         """
         groups = tuple(dict.fromkeys(find_column(name, columns, "by") for name in _listed(by, "by")))
         for column in groups:
-            if column.kind not in (Kind.TAG, Kind.TAGS, Kind.COUNT):
-                is_time = column.kind is Kind.TIME
-                hint = f"; use every='1d', and in Python time={column.name!r}" if is_time else ""
-                raise UnsupportedOperatorError(f"by: {column!r} ({column.kind}) has too many values to group by{hint}")
+            if column.kind is Kind.TIME and column.type.python is not date:
+                raise UnsupportedOperatorError(
+                    f"by: {column!r} ({column.kind}) has too many values to group by; use every='1d' with "
+                    f"time={column.name!r}"
+                )
+            if column.kind is Kind.SCORES:
+                raise UnsupportedOperatorError(f"by: name one score, such as score.helpfulness, not {column!r}")
         read = tuple(dict.fromkeys(parse_metric(text, columns) for text in _listed(metrics, "metrics")))
         if not read:
             raise QueryError("metrics: ask for at least one, such as 'count'")
@@ -118,6 +121,15 @@ class Aggregation:
         found = {BUCKET: Kind.TIME} if self.buckets else {}
         found |= {column.name: Kind.TAG if column.kind is Kind.TAGS else column.kind for column in self.groups}
         return found | {metric.name: metric.kind for metric in self.metrics}
+
+    @property
+    def columns(self) -> dict[str, Column[Any]]:
+        """The columns whose values the rows have, by name in the rows: of groups, minima, maxima and percentiles."""
+        found = {column.name: column for column in self.groups}
+        for metric in self.metrics:
+            if metric.column is not None and (metric.how in ("min", "max") or metric.is_percentile):
+                found[metric.name] = metric.column
+        return found
 
 
 def _listed(given: Any, name: str) -> Iterable[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from difflib import get_close_matches
 from functools import cache, lru_cache
@@ -100,6 +100,8 @@ _MEANING = {
     "$END": "the end",
 }
 _ITEMS = re.compile(_ITEM, re.DOTALL)
+# The operators that compare with whole texts.
+_EQUALITIES = frozenset({"__eq__", "has", "has_any", "has_all", "has_none"})
 # Maximum length of texts whose trees are cached (characters).
 _MOST_CACHED = 1000
 
@@ -211,10 +213,15 @@ class _Builder:
             return self.apply(column, sign, [token])
         if operator_for(column.kind, sign) is None:
             raise refused(column, sign, in_text=True)
+        text = self.string(token)
         try:
-            return self.literals.compare(column, "==" if sign == "=" else sign, self.string(token))
+            return self.literals.compare(
+                column, "==" if sign == "=" else sign, str(column.type.members.get(text, text))
+            )
         except ValueError as error:
-            raise self.fault(token, str(error)) from None
+            raise self.fault(
+                token, f"{column.name} is {_choices(column)}" if column.type.members else str(error)
+            ) from None
 
     def apply(self, column: Column[Any], text: str, tokens: Sequence[Token], several: bool = False) -> Expression:
         """The operator that is written so, with the texts that it is given."""
@@ -223,14 +230,19 @@ class _Builder:
             raise refused(column, text, in_text=True)
         given = [self.string(token) for token in tokens]
         self.refuse_sql(column, text, tokens[0], given[0])
-        if found.method == "__eq__" and column.choices:
-            # What is quoted is meant literally.
-            for token, value in zip(tokens, given, strict=True):
-                if value not in column.choices and token.type != "STRING":
-                    raise self.fault(
-                        token, f"{column.name} is {' or '.join(column.choices)}{_closest(value, column.choices)}"
-                    )
+        if found.method in _EQUALITIES and column.choices:
+            given = [self.choice(column, token, value) for token, value in zip(tokens, given, strict=True)]
         return getattr(column, found.method)(given if several else given[0])  # type: ignore[no-any-return]
+
+    def choice(self, column: Column[Any], token: Token, value: str) -> str:
+        """A value of a column that has few; of an enum the name of a member, too. What is quoted is meant literally."""
+        if value in column.choices or token.type == "STRING":
+            return value
+        if value in column.type.members:
+            return str(column.type.members[value])
+        raise self.fault(
+            token, f"{column.name} is {_choices(column)}{_closest(value, [*column.choices, *column.type.members])}"
+        )
 
     def refuse_sql(self, column: Column[Any], operator: str, token: Token, value: str) -> None:
         """Refuse what has another meaning in SQL, and would find nothing here."""
@@ -277,6 +289,17 @@ class _Builder:
 
     def fault(self, token: Any, message: str) -> FilterSyntaxError:
         return FilterSyntaxError(f"{message}\n{_caret(self.text, token)}", self.text, token.start_pos or 0)
+
+
+def _choices(column: Column[Any]) -> str:
+    """The values that a column of few may have; of an enum with the names that are written otherwise."""
+    names: dict[str | int, str] = {}
+    for name, value in column.type.members.items():
+        names.setdefault(value, name)
+    values: Iterable[str | int] = column.choices or names
+    return " or ".join(
+        f"{value} ({names[value]})" if names.get(value, value) != value else str(value) for value in values
+    )
 
 
 def _closest(word: str, known: Sequence[str]) -> str:
