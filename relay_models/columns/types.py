@@ -49,6 +49,7 @@ class ColumnType:
         store: from a value, which is not None, to what is stored.
         load: from what is stored, which is not None, to a value; None where they are the same.
         empty: makes the value of a document that has none, for collections.
+        item: the type of the items, for collections.
     """
 
     kind: Kind
@@ -59,6 +60,7 @@ class ColumnType:
     store: Callable[[Any], Any] = as_stored
     load: Callable[[Any], Any] | None = None
     empty: Callable[[], Any] | None = None
+    item: ColumnType | None = None
 
     def checked(self, stored: Any) -> Any:
         """A stored value that a user's function gave, if the index takes such.
@@ -157,6 +159,7 @@ def _collection(annotation: Any, origin: type) -> ColumnType:
         store=lambda values: sorted({store(value) for value in values}),
         load=None if origin is list and read is None else load,
         empty=origin,
+        item=item,
     )
 
 
