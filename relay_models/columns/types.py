@@ -51,6 +51,7 @@ class ColumnType:
         load: from what is stored, which is not None, to a value; None where they are the same.
         load_item: from one stored text of a collection to its value; None where they are the same.
         empty: makes the value of a document that has none, for collections.
+        item: the type of the items, for collections.
     """
 
     kind: Kind
@@ -63,6 +64,7 @@ class ColumnType:
     load: Callable[[Any], Any] | None = None
     load_item: Callable[[Any], Any] | None = None
     empty: Callable[[], Any] | None = None
+    item: ColumnType | None = None
 
     def checked(self, stored: Any) -> Any:
         """A stored value that a user's function gave, if the index takes such.
@@ -164,6 +166,7 @@ def _collection(annotation: Any, origin: type) -> ColumnType:
         load=None if origin is list and read is None else load,
         load_item=read,
         empty=origin,
+        item=item,
     )
 
 

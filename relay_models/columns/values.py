@@ -33,10 +33,11 @@ def tag_value(column: ColumnInfo, value: Any, operator: str) -> str:
     """
     if isinstance(value, Enum):
         value = value.value
+    type_ = column.type.item or column.type
+    if isinstance(type_.python, type) and type_.python is not str and isinstance(value, type_.python):
+        return str(type_.store(value))
     if isinstance(value, UUID):
         return str(value)
-    if isinstance(value, bool) and column.type.choices == ("false", "true"):
-        return "true" if value else "false"
     if not isinstance(value, str):
         raise UnsupportedOperatorError(
             f"{column!r} ({column.kind}): {operator} takes a text, not {shown(value)} ({type(value).__name__})"

@@ -7,13 +7,14 @@ all shards are kept and follow what is written; where something is missing, a co
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import redis
 import redis.crc
+from redis.client import Pipeline
 
 from relay_models.embedded import EmbeddedServer, serving
 from tests.servers.resp import array, bulk, decoded, encoded
@@ -79,21 +80,39 @@ class _Copy:
         self.engine = engine
         self.touched: set[bytes] = set()
 
-    def take(self, keys: Any, shards: list[SimulatedNode]) -> None:
+    def take(self, keys: Iterable[bytes], shards: list[SimulatedNode]) -> None:
         """Copy keys from the shard that has them; one that none has is deleted."""
-        with contextlib.ExitStack() as stack:
-            target = stack.enter_context(self.engine.client())
-            clients = [(shard, stack.enter_context(shard.engine.client())) for shard in shards]
-            for key in keys:
-                slot = redis.crc.key_slot(key)  # type: ignore[attr-defined]
-                for _, client in sorted(clients, key=lambda pair: slot not in pair[0].slots):
-                    value = client.execute_command("DUMP", key)
-                    if value is not None:
-                        expiry = max(0, client.execute_command("PEXPIRETIME", key))
-                        target.execute_command("RESTORE", key, expiry, value, "REPLACE", "ABSTTL")
-                        break
-                else:
-                    target.delete(key)
+        left = set(keys)
+        by_owner: dict[int, set[bytes]] = {}
+        for key in left:
+            slot = redis.crc.key_slot(key)  # type: ignore[attr-defined]
+            owner = next((number for number, shard in enumerate(shards) if slot in shard.slots), -1)
+            by_owner.setdefault(owner, set()).add(key)
+        with self.engine.client() as client, client.pipeline(transaction=False) as target:
+            for number, shard in enumerate(shards):
+                left -= self._take_from(shard, by_owner.get(number, set()), target)
+            for shard in shards:  # what is where its slot is not, while slots are being moved
+                left -= self._take_from(shard, left, target)
+            if left:
+                target.delete(*left)
+            target.execute()
+
+    def _take_from(self, shard: SimulatedNode, keys: Iterable[bytes], target: Pipeline) -> set[bytes]:
+        """Copy those of the keys that a shard has; returns them."""
+        asked = list(keys)
+        if not asked:
+            return set()
+        with shard.engine.client() as client, client.pipeline(transaction=False) as source:
+            for key in asked:
+                source.execute_command("DUMP", key)
+                source.execute_command("PEXPIRETIME", key)
+            replies = source.execute()
+        taken = set()
+        for key, value, expiry in zip(asked, replies[::2], replies[1::2], strict=True):
+            if value is not None:
+                target.execute_command("RESTORE", key, max(0, expiry), value, "REPLACE", "ABSTTL")
+                taken.add(key)
+        return taken
 
     def define(self, command: list[bytes]) -> bytes:
         """Carry out a definition of an index; returns the error, if there is one."""

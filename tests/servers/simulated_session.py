@@ -131,8 +131,10 @@ class Session:
         if owner is None:
             return b"-CLUSTERDOWN Hash slot not served\r\n"
         node = self._node
-        with node.engine.client() as client:
-            present = sum(client.exists(key) for key in keys) if node.migrating or node.importing else len(keys)
+        present = len(keys)
+        if node.migrating or node.importing:
+            with node.engine.client() as client:
+                present = sum(client.exists(key) for key in keys)
         if owner is node:
             target = node.migrating.get(slot)
             if target is None or present == len(keys):
