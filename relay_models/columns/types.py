@@ -49,7 +49,6 @@ class ColumnType:
         is_uuid: the texts are UUIDs.
         store: from a value, which is not None, to what is stored.
         load: from what is stored, which is not None, to a value; None where they are the same.
-        load_item: from one stored text of a collection to its value; None where they are the same.
         empty: makes the value of a document that has none, for collections.
         item: the type of the items, for collections.
     """
@@ -62,7 +61,6 @@ class ColumnType:
     is_uuid: bool = False
     store: Callable[[Any], Any] = as_stored
     load: Callable[[Any], Any] | None = None
-    load_item: Callable[[Any], Any] | None = None
     empty: Callable[[], Any] | None = None
     item: ColumnType | None = None
 
@@ -164,7 +162,6 @@ def _collection(annotation: Any, origin: type) -> ColumnType:
         is_uuid=False,
         store=lambda values: sorted({store(value) for value in values}),
         load=None if origin is list and read is None else load,
-        load_item=read,
         empty=origin,
         item=item,
     )

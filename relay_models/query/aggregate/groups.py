@@ -196,7 +196,7 @@ class Groups:
         if self.ask.buckets is not None:
             values[BUCKET] = None if key[0] is None else self.ask.buckets.label(key[0])
         for column, value in zip(self.ask.groups, key[1:], strict=True):
-            load = column.type.load_item if column.kind is Kind.TAGS else column.type.load
+            load = (column.type.item or column.type).load
             values[column.name] = value if value is None or load is None else load(value)
         for metric in self.ask.metrics:
             values[metric.name] = tallies.result(metric)
