@@ -109,7 +109,7 @@ class RecorderPlugin:
 
         recorder.start(subscribe=False)
         # The runtime does not notify a plugin when it shuts down, but drops its subscriber.
-        weakref.finalize(subscriber, recorder.close).atexit = False
+        weakref.finalize(subscriber, recorder.close, flush=False).atexit = False
         context.register_subscriber("recorder", subscriber)
 
 

@@ -146,9 +146,9 @@ class Recorder:
 
     async def flush(self) -> None:
         """Wait until everything so far is stored, or until `flush_timeout` has passed."""
-        await self._subscribers.flush_async()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._flush_timeout):
+                await self._subscribers.flush_async()
                 while self._queue.batch():
                     self._ready.set()
                     await asyncio.sleep(0.01)
@@ -159,7 +159,9 @@ class Recorder:
         if task is None:
             return
         try:
-            await self._subscribers.flush_async()
+            with contextlib.suppress(TimeoutError):  # it also waits for calls that are being made
+                async with asyncio.timeout(self._flush_timeout):
+                    await self._subscribers.flush_async()
             self._subscribers.deregister(self._name)
             self._closing = True
             self._ready.set()

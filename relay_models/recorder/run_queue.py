@@ -34,7 +34,7 @@ class RecorderStats:
     stored: int = 0
     """Runs stored."""
     dropped: int = 0
-    """Runs that were lost: too many were buffered, too many calls were open, or the store was down at the end."""
+    """Runs that were lost: too many were buffered, too many calls were open, or it closed before they were stored."""
     refused: int = 0
     """Runs that the store refused."""
     withheld: int = 0
@@ -171,7 +171,7 @@ class Queue:
             self._finished.clear()
             self._lost += left
         if left:
-            log.warning("%d runs were dropped: the store was still down at the end", left)
+            log.warning("%d runs were dropped: they could not be stored before the end", left)
         return left
 
     def stats(self) -> RecorderStats:

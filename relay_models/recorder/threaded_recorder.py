@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from relay_models._checks import check_callable, check_seconds
@@ -20,9 +20,11 @@ __all__ = ["ThreadedRecorder", "record_runs_in_thread"]
 
 # First and longest backoff while the store is away (seconds).
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
+# Maximum seconds for which closing holds up a running event loop until NeMo Relay has handed over its events.
+_LONGEST_HOLD = 1.0
 
 
-@contextmanager
+@contextlib.contextmanager
 def record_runs_in_thread(
     backend: Any,
     agent_id: AgentNaming = None,
@@ -130,18 +132,24 @@ class ThreadedRecorder:
         if subscribe:
             self._subscribers.register(self._name, self._queue.take)
 
-    def close(self) -> None:
-        """Store what is left and end, within `flush_timeout` seconds. Closing twice does nothing."""
+    def close(self, *, flush: bool = True) -> None:
+        """Store what is left and end, within `flush_timeout` seconds and a moment. Closing twice does nothing.
+
+        Args:
+            flush: Let NeMo Relay hand over what it still has; False where it has dropped the subscriber already.
+        """
         thread, self._thread = self._thread, None
         if thread is None:
             return
         atexit.unregister(self.close)
-        _flush(self._subscribers)
+        deadline = time.monotonic() + self._flush_timeout
+        if flush:
+            _flush(self._subscribers, self._flush_timeout)
         self._subscribers.deregister(self._name)
-        self._deadline = time.monotonic() + self._flush_timeout
+        self._deadline = deadline
         self._ready.set()
         if thread is not threading.current_thread():
-            thread.join(self._flush_timeout + 1.0)
+            thread.join(max(0.0, deadline - time.monotonic()) + 1.0)
         self._queue.give_up()
 
     def _write(self) -> None:
@@ -176,9 +184,18 @@ class ThreadedRecorder:
                 self._backend.close()
 
 
-def _flush(subscribers: Any) -> None:
-    """Let NeMo Relay hand over what it still has; inside an event loop it cannot be waited for."""
-    try:
+def _flush(subscribers: Any, timeout: float) -> None:
+    """Let NeMo Relay hand over what it still has, for as long as the timeout at most.
+
+    It also waits for calls that are being made. Those of the running event loop cannot end while that loop waits here.
+    """
+    with contextlib.suppress(RuntimeError):
         asyncio.get_running_loop()
-    except RuntimeError:
+        timeout = min(timeout, _LONGEST_HOLD)
+    thread = threading.Thread(target=subscribers.flush, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # the interpreter is shutting down
         subscribers.flush()
+    else:
+        thread.join(timeout)

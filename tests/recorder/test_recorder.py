@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import nemo_relay
 import pytest
 import redis
-from nemo_relay import ScopeType, plugin, scope, tools
+from nemo_relay import ScopeType, ToolExecutionResult, plugin, scope, tools
 
 from relay_models import RedisBackend
 from relay_models.errors import ConnectionFailedError
@@ -220,6 +221,40 @@ def test_from_a_thread_with_a_synchronous_store() -> None:
         assert [run.agent_id for run in store.list_runs("a")] == ["a"]
         assert recorder.stats.stored == 1
     assert all(not thread.name.startswith("relay_models.recorder") for thread in threading.enumerate())
+
+
+async def test_a_threaded_recorder_that_is_closed_in_an_event_loop_has_every_run() -> None:
+    with SyncBackend.embedded() as store:
+        for number in range(10):
+            with record_runs_in_thread(store, f"agent {number}") as recorder:
+                await plain()
+            assert (recorder.stats.stored, recorder.stats.dropped, recorder.stats.open) == (1, 0, 0)
+
+
+async def test_a_call_that_does_not_end_keeps_no_recorder_from_closing(store: RedisBackend) -> None:
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    async def hang(arguments: Any) -> ToolExecutionResult:
+        has_begun.set()
+        await asyncio.to_thread(may_end.wait, 60)
+        return ToolExecutionResult(arguments)
+
+    async def other() -> None:
+        with scope.scope("other", ScopeType.Agent):
+            await tools.execute("hang", {}, hang)
+
+    with ThreadPoolExecutor() as executor, SyncBackend.embedded() as kept:
+        hanging = executor.submit(asyncio.run, other())
+        try:
+            await asyncio.to_thread(has_begun.wait, 60)
+            async with record_runs(store, "a", flush_timeout=0.5) as recorder:
+                await plain()
+            with record_runs_in_thread(kept, "a", flush_timeout=0.5) as threaded:
+                await plain()
+        finally:
+            may_end.set()
+        hanging.result()
+    assert (recorder.stats.stored, threaded.stats.stored) == (1, 1)
 
 
 def test_an_outage_of_a_real_server_is_sat_out(tmp_path: Path) -> None:
