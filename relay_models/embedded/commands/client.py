@@ -119,7 +119,7 @@ class ClientCommands:
     def engine_latency_reset(self, *events: bytes) -> int:
         return 0
 
-    @command("memory purge", flags=msgs.FLAG_NO_SCRIPT, categories="@keyspace @read @slow")
+    @command("memory purge", flags=msgs.FLAG_NO_SCRIPT, categories="@slow")
     def engine_nothing_kept(self) -> SimpleString:
         return OK
 

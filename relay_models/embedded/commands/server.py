@@ -22,29 +22,29 @@ from fakeredis.model import (
     StreamEntryKey,
     XStream,
     ZSet,
-    get_all_commands_info,
-    get_command_info,
 )
 
+from relay_models.embedded.commands.command_table import command_names, describe_command
 from relay_models.embedded.commands.module import MODULES
+from relay_models.embedded.commands.permissions import categories_of
 from relay_models.embedded.glob import Matcher, compile_glob
 from relay_models.embedded.json.value import JsonDocument
 from relay_models.embedded.persistence.database import FileDatabase
 from relay_models.embedded.persistence.encoding import dump, kind_code, load
 from relay_models.embedded.registry import ADMIN, command
-from relay_models.embedded.search.commands import SEARCH_COMMANDS
 
 __all__ = ["REDIS_VERSION", "ServerCommands", "is_int64"]
 
 REDIS_VERSION = "8.0.2"
 DUMP_MAGIC = b"relay-models 1\n"
 
-_SEARCH_NAMES = [name.lower().encode() for name in SEARCH_COMMANDS]
-
-CLUSTER_SUBCOMMANDS = (
-    "addslots", "addslotsrange", "bumpepoch", "count-failure-reports", "countkeysinslot", "delslots", "delslotsrange",
-    "failover", "flushslots", "forget", "getkeysinslot", "info", "keyslot", "links", "meet", "myid", "myshardid",
-    "nodes", "replicas", "replicate", "reset", "saveconfig", "set-config-epoch", "setslot", "shards", "slaves", "slots",
+CLUSTER_QUESTIONS = (
+    "countkeysinslot", "getkeysinslot", "info", "keyslot", "links", "myid", "myshardid", "nodes", "shards", "slots",
+)  # fmt: skip
+CLUSTER_CHANGES = (
+    "addslots", "addslotsrange", "bumpepoch", "count-failure-reports", "delslots", "delslotsrange", "failover",
+    "flushslots", "forget", "meet", "replicas", "replicate", "reset", "saveconfig", "set-config-epoch", "setslot",
+    "slaves",
 )  # fmt: skip
 
 ENCODINGS: dict[type, bytes] = {
@@ -189,7 +189,13 @@ class ServerCommands:
 
         return self._blocking(Timeout.decode(timeout), move)  # type: ignore[attr-defined]
 
-    @command("xsetid", fixed=(Key(XStream), bytes), repeat=(bytes,), flags=msgs.FLAG_DO_NOT_CREATE, categories="")
+    @command(
+        "xsetid",
+        fixed=(Key(XStream), bytes),
+        repeat=(bytes,),
+        flags=msgs.FLAG_DO_NOT_CREATE,
+        categories="@write @stream @fast",
+    )
     def engine_xsetid(self, key: CommandItem, last_id: bytes, *args: bytes) -> SimpleString:
         if key.value is None:
             raise SimpleError(msgs.NO_KEY_MSG)
@@ -306,7 +312,7 @@ class ServerCommands:
         seconds, micros = divmod(self._server.clock.now(), 1_000_000)
         return [b"%d" % seconds, b"%d" % micros]
 
-    @command("info", repeat=(bytes,), categories="")
+    @command("info", repeat=(bytes,), categories="@slow @dangerous")
     def engine_info(self, *sections: bytes) -> bytes:
         wanted = {section.decode("utf-8", "replace").lower() for section in sections}
         with_modules = bool(wanted & {"all", "everything", "modules"})
@@ -363,15 +369,17 @@ class ServerCommands:
 
     @command("command info", repeat=(bytes,))
     def engine_command_info(self, *names: bytes) -> list[Any]:
-        return [command_info(name.lower()) for name in names]
+        if not names:
+            return self.engine_command()
+        return [describe_command(name.decode("utf-8", "replace").lower()) for name in names]
 
     @command("command count")
     def engine_command_count(self) -> int:
-        return len(self.engine_command_list())
+        return len(command_names())
 
     @command("command list", repeat=(bytes,), categories="@connection @slow")
     def engine_command_list(self, *args: bytes) -> list[bytes]:
-        names = [name for name in get_all_commands_info() if b" " not in name] + _SEARCH_NAMES
+        names = command_names()
         if not args:
             return names
         if len(args) != 3 or not casematch(args[0], b"filterby"):
@@ -379,12 +387,13 @@ class ServerCommands:
         kind, value = args[1].lower(), args[2]
         if kind == b"module":
             starts = {b"search": b"ft.", b"rejson": b"json."}.get(value.lower())
-            return [name for name in names if starts is not None and name.startswith(starts)]
+            return [name for name in names if starts is not None and name.lower().startswith(starts)]
         if kind == b"aclcat":
-            return [name for name in names if b"@" + value.lower() in (command_info(name) or [[]] * 7)[6]]
+            wanted = b"@" + value.lower()
+            return [name for name in names if wanted in categories_of(name.decode().lower())]
         if kind == b"pattern":
             expression = compile_glob(value.lower())
-            return [name for name in names if expression.match(name)]
+            return [name for name in names if expression.match(name.lower())]
         raise SimpleError(msgs.SYNTAX_ERROR_MSG)
 
     @command("command docs", repeat=(bytes,), categories="@connection @slow")
@@ -393,7 +402,7 @@ class ServerCommands:
 
     @command("command")
     def engine_command(self) -> list[Any]:
-        return [command_info(name) for name in self.engine_command_list()]
+        return [describe_command(name.decode().lower()) for name in command_names()]
 
     @command("object encoding", fixed=(Key(missing_return=None),), categories="@keyspace @read @slow")
     def engine_object_encoding(self, key: CommandItem) -> bytes:
@@ -415,7 +424,7 @@ class ServerCommands:
     def engine_object_idletime(self, key: CommandItem) -> int:
         return 0
 
-    @command("memory usage", fixed=(Key(),), repeat=(bytes,), categories="@keyspace @read @slow")
+    @command("memory usage", fixed=(Key(),), repeat=(bytes,), categories="@read @slow")
     def engine_memory_usage(self, key: CommandItem, *args: bytes) -> int | None:
         if args and (len(args) != 2 or not casematch(args[0], b"samples") or Int.decode(args[1]) < 0):
             raise SimpleError(msgs.SYNTAX_ERROR_MSG)
@@ -427,7 +436,8 @@ class ServerCommands:
     def engine_not_in_cluster(self) -> None:
         self.engine_no_cluster()
 
-    @command(*(f"cluster {name}" for name in CLUSTER_SUBCOMMANDS), repeat=(bytes,), categories=ADMIN)
+    @command(*(f"cluster {name}" for name in CLUSTER_QUESTIONS), repeat=(bytes,), categories="@slow")
+    @command(*(f"cluster {name}" for name in CLUSTER_CHANGES), repeat=(bytes,), categories=ADMIN)
     def engine_no_cluster(self, *args: bytes) -> Any:
         raise SimpleError("ERR This instance has cluster support disabled")
 
@@ -456,11 +466,11 @@ class ServerCommands:
         # The file is written as soon as anything changes, so there is nothing to rewrite.
         return SimpleString(b"Background append only file rewriting started")
 
-    @command("role", categories=ADMIN)
+    @command("role", categories="@admin @fast @dangerous")
     def engine_role(self) -> list[Any]:
         return [b"master", 0, []]
 
-    @command("wait", fixed=(Int, Int), categories="")
+    @command("wait", fixed=(Int, Int), categories="@slow @blocking @connection")
     def engine_wait(self, replicas: int, timeout: int) -> int:
         if timeout < 0:
             raise SimpleError(msgs.TIMEOUT_NEGATIVE_MSG)
@@ -469,13 +479,3 @@ class ServerCommands:
 
 def _dotted(version: int) -> str:
     return f"{version // 10000}.{version // 100 % 100}.{version % 100}"
-
-
-def command_info(name: bytes) -> list[Any] | None:
-    """One command as COMMAND INFO describes it, or None for an unknown one."""
-    declared = SEARCH_COMMANDS.get(name.decode("utf-8", "replace").upper())
-    if declared is not None:
-        flag = SimpleString(b"write" if declared.writes else b"readonly")
-        categories = declared.categories.encode().split()
-        return [name, declared.arity, [flag], 0, 0, 0, categories, [], [], []]
-    return get_command_info(name)

@@ -314,7 +314,7 @@ class ScriptCommands:
         self._server.scripting.flush()
         return SimpleString(b"OK")
 
-    @command("script kill", flags=msgs.FLAG_NO_SCRIPT)
+    @command("script kill", flags=msgs.FLAG_NO_SCRIPT, categories="@slow @scripting")
     def engine_script_kill(self) -> SimpleString:
         self._server.scripting.kill("script")
         return SimpleString(b"OK")
