@@ -27,6 +27,7 @@ from fakeredis.model import (
 from relay_models.embedded.commands.command_table import command_names, describe_command
 from relay_models.embedded.commands.module import MODULES
 from relay_models.embedded.commands.permissions import categories_of
+from relay_models.embedded.commands.streams import is_stream_id
 from relay_models.embedded.glob import Matcher, compile_glob
 from relay_models.embedded.json.value import JsonDocument
 from relay_models.embedded.persistence.database import FileDatabase
@@ -37,6 +38,7 @@ __all__ = ["REDIS_VERSION", "ServerCommands", "is_int64"]
 
 REDIS_VERSION = "8.0.2"
 DUMP_MAGIC = b"relay-models 1\n"
+_SMALLER = "ERR The ID specified in XSETID is smaller"
 
 CLUSTER_QUESTIONS = (
     "countkeysinslot", "getkeysinslot", "info", "keyslot", "links", "myid", "myshardid", "nodes", "shards", "slots",
@@ -197,21 +199,36 @@ class ServerCommands:
         categories="@write @stream @fast",
     )
     def engine_xsetid(self, key: CommandItem, last_id: bytes, *args: bytes) -> SimpleString:
+        last = _stream_id(last_id)
+        added: int | None = None
+        deleted: StreamEntryKey | None = None
+        words = iter(args)
+        for word in words:
+            value = next(words, None)
+            if value is not None and casematch(word, b"entriesadded"):
+                added = Int.decode(value)
+                if added < 0:
+                    raise SimpleError("ERR entries_added must be positive")
+            elif value is not None and casematch(word, b"maxdeletedid"):
+                deleted = _stream_id(value)
+                if last < deleted:
+                    raise SimpleError(f"{_SMALLER} than the provided max_deleted_entry_id")
+            else:
+                raise SimpleError(msgs.SYNTAX_ERROR_MSG)
         if key.value is None:
             raise SimpleError(msgs.NO_KEY_MSG)
         stream: Any = key.value
-        last = StreamEntryKey.parse_str(last_id)
-        if stream._ids and last < stream._ids[-1]:
-            raise SimpleError("ERR The ID specified in XSETID is smaller than the target stream top item")
-        words = iter(args)
-        for word in words:
-            if casematch(word, b"entriesadded"):
-                stream._entries_added = Int.decode(next(words, b""))
-            elif casematch(word, b"maxdeletedid"):
-                stream._max_deleted_id = StreamEntryKey.parse_str(next(words, b""))
-            else:
-                raise SimpleError(msgs.SYNTAX_ERROR_MSG)
+        if deleted is None and last < stream._max_deleted_id:
+            raise SimpleError(f"{_SMALLER} than current max_deleted_entry_id")
+        if len(stream):
+            if last < stream._ids[-1]:
+                raise SimpleError(f"{_SMALLER} than the target stream top item")
+            if added is not None and added < len(stream):
+                raise SimpleError("ERR The entries_added specified in XSETID is smaller than the target stream length")
         stream._last_id = last
+        stream._entries_added = stream._entries_added if added is None else added
+        if deleted is not None and deleted != StreamEntryKey(0, 0):
+            stream._max_deleted_id = deleted
         key.updated()
         return OK
 
@@ -222,8 +239,8 @@ class ServerCommands:
         packed = DUMP_MAGIC + dump(key.value)
         return packed + zlib.crc32(packed).to_bytes(4, "big")
 
-    @command("restore", fixed=(Key(), Int, bytes), repeat=(bytes,))
-    def engine_restore(self, key: CommandItem, ttl: int, payload: bytes, *args: bytes) -> SimpleString:
+    @command("restore", fixed=(Key(), bytes, bytes), repeat=(bytes,))
+    def engine_restore(self, key: CommandItem, milliseconds: bytes, payload: bytes, *args: bytes) -> SimpleString:
         replace = absolute = False
         words = iter(args)
         for word in words:
@@ -235,10 +252,11 @@ class ServerCommands:
                 next(words, None)
             else:
                 raise SimpleError(msgs.SYNTAX_ERROR_MSG)
-        if ttl < 0:
-            raise SimpleError(msgs.RESTORE_INVALID_TTL_MSG)
         if key.value is not None and not replace:
             raise SimpleError(msgs.RESTORE_KEY_EXISTS)
+        ttl = Int.decode(milliseconds)
+        if ttl < 0:
+            raise SimpleError(msgs.RESTORE_INVALID_TTL_MSG)
         packed, checksum = payload[:-4], payload[-4:]
         if not packed.startswith(DUMP_MAGIC) or zlib.crc32(packed).to_bytes(4, "big") != checksum:
             raise SimpleError(msgs.RESTORE_INVALID_CHECKSUM_MSG)
@@ -475,6 +493,12 @@ class ServerCommands:
         if timeout < 0:
             raise SimpleError(msgs.TIMEOUT_NEGATIVE_MSG)
         return 0
+
+
+def _stream_id(text: bytes) -> StreamEntryKey:
+    if not is_stream_id(text):
+        raise SimpleError(msgs.XADD_INVALID_ID)
+    return StreamEntryKey.parse_str(text)
 
 
 def _dotted(version: int) -> str:

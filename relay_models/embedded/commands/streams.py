@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from fakeredis import _msgs as msgs
+from fakeredis._command_args_parsing import Int
+from fakeredis._commands import Key
 from fakeredis._core import CommandItem
 from fakeredis._helpers import SimpleError
 from fakeredis.model import StreamEntryKey, StreamRangeTest, XStream
+
+from relay_models.embedded.registry import command
 
 __all__ = ["StreamCommands", "is_stream_id"]
 
@@ -104,6 +108,29 @@ class StreamCommands:
     def xrevrange(self, key: CommandItem, end: bytes, start: bytes, *args: bytes) -> Any:
         _check_interval(start, end)
         return super().xrevrange(key, end, start, *args)  # type: ignore[misc]
+
+    @command(
+        "xclaim",
+        fixed=(Key(XStream), bytes, bytes, bytes, bytes),
+        repeat=(bytes,),
+        flags=msgs.FLAG_DO_NOT_CREATE,
+    )
+    def engine_xclaim(self, key: CommandItem, group: bytes, consumer: bytes, idle: bytes, *args: bytes) -> Any:
+        if key.value is None or key.value.group_get(group) is None:  # before the numbers are looked at
+            names = (key.key.decode("utf-8", "replace"), group.decode("utf-8", "replace"))
+            raise SimpleError(msgs.XNACK_NOGROUP_MSG.format(*names))
+        claimed = self.xclaim(key, group, consumer, Int.decode(idle), *args)  # type: ignore[attr-defined]
+        self._touch_streams([key.key])  # type: ignore[attr-defined]
+        return claimed
+
+    def xautoclaim(self, key: CommandItem, group: bytes, consumer: bytes, idle: int, start: bytes, *args: bytes) -> Any:
+        StreamRangeTest.decode(start)  # before the group is looked for
+        return super().xautoclaim(key, group, consumer, idle, start, *args)  # type: ignore[misc]
+
+    def xpending(self, key: CommandItem, group: bytes, *args: bytes) -> Any:
+        if key.value is None:  # it has no such group, but errors in the arguments come before that
+            key = CommandItem(key.key, self._db, None, default=XStream())
+        return super().xpending(key, group, *args)  # type: ignore[misc]
 
     def xdel(self, key: CommandItem, *ids: bytes) -> int:
         if self._stream(key.key) is None:

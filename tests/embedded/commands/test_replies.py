@@ -47,6 +47,10 @@ BEFORE_7_4 = {
     "ZPOPMAX z 2": "scores have 17 digits",
     "ZRANK z q WITHSCORE": "WITHSCORE came with 7.2",
     "ZRANK z nope WITHSCORE": "WITHSCORE came with 7.2",
+    "bitcount l a b": "7.0 looks at the key first",
+    "zrank s m foo": "WITHSCORE came with 7.2",
+    "xsetid st 5-4": "7.0 looks at the last entry alone",
+    "blpop s 0x7FFFFFFFFFFFFF": "the text of an error",
     "LPOS l c RANK -9223372036854775808": "7.0 takes it for a positive number",
 }
 
