@@ -26,6 +26,8 @@ class TrackedDatabase(Database):
         super().__init__(lock)
         self.number = number
         self.touched: dict[bytes, None] = {}
+        self.expired_keys: list[bytes] = []
+        """Those of the touched keys that have expired."""
         self.emptied = False
         self.created: set[bytes] = set()
         """The touched keys that are known not to have existed before."""
@@ -65,8 +67,7 @@ class TrackedDatabase(Database):
         if item is None:
             return default
         if item.expireat is not None and item.expireat < self.time:
-            self.touched[key] = None
-            del self._dict[key]
+            self._expire(key)
             return default
         return item
 
@@ -85,8 +86,12 @@ class TrackedDatabase(Database):
             _, key = heapq.heappop(heap)
             item = self._dict.get(key)
             if item is not None and self.expired(item):
-                self.touched[key] = None
-                del self._dict[key]
+                self._expire(key)
+
+    def _expire(self, key: bytes) -> None:
+        self.touched[key] = None
+        self.expired_keys.append(key)
+        del self._dict[key]
 
     def put(self, key: bytes, value: Any) -> None:
         """Store a value as a command does: watchers are notified, and the TTL stays."""
@@ -165,8 +170,7 @@ class FileDatabase(TrackedDatabase):
     def _remove_expired(self) -> None:
         while self._soonest is not None and self._soonest < self.time:
             for key in self._dict.expired(self.time):
-                self.touched[key] = None
-                del self._dict[key]
+                self._expire(key)
             self._soonest = self._dict.next_expiry()
 
     def random_key(self) -> bytes | None:

@@ -42,7 +42,7 @@ from relay_models.embedded.commands.manual import ManualCommands
 from relay_models.embedded.commands.module import ModuleCommands
 from relay_models.embedded.commands.monitor import MonitorCommands, shown_words
 from relay_models.embedded.commands.multiple_keys import MultipleKeyCommands
-from relay_models.embedded.commands.permissions import categories_of
+from relay_models.embedded.commands.permissions import categories_of, keys_of
 from relay_models.embedded.commands.pubsub import PubSubCommands
 from relay_models.embedded.commands.random_members import RandomCommands
 from relay_models.embedded.commands.server import ServerCommands
@@ -229,6 +229,8 @@ class CommandRunner(
                     self.refuse_monitor(name)
                 if self._queueing:
                     check_count(name, signature, args)
+                    if name in ("save", "shutdown"):
+                        raise SimpleError("ERR Command not allowed inside a transaction")
                 if self._queueing and self._transaction is not None and msgs.FLAG_TRANSACTION not in signature.flags:
                     self._transaction.append((function, signature, SentArguments(args, fields)))
                     return QUEUED
@@ -350,7 +352,13 @@ class CommandRunner(
             if sig.name in RUNNING:  # before the commands of the script
                 self.show_to_monitors(sig.name, words, from_script)
         started = time.perf_counter_ns()
-        result = self._run_one(func, sig, args, from_script)
+        if server.announces:
+            existed = {key: key in self._db for key in keys_of(sig.name, args) or ()}
+            server.changed = {}
+            result = self._run_one(func, sig, args, from_script)
+            self.announce_changes(sig.name, args, result, existed)
+        else:
+            result = self._run_one(func, sig, args, from_script)
         micros = (time.perf_counter_ns() - started) // 1000
         if not from_script and sig.name != "exec" and 0 <= server.slow_log.threshold <= micros:
             info, kept = self._client_info, shown_words(sig.name, words)
