@@ -273,9 +273,11 @@ def _served() -> frozenset[str]:
 
 
 @functools.cache
-def command_names() -> list[bytes]:
-    """The names of all commands, without subcommands."""
+def command_names(*, subcommands: bool = False) -> list[bytes]:
+    """The names of all commands, and of their subcommands where asked for."""
     names = {name.partition("|")[0] for name in _served()}
+    if subcommands:
+        names |= _served()
     return [name.encode() for name in (*sorted(names), *SEARCH_COMMANDS)]
 
 

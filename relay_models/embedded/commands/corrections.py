@@ -79,6 +79,8 @@ _DOUBLES: Final = {
 _DOUBLES_AFTER: Final[dict[bytes, int]] = {b"fromlonlat": 2, b"bybox": 2, b"byradius": 1}
 _FLAGS_OF_ADDING: Final = frozenset((b"nx", b"xx", b"gt", b"lt", b"ch", b"incr"))
 _HEXADECIMAL = re.compile(rb"[+-]?0x[0-9a-f]*\.?[0-9a-f]*(p[+-]?[0-9]+)?\Z", re.IGNORECASE)
+_ANY: Final = -(2**62)
+"""A minimum idle time, in ms, that every entry has, whatever was done to the clock."""
 # How many entries XAUTOCLAIM may be asked for: as many as a 64-bit machine has room for the IDs of.
 CLAIM_LIMIT: Final = (2**63 - 1) // 16
 
@@ -306,8 +308,8 @@ class CorrectedCommands:
     @command("xpending", fixed=(Key(XStream), bytes), repeat=(bytes,))
     def engine_xpending(self, key: CommandItem, group: bytes, *args: bytes) -> Any:
         reply = self.xpending(key, group, *args)  # type: ignore[attr-defined]
-        if args:
-            return reply
+        if args:  # where the clock was set back, nothing was read in the future
+            return [[number, consumer, 0 if idle < -1 else idle, times] for number, consumer, idle, times in reply]
         if not reply[0]:
             return [0, None, None, NullArray()]
         return [*reply[:3], sorted([consumer, b"%d" % count] for consumer, count in reply[3])]
@@ -319,7 +321,11 @@ class CorrectedCommands:
         consumers = sorted(super().xinfo_consumers(key, group), key=_name)  # type: ignore[misc]
         held = key.value.group_get(group).consumers
         return [
-            {**each, "inactive": -1} if held[each["name"]].last_success < 0 else each
+            {
+                **each,
+                "idle": max(0, each["idle"]),
+                "inactive": -1 if held[each["name"]].last_success < 0 else each["inactive"],
+            }
             for each in map(_as_map, consumers)
         ]
 
@@ -356,7 +362,7 @@ class CorrectedCommands:
         return _unless_counted(key, args, super().xrevrange(key, end, start, *args))  # type: ignore[misc]
 
     def xclaim(self, key: CommandItem, group: bytes, consumer: bytes, idle_ms: int, *args: bytes) -> Any:
-        return super().xclaim(key, group, consumer, idle_ms, *_claimed(args))  # type: ignore[misc]
+        return super().xclaim(key, group, consumer, idle_ms if idle_ms > 0 else _ANY, *_claimed(args))  # type: ignore[misc]
 
     def xautoclaim(
         self, key: CommandItem, group: bytes, consumer: bytes, idle_ms: int, start: bytes, *args: bytes
@@ -365,7 +371,8 @@ class CorrectedCommands:
         if any(arg.lower() == b"count" for arg in args) and (count is None or not 1 <= count <= CLAIM_LIMIT):
             raise SimpleError("ERR COUNT must be > 0")
         first = b"0-0" if start == b"-" else start
-        return super().xautoclaim(key, group, consumer, idle_ms, first, *args)  # type: ignore[misc]
+        least = idle_ms if idle_ms > 0 else _ANY
+        return super().xautoclaim(key, group, consumer, least, first, *args)  # type: ignore[misc]
 
     # Sets
 

@@ -57,6 +57,11 @@ def _parsed(words: list[bytes]) -> tuple[str, list[bytes], list[bytes]]:
         check_count(name, signature, args)
     except SimpleError:
         raise SimpleError("ERR Invalid number of arguments specified for command") from None
+    for spec in key_specs(name):
+        if spec.counted and isinstance(spec.begin, int) and not name.startswith(("eval", "fcall")):
+            number, rest = args[spec.begin - 1], len(args) - spec.begin
+            if not (number.isdigit() and 0 < int(number) <= rest):
+                raise SimpleError("ERR Invalid arguments specified for command")
     keys = keys_of(name, args)
     if keys is None:  # with patterns, for which it may read any key
         stored = [args[at + 1] for at, word in enumerate(args[:-1]) if at and word.lower() == b"store"]

@@ -348,6 +348,7 @@ class ServerCommands:
 
     def _facts(self) -> dict[str, list[tuple[str, Any]]]:
         server = self._server
+        times = os.times()
         uptime = int(server.clock.read() - server.started)
         keyspace = [
             (f"db{number}", f"keys={len(database)},expires={database.count_expiring()},avg_ttl=0")
@@ -367,7 +368,14 @@ class ServerCommands:
                 ("engine", "relay_models.embedded"),
                 ("sqlite_version", sqlite3.sqlite_version),
             ],
-            "Clients": [("connected_clients", len(server.sockets)), ("blocked_clients", len(server.blocked))],
+            "Clients": [
+                ("connected_clients", len(server.sockets)),
+                ("maxclients", server.config.get(b"maxclients", b"10000").decode()),
+                ("blocked_clients", len(server.blocked)),
+                ("tracking_clients", len(server.tracking.clients)),
+                ("pubsub_clients", sum(socket._pubsub > 0 for socket in server.sockets)),
+                ("watching_clients", sum(bool(socket._watches) for socket in server.sockets)),
+            ],
             "Memory": [("used_memory", 0), ("used_memory_human", "0B"), ("maxmemory", 0)],
             "Persistence": [("loading", 0), ("aof_enabled", 0), ("rdb_last_save_time", server.lastsave)],
             "Stats": [
@@ -375,6 +383,12 @@ class ServerCommands:
                 ("total_commands_processed", server.commands),
             ],
             "Replication": [("role", "master"), ("connected_slaves", 0), ("master_repl_offset", 0)],
+            "CPU": [
+                ("used_cpu_sys", f"{times.system:.6f}"),
+                ("used_cpu_user", f"{times.user:.6f}"),
+                ("used_cpu_sys_children", f"{times.children_system:.6f}"),
+                ("used_cpu_user_children", f"{times.children_user:.6f}"),
+            ],
             "Cluster": [("cluster_enabled", 0)],
             "Modules": [
                 ("module", f"name={name.decode()},ver={version},api=1,filters=0,usedby=[],using=[],options=[]")
@@ -397,7 +411,7 @@ class ServerCommands:
 
     @command("command list", repeat=(bytes,), categories="@connection @slow")
     def engine_command_list(self, *args: bytes) -> list[bytes]:
-        names = command_names()
+        names = command_names(subcommands=True)
         if not args:
             return names
         if len(args) != 3 or not casematch(args[0], b"filterby"):
@@ -408,7 +422,7 @@ class ServerCommands:
             return [name for name in names if starts is not None and name.lower().startswith(starts)]
         if kind == b"aclcat":
             wanted = b"@" + value.lower()
-            return [name for name in names if wanted in categories_of(name.decode().lower())]
+            return [name for name in names if wanted in categories_of(name.decode().lower().replace("|", " "))]
         if kind == b"pattern":
             expression = compile_glob(value.lower())
             return [name for name in names if expression.match(name.lower())]

@@ -89,7 +89,14 @@ class StreamCommands:
             groups = [self._present_group(*each) for each in groups]
         # At its first pass fakeredis takes the entries that are there and then waits for others, and the first change
         # of any key ends the waiting.
-        return super()._xreadgroup(consumer, groups, count, no_ack, min_idle_time, False) or None  # type: ignore[misc]
+        active = [(group, group.consumers.get(consumer)) for group, _, _ in groups]
+        moments = [(group, -1 if known is None else known.last_success) for group, known in active]
+        found = super()._xreadgroup(consumer, groups, count, no_ack, min_idle_time, False)  # type: ignore[misc]
+        if not found:  # a consumer that got nothing has not been active
+            for group, moment in moments:
+                if consumer in group.consumers:
+                    group.consumers[consumer].last_success = moment
+        return found or None
 
     def _present_group(self, group: Any, key: bytes, start: bytes) -> tuple[Any, bytes, bytes]:
         """A consumer group as it is now, which may have changed while a client waited for its entries."""
@@ -130,6 +137,9 @@ class StreamCommands:
     def xpending(self, key: CommandItem, group: bytes, *args: bytes) -> Any:
         if key.value is None:  # it has no such group, but errors in the arguments come before that
             key = CommandItem(key.key, self._db, None, default=XStream())
+        if len(args) > 4 and args[0].lower() == b"idle":  # fakeredis takes those that were idle for longer
+            least = Int.decode(args[1])
+            args = (args[0], b"%d" % (least - 1), *args[2:]) if least > 0 else args[2:]
         return super().xpending(key, group, *args)  # type: ignore[misc]
 
     def xdel(self, key: CommandItem, *ids: bytes) -> int:

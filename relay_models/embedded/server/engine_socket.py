@@ -71,6 +71,8 @@ from relay_models.embedded.server.state import EngineState
 
 __all__ = ["AsyncEngineSocket", "EngineSocket", "Request"]
 
+_REPLICATED = frozenset(("publish", "spublish"))
+"""Commands that write nothing, but that Redis refuses where it refuses writing."""
 _NO_KEY = b"no key " + secrets.token_hex(16).encode()
 """A key that there is not."""
 
@@ -245,6 +247,7 @@ class CommandRunner(
                         self._discard_because_of(result)
                 return result
             finally:
+                server.tracking.broadcast()
                 server.tracking.running = None
                 if server.tracking.clients and self._transaction is None:
                     server.tracking.ended(self, name)
@@ -370,7 +373,7 @@ class CommandRunner(
         return result
 
     def _run_one(self, func: Any, sig: Signature, args: list[Any], from_script: bool) -> Any:
-        if from_script and self._only_reads and b"@write" in categories_of(sig.name):
+        if from_script and self._only_reads and (b"@write" in categories_of(sig.name) or sig.name in _REPLICATED):
             raise SimpleError("ERR Write commands are not allowed from read-only scripts.")
         if from_script and self._server.guarded:
             self._server.acl.check(self._client_info.user, self._client_info, sig.name, args, b"lua")
