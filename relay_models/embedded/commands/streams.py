@@ -89,6 +89,7 @@ class StreamCommands:
             groups = [self._present_group(*each) for each in groups]
         # At its first pass fakeredis takes the entries that are there and then waits for others, and the first change
         # of any key ends the waiting.
+        count = count if count is not None and count > 0 else None  # for Redis, 0 and less are no limit
         active = [(group, group.consumers.get(consumer)) for group, _, _ in groups]
         moments = [(group, -1 if known is None else known.last_success) for group, known in active]
         found = super()._xreadgroup(consumer, groups, count, no_ack, min_idle_time, False)  # type: ignore[misc]
@@ -140,6 +141,9 @@ class StreamCommands:
         if len(args) > 4 and args[0].lower() == b"idle":  # fakeredis takes those that were idle for longer
             least = Int.decode(args[1])
             args = (args[0], b"%d" % (least - 1), *args[2:]) if least > 0 else args[2:]
+        place = 4 if args and args[0].lower() == b"idle" else 2
+        if len(args) > place and Int.decode(args[place]) < 0:
+            args = (*args[:place], b"0", *args[place + 1 :])
         return super().xpending(key, group, *args)  # type: ignore[misc]
 
     def xdel(self, key: CommandItem, *ids: bytes) -> int:
