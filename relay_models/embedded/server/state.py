@@ -234,6 +234,7 @@ class EngineState(FakeServer):
             self.dirty = self._settling = True
             emptied, database.emptied = database.emptied, False
             touched, database.touched = database.touched, {}
+            database.unborn.clear()
             if database.expired_keys:
                 self.expired += [(database.number, key) for key in database.expired_keys if self.announces_expiry]
                 database.expired_keys.clear()
