@@ -13,7 +13,7 @@ from fakeredis._helpers import OK, SimpleError, SimpleString
 from fakeredis.model import get_all_commands_info
 
 from relay_models.embedded.commands.permissions import CATEGORIES, Users, categories_of, refusal_text
-from relay_models.embedded.registry import COMMANDS, command, split_name, subcommand_error
+from relay_models.embedded.registry import ADMIN, COMMANDS, command, split_name, subcommand_error
 from relay_models.embedded.reply_types import DoubleText
 
 __all__ = ["AclCommands"]
@@ -106,7 +106,7 @@ class AclCommands:
         digits = (bits + 3) // 4
         return secrets.token_hex((digits + 1) // 2)[:digits].encode()
 
-    @command("acl dryrun", fixed=(bytes, bytes), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories="")
+    @command("acl dryrun", fixed=(bytes, bytes), repeat=(bytes,), flags=msgs.FLAG_NO_SCRIPT, categories=ADMIN)
     def engine_acl_dryrun(self, name: bytes, word: bytes, *args: bytes) -> Any:
         user = self._users.users.get(name)
         if user is None:
@@ -135,6 +135,6 @@ class AclCommands:
             for each in reply
         ]
 
-    @command("acl help", flags=msgs.FLAG_NO_SCRIPT, categories="")
+    @command("acl help", flags=msgs.FLAG_NO_SCRIPT, categories="@slow")
     def engine_acl_help(self) -> list[bytes]:
         return [line.encode() for line in HELP]

@@ -42,6 +42,16 @@ class ClientCommands:
 
     # Connections
 
+    def client_setinfo(self, option: bytes, value: bytes) -> SimpleString:
+        """CLIENT SETINFO, as fakeredis declares it, for names of one word."""
+        name = option.decode("utf-8", "replace")
+        if option.lower() not in (b"lib-name", b"lib-ver"):
+            raise SimpleError(f"ERR Unrecognized option '{name}'")
+        if not all(b"!"[0] <= each <= b"~"[0] for each in value):
+            raise SimpleError(f"ERR {name} cannot contain spaces, newlines or special characters.")
+        result: SimpleString = super().client_setinfo(option, value)  # type: ignore[misc]
+        return result
+
     def described(self) -> bytes:
         """This connection as a line of CLIENT LIST."""
         info, server, queued = self._client_info, self._server, self._transaction
@@ -119,7 +129,7 @@ class ClientCommands:
     def engine_latency_reset(self, *events: bytes) -> int:
         return 0
 
-    @command("memory purge", flags=msgs.FLAG_NO_SCRIPT, categories="@keyspace @read @slow")
+    @command("memory purge", flags=msgs.FLAG_NO_SCRIPT, categories="@slow")
     def engine_nothing_kept(self) -> SimpleString:
         return OK
 

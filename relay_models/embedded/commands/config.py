@@ -12,6 +12,7 @@ from typing import Any
 from fakeredis import _msgs as msgs
 from fakeredis._helpers import OK, SimpleError, SimpleString
 
+from relay_models.embedded.commands.keyspace_events import event_classes, event_classes_text
 from relay_models.embedded.glob import compile_glob
 from relay_models.embedded.registry import ADMIN, command
 from relay_models.embedded.search.arguments import Arguments
@@ -76,6 +77,7 @@ _IN_BYTES = frozenset((
     b"auto-aof-rewrite-min-size", b"client-query-buffer-limit", b"hll-sparse-max-bytes", b"maxmemory",
     b"maxmemory-clients", b"proto-max-bulk-len", b"repl-backlog-size", b"stream-node-max-bytes",
 ))  # fmt: skip
+_EVENTS = b"notify-keyspace-events"
 _SIZE = re.compile(rb"([0-9]+)([a-z]*)\Z")
 _NUMBER = re.compile(rb"-?[0-9]+\Z")
 
@@ -87,6 +89,8 @@ def _checked(name: bytes, value: bytes) -> bytes:
         if value.lower().decode("utf-8", "replace") not in choices:
             raise ValueError(f"argument(s) must be one of the following: {', '.join(choices)}")
         return value.lower()
+    if name == _EVENTS:
+        event_classes(value)
     default = SETTINGS[name]
     if default in (b"yes", b"no") and name not in (b"oom-score-adj", b"sanitize-dump-payload"):
         if value.lower() not in (b"yes", b"no"):
@@ -119,6 +123,7 @@ class ConfigCommands:
         if self._server.engine is not None:
             settings = self._server.engine.settings.by_config_name()
             known |= {name.encode(): value.encode() for name, value in settings.items()}
+        known[_EVENTS] = event_classes_text(known[_EVENTS])
         expressions = [compile_glob(pattern.lower()) for pattern in patterns]
         return {name: value for name, value in known.items() if any(e.match(name) for e in expressions)}
 

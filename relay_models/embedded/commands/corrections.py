@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from fakeredis import _msgs as msgs
@@ -19,7 +19,14 @@ from relay_models.embedded.commands.streams import is_stream_id
 from relay_models.embedded.registry import command, subcommand_error
 from relay_models.embedded.reply_types import NullArray, encode_double
 
-__all__ = ["NULL_ARRAYS", "CorrectedCommands", "corrected_error", "doubles_as_text"]
+__all__ = [
+    "CHECKED_BEFORE_TYPE",
+    "NULL_ARRAYS",
+    "CorrectedCommands",
+    "corrected_doubles",
+    "corrected_error",
+    "doubles_as_text",
+]
 
 NULL_ARRAYS: Final = frozenset(
     (
@@ -28,6 +35,15 @@ NULL_ARRAYS: Final = frozenset(
     )
 )  # fmt: skip
 """Commands whose reply to nothing is a null array in RESP2, and null in RESP3."""
+
+CHECKED_BEFORE_TYPE: Final = frozenset(
+    (
+        "bitcount", "bitpos", "decrby", "geoadd", "geodist", "hincrby", "hincrbyfloat", "hrandfield", "linsert", "lpos",
+        "setrange", "spop", "srandmember", "xautoclaim", "xpending", "xsetid", "zadd", "zpopmax",
+        "zpopmin", "zrandmember", "zrange", "zrank", "zrevrange", "zrevrank",
+    )
+)  # fmt: skip
+"""Commands whose other arguments Redis checks before it looks at what their key holds."""
 
 _SCRIPTS: Final = frozenset(("eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro"))
 _CURSORS: Final = {"scan": 0, "sscan": 1, "hscan": 1, "zscan": 1}
@@ -52,8 +68,64 @@ _NO_INTEGER: Final[dict[str, dict[int | bytes, str]]] = {
     "xclaim": {3: "ERR Invalid min-idle-time argument for XCLAIM"},
     "xautoclaim": {3: "ERR Invalid min-idle-time argument for XAUTOCLAIM"},
 }
+# Where commands take doubles; "byscore" and others say so by a word before.
+_DOUBLES: Final = {
+    **dict.fromkeys(("zcount", "zrangebyscore", "zrevrangebyscore", "zremrangebyscore"), (1, 2)),
+    **dict.fromkeys(("georadius", "georadius_ro"), (1, 2, 3)),
+    **dict.fromkeys(("georadiusbymember", "georadiusbymember_ro"), (2,)),
+    **{name: (place,) for name, place in _TIMEOUTS.items()},
+    "zincrby": (1,),
+}
+_DOUBLES_AFTER: Final[dict[bytes, int]] = {b"fromlonlat": 2, b"bybox": 2, b"byradius": 1}
+_FLAGS_OF_ADDING: Final = frozenset((b"nx", b"xx", b"gt", b"lt", b"ch", b"incr"))
+_HEXADECIMAL = re.compile(rb"[+-]?0x[0-9a-f]*\.?[0-9a-f]*(p[+-]?[0-9]+)?\Z", re.IGNORECASE)
+_ANY: Final = -(2**62)
+"""A minimum idle time, in ms, that every entry has, whatever was done to the clock."""
 # How many entries XAUTOCLAIM may be asked for: as many as a 64-bit machine has room for the IDs of.
 CLAIM_LIMIT: Final = (2**63 - 1) // 16
+
+
+def corrected_doubles(name: str, args: list[bytes]) -> list[bytes]:
+    """The arguments with doubles as Python reads them: C's may be hexadecimal and have no underscores."""
+    if name[0] not in "zgb" or not any(b"_" in arg or b"x" in arg or b"X" in arg for arg in args):
+        return args
+    corrected = list(args)
+    for place in _double_places(name, args):
+        if -len(args) <= place < len(args):
+            corrected[place] = _as_python_reads(args[place])
+    return corrected
+
+
+def _double_places(name: str, args: list[bytes]) -> Iterable[int]:
+    words = [arg.lower() for arg in args]
+    if name in _DOUBLES:
+        return _DOUBLES[name]
+    if name in ("zrange", "zrangestore"):
+        first = 1 if name == "zrange" else 2
+        return (first, first + 1) if b"byscore" in words else ()
+    if name in ("zadd", "geoadd"):
+        start = next((at for at, word in enumerate(words) if at and word not in _FLAGS_OF_ADDING), len(words))
+        each = 2 if name == "zadd" else 3
+        return [at for at in range(start, len(words)) if (at - start) % each < each - 1]
+    if name in ("geosearch", "geosearchstore"):
+        return [at + offset for at, word in enumerate(words) for offset in range(1, _DOUBLES_AFTER.get(word, 0) + 1)]
+    counted = 1 if name.endswith("store") else 0
+    if name.startswith(("zunion", "zinter")) and len(args) > counted and args[counted].isdigit():
+        options = counted + 1 + int(args[counted])
+        return range(options, len(words)) if words[options : options + 1] == [b"weights"] else ()
+    return ()
+
+
+def _as_python_reads(word: bytes) -> bytes:
+    mark, text = (word[:1], word[1:]) if word[:1] == b"(" else (b"", word)
+    if b"_" in text:
+        return b"not a number"
+    if not _HEXADECIMAL.match(text):
+        return word
+    try:
+        return mark + repr(float.fromhex(text.decode())).encode()
+    except (ValueError, OverflowError):
+        return word
 
 
 def corrected_error(name: str, args: list[bytes], text: str) -> str:
@@ -69,6 +141,8 @@ def corrected_error(name: str, args: list[bytes], text: str) -> str:
     if text == msgs.SYNTAX_ERROR_MSG and name in ("xgroup create", "xgroup setid"):
         word = name.partition(" ")[2].upper()
         return f"ERR unknown subcommand or wrong number of arguments for '{word}'. Try XGROUP HELP."
+    if text == msgs.OVERFLOW_MSG and name == "decrby" and int(args[1]) == -(2**63):
+        return "ERR decrement would overflow"
     if text.startswith("ERR BUSYGROUP "):
         return text[4:]
     if text == "ERR Wrong number of args calling Redis command from script":
@@ -234,8 +308,8 @@ class CorrectedCommands:
     @command("xpending", fixed=(Key(XStream), bytes), repeat=(bytes,))
     def engine_xpending(self, key: CommandItem, group: bytes, *args: bytes) -> Any:
         reply = self.xpending(key, group, *args)  # type: ignore[attr-defined]
-        if args:
-            return reply
+        if args:  # where the clock was set back, nothing was read in the future
+            return [[number, consumer, 0 if idle < -1 else idle, times] for number, consumer, idle, times in reply]
         if not reply[0]:
             return [0, None, None, NullArray()]
         return [*reply[:3], sorted([consumer, b"%d" % count] for consumer, count in reply[3])]
@@ -247,7 +321,11 @@ class CorrectedCommands:
         consumers = sorted(super().xinfo_consumers(key, group), key=_name)  # type: ignore[misc]
         held = key.value.group_get(group).consumers
         return [
-            {**each, "inactive": -1} if held[each["name"]].last_success < 0 else each
+            {
+                **each,
+                "idle": max(0, each["idle"]),
+                "inactive": -1 if held[each["name"]].last_success < 0 else each["inactive"],
+            }
             for each in map(_as_map, consumers)
         ]
 
@@ -284,7 +362,7 @@ class CorrectedCommands:
         return _unless_counted(key, args, super().xrevrange(key, end, start, *args))  # type: ignore[misc]
 
     def xclaim(self, key: CommandItem, group: bytes, consumer: bytes, idle_ms: int, *args: bytes) -> Any:
-        return super().xclaim(key, group, consumer, idle_ms, *_claimed(args))  # type: ignore[misc]
+        return super().xclaim(key, group, consumer, idle_ms if idle_ms > 0 else _ANY, *_claimed(args))  # type: ignore[misc]
 
     def xautoclaim(
         self, key: CommandItem, group: bytes, consumer: bytes, idle_ms: int, start: bytes, *args: bytes
@@ -293,9 +371,15 @@ class CorrectedCommands:
         if any(arg.lower() == b"count" for arg in args) and (count is None or not 1 <= count <= CLAIM_LIMIT):
             raise SimpleError("ERR COUNT must be > 0")
         first = b"0-0" if start == b"-" else start
-        return super().xautoclaim(key, group, consumer, idle_ms, first, *args)  # type: ignore[misc]
+        least = idle_ms if idle_ms > 0 else _ANY
+        return super().xautoclaim(key, group, consumer, least, first, *args)  # type: ignore[misc]
 
     # Sets
+
+    def sadd(self, key: CommandItem, *members: bytes) -> int:
+        if key.value and all(member in key.value for member in members):
+            return 0  # who watches the key is not told
+        return super().sadd(key, *members)  # type: ignore[misc, no-any-return]
 
     @command("spop", fixed=(Key(ExpiringMembersSet),), repeat=(bytes,))
     def engine_spop(self, key: CommandItem, *args: bytes) -> Any:

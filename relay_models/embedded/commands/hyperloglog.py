@@ -13,6 +13,7 @@ from typing import Any, Final
 from fakeredis._commands import Key
 from fakeredis._core import CommandItem
 from fakeredis._helpers import OK, SimpleError, SimpleString
+from fakeredis._msgs import WRONGTYPE_MSG
 
 from relay_models.embedded.registry import command
 
@@ -52,7 +53,7 @@ class HyperLogLogCommands:
             key.update(sketch.encode())
         return int(changed)
 
-    @command("pfcount", fixed=(Key(bytes),), repeat=(Key(bytes),))
+    @command("pfcount", fixed=(Key(),), repeat=(Key(),))
     def engine_pfcount(self, *keys: CommandItem) -> int:
         if len(keys) > 1:
             return _estimate(_greatest(keys))
@@ -67,7 +68,7 @@ class HyperLogLogCommands:
         key.update(key.value[:8] + count.to_bytes(8, "little") + key.value[_HEADER:])
         return count
 
-    @command("pfmerge", fixed=(Key(bytes),), repeat=(Key(bytes),))
+    @command("pfmerge", fixed=(Key(),), repeat=(Key(),))
     def engine_pfmerge(self, target: CommandItem, *sources: CommandItem) -> SimpleString:
         # A key named twice has one value: what is merged into it is read before.
         greatest = _greatest((target, *sources))
@@ -87,6 +88,8 @@ class _Sketch:
     def __init__(self, value: bytes | None) -> None:
         self._runs: bytearray | None = None
         self._dense = bytearray()  # six bits for each register
+        if value is not None and type(value) is not bytes:
+            raise SimpleError(WRONGTYPE_MSG)
         # The last count stays in place, and is said to be outdated.
         self._count = bytes(8) if value is None else value[8:_HEADER]
         self._unused = bytes(3) if value is None else value[5:8]

@@ -7,63 +7,26 @@ from typing import Any, Final
 from fakeredis._commands import SUPPORTED_COMMANDS
 from fakeredis._helpers import SimpleError, SimpleString
 
+from relay_models.embedded.commands.command_table import key_specs
 from relay_models.embedded.commands.permissions import keys_of
 from relay_models.embedded.registry import COMMANDS, check_count, command, split_name
 from relay_models.embedded.reply_types import SetReply
 
 __all__ = ["KeyListCommands"]
 
-_FLAGS: Final = {
-    "RO access": """
-        bitcount bitpos dump expiretime fcall_ro geodist geohash geopos georadius_ro georadiusbymember_ro geosearch get
-        getbit getrange hexpiretime hget hgetall hkeys hmget hpexpiretime hpttl hrandfield hscan httl hvals lcs lindex
-        lpos lrange mget pexpiretime pttl sdiff sinter sintercard smembers smismember sort_ro srandmember sscan substr
-        sunion ttl xinfo|consumers xinfo|groups xinfo|stream xpending xrange xread xreadgroup xrevrange zcount zdiff
-        zinter zintercard zlexcount zmscore zrandmember zrange zrangebylex zrangebyscore zrank zrevrange zrevrangebylex
-        zrevrangebyscore zrevrank zscan zscore zunion copy sort georadius georadiusbymember""",
-    "RO": "exists hexists hlen hstrlen llen memory|usage object|encoding object|freq object|idletime object|refcount "
-    "scard sismember strlen touch type watch xlen zcard",
-    "RW access": "pfcount",
-    "RW access delete": """
-        blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin getdel lmove lmpop lpop rename renamenx rpop
-        rpoplpush smove spop zmpop zpopmax zpopmin""",
-    "RW access insert": "pfmerge",
-    "RW delete": """
-        hdel lrem ltrim srem xautoclaim xdel xgroup|delconsumer xgroup|destroy xtrim zrem zremrangebylex zremrangebyrank
-        zremrangebyscore""",
-    "RW insert": "append hsetnx linsert lpush lpushx pfadd rpush rpushx sadd xgroup|create xgroup|createconsumer",
-    "RW update": """
-        expire expireat geoadd hexpire hexpireat hmset hpersist hpexpire hpexpireat hset lset persist pexpire pexpireat
-        setrange xack xadd xclaim xgroup|setid zadd""",
-    "OW insert": "msetnx setnx",
-    "OW update": """
-        bitop geosearchstore mset psetex restore sdiffstore set setex sinterstore sunionstore zdiffstore zinterstore
-        zrangestore zunionstore""",
-    "RM delete": "del unlink",
-}
-_FIRST: Final = {name: flags for flags, names in _FLAGS.items() for name in names.split()}
-"""What a command does with its keys, or with the first of them where that differs. Others read and change them."""
-_OTHERS: Final = {
-    **dict.fromkeys(("bitop", "geosearchstore", "pfmerge", "sdiffstore", "sinterstore", "sunionstore"), "RO access"),
-    **dict.fromkeys(("zdiffstore", "zinterstore", "zrangestore", "zunionstore"), "RO access"),
-    **dict.fromkeys(("copy", "georadius", "georadiusbymember", "rename", "sort"), "OW update"),
-    **dict.fromkeys(("blmove", "brpoplpush", "lmove", "rpoplpush", "smove"), "RW insert"),
-    "renamenx": "OW insert",
-}
-"""What a command does with its further keys, where that differs."""
 _SAMPLE: Final = (b"1", b"1", b"streams", b"1", b"1")
 """Arguments among which every command that has keys finds one."""
 
 
-def _used(name: str, place: int, args: list[bytes]) -> str:
-    found = _FIRST.get(name.replace(" ", "|"), "RW access update")
-    if place and name in _OTHERS:
-        return _OTHERS[name]
-    if name == "set" and b"get" in [arg.lower() for arg in args[2:]]:
-        return "RW access update"
-    if name == "bitfield" and {b"set", b"incrby"}.isdisjoint(arg.lower() for arg in args[1:]):
-        return "RO access"
-    return found
+def _used(name: str, place: int, args: list[bytes]) -> tuple[str, ...]:
+    words = {arg.lower() for arg in args[2 if name == "set" else 1 :]}
+    if name == "set" and b"get" not in words:
+        return ("OW", "update")
+    if name == "bitfield" and words.isdisjoint((b"set", b"incrby")):
+        return ("RO", "access")
+    specs = key_specs(name.replace(" ", "|"))
+    flags = specs[-1 if place else 0].flags if specs else ("RW", "access", "update")
+    return tuple(flag for flag in flags if flag != "variable_flags")
 
 
 class KeyListCommands:
@@ -77,7 +40,7 @@ class KeyListCommands:
     def engine_getkeysandflags(self, *words: bytes) -> list[Any]:
         name, args, keys = _parsed(list(words))
         return [
-            [key, SetReply([SimpleString(flag.encode()) for flag in _used(name, place, args).split()])]
+            [key, SetReply([SimpleString(flag.encode()) for flag in _used(name, place, args)])]
             for place, key in enumerate(keys)
         ]
 
@@ -94,6 +57,11 @@ def _parsed(words: list[bytes]) -> tuple[str, list[bytes], list[bytes]]:
         check_count(name, signature, args)
     except SimpleError:
         raise SimpleError("ERR Invalid number of arguments specified for command") from None
+    for spec in key_specs(name):
+        if spec.counted and isinstance(spec.begin, int) and not name.startswith(("eval", "fcall")):
+            number, rest = args[spec.begin - 1], len(args) - spec.begin
+            if not (number.isdigit() and 0 < int(number) <= rest):
+                raise SimpleError("ERR Invalid arguments specified for command")
     keys = keys_of(name, args)
     if keys is None:  # with patterns, for which it may read any key
         stored = [args[at + 1] for at, word in enumerate(args[:-1]) if at and word.lower() == b"store"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from fakeredis import _msgs as msgs
 from fakeredis._command_args_parsing import Int
@@ -15,12 +15,6 @@ from relay_models.embedded.registry import ADMIN, COMMANDS, command
 
 __all__ = ["ManualCommands"]
 
-_CONTAINERS: Final = (
-    *("client", "cluster", "command", "config", "latency", "memory", "module", "object", "slowlog", "xgroup"),
-    "xinfo",
-)
-_READ: Final = "@keyspace @read @slow"
-
 
 class ManualCommands:
     """Mixed into the engine's sockets."""
@@ -28,7 +22,13 @@ class ManualCommands:
     _server: Any
     _words: Sequence[bytes]
 
-    @command(*(f"{name} help" for name in _CONTAINERS), categories="@slow")
+    @command(
+        *(f"{name} help" for name in ("cluster", "config", "latency", "memory", "module", "slowlog")),
+        categories="@slow",
+    )
+    @command("client help", "command help", categories="@slow @connection")
+    @command("object help", categories="@slow @keyspace")
+    @command("xgroup help", "xinfo help", categories="@slow @stream")
     def engine_help(self) -> list[SimpleString]:
         name = self._words[0].decode().upper()
         known = [each.upper().split() for each in {*COMMANDS, *SUPPORTED_COMMANDS}]
@@ -43,7 +43,7 @@ class ManualCommands:
             Int.decode(args[1])
         return f"Redis ver. {REDIS_VERSION}\n".encode()
 
-    @command("memory doctor", flags=msgs.FLAG_NO_SCRIPT, categories=_READ)
+    @command("memory doctor", flags=msgs.FLAG_NO_SCRIPT, categories="@slow")
     def engine_memory_doctor(self) -> bytes:
         return b"The memory of this server is that of its process, of which it knows no problem."
 
@@ -55,11 +55,11 @@ class ManualCommands:
     def engine_latency_graph(self, event: bytes) -> None:
         raise SimpleError(f"ERR No samples available for event '{event.decode('utf-8', 'replace')}'")
 
-    @command("memory malloc-stats", categories=_READ)
+    @command("memory malloc-stats", categories="@slow")
     def engine_memory_malloc_stats(self) -> bytes:
         return b"Stats not supported for the current allocator"
 
-    @command("memory stats", categories=_READ)
+    @command("memory stats", categories="@slow")
     def engine_memory_stats(self) -> dict[str, Any]:
         """What is known of it: how many keys there are. As in INFO, sizes are 0."""
         databases = {number: database for number, database in sorted(self._server.dbs.items()) if len(database)}

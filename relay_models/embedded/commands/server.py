@@ -22,29 +22,31 @@ from fakeredis.model import (
     StreamEntryKey,
     XStream,
     ZSet,
-    get_all_commands_info,
-    get_command_info,
 )
 
+from relay_models.embedded.commands.command_table import command_names, describe_command
 from relay_models.embedded.commands.module import MODULES
+from relay_models.embedded.commands.permissions import categories_of
+from relay_models.embedded.commands.streams import is_stream_id
 from relay_models.embedded.glob import Matcher, compile_glob
 from relay_models.embedded.json.value import JsonDocument
 from relay_models.embedded.persistence.database import FileDatabase
 from relay_models.embedded.persistence.encoding import dump, kind_code, load
 from relay_models.embedded.registry import ADMIN, command
-from relay_models.embedded.search.commands import SEARCH_COMMANDS
 
 __all__ = ["REDIS_VERSION", "ServerCommands", "is_int64"]
 
 REDIS_VERSION = "8.0.2"
 DUMP_MAGIC = b"relay-models 1\n"
+_SMALLER = "ERR The ID specified in XSETID is smaller"
 
-_SEARCH_NAMES = [name.lower().encode() for name in SEARCH_COMMANDS]
-
-CLUSTER_SUBCOMMANDS = (
-    "addslots", "addslotsrange", "bumpepoch", "count-failure-reports", "countkeysinslot", "delslots", "delslotsrange",
-    "failover", "flushslots", "forget", "getkeysinslot", "info", "keyslot", "links", "meet", "myid", "myshardid",
-    "nodes", "replicas", "replicate", "reset", "saveconfig", "set-config-epoch", "setslot", "shards", "slaves", "slots",
+CLUSTER_QUESTIONS = (
+    "countkeysinslot", "getkeysinslot", "info", "keyslot", "links", "myid", "myshardid", "nodes", "shards", "slots",
+)  # fmt: skip
+CLUSTER_CHANGES = (
+    "addslots", "addslotsrange", "bumpepoch", "count-failure-reports", "delslots", "delslotsrange", "failover",
+    "flushslots", "forget", "meet", "replicas", "replicate", "reset", "saveconfig", "set-config-epoch", "setslot",
+    "slaves",
 )  # fmt: skip
 
 ENCODINGS: dict[type, bytes] = {
@@ -189,23 +191,44 @@ class ServerCommands:
 
         return self._blocking(Timeout.decode(timeout), move)  # type: ignore[attr-defined]
 
-    @command("xsetid", fixed=(Key(XStream), bytes), repeat=(bytes,), flags=msgs.FLAG_DO_NOT_CREATE, categories="")
+    @command(
+        "xsetid",
+        fixed=(Key(XStream), bytes),
+        repeat=(bytes,),
+        flags=msgs.FLAG_DO_NOT_CREATE,
+        categories="@write @stream @fast",
+    )
     def engine_xsetid(self, key: CommandItem, last_id: bytes, *args: bytes) -> SimpleString:
+        last = _stream_id(last_id)
+        added: int | None = None
+        deleted: StreamEntryKey | None = None
+        words = iter(args)
+        for word in words:
+            value = next(words, None)
+            if value is not None and casematch(word, b"entriesadded"):
+                added = Int.decode(value)
+                if added < 0:
+                    raise SimpleError("ERR entries_added must be positive")
+            elif value is not None and casematch(word, b"maxdeletedid"):
+                deleted = _stream_id(value)
+                if last < deleted:
+                    raise SimpleError(f"{_SMALLER} than the provided max_deleted_entry_id")
+            else:
+                raise SimpleError(msgs.SYNTAX_ERROR_MSG)
         if key.value is None:
             raise SimpleError(msgs.NO_KEY_MSG)
         stream: Any = key.value
-        last = StreamEntryKey.parse_str(last_id)
-        if stream._ids and last < stream._ids[-1]:
-            raise SimpleError("ERR The ID specified in XSETID is smaller than the target stream top item")
-        words = iter(args)
-        for word in words:
-            if casematch(word, b"entriesadded"):
-                stream._entries_added = Int.decode(next(words, b""))
-            elif casematch(word, b"maxdeletedid"):
-                stream._max_deleted_id = StreamEntryKey.parse_str(next(words, b""))
-            else:
-                raise SimpleError(msgs.SYNTAX_ERROR_MSG)
+        if deleted is None and last < stream._max_deleted_id:
+            raise SimpleError(f"{_SMALLER} than current max_deleted_entry_id")
+        if len(stream):
+            if last < stream._ids[-1]:
+                raise SimpleError(f"{_SMALLER} than the target stream top item")
+            if added is not None and added < len(stream):
+                raise SimpleError("ERR The entries_added specified in XSETID is smaller than the target stream length")
         stream._last_id = last
+        stream._entries_added = stream._entries_added if added is None else added
+        if deleted is not None and deleted != StreamEntryKey(0, 0):
+            stream._max_deleted_id = deleted
         key.updated()
         return OK
 
@@ -216,8 +239,8 @@ class ServerCommands:
         packed = DUMP_MAGIC + dump(key.value)
         return packed + zlib.crc32(packed).to_bytes(4, "big")
 
-    @command("restore", fixed=(Key(), Int, bytes), repeat=(bytes,))
-    def engine_restore(self, key: CommandItem, ttl: int, payload: bytes, *args: bytes) -> SimpleString:
+    @command("restore", fixed=(Key(), bytes, bytes), repeat=(bytes,))
+    def engine_restore(self, key: CommandItem, milliseconds: bytes, payload: bytes, *args: bytes) -> SimpleString:
         replace = absolute = False
         words = iter(args)
         for word in words:
@@ -229,10 +252,11 @@ class ServerCommands:
                 next(words, None)
             else:
                 raise SimpleError(msgs.SYNTAX_ERROR_MSG)
-        if ttl < 0:
-            raise SimpleError(msgs.RESTORE_INVALID_TTL_MSG)
         if key.value is not None and not replace:
             raise SimpleError(msgs.RESTORE_KEY_EXISTS)
+        ttl = Int.decode(milliseconds)
+        if ttl < 0:
+            raise SimpleError(msgs.RESTORE_INVALID_TTL_MSG)
         packed, checksum = payload[:-4], payload[-4:]
         if not packed.startswith(DUMP_MAGIC) or zlib.crc32(packed).to_bytes(4, "big") != checksum:
             raise SimpleError(msgs.RESTORE_INVALID_CHECKSUM_MSG)
@@ -306,7 +330,7 @@ class ServerCommands:
         seconds, micros = divmod(self._server.clock.now(), 1_000_000)
         return [b"%d" % seconds, b"%d" % micros]
 
-    @command("info", repeat=(bytes,), categories="")
+    @command("info", repeat=(bytes,), categories="@slow @dangerous")
     def engine_info(self, *sections: bytes) -> bytes:
         wanted = {section.decode("utf-8", "replace").lower() for section in sections}
         with_modules = bool(wanted & {"all", "everything", "modules"})
@@ -324,6 +348,7 @@ class ServerCommands:
 
     def _facts(self) -> dict[str, list[tuple[str, Any]]]:
         server = self._server
+        times = os.times()
         uptime = int(server.clock.read() - server.started)
         keyspace = [
             (f"db{number}", f"keys={len(database)},expires={database.count_expiring()},avg_ttl=0")
@@ -343,7 +368,14 @@ class ServerCommands:
                 ("engine", "relay_models.embedded"),
                 ("sqlite_version", sqlite3.sqlite_version),
             ],
-            "Clients": [("connected_clients", len(server.sockets)), ("blocked_clients", len(server.blocked))],
+            "Clients": [
+                ("connected_clients", len(server.sockets)),
+                ("maxclients", server.config.get(b"maxclients", b"10000").decode()),
+                ("blocked_clients", len(server.blocked)),
+                ("tracking_clients", len(server.tracking.clients)),
+                ("pubsub_clients", sum(socket._pubsub > 0 for socket in server.sockets)),
+                ("watching_clients", sum(bool(socket._watches) for socket in server.sockets)),
+            ],
             "Memory": [("used_memory", 0), ("used_memory_human", "0B"), ("maxmemory", 0)],
             "Persistence": [("loading", 0), ("aof_enabled", 0), ("rdb_last_save_time", server.lastsave)],
             "Stats": [
@@ -351,6 +383,12 @@ class ServerCommands:
                 ("total_commands_processed", server.commands),
             ],
             "Replication": [("role", "master"), ("connected_slaves", 0), ("master_repl_offset", 0)],
+            "CPU": [
+                ("used_cpu_sys", f"{times.system:.6f}"),
+                ("used_cpu_user", f"{times.user:.6f}"),
+                ("used_cpu_sys_children", f"{times.children_system:.6f}"),
+                ("used_cpu_user_children", f"{times.children_user:.6f}"),
+            ],
             "Cluster": [("cluster_enabled", 0)],
             "Modules": [
                 ("module", f"name={name.decode()},ver={version},api=1,filters=0,usedby=[],using=[],options=[]")
@@ -363,15 +401,17 @@ class ServerCommands:
 
     @command("command info", repeat=(bytes,))
     def engine_command_info(self, *names: bytes) -> list[Any]:
-        return [command_info(name.lower()) for name in names]
+        if not names:
+            return self.engine_command()
+        return [describe_command(name.decode("utf-8", "replace").lower()) for name in names]
 
     @command("command count")
     def engine_command_count(self) -> int:
-        return len(self.engine_command_list())
+        return len(command_names())
 
     @command("command list", repeat=(bytes,), categories="@connection @slow")
     def engine_command_list(self, *args: bytes) -> list[bytes]:
-        names = [name for name in get_all_commands_info() if b" " not in name] + _SEARCH_NAMES
+        names = command_names(subcommands=True)
         if not args:
             return names
         if len(args) != 3 or not casematch(args[0], b"filterby"):
@@ -379,12 +419,13 @@ class ServerCommands:
         kind, value = args[1].lower(), args[2]
         if kind == b"module":
             starts = {b"search": b"ft.", b"rejson": b"json."}.get(value.lower())
-            return [name for name in names if starts is not None and name.startswith(starts)]
+            return [name for name in names if starts is not None and name.lower().startswith(starts)]
         if kind == b"aclcat":
-            return [name for name in names if b"@" + value.lower() in (command_info(name) or [[]] * 7)[6]]
+            wanted = b"@" + value.lower()
+            return [name for name in names if wanted in categories_of(name.decode().lower().replace("|", " "))]
         if kind == b"pattern":
             expression = compile_glob(value.lower())
-            return [name for name in names if expression.match(name)]
+            return [name for name in names if expression.match(name.lower())]
         raise SimpleError(msgs.SYNTAX_ERROR_MSG)
 
     @command("command docs", repeat=(bytes,), categories="@connection @slow")
@@ -393,7 +434,7 @@ class ServerCommands:
 
     @command("command")
     def engine_command(self) -> list[Any]:
-        return [command_info(name) for name in self.engine_command_list()]
+        return [describe_command(name.decode().lower()) for name in command_names()]
 
     @command("object encoding", fixed=(Key(missing_return=None),), categories="@keyspace @read @slow")
     def engine_object_encoding(self, key: CommandItem) -> bytes:
@@ -415,7 +456,7 @@ class ServerCommands:
     def engine_object_idletime(self, key: CommandItem) -> int:
         return 0
 
-    @command("memory usage", fixed=(Key(),), repeat=(bytes,), categories="@keyspace @read @slow")
+    @command("memory usage", fixed=(Key(),), repeat=(bytes,), categories="@read @slow")
     def engine_memory_usage(self, key: CommandItem, *args: bytes) -> int | None:
         if args and (len(args) != 2 or not casematch(args[0], b"samples") or Int.decode(args[1]) < 0):
             raise SimpleError(msgs.SYNTAX_ERROR_MSG)
@@ -427,7 +468,8 @@ class ServerCommands:
     def engine_not_in_cluster(self) -> None:
         self.engine_no_cluster()
 
-    @command(*(f"cluster {name}" for name in CLUSTER_SUBCOMMANDS), repeat=(bytes,), categories=ADMIN)
+    @command(*(f"cluster {name}" for name in CLUSTER_QUESTIONS), repeat=(bytes,), categories="@slow")
+    @command(*(f"cluster {name}" for name in CLUSTER_CHANGES), repeat=(bytes,), categories=ADMIN)
     def engine_no_cluster(self, *args: bytes) -> Any:
         raise SimpleError("ERR This instance has cluster support disabled")
 
@@ -456,26 +498,22 @@ class ServerCommands:
         # The file is written as soon as anything changes, so there is nothing to rewrite.
         return SimpleString(b"Background append only file rewriting started")
 
-    @command("role", categories=ADMIN)
+    @command("role", categories="@admin @fast @dangerous")
     def engine_role(self) -> list[Any]:
         return [b"master", 0, []]
 
-    @command("wait", fixed=(Int, Int), categories="")
+    @command("wait", fixed=(Int, Int), categories="@slow @blocking @connection")
     def engine_wait(self, replicas: int, timeout: int) -> int:
         if timeout < 0:
             raise SimpleError(msgs.TIMEOUT_NEGATIVE_MSG)
         return 0
 
 
+def _stream_id(text: bytes) -> StreamEntryKey:
+    if not is_stream_id(text):
+        raise SimpleError(msgs.XADD_INVALID_ID)
+    return StreamEntryKey.parse_str(text)
+
+
 def _dotted(version: int) -> str:
     return f"{version // 10000}.{version // 100 % 100}.{version % 100}"
-
-
-def command_info(name: bytes) -> list[Any] | None:
-    """One command as COMMAND INFO describes it, or None for an unknown one."""
-    declared = SEARCH_COMMANDS.get(name.decode("utf-8", "replace").upper())
-    if declared is not None:
-        flag = SimpleString(b"write" if declared.writes else b"readonly")
-        categories = declared.categories.encode().split()
-        return [name, declared.arity, [flag], 0, 0, 0, categories, [], [], []]
-    return get_command_info(name)

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from fakeredis import _msgs as msgs
+from fakeredis._command_args_parsing import Int
+from fakeredis._commands import Key
 from fakeredis._core import CommandItem
 from fakeredis._helpers import SimpleError
 from fakeredis.model import StreamEntryKey, StreamRangeTest, XStream
+
+from relay_models.embedded.registry import command
 
 __all__ = ["StreamCommands", "is_stream_id"]
 
@@ -85,7 +89,15 @@ class StreamCommands:
             groups = [self._present_group(*each) for each in groups]
         # At its first pass fakeredis takes the entries that are there and then waits for others, and the first change
         # of any key ends the waiting.
-        return super()._xreadgroup(consumer, groups, count, no_ack, min_idle_time, False) or None  # type: ignore[misc]
+        count = count if count is not None and count > 0 else None  # for Redis, 0 and less are no limit
+        active = [(group, group.consumers.get(consumer)) for group, _, _ in groups]
+        moments = [(group, -1 if known is None else known.last_success) for group, known in active]
+        found = super()._xreadgroup(consumer, groups, count, no_ack, min_idle_time, False)  # type: ignore[misc]
+        if not found:  # a consumer that got nothing has not been active
+            for group, moment in moments:
+                if consumer in group.consumers:
+                    group.consumers[consumer].last_success = moment
+        return found or None
 
     def _present_group(self, group: Any, key: bytes, start: bytes) -> tuple[Any, bytes, bytes]:
         """A consumer group as it is now, which may have changed while a client waited for its entries."""
@@ -104,6 +116,35 @@ class StreamCommands:
     def xrevrange(self, key: CommandItem, end: bytes, start: bytes, *args: bytes) -> Any:
         _check_interval(start, end)
         return super().xrevrange(key, end, start, *args)  # type: ignore[misc]
+
+    @command(
+        "xclaim",
+        fixed=(Key(XStream), bytes, bytes, bytes, bytes),
+        repeat=(bytes,),
+        flags=msgs.FLAG_DO_NOT_CREATE,
+    )
+    def engine_xclaim(self, key: CommandItem, group: bytes, consumer: bytes, idle: bytes, *args: bytes) -> Any:
+        if key.value is None or key.value.group_get(group) is None:  # before the numbers are looked at
+            names = (key.key.decode("utf-8", "replace"), group.decode("utf-8", "replace"))
+            raise SimpleError(msgs.XNACK_NOGROUP_MSG.format(*names))
+        claimed = self.xclaim(key, group, consumer, Int.decode(idle), *args)  # type: ignore[attr-defined]
+        self._touch_streams([key.key])  # type: ignore[attr-defined]
+        return claimed
+
+    def xautoclaim(self, key: CommandItem, group: bytes, consumer: bytes, idle: int, start: bytes, *args: bytes) -> Any:
+        StreamRangeTest.decode(start)  # before the group is looked for
+        return super().xautoclaim(key, group, consumer, idle, start, *args)  # type: ignore[misc]
+
+    def xpending(self, key: CommandItem, group: bytes, *args: bytes) -> Any:
+        if key.value is None:  # it has no such group, but errors in the arguments come before that
+            key = CommandItem(key.key, self._db, None, default=XStream())
+        if len(args) > 4 and args[0].lower() == b"idle":  # fakeredis takes those that were idle for longer
+            least = Int.decode(args[1])
+            args = (args[0], b"%d" % (least - 1), *args[2:]) if least > 0 else args[2:]
+        place = 4 if args and args[0].lower() == b"idle" else 2
+        if len(args) > place and Int.decode(args[place]) < 0:
+            args = (*args[:place], b"0", *args[place + 1 :])
+        return super().xpending(key, group, *args)  # type: ignore[misc]
 
     def xdel(self, key: CommandItem, *ids: bytes) -> int:
         if self._stream(key.key) is None:

@@ -58,6 +58,7 @@ class KeyTracking:
         self.running: Any = None
         """The socket of the client whose command runs."""
         self._readers: dict[bytes, WeakSet[Any]] = {}
+        self._broadcast: dict[tuple[Any, bytes], dict[bytes, None]] = {}
         self._waiting: WeakKeyDictionary[Any, list[list[bytes] | None]] = WeakKeyDictionary()
 
     def read(self, socket: Any, name: str, args: Sequence[bytes]) -> None:
@@ -73,7 +74,6 @@ class KeyTracking:
 
     def changed(self, keys: Iterable[bytes]) -> None:
         """Tell of keys that have changed, the client whose command changed them after its reply."""
-        told: dict[tuple[Any, bytes], list[bytes]] = {}
         broadcast = [(socket, tracked) for socket, tracked in self.clients.items() if tracked.broadcast]
         for key in keys:
             for socket in self._readers.pop(key, ()):
@@ -83,9 +83,16 @@ class KeyTracking:
             for socket, tracked in broadcast:
                 for prefix in tracked.prefixes:
                     if key.startswith(prefix) and not self._is_own(socket, tracked):
-                        told.setdefault((socket, prefix), []).append(key)
-        for (socket, _), found in told.items():
-            self._tell(socket, found)
+                        self._broadcast.setdefault((socket, prefix), {})[key] = None
+        if self.running is None:
+            self.broadcast()
+
+    def broadcast(self) -> None:
+        """Tell of all that a command, a script or a transaction changed, each prefix in one message."""
+        if self._broadcast:
+            told, self._broadcast = self._broadcast, {}
+            for (socket, _), found in told.items():
+                self._tell(socket, list(found))
 
     def emptied(self) -> None:
         """Tell that all keys are gone, also the client whose command removed them before its reply."""

@@ -26,6 +26,10 @@ class TrackedDatabase(Database):
         super().__init__(lock)
         self.number = number
         self.touched: dict[bytes, None] = {}
+        self.expired_keys: list[bytes] = []
+        """Those of the touched keys that have expired."""
+        self.unborn: set[bytes] = set()
+        """Watched keys that did not exist when they were said to change."""
         self.emptied = False
         self.created: set[bytes] = set()
         """The touched keys that are known not to have existed before."""
@@ -34,10 +38,17 @@ class TrackedDatabase(Database):
 
     def notify_watch(self, key: bytes) -> None:
         self.touched[key] = None
-        if self._watches:
-            for sock in self._watches.get(key, ()):
-                sock.notify_watch()
+        if key in self._watches:
+            if key in self._dict:
+                self._tell_watchers(key)
+            else:  # it may stay absent, where a command stores an empty result
+                self.unborn.add(key)
         self.wake_all()
+
+    def _tell_watchers(self, key: bytes) -> None:
+        self.unborn.discard(key)
+        for sock in self._watches.get(key, ()):
+            sock.notify_watch()
 
     def wake_all(self) -> None:
         if self.condition._waiters:  # type: ignore[attr-defined]  # to find that out through notify_all costs far more
@@ -49,6 +60,8 @@ class TrackedDatabase(Database):
     def __setitem__(self, key: bytes, value: Any) -> None:
         self.touched[key] = None
         super().__setitem__(key, value)
+        if key in self.unborn:
+            self._tell_watchers(key)
 
     def __delitem__(self, key: bytes) -> None:
         self.touched[key] = None
@@ -65,8 +78,7 @@ class TrackedDatabase(Database):
         if item is None:
             return default
         if item.expireat is not None and item.expireat < self.time:
-            self.touched[key] = None
-            del self._dict[key]
+            self._expire(key)
             return default
         return item
 
@@ -85,8 +97,12 @@ class TrackedDatabase(Database):
             _, key = heapq.heappop(heap)
             item = self._dict.get(key)
             if item is not None and self.expired(item):
-                self.touched[key] = None
-                del self._dict[key]
+                self._expire(key)
+
+    def _expire(self, key: bytes) -> None:
+        self.touched[key] = None
+        self.expired_keys.append(key)
+        del self._dict[key]
 
     def put(self, key: bytes, value: Any) -> None:
         """Store a value as a command does: watchers are notified, and the TTL stays."""
@@ -98,6 +114,8 @@ class TrackedDatabase(Database):
             item = Item(value)
             self.touched[key] = None
             self._dict[key] = item
+            if key in self.unborn:
+                self._tell_watchers(key)
         else:
             item.value = value
 
@@ -144,7 +162,9 @@ class TrackedDatabase(Database):
             if side.number == 0:
                 side.exchanged.update(self._dict, other._dict)
             for key in list(side._watches):
-                side.notify_watch(key)
+                if key in self._dict or key in other._dict:
+                    side.touched[key] = None
+                    side._tell_watchers(key)
             side.wake_all()
 
 
@@ -165,8 +185,7 @@ class FileDatabase(TrackedDatabase):
     def _remove_expired(self) -> None:
         while self._soonest is not None and self._soonest < self.time:
             for key in self._dict.expired(self.time):
-                self.touched[key] = None
-                del self._dict[key]
+                self._expire(key)
             self._soonest = self._dict.next_expiry()
 
     def random_key(self) -> bytes | None:

@@ -47,7 +47,9 @@ RUNNING = frozenset(
 )
 # The commands that are answered while a script runs: they touch no data. Where MULTI were refused, the commands that a
 # client sent after it would run one by one.
-WHILE_BUSY = frozenset(("script kill", "function kill", "shutdown", "hello", "auth", "reset", "quit", "multi"))
+WHILE_BUSY = frozenset(
+    ("script kill", "function kill", "function stats", "shutdown", "hello", "auth", "reset", "quit", "multi")
+)
 # Commands that fakeredis refuses in scripts, as Redis did before 7.2. They do not wait there.
 BLOCKING = frozenset(("blpop", "brpop", "brpoplpush", "bzpopmin", "bzpopmax"))
 # Replies that RESP3 has as sets.
@@ -183,6 +185,17 @@ class Scripting:
             raise self.busy_error
         self._killed = time.monotonic()
 
+    def running_function(self) -> dict[bytes, Any] | None:
+        """What FUNCTION STATS says of the function that runs. Raises `SimpleError` where a script does."""
+        if self._running == "script":
+            raise self.busy_error
+        caller = self.caller
+        if self._running is None or caller is None:
+            return None
+        duration = int((time.monotonic() - self._started) * 1000)
+        words = list(caller._words)
+        return {b"name": words[1], b"command": words, b"duration_ms": duration}
+
     def stop(self, seconds: float) -> None:
         """End scripts that run longer than `seconds` from now. `resume` lifts that limit."""
         self._deadline = time.monotonic() + seconds
@@ -314,7 +327,7 @@ class ScriptCommands:
         self._server.scripting.flush()
         return SimpleString(b"OK")
 
-    @command("script kill", flags=msgs.FLAG_NO_SCRIPT)
+    @command("script kill", flags=msgs.FLAG_NO_SCRIPT, categories="@slow @scripting")
     def engine_script_kill(self) -> SimpleString:
         self._server.scripting.kill("script")
         return SimpleString(b"OK")
@@ -328,6 +341,11 @@ class ScriptCommands:
         """What fakeredis' FUNCTION commands work on."""
         functions: Functions = self._server.scripting.functions
         return functions
+
+    def function_stats(self) -> dict[bytes, Any]:
+        """FUNCTION STATS, as fakeredis declares it, with the function that runs."""
+        running = self._server.scripting.running_function()
+        return {**super().function_stats(), b"running_script": running}  # type: ignore[misc]
 
     def function_list(self, *args: bytes) -> list[Any]:
         """FUNCTION LIST, as fakeredis declares it, with its pattern matched in linear time."""
@@ -367,7 +385,7 @@ class ScriptCommands:
             raise SimpleError(msgs.FUNCTION_WRITE_FLAG_RO_MSG)
 
         def run(sandbox: Sandbox) -> Outcome:
-            return sandbox.fcall(library, name, args[:count], args[count:])
+            return sandbox.fcall(library, function.name, args[:count], args[count:])
 
         return self._run_script(run, name.decode("utf-8", "replace"), only_reads, "function")
 

@@ -31,11 +31,15 @@ class Functions(FunctionsEngine):
         self._scripting = scripting
 
     def library_of(self, name: bytes) -> tuple[bytes, LuaFunction] | None:
-        """A function, and under which name its library's code was loaded; None where there is none of this name."""
+        """A function, and under which name its library's code was loaded; None where there is none of this name.
+
+        Upper and lower case are the same.
+        """
+        wanted = name.lower()
         for library in self.libraries.values():
-            function = library.functions.get(name)
-            if function is not None:
-                return library.code, function
+            for known, function in library.functions.items():
+                if known.lower() == wanted:
+                    return library.code, function
         return None
 
     def delete(self, name: bytes) -> None:

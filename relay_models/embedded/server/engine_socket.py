@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import secrets
 import sqlite3
 import time
 from collections import deque
@@ -11,7 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fakeredis import _msgs as msgs
-from fakeredis._commands import COMMANDS_WITH_SUB, SUPPORTED_COMMANDS, Signature
+from fakeredis._commands import COMMANDS_WITH_SUB, SUPPORTED_COMMANDS, Key, Signature
 from fakeredis._core import CommandItem
 from fakeredis._helpers import QUEUED, NoResponse, SimpleError, SimpleString, current_time
 from fakeredis._socket import AsyncFakeSocket, FakeSocket
@@ -24,7 +25,13 @@ from relay_models.embedded.commands.acl import AclCommands
 from relay_models.embedded.commands.bitmaps import BitmapCommands
 from relay_models.embedded.commands.client import ClientCommands
 from relay_models.embedded.commands.config import ConfigCommands
-from relay_models.embedded.commands.corrections import CorrectedCommands, corrected_error, doubles_as_text
+from relay_models.embedded.commands.corrections import (
+    CHECKED_BEFORE_TYPE,
+    CorrectedCommands,
+    corrected_doubles,
+    corrected_error,
+    doubles_as_text,
+)
 from relay_models.embedded.commands.field_expiry import FieldExpiryCommands
 from relay_models.embedded.commands.geo import GeoCommands
 from relay_models.embedded.commands.hyperloglog import HyperLogLogCommands
@@ -35,7 +42,7 @@ from relay_models.embedded.commands.manual import ManualCommands
 from relay_models.embedded.commands.module import ModuleCommands
 from relay_models.embedded.commands.monitor import MonitorCommands, shown_words
 from relay_models.embedded.commands.multiple_keys import MultipleKeyCommands
-from relay_models.embedded.commands.permissions import categories_of
+from relay_models.embedded.commands.permissions import categories_of, keys_of
 from relay_models.embedded.commands.pubsub import PubSubCommands
 from relay_models.embedded.commands.random_members import RandomCommands
 from relay_models.embedded.commands.server import ServerCommands
@@ -63,6 +70,11 @@ from relay_models.embedded.server.protocol import Request, RequestReader
 from relay_models.embedded.server.state import EngineState
 
 __all__ = ["AsyncEngineSocket", "EngineSocket", "Request"]
+
+_REPLICATED = frozenset(("publish", "spublish"))
+"""Commands that write nothing, but that Redis refuses where it refuses writing."""
+_NO_KEY = b"no key " + secrets.token_hex(16).encode()
+"""A key that there is not."""
 
 # Commands that change a list at one end only, so that the rest need not be written again.
 LEFT_END = frozenset(("lpush", "lpushx", "lpop"))
@@ -219,6 +231,8 @@ class CommandRunner(
                     self.refuse_monitor(name)
                 if self._queueing:
                     check_count(name, signature, args)
+                    if name in ("save", "shutdown"):
+                        raise SimpleError("ERR Command not allowed inside a transaction")
                 if self._queueing and self._transaction is not None and msgs.FLAG_TRANSACTION not in signature.flags:
                     self._transaction.append((function, signature, SentArguments(args, fields)))
                     return QUEUED
@@ -233,6 +247,7 @@ class CommandRunner(
                         self._discard_because_of(result)
                 return result
             finally:
+                server.tracking.broadcast()
                 server.tracking.running = None
                 if server.tracking.clients and self._transaction is None:
                     server.tracking.ended(self, name)
@@ -340,7 +355,13 @@ class CommandRunner(
             if sig.name in RUNNING:  # before the commands of the script
                 self.show_to_monitors(sig.name, words, from_script)
         started = time.perf_counter_ns()
-        result = self._run_one(func, sig, args, from_script)
+        if server.announces:
+            existed = {key: key in self._db for key in keys_of(sig.name, args) or ()}
+            server.changed = {}
+            result = self._run_one(func, sig, args, from_script)
+            self.announce_changes(sig.name, args, result, existed)
+        else:
+            result = self._run_one(func, sig, args, from_script)
         micros = (time.perf_counter_ns() - started) // 1000
         if not from_script and sig.name != "exec" and 0 <= server.slow_log.threshold <= micros:
             info, kept = self._client_info, shown_words(sig.name, words)
@@ -352,10 +373,11 @@ class CommandRunner(
         return result
 
     def _run_one(self, func: Any, sig: Signature, args: list[Any], from_script: bool) -> Any:
-        if from_script and self._only_reads and b"@write" in categories_of(sig.name):
+        if from_script and self._only_reads and (b"@write" in categories_of(sig.name) or sig.name in _REPLICATED):
             raise SimpleError("ERR Write commands are not allowed from read-only scripts.")
         if from_script and self._server.guarded:
             self._server.acl.check(self._client_info.user, self._client_info, sig.name, args, b"lua")
+        args = corrected_doubles(sig.name, args)
         subscriptions = self._pubsub
         if subscriptions and self._resp_version == 3 and sig.name not in self.ACCEPTED_COMMANDS_WHILE_PUBSUB:
             # With RESP3 a client may subscribe and go on with other commands, which fakeredis refuses.
@@ -367,14 +389,14 @@ class CommandRunner(
         if self._resp_version == 2 and sig.name.startswith(("z", "bz", "geo")):
             func = self._with_text_doubles(func)
         if type(sig) is EngineSignature:
-            result = self._run_own(func, sig, args, from_script)
+            result = self._argument_error(func, sig, args, self._run_own(func, sig, args, from_script))
             refused = self._server.settle()
             if isinstance(result, SimpleError):
                 result.value = corrected_error(sig.name, args, result.value)
             return result if refused is None else refused
         ends = sig.name in LIST_ENDS and self._server.storage is not None
         before = self._list_length(args) if ends else None
-        result = super()._run_command(func, sig, args, from_script)
+        result = self._argument_error(func, sig, args, super()._run_command(func, sig, args, from_script))
         change = None
         if before is not None:
             after = self._list_length(args)
@@ -390,6 +412,26 @@ class CommandRunner(
         if isinstance(result, SimpleError):  # of a transaction or a script, too
             result.value = corrected_error(sig.name, args, result.value)
         return result if refused is None else refused
+
+    def _argument_error(self, func: Any, sig: Signature, args: list[Any], result: Any) -> Any:
+        """The reply, or the error in its arguments that Redis gives in place of one about the key's type."""
+        if not (isinstance(result, SimpleError) and result.value == msgs.WRONGTYPE_MSG):
+            return result
+        if sig.name not in CHECKED_BEFORE_TYPE:
+            return result
+        # Whatever is wrong with the arguments is wrong for a key that does not exist, too. Nothing is written back.
+        keyless = [_NO_KEY if isinstance(kind, Key) else arg for arg, kind in zip(args, sig.fixed, strict=False)]
+        words = [*keyless, *args[len(keyless) :]]
+        try:
+            if isinstance(sig, EngineSignature):
+                func(*sig.bind(words, self._db)[0])
+            elif len(bound := sig.apply(words, self._db, self.version)) == 2:
+                func(*bound[0])
+        except MissingKey:
+            return result
+        except SimpleError as error:
+            return error if error.value.startswith("ERR ") and error.value != msgs.NO_KEY_MSG else result
+        return result
 
     @staticmethod
     def _with_text_doubles(func: Any) -> Any:

@@ -17,6 +17,7 @@ from fakeredis._helpers import NoResponse, SimpleError
 from fakeredis._socket import AsyncFakeSocket
 
 from relay_models.embedded.commands.corrections import NULL_ARRAYS
+from relay_models.embedded.commands.pubsub import announce_expired
 from relay_models.embedded.errors import EmbeddedError, FileUnavailableError, ServerClosedError
 from relay_models.embedded.registry import COMMANDS, split_name
 from relay_models.embedded.reply_types import NullArray, PlainReply, PushReply, SetReply, Verbatim
@@ -63,6 +64,8 @@ VERBATIM: Final = frozenset(
 )
 # How often to check whether a script has ended, where no callback says so, in seconds.
 SCRIPT_POLL_SECONDS: Final = 0.001
+# How often expired keys are looked for where their expiry has subscribers, as often as Redis does.
+EXPIRY_SECONDS: Final = 0.1
 # Commands whose reply to nothing is a null array if they have more arguments than this.
 NULL_ARRAY_WITH_MORE: Final = {"lpop": 1, "rpop": 1, "zrank": 2, "zrevrank": 2}
 # What only a browser sends, in the lines of a request that a page made it send.
@@ -430,6 +433,7 @@ class TcpListener:
         self.scripts = ScriptThread()
         self._held_up: dict[ClientProtocol, None] = {}
         self._patience: asyncio.TimerHandle | None = None
+        self._expiry: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -443,13 +447,26 @@ class TcpListener:
         self.state.scripting.when_done.add(self._script_ended)
         self._server = await loop.create_server(lambda: ClientProtocol(self), host, port, ssl=tls, backlog=512)
         self.state.port = int(self._server.sockets[0].getsockname()[1])
+        self._announce_expired()
         return self.state.port
+
+    def _announce_expired(self) -> None:
+        """Tell subscribers of keys that expire while no client asks for any."""
+        assert self._loop is not None
+        self._expiry = self._loop.call_later(EXPIRY_SECONDS, self._announce_expired)
+        state = self.state
+        if state.announces_expiry and not state.scripting.busy:
+            with state.lock:
+                state.remove_expired()
+                announce_expired(state)
 
     async def stop(self, seconds: float = 2.0) -> None:
         """Take no more clients, send all replies, and disconnect; clients that do not read are disconnected."""
         if self._server is None:
             return
         self._server.close()
+        if self._expiry is not None:
+            self._expiry.cancel()
         await self._end_scripts(seconds)
         for client in list(self.clients):
             client.close_after_replies()

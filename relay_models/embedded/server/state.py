@@ -157,6 +157,10 @@ class EngineState(FakeServer):
         self.failure: str | None = None
         """Why the server has stopped answering, once it has."""
         self.dirty = False
+        self.changed: dict[tuple[int, bytes], None] | None = None
+        """The databases and keys that a command changed, where its keyspace events have subscribers."""
+        self.expired: list[tuple[int, bytes]] = []
+        """The databases and keys that expired, of which subscribers have not been told."""
         self._settling = False  # whether the indexes have been given only a part of the touched keys
         self.dbs = Databases(self)
         if storage is not None:
@@ -230,6 +234,12 @@ class EngineState(FakeServer):
             self.dirty = self._settling = True
             emptied, database.emptied = database.emptied, False
             touched, database.touched = database.touched, {}
+            database.unborn.clear()
+            if database.expired_keys:
+                self.expired += [(database.number, key) for key in database.expired_keys if self.announces_expiry]
+                database.expired_keys.clear()
+            if self.changed is not None:
+                self.changed |= dict.fromkeys((database.number, key) for key in touched)
             created, database.created = database.created, set()
             if self.tracking.clients:
                 if emptied:
@@ -285,6 +295,14 @@ class EngineState(FakeServer):
             # On one line, as in Redis.
             raise SimpleError(str(error).replace("\r", " ").replace("\n", " ")) from None
 
+    def remove_expired(self) -> None:
+        """Delete the keys that have expired. Called with the lock held."""
+        now = self.clock.read()
+        for database in self.dbs.all:
+            database.time = now
+            database.remove_expired()
+        self.settle()
+
     def _expire_fields(self) -> None:
         """Remove the fields of hashes that have expired, which fakeredis does when the hash is next read."""
         database, now = self.dbs[0], int(self.clock.read() * 1000)
@@ -306,6 +324,16 @@ class EngineState(FakeServer):
         """Whether clients from outside the process must log in."""
         default = self.acl.users[b"default"]
         return bool(self.config.get(b"requirepass")) or not (default.enabled and default.no_password)
+
+    @property
+    def announces(self) -> bool:
+        """Whether there may be subscribers to keyspace events."""
+        return bool(self.config.get(b"notify-keyspace-events") and (self.subscribers or self.psubscribers))
+
+    @property
+    def announces_expiry(self) -> bool:
+        """Whether there may be subscribers to the expiry of keys."""
+        return self.announces and not {*b"xA"}.isdisjoint(self.config[b"notify-keyspace-events"])
 
     @property
     def unsettled(self) -> bool:

@@ -47,6 +47,10 @@ BEFORE_7_4 = {
     "ZPOPMAX z 2": "scores have 17 digits",
     "ZRANK z q WITHSCORE": "WITHSCORE came with 7.2",
     "ZRANK z nope WITHSCORE": "WITHSCORE came with 7.2",
+    "bitcount l a b": "7.0 looks at the key first",
+    "zrank s m foo": "WITHSCORE came with 7.2",
+    "xsetid st 5-4": "7.0 looks at the last entry alone",
+    "blpop s 0x7FFFFFFFFFFFFF": "the text of an error",
     "LPOS l c RANK -9223372036854775808": "7.0 takes it for a positive number",
 }
 
@@ -126,3 +130,43 @@ def test_replies_are_those_of_redis(real: Server, protocol: str) -> None:
     unexpected = {line: replies for line, replies in different.items() if line not in named}
     assert not unexpected, "\n".join(f"{line}\n  {theirs}\n  {ours}" for line, (theirs, ours) in unexpected.items())
     assert not sorted(set(named) - set(different))  # these no longer differ
+
+
+# What Redis 7.0 says otherwise of a command than 7.4.
+DESCRIBED_OTHERWISE = {
+    "sinterstore": "its key spec",
+    **dict.fromkeys(("zrank", "zrevrank", "command|getkeys", "command|getkeysandflags"), "the number of arguments"),
+}
+
+
+def flattened(infos: Any) -> dict[bytes, list[Any]]:
+    """What COMMAND says of each command and subcommand, by its name."""
+    found = {}
+    for _, info in infos:
+        found[info[0][1]] = info
+        found.update(flattened(info[9][1]))
+    return found
+
+
+@pytest.mark.parametrize("protocol", ["2", "3"])
+def test_commands_are_described_as_redis_describes_them(real: Server, protocol: str) -> None:
+    tables = []
+    with EmbeddedServer() as server, serving_in_thread(server) as endpoint:
+        for port in (real.port, urlsplit(endpoint.url).port or 0):
+            wire = Wire(port)
+            wire.ask("HELLO", protocol)
+            tables.append(flattened(wire.ask("COMMAND")[1]))
+            wire.close()
+    theirs, ours = tables
+    named = {} if real.version >= (7, 4) else DESCRIBED_OTHERWISE
+    common = [name for name in theirs if name in ours and name.decode() not in named]
+    assert len(common) > 300
+
+    def described(info: list[Any]) -> str:
+        # Without the notes that Redis has beside some: first in RESP2, last when sorted.
+        specs = [spec[1][:3] if protocol == "3" else spec[1][-6:] for spec in info[8][1]]
+        return f"keys {info[3:6]} {specs} arity {info[1]}"
+
+    different = {name: (described(theirs[name]), described(ours[name])) for name in common}
+    unexpected = {name: pair for name, pair in different.items() if pair[0] != pair[1]}
+    assert not unexpected

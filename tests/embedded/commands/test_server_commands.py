@@ -300,7 +300,7 @@ def test_client_side_caching_is_refused_in_process(client: Any) -> None:
 def test_commands_are_listed(client: Any) -> None:
     assert {"lpop", "lrange"} <= set(client.command_list(pattern="l*"))
     assert set(client.command_list(category="list")) > {"lpop", "rpush"}
-    assert "ft.search" in client.command_list(module="search")
+    assert "FT.SEARCH" in client.command_list(module="search")
     assert client.command_list(module="absent") == []
     with pytest.raises(redis.ResponseError, match="syntax error"):
         client.execute_command("COMMAND", "LIST", "nonsense")

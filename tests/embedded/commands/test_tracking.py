@@ -128,6 +128,8 @@ def test_keys_are_broadcast_by_prefix(reader: Wire, writer: Wire) -> None:
     assert "overlaps with an existing prefix" in reader("CLIENT", "TRACKING", "on", "BCAST", "PREFIX", "user:1")
     writer("MSET", "user:1", "a", "user:2", "b", "order:1", "c", "other", "d")
     assert reader.heard() == f"{told('user:1', 'user:2')} {told('order:1')}"
+    writer.all(["MULTI"], ["INCR", "user:7"], ["INCR", "order:7"], ["INCR", "user:8"], ["INCR", "user:7"], ["EXEC"])
+    assert reader.heard() == f"{told('user:7', 'user:8')} {told('order:7')}"
     reader("CLIENT", "TRACKING", "off")
     writer("SET", "user:1", "b")
     assert reader.heard() == ""

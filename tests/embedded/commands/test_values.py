@@ -148,3 +148,38 @@ def test_estimates_are_strings(client: redis.Redis) -> None:
     client.set("k", "no estimate")
     with pytest.raises(redis.ResponseError, match="not a valid HyperLogLog"):
         client.pfadd("k", "x")
+
+
+EMPTY_RESULTS = [
+    "SDIFFSTORE d a b", "SINTERSTORE d a b", "SUNIONSTORE d a b", "ZUNIONSTORE d 1 a", "ZDIFFSTORE d 1 a",
+    "ZRANGESTORE d a 0 -1", "BITOP AND d a b", "SORT a STORE d", "SADD set member", "SWAPDB 0 1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", EMPTY_RESULTS)
+def test_what_changes_nothing_ends_no_transaction(server: EmbeddedServer, command: str) -> None:
+    client, other = server.client(), server.client()
+    client.sadd("set", "member")
+    with client.pipeline() as pipeline:
+        pipeline.watch("d", *(["set"] if command.startswith("SADD") else []))
+        other.execute_command(*command.split())
+        pipeline.multi()
+        pipeline.ping()
+        assert pipeline.execute() == [True]
+
+
+@pytest.mark.parametrize(
+    "command", ["SUNIONSTORE d set", "COPY set d", "RENAME set d", "SET d v", "SWAPDB 0 1", "MOVE d 0"]
+)
+def test_a_key_that_comes_to_be_ends_a_transaction(server: EmbeddedServer, command: str) -> None:
+    client, other = server.client(), server.client(db=1 if command.startswith("MOVE") else 0)
+    client.sadd("set", "member")
+    if command.startswith(("SWAPDB", "MOVE")):
+        server.client(db=1).set("d", "v")
+    with client.pipeline() as pipeline:
+        pipeline.watch("d")
+        other.execute_command(*command.split())
+        pipeline.multi()
+        pipeline.ping()
+        with pytest.raises(redis.WatchError):
+            pipeline.execute()

@@ -106,3 +106,22 @@ def test_without_a_clock_it_is_the_machines() -> None:
     with EmbeddedServer() as server:
         before = time.time()
         assert before - 0.001 <= told(server) <= time.time() + 0.001
+
+
+def test_entries_read_in_the_future_can_be_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    with EmbeddedServer() as server:
+        client = server.client(decode_responses=True)
+        client.xgroup_create("stream", "group", "0", mkstream=True)
+        first = client.xadd("stream", {"a": 1})
+        client.xreadgroup("group", "reader", {"stream": ">"})
+        now -= DAY
+        (entry,) = client.xpending_range("stream", "group", "-", "+", 10, idle=0)
+        assert entry["time_since_delivered"] == 0
+        assert client.xinfo_consumers("stream", "group")[0]["idle"] == 0
+        assert client.xclaim("stream", "group", "other", 1000, [first]) == []
+        assert client.xclaim("stream", "group", "other", 0, [first], justid=True) == [first]
+        assert client.xautoclaim("stream", "group", "third", 0, justid=True) == [first]
+        second = client.xadd("stream", {"a": 2})
+        assert [number for number, _ in client.xrange("stream")] == [first, second]

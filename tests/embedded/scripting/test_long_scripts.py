@@ -97,6 +97,22 @@ def test_any_script_can_be_killed(server: EmbeddedServer, name: str) -> None:
         other.script_kill()
 
 
+def test_a_function_that_runs_is_described_and_can_be_killed(server: EmbeddedServer) -> None:
+    client = server.client()
+    code = "#!lua name=library\nredis.register_function('endless', function() while true do end end)"
+    client.function_load(code)
+    with serving_in_thread(server) as endpoint:
+        other = redis.Redis.from_url(endpoint.url, protocol=3)
+        assert other.execute_command("FUNCTION STATS")[b"running_script"] is None
+        running = Running(redis.Redis.from_url(endpoint.url), "", "FCALL", "ENDLESS", "0")
+        until_busy(other)
+        described = other.execute_command("FUNCTION STATS")[b"running_script"]
+        assert (described[b"name"], described[b"command"]) == (b"ENDLESS", [b"FCALL", b"ENDLESS", b"0"])
+        other.function_kill()
+        assert "killed by user" in str(running.wait())
+        assert other.ping()
+
+
 def test_over_tcp_others_are_told_and_new_ones_can_kill(server: EmbeddedServer) -> None:
     with serving_in_thread(server) as endpoint:
         running = Running(redis.Redis.from_url(endpoint.url), ENDLESS["a loop that catches every error"])

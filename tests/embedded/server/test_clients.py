@@ -85,7 +85,7 @@ def test_clients_recognise_json_and_search(server: EmbeddedServer, protocol: int
     names = {module[b"name"] if isinstance(module, dict) else module[1] for module in listed}
     assert names == {b"search", b"ReJSON"}
     infos = client.execute_command("COMMAND INFO", "ft.search", "json.set", "nonsense")
-    assert [info and info[0] for info in infos] == [b"ft.search", b"json.set", None]
+    assert [info and info[0] for info in infos] == [b"FT.SEARCH", b"json.set", None]
     modules = client.info("modules")["modules"]
     assert {module["name"] for module in modules} == {"search", "ReJSON"}
     assert client.info()["redis_version"] == "8.0.2"
