@@ -113,13 +113,16 @@ class Answers:
         return _with_cut(answer, cut, "ask for one call with `call`, or raise `max_characters`")
 
     def aggregate_runs(
-        self, by: list[str] | None = None, every: str = "", metrics: list[str] | None = None, filter: str = "",
-        order_by: str = "", limit: int = 50, approximate: bool = False,
+        self, by: list[str] | None = None, every: str = "", time: str = "", metrics: list[str] | None = None,
+        filter: str = "", order_by: str = "", limit: int = 50, approximate: bool = False,
     ) -> dict[str, Any]:  # fmt: skip
         """Groups of runs and their numbers."""
         limit = _limit(limit, MOST_ROWS)
+        if time and not every:
+            raise ArgumentError("time is the column of the buckets, so it needs every, such as 1d")
         rows = self._backend.aggregate_runs(
-            by=by or [], every=every or None, metrics=metrics or ["count", "p50(duration)", "p95(duration)"],
+            by=by or [], every=every or None, time=time or "started_at",
+            metrics=metrics or ["count", "p50(duration)", "p95(duration)"],
             filter=filter.strip() or None, order_by=order_by or None, limit=limit + 1, approximate=approximate,
         )  # fmt: skip
         shown = [{name: _json(value) for name, value in row.items()} for row in rows[:limit]]
@@ -230,8 +233,10 @@ class Answers:
         """All agents, or what was learned about one."""
         if not agent_id:
             found = [_agent(agent) for agent in self._backend.agents()]
-            shown, cut = bounded({"agents": found}, 20_000)
-            return _with_cut(shown, cut)
+            shown, cut = bounded({"total": len(found), "agents": found}, 20_000)
+            return _with_cut(
+                shown, cut, 'aggregate_runs by agent_id with a filter such as agent ~ "support*" finds others'
+            )
         plan = self._backend.load_plan(agent_id)
         state = self._backend.load_accumulators(agent_id)
         trie = self._backend.load_trie(agent_id)

@@ -86,6 +86,10 @@ def create_server(backend: RedisBackend, *, labels: bool = False) -> MCPServer[A
     def aggregate_runs(
         by: Annotated[list[str] | None, Field(description="Columns to group by, such as models or agent_id.")] = None,
         every: Annotated[str, Field(description="Length of time buckets, such as 1h or 1d; empty for none.")] = "",
+        time: Annotated[
+            str,
+            Field(description="Column whose times are put into the buckets of `every`; when runs began by default."),
+        ] = "",
         metrics: Annotated[
             list[str] | None,
             Field(description="count, sum(total_tokens), avg, min, max, stddev, p95(duration), distinct(models), …"),
@@ -101,7 +105,7 @@ def create_server(backend: RedisBackend, *, labels: bool = False) -> MCPServer[A
         ] = False,
     ) -> str:
         """Count runs and compute sums, means and percentiles, by columns, by time, or both. Exact by default."""
-        return _text(answers.aggregate_runs(by, every, metrics, filter, order_by, limit, approximate))
+        return _text(answers.aggregate_runs(by, every, time, metrics, filter, order_by, limit, approximate))
 
     def compare_runs(
         left: Annotated[str, Field(description="The id of a run, or a filter.")],

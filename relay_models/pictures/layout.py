@@ -269,18 +269,17 @@ _LONG_STEPS = [
 def ticks(span: int, count: int) -> list[int]:
     """Return about `count` round instants from 0 to `span` nanoseconds; never more than that, besides 0."""
     smallest = span / max(count, 1)
-    step = 1
     if smallest <= _SECOND:
-        while step < smallest:
-            for factor in (2, 5, 10):
-                if step * factor >= smallest:
-                    step *= factor
-                    break
-            else:
-                step *= 10
+        step = _round_step(smallest, 1)
     else:
-        day = 86_400 * _SECOND
-        step = next((s for s in _LONG_STEPS if s >= smallest), 0) or day
-        while step < smallest:
-            step *= 2
+        step = next((s for s in _LONG_STEPS if s >= smallest), 0) or _round_step(smallest, 86_400 * _SECOND)
     return list(range(0, span + 1, step))
+
+
+def _round_step(smallest: float, unit: int) -> int:
+    """The first of 1, 2, 5, 10, 20, 50 and so on units that is not below `smallest`."""
+    while True:
+        for factor in (1, 2, 5):
+            if unit * factor >= smallest:
+                return unit * factor
+        unit *= 10

@@ -8,7 +8,7 @@ from relay_models.views.comparing import CallPair, Fact, RunComparison, compare_
 from relay_models.views.families import Family, family_of
 from relay_models.views.formats import column_text, heading_text, is_right, money_text, short_id, value_text
 from relay_models.views.sessions import SessionPage, SessionSummary, read_before, session_page
-from relay_models.views.windows import MOST_EXACT, compare_windows
+from relay_models.views.windows import MOST_EXACT, compare_windows, usual_columns
 
 __all__ = [
     "MOST_CALLS",
@@ -39,5 +39,6 @@ __all__ = [
     "read_before",
     "session_page",
     "short_id",
+    "usual_columns",
     "value_text",
 ]

@@ -124,7 +124,7 @@ def plain_number(value: Any) -> float:
 
 
 def difference_text(left: Any, right: Any) -> str:
-    """Format the difference of two values, with how many percent of the first it is."""
+    """Format the difference of two values, with how many percent, or times, of the first it is."""
     difference = right - left
     if not difference:
         return "same"
@@ -132,5 +132,8 @@ def difference_text(left: Any, right: Any) -> str:
         text = ("+" if difference > timedelta(0) else "") + value_text(difference)
     else:
         text = ("+" if difference > 0 else "") + value_text(difference)
-    base = plain_number(left)
-    return f"{text} ({(plain_number(right) - base) / base:+.0%})" if base else text
+    base, other = plain_number(left), plain_number(right)
+    if not base:
+        return text
+    # Percentages of more than three digits are hard to read.
+    return f"{text} (×{other / base:,.0f})" if other / base >= 10 else f"{text} ({(other - base) / base:+.0%})"

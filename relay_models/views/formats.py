@@ -26,6 +26,8 @@ def money_text(value: float | None) -> str:
     """Format an amount of money; an empty text for None."""
     if value is None:
         return ""
+    if 0 < value < 0.00005:
+        return "<0.0001"
     return f"{value:,.4f}" if abs(value) < 1 else f"{value:,.2f}"
 
 

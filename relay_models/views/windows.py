@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,12 +12,12 @@ from relay_models.columns.column import Column
 from relay_models.columns.kind import Kind
 from relay_models.views.columns import known_columns
 from relay_models.views.comparing import Fact, difference_text, plain_number
-from relay_models.views.formats import column_text, heading_text, value_text
+from relay_models.views.formats import column_text, value_text
 
 if TYPE_CHECKING:
     from relay_models.sync import RedisBackend
 
-__all__ = ["MOST_EXACT", "compare_windows"]
+__all__ = ["MOST_EXACT", "compare_windows", "usual_columns"]
 
 MOST_EXACT = 2_000
 """Maximum number of runs whose percentiles are exact unless asked for: exact ones need every value."""
@@ -28,6 +28,8 @@ _SUMMED = ("total_tokens", "cost", "estimated_cost")
 _PERCENTILES = ((50, "median"), (95, "p95"))
 # The standard normal distribution is within this of its mean with a probability of 95 %.
 _Z = 1.96
+# The newest runs that tell which columns most runs have a value of.
+_SAMPLE = 50
 # Below this number of values the intervals are rough.
 _FEW = 30
 
@@ -42,7 +44,12 @@ class _Estimate:
 
 
 def compare_windows(
-    backend: RedisBackend, left: str | None, right: str | None, *, exact: bool = False
+    backend: RedisBackend,
+    left: str | None,
+    right: str | None,
+    *,
+    exact: bool = False,
+    counts: tuple[int, int] | None = None,
 ) -> tuple[Fact, ...]:
     """Compare the numbers of the runs that meet two filters, and say how sure the differences are.
 
@@ -56,9 +63,12 @@ def compare_windows(
         right: another filter.
         exact: compute percentiles from every value also of more than `MOST_EXACT` runs; otherwise those are the
             server's estimates, whose names begin with ``≈``.
+        counts: how many runs meet each filter, where that is known.
     """
     known = known_columns(backend.runs.document)
-    one, two = (_Side(backend, where, known, exact) for where in (left, right))
+    if counts is None:
+        counts = backend.count_runs(left), backend.count_runs(right)
+    one, two = (_Side(backend, *side, known, exact) for side in zip((left, right), counts, strict=True))
     facts = [Fact("runs", value_text(one.count), value_text(two.count), difference_text(one.count, two.count))]
     if "failed" in (known["status"].choices or ()):
         facts.append(_failures(one, two))
@@ -71,34 +81,40 @@ def compare_windows(
 class _Side:
     """The numbers of the runs that meet a filter.
 
-    A column that some runs have no value for is asked for about those that have one: a server reads the whole document
-    of each of the others.
+    One command asks about all columns that most runs have a value of. The others are asked for about the runs that
+    have one: a server reads the whole document of each run without a value.
     """
 
-    def __init__(self, backend: RedisBackend, where: str | None, known: Mapping[str, Column[Any]], exact: bool) -> None:
+    def __init__(
+        self, backend: RedisBackend, where: str | None, count: int, known: Mapping[str, Column[Any]], exact: bool
+    ) -> None:
         filters: list[Any] = [] if where is None else [where]
-        self.count = backend.count_runs(where)
+        self.count = count
         self.failed = backend.count_runs([known["status"] == "failed", *filters]) if self.count else 0
-        self.present: dict[str, int] = {}
+        names = [name for name in _MEASURED if name in known]
+        self.present = dict.fromkeys(names, 0)
         self.estimated: set[str] = set()
         self._found: dict[str, Any] = {}
-        asked: list[tuple[Any, list[str]]] = [(where, ["count"])]
-        for name in (name for name in _MEASURED if name in known):
-            having = [known[name].present(), *filters]
-            present = self.present[name] = backend.count_runs(having) if self.count else 0
-            metrics = [f"avg({name})", f"stddev({name})", *([f"sum({name})"] if name in _SUMMED else [])]
-            for percent, _ in _PERCENTILES:
-                metrics += [f"p{each:g}({name})" for each in _ranks(percent, present)]
-            if present == self.count:
-                asked[0][1].extend(metrics)
-            elif present:
-                asked.append((having, metrics))
-        for filter, metrics in asked if self.count else ():
+        if not self.count:
+            return
+
+        def ask(filter: Any, metrics: Iterable[str]) -> None:
             rows = backend.aggregate_runs(
                 metrics=list(dict.fromkeys(metrics)), filter=filter, approximate=not exact and self.count > MOST_EXACT
             )
             self.estimated.update(rows.estimated)
             self._found |= dict(rows[0].items())
+
+        usual = usual_columns(backend, where, [known[name] for name in names])
+        counts = [f"count({name})" for name in usual]
+        ask(where, ["count", *counts, *(metric for name in usual for metric in _metrics(name, self.count))])
+        for name in names:
+            having = [known[name].present(), *filters]
+            present = self._found[f"count({name})"] if name in usual else backend.count_runs(having)
+            self.present[name] = present
+            if present and (name not in usual or _metrics(name, present) != _metrics(name, self.count)):
+                # The ranks at the ends of the intervals follow from how many values there are.
+                ask(having, _metrics(name, present))
 
     def value(self, metric: str) -> Any:
         """A metric; None where no run has a value."""
@@ -129,6 +145,19 @@ class _Side:
         middle = (share + scaled / 2) / (1 + scaled)
         margin = _Z / (1 + scaled) * math.sqrt(share * (1 - share) / self.count + scaled / self.count / 4)
         return _Estimate(share, middle - margin, middle + margin)
+
+
+def usual_columns(backend: RedisBackend, where: str | None, columns: Sequence[Column[Any]]) -> list[str]:
+    """The columns that most of the newest runs have a value of, of those whose values a server counts exactly."""
+    newest = backend.find_runs(where, limit=_SAMPLE, columns=True, on_corrupt="skip")
+    present = {column: sum(getattr(run, column.name) is not None for run in newest) for column in columns}
+    return [each.name for each in columns if each.kind is not Kind.NUMBER and present[each] * 2 > len(newest)]
+
+
+def _metrics(name: str, count: int) -> list[str]:
+    """What is asked about a column of which `count` runs have a value."""
+    metrics = [f"{how}({name})" for how in ("avg", "stddev", *(("sum",) if name in _SUMMED else ()))]
+    return metrics + [f"p{each:g}({name})" for percent, _ in _PERCENTILES for each in _ranks(percent, count)]
 
 
 def _ranks(percent: int, count: int) -> tuple[float, ...]:
@@ -163,7 +192,7 @@ def _points(share: float) -> str:
 
 def _of_column(column: Column[Any], one: _Side, two: _Side) -> list[Fact]:
     """The sum, the mean and the percentiles of a column."""
-    name, heading = column.name, heading_text(column)
+    name, heading = column.name, column.name.replace("_", " ")
     few = min(one.present[name], two.present[name])
 
     def signed(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -13,7 +14,8 @@ from relay_models import Run
 from relay_models.columns.kind import Kind
 from relay_models.pictures import BarChart
 from relay_models.pictures.svg import STYLE
-from relay_models.views import MOST_EXACT, known_columns, money_text, quoted, value_text
+from relay_models.views import MOST_EXACT, known_columns, money_text, quoted, usual_columns, value_text
+from relay_models.web.read_runs import ReadRuns
 
 if TYPE_CHECKING:
     from relay_models.sync import RedisBackend
@@ -22,7 +24,8 @@ __all__ = [
     "MOST_GROUPED", "MOST_RECENT", "Breakdown", "Numbers", "groupable", "plain_svg", "sure_state",
 ]  # fmt: skip
 
-_SUMS = ("sum(total_tokens)", "sum(cost)", "sum(estimated_cost)")
+_SUMMED = ("total_tokens", "cost", "estimated_cost")
+_SUMS = tuple(f"sum({name})" for name in _SUMMED)
 METRICS = ("count", "p50(duration)", "p95(duration)", *_SUMS)
 TITLES = {
     "count": "runs",
@@ -85,6 +88,7 @@ class Numbers:
         link: makes the URL of the runs that meet a filter; an empty text for none.
         narrow: adds a condition to the filter.
         exact: compute percentiles from every value, however many runs there are.
+        done: called with these numbers once all are computed, and how long that took (seconds).
         width: width of the charts (pixels).
     """
 
@@ -98,16 +102,27 @@ class Numbers:
         link: Callable[[str], str],
         narrow: Callable[[str], str],
         exact: bool = False,
+        done: Callable[[Numbers, float], None] = lambda numbers, seconds: None,
         width: int = 360,
     ) -> None:
+        self._began = time.monotonic()
+        self._done = done
+        self._breakdowns: list[Breakdown] | None = None
         state = sure_state()
+        self._state = state
         self._condition = f"status = {state}"
         self._by = by
         self._every = every
         self.count = backend.count_runs(where)
-        self.failures = backend.count_runs(narrow(self._condition)) if self.count else 0
+        read: ReadRuns | None = None
+        if 0 < self.count <= MOST_EXACT:
+            read = ReadRuns.read(backend, where, MOST_EXACT, ("started_at", "status", "duration", *_SUMMED, *by))
+        if read is not None:
+            self.count, self.failures = len(read), len(read.having("status", state))
+        else:
+            self.failures = backend.count_runs(narrow(self._condition)) if self.count else 0
         self._asked = _Asked(backend, where, self.count, self._condition, link, narrow, width,
-                             approximate=not exact and self.count > MOST_EXACT)  # fmt: skip
+                             approximate=not exact and self.count > MOST_EXACT, read=read)  # fmt: skip
 
     @property
     def counts(self) -> tuple[tuple[str, str], ...]:
@@ -124,6 +139,7 @@ class Numbers:
         """Whether what has been computed has the server's estimates."""
         return bool(self._asked.estimated)
 
+    @cached_property
     def totals(self) -> tuple[tuple[str, str], ...]:
         """Each metric over all of the runs."""
         (totals,) = self._asked.rows("")
@@ -133,14 +149,25 @@ class Numbers:
 
     def breakdowns(self) -> Iterator[Breakdown]:
         """The metrics over time, and by each column; none where there are no runs."""
+        if self._breakdowns is not None:
+            yield from self._breakdowns
+            return
+        made = []
+        for each in self._compute():
+            made.append(each)
+            yield each
+        self._breakdowns = made
+        self._done(self, time.monotonic() - self._began)
+
+    def _compute(self) -> Iterator[Breakdown]:
         if not self.count:
             return
         asked, failed = self._asked, self._asked.narrow(self._condition)
         is_narrower = 0 < self.failures < self.count
         count_failed = (
-            _failure_counter(asked.backend, failed) if is_narrower else _all_failed if self.failures else _none
+            _failure_counter(asked, failed, self._state) if is_narrower else _all_failed if self.failures else _none
         )
-        every = self._every or _choose_span(asked.backend, asked.where)
+        every = self._every or _choose_span(asked)
         if every:
             yield _over_time(asked, every, count_failed)
         for name in self._by:
@@ -166,6 +193,8 @@ class _Asked:
     narrow: Callable[[str], str]
     width: int
     approximate: bool
+    read: ReadRuns | None = None
+    """The runs, where they are few."""
     estimated: set[str] = field(default_factory=set)
     """Metrics of which an answer had the server's estimates."""
     settled: Mapping[str, int] = field(default_factory=dict)
@@ -173,9 +202,19 @@ class _Asked:
 
     @cached_property
     def present(self) -> dict[str, int]:
-        """How many runs have a value of each sum: of those that have none a server reads the document."""
-        asked = [name for name in _SUMS if name not in self.settled]
-        return {**self.settled, **{name: self.backend.count_runs(self.having(name)) for name in asked}}
+        """How many runs have a value of each sum: of those that have none a server reads the document.
+
+        A column that most runs have a value of is taken for one that all have: counting these takes a server long.
+        """
+        if self.read is not None:
+            return {name: len(self.read.having(_column(name))) for name in _SUMS}
+        found = dict(self.settled)
+        asked = [name for name in _SUMS if name not in found]
+        if self.count > MOST_EXACT and asked:
+            known = known_columns(self.backend.runs.document)
+            usual = usual_columns(self.backend, self.where, [known[_column(name)] for name in asked])
+            found |= {name: self.count for name in asked if _column(name) in usual}
+        return found | {name: self.backend.count_runs(self.having(name)) for name in asked if name not in found}
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -205,6 +244,8 @@ class _Asked:
 
     def rows(self, key: str, **grouping: Any) -> list[dict[str, Any]]:
         """The rows of an aggregate; what is sparse is asked for about the runs that have it."""
+        if self.read is not None:
+            return [dict(row.items()) for row in self.read.aggregate(metrics=self.metrics, **grouping)]
         sparse = [name for name in _SUMS if 0 < self.present[name] < self.count]
         dense = [name for name in self.metrics if name not in sparse]
         found: Any = self.backend.aggregate_runs(
@@ -225,9 +266,15 @@ def _column(metric: str) -> str:
     return metric.partition("(")[2].rstrip(")")
 
 
-def _failure_counter(backend: RedisBackend, where: str) -> CountFailed:
+def _failure_counter(asked: _Asked, where: str, state: str) -> CountFailed:
+    failed = None if asked.read is None else asked.read.having("status", state)
+
     def count(rows: Rows, key: str, **grouping: Any) -> dict[Any, Any]:
-        return {row[key]: row["count"] for row in backend.aggregate_runs(filter=where, **grouping)}
+        if failed is not None:
+            found = failed.aggregate(**grouping)
+        else:
+            found = asked.backend.aggregate_runs(filter=where, **grouping)
+        return {row[key]: row["count"] for row in found}
 
     return count
 
@@ -244,13 +291,16 @@ def _metric_text(name: str, value: Any) -> str:
     return money_text(value) if name.endswith("cost)") else value_text(value)
 
 
-def _choose_span(backend: RedisBackend, where: str | None) -> str:
+def _choose_span(asked: _Asked) -> str:
     """The shortest bucket that makes a chart of the runs readable; none without runs."""
-    ends = [
-        row.started_at
-        for order in ("started_at", "-started_at")
-        for row in backend.find_runs(where, order_by=order, limit=1, columns=True)
-    ]
+    if asked.read is not None:
+        ends: Any = asked.read.ends()
+    else:
+        ends = [
+            row.started_at
+            for order in ("started_at", "-started_at")
+            for row in asked.backend.find_runs(asked.where, order_by=order, limit=1, columns=True)
+        ]
     if not ends:
         return ""
     seconds = (ends[-1] - ends[0]).total_seconds()
@@ -285,7 +335,7 @@ def _grouped(asked: _Asked, name: str, count_failed: CountFailed) -> Breakdown:
         return asked.narrow(f"{name} = {literal}")
 
     counts: Any = ()
-    if asked.count > MOST_EXACT:
+    if asked.read is None and asked.count > MOST_EXACT:
         counts = asked.backend.aggregate_runs(filter=asked.where, by=[name], order_by="-count", limit=MOST_GROUPS + 1)
     if len(counts) > MOST_GROUPS:
         # Percentiles of thousands of groups take minutes: those of the few that are shown are asked for one by one.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import threading
-import time
-from collections.abc import Callable
-from functools import partial
+import bisect
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -30,6 +28,7 @@ from relay_models.views import (
 )
 from relay_models.web.agent_tables import accumulator_rows
 from relay_models.web.chips import PERIODS, chips, failures
+from relay_models.web.kept import Kept
 from relay_models.web.numbers import MOST_GROUPED, MOST_RECENT, Numbers, groupable, plain_svg
 from relay_models.web.question import Question
 from relay_models.web.recent import recent_filter
@@ -43,8 +42,8 @@ __all__ = ["OverviewPages"]
 
 MOST_CANDIDATES = 12
 """How many runs are offered to compare one with."""
-MAX_AGE, WORTH_KEEPING = 60.0, 0.05
-"""How long the list of agents is kept, and how long making it must have taken (seconds)."""
+MOST_AGENTS = 100
+"""Maximum number of agents on a page."""
 MOST_PROMPTS = 20
 """Maximum number of prompt profiles that an agent's page shows."""
 
@@ -60,9 +59,7 @@ class OverviewPages:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._backend = site.backend
-        self._lock = threading.Lock()
-        self._counted: list[AgentSummary] = []
-        self._counted_at = -math.inf
+        self._kept = Kept()
 
     @timed
     def numbers(self, request: Request) -> Response:
@@ -77,7 +74,7 @@ class OverviewPages:
         by = given.getlist("by") or ["agent_id", "models", "tools"]
         every = given.get("every", "").strip()
         error, status = "", 200
-        numbers: Callable[[], Numbers] | None = None
+        numbers: Callable[[], tuple[Numbers, int]] | None = None
         question = Question(given.get("filter", "").strip(), document=document)
         if "filter" not in given:
             question = Question(recent_filter(self._backend.runs, MOST_RECENT), document=document)
@@ -85,17 +82,15 @@ class OverviewPages:
             if unknown := [name for name in by if name not in known]:
                 raise QueryError(f"by: runs are not grouped by {unknown[0]!r} here, but by {', '.join(known)}")
             as_expression(question.where, document.columns())
-            numbers = partial(
-                Numbers, self._backend, question.where, every=every, by=by, narrow=question.narrowed,
-                link=lambda text: Question(text).url(), exact=bool(given.get("exact")),
-            )  # fmt: skip
+            numbers = partial(self._numbers, question, every, by, bool(given.get("exact")), "again" in given)
             if every:
                 Buckets(every)
         except QueryError as fault:
             error, status = str(fault), 400
 
         def again(**changes: str) -> str:
-            return f"/numbers?{urlencode([*given.multi_items(), *changes.items()])}"
+            kept = [(name, value) for name, value in given.multi_items() if name not in ("again", *changes)]
+            return f"/numbers?{urlencode([*kept, *changes.items()])}"
 
         def link(text: str) -> str:
             kept = [("by", name) for name in given.getlist("by")] + ([("every", every)] if every else [])
@@ -107,6 +102,21 @@ class OverviewPages:
             chips=chips(question, [*PERIODS, *failures()], link, everything="All time"),
             link=lambda text: Question(text).url(), saved=self._backend.saved.all(on_corrupt="skip"), most=MOST_EXACT,
             grouped=MOST_GROUPED, again=again, is_whole=bool(given.get("whole")),
+        )  # fmt: skip
+
+    def _numbers(
+        self, question: Question, every: str, by: Sequence[str], exact: bool, again: bool
+    ) -> tuple[Numbers, int]:
+        """The numbers of the runs that are asked for, and how old they are (seconds)."""
+        asked = ("numbers", question.filter, every, tuple(by), exact)
+        kept = None if again else self._kept.find(asked)
+        return kept or (
+            Numbers(
+                self._backend, question.where, every=every, by=by, narrow=question.narrowed,
+                link=lambda text: Question(text).url(), exact=exact,
+                done=lambda numbers, seconds: self._kept.keep(asked, numbers, seconds),
+            ),
+            0,
         )  # fmt: skip
 
     @timed
@@ -129,26 +139,20 @@ class OverviewPages:
 
     @timed
     def agents(self, request: Request) -> Response:
-        """All agents."""
-        return self._site.stream(
-            "agents.html",
-            request,
-            title="Agents",
-            agents=partial(self._agents, "again" in request.query_params),
-            quoted=quoted,
-            question=Question(),
-        )
+        """All agents, ordered by name."""
+        after = request.query_params.get("after")
 
-    def _agents(self, again: bool) -> tuple[list[AgentSummary], int]:
-        """All agents, and how old the answer is (seconds): one that took long is kept for a minute."""
-        with self._lock:
-            age = time.monotonic() - self._counted_at
-            if again or age >= MAX_AGE:
-                began = time.monotonic()
-                self._counted = list(self._backend.agents())
-                self._counted_at = time.monotonic() if time.monotonic() - began > WORTH_KEEPING else -math.inf
-                age = 0.0
-            return self._counted, int(age)
+        def agents() -> tuple[Sequence[AgentSummary], int, int]:
+            """The agents of the page, how many there are, and how old the answer is (seconds)."""
+            again = "again" in request.query_params
+            found, age = self._kept.get("agents", lambda: list(self._backend.agents()), again=again)
+            first = 0 if after is None else bisect.bisect_right(found, after, key=lambda each: each.agent_id)
+            return found[first : first + MOST_AGENTS + 1], len(found), age
+
+        return self._site.stream(
+            "agents.html", request, title="Agents", agents=agents, quoted=quoted, question=Question(),
+            most=MOST_AGENTS, is_first=after is None, again=_url("/agents", after=after or "", again="1"),
+        )  # fmt: skip
 
     @timed
     def agent(self, request: Request) -> Response:
@@ -184,7 +188,21 @@ class OverviewPages:
         error, runs, status = "", None, 200
         pair: list[Any] = []
         candidates: list[Any] = []
-        facts: Callable[[], tuple[Fact, ...]] | None = None
+        facts: Callable[[], tuple[tuple[Fact, ...], int]] | None = None
+
+        @cache
+        def sizes() -> tuple[int, int]:
+            """How many runs meet each of the filters."""
+
+            def count() -> tuple[int, int]:
+                return self._backend.count_runs(left or None), self._backend.count_runs(right or None)
+
+            counts, _ = self._kept.get(("sizes", left, right), count, again="again" in given)
+            return counts
+
+        def compare() -> tuple[Fact, ...]:
+            return compare_windows(self._backend, left or None, right or None, exact=exact, counts=sizes())
+
         try:
             pair = [find_run(self._backend, each.strip(), None) for each in ids[:3]]
             if len(ids) > 2:
@@ -196,7 +214,7 @@ class OverviewPages:
             elif left or right:
                 for text in (left, right):
                     as_expression(text or None, self._site.document.columns())
-                facts = partial(compare_windows, self._backend, left or None, right or None, exact=exact)
+                facts = partial(self._kept.get, ("compare", left, right, exact), compare, again="again" in given)
         except (QueryError, NotFoundError) as fault:
             error, status = str(fault), status_of(fault)
         return self._site.stream(
@@ -204,7 +222,8 @@ class OverviewPages:
             error=error, pair=pair, candidates=candidates, most=MOST_EXACT,
             question=Question(document=self._site.document), presets=_presets(),
             exact=_url("/compare", left=left, right=right, exact="1", whole=whole),
-            sizes=lambda: [self._backend.count_runs(text or None) for text in (left, right)],
+            again=_url("/compare", left=left, right=right, exact="1" if exact else "", whole=whole, again="1"),
+            sizes=sizes,
             grouped=MOST_GROUPED, is_whole=bool(whole), whole=_url("/compare", left=left, right=right, whole="1"),
         )  # fmt: skip
 

@@ -190,6 +190,27 @@ async def test_aggregates_are_those_of_the_store(client: Assistant, store: Redis
     assert "note" in await ask(client, "aggregate_runs", by=["agent_id"], limit=1)
 
 
+async def test_buckets_are_made_of_the_column_that_is_named(client: Assistant, store: RedisBackend) -> None:
+    for name in ("ended_at", "stored_at"):
+        answer = await ask(client, "aggregate_runs", every="1h", time=name)
+        rows = store.aggregate_runs(every="1h", time=name)
+        assert [(row["bucket"], row["count"]) for row in answer["rows"]] == [
+            (f"{row['bucket']:%Y-%m-%dT%H:%M:%SZ}", row["count"]) for row in rows
+        ]
+    assert "every" in await fault(client, "aggregate_runs", time="ended_at")
+    assert "duration" in await fault(client, "aggregate_runs", every="1h", time="duration")
+    assert "no column" in await fault(client, "aggregate_runs", every="1h", time="finished")
+
+
+async def test_a_list_of_many_agents_is_cut_and_says_how_to_find_others() -> None:
+    with RedisBackend.embedded() as backend:
+        backend.store_runs([RunRecord(agent_id=f"agent {number}") for number in range(1_500)])
+        answer = await ask(Assistant(backend), "agents")
+    assert answer["total"] == 1_500
+    assert len(json.dumps(answer)) < 25_000
+    assert "aggregate_runs" in answer["note"]
+
+
 async def test_estimates_are_made_where_they_are_allowed_and_named() -> None:
     with RedisBackend.embedded() as backend:
         # More runs than are read exactly anyway.

@@ -126,6 +126,12 @@ def test_ticks_begin_at_zero_stay_within_and_are_few(span: int, count: int) -> N
     assert len({b - a for a, b in pairwise(marks)}) <= 1
 
 
+@pytest.mark.parametrize(("days", "step"), [(9, 1), (15, 2), (45, 5), (9_000, 1_000), (400_000, 50_000)])
+def test_ticks_of_long_runs_are_round_days(days: int, step: int) -> None:
+    day = 86_400 * 10**9
+    assert ticks(days * day, 10)[:2] == [0, step * day]
+
+
 @given(
     st.lists(
         st.tuples(st.booleans(), st.sampled_from("abc"), st.integers(-50, 500), st.none() | st.integers(-20, 400)),

@@ -20,6 +20,12 @@ from tests.web.hostile_models import Feedback, hostile_feedback
 BASE = "http://127.0.0.1:8080"
 
 
+@pytest.fixture(autouse=True)
+def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is, no answer is shown again; tests of that set the time themselves."""
+    monkeypatch.setattr("relay_models.web.kept.WORTH_KEEPING", float("inf"))
+
+
 @pytest.fixture(scope="session")
 def store(capture_path: Path) -> Iterator[RedisBackend]:
     """The capture in memory; tests only read it."""

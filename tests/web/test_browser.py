@@ -245,7 +245,7 @@ def test_both_filters_of_a_comparison_are_completed(browser: Browser, url: str) 
             assert page.locator(f"#{name}").input_value().strip() == "agent = research-agent"
             page.keyboard.press("Escape")
         page.get_by_role("button", name="Compare").last.click()
-        page.get_by_text("took, median").wait_for()
+        page.get_by_text("duration, median").wait_for()
 
 
 def test_colors_are_chosen_and_kept(browser: Browser, url: str) -> None:

@@ -8,7 +8,7 @@ import json
 import re
 from html import unescape
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
 from starlette.testclient import TestClient
@@ -18,6 +18,7 @@ from relay_models.errors import ConnectionFailedError
 from relay_models.sync import RedisBackend
 from relay_models.web import create_app
 from relay_models.web.question import Question
+from tests.web.conftest import BASE
 
 PAGES = ("/runs", "/numbers", "/numbers?filter=all", "/agents", "/agents/agent?id=research-agent", "/compare", "/saved")
 
@@ -366,9 +367,9 @@ def test_many_runs_are_compared_when_asked_for(store: RedisBackend, monkeypatch:
     client = TestClient(create_app(store), base_url="http://localhost")
     page = client.get("/compare?left=agent+%3D+nobody&right=all").text
     assert f"<dd>{store.count_runs():,} runs</dd>" in page
-    assert "took, median" not in page
+    assert "duration, median" not in page
     (whole,) = re.findall(r'href="(/compare\?[^"]*whole=1)"', page)
-    assert "took, median" in client.get(unescape(whole)).text
+    assert "duration, median" in client.get(unescape(whole)).text
 
 
 def test_groups_that_are_not_shown_are_said_and_change_nothing(
@@ -383,6 +384,50 @@ def test_groups_that_are_not_shown_are_said_and_change_nothing(
     monkeypatch.setattr("relay_models.web.numbers.MOST_EXACT", 10)
     many = client.get(path).text
     assert _values(many) == _values(few) != []
+
+
+def test_many_agents_are_paged_by_name(empty: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["", "*", "100%25 %2F", "a", "a/b?c=d&e#f", 'it\'s "quoted"', "tab\tname", "x y", "агент", "👩‍🚀"]
+    empty.store_runs([RunRecord(agent_id=name) for name in names])
+    monkeypatch.setattr("relay_models.web.overview_pages.MOST_AGENTS", 3)
+    client = TestClient(create_app(empty), base_url=BASE)
+    url, found = "/agents", []
+    while url:
+        page = client.get(url).text
+        links = [unescape(link) for link in re.findall(r'class="open" href="([^"]+)"', page)]
+        assert 0 < len(links) <= 3
+        for link in links:
+            assert client.get(link).status_code == 200
+            found.append(parse_qs(urlsplit(link).query, keep_blank_values=True)["id"][0])
+        following = re.findall(r'rel="next" href="([^"]+)"', page)
+        url = unescape(following[0]) if following else ""
+    assert found == sorted(names)
+    assert "There are no more agents" in client.get("/agents?after=👩‍🚀").text
+
+
+def test_an_answer_that_took_long_is_shown_again_with_its_age(
+    empty: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay_models.web.kept.WORTH_KEEPING", -1)
+    now = [1000.0]
+    monkeypatch.setattr("relay_models.web.kept.time.monotonic", lambda: now[0])
+    client = TestClient(create_app(empty), base_url=BASE)
+    for path in ("/agents", "/numbers?filter=agent+%3D+planner", "/compare?left=agent+%3D+planner&right=all"):
+        empty.delete_agent("planner", what="runs")
+        empty.store_run(RunRecord(agent_id="planner"))
+        first = client.get(path).text
+        assert " s ago" not in first
+        empty.store_run(RunRecord(agent_id="planner"))
+        now[0] += 30
+        kept = client.get(path).text
+        assert "As of 30 s ago" in kept
+        assert _values(kept) == _values(first)
+        (again,) = re.findall(r'href="([^"]+)">Ask again', kept)
+        asked = client.get(unescape(again)).text
+        assert " s ago" not in asked
+        assert _values(asked) != _values(first)
+        now[0] += 61
+        assert " s ago" not in client.get(path).text
 
 
 def _values(page: str) -> list[str]:
@@ -401,7 +446,7 @@ def test_estimates_are_marked_and_can_be_computed(store: RedisBackend, monkeypat
 
     monkeypatch.setattr(store, "aggregate_runs", estimating)
     client = TestClient(create_app(store), base_url="http://localhost")
-    for path, name in (("/numbers?filter=all", "p95 duration"), ("/compare?left=all&right=all", "took, p95")):
+    for path, name in (("/numbers?filter=all", "p95 duration"), ("/compare?left=all&right=all", "duration, p95")):
         assert "≈" not in client.get(path).text
         assert not any(asked)
         with monkeypatch.context() as patch:
@@ -423,8 +468,8 @@ def test_a_page_is_sent_before_its_numbers_are_computed(empty: RedisBackend, mon
     def fail(*arguments: Any, **options: Any) -> Any:
         raise ConnectionFailedError("the server is gone")
 
-    monkeypatch.setattr(empty, "aggregate_runs", fail)
-    monkeypatch.setattr(empty, "agents", fail)
+    for asked in ("aggregate_runs", "find_runs", "agents"):
+        monkeypatch.setattr(empty, asked, fail)
     for path in ("/numbers?filter=all", "/agents", "/compare?left=all&right=all"):
         answer = client.get(path)
         assert answer.status_code == 200, path

@@ -24,7 +24,7 @@ from relay_models.query.steps import Steps, aggregate_command
 if TYPE_CHECKING:
     from relay_models.documents.base import Document
 
-__all__ = ["row_steps"]
+__all__ = ["add_row", "row_steps"]
 
 
 def row_steps(
@@ -53,7 +53,7 @@ def row_steps(
     def add(rows: list[dict[bytes, Any]]) -> None:
         for row in rows:
             try:
-                _add(groups, reader.decode(row))
+                add_row(groups, reader.decode(row))
             except CorruptDocumentError as error:
                 corrupt[error.key] = error
 
@@ -99,11 +99,11 @@ def _paged(
                 break
             pager.receive((yield command), from_cursor=True)
         for values in pager.rows():
-            _add(groups, values)
+            add_row(groups, values)
     return groups, pager.corrupt
 
 
-def _add(groups: Groups, values: Mapping[str, Any]) -> None:
+def add_row(groups: Groups, values: Mapping[str, Any]) -> None:
     """Count one document, by its stored values."""
     ask, start = groups.ask, None
     if ask.buckets is not None:
