@@ -155,7 +155,7 @@ def table_of(source: Any, rows: TableRows, columns: Sequence[str] | None) -> Tab
                 name,
                 kind,
                 "",
-                signed=kind is Kind.COUNT and any((row[name] or 0) < 0 for row in source),
+                signed=kind is Kind.COUNT and any((_plain(row[name]) or 0) < 0 for row in source),
                 python=python_type(columns_of[name]) if name in columns_of else None,
             )
             for name, kind in kinds.items()

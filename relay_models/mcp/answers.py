@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from relay_models import Document, Run
@@ -293,8 +294,10 @@ def _json(value: Any) -> Any:
             return [_json(item) for item in value]
         case None | bool() | int() | float() | str():
             return value
+        case Enum():
+            return _json(value.value)
         case _:
-            return str(getattr(value, "value", value))
+            return str(value)
 
 
 def _without_none(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,11 +29,17 @@ class Stars(IntEnum):
     FIVE = 5
 
 
+class Level(Enum):
+    LOW = -1
+    HIGH = 2
+
+
 class Everything(Document):
     text: Column[str | None] = column()
     flag: Column[bool | None] = column()
     mood: Column[Mood | None] = column()
     stars: Column[Stars | None] = column()
+    level: Column[Level | None] = column()
     uuid: Column[UUID | None] = column()
     number: Column[int | None] = column()
     ratio: Column[float | None] = column()
@@ -50,6 +56,7 @@ VALUES: dict[str, list[Any]] = {
     "flag": [True, False],
     "mood": list(Mood),
     "stars": list(Stars),
+    "level": list(Level),
     "uuid": [UUID(int=1), UUID(int=2**127)],
     "number": [-1, 2**60 + 1, 2**60 + 2],
     "ratio": [0.1, 123456789012.345, 123456789012.346],
