@@ -23,8 +23,8 @@ class MigrationPlan:
         target: the index that would be made, or is in use already.
         added: columns that are added.
         retyped: columns that get another type.
-        removed: columns that are taken away; always empty, as columns of others are kept.
-        kept: columns of the store that this program does not know.
+        removed: columns that are taken away: those that were named to be removed.
+        kept: other columns of the store that this program does not know.
         documents: how many documents there are.
         stale: how many of them have columns to compute: those that a writer of another layout stored.
         seconds: estimate of the time that computing them takes, from a sample.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from relay_models.columns.info import column_name
 from relay_models.documents.base import Document
 from relay_models.documents.schema import STAMP, index_fields
 
@@ -48,6 +49,7 @@ class LayoutChange:
         widened: columns that may be without a value here, and not in the store. Programs of either kind can use the
             index that would be made.
         unknown: columns of the store that this program does not know. They are kept.
+        removed: columns of the store that this program does not know, and that are taken away.
         target: all columns of the index that would be made.
     """
 
@@ -56,9 +58,10 @@ class LayoutChange:
     unknown: tuple[str, ...] = ()
     target: tuple[IndexField, ...] = ()
     widened: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.retyped or self.widened)
+        return bool(self.added or self.retyped or self.widened or self.removed)
 
 
 def wanted_fields(document: type[Document], *, text: bool) -> dict[str, IndexField]:
@@ -72,9 +75,12 @@ def wanted_fields(document: type[Document], *, text: bool) -> dict[str, IndexFie
     return {field.name: field for field in fields}
 
 
-def layout_change(wanted: Mapping[str, IndexField], stored: Mapping[str, IndexField]) -> LayoutChange:
-    """Compare what is wanted with what a store has."""
-    unknown = tuple(name for name in stored if name not in wanted)
+def layout_change(
+    wanted: Mapping[str, IndexField], stored: Mapping[str, IndexField], remove: Container[str] = ()
+) -> LayoutChange:
+    """Compare what is wanted with what a store has; columns that are not wanted are kept, but for those to `remove`."""
+    removed = tuple(name for name in stored if name not in wanted and column_name(name) in remove)
+    unknown = tuple(name for name in stored if name not in wanted and name not in removed)
     # Every index of ours has a column that keeps it, so that a server that never says so can be told.
     is_said = any(_MISSING in field.words for field in stored.values())
     return LayoutChange(
@@ -91,6 +97,7 @@ def layout_change(wanted: Mapping[str, IndexField], stored: Mapping[str, IndexFi
             for name, field in wanted.items()
             if is_said and name in stored and _MISSING in field.words and _MISSING not in stored[name].words
         ),
+        removed,
     )
 
 

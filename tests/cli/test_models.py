@@ -96,6 +96,23 @@ def test_intervals_are_of_any_column_of_times(cli: Cli, project: Path, monkeypat
         assert json.loads(found.out) == [{"bucket": f"{day}T00:00:00Z", "count": 1}], found.err
 
 
+def test_a_column_that_no_class_has_any_more_is_removed(
+    cli: Cli, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    done = relay_models(project, "import", "runs.jsonl", "--path", "x.db", "--models", "acme_models")
+    assert done.returncode == 0, done.stderr
+    assert "  keep: tenant" in cli("migrate", "plan", "--path", "x.db").out
+    plan = cli("migrate", "plan", "--path", "x.db", "--remove", "tenant")
+    assert "run: to migrate" in plan.out
+    assert "  remove: tenant" in plan.out
+    assert cli("migrate", "apply", "--path", "x.db", "--remove", "tenant", "--finish").code == 0
+    assert "tenant" not in cli("migrate", "plan", "--path", "x.db").out
+    again = cli("migrate", "apply", "--path", "x.db", "--remove", "tenant")
+    assert again.code == 4
+    assert "no column 'tenant'" in again.err
+
+
 def test_the_schema_shows_own_columns_and_models(project: Path) -> None:
     run = relay_models(project, "schema", "run", "--models", "acme_models")
     assert "| `tenant` | `TAG` | yes |  | Whose. |" in run.stdout, run.stderr

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -177,22 +177,23 @@ class Indexes:
         """Look at the indexes again before the next query."""
         self._seen = -1
 
-    def needs_migration(self, kind: str, info: IndexInfo | None) -> bool:
-        """Whether an index has to be made.
+    def needs_migration(self, kind: str, info: IndexInfo | None, remove: Container[str] = ()) -> bool:
+        """Whether an index has to be made; columns that this program does not know are kept, but for those to `remove`.
 
         Raises:
             IndexOutdatedError: this program must not touch what is there.
             InvalidConfigurationError: the store indexes words and is opened with `index_text` False.
         """
-        return self._is_outdated(kind, info)
+        return self._is_outdated(kind, info, remove)
 
-    def change(self, kind: str, info: IndexInfo | None) -> LayoutChange:
+    def change(self, kind: str, info: IndexInfo | None, remove: Container[str] = ()) -> LayoutChange:
         """What an index would have to be changed in."""
-        return self.builder.change(kind, info, text=self._is_text(kind))
+        return self.builder.change(kind, info, text=self._is_text(kind), remove=remove)
 
-    def target(self, kind: str, info: IndexInfo | None) -> str:
+    def target(self, kind: str, info: IndexInfo | None, remove: Container[str] = ()) -> str:
         """The name of the index that would be made."""
-        return self.builder.target(kind, info, self.change(kind, info), text=self.text, compressed=self.compressed)
+        change = self.change(kind, info, remove)
+        return self.builder.target(kind, info, change, text=self.text, compressed=self.compressed)
 
     def check_writable(self, kind: str) -> None:
         """Refuse to store documents whose columns this program cannot all compute.
@@ -237,15 +238,21 @@ class Indexes:
             )
 
     def migrate(
-        self, kind: str, info: IndexInfo | None, *, finish: bool, report: ReportProgress | None = None
+        self,
+        kind: str,
+        info: IndexInfo | None,
+        *,
+        finish: bool,
+        report: ReportProgress | None = None,
+        remove: Container[str] = (),
     ) -> MigrationResult:
         """Make the index of a kind, complete it, and use it; `finish` also drops the old one."""
         self.check_writable(kind)
         builder, text = self.builder, self._is_text(kind)
-        name = self.target(kind, info)
+        name = self.target(kind, info, remove)
         if kind == "run" and self.compressed:
             self._dictionaries.turn_on()
-        builder.create([(kind, name, self.change(kind, info).target)])
+        builder.create([(kind, name, self.change(kind, info, remove).target)])
         old = None if info is None else builder.own_name(kind, info)
         if not finish and old is not None:
             builder.note(kind, old, name)
@@ -274,7 +281,7 @@ class Indexes:
             raise error from None
         return decode_index_info(reply)
 
-    def _is_outdated(self, kind: str, info: IndexInfo | None) -> bool:
+    def _is_outdated(self, kind: str, info: IndexInfo | None, remove: Container[str] = ()) -> bool:
         """Whether an index has to be made; raises where this program must not touch what is there."""
         if info is None:
             return True
@@ -290,7 +297,7 @@ class Indexes:
             self.text = True
         document = self.builder.documents[kind]
         current = layout_of(self._keys.index(kind, text=self.text, own=own_layout(document)))
-        change = self.change(kind, info)
+        change = self.change(kind, info, remove)
         if layout is None or current is None or (layout[:2] > current[:2] and change):
             raise IndexOutdatedError(
                 f"the index {info.name!r} on {where} is not one that this release of relay_models makes: "

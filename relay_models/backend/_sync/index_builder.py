@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Container, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -60,11 +60,11 @@ class IndexBuilder:
         self._dictionaries = dictionaries
         self._timeout = timeout
 
-    def change(self, kind: str, info: IndexInfo | None, *, text: bool) -> LayoutChange:
+    def change(self, kind: str, info: IndexInfo | None, *, text: bool, remove: Container[str] = ()) -> LayoutChange:
         """What an index would have to be changed in."""
         wanted = wanted_fields(self.documents[kind], text=text)
         stored = {} if info is None else {name: IndexField(name, path, words) for name, path, words in info.fields}
-        return layout_change(wanted, stored)
+        return layout_change(wanted, stored, remove)
 
     def target(
         self, kind: str, info: IndexInfo | None, change: LayoutChange, *, text: bool, compressed: bool = False

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
+from relay_models._checks import check_list, shown
 from relay_models.backend._sync.index import Indexes
 from relay_models.backend.migration import MigrationPlan, MigrationResult, ReportProgress
 from relay_models.columns.info import column_name
@@ -43,20 +46,30 @@ class Migrations:
         self._indexes = indexes
         self._builder = indexes.builder
 
-    def plan(self) -> list[MigrationPlan]:
+    def plan(self, *, remove: Collection[str] = ()) -> list[MigrationPlan]:
         """What `apply` would do, for each document type; nothing is changed.
+
+        Args:
+            remove: as for `apply`.
 
         Raises:
             IndexOutdatedError: a newer release made an index.
+            InvalidConfigurationError: a column to remove is one that this program declares.
+            NotFoundError: the store has no such column to remove.
         """
         found = self._indexes.infos()
-        return [self._plan(kind, info) for kind, info in found.items()]
+        self._check_removed(found, remove)
+        return [self._plan(kind, info, remove) for kind, info in found.items()]
 
-    def apply(self, report: ReportProgress | None = None) -> list[MigrationResult]:
+    def apply(
+        self, report: ReportProgress | None = None, *, remove: Collection[str] = ()
+    ) -> list[MigrationResult]:
         """Make what `plan` shows, and compute the columns of documents that lack some. Keeps the old indexes.
 
         Args:
             report: called with a `MigrationProgress` as it proceeds.
+            remove: names of columns that no class declares any more; the new index is made without them. Stop the
+                programs that still ask by them first. What documents have of them stays until they are stored again.
 
         Returns:
             What was done, for each document type.
@@ -64,13 +77,17 @@ class Migrations:
         Raises:
             IndexOutdatedError: a newer release made an index, or the store has columns that this program does not
                 know and it was not opened with ``allow_missing=True``.
+            InvalidConfigurationError: a column to remove is one that this program declares.
+            NotFoundError: the store has no such column to remove; it may have been removed already.
             StoreTimeoutError: an index is not filled within `index_timeout`; call it again later.
             PermissionDeniedError: the user may not create an index, or run ``EVAL`` where documents lack columns.
         """
         results = []
-        for kind, info in (self._indexes.infos()).items():
-            if self._indexes.needs_migration(kind, info):
-                results.append(self._indexes.migrate(kind, info, finish=False, report=report))
+        found = self._indexes.infos()
+        self._check_removed(found, remove)
+        for kind, info in found.items():
+            if self._indexes.needs_migration(kind, info, remove):
+                results.append(self._indexes.migrate(kind, info, finish=False, report=report, remove=remove))
             else:
                 assert info is not None
                 results.append(self._catch_up(kind, info, report))
@@ -146,9 +163,27 @@ class Migrations:
         keys = tuple(sorted(key.decode("utf-8", "backslashreplace") for key in unreadable))
         return MigrationResult(kind, False, done, keys)
 
-    def _plan(self, kind: str, info: IndexInfo | None) -> MigrationPlan:
-        needed = self._indexes.needs_migration(kind, info)
-        change = self._indexes.change(kind, info)
+    def _check_removed(self, found: Mapping[str, IndexInfo | None], remove: Collection[str]) -> None:
+        check_list("remove", remove, str, "names of columns")
+        changes = [self._indexes.change(kind, info, remove) for kind, info in found.items()]
+        removed = {column_name(name) for change in changes for name in change.removed}
+        for name in remove:
+            if name in removed:
+                continue
+            of = next((each for each in self._builder.documents.values() if name in each.columns()), None)
+            if of is not None:
+                raise InvalidConfigurationError(
+                    f"{of.__name__} declares the column {name!r}: take it out of the class before it is removed"
+                )
+            kept = sorted({column_name(each) for change in changes for each in change.unknown})
+            known = f"those are {', '.join(kept)}" if kept else "there are none"
+            raise NotFoundError(
+                f"the store has no column {shown(name)} that this program does not declare; {known}"
+            )
+
+    def _plan(self, kind: str, info: IndexInfo | None, remove: Collection[str]) -> MigrationPlan:
+        needed = self._indexes.needs_migration(kind, info, remove)
+        change = self._indexes.change(kind, info, remove)
         name = None if info is None else self._builder.own_name(kind, info)
         documents = 0 if info is None else info.documents
         if needed:
@@ -156,10 +191,10 @@ class Migrations:
                 kind,
                 "needed",
                 name,
-                self._indexes.target(kind, info),
+                self._indexes.target(kind, info, remove),
                 tuple(map(column_name, change.added)),
                 tuple(map(column_name, dict.fromkeys((*change.retyped, *change.widened)))),
-                (),
+                tuple(map(column_name, change.removed)),
                 tuple(map(column_name, change.unknown)),
                 documents,
                 documents,

@@ -8,6 +8,7 @@ import typer
 
 from relay_models.cli.command import command
 from relay_models.cli.progress import Progress
+from relay_models.cli.run_selection import split_names
 from relay_models.cli.session import Session
 
 if TYPE_CHECKING:
@@ -21,6 +22,16 @@ IndexText = Annotated[
         "--index-text/--no-index-text",
         show_default=False,
         help="Index the words of prompts and answers; as the store does unless given.",
+    ),
+]
+
+Remove = Annotated[
+    str | None,
+    typer.Option(
+        "--remove",
+        metavar="COLUMN,…",
+        show_default=False,
+        help="Columns to take away, which no class declares any more.",
     ),
 ]
 
@@ -39,10 +50,10 @@ def register(app: typer.Typer) -> None:
 
 def _plan(group: typer.Typer) -> None:
     @command(group, "plan")
-    def plan(session: Session, index_text: IndexText = None) -> None:
+    def plan(session: Session, index_text: IndexText = None, remove: Remove = None) -> None:
         """Show what would change; changes nothing."""
         backend = session.open(migrate=False, index_text=index_text)
-        _show_plans(session, backend.migrations.plan())
+        _show_plans(session, backend.migrations.plan(remove=split_names(remove) or []))
 
 
 def _apply(group: typer.Typer) -> None:
@@ -56,6 +67,7 @@ def _apply(group: typer.Typer) -> None:
                 "--allow-missing", help="Also where the store has columns that this program does not know; they stay."
             ),
         ] = False,
+        remove: Remove = None,
         finish: Annotated[
             bool, typer.Option("--finish", help="Then drop the old indexes: no writer of the old layout is left.")
         ] = False,
@@ -66,7 +78,7 @@ def _apply(group: typer.Typer) -> None:
         """
         backend = session.open(migrate=False, index_text=index_text, allow_missing=allow_missing)
         report = Progress(session)
-        results = backend.migrations.apply(report)
+        results = backend.migrations.apply(report, remove=split_names(remove) or [])
         if finish:
             results += backend.migrations.finish(report)
         _show_results(session, results)

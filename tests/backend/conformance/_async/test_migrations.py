@@ -12,7 +12,7 @@ from relay_models.backend.migration import MigrationProgress
 from relay_models.columns.column import Column
 from relay_models.documents import Document, Keys, Run, column, encode_artifact, encode_run
 from relay_models.documents.layout import wanted_fields
-from relay_models.errors import IndexMissingError, IndexOutdatedError, NotFoundError
+from relay_models.errors import IndexMissingError, IndexOutdatedError, InvalidConfigurationError, NotFoundError
 from relay_models.records import ExecutionPlan, MetadataEnvelope
 from tests.backend.conformance._async.conftest import Place
 from tests.backend.stores import make_run
@@ -268,6 +268,36 @@ async def test_own_columns_are_added_beside_those_of_another_program(place: Plac
     assert await teams.count_runs(WithTeam.team == "red") == 11
     again = await place.open(models=[WithTenant])
     assert await again.count_runs(WithTenant.tenant == "t-1") == 11
+
+
+async def test_a_column_that_no_class_has_any_more_is_removed_when_it_is_named(place: Place) -> None:
+    tenants = await place.open(models=[WithTenant])
+    await tenants.store_runs([make_run("agent", number) for number in range(5)])
+    backend = await place.open(migrate=False)
+    with pytest.raises(IndexOutdatedError, match="tenant"):
+        await backend.store_run(make_run("agent", 9))
+    with pytest.raises(InvalidConfigurationError, match="Run declares the column 'duration'"):
+        await backend.migrations.apply(remove=["duration"])
+    with pytest.raises(NotFoundError, match=r"no column 'tenat'.*tenant"):
+        await backend.migrations.plan(remove=["tenat"])
+    wrong: Any = "tenant"
+    with pytest.raises(InvalidConfigurationError, match="list of names"):
+        await backend.migrations.plan(remove=wrong)
+    (plan,) = [plan for plan in await backend.migrations.plan(remove=["tenant"]) if plan.kind == "run"]
+    assert (plan.state, plan.removed, plan.kept, plan.added) == ("needed", ("tenant",), (), ())
+    assert [result.kind for result in await backend.migrations.apply(remove=["tenant"]) if result.switched] == ["run"]
+    await backend.store_run(make_run("agent", 9))
+    assert await backend.count_runs("calls = 1") == 6
+    with pytest.raises(NotFoundError, match="there are none"):
+        await backend.migrations.apply(remove=["tenant"])
+    # A rollback brings it back; what was stored without it meanwhile is computed by a program that has it.
+    assert await backend.migrations.rollback() == ["run"]
+    await tenants.migrations.apply()
+    assert await tenants.count_runs(WithTenant.tenant == "t-1") == 6
+    await backend.migrations.apply(remove=["tenant"])
+    await backend.migrations.finish()
+    assert (await plan_of(backend)).kept == ()
+    assert len(await backend.list_runs("agent")) == 6
 
 
 async def test_an_index_stops_keeping_the_values_of_a_column_when_it_is_migrated(place: Place) -> None:

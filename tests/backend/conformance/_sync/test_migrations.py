@@ -15,7 +15,7 @@ from relay_models.backend.migration import MigrationProgress
 from relay_models.columns.column import Column
 from relay_models.documents import Document, Keys, Run, column, encode_artifact, encode_run
 from relay_models.documents.layout import wanted_fields
-from relay_models.errors import IndexMissingError, IndexOutdatedError, NotFoundError
+from relay_models.errors import IndexMissingError, IndexOutdatedError, InvalidConfigurationError, NotFoundError
 from relay_models.records import ExecutionPlan, MetadataEnvelope
 from tests.backend.conformance._sync.conftest import Place
 from tests.backend.stores import make_run
@@ -271,6 +271,36 @@ def test_own_columns_are_added_beside_those_of_another_program(place: Place) -> 
     assert teams.count_runs(WithTeam.team == "red") == 11
     again = place.open(models=[WithTenant])
     assert again.count_runs(WithTenant.tenant == "t-1") == 11
+
+
+def test_a_column_that_no_class_has_any_more_is_removed_when_it_is_named(place: Place) -> None:
+    tenants = place.open(models=[WithTenant])
+    tenants.store_runs([make_run("agent", number) for number in range(5)])
+    backend = place.open(migrate=False)
+    with pytest.raises(IndexOutdatedError, match="tenant"):
+        backend.store_run(make_run("agent", 9))
+    with pytest.raises(InvalidConfigurationError, match="Run declares the column 'duration'"):
+        backend.migrations.apply(remove=["duration"])
+    with pytest.raises(NotFoundError, match=r"no column 'tenat'.*tenant"):
+        backend.migrations.plan(remove=["tenat"])
+    wrong: Any = "tenant"
+    with pytest.raises(InvalidConfigurationError, match="list of names"):
+        backend.migrations.plan(remove=wrong)
+    (plan,) = [plan for plan in backend.migrations.plan(remove=["tenant"]) if plan.kind == "run"]
+    assert (plan.state, plan.removed, plan.kept, plan.added) == ("needed", ("tenant",), (), ())
+    assert [result.kind for result in backend.migrations.apply(remove=["tenant"]) if result.switched] == ["run"]
+    backend.store_run(make_run("agent", 9))
+    assert backend.count_runs("calls = 1") == 6
+    with pytest.raises(NotFoundError, match="there are none"):
+        backend.migrations.apply(remove=["tenant"])
+    # A rollback brings it back; what was stored without it meanwhile is computed by a program that has it.
+    assert backend.migrations.rollback() == ["run"]
+    tenants.migrations.apply()
+    assert tenants.count_runs(WithTenant.tenant == "t-1") == 6
+    backend.migrations.apply(remove=["tenant"])
+    backend.migrations.finish()
+    assert (plan_of(backend)).kept == ()
+    assert len(backend.list_runs("agent")) == 6
 
 
 def test_an_index_stops_keeping_the_values_of_a_column_when_it_is_migrated(place: Place) -> None:
