@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from relay_models import SavedQuestion
     from relay_models.cli.session import Session
+    from relay_models.documents import Document
     from relay_models.records import RunRecord
 
 __all__ = [
@@ -37,14 +38,14 @@ def split_names(text: str | None) -> list[str] | None:
     raise InvalidConfigurationError("expected a list of column names, such as agent_id,duration")
 
 
-def column_names(session: Session, text: str | None) -> list[str] | None:
-    """Return the columns of runs that --columns names, also by the short names of the filter language."""
+def column_names(session: Session, text: str | None, document: type[Document] | None = None) -> list[str] | None:
+    """Return the columns of runs, or another type, that --columns names, also by short names of the filter language."""
     from relay_models.columns.info import find_column  # lazy: start-up time
 
     names = split_names(text)
     if names is None:
         return None
-    columns = session.run_document.columns()
+    columns = (document or session.run_document).columns()
     return [column.name if (column := find_column(columns, name)) else name for name in names]
 
 

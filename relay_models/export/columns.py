@@ -60,7 +60,7 @@ def python_type(column: ColumnInfo) -> type | None:
     return next((known for known in (bool, date) if known is of or known in get_args(of)), None)
 
 
-# Columns that a table only has when they are named.
+# Columns of the store that a table only has when they are named.
 _NOT_USUAL = ("updated_at", "tags", "notes", "scores")
 
 
@@ -77,7 +77,7 @@ def document_columns(document: type[Document]) -> tuple[TableColumn, ...]:
             column.name,
             Kind.TAG if column.kind is Kind.SCORES else column.kind,
             column.about,
-            by_default=column.name not in _NOT_USUAL,
+            by_default=column.own or column.name not in _NOT_USUAL,
             signed=column.own,
             python=None if column.kind is Kind.TAGS else python_type(column),
         )

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Generic, TypeVar
 
 from relay_models._checks import check_count, shown
 from relay_models._files import open_output
-from relay_models.documents import record_of
+from relay_models.documents import Document, record_of
 from relay_models.errors import InvalidConfigurationError
 from relay_models.export.frames import Columns, arrow_batch, arrow_schema, pandas_frame, polars_frame, require
 from relay_models.export.rows import Table
@@ -303,12 +303,21 @@ class ParquetSink(_BatchSink[int]):
 
 
 def record_line(item: Any) -> bytes:
-    """Return a record as a line of JSON; of a `Run` its stored text, once that is known to be readable."""
-    record = record_of(item)
-    text = None if item is record else item.record_json
-    if text is None or "\n" in text or "\r" in text:
-        text = record.model_dump_json()
+    """Return a record, or a document of a user's model with its ``pk``, as a line of JSON: its stored text if known."""
+    if isinstance(item, Document) and item.is_own_model():
+        text, fields = item.model_dump_json(), item.__dict__.get("record_json")
+        if fields is not None and fields.startswith("{") and not _has_line_breaks(fields):
+            pk = json.dumps(item.pk, ensure_ascii=False)
+            text = f'{{"pk":{pk}}}' if fields == "{}" else f'{{"pk":{pk},{fields[1:]}'
+    else:
+        record = record_of(item)
+        stored = None if item is record else item.record_json
+        text = record.model_dump_json() if stored is None or _has_line_breaks(stored) else stored
     return f"{text}\n".encode()
+
+
+def _has_line_breaks(text: str) -> bool:
+    return "\n" in text or "\r" in text
 
 
 def _json(value: Any) -> Any:

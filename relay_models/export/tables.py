@@ -177,11 +177,12 @@ def write_jsonl(
     """Write one JSON object per line.
 
     Without `rows` a line is a whole record, exactly as `RunRecord.model_dump_json` returns it: nothing is lost, and
-    ``relay-models import`` reads it. With `rows` a line is a row of the table: instants as RFC 3339, durations in
-    seconds.
+    ``relay-models import`` reads it; of a document of your own model, its ``pk`` and all of its fields. With `rows` a
+    line is a row of the table: instants as RFC 3339, durations in seconds.
 
     Args:
-        runs: `RunRecord` or `Run` values in any iterable, sync or async; or the rows of `aggregate_runs`.
+        runs: `RunRecord` or `Run` values or documents of your own model in any iterable, sync or async; or the rows of
+            `aggregate_runs`.
         path: The file's name, or an open binary stream, which stays open.
         rows: What a row is: ``runs`` (one per run) or ``calls`` (one per call); None for whole
             records. Aggregates have rows of their own.

@@ -27,19 +27,22 @@ def model_name(document: type[Document]) -> str:
 
 
 def find_model(backend: RedisBackend, name: str) -> type[Document]:
-    """The model of a user's with a name.
+    """The model of a user's with a name, that of its class or the one in keys.
 
     Raises:
         NotFoundError: the store was opened with none of that name.
     """
     known = {model_name(model): model for model in backend.models}
-    if name not in known:
-        raise NotFoundError(
-            f"there is no model {shown(name)}; there are {', '.join(known)}"
-            if known
-            else f"there is no model {shown(name)}: the store was opened without models of your own (--models)"
-        )
-    return known[name]
+    classes = [model for model in backend.models if model.__name__ == name]
+    if name in known:
+        return known[name]
+    if len(classes) == 1:
+        return classes[0]
+    raise NotFoundError(
+        f"there is no model {shown(name)}; there are {', '.join(known)}"
+        if known
+        else f"there is no model {shown(name)}: the store was opened without models of your own (--models)"
+    )
 
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"})

@@ -7,8 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pytest
+
+from relay_models.sync import RedisBackend
+from tests.backend.own_models import Feedback
 
 from .conftest import Cli
 
@@ -111,6 +115,33 @@ def test_a_column_that_no_class_has_any_more_is_removed(
     again = cli("migrate", "apply", "--path", "x.db", "--remove", "tenant")
     assert again.code == 4
     assert "no column 'tenant'" in again.err
+
+
+def test_documents_of_own_models_are_listed_shown_and_exported(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    items = [Feedback(run_id=UUID(int=n), rating=n % 5 + 1, comment="so long", raw={"n": n}) for n in range(25)]
+    with RedisBackend.embedded("x.db", models=[Feedback]) as backend:
+        backend.collection(Feedback).save_many(items)
+    store = ["--path", "x.db", "--models", "tests.backend.own_models:Feedback"]
+    listed = cli("models", "list", "Feedback", *store)
+    assert len(listed.out.splitlines()) == 22
+    assert items[-1].pk in listed.out
+    assert "20 of 25 documents" in listed.err
+    few = cli("models", "list", "feedback", "-w", "rating = 5", "-o", "run_id", "-c", "rating,run_id", *store, "--json")
+    assert few.json == [{"rating": 5, "run_id": str(UUID(int=n))} for n in (4, 9, 14, 19, 24)]
+    assert "no documents match" in cli("models", "list", "Feedback", "-w", "rating > 5", *store).out
+    assert cli("models", "show", "Feedback", str(items[3].pk), *store, "--json").json["raw"] == {"n": 3}
+    lines = cli("models", "export", "Feedback", *store).out.splitlines()
+    assert [Feedback.model_validate_json(line) for line in lines] == items
+    assert cli("models", "export", "Feedback", "out.csv", "-w", "rating = 5", *store).code == 0
+    assert len(Path("out.csv").read_text(encoding="utf-8").splitlines()) == 6
+    for wrong in (["show", "Feedback", "none"], ["list", "Other"], ["export", "Other"]):
+        answer = cli("models", *wrong, *store)
+        assert (answer.code, answer.out) == (4, "")
+        assert answer.err.startswith("error: there is no ")
+    assert "--models" in cli("models", "list", "Feedback", "--path", "x.db").err
 
 
 def test_the_schema_shows_own_columns_and_models(project: Path) -> None:

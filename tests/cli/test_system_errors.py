@@ -20,6 +20,7 @@ from .conftest import Answer, Cli
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the errors are those of POSIX")
 
+FEEDBACK = ("--models", "tests.backend.own_models:Feedback")
 # For each command: arguments, {store} for a store file, {capture} for a capture, and what it writes, if anything.
 COMMANDS = {
     "import": ["import", "{capture}", "--path", "{store}"],
@@ -50,6 +51,9 @@ COMMANDS = {
     "sessions": ["sessions", "--path", "{store}"],
     "prices check": ["prices", "check", "--path", "{store}"],
     "prices apply": ["prices", "apply", "--path", "{store}"],
+    "models list": ["models", "list", "Feedback", "--path", "{store}", *FEEDBACK],
+    "models show": ["models", "show", "Feedback", "none", "--path", "{store}", *FEEDBACK],
+    "models export": ["models", "export", "Feedback", "{target}", "--path", "{store}", *FEEDBACK],
     "runs list": ["runs", "list", "--path", "{store}"],
     "runs show": ["runs", "show", "latest", "--path", "{store}"],
     "runs export": ["runs", "export", "{target}", "--path", "{store}"],
@@ -59,7 +63,7 @@ COMMANDS = {
 # Commands that print nothing to standard output here.
 SILENT = {
     *("follow", "export", "serve", "mcp", "report", "prices apply", "migrate rollback", "saved save", "saved delete"),
-    "compress train",
+    *("compress train", "models show", "models export"),
 }
 WITH_STORE = sorted(name for name, arguments in COMMANDS.items() if "{store}" in arguments)
 SAVING = {

@@ -30,7 +30,7 @@ from relay_models.cli.run_tables import show_calls, show_runs
 from relay_models.cli.session import Session
 from relay_models.errors import InvalidConfigurationError
 
-__all__ = ["register"]
+__all__ = ["permissions", "register"]
 
 Where = Annotated[
     str | None,
@@ -261,7 +261,7 @@ def _write_export(
         if rows is not None or names:
             raise InvalidConfigurationError(f"--format {format} writes whole runs, without --rows and --columns")
         _write_trajectories(
-            session, target, make_filter(session, where, agent), order, limit, format, _permissions(mode)
+            session, target, make_filter(session, where, agent), order, limit, format, permissions(mode)
         )
         return
     if rows is None:
@@ -272,7 +272,7 @@ def _write_export(
         )
     if format is Format.parquet and target == "-" and sys.stdout.isatty():
         raise InvalidConfigurationError("Parquet is a binary format: name a FILE, or pipe it into another program")
-    permissions = _permissions(mode)
+    mode_of_file = permissions(mode)
     session.open()
     runs = each_run(session, make_filter(session, where, agent), order, limit or None, bodies=rows is not Rows.runs)
     if rows is Rows.calls:
@@ -282,13 +282,13 @@ def _write_export(
     table: Any = None if rows is Rows.records else rows.value
     match format:
         case Format.jsonl:
-            count = write_jsonl(source, sink, rows=table, columns=names, mode=permissions)
+            count = write_jsonl(source, sink, rows=table, columns=names, mode=mode_of_file)
         case Format.csv:
             count = write_csv(
-                source, sink, rows=table, columns=names, mode=permissions, escape_formulas=not keep_formulas
+                source, sink, rows=table, columns=names, mode=mode_of_file, escape_formulas=not keep_formulas
             )
         case Format.parquet:
-            count = write_parquet(source, sink, rows=table, columns=names, mode=permissions)
+            count = write_parquet(source, sink, rows=table, columns=names, mode=mode_of_file)
     if target == "-":
         sys.stdout.flush()
     else:
@@ -298,7 +298,7 @@ def _write_export(
 
 
 def _write_trajectories(
-    session: Session, target: str, chosen: Any, order: str, limit: int, format: Format, permissions: int
+    session: Session, target: str, chosen: Any, order: str, limit: int, format: Format, mode: int
 ) -> None:
     """Write a trajectory, or an export request, per line: a run with the runs below it."""
     # lazy: start-up time
@@ -313,7 +313,7 @@ def _write_trajectories(
     backend = session.open()
     runs = (run.record for run in each_run(session, chosen, order, limit or None, bodies=True))
     count = 0
-    with open_output(target, mode=permissions) if target != "-" else nullcontext(sys.stdout.buffer) as file:
+    with open_output(target, mode=mode) if target != "-" else nullcontext(sys.stdout.buffer) as file:
         for run, below in families(backend, runs, chosen):
             if format is Format.atif:
                 value = to_atif(run, below)
@@ -327,7 +327,7 @@ def _write_trajectories(
         session.out.note(f"wrote {counted(count, 'run')} to {target}")
 
 
-def _permissions(mode: str) -> int:
+def permissions(mode: str) -> int:
     """Read file permissions as chmod does: octal digits."""
     if re.fullmatch(r"0?[0-7]{3}", mode) is None:
         raise InvalidConfigurationError(f"--mode takes three octal digits, such as 640, not {shown(mode)}")
