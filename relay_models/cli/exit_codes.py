@@ -69,7 +69,7 @@ class guarded:
         if isinstance(error, RelayModelsError):
             is_about_columns = isinstance(error, IndexOutdatedError | UnknownColumnError)
             hint = self.session.models_hint if is_about_columns and self.session is not None else ""
-            fail(f"{error}{hint}", exit_code(error))
+            fail(f"{error}\n{hint}" if hint else str(error), exit_code(error))
         if isinstance(error, KeyboardInterrupt):
             raise typer.Exit(INTERRUPTED) from error
         if isinstance(error, OSError):

@@ -75,7 +75,7 @@ class Session:
         if self.models:
             return ""
         return (
-            "\nno models of your own are loaded: name their modules by --models, RELAY_MODELS_MODELS, or models in "
+            "no models of your own are loaded: name their modules by --models, RELAY_MODELS_MODELS, or models in "
             "[tool.relay-models] of pyproject.toml"
         )
 

@@ -46,7 +46,8 @@ def register(app: typer.Typer) -> None:
         try:
             chosen = None if type_ is None else find_kind(type_, kinds)
         except NotFoundError as error:
-            raise NotFoundError(f"{error}{session.models_hint}") from None
+            hint = session.models_hint
+            raise NotFoundError(f"{error}; {hint}" if hint else str(error)) from None
         as_json = session.as_json if format is None else format is SchemaFormat.json_schema
         if as_json:
             every = {name: json_schema(kind) for name, kind in kinds.items()}
