@@ -35,6 +35,8 @@ from typing import Any
 from sybil import Document, Example, Region, Sybil
 from sybil.parsers.markdown.lexers import DirectiveInHTMLCommentLexer, RawFencedCodeBlockLexer
 
+from tests.servers.ports import free_port
+
 ROOT = Path(__file__).parents[2]
 TITLED = re.compile(r"(?P<language>[\w-]+)(?P<options>[^\n]*)$\n", re.MULTILINE)
 SERVER = re.compile(r"(?:localhost|127\.0\.0\.1):6379|(?<=redis-cli )-p 6379")
@@ -121,9 +123,7 @@ class Page:
         """Start what stays. A port 6379 that it opens is a free one here, and the page's server from now on."""
         port = 0
         if "--port 6379" in command:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = probe.getsockname()[1]
+            port = free_port()
             command = command.replace("--port 6379", f"--port {port}")
         process = self._start("exec " + command)
         self._background.append(process)

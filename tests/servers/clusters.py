@@ -11,7 +11,8 @@ from typing import Any
 
 import redis
 
-from tests.servers.sentinels import free_port, wait_until
+from tests.servers.ports import free_port
+from tests.servers.sentinels import wait_until
 
 __all__ = ["ClusterSetup"]
 

@@ -6,7 +6,6 @@ import argparse
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,19 +17,13 @@ from typing import Any
 import redis
 
 from tests.servers import redis_stack
+from tests.servers.ports import free_port
 
 __all__ = ["SERVICE", "SentinelSetup", "free_port", "wait_until"]
 
 SERVICE = "mymaster"
 # How long a primary is silent before the sentinels take it for dead (milliseconds).
 _DOWN_AFTER_MS = 1000
-
-
-def free_port() -> int:
-    """A port on loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import redis
+
+from tests.servers.ports import free_port
 
 
 @dataclass
@@ -22,12 +23,6 @@ class PlainRedis:
     socket: Path
     certificate: Path
     process: subprocess.Popen[bytes]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_certificate(directory: Path) -> tuple[Path, Path]:

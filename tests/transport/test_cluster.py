@@ -17,7 +17,8 @@ from relay_models import errors
 from relay_models.transport import ConnectionOptions, Transaction, as_cluster, open_client, open_url, sync
 from relay_models.transport.topology import slot_of
 from tests.servers.clusters import ClusterSetup
-from tests.servers.sentinels import free_port, wait_until
+from tests.servers.ports import free_port
+from tests.servers.sentinels import wait_until
 from tests.transport.conftest import make_certificate
 
 pytestmark = pytest.mark.skipif(

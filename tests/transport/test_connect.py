@@ -17,8 +17,9 @@ from relay_models import errors
 from relay_models.backend import RedisBackend
 from relay_models.embedded import EmbeddedServer
 from relay_models.sync import RedisBackend as SyncRedisBackend
+from tests.servers.ports import free_port
 
-from .conftest import PlainRedis, free_port
+from .conftest import PlainRedis
 
 QUICK = {"retries": 1, "timeout": 5.0, "connect_timeout": 2.0}
 

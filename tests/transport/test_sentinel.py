@@ -18,7 +18,8 @@ import redis.sentinel
 
 from relay_models import errors
 from relay_models.transport import ConnectionOptions, open_client, open_url, sync
-from tests.servers.sentinels import SERVICE, SentinelSetup, free_port, wait_until
+from tests.servers.ports import free_port
+from tests.servers.sentinels import SERVICE, SentinelSetup, wait_until
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("redis-server"), reason="needs redis-server (Debian: apt install redis-server)"

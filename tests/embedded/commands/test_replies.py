@@ -16,6 +16,7 @@ import pytest
 import redis
 
 from relay_models.embedded import EmbeddedServer, serving_in_thread
+from tests.servers.ports import free_port
 
 COMMANDS = (Path(__file__).with_name("data") / "replies.txt").read_text(encoding="utf-8").splitlines()
 
@@ -60,9 +61,7 @@ def real() -> Iterator[Server]:
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = int(found.getsockname()[1])
+    port = free_port()
     process = subprocess.Popen([program, "--port", str(port), "--save", ""], stdout=subprocess.DEVNULL)
     try:
         client = redis.Redis(port=port)

@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from relay_models.embedded import EmbeddedServer, serving_in_thread
+from tests.servers.ports import free_port
 
 SCRIPTS = (Path(__file__).parent / "data" / "scripts.txt").read_text().splitlines()
 
@@ -51,9 +52,7 @@ def real_port() -> Iterator[int]:
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("no redis-server is installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen(
         [program, "--port", str(port), "--save", "", "--bind", "127.0.0.1"], stdout=subprocess.PIPE
     )
