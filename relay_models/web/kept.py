@@ -27,9 +27,12 @@ class Kept:
     def find(self, question: Hashable) -> tuple[Any, int] | None:
         """A kept answer and how old it is (seconds)."""
         with self._lock:
-            made, value = self._answers.get(question, (-MAX_AGE, None))
+            kept = self._answers.get(question)
+        if kept is None:
+            return None
+        made, answer = kept
         age = time.monotonic() - made
-        return (value, int(age)) if age < MAX_AGE else None
+        return (answer, int(age)) if age < MAX_AGE else None
 
     def keep(self, question: Hashable, answer: Any, seconds: float) -> None:
         """Keep an answer if making it took long enough."""
