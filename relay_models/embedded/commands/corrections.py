@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from fakeredis import _msgs as msgs
@@ -11,13 +11,12 @@ from fakeredis._command_args_parsing import Float, Int
 from fakeredis._commands import Key
 from fakeredis._core import CommandItem
 from fakeredis._helpers import SimpleError, SimpleString
-from fakeredis.model import ExpiringMembersSet, Hash, XStream, ZSet
+from fakeredis.model import ExpiringMembersSet, Hash, ZSet
 
 from relay_models.embedded.commands.long_double import increment
 from relay_models.embedded.commands.server import is_int64
-from relay_models.embedded.commands.streams import is_stream_id
-from relay_models.embedded.registry import command, subcommand_error
-from relay_models.embedded.reply_types import NullArray, encode_double
+from relay_models.embedded.registry import command
+from relay_models.embedded.reply_types import encode_double
 
 __all__ = [
     "CHECKED_BEFORE_TYPE",
@@ -79,10 +78,6 @@ _DOUBLES: Final = {
 _DOUBLES_AFTER: Final[dict[bytes, int]] = {b"fromlonlat": 2, b"bybox": 2, b"byradius": 1}
 _FLAGS_OF_ADDING: Final = frozenset((b"nx", b"xx", b"gt", b"lt", b"ch", b"incr"))
 _HEXADECIMAL = re.compile(rb"[+-]?0x[0-9a-f]*\.?[0-9a-f]*(p[+-]?[0-9]+)?\Z", re.IGNORECASE)
-_ANY: Final = -(2**62)
-"""A minimum idle time, in ms, that every entry has, whatever was done to the clock."""
-# How many entries XAUTOCLAIM may be asked for: as many as a 64-bit machine has room for the IDs of.
-CLAIM_LIMIT: Final = (2**63 - 1) // 16
 
 
 def corrected_doubles(name: str, args: list[bytes]) -> list[bytes]:
@@ -232,7 +227,6 @@ class CorrectedCommands:
     _db: Any
     _client_info: Any
     _blocked: bool
-    _words: Sequence[bytes]
 
     @command("touch", fixed=(Key(),), repeat=(Key(),), categories="@keyspace @read @fast")
     def engine_touch(self, *keys: CommandItem) -> int:
@@ -302,77 +296,6 @@ class CorrectedCommands:
         if result and when <= (0 if relative else now):
             args[0].value = None
         return result
-
-    # Streams
-
-    @command("xpending", fixed=(Key(XStream), bytes), repeat=(bytes,))
-    def engine_xpending(self, key: CommandItem, group: bytes, *args: bytes) -> Any:
-        reply = self.xpending(key, group, *args)  # type: ignore[attr-defined]
-        if args:  # where the clock was set back, nothing was read in the future
-            return [[number, consumer, 0 if idle < -1 else idle, times] for number, consumer, idle, times in reply]
-        if not reply[0]:
-            return [0, None, None, NullArray()]
-        return [*reply[:3], sorted([consumer, b"%d" % count] for consumer, count in reply[3])]
-
-    def xinfo_groups(self, key: CommandItem) -> Any:
-        return sorted(super().xinfo_groups(key), key=_name)  # type: ignore[misc]
-
-    def xinfo_consumers(self, key: CommandItem, group: bytes) -> Any:
-        consumers = sorted(super().xinfo_consumers(key, group), key=_name)  # type: ignore[misc]
-        held = key.value.group_get(group).consumers
-        return [
-            {
-                **each,
-                "idle": max(0, each["idle"]),
-                "inactive": -1 if held[each["name"]].last_success < 0 else each["inactive"],
-            }
-            for each in map(_as_map, consumers)
-        ]
-
-    def xgroup_createconsumer(self, key: CommandItem, group: bytes, consumer: bytes) -> int:
-        created: int = super().xgroup_createconsumer(key, group, consumer)  # type: ignore[misc]
-        if created:
-            key.value.group_get(group).consumers[consumer].last_success = -1  # it has read nothing yet
-        return created
-
-    def xinfo_stream(self, key: CommandItem, *args: bytes) -> Any:
-        if key.value is None:
-            raise SimpleError(msgs.NO_KEY_MSG)
-        if args and (
-            len(args) not in (1, 3) or [arg.lower() for arg in args[:2]] not in ([b"full"], [b"full", b"count"])
-        ):
-            raise subcommand_error(self._words)
-        fields = _as_map(super().xinfo_stream(key, *args[:1]))  # type: ignore[misc]
-        if not args:
-            return {name: fields[name] for name in _STREAM_FIELDS if name in fields}
-        count = Int.decode(args[2]) if len(args) == 3 else 10
-        count = 10 if count < 0 else count
-        stream: Any = key.value
-        fields[b"entries"] = fields[b"entries"][: count or None]
-        fields[b"groups"] = [
-            _described(stream._groups[name], self._trim_aware_lag, count or None)  # type: ignore[attr-defined]
-            for name in sorted(stream._groups)
-        ]
-        return {name: fields[name] for name in _STREAM_FIELDS[:_FULL] if name in fields}
-
-    def xrange(self, key: CommandItem, start: bytes, end: bytes, *args: bytes) -> Any:
-        return _unless_counted(key, args, super().xrange(key, start, end, *args))  # type: ignore[misc]
-
-    def xrevrange(self, key: CommandItem, end: bytes, start: bytes, *args: bytes) -> Any:
-        return _unless_counted(key, args, super().xrevrange(key, end, start, *args))  # type: ignore[misc]
-
-    def xclaim(self, key: CommandItem, group: bytes, consumer: bytes, idle_ms: int, *args: bytes) -> Any:
-        return super().xclaim(key, group, consumer, idle_ms if idle_ms > 0 else _ANY, *_claimed(args))  # type: ignore[misc]
-
-    def xautoclaim(
-        self, key: CommandItem, group: bytes, consumer: bytes, idle_ms: int, start: bytes, *args: bytes
-    ) -> Any:
-        count = _count(args)
-        if any(arg.lower() == b"count" for arg in args) and (count is None or not 1 <= count <= CLAIM_LIMIT):
-            raise SimpleError("ERR COUNT must be > 0")
-        first = b"0-0" if start == b"-" else start
-        least = idle_ms if idle_ms > 0 else _ANY
-        return super().xautoclaim(key, group, consumer, least, first, *args)  # type: ignore[misc]
 
     # Sets
 
@@ -496,75 +419,6 @@ def _members(key: CommandItem) -> list[bytes]:
     return sorted(held, key=int) if len(held) <= 512 and all(map(is_int64, held)) else held
 
 
-_STREAM_FIELDS: Final = (
-    *(b"length", b"radix-tree-keys", b"radix-tree-nodes", b"last-generated-id", b"max-deleted-entry-id"),
-    *(b"entries-added", b"recorded-first-entry-id", b"entries", b"groups", b"first-entry", b"last-entry"),
-)
-"""What Redis 7.4 tells of a stream, in its order."""
-_FULL: Final = _STREAM_FIELDS.index(b"first-entry")  # FULL has what comes before
-
-
-def _described(group: Any, trim_aware_lag: bool, count: int | None) -> dict[bytes, Any]:
-    """A group as XINFO STREAM FULL tells of it, with this many pending entries of the group and of each consumer."""
-    pending = sorted(group.pel.items())
-    consumers = [
-        {
-            b"name": name,
-            b"seen-time": consumer.last_attempt,
-            b"active-time": consumer.last_success,
-            b"pel-count": consumer.pending,
-            b"pending": [
-                [key.encode(), entry.time_read, entry.times_delivered]
-                for key, entry in pending
-                if entry.consumer_name == name
-            ][:count],
-        }
-        for name, consumer in sorted(group.consumers.items())
-    ]
-    return {
-        b"name": group.name,
-        b"last-delivered-id": group.last_delivered_key.encode(),
-        b"entries-read": group.entries_read,
-        b"lag": group.lag(trim_aware_lag),
-        b"pel-count": len(pending),
-        b"pending": [
-            [key.encode(), entry.consumer_name, entry.time_read, entry.times_delivered] for key, entry in pending
-        ][:count],
-        b"consumers": consumers,
-    }
-
-
-def _claimed(args: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """The arguments of XCLAIM, refused where one is neither an id nor an option."""
-    at = next((at for at, arg in enumerate(args) if not is_stream_id(arg)), len(args))
-    while at < len(args):
-        word = args[at].upper()
-        if word not in (b"FORCE", b"JUSTID", b"IDLE", b"TIME", b"RETRYCOUNT", b"LASTID"):
-            raise SimpleError(f"ERR Unrecognized XCLAIM option '{args[at].decode('utf-8', 'replace')}'")
-        at += 1 if word in (b"FORCE", b"JUSTID") else 2
-    return args
-
-
-def _name(described: Any) -> bytes:
-    """The name of a group or consumer, by which Redis orders them."""
-    fields = _as_map(described)
-    name = fields.get(b"name", fields.get("name"))
-    return name if isinstance(name, bytes) else str(name).encode()
-
-
-def _count(args: tuple[bytes, ...]) -> int | None:
-    """The value of COUNT, where it is given."""
-    words = [arg.lower() for arg in args]
-    at = words.index(b"count") + 1 if b"count" in words else len(words)
-    return int(words[at]) if at < len(words) and _is_integer(words[at]) else None
-
-
-def _unless_counted(key: CommandItem, args: tuple[bytes, ...], reply: Any) -> Any:
-    """A reply to XRANGE, which is null where no entry was asked for."""
-    count = _count(args)
-    return None if key.value is not None and count is not None and count < 1 else reply
-
-
 def _is_integer(text: bytes) -> bool:
     return re.fullmatch(rb"-?[0-9]{1,19}", text) is not None
 
@@ -575,8 +429,3 @@ def _is_number(text: bytes) -> bool:
     except SimpleError:
         return False
     return True
-
-
-def _as_map(flat: Any) -> Any:
-    """The names and values of a list as a map, which RESP3 has."""
-    return dict(zip(flat[::2], flat[1::2], strict=True)) if isinstance(flat, list) else flat

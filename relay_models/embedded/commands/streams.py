@@ -13,7 +13,8 @@ from fakeredis._core import CommandItem
 from fakeredis._helpers import SimpleError
 from fakeredis.model import StreamEntryKey, StreamRangeTest, XStream
 
-from relay_models.embedded.registry import command
+from relay_models.embedded.registry import command, subcommand_error
+from relay_models.embedded.reply_types import NullArray
 
 __all__ = ["StreamCommands", "is_stream_id"]
 
@@ -21,14 +22,26 @@ _STREAM_ID = re.compile(rb"[0-9]{1,20}(-[0-9]{1,20})?\Z")
 _GREATEST = 2**64 - 1
 _NUMBERED: Final = (b"count", b"block", b"claim")
 _NUMBER = re.compile(rb"-?[0-9]{1,18}\Z")
+_COUNT = re.compile(rb"-?[0-9]{1,19}")
 _FIRST: Final = StreamEntryKey(0, 0)
 _LAST: Final = StreamEntryKey(2**64 - 1, 2**64 - 1)
+_ANY: Final = -(2**62)
+"""A minimum idle time, in ms, that every entry has, whatever was done to the clock."""
+# How many entries XAUTOCLAIM may be asked for: as many as a 64-bit machine has room for the IDs of.
+_CLAIM_LIMIT: Final = (2**63 - 1) // 16
+_STREAM_FIELDS: Final = (
+    *(b"length", b"radix-tree-keys", b"radix-tree-nodes", b"last-generated-id", b"max-deleted-entry-id"),
+    *(b"entries-added", b"recorded-first-entry-id", b"entries", b"groups", b"first-entry", b"last-entry"),
+)
+"""What Redis 7.4 tells of a stream, in its order."""
+_FULL: Final = _STREAM_FIELDS.index(b"first-entry")  # FULL has what comes before
 
 
 class StreamCommands:
     """Mixed into the engine's sockets; fakeredis' XREAD and XREADGROUP call these methods."""
 
     _db: Any
+    _words: Sequence[bytes]
 
     def xread(self, *args: bytes) -> Any:
         self._check_streams(args)
@@ -111,11 +124,11 @@ class StreamCommands:
 
     def xrange(self, key: CommandItem, start: bytes, end: bytes, *args: bytes) -> Any:
         _check_interval(start, end)
-        return super().xrange(key, start, end, *args)  # type: ignore[misc]
+        return _unless_counted(key, args, super().xrange(key, start, end, *args))  # type: ignore[misc]
 
     def xrevrange(self, key: CommandItem, end: bytes, start: bytes, *args: bytes) -> Any:
         _check_interval(start, end)
-        return super().xrevrange(key, end, start, *args)  # type: ignore[misc]
+        return _unless_counted(key, args, super().xrevrange(key, end, start, *args))  # type: ignore[misc]
 
     @command(
         "xclaim",
@@ -127,15 +140,22 @@ class StreamCommands:
         if key.value is None or key.value.group_get(group) is None:  # before the numbers are looked at
             names = (key.key.decode("utf-8", "replace"), group.decode("utf-8", "replace"))
             raise SimpleError(msgs.XNACK_NOGROUP_MSG.format(*names))
-        claimed = self.xclaim(key, group, consumer, Int.decode(idle), *args)  # type: ignore[attr-defined]
+        claimed = self.xclaim(key, group, consumer, _least(Int.decode(idle)), *_claimed(args))  # type: ignore[attr-defined]
         self._touch_streams([key.key])  # type: ignore[attr-defined]
         return claimed
 
-    def xautoclaim(self, key: CommandItem, group: bytes, consumer: bytes, idle: int, start: bytes, *args: bytes) -> Any:
-        StreamRangeTest.decode(start)  # before the group is looked for
-        return super().xautoclaim(key, group, consumer, idle, start, *args)  # type: ignore[misc]
+    def xautoclaim(
+        self, key: CommandItem, group: bytes, consumer: bytes, idle_ms: int, start: bytes, *args: bytes
+    ) -> Any:
+        count = _count(args)
+        if any(arg.lower() == b"count" for arg in args) and (count is None or not 1 <= count <= _CLAIM_LIMIT):
+            raise SimpleError("ERR COUNT must be > 0")
+        first = b"0-0" if start == b"-" else start
+        StreamRangeTest.decode(first)  # before the group is looked for
+        return super().xautoclaim(key, group, consumer, _least(idle_ms), first, *args)  # type: ignore[misc]
 
-    def xpending(self, key: CommandItem, group: bytes, *args: bytes) -> Any:
+    @command("xpending", fixed=(Key(XStream), bytes), repeat=(bytes,))
+    def engine_xpending(self, key: CommandItem, group: bytes, *args: bytes) -> Any:
         if key.value is None:  # it has no such group, but errors in the arguments come before that
             key = CommandItem(key.key, self._db, None, default=XStream())
         if len(args) > 4 and args[0].lower() == b"idle":  # fakeredis takes those that were idle for longer
@@ -144,7 +164,53 @@ class StreamCommands:
         place = 4 if args and args[0].lower() == b"idle" else 2
         if len(args) > place and Int.decode(args[place]) < 0:
             args = (*args[:place], b"0", *args[place + 1 :])
-        return super().xpending(key, group, *args)  # type: ignore[misc]
+        reply = self.xpending(key, group, *args)  # type: ignore[attr-defined]
+        if args:  # where the clock was set back, nothing was read in the future
+            return [[number, consumer, 0 if idle < -1 else idle, times] for number, consumer, idle, times in reply]
+        if not reply[0]:
+            return [0, None, None, NullArray()]
+        return [*reply[:3], sorted([consumer, b"%d" % count] for consumer, count in reply[3])]
+
+    def xinfo_groups(self, key: CommandItem) -> Any:
+        return sorted(super().xinfo_groups(key), key=_name)  # type: ignore[misc]
+
+    def xinfo_consumers(self, key: CommandItem, group: bytes) -> Any:
+        consumers = sorted(super().xinfo_consumers(key, group), key=_name)  # type: ignore[misc]
+        held = key.value.group_get(group).consumers
+        return [
+            {
+                **each,
+                "idle": max(0, each["idle"]),
+                "inactive": -1 if held[each["name"]].last_success < 0 else each["inactive"],
+            }
+            for each in map(_as_map, consumers)
+        ]
+
+    def xgroup_createconsumer(self, key: CommandItem, group: bytes, consumer: bytes) -> int:
+        created: int = super().xgroup_createconsumer(key, group, consumer)  # type: ignore[misc]
+        if created:
+            key.value.group_get(group).consumers[consumer].last_success = -1  # it has read nothing yet
+        return created
+
+    def xinfo_stream(self, key: CommandItem, *args: bytes) -> Any:
+        if key.value is None:
+            raise SimpleError(msgs.NO_KEY_MSG)
+        if args and (
+            len(args) not in (1, 3) or [arg.lower() for arg in args[:2]] not in ([b"full"], [b"full", b"count"])
+        ):
+            raise subcommand_error(self._words)
+        fields = _as_map(super().xinfo_stream(key, *args[:1]))  # type: ignore[misc]
+        if not args:
+            return {name: fields[name] for name in _STREAM_FIELDS if name in fields}
+        count = Int.decode(args[2]) if len(args) == 3 else 10
+        count = 10 if count < 0 else count
+        stream: Any = key.value
+        fields[b"entries"] = fields[b"entries"][: count or None]
+        fields[b"groups"] = [
+            _described(stream._groups[name], self._trim_aware_lag, count or None)  # type: ignore[attr-defined]
+            for name in sorted(stream._groups)
+        ]
+        return {name: fields[name] for name in _STREAM_FIELDS[:_FULL] if name in fields}
 
     def xdel(self, key: CommandItem, *ids: bytes) -> int:
         if self._stream(key.key) is None:
@@ -198,3 +264,74 @@ def _check_interval(start: bytes, end: bytes) -> None:
                 raise SimpleError(msgs.XADD_INVALID_ID)
             if StreamEntryKey.parse_str(text[1:]) == limit:
                 raise SimpleError(f"ERR invalid {edge} ID for the interval")
+
+
+def _least(idle_ms: int) -> int:
+    """The minimum idle time of entries that are claimed, in ms."""
+    return idle_ms if idle_ms > 0 else _ANY
+
+
+def _claimed(args: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """The arguments of XCLAIM, refused where one is neither an id nor an option."""
+    at = next((at for at, arg in enumerate(args) if not is_stream_id(arg)), len(args))
+    while at < len(args):
+        word = args[at].upper()
+        if word not in (b"FORCE", b"JUSTID", b"IDLE", b"TIME", b"RETRYCOUNT", b"LASTID"):
+            raise SimpleError(f"ERR Unrecognized XCLAIM option '{args[at].decode('utf-8', 'replace')}'")
+        at += 1 if word in (b"FORCE", b"JUSTID") else 2
+    return args
+
+
+def _described(group: Any, trim_aware_lag: bool, count: int | None) -> dict[bytes, Any]:
+    """A group as XINFO STREAM FULL tells of it, with this many pending entries of the group and of each consumer."""
+    pending = sorted(group.pel.items())
+    consumers = [
+        {
+            b"name": name,
+            b"seen-time": consumer.last_attempt,
+            b"active-time": consumer.last_success,
+            b"pel-count": consumer.pending,
+            b"pending": [
+                [key.encode(), entry.time_read, entry.times_delivered]
+                for key, entry in pending
+                if entry.consumer_name == name
+            ][:count],
+        }
+        for name, consumer in sorted(group.consumers.items())
+    ]
+    return {
+        b"name": group.name,
+        b"last-delivered-id": group.last_delivered_key.encode(),
+        b"entries-read": group.entries_read,
+        b"lag": group.lag(trim_aware_lag),
+        b"pel-count": len(pending),
+        b"pending": [
+            [key.encode(), entry.consumer_name, entry.time_read, entry.times_delivered] for key, entry in pending
+        ][:count],
+        b"consumers": consumers,
+    }
+
+
+def _name(described: Any) -> bytes:
+    """The name of a group or consumer, by which Redis orders them."""
+    fields = _as_map(described)
+    name = fields.get(b"name", fields.get("name"))
+    return name if isinstance(name, bytes) else str(name).encode()
+
+
+def _count(args: tuple[bytes, ...]) -> int | None:
+    """The value of COUNT, where it is given."""
+    words = [arg.lower() for arg in args]
+    at = words.index(b"count") + 1 if b"count" in words else len(words)
+    return int(words[at]) if at < len(words) and _COUNT.fullmatch(words[at]) else None
+
+
+def _unless_counted(key: CommandItem, args: tuple[bytes, ...], reply: Any) -> Any:
+    """A reply to XRANGE, which is null where no entry was asked for."""
+    count = _count(args)
+    return None if key.value is not None and count is not None and count < 1 else reply
+
+
+def _as_map(flat: Any) -> Any:
+    """The names and values of a list as a map, which RESP3 has."""
+    return dict(zip(flat[::2], flat[1::2], strict=True)) if isinstance(flat, list) else flat
