@@ -10,7 +10,7 @@ import typer
 
 from relay_models._checks import shown
 from relay_models.cli.command import command
-from relay_models.cli.commands.runs import permissions
+from relay_models.cli.file_mode import FileMode, permissions
 from relay_models.cli.run_selection import column_names
 from relay_models.cli.session import Session
 from relay_models.errors import InvalidConfigurationError, NotFoundError
@@ -121,7 +121,7 @@ def _export(group: typer.Typer) -> None:
             Format | None,
             typer.Option("--format", "-f", show_default=False, help="By default from the ending of FILE, else jsonl."),
         ] = None,
-        mode: Annotated[str, typer.Option("--mode", metavar="OCTAL", help="Permissions of a new file.")] = "600",
+        mode: FileMode = "600",
     ) -> None:
         """Export documents of a model to a file, in bounded memory. JSON lines without --columns have all fields."""
         from relay_models.cli.output import counted  # lazy: start-up time

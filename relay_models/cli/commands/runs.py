@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import nullcontext
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from relay_models._checks import shown
 from relay_models.cli.command import command
 from relay_models.cli.commands.label import register_label
+from relay_models.cli.file_mode import FileMode, permissions
 from relay_models.cli.label_text import find_labels, record_text, show_labels
 from relay_models.cli.run_details import show_io, show_tree
 from relay_models.cli.run_families import nested_columns
@@ -30,7 +29,7 @@ from relay_models.cli.run_tables import show_calls, show_runs
 from relay_models.cli.session import Session
 from relay_models.errors import InvalidConfigurationError
 
-__all__ = ["permissions", "register"]
+__all__ = ["register"]
 
 Where = Annotated[
     str | None,
@@ -218,14 +217,7 @@ def _export(group: typer.Typer) -> None:
             bool,
             typer.Option("--keep-formulas", help="CSV: write texts such as =1+1 unchanged, without ' in front."),
         ] = False,
-        mode: Annotated[
-            str,
-            typer.Option(
-                "--mode",
-                metavar="OCTAL",
-                help="Permissions of a new file. Runs hold prompts.",
-            ),
-        ] = "600",
+        mode: FileMode = "600",
     ) -> None:
         """Export runs to a file, in bounded memory. JSON lines of whole records (the default) are lossless."""
         names = split_names(columns) if rows is Rows.calls else column_names(session, columns)
@@ -325,13 +317,6 @@ def _write_trajectories(
         sys.stdout.flush()
     else:
         session.out.note(f"wrote {counted(count, 'run')} to {target}")
-
-
-def permissions(mode: str) -> int:
-    """Read file permissions as chmod does: octal digits."""
-    if re.fullmatch(r"0?[0-7]{3}", mode) is None:
-        raise InvalidConfigurationError(f"--mode takes three octal digits, such as 640, not {shown(mode)}")
-    return int(mode, 8)
 
 
 def _stats(group: typer.Typer) -> None:
