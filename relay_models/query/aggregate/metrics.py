@@ -47,8 +47,10 @@ class Metric:
         """It follows exactly from counts, sums, minima and maxima of integers."""
         if self.column is None:
             return True
+        if self.how == "count" and self.column.ordered and not isinstance(self.column, ScoreColumn):
+            return True
         whole = self.column.ordered and self.column.kind is not Kind.NUMBER
-        return whole and self.how in ("count", "sum", "avg", "min", "max")
+        return whole and self.how in ("sum", "avg", "min", "max")
 
     @property
     def is_percentile(self) -> bool:
@@ -64,6 +66,11 @@ class Metric:
     def is_counted(self) -> bool:
         """It follows from the values that there are, without how often each occurs."""
         return self.column is not None and self.column.kind is not Kind.NUMBER and self.how in ("count", "distinct")
+
+    @property
+    def needs_all(self) -> bool:
+        """It follows from nothing less than all values."""
+        return not (self.summable or self.is_counted or self.is_ranked)
 
     @property
     def can_be_estimated(self) -> bool:

@@ -16,6 +16,7 @@ from relay_models.query.aggregate.server_groups import (
     ServerGroups,
     distinct_steps,
     exact_integer,
+    number_steps,
     sum_steps,
     text_steps,
 )
@@ -54,10 +55,11 @@ def aggregate_steps(
 
     Counts, sums, averages, minima and maxima of integer columns (durations and times included) are computed by the
     server, group by group. So are the values that are counted as distinct, and percentiles (see `percentile_steps`).
-    A server rounds all other numbers to twelve digits, so for those the rows' columns are read through a cursor and the
-    metrics computed here; so are sums beyond 2**53, where the server's doubles end. A run with several values in a
-    group column counts in each group. Where `ask` allows estimates, the server's own numbers are taken for what would
-    take longer to compute exactly.
+    A server rounds what it computes of all other numbers to twelve digits, so these are read one by one, with all their
+    digits, and the metrics computed here (see `number_steps`). Where the server's numbers would not be exact, such as
+    sums beyond 2**53, and where there are few rows, the rows' columns are read through a cursor. A run with several
+    values in a group column counts in each group. Where `ask` allows estimates, the server's own numbers are taken for
+    what would take longer to compute exactly.
     """
     values = yield from value_steps(alias, filter, limit_ms)
     compiled = compile_filter(filter, values)
@@ -109,15 +111,19 @@ def _on_server(
     if ask.approximate and grouped.is_final:
         groups.estimated = [metric for metric in others if metric.can_be_estimated]
         others = [metric for metric in others if not metric.can_be_estimated]
-    if not all(metric.is_counted or metric.is_ranked for metric in others):
-        raise InexactError
-    before = decode_index_info((yield ["FT.INFO", grouped.alias]).reply) if grouped.texts else None
-    distinct = yield from sum_steps(grouped, compiled, groups)
+    numbers = [metric.column for metric in others if metric.column is not None and metric.needs_all]
+    read = dict.fromkeys(numbers)
+    before = decode_index_info((yield ["FT.INFO", grouped.alias]).reply) if grouped.texts or read else None
+    distinct = yield from sum_steps(grouped, compiled, groups, read)
     if (others or groups.estimated) and sum(tallies.count for tallies in groups.found.values()) <= few_rows:
         raise InexactError
     for column in dict.fromkeys(metric.column for metric in others):
         assert column is not None
         about = [metric for metric in others if metric.column is column]
+        if column in read:
+            only_counted = all(metric.how == "count" for metric in about)
+            yield from number_steps(grouped, filter, values, groups, column, only_counted=only_counted)
+            continue
         if any(metric.is_counted for metric in about):
             yield from distinct_steps(grouped, compiled, groups, column, distinct.get(column, 0))
         percents = [metric.percent for metric in about if metric.is_ranked]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from pydantic_core import from_json
 
 from relay_models.columns.column import Column, Kind
+from relay_models.columns.expressions import Expression, Missing, all_of
+from relay_models.columns.info import SORT_REST
 from relay_models.columns.tags import unescape_tag
+from relay_models.columns.types import rounded
 from relay_models.errors import StorageError
 from relay_models.query.aggregate.groups import Groups, GroupTally
 from relay_models.query.aggregate.metrics import Metric
 from relay_models.query.aggregate.request import Aggregation
-from relay_models.query.compiler import CompiledFilter
+from relay_models.query.compiler import CompiledFilter, Values, compile_filter
+from relay_models.query.order import Order
 from relay_models.query.replies import decode_index_info, decode_total, decode_values
 from relay_models.query.server_cursor import cursor_steps
 from relay_models.query.steps import Steps, aggregate_command
@@ -26,6 +31,7 @@ __all__ = [
     "ServerGroups",
     "distinct_steps",
     "exact_integer",
+    "number_steps",
     "sum_steps",
     "text_steps",
 ]
@@ -108,6 +114,7 @@ class ServerGroups:
         for index, column in enumerate(ask.groups):
             if column is not self._split:
                 self._keys.append(self._property(column, f"g{index}", self._loads))
+        self._key_names = [key.encode() for key in self._keys]
         self._unit = 0 if ask.buckets is None else ask.buckets.unit
 
     @staticmethod
@@ -142,14 +149,49 @@ class ServerGroups:
         if self._split is None:
             return (yield from self._steps(compiled, reducers, stages, keys, column))
         rows: list[Row] = []
-        for text in (*self.texts[self._split], None):
-            narrowed = (
-                compiled.having_any(self._split, is_so=False) if text is None else compiled.having(self._split, text)
-            )
+        for text, narrowed in self._by_text(compiled):
             for row in (yield from self._steps(narrowed, reducers, stages, keys, column)):
                 if exact_integer(row.get(b"n")):
                     rows.append(row | {_SPLIT: text})
         return rows
+
+    def each_row(
+        self, compiled: CompiledFilter, stages: Sequence[Any], name: str, take: Callable[[list[Row]], object]
+    ) -> Steps[None]:
+        """Ask for the documents themselves, each with what it is grouped by, in bounded memory.
+
+        Args:
+            compiled: which documents.
+            stages: steps that make what is read of each.
+            name: the property that is read of each, beside what steps make.
+            take: takes the rows of each answer.
+
+        Raises:
+            InexactError: a document lacks the time that it is grouped by.
+        """
+        if self._unit and self.ask.time.nullable:
+            raise InexactError
+
+        def take_with(text: str | None) -> Callable[[list[Row]], object]:
+            return lambda rows: take([row | {_SPLIT: text} for row in rows])
+
+        try:
+            for text, narrowed in self._by_text(compiled):
+                each = take if self._split is None else take_with(text)
+                yield from self._part(narrowed, None, stages, (name,), None, spans=self._unit > 0, each=each)
+        except StorageError as error:
+            if not _lacks_value(error):
+                raise
+            raise InexactError from None
+
+    def _by_text(self, compiled: CompiledFilter) -> Iterator[tuple[str | None, CompiledFilter]]:
+        """The documents of each text, where the groups are made so; those that have none last."""
+        if self._split is None:
+            yield None, compiled
+            return
+        for text in self.texts[self._split]:
+            yield text, compiled.having(self._split, text)
+        yield None, compiled.having_any(self._split, is_so=False)
 
     def _steps(
         self,
@@ -163,7 +205,7 @@ class ServerGroups:
             try:
                 return (yield from self._part(compiled, reducers, stages, keys, column, spans=self._unit > 0))
             except StorageError as error:
-                if not self._unit or "consider using EXISTS" not in str(error):
+                if not self._unit or not _lacks_value(error):
                     raise
         # To a server the span of a document without a time is an error: these are asked for on their own. Of a time
         # that every document has they are those that something else wrote.
@@ -178,15 +220,19 @@ class ServerGroups:
     def _part(
         self,
         compiled: CompiledFilter,
-        reducers: Sequence[Any],
+        reducers: Sequence[Any] | None,
         stages: Sequence[Any],
         keys: Sequence[str],
         column: Column[Any] | None,
         *,
         spans: bool,
         first: str | None = None,
+        each: Callable[[list[Row]], object] | None = None,
     ) -> Steps[list[Row]]:
-        """As `steps`, for the documents that meet the condition `first`; with `spans`, grouped by their time, too."""
+        """As `steps`, for the documents that meet the condition `first`; with `spans`, grouped by their time, too.
+
+        Without `reducers`, each document is a row.
+        """
         loads, names = list(self._loads), [*self._keys, *keys]
         if column is not None and (name := self._property(column, "value", loads)) not in names:
             names.append(name)
@@ -196,8 +242,17 @@ class ServerGroups:
         if spans:
             command += ["APPLY", f"floor(@{self.ask.time.index_name}/{self._unit})", "AS", "span"]
             names.append("span")
-        command += [*stages, "GROUPBY", len(names), *(f"@{name}" for name in names), *reducers]
-        return (yield from cursor_steps(command, compiled, self._limit_ms, partial=self._partial))
+        command += stages
+        if reducers is not None:
+            command += ["GROUPBY", len(names), *(f"@{name}" for name in names), *reducers]
+        else:
+            # Rows have what a step names. For LOAD a server would open each document, which doubles what a row costs.
+            command += ["FILTER", " || ".join([*(f"exists(@{name})" for name in names), "1"])]
+        return (yield from cursor_steps(command, compiled, self._limit_ms, partial=self._partial, each=each))
+
+    def parts(self, row: Row) -> tuple[Any, ...]:
+        """What of a row says which groups it is of."""
+        return (row.get(b"span"), row.get(_SPLIT), *(row.get(key) for key in self._key_names))
 
     def tallies(self, groups: Groups, row: Row) -> Iterator[GroupTally]:
         """The groups that a row is of.
@@ -212,12 +267,12 @@ class ServerGroups:
             if not buckets.whole(begin, self._unit):
                 raise InexactError
             start = buckets.start(begin)
-        keys = iter(self._keys)
+        keys = iter(self._key_names)
         values: list[Any] = []
         for column in self.ask.groups:
             if column is self._split:
                 values.append(row[_SPLIT])
-            elif (raw := row.get(next(keys).encode())) is None:
+            elif (raw := row.get(next(keys))) is None:
                 values.append([] if column.kind is Kind.TAGS else None)
             else:
                 values.append(VALUE_READERS[column.kind](raw))
@@ -274,13 +329,16 @@ def text_steps(alias: str, ask: Aggregation, compiled: CompiledFilter) -> Steps[
     return {column: texts for column, texts in found.items() if len(texts) * DOCUMENTS_PER_TEXT <= documents}
 
 
-def sum_steps(grouped: ServerGroups, compiled: CompiledFilter, groups: Groups) -> Steps[dict[Column[Any], int]]:
+def sum_steps(
+    grouped: ServerGroups, compiled: CompiledFilter, groups: Groups, others: Collection[Column[Any]] = ()
+) -> Steps[dict[Column[Any], int]]:
     """Let the server compute counts, sums, minima and maxima, and what it estimates.
 
     Args:
         grouped: how the documents are grouped.
         compiled: which documents.
         groups: receives the results; its ``estimated`` are the metrics that the server estimates.
+        others: columns whose values are read (`number_steps`).
 
     Returns:
         About how many values there are of each column whose distinct values are counted, over all groups.
@@ -292,7 +350,7 @@ def sum_steps(grouped: ServerGroups, compiled: CompiledFilter, groups: Groups) -
     stages: list[Any] = []
     reducers: list[Any] = ["REDUCE", "COUNT", 0, "AS", "n"]
     parts: list[tuple[Column[Any], int, set[str]]] = []
-    for index, (column, wanted) in enumerate(_needed(grouped, estimated).items()):
+    for index, (column, wanted) in enumerate(_needed(grouped, estimated, others).items()):
         if column.nullable and column.kind is not Kind.TAGS:
             # Rows without a value count as nothing in a sum, but have no part in an average.
             stages += ["APPLY", f"exists(@{column.index_name})", "AS", f"has{index}"]
@@ -367,6 +425,80 @@ def distinct_steps(
                 tally.count += count
 
 
+def number_steps(
+    grouped: ServerGroups,
+    filter: Expression,
+    values: Values,
+    groups: Groups,
+    column: Column[Any],
+    *,
+    only_counted: bool = False,
+) -> Steps[None]:
+    """Read the numbers of a column, all digits of them, of the documents that have one.
+
+    Args:
+        grouped: how the documents are grouped.
+        filter: which documents.
+        values: the values that its patterns are applied to.
+        groups: receives the numbers; it has all groups already.
+        column: the column.
+        only_counted: only how many there are is wanted.
+
+    Raises:
+        InexactError: a number has lost digits, or a document lacks the time that it is grouped by.
+        ChangedError: documents were written meanwhile.
+    """
+    compiled = compile_filter(all_of([filter, ~Missing(column)]), values)
+    for tallies, count in (yield from _counts(grouped, compiled, groups)):
+        tallies.of(column).count += count
+    if only_counted:
+        return
+    # A server gives twelve digits of a fraction, and of the rest of it twelve more.
+    order, read = Order(column, is_merged=True), _number_reader(column)
+    taken: dict[tuple[Any, ...], list[Callable[[Any], None]]] = {}
+
+    def take(rows: list[Row]) -> None:
+        for row in rows:
+            parts = grouped.parts(row)
+            given = taken.get(parts)
+            if given is None:
+                found = grouped.known(groups, row)
+                given = taken[parts] = [tallies.of(column).values.append for tallies in found]
+            number = read(row)
+            for append in given:
+                append(number)
+
+    yield from grouped.each_row(compiled, order.steps, column.sort_name, take)
+    for tallies in groups.found.values():
+        tally = tallies.of(column)
+        if len(tally.values) != tally.count:
+            raise ChangedError
+
+
+def _number_reader(column: Column[Any]) -> Callable[[Row], Any]:
+    """What reads the number of a row."""
+    name, rest_name = column.sort_name.encode(), SORT_REST.encode()
+    is_decimal = column.type.python is Decimal
+
+    def read(row: Row) -> int | float:
+        try:
+            number, rest = float(row[name]), row[rest_name]
+        except KeyError:
+            raise ChangedError from None
+        if rest != b"0":
+            number = rounded(number + float(rest))
+        if is_decimal and number.is_integer():
+            return exact_integer(number)
+        return number
+
+    return read if column.kind is Kind.NUMBER else lambda row: exact_integer(row.get(name))
+
+
+def _lacks_value(error: StorageError) -> bool:
+    """Whether a server says that a document lacks what a step names."""
+    return "consider using EXISTS" in str(error)
+
+
 def _counts(grouped: ServerGroups, compiled: CompiledFilter, groups: Groups) -> Steps[list[tuple[GroupTally, int]]]:
     """How many of the documents are in each group."""
     found = []
@@ -376,11 +508,13 @@ def _counts(grouped: ServerGroups, compiled: CompiledFilter, groups: Groups) -> 
     return found
 
 
-def _needed(grouped: ServerGroups, estimated: Sequence[Metric]) -> dict[Column[Any], set[str]]:
+def _needed(
+    grouped: ServerGroups, estimated: Sequence[Metric], others: Collection[Column[Any]]
+) -> dict[Column[Any], set[str]]:
     """What the server computes of each column, by the names of its reducers."""
     needed: dict[Column[Any], set[str]] = {}
     for metric in grouped.ask.metrics:
-        if metric.column is None or metric.column in grouped.texts:
+        if metric.column is None or metric.column in grouped.texts or metric.column in others:
             continue
         wanted = needed.setdefault(metric.column, set())
         if metric in estimated:

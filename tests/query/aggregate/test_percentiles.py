@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import random
 import time
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import pytest
 from relay_models._time import datetime_of
 from relay_models.columns.expressions import Everything
 from relay_models.documents import Run, encode_run
+from relay_models.documents.labels import LabelChange, Labels
 from relay_models.query.aggregate.groups import AggregateRows
 from relay_models.query.aggregate.pipeline import aggregate_steps
 from relay_models.query.aggregate.request import Aggregation
@@ -267,6 +270,79 @@ def test_few_texts_are_asked_for_one_by_one_without_reading_documents(store: Sto
             assert [row.to_dict() for row in asked] == [row.to_dict() for row in by_rows]
             loaded = {word for command in store.commands for word in command if str(word).startswith("$.")}
             assert not loaded, "documents were read"
+
+
+# Numbers with as many digits as are kept, small and great ones, some of them often.
+COSTS = [0.1, 0.3, 0.123456789012345, 3.00000000000001, 1e-7, 1.23456789e-12, 0.0, -2.5, 98765432.1234567, 1e15, 7.0]
+
+
+def with_cost(record: RunRecord, total: float) -> RunRecord:
+    usage = {"cost": {"total": total, "source": "provider_reported"}}
+    response = AnnotatedLlmResponse.model_validate({"usage": usage})
+    return record.model_copy(update={"calls": [record.calls[0].model_copy(update={"annotated_response": response})]})
+
+
+@pytest.fixture
+def costly(store: Store) -> list[RunRecord]:
+    """Runs that have a cost and a score, or not."""
+    rng = random.Random(11)
+    records = []
+    for number in range(120):
+        record = a_run(f"a{number % 3}", rng.randrange(1, 10**9), minute=number)
+        if number % 4:
+            record = with_cost(record, rng.choice([*COSTS, rng.random(), rng.random()]))
+        records.append(record)
+    store.hold(records)
+    for key in store.held[::3]:
+        scores = {"tone": rng.choice(COSTS[:5])}
+        change = LabelChange.checked(scores=scores, at=1, source="human", by=None, note_id="")
+        members = Labels().changed(change).members(Labels())
+        store.client.execute_command("JSON.MERGE", key, "$", json.dumps(members))
+    return records
+
+
+@pytest.mark.parametrize("column", ["cost", "score.tone", "duration"])
+def test_all_digits_of_numbers_are_read_without_the_rest_of_their_documents(
+    store: Store, costly: list[RunRecord], column: str
+) -> None:
+    hows = ["count", "sum", "avg", "min", "max", "stddev", "p5", "p50", "p99.9", "distinct"]
+    metrics = ["count", *(f"{how}({column})" for how in hows)]
+    for options in ({}, {"by": "agent_id"}, {"by": "models"}, {"by": ["status", "models"]}, {"every": "1h"},
+                    {"every": "15m", "by": "agent_id"}, {"by": "total_tokens"}):  # fmt: skip
+        ask = ask_for(metrics, **options)
+        by_rows = drive(store, ask, lambda sent: None, few_rows=10_000)
+        asked = drive(store, ask, lambda sent: None)
+        assert [row.to_dict() for row in asked] == [row.to_dict() for row in by_rows]
+        loaded = {word for command in store.commands for word in command if str(word).startswith("$.")}
+        assert not loaded & {"$.row", "$.record", "$.labels"}, "documents were read"
+
+
+def test_a_sum_of_costs_is_that_of_python(store: Store, costly: list[RunRecord]) -> None:
+    known = [record.cost for record in costly if record.cost is not None]
+    assert len(known) == 90
+    (row,) = drive(store, ask_for(["sum(cost)", "count(cost)"]), lambda sent: None)
+    assert list(row.values()) == [math.fsum(known), 90]
+
+
+def test_costs_that_are_stored_meanwhile_count_wholly_or_not_at_all(store: Store, costly: list[RunRecord]) -> None:
+    """A run that is replaced costs 1e15 more or less each time, and those that are new cost 1e15 each."""
+    store.client.execute_command("JSON.SET", store.held[1], "$", encode_run(with_cost(costly[1], 0.5), 1))
+    (before,) = drive(store, ask_for(["sum(cost)", "count(cost)"]), lambda sent: None)
+
+    def write(sent: int) -> None:
+        if sent < 12:
+            record = with_cost(a_run("a0", 5, minute=sent), 1e15)
+            key = store.keys.run(record.agent_id, record.id)
+            store.held.append(key)
+            store.client.execute_command("JSON.SET", key, "$", encode_run(record, 5000 + sent))
+            again = with_cost(costly[1], 0.5 + 1e15 * (sent % 2))
+            store.client.execute_command("JSON.SET", store.held[1], "$", encode_run(again, 1 + sent))
+
+    (row,) = drive(store, ask_for(["sum(cost)", "count(cost)", "avg(cost)"]), write)
+    assert row["avg(cost)"] == row["sum(cost)"] / row["count(cost)"]
+    more = row["count(cost)"] - before["count(cost)"]
+    assert more > 0
+    assert round((row["sum(cost)"] - before["sum(cost)"]) / 1e15) in (more, more + 1)
 
 
 def test_a_run_that_is_replaced_meanwhile_counts_for_its_texts_once(filled: Store, records: list[RunRecord]) -> None:

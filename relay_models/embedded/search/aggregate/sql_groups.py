@@ -293,11 +293,11 @@ class SqlGroups:
             floor = f"CAST({whole} - ({column} / {int(match[2])}.0 < {whole}) AS REAL)"
             return f"iif(abs({column}) < 9e15, {floor}, {evaluated})"
         match = _EQUALS.fullmatch(step.expression)
-        if match and match[2] in (None, match[3]) and (column := self._column(match[3])):
-            if match[3] not in self._numeric:
-                self._numeric.add(step.alias)
-                missing = evaluated if match[1] is None else "0.0"
-                return f"iif({column} IS NULL, {missing}, CAST({column} = x'{match[4].hex()}' AS REAL))"
+        is_told = match is not None and match[2] in (None, match[3])  # exists() of the same field
+        if match and is_told and (column := self._column(match[3])) and match[3] not in self._numeric:
+            self._numeric.add(step.alias)
+            missing = evaluated if match[1] is None else "0.0"
+            return f"iif({column} IS NULL, {missing}, CAST({column} = x'{match[4].hex()}' AS REAL))"
         return evaluated
 
     @staticmethod
