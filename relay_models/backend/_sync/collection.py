@@ -305,7 +305,18 @@ class Collection(Generic[D]):
         if run_id is not None:
             self._store.keys.run(agent_id, run_id)
             parts.append(Equal(self._columns["run_id"], str(run_id).lower()))
-        page = self.find(all_of(parts), limit=1)
+        # There is one at most: no bound of a page is looked for, and no order by agent, which would list all agents.
+        page = self._store.questions.run(
+            lambda: find_steps(
+                self.document,
+                self._alias,
+                all_of(parts),
+                order_by=self._time,
+                limit=1,
+                limit_ms=self._store.limit_ms,
+                result_limit=self._store.result_limit,
+            )
+        )
         return page[0] if page else None
 
     def delete(self, filter: Filter) -> int:

@@ -103,13 +103,15 @@ def test_a_rare_tag_is_where_an_intersection_begins() -> None:
     held: dict[str, tuple[list[str], str]] = {}
     with EmbeddedServer() as server:
         client: Any = server.client(protocol=2)
-        schema = ("$.t[*]", "AS", "t", "TAG", "CASESENSITIVE", "$.u", "AS", "u", "TAG", "CASESENSITIVE")
+        schema = [part for path, name in (("$.t[*]", "t"), ("$.u", "u"), ("$.id", "id"))
+                  for part in (path, "AS", name, "TAG", "CASESENSITIVE")]  # fmt: skip
         client.execute_command("FT.CREATE", "idx", "ON", "JSON", "SCHEMA", *schema)
         pipe = client.pipeline(transaction=False)
         for number in range(1500):
             tags = rng.sample(["a", "b", "c"], 2) + ([f"rare{number % 50}"] if number % 3 else [])
             held[f"d{number}"] = (tags, rng.choice("xy"))
-            pipe.execute_command("JSON.SET", f"d{number}", "$", json.dumps({"t": tags, "u": held[f"d{number}"][1]}))
+            document = {"t": tags, "u": held[f"d{number}"][1], "id": f"id{number}"}
+            pipe.execute_command("JSON.SET", f"d{number}", "$", json.dumps(document))
         pipe.execute()
         for query, fits in (
             ("@t:{a} @t:{rare7}", lambda tags, u: {"a", "rare7"} <= set(tags)),
@@ -123,3 +125,6 @@ def test_a_rare_tag_is_where_an_intersection_begins() -> None:
         ):  # fmt: skip
             reply = client.execute_command("FT.SEARCH", "idx", query, "NOCONTENT", "LIMIT", 0, 2000, "DIALECT", 2)
             assert {key.decode() for key in reply[1:]} == {key for key, values in held.items() if fits(*values)}, query
+        for value in "xy":
+            reply = client.execute_command("FT.SEARCH", "idx", f"@u:{{{value}}} @id:{{id7}}", "NOCONTENT", "DIALECT", 2)
+            assert reply[1:] == ([b"d7"] if held["d7"][1] == value else [])

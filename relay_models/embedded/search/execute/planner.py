@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Final, assert_never
+from typing import Final, TypeGuard, assert_never
 
 from relay_models.embedded.search.execute.context import QueryContext
 from relay_models.embedded.search.execute.phrases import Phrases
@@ -176,7 +176,10 @@ class Planner(NodeVisitor[str]):
         Where one of them is a tag that few documents have, these are looked up now, and the others tested on each. SQL
         would make the whole list of documents of each other tag.
         """
-        for rare in children if not self._few and len(children) <= FEW_CONDITIONS else ():
+        tags = [child for child in children if _is_one_tag(child)]
+        # Of one tag alone, a field of single values is found by its SQL index.
+        rare_ones = tags if len(tags) > 1 else [tag for tag in tags if tag.field.many]
+        for rare in rare_ones if not self._few and len(children) <= FEW_CONDITIONS else ():
             documents = self._few_documents(rare)
             if documents is None:
                 continue
@@ -189,20 +192,18 @@ class Planner(NodeVisitor[str]):
         together, others = _several_tags(children)
         return _all([*(self._all_tags(tags) for tags in together), *map(self.condition, others)])
 
-    def _few_documents(self, node: Node) -> list[int] | None:
-        """The documents of a tag that may be one of several; None where that is not it, or there are more than few."""
-        if not isinstance(node, Tag) or not node.field.many or node.field.noindex or len(node.parts) != 1:
-            return None
-        field, part = node.field, node.parts[0]
-        if not isinstance(part, Token):
-            return None
-        self._tables.prepare(self.context.connection, self.context.spec, field)
-        tag, tables = tag_text(field, part.text), self._tables
-        rows = self.context.connection.execute(
-            f"SELECT docid FROM {tables.docs} WHERE v{field.number} = ?"
-            f" UNION ALL SELECT docid FROM {tables.tags} WHERE field = ? AND tag = ? LIMIT {FEW_DOCUMENTS + 1}",
-            (tag, field.number, tag),
-        ).fetchall()
+    def _few_documents(self, node: Tag) -> list[int] | None:
+        """The documents of one tag; None where there are more than few."""
+        field, tables = node.field, self._tables
+        tables.prepare(self.context.connection, self.context.spec, field)
+        (part,) = node.parts
+        assert isinstance(part, Token)
+        tag = tag_text(field, part.text)
+        sql, arguments = f"SELECT docid FROM {tables.docs} WHERE v{field.number} = ?", [tag]
+        if field.many:
+            sql += f" UNION ALL SELECT docid FROM {tables.tags} WHERE field = {field.number} AND tag = ?"
+            arguments.append(tag)
+        rows = self.context.connection.execute(f"{sql} LIMIT {FEW_DOCUMENTS + 1}", arguments).fetchall()
         return None if len(rows) > FEW_DOCUMENTS else [docid for (docid,) in rows]
 
     def visit_union(self, node: Union) -> str:
@@ -352,14 +353,19 @@ class Planner(NodeVisitor[str]):
             conditions.append(self._among_tags(several[0]))
 
 
+def _is_one_tag(node: Node) -> TypeGuard[Tag]:
+    """Whether a node wants one tag of a field, and no part of one."""
+    if not isinstance(node, Tag) or node.field.noindex or node.field.type is FieldType.TEXT:
+        return False
+    return len(node.parts) == 1 and isinstance(node.parts[0], Token)
+
+
 def _several_tags(nodes: list[Node]) -> tuple[list[list[Tag]], list[Node]]:
     """The nodes that want one tag of a field, by field where there are several for one, and the other nodes."""
     fields: dict[int, list[Tag]] = {}
-    for node in nodes:
-        if isinstance(node, Tag) and len(node.parts) == 1 and isinstance(node.parts[0], Token):
-            fields.setdefault(node.field.number, []).append(node)
-    together = [tags for tags in fields.values() if len(tags) > 1 and not tags[0].field.noindex]
-    together = [tags for tags in together if tags[0].field.type is not FieldType.TEXT]
+    for node in filter(_is_one_tag, nodes):
+        fields.setdefault(node.field.number, []).append(node)
+    together = [tags for tags in fields.values() if len(tags) > 1]
     taken = {id(tag) for tags in together for tag in tags}
     return together, [node for node in nodes if id(node) not in taken]
 
