@@ -75,6 +75,19 @@ def test_a_shard_that_was_restarted_between_two_checks_is_noticed(
     assert backend.transport.reconnects > before
 
 
+def test_slots_that_were_elsewhere_between_two_checks_are_noticed(
+    cluster: SimulatedCluster, backend: RedisBackend
+) -> None:
+    assert backend.count_runs() == len(RUNS)
+    before = backend.transport.reconnects
+    owner, other = victim(cluster), cluster.nodes[2]
+    slots = set(sorted(owner.slots)[-100:])
+    cluster.move(slots, other)
+    cluster.move(slots, owner)
+    assert backend.count_runs() == len(RUNS)
+    assert backend.transport.reconnects > before
+
+
 def test_a_shard_that_hangs_ends_in_a_timeout_that_names_it(cluster: SimulatedCluster) -> None:
     with RedisBackend.connect(cluster.url, timeout=3) as backend:
         backend.store_runs(RUNS)

@@ -47,6 +47,7 @@ class ClusterState:
         failed: nodes that the cluster takes for dead.
         replicas: replicas that can be reached: the id of the primary, the address.
         silent: the addresses of primaries that did not answer.
+        epochs: the sum of the primaries' configuration epochs, which grows with every change of a slot's owner.
     """
 
     generation: int
@@ -56,6 +57,7 @@ class ClusterState:
     replicas: tuple[tuple[str, Address], ...] = ()
     silent: frozenset[Address] = frozenset()
     fault: str = ""
+    epochs: int = 0
 
 
 class ClusterWatch:
@@ -63,8 +65,8 @@ class ClusterWatch:
 
     An answer that was put together from all shards holds if the check after it finds the generation of the check
     before it: then each primary answered over the same connection, so it is the same process, which lived all the time;
-    and the slots were owned by the same primaries, none was being moved, and all primaries agree. Concurrent callers
-    share a check.
+    and the slots were owned by the same primaries all the time, none was being moved, and all primaries agree.
+    Concurrent callers share a check.
 
     Args:
         settings: how to connect to nodes.
@@ -108,11 +110,17 @@ class ClusterWatch:
             view = await self._any_view(address)
             # A primary with a new connection may have been restarted, which no check would notice after this.
             generation = (1 if before is None else before.generation) + self._connected - connected
-            if before is not None and view.topology != before.topology:
+            if before is not None and _has_changed(before, view):
                 generation += 1
                 self._changed_at = time.monotonic()
             self.state = ClusterState(
-                generation, view.topology, "not checked yet", view.failed, view.replicas, fault="not checked yet"
+                generation,
+                view.topology,
+                "not checked yet",
+                view.failed,
+                view.replicas,
+                fault="not checked yet",
+                epochs=view.epochs,
             )
             self._last_whole = self._rounds
             return self.state
@@ -129,7 +137,7 @@ class ClusterWatch:
 
     async def _begin(self) -> ClusterState:
         view = await self._any_view(None)
-        return ClusterState(1, view.topology, replicas=view.replicas)
+        return ClusterState(1, view.topology, replicas=view.replicas, epochs=view.epochs)
 
     async def _any_view(self, first: Address | None) -> NodeView:
         known = [primary.address for primary in self.state.topology.primaries] if self.state else []
@@ -202,8 +210,7 @@ class ClusterWatch:
             problems.append(f"the cluster does not reach the shard {', '.join(sorted(failing))}")
         if not topology.is_complete:
             problems.append("some slots have no owner")
-        if topology != before.topology:
-            generation += 1
+        generation += _has_changed(before, view)
         if generation != before.generation and is_new:
             self._changed_at = time.monotonic()
         if moving:
@@ -222,6 +229,7 @@ class ClusterWatch:
             view.replicas,
             frozenset(silent),
             "; ".join(dict.fromkeys(problems)),
+            view.epochs,
         )
 
     async def _view(self, address: Address, deadline: float) -> NodeView:
@@ -286,6 +294,11 @@ class ClusterWatch:
         """Close the connections to nodes that are no primaries (any more)."""
         for address in [address for address in self._connections if address not in wanted]:
             await self._drop(address)
+
+
+def _has_changed(before: ClusterState, view: NodeView) -> bool:
+    """Whether slots have another owner, or had one meanwhile: then epochs have grown, though all is as it was."""
+    return view.topology != before.topology or view.epochs != before.epochs
 
 
 def _why(error: Exception) -> str:
