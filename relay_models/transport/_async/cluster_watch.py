@@ -40,7 +40,7 @@ class ClusterState:
     """What a check found.
 
     Attributes:
-        generation: grows with every change of the topology, and whenever a primary was lost or restarted.
+        generation: grows with every change of the topology, with every fault, and whenever a primary was restarted.
         topology: the primaries.
         problem: why answers of all shards cannot be trusted now; empty where they can.
         fault: the part of it that is no mere change: shards that do not answer or agree, slots without an owner.
@@ -162,8 +162,7 @@ class ClusterWatch:
         changes: list[str] = []
         moving: list[str] = []
         silent: set[Address] = set()
-        is_new = self._has_checked
-        self._has_checked = True
+        has_checked, self._has_checked = self._has_checked, True
         generation = before.generation
         views: list[NodeView] = []
         unread: list[Address] = []
@@ -210,15 +209,16 @@ class ClusterWatch:
             problems.append(f"the cluster does not reach the shard {', '.join(sorted(failing))}")
         if not topology.is_complete:
             problems.append("some slots have no owner")
-        generation += _has_changed(before, view)
-        if generation != before.generation and is_new:
+        # After a fault coordinators may go on by what they knew during it, though the shards agree again.
+        generation += bool(problems) or _has_changed(before, view)
+        if problems or (generation != before.generation and has_checked):
             self._changed_at = time.monotonic()
         if moving:
             changes.append(
                 f"slots are being moved from or to {' and '.join(moving)} "
                 f"(if no reshard runs, one was interrupted: redis-cli --cluster fix {moving[0]} completes it)"
             )
-        if time.monotonic() - self._changed_at < _SETTLING_SECONDS:
+        if not problems and time.monotonic() - self._changed_at < _SETTLING_SECONDS:
             changes.append("the cluster has changed just now")
         await self._forget({self._remap(primary.address) for primary in topology.primaries})
         return ClusterState(
