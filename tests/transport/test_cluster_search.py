@@ -113,6 +113,15 @@ def test_a_node_that_was_forgotten_and_met_again_is_asked(cluster: SimulatedClus
         assert backend.count_runs() == len(RUNS)
 
 
+def test_a_node_that_does_not_know_its_own_address_is_asked(cluster: SimulatedCluster) -> None:
+    node = cluster.nodes[0]
+    flags, rest = node.lines[node.id]
+    node.lines = {**node.lines, node.id: (flags, rest.replace("127.0.0.1", "", 1))}
+    with RedisBackend.connect(f"redis+cluster://localhost:{node.port}", timeout=5) as backend:
+        backend.store_runs(RUNS)
+        assert backend.count_runs() == len(RUNS)
+
+
 def test_a_shard_that_hangs_ends_in_a_timeout_that_names_it(cluster: SimulatedCluster) -> None:
     with RedisBackend.connect(cluster.url, timeout=3) as backend:
         backend.store_runs(RUNS)

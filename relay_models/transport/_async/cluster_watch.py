@@ -158,6 +158,7 @@ class ClusterWatch:
     async def _ask_all(self, before: ClusterState) -> ClusterState:
         """Ask all primaries at once."""
         addresses = self.addresses(before)
+        ids = {self._remap(primary.address): primary.id for primary in before.topology.primaries}
         problems: list[str] = []
         changes: list[str] = []
         moving: list[str] = []
@@ -188,8 +189,8 @@ class ClusterWatch:
                     problems.append(f"the shard {label} {_why(error)}")
                 else:
                     views.append(view)
-                    if not view.is_primary:
-                        problems.append(f"{label} is no primary any more")
+                    if view.primary != ids[unread[0]]:
+                        problems.append(f"{label} is {'another' if view.primary else 'no'} primary now")
                     elif view.is_moving:
                         moving.append(label)
                 unread.pop(0)
@@ -202,7 +203,8 @@ class ClusterWatch:
         else:
             view = newest(views)
         topology = view.topology
-        if any(each.topology != topology for each in views):
+        # Nodes may name one of them differently: one that does not know its own address, or has several.
+        if any(each.topology.owned != topology.owned for each in views):
             problems.append("the shards do not agree who owns which slots (yet)")
         failing = {label for each in views for label in each.failing}
         if failing:
