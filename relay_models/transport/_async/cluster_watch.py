@@ -40,7 +40,7 @@ class ClusterState:
     """What a check found.
 
     Attributes:
-        generation: grows with every change of the topology, with every fault, and whenever a primary was restarted.
+        generation: grows with every change of the topology, and whenever a primary was lost, restarted or left out.
         topology: the primaries.
         problem: why answers of all shards cannot be trusted now; empty where they can.
         fault: the part of it that is no mere change: shards that do not answer or agree, slots without an owner.
@@ -204,16 +204,18 @@ class ClusterWatch:
             view = newest(views)
         topology = view.topology
         # Nodes may name one of them differently: one that does not know its own address, or has several.
-        if any(each.topology.owned != topology.owned for each in views):
+        agree = all(each.topology.owned == topology.owned for each in views)
+        if not agree:
             problems.append("the shards do not agree who owns which slots (yet)")
         failing = {label for each in views for label in each.failing}
         if failing:
             problems.append(f"the cluster does not reach the shard {', '.join(sorted(failing))}")
         if not topology.is_complete:
             problems.append("some slots have no owner")
-        # After a fault coordinators may go on by what they knew during it, though the shards agree again.
-        generation += bool(problems) or _has_changed(before, view)
-        if problems or (generation != before.generation and has_checked):
+        # Coordinators may go without a shard that a node did not know, or took for dead, for a while after that.
+        was_left_out = not agree or any(label in each.failed for each in views for label in each.failing)
+        generation += was_left_out or _has_changed(before, view)
+        if was_left_out or (generation != before.generation and has_checked):
             self._changed_at = time.monotonic()
         if moving:
             changes.append(
