@@ -8,6 +8,7 @@ compared with the same FT.AGGREGATE through redis-py.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.results import Result, Setup, results_table
+from relay_models import transport as async_transport
 from relay_models.sync import RedisBackend
 from relay_models.transport.sync import open_url
 from tests.backend.stores import make_run
@@ -52,6 +54,23 @@ def store(transport: Any) -> None:
             if number:
                 pipeline.receive()
         pipeline.receive()
+
+
+async def store_async(url: str) -> tuple[float, float]:
+    """Do what `store` does through the async transport, twice; the seconds and CPU seconds of the second time."""
+    value = b"x" * 2000
+    transport = async_transport.open_url(url)
+    for _ in range(2):
+        began, cpu = time.perf_counter(), time.process_time()
+        async with transport.conversation() as pipeline:
+            for number in range(_BATCHES):
+                await pipeline.send([("SET", f"run:{number}:{index}", value) for index in range(_BATCH)])
+                if number:
+                    await pipeline.receive()
+            await pipeline.receive()
+        seconds = time.perf_counter() - began, time.process_time() - cpu
+    await transport.close()
+    return seconds
 
 
 def store_runs(directory: Path) -> float:
@@ -96,10 +115,12 @@ def find(url: str) -> tuple[float, float]:
 def measured(directory: Path) -> tuple[dict[str, tuple[float, float]], float]:
     """Seconds, and CPU seconds of this process, of each way; and the CPU seconds that storing a run takes."""
     with ClusterSetup(directory, primaries=1) as single:
-        transport = open_url(f"redis://127.0.0.1:{single.primaries[0]}")
+        url = f"redis://127.0.0.1:{single.primaries[0]}"
+        transport = open_url(url)
         store(transport)
         alone = timed(lambda: store(transport))
         transport.close()
+        alone_async = asyncio.run(store_async(url))
     with ClusterSetup(directory, primaries=3) as cluster:
         transport = open_url(cluster.url)
         store(transport)
@@ -110,7 +131,15 @@ def measured(directory: Path) -> tuple[dict[str, tuple[float, float]], float]:
         checked = timed(lambda: repeat(check))
         ping = timed(lambda: repeat(lambda: transport.execute("PING")))
         transport.close()
-    times = {"one server": alone, "three primaries": routed, "check": checked, "ping": ping}
+        routed_async = asyncio.run(store_async(cluster.url))
+    times = {
+        "one server": alone,
+        "three primaries": routed,
+        "one server, async": alone_async,
+        "three primaries, async": routed_async,
+        "check": checked,
+        "ping": ping,
+    }
     return times, store_runs(directory)
 
 
@@ -119,8 +148,9 @@ def results(setup: Setup) -> Iterator[Result]:
     with tempfile.TemporaryDirectory() as directory:
         times, per_run = measured(Path(directory))
     documents = _BATCHES * _BATCH
-    overhead = (times["three primaries"][1] - times["one server"][1]) / documents
-    yield Result("routing, CPU per run", overhead / per_run, vs="store_runs on one server", bar=0.15)
+    for way in ("", ", async"):
+        overhead = (times[f"three primaries{way}"][1] - times[f"one server{way}"][1]) / documents
+        yield Result(f"routing, CPU per run{way}", overhead / per_run, vs="store_runs on one server", bar=0.15)
     yield Result("routing to three primaries", documents / times["three primaries"][0], unit="documents/s")
     yield Result("check of three primaries", times["check"][0] / _CHECKS * 1e6, unit="µs")
     yield Result("PING", times["ping"][0] / _CHECKS * 1e6, unit="µs")

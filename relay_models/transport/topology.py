@@ -56,6 +56,11 @@ class Topology:
         return owners
 
     @property
+    def owned(self) -> tuple[tuple[str, tuple[tuple[int, int], ...]], ...]:
+        """Who owns which slots, whatever address a node is known by."""
+        return tuple((primary.id, primary.slots) for primary in self.primaries)
+
+    @property
     def is_complete(self) -> bool:
         """Whether every slot has an owner."""
         return sum(last + 1 - first for primary in self.primaries for first, last in primary.slots) == SLOTS
@@ -75,7 +80,7 @@ class NodeView:
         failing: the addresses of nodes that it cannot reach, primaries with slots only.
         failed: the addresses of all nodes that it takes for dead.
         is_moving: whether slots are being moved from or to this node.
-        is_primary: whether the node itself is a primary with slots.
+        primary: the id of the node itself, where it is a primary with slots.
         epochs: the sum of the primaries' configuration epochs; the larger, the newer.
         replicas: replicas that it reaches: the id of the primary, the address.
     """
@@ -84,7 +89,7 @@ class NodeView:
     failing: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     is_moving: bool = False
-    is_primary: bool = False
+    primary: str = ""
     epochs: int = field(default=0, compare=False)
     replicas: tuple[tuple[str, Address], ...] = ()
 
@@ -98,7 +103,8 @@ def parse_nodes(reply: bytes | str, asked: Address) -> NodeView:
     """
     text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
     primaries, failing, failed, replicas = [], [], [], []
-    is_moving = is_primary = False
+    is_moving = False
+    itself = ""
     epochs = 0
     for line in text.splitlines():
         node, where, flags, follows, _, _, epoch, link, *slots = line.split(" ")
@@ -118,7 +124,7 @@ def parse_nodes(reply: bytes | str, asked: Address) -> NodeView:
         if "fail" in states or "fail?" in states or "handshake" in states:
             failing.append(f"{address[0]}:{address[1]}")
         if "myself" in states:
-            is_primary = True
+            itself = node
             is_moving = len(ranges) < len(slots)
         epochs += int(epoch)
         primaries.append(Primary(node, address, ranges))
@@ -127,7 +133,7 @@ def parse_nodes(reply: bytes | str, asked: Address) -> NodeView:
         tuple(failing),
         tuple(failed),
         is_moving,
-        is_primary,
+        itself,
         epochs,
         tuple(sorted(replicas)),
     )

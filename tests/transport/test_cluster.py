@@ -109,6 +109,30 @@ async def test_a_scan_covers_all_primaries(still: ClusterSetup) -> None:
     await transport.close()
 
 
+async def test_a_scan_misses_no_key_that_moves_to_where_it_has_been(setup: ClusterSetup) -> None:
+    transport = open_url(setup.url)
+    await transport.pipeline([("SET", key, 1) for key in KEYS])
+    cursor, keys = await transport.execute("SCAN", 0, "COUNT", 1000)
+    found = set(keys)
+    assert 0 < len(found) < len(KEYS)  # all of one primary
+    slots = {slot_of(key.encode()) for key in KEYS if key.encode() not in found}
+
+    def owner(slot: int) -> int:
+        return next(port for port in setup.primaries if setup.run(port, "CLUSTER", "COUNTKEYSINSLOT", slot))
+
+    def move() -> None:
+        target = owner(slot_of(min(found)))
+        for slot in sorted(slots)[:10]:
+            setup.move_slot(slot, owner(slot), target)
+
+    await asyncio.to_thread(move)
+    while int(cursor):
+        cursor, keys = await transport.execute("SCAN", cursor, "COUNT", 1000)
+        found |= set(keys)
+    assert found == {key.encode() for key in KEYS}
+    await transport.close()
+
+
 async def test_the_plain_url_of_a_node_is_used_as_a_cluster(still: ClusterSetup) -> None:
     url = f"redis://127.0.0.1:{still.primaries[1]}"
     alone = open_url(url)

@@ -75,6 +75,53 @@ def test_a_shard_that_was_restarted_between_two_checks_is_noticed(
     assert backend.transport.reconnects > before
 
 
+def test_slots_that_were_elsewhere_between_two_checks_are_noticed(
+    cluster: SimulatedCluster, backend: RedisBackend
+) -> None:
+    assert backend.count_runs() == len(RUNS)
+    before = backend.transport.reconnects
+    owner, other = victim(cluster), cluster.nodes[2]
+    slots = set(sorted(owner.slots)[-100:])
+    cluster.move(slots, other)
+    cluster.move(slots, owner)
+    assert backend.count_runs() == len(RUNS)
+    assert backend.transport.reconnects > before
+
+
+def test_a_node_that_was_forgotten_and_met_again_is_asked(cluster: SimulatedCluster, backend: RedisBackend) -> None:
+    for _ in cluster.nodes:  # each of them is asked
+        assert backend.count_runs() == len(RUNS)
+    forgotten = victim(cluster)
+    others = [node for node in cluster.nodes if node is not forgotten]
+    ranges = {node.id: node.ranges for node in cluster.nodes}
+    lines = others[0].lines
+
+    async def meet() -> None:
+        for node in others:
+            node.lines = lines
+
+    async def refresh() -> None:
+        for node in others:
+            node.know(cluster.nodes, ranges)
+
+    for node in others:
+        node.lines = {id: line for id, line in lines.items() if id != forgotten.id}
+        node.know(others, ranges)
+    cluster.after(12, meet)
+    cluster.after(24, refresh)  # coordinators learn of it later
+    for _ in cluster.nodes:
+        assert backend.count_runs() == len(RUNS)
+
+
+def test_a_node_that_does_not_know_its_own_address_is_asked(cluster: SimulatedCluster) -> None:
+    node = cluster.nodes[0]
+    flags, rest = node.lines[node.id]
+    node.lines = {**node.lines, node.id: (flags, rest.replace("127.0.0.1", "", 1))}
+    with RedisBackend.connect(f"redis+cluster://localhost:{node.port}", timeout=5) as backend:
+        backend.store_runs(RUNS)
+        assert backend.count_runs() == len(RUNS)
+
+
 def test_a_shard_that_hangs_ends_in_a_timeout_that_names_it(cluster: SimulatedCluster) -> None:
     with RedisBackend.connect(cluster.url, timeout=3) as backend:
         backend.store_runs(RUNS)

@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +22,7 @@ from relay_models.embedded import EmbeddedServer, serving_in_thread
 from relay_models.sync import RedisBackend as SyncRedisBackend
 from relay_models.transport import ConnectionOptions, sync
 from tests.backend.stores import as_value, make_run
+from tests.servers.sentinels import wait_until
 
 
 class Proxy:
@@ -405,6 +406,25 @@ def test_a_server_that_runs_a_script_is_waited_for(start_plain_redis: Callable[.
         finally:
             thread.join()
             transport.close()
+
+
+def test_what_a_server_gave_up_is_sent_again(start_plain_redis: Callable[..., Any]) -> None:
+    server = start_plain_redis()
+    url = f"redis://127.0.0.1:{server.port}"
+    with (
+        closing(sync.open_url(url, ConnectionOptions(timeout=20))) as transport,
+        redis.Redis(port=server.port) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        popped = pool.submit(transport.execute, "BLPOP", "queue", 0)
+
+        def waiting() -> list[str]:
+            return [each["id"] for each in other.client_list() if each["cmd"] == "blpop"]
+
+        wait_until(waiting)
+        assert other.client_unblock(waiting()[0], error=True)
+        other.rpush("queue", "value")
+        assert popped.result() == [b"queue", b"value"]
 
 
 def test_a_server_that_has_renamed_info_is_taken_as_a_single_one(start_plain_redis: Callable[..., Any]) -> None:

@@ -130,15 +130,15 @@ class ClusterCalls(Calls):
         return self._connections[node.name][1]
 
     def _owners(self) -> dict[str, list[str]]:
-        """The slots of each primary, by what it says itself."""
+        """The slots of each primary and its epoch, which grows when slots come to it, by what it says itself."""
         owners = {}
         for node in self._client.get_primaries():
             text = Calls(self._connection(node))("CLUSTER", "NODES").decode()
             line = next(line for line in text.splitlines() if "myself" in line)
-            slots = line.split(" ")[8:]
+            _, _, _, _, _, _, epoch, _, *slots = line.split(" ")
             if any(slot.startswith("[") for slot in slots):
                 raise TransferError("slots of the cluster are being moved: keys may be missed. Dump it afterwards")
-            owners[node.name] = slots
+            owners[node.name] = [epoch, *slots]
         return owners
 
 

@@ -419,7 +419,11 @@ def _packed(connection: Any, commands: Sequence[Command]) -> list[Any]:
 
 
 async def _read_replies(connection: Any, commands: Sequence[Command], patience: Patience | None) -> list[Any]:
-    """Read one reply per command as bytes; an error reply is returned, a lost connection or a busy server is raised."""
+    """Read one reply per command as bytes; an error reply is returned.
+
+    Raises:
+        ConnectionError: of redis-py; the connection is lost, or the server is busy or gave a command up.
+    """
     replies: list[Any] = []
     for _ in expanded(commands):
         try:
@@ -430,5 +434,7 @@ async def _read_replies(connection: Any, commands: Sequence[Command], patience: 
         except ResponseError as error:
             if str(error).startswith("BUSY "):
                 raise Busy(str(error)) from None
+            if str(error).startswith("UNBLOCKED "):  # what takes long, as a search may, is given up by a former primary
+                raise RedisConnectionError(str(error)) from None
             replies.append(error)
     return gathered(commands, replies)

@@ -14,9 +14,13 @@ from typing import Any
 from relay_models.errors import ConnectionFailedError, RelayModelsError, StorageError
 from relay_models.transport._sync.cluster_pipeline import ClusterPipeline
 from relay_models.transport._sync.cluster_search import ClusterSearch
+from relay_models.transport._sync.cluster_watch import ClusterState
 from relay_models.transport._sync.interface import Command
 from relay_models.transport._sync.replicas import ReplicaReader
 from relay_models.transport._sync.servers import ServerSettings
+from relay_models.transport._io_sync import sleep
+from relay_models.transport.backoff import Backoff
+from relay_models.transport.cluster_errors import could_not_ask
 from relay_models.transport.command_table import is_search, key_of, name_of, one_key_of
 from relay_models.transport.error_mapping import translate
 from relay_models.transport.topology import slot_of
@@ -27,6 +31,8 @@ __all__ = ["ClusterTransport"]
 
 # Seconds between two looks at which replicas there are.
 _LOOK_INTERVAL = 1.0
+# Seconds between two looks whether the cluster has settled.
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.05, 0.25
 # Unfinished scans that are remembered.
 _REMEMBERED = 1000
 
@@ -37,7 +43,7 @@ class ClusterTransport(ClusterSearch):
     A command with a key goes to the owner of its slot; redirections are followed. Commands of the search go to any
     primary, whose coordinator asks all shards; the answer holds only if every primary was the same and alive before and
     after it (`ClusterWatch`), otherwise it is asked for again. Cursors are read where they were made. SCAN goes over
-    all primaries.
+    all primaries, from the start again where slots were moved.
 
     Args:
         make_client: makes the redis-py client for commands of the user, when it is first asked for.
@@ -263,25 +269,43 @@ class ClusterTransport(ClusterSearch):
         return found
 
     def _scan(self, command: Command) -> list[Any]:
-        """One step of a SCAN over all primaries; it begins from the start where the topology changed meanwhile."""
-        state = self.state()
+        """One step of a SCAN over all primaries.
+
+        It begins from the start where slots were moved meanwhile: their keys may have gone where it had already been.
+        """
+        before = self._settled()
         token = int(command[1])
-        everywhere = [self._remap(primary.address) for primary in state.topology.primaries]
-        addresses, cursor, generation = self._scans.pop(token, (everywhere, 0, -1)) if token else (everywhere, 0, -1)
-        topology = hash(state.topology.primaries)
-        if generation not in (-1, topology):
+        everywhere = [self._remap(primary.address) for primary in before.topology.primaries]
+        addresses, cursor, generation = self._scans.pop(token, (everywhere, 0, before.generation))
+        if generation != before.generation:
             addresses, cursor = everywhere, 0
         reply = self._on(self._node(addresses[0]), (command[0], cursor, *command[2:]))
         following, keys = int(reply[0]), reply[1]
+        after = self._check()
         if not following:
             addresses = addresses[1:]
-        if not addresses:
+        if not addresses and after.generation == before.generation and not after.problem:
             return [b"0", keys]
+        if not addresses or after.problem:
+            addresses, following = everywhere, 0
         token = next(self._scan_tokens)
-        self._scans[token] = (addresses, following, topology)
+        self._scans[token] = (addresses, following, before.generation)
         while len(self._scans) > _REMEMBERED:
             self._scans.popitem(last=False)
         return [b"%d" % token, keys]
+
+    def _settled(self) -> ClusterState:
+        """Wait until all primaries answer and agree, and no slot is being moved."""
+        deadline, backoff = time.monotonic() + self._search_seconds, Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
+        state = self._watch.state
+        if state is None or state.problem:
+            state = self._check()
+        while state.problem:
+            if time.monotonic() > deadline or not self.retries:
+                raise could_not_ask(self.target, state.problem, state.failed)
+            sleep(backoff.next())
+            state = self._check()
+        return state
 
     def is_keyed(self, command: Command) -> bool:
         """Whether a command goes to the owner of its one key."""

@@ -43,13 +43,14 @@ class ClusterState:
     """What a check found.
 
     Attributes:
-        generation: grows with every change of the topology, and whenever a primary was lost or restarted.
+        generation: grows with every change of the topology, and whenever a primary was lost, restarted or left out.
         topology: the primaries.
         problem: why answers of all shards cannot be trusted now; empty where they can.
         fault: the part of it that is no mere change: shards that do not answer or agree, slots without an owner.
         failed: nodes that the cluster takes for dead.
         replicas: replicas that can be reached: the id of the primary, the address.
         silent: the addresses of primaries that did not answer.
+        epochs: the sum of the primaries' configuration epochs, which grows with every change of a slot's owner.
     """
 
     generation: int
@@ -59,6 +60,7 @@ class ClusterState:
     replicas: tuple[tuple[str, Address], ...] = ()
     silent: frozenset[Address] = frozenset()
     fault: str = ""
+    epochs: int = 0
 
 
 class ClusterWatch:
@@ -66,8 +68,8 @@ class ClusterWatch:
 
     An answer that was put together from all shards holds if the check after it finds the generation of the check
     before it: then each primary answered over the same connection, so it is the same process, which lived all the time;
-    and the slots were owned by the same primaries, none was being moved, and all primaries agree. Concurrent callers
-    share a check.
+    and the slots were owned by the same primaries all the time, none was being moved, and all primaries agree.
+    Concurrent callers share a check.
 
     Args:
         settings: how to connect to nodes.
@@ -111,11 +113,17 @@ class ClusterWatch:
             view = self._any_view(address)
             # A primary with a new connection may have been restarted, which no check would notice after this.
             generation = (1 if before is None else before.generation) + self._connected - connected
-            if before is not None and view.topology != before.topology:
+            if before is not None and _has_changed(before, view):
                 generation += 1
                 self._changed_at = time.monotonic()
             self.state = ClusterState(
-                generation, view.topology, "not checked yet", view.failed, view.replicas, fault="not checked yet"
+                generation,
+                view.topology,
+                "not checked yet",
+                view.failed,
+                view.replicas,
+                fault="not checked yet",
+                epochs=view.epochs,
             )
             self._last_whole = self._rounds
             return self.state
@@ -132,7 +140,7 @@ class ClusterWatch:
 
     def _begin(self) -> ClusterState:
         view = self._any_view(None)
-        return ClusterState(1, view.topology, replicas=view.replicas)
+        return ClusterState(1, view.topology, replicas=view.replicas, epochs=view.epochs)
 
     def _any_view(self, first: Address | None) -> NodeView:
         known = [primary.address for primary in self.state.topology.primaries] if self.state else []
@@ -153,12 +161,12 @@ class ClusterWatch:
     def _ask_all(self, before: ClusterState) -> ClusterState:
         """Ask all primaries at once."""
         addresses = self.addresses(before)
+        ids = {self._remap(primary.address): primary.id for primary in before.topology.primaries}
         problems: list[str] = []
         changes: list[str] = []
         moving: list[str] = []
         silent: set[Address] = set()
-        is_new = self._has_checked
-        self._has_checked = True
+        has_checked, self._has_checked = self._has_checked, True
         generation = before.generation
         views: list[NodeView] = []
         unread: list[Address] = []
@@ -184,8 +192,8 @@ class ClusterWatch:
                     problems.append(f"the shard {label} {_why(error)}")
                 else:
                     views.append(view)
-                    if not view.is_primary:
-                        problems.append(f"{label} is no primary any more")
+                    if view.primary != ids[unread[0]]:
+                        problems.append(f"{label} is {'another' if view.primary else 'no'} primary now")
                     elif view.is_moving:
                         moving.append(label)
                 unread.pop(0)
@@ -198,23 +206,26 @@ class ClusterWatch:
         else:
             view = newest(views)
         topology = view.topology
-        if any(each.topology != topology for each in views):
+        # Nodes may name one of them differently: one that does not know its own address, or has several.
+        agree = all(each.topology.owned == topology.owned for each in views)
+        if not agree:
             problems.append("the shards do not agree who owns which slots (yet)")
         failing = {label for each in views for label in each.failing}
         if failing:
             problems.append(f"the cluster does not reach the shard {', '.join(sorted(failing))}")
         if not topology.is_complete:
             problems.append("some slots have no owner")
-        if topology != before.topology:
-            generation += 1
-        if generation != before.generation and is_new:
+        # Coordinators may go without a shard that a node did not know, or took for dead, for a while after that.
+        was_left_out = not agree or any(label in each.failed for each in views for label in each.failing)
+        generation += was_left_out or _has_changed(before, view)
+        if was_left_out or (generation != before.generation and has_checked):
             self._changed_at = time.monotonic()
         if moving:
             changes.append(
                 f"slots are being moved from or to {' and '.join(moving)} "
                 f"(if no reshard runs, one was interrupted: redis-cli --cluster fix {moving[0]} completes it)"
             )
-        if time.monotonic() - self._changed_at < _SETTLING_SECONDS:
+        if not problems and time.monotonic() - self._changed_at < _SETTLING_SECONDS:
             changes.append("the cluster has changed just now")
         self._forget({self._remap(primary.address) for primary in topology.primaries})
         return ClusterState(
@@ -225,6 +236,7 @@ class ClusterWatch:
             view.replicas,
             frozenset(silent),
             "; ".join(dict.fromkeys(problems)),
+            view.epochs,
         )
 
     def _view(self, address: Address, deadline: float) -> NodeView:
@@ -289,6 +301,11 @@ class ClusterWatch:
         """Close the connections to nodes that are no primaries (any more)."""
         for address in [address for address in self._connections if address not in wanted]:
             self._drop(address)
+
+
+def _has_changed(before: ClusterState, view: NodeView) -> bool:
+    """Whether slots have another owner, or had one meanwhile: then epochs have grown, though all is as it was."""
+    return view.topology != before.topology or view.epochs != before.epochs
 
 
 def _why(error: Exception) -> str:
