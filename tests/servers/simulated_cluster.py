@@ -95,6 +95,7 @@ class SimulatedCluster:
 
     Attributes:
         partial_answers: how many searches are answered without what is unavailable, before they are an error.
+        busy_seconds: how long a search keeps all shards from answering anything else.
         hangs: whether searches are not answered at all while a dead node is listed (8.4 to 8.8).
         searches: how many searches were answered.
     """
@@ -113,6 +114,7 @@ class SimulatedCluster:
         self.has_coordinator = coordinator
         self.partial_answers = 0
         self.hangs = False
+        self.busy_seconds = 0.0
         self.searches = 0
         self.nodes = [
             SimulatedNode(number + 1, set(range(number * _SLOTS // primaries, (number + 1) * _SLOTS // primaries)))

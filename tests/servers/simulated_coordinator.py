@@ -141,6 +141,13 @@ class Coordinator:
         """Keys have been written."""
         self._whole.touched.update(keys)
 
+    async def _keep_busy(self, shards: list[SimulatedNode]) -> None:
+        for shard in shards:
+            shard.is_paused = True
+        await asyncio.sleep(self._cluster.busy_seconds)
+        for shard in shards:
+            shard.is_paused = False
+
     async def answer(self, session: Session, node: SimulatedNode, command: list[bytes]) -> bytes:
         """The reply to a command of the search, through a node."""
         cluster, name = self._cluster, command[0].upper()
@@ -164,6 +171,8 @@ class Coordinator:
         is_search = name in (b"FT.SEARCH", b"FT.AGGREGATE", b"FT.PROFILE")
         if is_search:
             cluster.searches += 1
+            if cluster.busy_seconds:
+                await self._keep_busy(shards)
             if len(indexed) < len(shards):
                 return _error(b"No such index " + index)
         elif not indexed:

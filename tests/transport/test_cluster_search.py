@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from relay_models import Column, Document, column, errors
 from relay_models.query.replies import decode_index_info
 from relay_models.sync import RedisBackend
-from relay_models.transport._sync import cluster_search, cluster_watch
+from relay_models.transport._sync import cluster_search, cluster_watch, patience
 from relay_models.transport.topology import slot_of
 from tests.backend.stores import make_run
 from tests.servers.simulated_cluster import SimulatedCluster, SimulatedNode
@@ -133,6 +134,26 @@ def test_a_shard_that_hangs_ends_in_a_timeout_that_names_it(cluster: SimulatedCl
         finally:
             node.is_paused = False
         assert backend.count_runs() == len(RUNS)
+
+
+def test_a_search_that_keeps_all_shards_busy_is_waited_for(
+    cluster: SimulatedCluster, backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also another one that comes meanwhile, and the reads of a cursor."""
+    monkeypatch.setattr(cluster_watch, "_ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(patience, "_LOOK_INTERVAL", 0.05)
+    with RedisBackend.connect(cluster.url, timeout=20) as other:
+        stream = other.stream_runs(page_size=10)
+        next(stream)
+        cluster.busy_seconds, searches = 0.4, cluster.searches
+        try:
+            with ThreadPoolExecutor() as pool:
+                counts = [pool.submit(other.count_runs) for _ in range(2)]
+                assert [count.result() for count in counts] == [len(RUNS)] * 2
+                assert len(list(stream)) == len(RUNS) - 1
+        finally:
+            cluster.busy_seconds = 0.0
+        assert cluster.searches - searches <= 4, "searches were given up"
 
 
 def test_a_read_of_a_cursor_ends_where_a_shard_hangs(

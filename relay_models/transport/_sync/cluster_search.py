@@ -151,8 +151,7 @@ class ClusterSearch(ClusterNodes):
         undoubling = self._undoubling(command, before) if exact else None
         sent = command if undoubling is None or undoubling.command is None else undoubling.command
         node = self._any_node()
-        look = self._check_same if exact else self._check_fault
-        patience = Patience(partial(look, before), None, deadline=deadline)
+        patience = Patience(partial(self._look, before, exact), None, deadline=deadline)
         try:
             self._check_reach(node, before, command, patience)
             asked_at = time.monotonic()
@@ -161,7 +160,7 @@ class ClusterSearch(ClusterNodes):
             if isinstance(reply, AskError):
                 return no_coordinator(self.target)
             if exact:
-                self._check_same(before)
+                self._check_same(before, deadline)
         except RedisTimeoutError:
             state = self._check()
         except (RedisError, OSError) as error:
@@ -207,17 +206,26 @@ class ClusterSearch(ClusterNodes):
                 raise RedisConnectionError(f"the search of {node.target.label} does not know all shards (yet)")
         self._reaching[node.address] = state.generation
 
-    def _check_same(self, before: ClusterState) -> None:
+    def _check_same(self, before: ClusterState, deadline: float) -> None:
         """Raise a connection error if some shard is not what it was, so that no answer can hold."""
-        after = self._check()
+        after = self._check_in_time(deadline)
         if after.generation != before.generation or after.problem:
             raise RedisConnectionError(after.problem or "the cluster changed while it was asked")
 
-    def _check_fault(self, before: ClusterState) -> None:
-        """Raise a connection error if some shard does not answer."""
+    def _check_in_time(self, deadline: float) -> ClusterState:
+        """A check for which shards that are busy are waited for, until a moment on the monotonic clock."""
+        while True:
+            state = self._check()
+            if not state.is_late or time.monotonic() > deadline:
+                return state
+
+    def _look(self, before: ClusterState, exact: bool) -> None:
+        """Raise a connection error if some shard has changed or is lost: not if it is only busy, as with the search."""
         after = self._check()
-        if after.fault:
-            raise RedisConnectionError(after.fault)
+        if exact and after.generation != before.generation:
+            raise RedisConnectionError(after.problem or "the cluster changed while it was asked")
+        if not after.is_late and (problem := after.problem if exact else after.fault):
+            raise RedisConnectionError(problem)
 
     def _with_cursor(
         self, command: Command, reply: Any, node: ClusterNode, generation: int, undoubling: Undoubling | None
@@ -265,7 +273,7 @@ class ClusterSearch(ClusterNodes):
 
         def look() -> None:
             state = self._check()
-            if known is None or state.problem or state.generation != known[2]:
+            if known is None or state.generation != known[2] or (state.problem and not state.is_late):
                 raise RedisConnectionError(state.problem or "the cluster has changed since the cursor was made")
 
         return Patience(look, self._search_seconds)
@@ -277,7 +285,7 @@ class ClusterSearch(ClusterNodes):
             self._cursors.pop(token, None)
             return reply
         known = self._cursors.get(token)
-        state = self._check()
+        state = self._check_in_time(time.monotonic() + self._search_seconds)
         if known is None or state.problem or state.generation != known[2]:
             self._cursors.pop(token, None)
             raise lost_cursor(self.target)

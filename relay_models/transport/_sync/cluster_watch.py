@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from redis.exceptions import (
@@ -19,6 +19,7 @@ from redis.exceptions import (
     NoPermissionError,
     RedisError,
     ResponseError,
+    TimeoutError as RedisTimeoutError,
 )
 
 from relay_models.transport._sync.servers import ServerSettings
@@ -30,6 +31,8 @@ __all__ = ["ClusterState", "ClusterWatch"]
 
 # Maximum wait for one node's answer to CLUSTER NODES (seconds).
 _ANSWER_SECONDS = 2.0
+# How long a primary may be busy where the transport has no timeout (seconds).
+_BUSY_SECONDS = 60.0
 # After a change, coordinators may use the old topology for a while: they look at theirs once a second.
 _SETTLING_SECONDS = 1.5
 # A server that was started so long ago may have been started just now: its coordinator connects at its first search.
@@ -51,6 +54,7 @@ class ClusterState:
         replicas: replicas that can be reached: the id of the primary, the address.
         silent: the addresses of primaries that did not answer.
         epochs: the sum of the primaries' configuration epochs, which grows with every change of a slot's owner.
+        is_late: whether nothing is wrong but that primaries have not answered yet, as those do not that are busy.
     """
 
     generation: int
@@ -61,6 +65,7 @@ class ClusterState:
     silent: frozenset[Address] = frozenset()
     fault: str = ""
     epochs: int = 0
+    is_late: bool = False
 
 
 class ClusterWatch:
@@ -70,6 +75,9 @@ class ClusterWatch:
     before it: then each primary answered over the same connection, so it is the same process, which lived all the time;
     and the slots were owned by the same primaries all the time, none was being moved, and all primaries agree.
     Concurrent callers share a check.
+
+    A primary that is busy with a long search answers nothing meanwhile. So one that is late keeps its connection, and
+    is the same if it answers over that later, unless the others take it for dead.
 
     Args:
         settings: how to connect to nodes.
@@ -82,10 +90,14 @@ class ClusterWatch:
     ) -> None:
         self._settings = settings
         self._answer_seconds = min(_ANSWER_SECONDS, settings.timeout or _ANSWER_SECONDS)
+        self._busy_seconds = settings.timeout or _BUSY_SECONDS
         self._servers = servers
         self._remap = remap
         self._lock = Lock()
         self._connections: dict[Address, Any] = {}
+        # Questions that wait for their replies on each connection, and when the last reply came.
+        self._unanswered: dict[Address, int] = {}
+        self._answered_at: dict[Address, float] = {}
         # What each node said last, without what is new each time, and as it was read.
         self._views: dict[Address, tuple[bytes, NodeView]] = {}
         # Rounds of questions that have begun, and the last of them that came to its end.
@@ -165,6 +177,7 @@ class ClusterWatch:
         problems: list[str] = []
         changes: list[str] = []
         moving: list[str] = []
+        late: list[str] = []
         silent: set[Address] = set()
         has_checked, self._has_checked = self._has_checked, True
         generation = before.generation
@@ -186,6 +199,14 @@ class ClusterWatch:
                     view = self._receive(unread[0], deadline)
                 except ResponseError:
                     raise
+                except RedisTimeoutError as error:
+                    silent.add(unread[0])
+                    if time.monotonic() - self._answered_at[unread[0]] < self._busy_seconds:
+                        late.append(f"the shard {label} {_why(error)}")
+                    else:
+                        generation += 1
+                        problems.append(f"the shard {label} {_why(error)}")
+                        self._drop(unread[0])
                 except (RedisError, OSError, ValueError) as error:
                     generation += 1
                     silent.add(unread[0])
@@ -200,6 +221,9 @@ class ClusterWatch:
         finally:
             for address in unread:  # a reply that is read later would be taken for that to a later question
                 self._drop(address)
+        if not views and late and not problems:
+            told = "; ".join(late)
+            return replace(before, problem=told, fault=told, silent=frozenset(silent), is_late=True)
         if not views:
             view = self._any_view(None)
             problems.append("no shard answered")
@@ -231,12 +255,13 @@ class ClusterWatch:
         return ClusterState(
             generation,
             topology,
-            "; ".join(dict.fromkeys(problems + changes)),
+            "; ".join(dict.fromkeys(late + problems + changes)),
             view.failed,
             view.replicas,
             frozenset(silent),
-            "; ".join(dict.fromkeys(problems)),
+            "; ".join(dict.fromkeys(late + problems)),
             view.epochs,
+            bool(late) and not problems and not changes and generation == before.generation,
         )
 
     def _view(self, address: Address, deadline: float) -> NodeView:
@@ -255,7 +280,9 @@ class ClusterWatch:
                 heeding_cancellation(connection.connect)
                 self._see_start(connection)
                 self._connections[address] = connection
+                self._unanswered[address], self._answered_at[address] = 0, time.monotonic()
                 self._connected += 1
+            self._unanswered[address] += 1
             heeding_cancellation(connection.send_packed_command, connection.pack_command("CLUSTER", "NODES"))
         except BaseException:
             self._connections.pop(address, None)
@@ -277,15 +304,21 @@ class ClusterWatch:
     def _receive(self, address: Address, deadline: float) -> NodeView:
         connection = self._connections[address]
         try:
-            left = max(0.01, deadline - time.monotonic())
-            reply = read_reply(connection, left)
+            reply: Any = None
+            while self._unanswered[address]:  # the last reply is that to the last question
+                reply = read_reply(connection, max(0.01, deadline - time.monotonic()))
+                self._unanswered[address] -= 1
+            self._answered_at[address] = time.monotonic()
             text = reply if isinstance(reply, bytes) else str(reply).encode()
             lasting = _PULSE.sub(b" ", text)
             known = self._views.get(address)
             if known is None or known[0] != lasting:
                 known = self._views[address] = (lasting, parse_nodes(text, address))
             return known[1]
+        except RedisTimeoutError:
+            raise
         except ResponseError:
+            self._unanswered[address] -= 1
             raise
         except BaseException:
             self._drop(address)
