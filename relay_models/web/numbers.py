@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -88,7 +87,6 @@ class Numbers:
         link: makes the URL of the runs that meet a filter; an empty text for none.
         narrow: adds a condition to the filter.
         exact: compute percentiles from every value, however many runs there are.
-        done: called with these numbers once all are computed, and how long that took (seconds).
         width: width of the charts (pixels).
     """
 
@@ -102,11 +100,8 @@ class Numbers:
         link: Callable[[str], str],
         narrow: Callable[[str], str],
         exact: bool = False,
-        done: Callable[[Numbers, float], None] = lambda numbers, seconds: None,
         width: int = 360,
     ) -> None:
-        self._began = time.monotonic()
-        self._done = done
         self._breakdowns: list[Breakdown] | None = None
         state = sure_state()
         self._state = state
@@ -157,7 +152,6 @@ class Numbers:
             made.append(each)
             yield each
         self._breakdowns = made
-        self._done(self, time.monotonic() - self._began)
 
     def _compute(self) -> Iterator[Breakdown]:
         if not self.count:

@@ -124,6 +124,8 @@ class RunPages:
                 (agent, run_id), note=form.get("note", "").strip() or None, by=form.get("by", "").strip() or None,
                 source="human", **given,
             )  # fmt: skip
+            # Filters know labels: what was answered before may be wrong now.
+            self._site.kept.clear()
             return RedirectResponse(f"/runs/{run_id}?{urlencode({'agent': agent})}#labels", 303)
 
         return await self._site.form(request, work)

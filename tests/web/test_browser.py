@@ -314,6 +314,28 @@ def test_new_runs_appear(browser: Browser, empty: RedisBackend) -> None:
         assert page.locator("tr[data-row]").count() == 2
 
 
+@pytest.mark.parametrize("has_scripts", [True, False])
+def test_a_newer_answer_takes_the_place_of_an_older_one(
+    browser: Browser, empty: RedisBackend, monkeypatch: pytest.MonkeyPatch, has_scripts: bool
+) -> None:
+    monkeypatch.setattr("relay_models.web.kept.WORTH_KEEPING", -1)
+    monkeypatch.setattr("relay_models.web.kept.FRESH", -1)
+    with served(empty) as url:
+        context = browser.new_context(java_script_enabled=has_scripts)
+        page = context.new_page()
+        for number in (1, 2):
+            empty.store_run(RunRecord(agent_id=f"agent {number}"))
+            for path, row in (("agents", "a.open"), ("numbers?filter=all", "section >> nth=1 >> tbody th")):
+                page.goto(url + path)
+                answers = page.locator(".answer")
+                assert answers.count() == number
+                shown = answers.filter(visible=True)
+                assert shown.count() == 1
+                assert page.get_by_text("Computing …").filter(visible=True).count() == 0
+                assert shown.locator(row).count() == number, path
+        context.close()
+
+
 def test_pages_work_without_scripts(browser: Browser, url: str) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
