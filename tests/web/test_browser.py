@@ -305,6 +305,19 @@ def test_rows_are_reached_by_keyboard(browser: Browser, url: str) -> None:
         page.wait_for_url(f"**{expected}")
 
 
+def test_two_runs_are_chosen_and_compared_by_keyboard(browser: Browser, url: str) -> None:
+    with opened(browser, url, WIDE) as page:
+        expected = [box.get_attribute("value") for box in page.locator("input[name=run]").all()[:3:2]]
+        page.keyboard.press("j")
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Space")
+        # Back to the row of the box, and on to the third.
+        for key in ("j", "j", "j", "Shift+Tab", "Space", "Enter"):
+            page.keyboard.press(key)
+        page.wait_for_url("**/compare?run=**")
+        assert [box.input_value() for box in page.locator("input[name=run]").all()] == expected
+
+
 def test_new_runs_appear(browser: Browser, empty: RedisBackend) -> None:
     empty.store_run(RunRecord(agent_id="first", started_at=Timestamp("2026-11-23T10:00:00Z")))
     with served(empty) as url, opened(browser, url, WIDE) as page:

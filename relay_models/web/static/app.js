@@ -164,7 +164,7 @@ document.querySelectorAll("[data-complete]").forEach(complete);
 
 // Rows by keyboard: j and k move, Enter opens, / goes to the filter.
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input:not([type=checkbox]), select, textarea")) return;
   const box = document.querySelector("[data-complete]");
   if (event.key === "/" && box) {
     event.preventDefault();
@@ -172,7 +172,9 @@ document.addEventListener("keydown", (event) => {
     box.select();
   } else if (event.key === "j" || event.key === "k") {
     const links = [...document.querySelectorAll("a.open, details.call > summary")];
-    const at = links.indexOf(document.activeElement);
+    // From wherever in a row the reader is.
+    const active = document.activeElement;
+    const at = links.findLastIndex((link) => link === active || link.compareDocumentPosition(active) & Node.DOCUMENT_POSITION_FOLLOWING);
     const next = links[Math.min(Math.max(at + (event.key === "j" ? 1 : -1), 0), links.length - 1)];
     if (next) next.focus();
   }
