@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
@@ -349,6 +349,22 @@ def test_a_huge_run_makes_a_page_of_bounded_size(empty: RedisBackend) -> None:
     for first in ("0", "-1", "2501", "x", "9" * 30):
         assert "1 to 300 of 2,500" in client.get(f"/runs/{other.id}?calls={first}").text
     assert len(client.get(f"/compare?run={run.id}&run={other.id}").text) < 400_000
+
+
+def test_a_timeline_of_some_calls_is_of_their_time(empty: RedisBackend) -> None:
+    began = datetime(2026, 11, 23, 10, tzinfo=UTC)
+    calls = [
+        CallRecord(
+            kind="tool", name=f"tool {second % 3}", started_at=began + timedelta(seconds=second),
+            ended_at=began + timedelta(seconds=second + 1),
+        )
+        for second in range(2_500)
+    ]  # fmt: skip
+    run = RunRecord(agent_id="long", calls=calls, started_at=began, ended_at=began + timedelta(seconds=2_500))
+    empty.store_run(run)
+    page = TestClient(create_app(empty), base_url=BASE).get(f"/runs/{run.id}?calls=301").text
+    assert "the timeline is of those that are listed, 301 to 600" in page
+    assert re.search(r">2026-11-23 10:05:00\S* UTC · 5 m 00 s · ", page)
 
 
 def test_numbers_of_many_runs_say_what_is_left_out(store: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
