@@ -104,7 +104,10 @@ def create_server(backend: RedisBackend, *, labels: bool = False) -> MCPServer[A
             ),
         ] = False,
     ) -> str:
-        """Count runs and compute sums, means and percentiles, by columns, by time, or both. Exact by default."""
+        """Count runs and compute sums, means and percentiles, by columns, by time, or both. Exact by default.
+
+        For shares, such as how many runs of each agent failed, group by status, too.
+        """
         return _text(answers.aggregate_runs(by, every, time, metrics, filter, order_by, limit, approximate))
 
     def compare_runs(
@@ -125,7 +128,10 @@ def create_server(backend: RedisBackend, *, labels: bool = False) -> MCPServer[A
         limit: Annotated[int, Field(description="Maximum number of sessions, 1 to 100.")] = 20,
         before: Annotated[str, Field(description="`before` of the last answer, for the next page.")] = "",
     ) -> str:
-        """List sessions (conversations), the latest first: runs, failures, tokens, cost, agents, users."""
+        """List sessions (conversations), the latest first: runs, failures, tokens, cost, agents, users.
+
+        aggregate_runs by session_id has other orders.
+        """
         return _text(answers.sessions(filter, limit, before))
 
     def find_documents(
