@@ -327,6 +327,26 @@ def test_new_runs_appear(browser: Browser, empty: RedisBackend) -> None:
         assert page.locator("tr[data-row]").count() == 2
 
 
+def test_new_runs_are_said_where_they_do_not_appear(browser: Browser, empty: RedisBackend) -> None:
+    def store(agent: str, minute: int) -> None:
+        at = Timestamp(f"2026-11-23T10:{minute:02}:00Z")
+        empty.store_run(RunRecord(agent_id=agent, started_at=at, ended_at=Timestamp("2026-11-23T11:00:00Z")))
+
+    store("first", 10)
+    store("second", 5)
+    with served(empty) as url, opened(browser, url, WIDE) as page:
+        page.keyboard.press("j")
+        store("third", 20)
+        page.get_by_text("1 new: show from the start").wait_for(timeout=20_000)
+        assert page.locator("#total").inner_text() == "3"
+        # What was stored after the runs of a page that are not the newest is not new.
+        page.goto(url + "runs?order=-duration&limit=1")
+        page.locator("#total").get_by_text("3").wait_for()
+        store("fourth", 30)
+        page.get_by_text("1 new: show from the start").wait_for(timeout=20_000)
+        assert page.locator("#total").inner_text() == "4"
+
+
 @pytest.mark.parametrize("has_scripts", [True, False])
 def test_a_newer_answer_takes_the_place_of_an_older_one(
     browser: Browser, empty: RedisBackend, monkeypatch: pytest.MonkeyPatch, has_scripts: bool

@@ -131,6 +131,7 @@ def test_new_runs_are_counted(empty: RedisBackend) -> None:
     empty.store_run(RunRecord(agent_id="second"))
     assert client.get("/runs/state.json", params={"since": stored}).json() == {"new": 1}
     assert client.get("/runs/state.json").json() == {"total": 2}
+    assert client.get("/runs/state.json", params={"since": stored, "total": "1"}).json() == {"new": 1, "total": 2}
     narrow = {"since": stored, "filter": "agent = first or agent = third"}
     assert client.get("/runs/state.json", params=narrow).json() == {"new": 0}
 
