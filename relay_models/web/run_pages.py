@@ -19,18 +19,14 @@ from relay_models.web.numbers import plain_svg
 from relay_models.web.question import Question
 from relay_models.web.rendering import cell_of
 from relay_models.web.site import timed
+from relay_models.web.timelines import drawn_part
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from relay_models.records import CallRecord, RunRecord
     from relay_models.web.site import Site
 
 __all__ = ["RunPages"]
 
 ZOOMS = (1, 2, 4, 8)
-MOST_DRAWN = 2_000
-"""Maximum number of calls of one timeline."""
 # What the head of a run shows, in this order, as far as there is a value.
 _HEAD = (
     "status", "started_at", "duration", "llm_calls", "tool_calls", "failed_calls", "input_tokens", "output_tokens",
@@ -78,8 +74,7 @@ class RunPages:
         rows = rows if rows in ("auto", "calls", "names") else "auto"
         total = len(record.calls)
         first = _first_call(request.query_params.get("calls", ""), total)
-        # A timeline of very many calls is one of those that are listed, and of their time.
-        drawn = record if total <= MOST_DRAWN else _part(record, record.calls[first : first + MOST_CALLS])
+        drawn = drawn_part(record, first)
         own = urlencode({"agent": run.agent_id})
         base = first if drawn is not record else 0
 
@@ -130,13 +125,6 @@ class RunPages:
             return RedirectResponse(f"/runs/{run_id}?{urlencode({'agent': agent})}#labels", 303)
 
         return await self._site.form(request, work)
-
-
-def _part(record: RunRecord, calls: Sequence[CallRecord]) -> RunRecord:
-    """A run of some of the calls of a run, as long as these took."""
-    began = min(call.started_at for call in calls)
-    ended = max(call.ended_at or call.started_at for call in calls)
-    return record.model_copy(update={"calls": calls, "started_at": began, "ended_at": ended})
 
 
 def _first_call(text: str, total: int) -> int:
