@@ -348,7 +348,7 @@ def _grouped(asked: _Asked, name: str, count_failed: CountFailed) -> Breakdown:
     if column.ordered:
         shown.sort(key=lambda row: (row[name] is None, 0 if row[name] is None else column.type.store(row[name])))
     titles = {"agent_id": "By agent", "models": "By model", "tools": "By tool"}
-    title = titles.get(name, f"By {column.heading.replace('_', ' ')}")
+    title = titles.get(name, f"By {name.replace('_', ' ')}")
     return _breakdown(asked, title, name, shown, failed, condition, has_more=has_more)
 
 
@@ -421,10 +421,15 @@ def _breakdown(
 
 
 def _chart(rows: Sequence[Mapping[str, Any]], key: str, metric: str, title: str, link: Link, width: int) -> str:
-    kept = [{key: _named(row[key]), metric: row[metric]} for row in rows]
-    by_key = {_named(row[key]): row for row in rows}
+    kept = [{key: _group(row[key]), metric: row[metric]} for row in rows]
+    by_key = {_group(row[key]): row for row in rows}
     chart = BarChart(kept, metric, title=title, link=lambda row: link(by_key[row[key]]))
     return plain_svg(chart.svg(width=width))
+
+
+def _group(value: Any) -> Any:
+    """The value of a group as a chart takes it: an instant, or a text; a number would be one to draw."""
+    return _named(value) if value is None or isinstance(value, str | datetime) else _label(value)
 
 
 def _named(value: Any) -> Any:

@@ -101,6 +101,8 @@ def test_groups_of_every_type_lead_to_their_runs(name: str, most_exact: int, mon
         assert sorted(count for _, _, count in groups) == ["3", "4"]
         for link, _, count in groups:
             assert client.get(unescape(link)).text.count("data-row=") == int(count)
+        chart = re.findall(r"<svg.*?</svg>", page, re.DOTALL)[-1]
+        assert all(f">{label}<" in chart for _, label, _ in groups)
         if name in ("level", "grade", "due", "tries"):
             # What has an order is shown in it.
             values = [known[name] for known in BILLED[:2]]
