@@ -37,9 +37,14 @@ Examples:
   cost is missing
   score.helpfulness < 0.5
   tool ~ "sql*"
-Times: 2026-11-23, 2026-11-23T10:00:00Z, today, yesterday, -24h (before now). Durations: 300ms, 2s, 1m30s, 2h.
-Texts with blanks or signs are quoted. An empty filter, or all, means all runs. list_columns names the columns."""
+Times: 2026-11-23, 2026-11-23T10:00:00Z, today, yesterday, -24h, -7d (before now). Durations: 300ms, 2s, 1m30s, 2h.
+Texts with blanks or signs are quoted. They are compared whole and with case; ~ "*part*" finds parts.
+An empty filter, or all, means all runs. list_columns names the columns."""
 
+NOTHING = (
+    "nothing matches the filter; texts are compared whole and with case: aggregate_runs by a column of texts lists its "
+    'values, and ~ "*part*" finds parts'
+)
 USUAL = ("run_id", "agent_id", "started_at", "duration", "status", "llm_calls", "tool_calls", "total_tokens", "cost")
 MOST_RUNS = 100
 MOST_ROWS = 200
@@ -80,9 +85,11 @@ class Answers:
         )
         names = ["run_id", *(name for name in names if name != "run_id")] if names else list(USUAL)
         rows = [{name: _json(getattr(run, name, None)) for name in names} for run in page]
-        return self._rows("runs", [_without_none(row) for row in rows], self._backend.count_runs(where), page)
+        return self._rows("runs", [_without_none(row) for row in rows], self._backend.count_runs(where), page, where)
 
-    def _rows(self, name: str, rows: list[dict[str, Any]], total: int, page: Any) -> dict[str, Any]:
+    def _rows(
+        self, name: str, rows: list[dict[str, Any]], total: int, page: Any, where: str | None
+    ) -> dict[str, Any]:  # fmt: skip
         """A page of rows, with the cursor of the next one."""
         answer, cut = bounded({name: rows}, MOST_CHARACTERS)
         answer = answer or {name: []}
@@ -90,6 +97,8 @@ class Answers:
         if page.next:
             answer["after"] = page.next
             answer["note"] = "there are more: pass `after` for the next page, or narrow the filter"
+        if where and not total:
+            answer["note"] = NOTHING
         if page.corrupt:
             answer["unreadable"] = len(page.corrupt)
         return _with_cut(answer, cut)
@@ -118,13 +127,13 @@ class Answers:
         filter: str = "", order_by: str = "", limit: int = 50, approximate: bool = False,
     ) -> dict[str, Any]:  # fmt: skip
         """Groups of runs and their numbers."""
-        limit = _limit(limit, MOST_ROWS)
+        limit, where = _limit(limit, MOST_ROWS), filter.strip() or None
         if time and not every:
             raise ArgumentError("time is the column of the buckets, so it needs every, such as 1d")
         rows = self._backend.aggregate_runs(
             by=by or [], every=every or None, time=time or "started_at",
             metrics=metrics or ["count", "p50(duration)", "p95(duration)"],
-            filter=filter.strip() or None, order_by=order_by or None, limit=limit + 1, approximate=approximate,
+            filter=where, order_by=order_by or None, limit=limit + 1, approximate=approximate,
         )  # fmt: skip
         shown = [{name: _json(value) for name, value in row.items()} for row in rows[:limit]]
         answer, cut = bounded({"rows": shown}, MOST_CHARACTERS)
@@ -134,6 +143,10 @@ class Answers:
             answer["estimated"] = list(rows.estimated)
         if len(rows) > limit:
             answer["note"] = f"there are more than {limit} groups: narrow the filter, or order_by what matters"
+        elif where and not any(any(row.values()) for row in shown) and not self._backend.count_runs(where):
+            answer["note"] = NOTHING
+        elif shown and (empty := [name for name in shown[0] if all(row[name] is None for row in shown)]):
+            answer["note"] = f"no row has a value of {', '.join(empty)}"
         return _with_cut(answer, cut)
 
     def compare_runs(self, left: str, right: str) -> dict[str, Any]:
@@ -183,7 +196,7 @@ class Answers:
             on_corrupt="skip",
         )  # fmt: skip
         rows = [_without_none({name: _json(getattr(item, name, None)) for name in names}) for item in page]
-        return self._rows("documents", rows, collection.count(where), page)
+        return self._rows("documents", rows, collection.count(where), page, where)
 
     def list_columns(self, model: str = "") -> dict[str, Any]:
         """The columns of runs, or of a user's model, with their operators, and how filters are written."""
@@ -203,15 +216,17 @@ class Answers:
 
     def sessions(self, filter: str = "", limit: int = 20, before: str = "") -> dict[str, Any]:
         """Sessions and their numbers, the latest first."""
-        page = session_page(
-            self._backend, filter.strip() or None, limit=_limit(limit, MOST_RUNS), before=read_before(before)
-        )
+        where = filter.strip() or None
+        page = session_page(self._backend, where, limit=_limit(limit, MOST_RUNS), before=read_before(before))
         rows = [_without_none({name: _json(getattr(each, name)) for name in each.__slots__}) for each in page.sessions]
         answer, cut = bounded({"sessions": rows}, MOST_CHARACTERS)
         answer = answer or {"sessions": []}
         if page.before is not None:
             answer["before"] = _json(page.before)
             answer["note"] = "there are more: pass `before` for the next page, or narrow the filter"
+        if not page.sessions:
+            is_empty = where is not None and not self._backend.count_runs(where)
+            answer["note"] = NOTHING if is_empty else "no run that matches belongs to a session"
         return _with_cut(answer, cut)
 
     def label_run(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
+import uvicorn
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError, ToolError
 from mcp.server.mcpserver.tools import Tool
@@ -14,7 +15,8 @@ from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from relay_models import __version__
-from relay_models._checks import check_count, shown
+from relay_models._checks import check_callable, check_count, shown
+from relay_models._sockets import listen
 from relay_models.documents.kinds import kinds_with
 from relay_models.errors import FilterSyntaxError, NotFoundError, QueryError, RelayModelsError, UnknownColumnError
 from relay_models.mcp.answers import FILTERS, Answers, ArgumentError
@@ -37,6 +39,8 @@ _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent
 # Removing a label loses it, and a note is added each time.
 _LABELS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False)
 
+HOST = "127.0.0.1"
+"""The address of HTTP."""
 MOST_ERROR = 2_000
 """Maximum size of the message of an error (characters)."""
 # What a tool's error adds about where to find what is right.
@@ -104,7 +108,10 @@ def create_server(backend: RedisBackend, *, labels: bool = False) -> MCPServer[A
             ),
         ] = False,
     ) -> str:
-        """Count runs and compute sums, means and percentiles, by columns, by time, or both. Exact by default."""
+        """Count runs and compute sums, means and percentiles, by columns, by time, or both. Exact by default.
+
+        For shares, such as how many runs of each agent failed, group by status, too.
+        """
         return _text(answers.aggregate_runs(by, every, time, metrics, filter, order_by, limit, approximate))
 
     def compare_runs(
@@ -125,7 +132,10 @@ def create_server(backend: RedisBackend, *, labels: bool = False) -> MCPServer[A
         limit: Annotated[int, Field(description="Maximum number of sessions, 1 to 100.")] = 20,
         before: Annotated[str, Field(description="`before` of the last answer, for the next page.")] = "",
     ) -> str:
-        """List sessions (conversations), the latest first: runs, failures, tokens, cost, agents, users."""
+        """List sessions (conversations), the latest first: runs, failures, tokens, cost, agents, users.
+
+        aggregate_runs by session_id has other orders.
+        """
         return _text(answers.sessions(filter, limit, before))
 
     def find_documents(
@@ -196,21 +206,36 @@ def create_server(backend: RedisBackend, *, labels: bool = False) -> MCPServer[A
     return server
 
 
-def serve_mcp(backend: RedisBackend, *, http: bool = False, port: int = 8081, labels: bool = False) -> None:
+def serve_mcp(
+    backend: RedisBackend,
+    *,
+    http: bool = False,
+    port: int = 8081,
+    labels: bool = False,
+    ready: Callable[[str], None] = lambda url: None,
+) -> None:
     """Serve a store over MCP until the client leaves (standard input) or the process is interrupted (HTTP).
 
     Args:
         backend: The store, a sync backend.
         http: Serve HTTP on loopback, at ``/mcp``, instead of standard input and output.
-        port: The port of HTTP.
+        port: The port of HTTP; 0 for any free one.
         labels: Offer the tool ``label_run``, which puts tags, scores and notes on runs.
+        ready: Called with the URL of HTTP once clients can connect.
+
+    Raises:
+        OSError: The port is in use.
     """
     check_count("port", port, 0, 65_535)
+    check_callable("ready", ready, "a function of the URL")
     server = create_server(backend, labels=labels)
-    if http:
-        server.run("streamable-http", host="127.0.0.1", port=port)
-    else:
+    if not http:
         server.run("stdio")
+        return
+    with listen(HOST, port) as listener:
+        ready(f"http://{HOST}:{listener.getsockname()[1]}/mcp")
+        config = uvicorn.Config(server.streamable_http_app(host=HOST), log_level="warning")
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _text(answer: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from relay_models._checks import check_type
 from relay_models.errors import InvalidConfigurationError, MissingExtraError
 from relay_models.pictures.text import number_text, plain
+from relay_models.query.aggregate.groups import AggregateRows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,12 +47,15 @@ class ChartData:
 
 
 def read_rows(rows: Iterable[Any]) -> ChartData:
-    """Infer which columns are time, groups and metrics.
+    """Find out which columns are time, groups and metrics: rows of an aggregate know their groups.
 
     Raises:
         InvalidConfigurationError: There is no metric to draw.
     """
     check_type("rows", rows, Iterable, "rows of an aggregate")
+    # Groups may be numbers, as metrics are; those of a metric have another name than their column.
+    columns = rows.columns if isinstance(rows, AggregateRows) else {}
+    grouped = {name for name, column in columns.items() if column.name == name}
     read = tuple(as_mapping(row) for row in rows)
     names = list(dict.fromkeys(name for row in read for name in row))
     time: str | None = None
@@ -60,7 +64,9 @@ def read_rows(rows: Iterable[Any]) -> ChartData:
         kinds: set[type] = {type(row[name]) for row in read if row.get(name) is not None}
         if not kinds:
             continue
-        if any(issubclass(kind, datetime) for kind in kinds):
+        if name in grouped:
+            groups.append(name)
+        elif any(issubclass(kind, datetime) for kind in kinds):
             if time is None:
                 time = name
         elif bool not in kinds and all(issubclass(kind, Real | timedelta) for kind in kinds):

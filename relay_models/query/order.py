@@ -12,7 +12,17 @@ from relay_models.columns.scores import ScoreColumn
 from relay_models.errors import QueryError, UnknownColumnError
 from relay_models.query.options import OrderBy
 
-__all__ = ["Order", "is_grouped"]
+__all__ = ["Order", "is_grouped", "parse_direction"]
+
+
+def parse_direction(text: str) -> tuple[str, bool]:
+    """The name in ``"name"``, ``"-name"`` or ``"name desc"``, and whether the order is descending."""
+    short = text.strip().lstrip("+-").strip()
+    descending = text.strip().startswith("-")
+    words = short.rsplit(maxsplit=1)
+    if len(words) == 2 and words[1].lower() in ("asc", "desc"):
+        return words[0], descending != (words[1].lower() == "desc")
+    return short, descending
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +76,7 @@ class Order:
         name = text.name if isinstance(text, Column) else text
         if not isinstance(name, str):
             raise QueryError(f"order_by is the name of a column, with - in front for descending, not {shown(text)}")
-        short = name.strip().lstrip("+-").strip()
-        descending = name.strip().startswith("-")
-        words = short.rsplit(maxsplit=1)
-        if len(words) == 2 and words[1].lower() in ("asc", "desc"):
-            short = words[0]
-            descending = descending != (words[1].lower() == "desc")
+        short, descending = parse_direction(name)
         try:
             column = find_column(columns, short)
         except ValueError as error:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
 from collections.abc import Callable
 from types import NoneType
 from typing import Any
 
 from relay_models._checks import check_address, check_callable, check_type
+from relay_models._sockets import listen
 from relay_models.backend import RedisBackend
 from relay_models.errors import InvalidConfigurationError, MissingExtraError
 from relay_models.receiver.app import Limits, make_app
@@ -67,14 +67,10 @@ async def serve_receiver(
     limits = limits or Limits()
     spans = SpanStore(backend, redact=redact, max_open_bytes=limits.max_open_bytes)
     app = make_app(spans, token=token, limits=limits)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
+    with listen(host, port) as listening:
         shown = f"[{host}]" if ":" in host else host
         options: dict[str, Any] = {"log_level": "warning", "access_log": False, "lifespan": "off"}
         server = uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=_GRACE, server_header=False, **options))
-        listening.listen(128)
         on_ready(f"http://{shown}:{listening.getsockname()[1]}/v1/traces")
         serving = asyncio.ensure_future(server.serve(sockets=[listening]))
         try:

@@ -13,7 +13,7 @@ from relay_models.errors import NotFoundError, QueryError
 if TYPE_CHECKING:
     from relay_models.sync import RedisBackend
 
-__all__ = ["find_model", "find_run", "known_columns", "model_name", "quoted"]
+__all__ = ["equal_to", "find_model", "find_run", "known_columns", "model_name", "quoted"]
 
 
 def known_columns(document: type[Document]) -> dict[str, Column[Any]]:
@@ -51,6 +51,14 @@ _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\
 def quoted(text: str) -> str:
     """A text as a literal of the filter language."""
     return f'"{text.translate(_ESCAPES)}"'
+
+
+def equal_to(column: Column[Any], value: Any) -> str:
+    """The condition that documents with a value of a column meet: of one with lists, with one of its items."""
+    value = getattr(value, "value", value)
+    if isinstance(value, bool):
+        value = "true" if value else "false"
+    return f"{column.name} = {value if isinstance(value, int) else quoted(str(value))}"
 
 
 def find_run(backend: RedisBackend, wanted: str, agent: str | None = None) -> Run:

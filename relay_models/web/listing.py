@@ -78,7 +78,7 @@ class Listing:
         return Rows(question, page)
 
     def state(self, request: Request) -> Response:
-        """How many documents were stored since a page was made; without such a time, how many there are."""
+        """How many documents were stored since a time; without one, or where that is asked for, how many there are."""
         question = Question.parse(request.query_params, self.document)
         since = request.query_params.get("since", "")
         answer: dict[str, int] = {}
@@ -91,7 +91,7 @@ class Listing:
                 raise QueryError(f"since is a time such as 2026-11-23T10:00:00+00:00, not {since!r}")
             newer: list[Any] = [self.document.columns()["stored_at"] > moment]
             answer["new"] = self._collection.count([*newer, question.filter] if question.filter else newer)
-        else:
+        if not since or "total" in request.query_params:
             # Counting all takes time in a large store: an open page adds what is new.
             answer["total"] = self._collection.count(question.where)
         return JSONResponse(answer)

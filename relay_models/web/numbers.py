@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from relay_models import Run
 from relay_models.columns.kind import Kind
 from relay_models.pictures import BarChart
 from relay_models.pictures.svg import STYLE
-from relay_models.views import MOST_EXACT, known_columns, money_text, quoted, usual_columns, value_text
+from relay_models.views import MOST_EXACT, equal_to, known_columns, money_text, usual_columns, value_text
 from relay_models.web.read_runs import ReadRuns
 
 if TYPE_CHECKING:
@@ -88,7 +87,6 @@ class Numbers:
         link: makes the URL of the runs that meet a filter; an empty text for none.
         narrow: adds a condition to the filter.
         exact: compute percentiles from every value, however many runs there are.
-        done: called with these numbers once all are computed, and how long that took (seconds).
         width: width of the charts (pixels).
     """
 
@@ -102,11 +100,8 @@ class Numbers:
         link: Callable[[str], str],
         narrow: Callable[[str], str],
         exact: bool = False,
-        done: Callable[[Numbers, float], None] = lambda numbers, seconds: None,
         width: int = 360,
     ) -> None:
-        self._began = time.monotonic()
-        self._done = done
         self._breakdowns: list[Breakdown] | None = None
         state = sure_state()
         self._state = state
@@ -116,7 +111,7 @@ class Numbers:
         self.count = backend.count_runs(where)
         read: ReadRuns | None = None
         if 0 < self.count <= MOST_EXACT:
-            read = ReadRuns.read(backend, where, MOST_EXACT, ("started_at", "status", "duration", *_SUMMED, *by))
+            read = _read(backend, where, by)
         if read is not None:
             self.count, self.failures = len(read), len(read.having("status", state))
         else:
@@ -157,7 +152,6 @@ class Numbers:
             made.append(each)
             yield each
         self._breakdowns = made
-        self._done(self, time.monotonic() - self._began)
 
     def _compute(self) -> Iterator[Breakdown]:
         if not self.count:
@@ -262,6 +256,11 @@ class _Asked:
         return rows
 
 
+def _read(backend: RedisBackend, where: str | None, by: Iterable[str]) -> ReadRuns | None:
+    """Read few runs, with the columns of the metrics and those to group by."""
+    return ReadRuns.read(backend, where, MOST_EXACT, ("started_at", "status", "duration", *_SUMMED, *by))
+
+
 def _column(metric: str) -> str:
     return metric.partition("(")[2].rstrip(")")
 
@@ -327,28 +326,66 @@ def _over_time(asked: _Asked, every: str, count_failed: CountFailed) -> Breakdow
 def _grouped(asked: _Asked, name: str, count_failed: CountFailed) -> Breakdown:
     column = known_columns(asked.backend.runs.document)[name]
 
-    def condition(row: Mapping[str, Any]) -> str:
+    def is_in(row: Mapping[str, Any]) -> str:
         value = row[name]
-        if value is None:
-            return asked.narrow(f"{name} is missing")
-        literal = str(value) if column.kind is Kind.COUNT else quoted(str(value))
-        return asked.narrow(f"{name} = {literal}")
+        return f"{name} is missing" if value is None else equal_to(column, value)
+
+    def condition(row: Mapping[str, Any]) -> str:
+        return asked.narrow(is_in(row))
 
     counts: Any = ()
     if asked.read is None and asked.count > MOST_EXACT:
         counts = asked.backend.aggregate_runs(filter=asked.where, by=[name], order_by="-count", limit=MOST_GROUPS + 1)
-    if len(counts) > MOST_GROUPS:
-        # Percentiles of thousands of groups take minutes: those of the few that are shown are asked for one by one.
-        rows = [asked.within(condition(row), row["count"]) | {name: row[name]} for row in counts[:MOST_GROUPS]]
-        failed = {row[name]: asked.backend.count_runs(f"({condition(row)}) and {asked.state}") for row in rows}
-        has_more = True
+    has_more = len(counts) > MOST_GROUPS
+    if has_more:
+        # Percentiles of thousands of groups take minutes: only those that are shown are asked for.
+        rows, failed = _of_groups(asked, name, counts[:MOST_GROUPS], is_in)
     else:
         rows = asked.rows(name, by=[name], order_by="-count", limit=MOST_GROUPS + 1)
         failed = count_failed(rows, name, by=[name])
         has_more = len(rows) > MOST_GROUPS
+    shown = rows[:MOST_GROUPS]
+    if column.ordered:
+        shown.sort(key=lambda row: (row[name] is None, 0 if row[name] is None else column.type.store(row[name])))
     titles = {"agent_id": "By agent", "models": "By model", "tools": "By tool"}
-    title = titles.get(name, f"By {column.heading.replace('_', ' ')}")
-    return _breakdown(asked, title, name, rows[:MOST_GROUPS], failed, condition, has_more=has_more)
+    title = titles.get(name, f"By {name.replace('_', ' ')}")
+    return _breakdown(asked, title, name, shown, failed, condition, has_more=has_more)
+
+
+def _of_groups(
+    asked: _Asked, name: str, counts: Rows, is_in: Callable[[Mapping[str, Any]], str]
+) -> tuple[list[dict[str, Any]], dict[Any, int]]:
+    """The metrics of some groups, and how many of their runs failed.
+
+    Args:
+        asked: which runs.
+        name: the column that they are grouped by.
+        counts: the groups and how many runs each has, the largest first.
+        is_in: makes the condition of a group.
+    """
+    first, together = len(counts), 0
+    while first and together + counts[first - 1]["count"] <= MOST_EXACT:
+        first -= 1
+        together += counts[first]["count"]
+    found: dict[Any, dict[str, Any]] = {}
+    failed: dict[Any, int] = {}
+    # The runs of small groups are read once: several commands for each group take longer.
+    small = " or ".join(map(is_in, counts[first:]))
+    read = _read(asked.backend, asked.narrow(f"({small})"), [name]) if small else None
+    if read is not None:
+        found = {row[name]: dict(row.items()) for row in read.aggregate(metrics=asked.metrics, by=[name])}
+        failures: Any = read.having("status", sure_state()).aggregate(by=[name])
+        failed = {row[name]: row["count"] for row in failures}
+    rows = []
+    for number, row in enumerate(counts):
+        value = row[name]
+        if read is not None and number >= first:
+            rows += [found[value]] if value in found else []
+            continue
+        where = asked.narrow(is_in(row))
+        rows.append(asked.within(where, row["count"]) | {name: value})
+        failed[value] = asked.backend.count_runs(f"({where}) and {asked.state}")
+    return rows, failed
 
 
 def _breakdown(
@@ -384,10 +421,15 @@ def _breakdown(
 
 
 def _chart(rows: Sequence[Mapping[str, Any]], key: str, metric: str, title: str, link: Link, width: int) -> str:
-    kept = [{key: _named(row[key]), metric: row[metric]} for row in rows]
-    by_key = {_named(row[key]): row for row in rows}
+    kept = [{key: _group(row[key]), metric: row[metric]} for row in rows]
+    by_key = {_group(row[key]): row for row in rows}
     chart = BarChart(kept, metric, title=title, link=lambda row: link(by_key[row[key]]))
     return plain_svg(chart.svg(width=width))
+
+
+def _group(value: Any) -> Any:
+    """The value of a group as a chart takes it: an instant, or a text; a number would be one to draw."""
+    return _named(value) if value is None or isinstance(value, str | datetime) else _label(value)
 
 
 def _named(value: Any) -> Any:
@@ -405,6 +447,11 @@ def _instant(value: datetime) -> str:
 
 
 def groupable(document: type[Run]) -> list[str]:
-    """The columns that runs can be grouped by."""
-    kinds = (Kind.TAG, Kind.TAGS)
-    return [name for name, column in document.columns().items() if column.kind in kinds and not column.is_uuid]
+    """The columns that runs can be grouped by: those of texts, dates and integers; few runs have as many tokens."""
+    return [
+        name
+        for name, column in document.columns().items()
+        if (column.kind in (Kind.TAG, Kind.TAGS) and not column.is_uuid)
+        or (column.kind is Kind.COUNT and column.unit != "tokens")
+        or column.type.python is date
+    ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -28,7 +28,6 @@ from relay_models.views import (
 )
 from relay_models.web.agent_tables import accumulator_rows
 from relay_models.web.chips import PERIODS, chips, failures
-from relay_models.web.kept import Kept
 from relay_models.web.numbers import MOST_GROUPED, MOST_RECENT, Numbers, groupable, plain_svg
 from relay_models.web.question import Question
 from relay_models.web.recent import recent_filter
@@ -36,6 +35,7 @@ from relay_models.web.site import status_of, timed
 
 if TYPE_CHECKING:
     from relay_models import AgentSummary
+    from relay_models.web.kept import Answer
     from relay_models.web.site import Site
 
 __all__ = ["OverviewPages"]
@@ -46,6 +46,9 @@ MOST_AGENTS = 100
 """Maximum number of agents on a page."""
 MOST_PROMPTS = 20
 """Maximum number of prompt profiles that an agent's page shows."""
+
+_Compared = tuple[tuple[int, int], tuple[Fact, ...] | None]
+"""How many runs meet each of two filters, and their numbers where these are not too many."""
 
 
 def _url(path: str, **parameters: str) -> str:
@@ -59,7 +62,7 @@ class OverviewPages:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._backend = site.backend
-        self._kept = Kept()
+        self._kept = site.kept
 
     @timed
     def numbers(self, request: Request) -> Response:
@@ -73,8 +76,9 @@ class OverviewPages:
         known = groupable(document)
         by = given.getlist("by") or ["agent_id", "models", "tools"]
         every = given.get("every", "").strip()
+        whole = bool(given.get("whole"))
         error, status = "", 200
-        numbers: Callable[[], tuple[Numbers, int]] | None = None
+        numbers: Callable[[], Iterator[Answer[Numbers]]] | None = None
         question = Question(given.get("filter", "").strip(), document=document)
         if "filter" not in given:
             question = Question(recent_filter(self._backend.runs, MOST_RECENT), document=document)
@@ -82,7 +86,7 @@ class OverviewPages:
             if unknown := [name for name in by if name not in known]:
                 raise QueryError(f"by: runs are not grouped by {unknown[0]!r} here, but by {', '.join(known)}")
             as_expression(question.where, document.columns())
-            numbers = partial(self._numbers, question, every, by, bool(given.get("exact")), "again" in given)
+            numbers = partial(self._numbers, question, every, by, bool(given.get("exact")), whole, "again" in given)
             if every:
                 Buckets(every)
         except QueryError as fault:
@@ -101,23 +105,22 @@ class OverviewPages:
             every=every, by=by, groupable=known,
             chips=chips(question, [*PERIODS, *failures()], link, everything="All time"),
             link=lambda text: Question(text).url(), saved=self._backend.saved.all(on_corrupt="skip"), most=MOST_EXACT,
-            grouped=MOST_GROUPED, again=again, is_whole=bool(given.get("whole")),
+            grouped=MOST_GROUPED, again=again, is_whole=whole,
         )  # fmt: skip
 
     def _numbers(
-        self, question: Question, every: str, by: Sequence[str], exact: bool, again: bool
-    ) -> tuple[Numbers, int]:
-        """The numbers of the runs that are asked for, and how old they are (seconds)."""
-        asked = ("numbers", question.filter, every, tuple(by), exact)
-        kept = None if again else self._kept.find(asked)
-        return kept or (
-            Numbers(
+        self, question: Question, every: str, by: Sequence[str], exact: bool, whole: bool, again: bool
+    ) -> Iterator[Answer[Numbers]]:
+        """The numbers of the runs that are asked for; with `whole`, however many runs there are."""
+
+        def make() -> Numbers:
+            return Numbers(
                 self._backend, question.where, every=every, by=by, narrow=question.narrowed,
                 link=lambda text: Question(text).url(), exact=exact,
-                done=lambda numbers, seconds: self._kept.keep(asked, numbers, seconds),
-            ),
-            0,
-        )  # fmt: skip
+            )  # fmt: skip
+
+        asked = ("numbers", question.filter, every, tuple(by), exact, whole)
+        return self._kept.answers(asked, make, again=again)
 
     @timed
     def sessions(self, request: Request) -> Response:
@@ -140,17 +143,19 @@ class OverviewPages:
     @timed
     def agents(self, request: Request) -> Response:
         """All agents, ordered by name."""
-        after = request.query_params.get("after")
+        given = request.query_params
+        after = given.get("after")
 
-        def agents() -> tuple[Sequence[AgentSummary], int, int]:
-            """The agents of the page, how many there are, and how old the answer is (seconds)."""
-            again = "again" in request.query_params
-            found, age = self._kept.get("agents", lambda: list(self._backend.agents()), again=again)
+        def agents() -> Iterator[Answer[Sequence[AgentSummary]]]:
+            return self._kept.answers("agents", lambda: list(self._backend.agents()), again="again" in given)
+
+        def page(found: Sequence[AgentSummary]) -> Sequence[AgentSummary]:
+            """The agents of the page, and one more where there are more."""
             first = 0 if after is None else bisect.bisect_right(found, after, key=lambda each: each.agent_id)
-            return found[first : first + MOST_AGENTS + 1], len(found), age
+            return found[first : first + MOST_AGENTS + 1]
 
         return self._site.stream(
-            "agents.html", request, title="Agents", agents=agents, quoted=quoted, question=Question(),
+            "agents.html", request, title="Agents", agents=agents, page=page, quoted=quoted, question=Question(),
             most=MOST_AGENTS, is_first=after is None, again=_url("/agents", after=after or "", again="1"),
         )  # fmt: skip
 
@@ -188,20 +193,13 @@ class OverviewPages:
         error, runs, status = "", None, 200
         pair: list[Any] = []
         candidates: list[Any] = []
-        facts: Callable[[], tuple[tuple[Fact, ...], int]] | None = None
+        sets: Callable[[], Iterator[Answer[_Compared]]] | None = None
 
-        @cache
-        def sizes() -> tuple[int, int]:
-            """How many runs meet each of the filters."""
-
-            def count() -> tuple[int, int]:
-                return self._backend.count_runs(left or None), self._backend.count_runs(right or None)
-
-            counts, _ = self._kept.get(("sizes", left, right), count, again="again" in given)
-            return counts
-
-        def compare() -> tuple[Fact, ...]:
-            return compare_windows(self._backend, left or None, right or None, exact=exact, counts=sizes())
+        def compare() -> _Compared:
+            counts = self._backend.count_runs(left or None), self._backend.count_runs(right or None)
+            if max(counts) > MOST_GROUPED and not whole:
+                return counts, None
+            return counts, compare_windows(self._backend, left or None, right or None, exact=exact, counts=counts)
 
         try:
             pair = [find_run(self._backend, each.strip(), None) for each in ids[:3]]
@@ -214,17 +212,17 @@ class OverviewPages:
             elif left or right:
                 for text in (left, right):
                     as_expression(text or None, self._site.document.columns())
-                facts = partial(self._kept.get, ("compare", left, right, exact), compare, again="again" in given)
+                asked = ("compare", left, right, exact, whole)
+                sets = partial(self._kept.answers, asked, compare, again="again" in given)
         except (QueryError, NotFoundError) as fault:
             error, status = str(fault), status_of(fault)
         return self._site.stream(
-            "compare.html", request, status, title="Compare", ids=ids, left=left, right=right, runs=runs, facts=facts,
+            "compare.html", request, status, title="Compare", ids=ids, left=left, right=right, runs=runs, sets=sets,
             error=error, pair=pair, candidates=candidates, most=MOST_EXACT,
             question=Question(document=self._site.document), presets=_presets(),
             exact=_url("/compare", left=left, right=right, exact="1", whole=whole),
             again=_url("/compare", left=left, right=right, exact="1" if exact else "", whole=whole, again="1"),
-            sizes=sizes,
-            grouped=MOST_GROUPED, is_whole=bool(whole), whole=_url("/compare", left=left, right=right, whole="1"),
+            grouped=MOST_GROUPED, whole=_url("/compare", left=left, right=right, whole="1"),
         )  # fmt: skip
 
     def _near(self, run: Any) -> list[Any]:

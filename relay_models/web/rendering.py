@@ -16,7 +16,16 @@ from relay_models.columns.column import Column
 from relay_models.columns.kind import Kind
 from relay_models.pictures.svg import DARK, LIGHT, STYLE
 from relay_models.pictures.text import plain
-from relay_models.views import column_text, heading_text, is_right, model_name, money_text, quoted, short_id, value_text
+from relay_models.views import (
+    column_text,
+    equal_to,
+    heading_text,
+    is_right,
+    model_name,
+    money_text,
+    short_id,
+    value_text,
+)
 
 if TYPE_CHECKING:
     from relay_models.web.question import Question
@@ -108,7 +117,7 @@ def cell_of(item: Any, column: Column[Any]) -> Cell:
     choices: tuple[tuple[str, str], ...] = ()
     if column.kind in (Kind.TAG, Kind.TAGS) and not column.is_uuid and value is not None:
         values = value if isinstance(value, list | set | tuple | frozenset) else [value]
-        choices = tuple((value_text(each), f"{column.name} = {quoted(_raw(each))}") for each in values)
+        choices = tuple((value_text(each), equal_to(column, each)) for each in values)
     note = ""
     if column.name == "status" and (errors := getattr(item, "error_types", None)):
         note = value_text(errors)
@@ -138,9 +147,3 @@ def row_view(item: Any, question: Question) -> Row:
     is_long = len(key) > 16
     shown = tuple(cell_of(item, column) for column in question.shown if column.name != name)
     return Row(key, short_id(key) if is_long else value_text(key) or "(empty)", url, shown)
-
-
-def _raw(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(getattr(value, "value", value))

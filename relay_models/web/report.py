@@ -14,10 +14,12 @@ from relay_models.pictures import Timeline
 from relay_models.web.numbers import Numbers, plain_svg
 from relay_models.web.question import Question
 from relay_models.web.rendering import make_environment, row_view, static_file
+from relay_models.web.timelines import drawn_part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from relay_models.records import RunRecord
     from relay_models.sync import RedisBackend
 
 __all__ = ["report_html", "write_report"]
@@ -66,9 +68,16 @@ def report_html(
             title=title or "Runs", style=style, style_hash=f"sha256-{digest}", where=filter, order=order_by,
             numbers=numbers, count=backend.count_runs(where), columns=shown, now=datetime.now(UTC),
             rows=[row_view(run, question) for run in page],
-            timelines=[plain_svg(Timeline(run).svg(width=1100)) for run in slowest],
+            timelines=[_timeline(run.record) for run in slowest if run.record is not None],
         )
     )  # fmt: skip
+
+
+def _timeline(record: RunRecord) -> tuple[str, str]:
+    """The timeline of a run, and what is said of it."""
+    drawn = drawn_part(record)
+    note = "" if drawn is record else f"The first {len(drawn.calls):,} of {len(record.calls):,} calls:"
+    return plain_svg(Timeline(drawn).svg(width=1100)), note
 
 
 def write_report(

@@ -19,6 +19,7 @@ from relay_models.web.numbers import plain_svg
 from relay_models.web.question import Question
 from relay_models.web.rendering import cell_of
 from relay_models.web.site import timed
+from relay_models.web.timelines import drawn_part
 
 if TYPE_CHECKING:
     from relay_models.web.site import Site
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["RunPages"]
 
 ZOOMS = (1, 2, 4, 8)
-MOST_DRAWN = 2_000
-"""Maximum number of calls of one timeline."""
 # What the head of a run shows, in this order, as far as there is a value.
 _HEAD = (
     "status", "started_at", "duration", "llm_calls", "tool_calls", "failed_calls", "input_tokens", "output_tokens",
@@ -75,10 +74,7 @@ class RunPages:
         rows = rows if rows in ("auto", "calls", "names") else "auto"
         total = len(record.calls)
         first = _first_call(request.query_params.get("calls", ""), total)
-        # A timeline of very many calls is one of those that are listed.
-        drawn = record if total <= MOST_DRAWN else record.model_copy(
-            update={"calls": record.calls[first : first + MOST_CALLS]}
-        )  # fmt: skip
+        drawn = drawn_part(record, first)
         own = urlencode({"agent": run.agent_id})
         base = first if drawn is not record else 0
 
@@ -124,6 +120,8 @@ class RunPages:
                 (agent, run_id), note=form.get("note", "").strip() or None, by=form.get("by", "").strip() or None,
                 source="human", **given,
             )  # fmt: skip
+            # Filters know labels: what was answered before may be wrong now.
+            self._site.kept.clear()
             return RedirectResponse(f"/runs/{run_id}?{urlencode({'agent': agent})}#labels", 303)
 
         return await self._site.form(request, work)

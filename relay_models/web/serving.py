@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from relay_models._checks import check_address, check_callable
+from relay_models._sockets import listen
 from relay_models.web.app import create_app
 from relay_models.web.security import check_exposure
 
@@ -88,15 +88,7 @@ def serve_web(
     check_callable("ready", ready, "a function of the URL")
     check_exposure(host, password)
     app = create_app(backend, password=password, read_only=read_only)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            error.filename = f"{host}:{port}"
-            raise
-        listener.listen(128)
+    with listen(host, port) as listener:
         bound = listener.getsockname()[1]
         ready(f"http://{f'[{host}]' if ':' in host else host}:{bound}/")
         config = uvicorn.Config(

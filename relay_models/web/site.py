@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from relay_models import Run
 from relay_models.errors import InvalidRecordError, NotFoundError, QueryError, RelayModelsError, StorageError
+from relay_models.web.kept import Kept
 from relay_models.web.rendering import FLUSH, make_environment
 from relay_models.web.security import Tokens
 
@@ -56,6 +57,7 @@ class Site:
         self.document: type[Run] = backend.runs.document
         self.read_only = read_only
         self.tokens = Tokens()
+        self.kept = Kept()
         self._templates = make_environment()
         pages = [("/runs", "Runs"), ("/sessions", "Sessions"), ("/numbers", "Numbers"), ("/agents", "Agents")]
         pages += [("/models", "Models")] if backend.models else []

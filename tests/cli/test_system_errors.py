@@ -15,6 +15,7 @@ import pytest
 import typer
 
 from relay_models.cli import app
+from relay_models.sync import RedisBackend
 
 from .conftest import Answer, Cli
 
@@ -183,13 +184,17 @@ def test_standard_output_on_a_full_disk(cli: Cli, tmp_path: Path, filled: Path, 
     assert "No space left on device" in done.stderr
 
 
-def test_a_port_in_use(cli: Cli) -> None:
+@pytest.mark.parametrize("command", ["serve", "receive", "web", "mcp --http"])
+def test_a_port_in_use(cli: Cli, tmp_path: Path, command: str) -> None:
+    store = tmp_path / "runs.db"
+    with RedisBackend.embedded(store):
+        pass
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
 
-        answer = cli("serve", "--port", str(port))
+        answer = cli(*command.split(), "--port", str(port), "--path", str(store))
 
     is_one_line(answer, 6)
     assert answer.err == f"error: 127.0.0.1:{port}: Address already in use\n"

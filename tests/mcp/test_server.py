@@ -115,6 +115,28 @@ async def test_errors_teach_the_filter_language(client: Assistant, filter: str) 
     assert "duration > 2s and started = yesterday" in said
 
 
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("find_runs", {"filter": "tool = Search"}),
+        ("sessions", {"filter": "tool = Search"}),
+        ("aggregate_runs", {"filter": "tool = Search", "by": ["agent"]}),
+        ("aggregate_runs", {"filter": "tool = Search", "metrics": ["sum(tokens)"]}),
+    ],
+)
+async def test_an_answer_of_nothing_says_how_texts_are_compared(
+    client: Assistant, tool: str, arguments: dict[str, Any]
+) -> None:
+    assert "with case" in (await ask(client, tool, **arguments))["note"]
+    arguments["filter"] = "tool = search"
+    assert "with case" not in (await ask(client, tool, **arguments)).get("note", "")
+
+
+async def test_an_aggregate_of_what_no_run_has_says_so(client: Assistant) -> None:
+    answer = await ask(client, "aggregate_runs", by=["agent"], metrics=["count", "sum(cost)"], filter="tool = search")
+    assert answer["note"] == "no row has a value of sum(cost)"
+
+
 async def test_other_mistakes_say_what_to_do(client: Assistant) -> None:
     assert "list_columns" in await fault(client, "aggregate_runs", metrics=["sum(models)"])
     assert "1 to 100" in await fault(client, "find_runs", limit=1000)

@@ -8,8 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from relay_models import CallRecord, RunRecord
 from relay_models.errors import InvalidConfigurationError
 from relay_models.pictures import BarChart
+from relay_models.sync import RedisBackend
 
 SVG = "{http://www.w3.org/2000/svg}"
 GROUPS = [{"agent_id": "planner", "count": 40}, {"agent_id": "<b>", "count": 10}, {"agent_id": None, "count": 0}]
@@ -63,3 +65,12 @@ def test_nothing_is_drawn_as_nothing() -> None:
     assert "no runs match" in BarChart([]).text()
     with pytest.raises(InvalidConfigurationError, match="no metric"):
         BarChart(GROUPS, "sum(cost)")
+
+
+def test_groups_of_integers_are_groups_and_no_metric() -> None:
+    with RedisBackend.embedded() as backend:
+        for count in (1, 1, 20):
+            backend.store_run(RunRecord(agent_id="a", calls=[CallRecord(kind="tool", name="t") for _ in range(count)]))
+        rows = backend.aggregate_runs(by="tool_calls", metrics=["count", "max(tool_calls)"])
+    # The first metric is drawn unless one is named.
+    assert re.findall(r"<text[^>]*>([^<]*)<", BarChart(rows).svg()) == ["count", "1", "2", "20", "1"]

@@ -305,6 +305,19 @@ def test_rows_are_reached_by_keyboard(browser: Browser, url: str) -> None:
         page.wait_for_url(f"**{expected}")
 
 
+def test_two_runs_are_chosen_and_compared_by_keyboard(browser: Browser, url: str) -> None:
+    with opened(browser, url, WIDE) as page:
+        expected = [box.get_attribute("value") for box in page.locator("input[name=run]").all()[:3:2]]
+        page.keyboard.press("j")
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Space")
+        # Back to the row of the box, and on to the third.
+        for key in ("j", "j", "j", "Shift+Tab", "Space", "Enter"):
+            page.keyboard.press(key)
+        page.wait_for_url("**/compare?run=**")
+        assert [box.input_value() for box in page.locator("input[name=run]").all()] == expected
+
+
 def test_new_runs_appear(browser: Browser, empty: RedisBackend) -> None:
     empty.store_run(RunRecord(agent_id="first", started_at=Timestamp("2026-11-23T10:00:00Z")))
     with served(empty) as url, opened(browser, url, WIDE) as page:
@@ -312,6 +325,48 @@ def test_new_runs_appear(browser: Browser, empty: RedisBackend) -> None:
         empty.store_run(RunRecord(agent_id="second", started_at=Timestamp("2026-11-23T11:00:00Z")))
         page.locator("tr[data-row]", has_text="second").wait_for(timeout=20_000)
         assert page.locator("tr[data-row]").count() == 2
+
+
+def test_new_runs_are_said_where_they_do_not_appear(browser: Browser, empty: RedisBackend) -> None:
+    def store(agent: str, minute: int) -> None:
+        at = Timestamp(f"2026-11-23T10:{minute:02}:00Z")
+        empty.store_run(RunRecord(agent_id=agent, started_at=at, ended_at=Timestamp("2026-11-23T11:00:00Z")))
+
+    store("first", 10)
+    store("second", 5)
+    with served(empty) as url, opened(browser, url, WIDE) as page:
+        page.keyboard.press("j")
+        store("third", 20)
+        page.get_by_text("1 new: show from the start").wait_for(timeout=20_000)
+        assert page.locator("#total").inner_text() == "3"
+        # What was stored after the runs of a page that are not the newest is not new.
+        page.goto(url + "runs?order=-duration&limit=1")
+        page.locator("#total").get_by_text("3").wait_for()
+        store("fourth", 30)
+        page.get_by_text("1 new: show from the start").wait_for(timeout=20_000)
+        assert page.locator("#total").inner_text() == "4"
+
+
+@pytest.mark.parametrize("has_scripts", [True, False])
+def test_a_newer_answer_takes_the_place_of_an_older_one(
+    browser: Browser, empty: RedisBackend, monkeypatch: pytest.MonkeyPatch, has_scripts: bool
+) -> None:
+    monkeypatch.setattr("relay_models.web.kept.WORTH_KEEPING", -1)
+    monkeypatch.setattr("relay_models.web.kept.FRESH", -1)
+    with served(empty) as url:
+        context = browser.new_context(java_script_enabled=has_scripts)
+        page = context.new_page()
+        for number in (1, 2):
+            empty.store_run(RunRecord(agent_id=f"agent {number}"))
+            for path, row in (("agents", "a.open"), ("numbers?filter=all", "section >> nth=1 >> tbody th")):
+                page.goto(url + path)
+                answers = page.locator(".answer")
+                assert answers.count() == number
+                shown = answers.filter(visible=True)
+                assert shown.count() == 1
+                assert page.get_by_text("Computing …").filter(visible=True).count() == 0
+                assert shown.locator(row).count() == number, path
+        context.close()
 
 
 def test_pages_work_without_scripts(browser: Browser, url: str) -> None:

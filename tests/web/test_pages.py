@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
@@ -130,6 +131,7 @@ def test_new_runs_are_counted(empty: RedisBackend) -> None:
     empty.store_run(RunRecord(agent_id="second"))
     assert client.get("/runs/state.json", params={"since": stored}).json() == {"new": 1}
     assert client.get("/runs/state.json").json() == {"total": 2}
+    assert client.get("/runs/state.json", params={"since": stored, "total": "1"}).json() == {"new": 1, "total": 2}
     narrow = {"since": stored, "filter": "agent = first or agent = third"}
     assert client.get("/runs/state.json", params=narrow).json() == {"new": 0}
 
@@ -350,6 +352,22 @@ def test_a_huge_run_makes_a_page_of_bounded_size(empty: RedisBackend) -> None:
     assert len(client.get(f"/compare?run={run.id}&run={other.id}").text) < 400_000
 
 
+def test_a_timeline_of_some_calls_is_of_their_time(empty: RedisBackend) -> None:
+    began = datetime(2026, 11, 23, 10, tzinfo=UTC)
+    calls = [
+        CallRecord(
+            kind="tool", name=f"tool {second % 3}", started_at=began + timedelta(seconds=second),
+            ended_at=began + timedelta(seconds=second + 1),
+        )
+        for second in range(2_500)
+    ]  # fmt: skip
+    run = RunRecord(agent_id="long", calls=calls, started_at=began, ended_at=began + timedelta(seconds=2_500))
+    empty.store_run(run)
+    page = TestClient(create_app(empty), base_url=BASE).get(f"/runs/{run.id}?calls=301").text
+    assert "the timeline is of those that are listed, 301 to 600" in page
+    assert re.search(r">2026-11-23 10:05:00\S* UTC · 5 m 00 s · ", page)
+
+
 def test_numbers_of_many_runs_say_what_is_left_out(store: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     client = TestClient(create_app(store), base_url="http://localhost")
     assert "median duration" in client.get("/numbers?filter=all").text
@@ -405,29 +423,99 @@ def test_many_agents_are_paged_by_name(empty: RedisBackend, monkeypatch: pytest.
     assert "There are no more agents" in client.get("/agents?after=👩‍🚀").text
 
 
-def test_an_answer_that_took_long_is_shown_again_with_its_age(
-    empty: RedisBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("relay_models.web.kept.WORTH_KEEPING", -1)
+LONG = ("/agents", "/numbers?filter=agent+%3D+planner", "/compare?left=agent+%3D+planner&right=all")
+"""Pages of which answers are kept."""
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, in a list to be set; every answer is taken for one that took long."""
     now = [1000.0]
+    monkeypatch.setattr("relay_models.web.kept.WORTH_KEEPING", -1)
     monkeypatch.setattr("relay_models.web.kept.time.monotonic", lambda: now[0])
+    return now
+
+
+@pytest.mark.parametrize("path", LONG)
+def test_an_answer_that_took_long_is_shown_again_with_its_age(
+    empty: RedisBackend, clock: list[float], path: str
+) -> None:
     client = TestClient(create_app(empty), base_url=BASE)
-    for path in ("/agents", "/numbers?filter=agent+%3D+planner", "/compare?left=agent+%3D+planner&right=all"):
-        empty.delete_agent("planner", what="runs")
+
+    def ask_with_a_new_run(path: str) -> list[str]:
         empty.store_run(RunRecord(agent_id="planner"))
-        first = client.get(path).text
-        assert " s ago" not in first
-        empty.store_run(RunRecord(agent_id="planner"))
-        now[0] += 30
-        kept = client.get(path).text
-        assert "As of 30 s ago" in kept
-        assert _values(kept) == _values(first)
-        (again,) = re.findall(r'href="([^"]+)">Ask again', kept)
-        asked = client.get(unescape(again)).text
-        assert " s ago" not in asked
-        assert _values(asked) != _values(first)
-        now[0] += 61
-        assert " s ago" not in client.get(path).text
+        return _answers(client.get(path).text)
+
+    (first,) = ask_with_a_new_run(path)
+    assert " ago" not in first
+    clock[0] += 30
+    (kept,) = ask_with_a_new_run(path)
+    assert "As of 30 s ago" in kept
+    assert _values(kept) == _values(first)
+    # What is asked again, or is older, is there until the newer answer is.
+    (again,) = re.findall(r'href="([^"]+)">Ask again', kept)
+    older, second = ask_with_a_new_run(unescape(again))
+    assert _values(older) == _values(first) != _values(second)
+    clock[0] += 240
+    older, third = ask_with_a_new_run(path)
+    assert "As of 4 min ago" in older
+    assert _values(older) == _values(second) != _values(third)
+    assert " ago" not in third
+    clock[0] += 3600
+    (fourth,) = ask_with_a_new_run(path)
+    assert _values(fourth) != _values(third)
+
+
+@pytest.mark.parametrize("path", LONG)
+def test_no_answer_is_kept_over_a_change_of_labels_or_of_the_day(
+    empty: RedisBackend, clock: list[float], path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunRecord(agent_id="planner")
+    empty.store_run(run)
+    client = TestClient(create_app(empty), base_url=BASE, follow_redirects=False)
+    (token,) = set(re.findall(r'name="token" value="([^"]+)"', client.get(f"/runs/{run.id}").text))
+    client.get(path)
+    clock[0] += 1
+    assert "As of 1 s ago" in client.get(path).text
+    client.post(f"/runs/{run.id}/label", data={"token": token, "agent": "planner", "tags": "golden"})
+    clock[0] += 1
+    (answer,) = _answers(client.get(path).text)
+    assert " ago" not in answer
+    clock[0] += 1
+    assert "As of 1 s ago" in client.get(path).text
+
+    class Tomorrow(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + timedelta(days=1)
+
+    monkeypatch.setattr("relay_models.web.kept.datetime", Tomorrow)
+    (answer,) = _answers(client.get(path).text)
+    assert " ago" not in answer
+
+
+def test_an_older_answer_stays_where_a_newer_one_fails(
+    empty: RedisBackend, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty.store_run(RunRecord(agent_id="planner"))
+    client = TestClient(create_app(empty), base_url=BASE)
+    (first,) = _answers(client.get("/agents").text)
+
+    def fail() -> Any:
+        raise ConnectionFailedError("the server is gone")
+
+    monkeypatch.setattr(empty, "agents", fail)
+    clock[0] += 600
+    page = client.get("/agents").text
+    (older,) = _answers(page)
+    assert "As of 10 min ago" in older
+    assert _values(older) == _values(first)
+    assert "the server is gone" in page
+
+
+def _answers(page: str) -> list[str]:
+    """The answers of a page, the older first."""
+    return page.split('<div class="answer">')[1:]
 
 
 def _values(page: str) -> list[str]:

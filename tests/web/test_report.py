@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from relay_models import CallRecord, RunRecord
 from relay_models.errors import QueryError
 from relay_models.sync import RedisBackend
 from relay_models.web import write_report
@@ -38,3 +39,10 @@ def test_a_report_about_nothing_is_a_report(store: RedisBackend, tmp_path: Path)
     with pytest.raises(QueryError):
         write_report(store, tmp_path / "b.html", "nonsense")
     assert not (tmp_path / "b.html").exists()
+
+
+def test_a_report_of_very_long_runs_stays_small(empty: RedisBackend, tmp_path: Path) -> None:
+    empty.store_run(RunRecord(agent_id="long", calls=[CallRecord(kind="tool", name="search") for _ in range(5_000)]))
+    page = write_report(empty, tmp_path / "report.html").read_text()
+    assert "The first 300 of 5,000 calls" in page
+    assert len(page) < 300_000

@@ -119,7 +119,7 @@ def _mcp(app: typer.Typer) -> None:
         """Answer an assistant's questions about the store over MCP."""
         from relay_models.mcp import serve_mcp  # lazy: start-up time
 
-        backend = session.open()
-        if http:
-            session.out.note(f"MCP at http://127.0.0.1:{port}/mcp (interrupt to stop)")
-        serve_mcp(backend, http=http, port=port, labels=allow_labels)
+        def ready(url: str) -> None:
+            session.out.note(f"MCP at {url} (interrupt to stop)")
+
+        serve_mcp(session.open(), http=http, port=port, labels=allow_labels, ready=ready)

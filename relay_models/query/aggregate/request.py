@@ -14,6 +14,7 @@ from relay_models.errors import QueryError, UnknownColumnError, UnsupportedOpera
 from relay_models.query.aggregate.buckets import Buckets
 from relay_models.query.aggregate.metrics import Metric, find_column, parse_metric
 from relay_models.query.options import check_limit
+from relay_models.query.order import parse_direction
 
 __all__ = ["BUCKET", "MAX_BUCKETS", "Aggregation", "Columns"]
 
@@ -92,12 +93,10 @@ class Aggregation:
                 raise QueryError(f"fill is True, or two aware datetimes (from, to), not {shown(fill)}") from None
             bounds = buckets.start(first), buckets.start(max(first, last - 1))
         names = ([BUCKET] if buckets else []) + [column.name for column in groups] + [metric.name for metric in read]
-        descending = isinstance(order_by, str) and order_by.startswith("-")
-        order = None
+        order, descending = None, False
         if order_by is not None:
-            order = _output_name(
-                order_by.lstrip("-+").strip() if isinstance(order_by, str) else order_by, names, columns
-            )
+            name, descending = parse_direction(order_by) if isinstance(order_by, str) else (order_by, False)
+            order = _output_name(name, names, columns)
         check_limit(limit)
         return cls(
             groups,

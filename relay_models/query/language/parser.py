@@ -346,7 +346,7 @@ def _syntax_error(text: str, error: UnexpectedInput, columns: Mapping[str, Colum
         before = text[:position].split()
         if found in ("&", "|", "&&", "||"):
             what += f": write {'and' if '&' in found else 'or'}"
-        elif "OPERATOR" in expected and before and found:
+        elif "OPERATOR" in expected and before:
             what += f"; after {before[-1]!r} comes an operator (a value with blanks is quoted)"
         message = f"{what}; expected: {', '.join(wanted)}" if wanted else what
     return FilterSyntaxError(f"{message}\n{_mark(text, position, len(found))}", text, position)

@@ -164,7 +164,7 @@ document.querySelectorAll("[data-complete]").forEach(complete);
 
 // Rows by keyboard: j and k move, Enter opens, / goes to the filter.
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input:not([type=checkbox]), select, textarea")) return;
   const box = document.querySelector("[data-complete]");
   if (event.key === "/" && box) {
     event.preventDefault();
@@ -172,7 +172,9 @@ document.addEventListener("keydown", (event) => {
     box.select();
   } else if (event.key === "j" || event.key === "k") {
     const links = [...document.querySelectorAll("a.open, details.call > summary")];
-    const at = links.indexOf(document.activeElement);
+    // From wherever in a row the reader is.
+    const active = document.activeElement;
+    const at = links.findLastIndex((link) => link === active || link.compareDocumentPosition(active) & Node.DOCUMENT_POSITION_FOLLOWING);
     const next = links[Math.min(Math.max(at + (event.key === "j" ? 1 : -1), 0), links.length - 1)];
     if (next) next.focus();
   }
@@ -182,30 +184,35 @@ document.addEventListener("keydown", (event) => {
 const total = document.querySelector("#total");
 if (total) {
   const question = new URL(total.dataset.state, location.href);
+  const stored = document.querySelector("#rows").dataset.stored;
+  if (stored) question.searchParams.set("since", stored);
   const isFirst = !new URL(location.href).searchParams.has("after");
   const isNewestFirst = !new URL(location.href).searchParams.has("order");
 
+  // Whether the rows were replaced: not while the reader is in them, or has chosen some.
   const refresh = async () => {
     const url = new URL(location.href);
     url.searchParams.set("part", "table");
     const reply = await fetch(url);
-    if (!reply.ok) return;
+    if (!reply.ok) return false;
     const page = new DOMParser().parseFromString(await reply.text(), "text/html");
     const fresh = page.querySelector("#rows");
     const old = document.querySelector("#rows");
-    if (!fresh || !old || old.contains(document.activeElement) || old.querySelector("input:checked")) return;
+    if (!fresh || old.contains(document.activeElement) || old.querySelector("input:checked")) return false;
     const known = new Set([...old.querySelectorAll("tr[data-row]")].map((row) => row.dataset.row));
     const made = document.importNode(fresh, true);
     made.querySelectorAll("tr[data-row]").forEach((row) => row.classList.toggle("fresh", !known.has(row.dataset.row)));
     old.replaceWith(made);
+    return true;
   };
 
-  let known = null;
+  // How many there are besides those stored after all of the rows, and how many of those the reader knows of.
+  let older = null;
+  let known = 0;
   const look = async () => {
     if (document.hidden) return;
-    const stored = document.querySelector("#rows")?.dataset.stored;
-    if (stored && known !== null) question.searchParams.set("since", stored);
-    else question.searchParams.delete("since");
+    if (older === null) question.searchParams.set("total", "1");
+    else question.searchParams.delete("total");
     let counts;
     try {
       const reply = await fetch(question);
@@ -214,17 +221,22 @@ if (total) {
     } catch {
       return;
     }
-    if ("total" in counts) known = counts.total;
-    const fresh = counts.new || 0;
-    total.textContent = (known + fresh).toLocaleString("en");
-    if (!fresh) return;
-    if (isFirst && isNewestFirst) await refresh();
-    else {
-      const news = document.querySelector("#news");
-      news.hidden = false;
-      news.firstElementChild.textContent = `${fresh} new: show from the start`;
+    const later = counts.new ?? counts.total;
+    if (older === null) {
+      older = counts.total - later;
+      // In another order, what was stored later need not be new.
+      if (!isFirst || !isNewestFirst) known = later;
     }
-    if (document.querySelector("#rows")?.dataset.stored !== stored) known += fresh;
+    total.textContent = (older + later).toLocaleString("en");
+    if (later <= known) return;
+    if (isFirst && isNewestFirst && (await refresh())) {
+      known = later;
+      return;
+    }
+    const news = document.querySelector("#news");
+    const text = `${(later - known).toLocaleString("en")} new: show from the start`;
+    news.hidden = false;
+    if (news.firstElementChild.textContent !== text) news.firstElementChild.textContent = text;
   };
   look();
   setInterval(look, 3000);

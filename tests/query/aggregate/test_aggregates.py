@@ -165,6 +165,13 @@ def test_a_run_counts_for_each_of_its_models(busy: Store) -> None:
     ]
 
 
+def test_the_order_of_rows_is_written_as_that_of_documents(busy: Store) -> None:
+    for same in (("-count", "count desc", " - count "), ("count", "+count", "count ASC", "-count desc")):
+        orders = [[row["models"] for row in count_up(busy, by="model", order_by=order)] for order in same]
+        assert orders == [orders[0]] * len(same)
+        assert orders[0] == (["m1", "m2"] if same[0] == "-count" else ["m2", "m1"])
+
+
 def test_rows_are_sorted_and_cut(busy: Store) -> None:
     rows = count_up(
         busy, by="agent", metrics=["p50(duration)", "sum(duration)", "sum(cost)"], order_by="-sum(duration)", limit=1

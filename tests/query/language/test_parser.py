@@ -113,6 +113,7 @@ def test_times_without_a_zone_are_of_the_zone_given() -> None:
         ('agent = "x', FilterSyntaxError, "never closed", 8),
         ("(agent = x", FilterSyntaxError, "ends too soon", 10),
         ("agent =", FilterSyntaxError, "ends too soon", 7),
+        ("status:failed", FilterSyntaxError, "after 'status:failed' comes an operator", 13),
         ("started > 2026-13-01", FilterSyntaxError, "no day", 10),
         ("started > soon", FilterSyntaxError, "-24h", 10),
         ('started > "2026-01-01 10:00 Nowhere"', FilterSyntaxError, "Europe/Berlin", 10),
