@@ -79,6 +79,25 @@ def test_pages_by_a_column_of_ids_have_every_row_once(backend: RedisBackend, sig
     notes.delete("all")
 
 
+class Weighed(Document):
+    grams: Column[float] = column(sortable=False)
+    price: Column[Decimal | None] = column(sortable=False)
+
+
+def test_numbers_that_an_index_does_not_keep_are_sorted(backend: RedisBackend) -> None:
+    weighed = backend.collection(Weighed)
+    numbers = [0.1 + number % 7 / 1e13 for number in range(15)]
+    weighed.save_many(
+        Weighed(grams=each, price=Decimal(n) / 4 if n % 3 else None) for n, each in enumerate(numbers)
+    )
+    for sign in ("", "-"):
+        found = weighed.find(order_by=f"{sign}grams", limit=None)
+        assert [item.grams for item in found] == sorted(numbers, reverse=bool(sign))
+        known = [item.price for item in weighed.find(order_by=f"{sign}price", limit=None)][:10]
+        assert known == sorted((Decimal(n) / 4 for n in range(15) if n % 3), reverse=bool(sign))
+    weighed.delete("all")
+
+
 def test_own_columns_answer_as_built_in_ones_do(acme: RedisBackend) -> None:
     runs = [tenant_run(name, number) for number, name in enumerate(HOSTILE)]
     acme.store_runs(runs)
