@@ -18,7 +18,7 @@ class MigrationPlan:
     Attributes:
         kind: the document type, such as ``run``.
         state: ``current`` (nothing to do), ``needed``, or ``unfinished``: the new index is in use, and the old one is
-            kept until `finish`.
+            kept until `finish`. Where `index` is not `target`, it was begun by a program with other models.
         index: the index in use; None where there is none.
         target: the index that would be made, or is in use already.
         added: columns that are added.

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -108,6 +109,5 @@ def save_chart(session: Session, rows: Iterable[Any], path: str) -> None:
 def _numeric(values: Sequence[Any]) -> bool:
     known = [value for value in values if value is not None]
     return bool(known) and all(
-        isinstance(value, int | float | Decimal | timedelta) and not isinstance(value, datetime | bool)
-        for value in known
+        isinstance(value, int | float | Decimal | timedelta) and not isinstance(value, bool | Enum) for value in known
     )

@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from relay_models.pictures.text import cells, clip_cells, duration_text, number_text, plain
+from relay_models.pictures.text import cells, clip_cells, duration_text, member_text, number_text, plain
 
 __all__ = ["Column", "Output", "age_text", "cell_text", "counted", "error_line", "json_value"]
 
@@ -238,7 +238,7 @@ def cell_text(value: Any) -> str:
         case None:
             return ""
         case Enum():
-            return cell_text(value.value)
+            return member_text(value)
         case bool():
             return "true" if value else "false"
         case int():
@@ -251,6 +251,8 @@ def cell_text(value: Any) -> str:
             return duration_text(round(value / timedelta(microseconds=1)) * 1000)
         case list() | tuple():
             return ", ".join(map(cell_text, value))
+        case set() | frozenset():
+            return ", ".join(sorted(map(cell_text, value)))
         case _:
             return str(value)
 

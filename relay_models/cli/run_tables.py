@@ -38,8 +38,10 @@ def show_runs(
     """Print a table of `Run` values; `named` if the user asked for the columns by name."""
     named = bool(names) if named is None else named
     from relay_models.export import to_dicts  # lazy: start-up time
+    from relay_models.views.columns import with_shown_values  # lazy: start-up time
 
     rows = to_dicts(runs, columns=[*(names or _USUAL), "status"])
+    rows = [with_shown_values(run, row) for run, row in zip(runs, rows, strict=True)]
     shown = list(names or _USUAL)
     columns = []
     for name in shown:

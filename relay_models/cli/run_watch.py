@@ -34,6 +34,7 @@ def watch_runs(
 ) -> None:
     """Print each new or changed run on its own line, immediately."""
     from relay_models.export import to_dicts  # lazy: start-up time
+    from relay_models.views.columns import with_shown_values  # lazy: start-up time
 
     session.open()
     out = session.out
@@ -50,6 +51,7 @@ def watch_runs(
         if show is None:
             out.line(row)
         else:
+            row = with_shown_values(run, row)
             show([listed_cell(row, name, named=bool(names)) for name in columns])
         if count and shown >= count:
             return

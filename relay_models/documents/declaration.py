@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import unicodedata
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import PydanticUndefined
 
 from relay_models._checks import shown
@@ -38,9 +39,22 @@ class Declaration:
     sortable: bool
     options: dict[str, Any]
 
-    def field(self) -> Any:
-        """The field of the model."""
-        return Field(description=self.about, **self.options)
+    def field(self, document: str, name: str) -> Any:
+        """The field of the model.
+
+        Raises:
+            InvalidConfigurationError: `column` has no such option, or pydantic refuses the options.
+        """
+        for option in self.options:
+            if option not in _FIELD_OPTIONS:
+                raise InvalidConfigurationError(
+                    f"{document}.{name}: column(…) has no option {option!r}; beside those of its own it has those of "
+                    "pydantic's Field, such as default and ge"
+                )
+        try:
+            return Field(description=self.about, **self.options)
+        except (TypeError, PydanticUserError) as error:
+            raise InvalidConfigurationError(f"{document}.{name}: {getattr(error, 'message', error)}") from None
 
     def column(self, document: str, name: str, annotation: Any, *, own: bool = False) -> Column[Any]:
         """The column, once the annotation of the field is known; `own` for one that a user declares.
@@ -92,6 +106,8 @@ def _validated(compute: Callable[[Any], Any], annotation: Any, column: ColumnTyp
 
     return value
 
+
+_FIELD_OPTIONS = frozenset(inspect.signature(Field).parameters) - {"description", "extra"}
 
 # Words of the filter language that begin a condition, and columns of aggregates and of commands that compute them.
 _RESERVED = frozenset({"not", "all", "none", "count", "bucket", "n", "span", "own", "row", "own_row"})

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from pydantic import AliasChoices, BaseModel, PydanticUndefinedAnnotation, ValidationError
+from pydantic import AliasChoices, BaseModel, PydanticUndefinedAnnotation, PydanticUserError, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticSerializationError, SchemaValidator, from_json, to_json
 
@@ -75,7 +75,7 @@ class ItemCodec:
         model: the class.
 
     Raises:
-        InvalidConfigurationError: the annotation of a field names a type that there is not.
+        InvalidConfigurationError: the annotation of a field names a type that there is not, or that is none.
     """
 
     def __init__(self, model: Any) -> None:
@@ -310,6 +310,8 @@ def _complete(model: Any) -> None:
             f"{model.__name__}: the annotation of a field names {error.name}, which is not defined where the class is; "
             f"where it is defined in a function, after the class, call {model.__name__}.model_rebuild() there"
         ) from None
+    except PydanticUserError as error:
+        raise InvalidConfigurationError(f"{model.__name__}: {error.message}") from error
     for name, field in model.__pydantic_fields__.items():
         if COLUMN in field.metadata and name not in model._columns:
             raise InvalidConfigurationError(

@@ -11,7 +11,7 @@ from operator import attrgetter
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, ForwardRef, get_args, get_origin
 
-from pydantic import BeforeValidator, Field, PydanticUserError, field_validator
+from pydantic import BeforeValidator, Field, PydanticUserError, RootModel, field_validator
 
 from relay_models.columns.column import Column, Origin
 from relay_models.columns.kind import Kind
@@ -57,7 +57,7 @@ class DocumentMeta(ModelMeta):
         is_built_in = _is_class_variable(namespace.get("__annotations__", {}).get("kind")) and "kind" in namespace
         if parent is not None and not is_built_in and (not parent._kind or parent._settings is not None):
             # A class of a user's, which is its own record.
-            check_free_names(name, namespace, parent)
+            check_free_names(name, _field_names(namespace), parent)
             settings = ModelSettings.of(name, options)
             namespace |= {"_kind": MODEL_SEGMENT + settings.name, "_settings": settings}
             if "kind" not in namespace.get("__annotations__", {}) and "kind" not in parent.__pydantic_fields__:
@@ -71,7 +71,14 @@ class DocumentMeta(ModelMeta):
         if parent is not None and not is_built_in and not _takes_keywords(bases, parent):
             check_keywords(name, options, "key, name and ttl" if settings else "no others; for runs there is run_ttl=")
         check_names(name, declared, parent._columns if extends else RESERVED if settings is not None else ())
-        namespace.update({field: declaration.field() for field, declaration in declared.items()})
+        if extends and settings is None:
+            check_free_names(name, _field_names(namespace), parent, has_record=True)
+        if any(issubclass(base, RootModel) for base in bases):
+            raise InvalidConfigurationError(
+                f"{name}: a Document is no RootModel, as it has an id, too: declare a field of that type, as in "
+                "items: list[int]"
+            )
+        namespace.update({field: declaration.field(name, field) for field, declaration in declared.items()})
         if settings is not None:
             _require_fields(namespace, bases)
         if parent is not None and "__pydantic_reset_parent_namespace__" not in options:
@@ -89,7 +96,7 @@ class DocumentMeta(ModelMeta):
             except PydanticUserError as error:
                 bare = next((field for field in declared if f"{field!r} requires a type annotation" in str(error)), "")
                 if not bare:
-                    raise
+                    raise InvalidConfigurationError(f"{name}: {error.message}") from error
                 raise InvalidConfigurationError(
                     f"{name}.{bare}: annotate the column with what it holds, as in {bare}: Column[str] = column(…)"
                 ) from None
@@ -131,6 +138,12 @@ def _local_names(frame: FrameType | None) -> dict[str, Any] | None:
         for name, value in frame.f_locals.items()
         if isinstance(value, type | ModuleType) or type(value).__module__ in ("typing", "typing_extensions", "types")
     }
+
+
+def _field_names(namespace: Mapping[str, Any]) -> list[str]:
+    """The names in the body of a class that are annotated as fields."""
+    annotations = namespace.get("__annotations__", {})
+    return [name for name, annotation in annotations.items() if not _is_class_variable(annotation)]
 
 
 def _is_class_variable(annotation: Any) -> bool:
@@ -192,6 +205,11 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
     known_fields = {name for base in bases for name in base.__pydantic_fields__}
     calculated = {name for name, declaration in declared.items() if is_model and declaration.value is not None}
     calculated = calculated.union(*(base._calculated for base in bases))
+    for name in declared:
+        if name not in cls.__pydantic_fields__:
+            raise InvalidConfigurationError(
+                f"{cls.__name__}.{name} is declared by column(…), and annotated as no field: annotate it as Column[…]"
+            )
     for field_name, field in cls.__pydantic_fields__.items():
         is_column = field_name in cls._annotated
         inherited = next((base._columns[field_name] for base in bases if field_name in base._columns), None)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from pydantic import ConfigDict
+from pydantic import BaseModel, ConfigDict
 from pydantic_core import from_json, to_json
 
 from relay_models._checks import shown
@@ -39,12 +39,14 @@ MODEL_SEGMENT = "model:"
 RESERVED = frozenset({"Meta", "pk", "record_json", "stored_at", "updated_at"})
 """Names that no field of an own model may have."""
 
-# Attributes of documents that a field would hide.
+# Attributes of documents that a field would hide, also those that pydantic keeps for itself.
 _NEEDED = frozenset({
     "column_values", "columns", "describe", "from_stored", "has_labels", "indexed_words", "is_own_model", "maker",
     "matched_values", "own_columns", "record_type", "row_columns", "stored_values", "summarize", "summary_type",
-    "to_dict",
-})  # fmt: skip
+    "to_dict", "validate_pk",
+}).union(name for name in dir(BaseModel) if name.startswith("model_"))  # fmt: skip
+# Further attributes of documents about a record.
+_NEEDED_WITH_RECORD = frozenset({"labels", "of", "record"})
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 STORED: dict[str, Any] = {}
@@ -79,6 +81,11 @@ class ModelSettings:
         plain = re.sub(r"[^\w.-]+", "_", class_name).strip("_")
         name = options.pop("name", None) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", plain).lower()
         key = options.pop("key", ())
+        key = (key,) if isinstance(key, str) else key
+        if not isinstance(key, tuple | list) or not all(isinstance(field, str) for field in key):
+            raise InvalidConfigurationError(
+                f"{class_name}: key is the name of a field, or several, as in key=('room', 'number'), not {shown(key)}"
+            )
         ttl = options.pop("ttl", None)
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InvalidConfigurationError(
@@ -86,7 +93,7 @@ class ModelSettings:
                 f"give one, as in class {class_name}(Document, name='…')"
             )
         check_ttl(ttl, class_name)
-        return cls(name, (key,) if isinstance(key, str) else tuple(key), ttl)
+        return cls(name, tuple(key), ttl)
 
 
 def check_ttl(ttl: timedelta | None, what: str) -> int:
@@ -130,14 +137,21 @@ def check_keywords(class_name: str, options: Mapping[str, Any], known: str) -> N
             )
 
 
-def check_free_names(class_name: str, namespace: Mapping[str, Any], parent: Any) -> None:
+def check_free_names(class_name: str, fields: Iterable[str], parent: Any, *, has_record: bool = False) -> None:
     """Refuse fields that would take the place of what documents need.
+
+    Args:
+        class_name: the name of the class.
+        fields: its annotated names, without class variables.
+        parent: the class that it extends.
+        has_record: its documents are about a record of another type.
 
     Raises:
         InvalidConfigurationError: one would.
     """
-    for name in namespace.get("__annotations__", {}):
-        if name in RESERVED - {"pk"} or (name in _NEEDED and name not in parent.__pydantic_fields__):
+    needed = _NEEDED | _NEEDED_WITH_RECORD if has_record else _NEEDED | (RESERVED - {"pk"})
+    for name in fields:
+        if name in needed and (name in RESERVED or name not in parent.__pydantic_fields__):
             raise InvalidConfigurationError(
                 f"{class_name}.{name}: documents use this name; choose another, such as {class_name.lower()}_{name}"
             )

@@ -206,7 +206,8 @@ class Answers:
             texts = [text for known in OPERATORS.values() if column.kind in known.kinds for text in known.texts]
             entry = {
                 "name": name, "kind": str(column.kind), "about": column.about, "unit": column.unit,
-                "aliases": list(column.aliases), "values": list(column.choices), "operators": texts,
+                "aliases": list(column.aliases), "values": list(column.choices),
+                "members": {} if column.choices else dict(column.type.members), "operators": texts,
             }  # fmt: skip
             columns.append({key: value for key, value in entry.items() if value})
         answer: dict[str, Any] = {"columns": columns, "filters": FILTERS}
@@ -305,8 +306,10 @@ def _json(value: Any) -> Any:
             return value / timedelta(seconds=1)
         case Mapping():
             return {str(name): _json(item) for name, item in value.items()}
-        case list() | tuple() | set() | frozenset():
+        case list() | tuple():
             return [_json(item) for item in value]
+        case set() | frozenset():
+            return sorted(map(_json, value))
         case None | bool() | int() | float() | str():
             return value
         case Enum():

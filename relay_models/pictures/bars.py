@@ -12,7 +12,7 @@ from rich.text import Text
 
 from relay_models._checks import check_type, shown
 from relay_models.errors import InvalidConfigurationError
-from relay_models.pictures.charts import OTHER, read_rows
+from relay_models.pictures.charts import OTHER, group_text, read_rows
 from relay_models.pictures.picture import Picture, table
 from relay_models.pictures.svg import Canvas, usable_width
 from relay_models.pictures.text import cells, clip_cells, clip_pixels, duration_text, number_text, pixels, plain
@@ -69,7 +69,7 @@ class BarChart(Picture):
         self.bars: list[_Bar] = []
         for row in data.rows:
             value = row.get(self.metric)
-            label = _time_text(row[data.time]) if data.time else _group_text(row, data.groups)
+            label = _time_text(row[data.time]) if data.time else group_text(row, data.groups)
             self.bars.append(_Bar(label, _number(value), _value_text(value), link(row) if link else ""))
         self.left_out = 0
         if not self.over_time:
@@ -162,10 +162,6 @@ def _time_text(value: Any) -> str:
         return OTHER
     text = value.strftime("%Y-%m-%d %H:%M:%S").removesuffix(":00")
     return text.removesuffix(" 00:00")
-
-
-def _group_text(row: Mapping[str, Any], groups: Iterable[str]) -> str:
-    return " · ".join(OTHER if row.get(name) is None else str(row[name]) for name in groups)
 
 
 def _number(value: Any) -> float | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from importlib import import_module
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from relay_models._checks import check_type
 from relay_models.errors import InvalidConfigurationError, MissingExtraError
-from relay_models.pictures.text import number_text, plain
+from relay_models.pictures.text import member_text, number_text, plain
 from relay_models.query.aggregate.groups import AggregateRows
 
 if TYPE_CHECKING:
@@ -194,9 +195,16 @@ def as_mapping(row: Any) -> Mapping[str, Any]:
 
 
 def _label(row: Mapping[str, Any], groups: Sequence[str]) -> str:
-    texts = [OTHER if row.get(name) is None else plain(str(row[name])) for name in groups]
-    label = " · ".join(texts)
+    label = plain(group_text(row, groups))
     return label if len(label) <= 40 else label[:39] + "…"
+
+
+def group_text(row: Mapping[str, Any], groups: Iterable[str]) -> str:
+    """What the values that a row is grouped by are called."""
+    values = (row.get(name) for name in groups)
+    return " · ".join(
+        OTHER if value is None else member_text(value) if isinstance(value, Enum) else str(value) for value in values
+    )
 
 
 def _numbers(values: Sequence[Any]) -> tuple[list[float | None], str]:

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from functools import lru_cache
 
 from rich.cells import cell_len, set_cell_size
@@ -21,6 +22,7 @@ __all__ = [
     "clock_text",
     "duration_text",
     "join_facts",
+    "member_text",
     "number_text",
     "pixels",
     "plain",
@@ -142,10 +144,18 @@ def tick_text(nanoseconds: int) -> str:
     return " ".join(f"{value} {unit}" for value, unit in parts if value)
 
 
+def member_text(member: Enum) -> str:
+    """A member of an enum as filters take it, too: its text, or the name that stands for a number."""
+    value = member.value
+    return member.name if not isinstance(value, str) and member.name in type(member).__members__ else str(value)
+
+
 def number_text(value: float) -> str:
-    """Format a number briefly: ``0.25``, ``1,536``, ``12.3k``, ``4.56M``."""
+    """Format a number briefly: ``0.25``, ``0.000125``, ``1,536``, ``12.3k``, ``4.56M``."""
     if value < 0:
         return "-" + number_text(-value)
+    if 0 < value < 0.1:
+        return f"{value:.3g}"
     if value < 10_000:
         return f"{value:,.0f}" if value == int(value) or value >= 99.95 else _short(value)
     for unit, size in (("k", 1e3), ("M", 1e6), ("G", 1e9)):

@@ -56,7 +56,7 @@ class Order:
     @property
     def steps(self) -> list[str | int]:
         """What of an aggregate makes the values of `names`, where the index has none."""
-        return rest_steps(self.column.sort_name) if self._is_split else self.column.sort_steps()
+        return [*self.column.sort_steps(), *(rest_steps(self.column.sort_name) if self._is_split else ())]
 
     @property
     def _is_split(self) -> bool:

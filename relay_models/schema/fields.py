@@ -72,8 +72,13 @@ def type_text(annotation: Any) -> str:
         inner = ", ".join(type_text(argument) for argument in arguments if argument is not Ellipsis)
         return f"{name}[{inner}]" if inner else name
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return " | ".join(f'"{member.value}"' for member in annotation)
+        return " | ".join(_member_text(member) for member in annotation)
     return getattr(annotation, "__name__", str(annotation))
+
+
+def _member_text(member: enum.Enum) -> str:
+    """The value of a member as JSON has it; the name that stands for a number beside it."""
+    return f'"{member.value}"' if isinstance(member.value, str) else f"{member.value} ({member.name})"
 
 
 def mentioned(annotation: Any) -> Iterator[type[BaseModel]]:

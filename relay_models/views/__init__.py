@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from relay_models.views.calls import MOST_CALLS, CallView, MessageView, Part, call_views, json_text
-from relay_models.views.columns import equal_to, find_model, find_run, known_columns, model_name, quoted
+from relay_models.views.columns import (
+    equal_to,
+    find_model,
+    find_run,
+    known_columns,
+    model_name,
+    quoted,
+    with_shown_values,
+)
 from relay_models.views.comparing import CallPair, Fact, RunComparison, compare_runs
 from relay_models.views.families import Family, family_of
 from relay_models.views.formats import column_text, heading_text, is_right, money_text, short_id, value_text
@@ -42,4 +50,5 @@ __all__ = [
     "short_id",
     "usual_columns",
     "value_text",
+    "with_shown_values",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from relay_models import Document, Run
@@ -11,14 +12,27 @@ from relay_models.columns.kind import Kind
 from relay_models.errors import NotFoundError, QueryError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from relay_models.sync import RedisBackend
 
-__all__ = ["equal_to", "find_model", "find_run", "known_columns", "model_name", "quoted"]
+__all__ = ["equal_to", "find_model", "find_run", "known_columns", "model_name", "quoted", "with_shown_values"]
 
 
 def known_columns(document: type[Document]) -> dict[str, Column[Any]]:
     """The columns of a document class that can be shown, by name; that of a store's runs is its ``runs.document``."""
     return {name: column for name, column in document.columns().items() if column.kind is not Kind.WORDS}
+
+
+def with_shown_values(item: Document, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of a table of documents, with members of enums and decimals where files have numbers."""
+    columns = item.columns()
+
+    def is_shown_otherwise(name: str) -> bool:
+        column = columns.get(name)
+        return column is not None and (bool(column.type.members) or column.type.python is Decimal)
+
+    return {name: getattr(item, name) if is_shown_otherwise(name) else value for name, value in row.items()}
 
 
 def model_name(document: type[Document]) -> str:

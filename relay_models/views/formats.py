@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from enum import Enum
 from typing import Any
 
 from relay_models.columns.column import Column
 from relay_models.columns.kind import Kind
-from relay_models.pictures.text import duration_text, number_text, plain
+from relay_models.pictures.text import duration_text, member_text, number_text, plain
 
 __all__ = ["clip_text", "column_text", "heading_text", "is_right", "money_text", "short_id", "span_text", "value_text"]
 
@@ -49,8 +50,12 @@ def value_text(value: Any) -> str:
         return ""
     if isinstance(value, Mapping):
         return ", ".join(f"{plain(str(name))} {value_text(item)}" for name, item in value.items())
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, list | tuple):
         return ", ".join(map(value_text, value))
+    if isinstance(value, set | frozenset):
+        return ", ".join(sorted(map(value_text, value)))
+    if isinstance(value, Enum):
+        return plain(member_text(value))
     for kind, write in _BY_TYPE:
         if isinstance(value, kind):
             return write(value)
@@ -71,7 +76,7 @@ def heading_text(column: Column[Any]) -> str:
 
 def is_right(column: Column[Any]) -> bool:
     """Whether the values of a column are aligned to the right."""
-    return column.ordered and column.kind is not Kind.TIME
+    return column.ordered and column.kind is not Kind.TIME and not column.type.members
 
 
 def short_id(value: Any) -> str:

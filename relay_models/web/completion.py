@@ -62,8 +62,8 @@ class Completion:
             raise UnknownColumnError(f"there is no column {shown(name)}; there are {', '.join(self._columns)}")
         if isinstance(column, ScoreColumn):
             return next((values for each, values in self._score_values(column.family) if each.key == column.key), [])
-        if column.choices:
-            return list(column.choices)
+        if column.choices or column.type.members:
+            return list(column.choices or column.type.members)
         if column.kind not in (Kind.TAG, Kind.TAGS) or column.is_uuid:
             return _EXAMPLES.get(column.kind, [])
         counted: list[str] = self._kept(column.name, lambda: self._count(column))

@@ -99,6 +99,36 @@ def test_a_type_that_stored_values_do_not_fit(connect: Any) -> None:
     tickets.delete("all")
 
 
+def test_some_documents_that_do_not_fit_leave_all_as_they_were(connect: Any) -> None:
+    model, tickets = filled(connect)
+    tickets.delete("votes >= 3")
+
+    class Ticket(Document, coerce_numbers_to_str=True):
+        title: Column[str] = column()
+        votes: Column[str] = column()
+
+    backend = connect(Ticket, migrate=False)
+    backend.migrations.apply()
+    backend.migrations.finish()
+    words = backend.collection(Ticket)
+    words.save(Ticket(title="none", votes="many"))
+    again = connect(model, migrate=False)
+    with pytest.raises(CorruptDocumentsError, match="1 documents would be missing") as caught:
+        again.migrations.apply()
+    assert len(caught.value.errors) == 1
+    assert sorted(ticket.votes for ticket in words.find("votes != x")) == ["0", "1", "2", "many"]
+    assert [words.count(f"votes = {each}") for each in (0, 2, "many")] == [1, 1, 1]
+    plan = backend.migrations.plan()[-1]
+    assert (plan.state, plan.index == plan.target) == ("unfinished", False)
+    assert again.migrations.rollback() == [model._kind]
+    words.delete("votes = many")
+    again.migrations.apply()
+    assert again.collection(model).count("votes >= 0") == 3
+    assert again.migrations.plan()[-1].target == again.migrations.plan()[-1].index
+    again.migrations.finish()
+    again.collection(model).delete("all")
+
+
 def test_a_column_that_is_called_otherwise(connect: Any) -> None:
     _, tickets = filled(connect)
     model = renamed()

@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 
+from relay_models.documents.model_modules import load_models
 from relay_models.sync import RedisBackend
 from tests.backend.own_models import Feedback
 
@@ -142,6 +144,43 @@ def test_documents_of_own_models_are_listed_shown_and_exported(
         assert (answer.code, answer.out) == (4, "")
         assert answer.err.startswith("error: there is no ")
     assert "--models" in cli("models", "list", "Feedback", "--path", "x.db").err
+
+
+def test_members_that_stand_for_numbers_are_shown_by_name(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (
+        "from decimal import Decimal\nfrom enum import Enum, IntEnum\n"
+        "from relay_models import Column, Document, Run, column, metadata\n"
+        "class Tier(IntEnum):\n    FREE = 0\n    PRO = 10\n"
+        "class Mood(Enum):\n    GOOD = 'fine'\n"
+        "class TierRun(Run):\n    tier: Column[Tier | None] = column(value=metadata('tenant'))\n"
+        "class Member(Document):\n    tier: Column[Tier] = column()\n    mood: Column[Mood] = column()\n"
+        "    price: Column[Decimal] = column(default=Decimal('19.99'))\n    moods: Column[set[Mood]] = column()\n"
+    )
+    (tmp_path / "tier_models.py").write_text(text, encoding="utf-8")
+    (tmp_path / "runs.jsonl").write_text(RUN.replace('"acme"', "10") + "\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    models = load_models("tier_models")
+    store = ["--path", "x.db", "--models", "tier_models"]
+    assert cli("import", "runs.jsonl", *store).code == 0
+    with RedisBackend.embedded("x.db", models=models) as backend:
+        member: Any = next(model for model in models if model.__name__ == "Member")
+        backend.collection(member).save(member(tier=10, mood="fine"))
+    for words in (
+        ["runs", "list", "--columns", "agent_id,tier"],
+        ["runs", "watch", "--columns", "agent_id,tier", "--all", "-n", "1"],
+        ["runs", "stats", "--by", "agent_id,tier", "--metrics", "count"],
+        ["models", "list", "Member", "--columns", "mood,tier"],
+    ):
+        shown = cli(*words, *store)
+        assert shown.lines[-1].split()[1] == "PRO", shown.err
+        asked = [*words, "--where", f"tier = {shown.lines[-1].split()[1]}"]
+        assert cli(*asked, *store).lines == shown.lines
+        assert '"tier": 10' in cli(*words, *store, "--json").out
+    assert cli("models", "list", "Member", "--columns", "price", *store).lines[-1] == "19.99"
+    assert "`0 (FREE)` or `10 (PRO)`" in cli("schema", "member", "--models", "tier_models").out
 
 
 def test_the_schema_shows_own_columns_and_models(project: Path) -> None:

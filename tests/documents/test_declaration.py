@@ -218,6 +218,11 @@ def test_mistakes_are_errors_when_the_class_is_made() -> None:
         class Bare(Run):
             tenant: str | None = None
 
+    with pytest.raises(InvalidConfigurationError, match=r"Hiding\.record: documents use this name"):
+
+        class Hiding(Run):
+            record: Column[str | None] = column(lambda run: "x")
+
     with pytest.raises(InvalidConfigurationError, match=r"Short: a class has no keyword 'ttl'.*run_ttl"):
 
         class Short(Run, ttl=timedelta(days=1)):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from relay_models import Column, Document, Run, column
 from relay_models.documents import Keys, codec_of
@@ -195,6 +195,12 @@ def test_a_plain_field_of_any_name_is_required_and_read(field: str, recwarn: pyt
         "stored_at",
         "columns",
         "Meta",
+        "model_dump",
+        "model_extra",
+        "model_config",
+        "model_post_init",
+        "validate_pk",
+        "_hidden",
     ],
 )
 def test_names_that_mean_something_else_are_refused(field: str) -> None:
@@ -202,8 +208,26 @@ def test_names_that_mean_something_else_are_refused(field: str) -> None:
         made(field=field)
 
 
+def test_a_document_is_no_root_model() -> None:
+    with pytest.raises(InvalidConfigurationError, match=r"Codes: a Document is no RootModel.*items: list\[int\]"):
+
+        class Codes(Document, RootModel[list[int]]):
+            pass
+
+
+def test_the_types_of_fields_are_known_when_a_store_is_asked() -> None:
+    class Unknown:
+        pass
+
+    class Odd(Document):
+        field: Unknown
+
+    with pytest.raises(InvalidConfigurationError, match=r"Odd: .*Unknown"):
+        codec_of(Odd)
+
+
 def test_settings_that_cannot_work_are_refused() -> None:
-    for options in ({"key": "nothing"}, {"ttl": 5}, {"ttl": timedelta(0)}):
+    for options in ({"key": "nothing"}, {"key": 3}, {"key": ("text", 3)}, {"ttl": 5}, {"ttl": timedelta(0)}):
         with pytest.raises(InvalidConfigurationError):
             made(**options)
     with pytest.raises(InvalidConfigurationError, match="name"):
@@ -252,11 +276,14 @@ def test_a_class_takes_the_keywords_that_mean_something() -> None:
         (Column[int], {"text": True}, "text=True is for str"),
         (Column[str], {"links": dict}, "links is a document class, such as Run"),
         (Column[str], {"links": "Run"}, "links is a document class, .* not 'Run'"),
+        (Column[str], {"sortible": False}, "column.* has no option 'sortible'"),
+        (Column[str], {"default": "", "default_factory": str}, "cannot specify both default and default_factory"),
+        (ClassVar[Column[str]], {}, "is declared by column.*annotate it as Column"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(annotation: Any, options: dict[str, Any], message: str) -> None:
     namespace = {"__module__": __name__, "__annotations__": {"field": annotation}, "field": column(**options)}
-    with pytest.raises(InvalidConfigurationError, match=rf"Made\.field: {message}"):
+    with pytest.raises(InvalidConfigurationError, match=rf"Made\.field:? {message}"):
         type(Document)("Made", (Document,), namespace)
 
 

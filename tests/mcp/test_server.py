@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -320,12 +321,19 @@ def test_http_refuses_the_names_of_other_hosts(http_url: str) -> None:
     assert caught.value.code in (403, 421)
 
 
+class State(IntEnum):
+    OPEN = 0
+    CLOSED = 1
+
+
 class Review(Document):
     """What a reader said of a run."""
 
     run_id: Column[str] = column("The run.")
     stars: Column[int] = column("1 to 5.")
     comment: Column[str] = column(text=True)
+    state: Column[State] = column(default=State.OPEN)
+    topics: Column[set[str]] = column()
 
 
 async def test_sessions_are_listed_page_by_page() -> None:
@@ -347,14 +355,19 @@ async def test_sessions_are_listed_page_by_page() -> None:
 async def test_documents_of_own_models_are_described_and_found() -> None:
     with RedisBackend.embedded(models=[Review]) as backend:
         reviews = backend.collection(Review)
-        reviews.save_many(Review(run_id=str(number), stars=number, comment="long " * 10) for number in range(1, 6))
+        reviews.save_many(
+            Review(run_id=str(number), stars=number, comment="long " * 10, topics=set("dacb")) for number in range(1, 6)
+        )
         async with Client(create_server(backend)) as client:
             assert (await ask(client, "list_columns"))["models"] == ["review"]
             names = [column["name"] for column in (await ask(client, "list_columns", model="review"))["columns"]]
             assert {"pk", "run_id", "stars", "stored_at"} <= set(names)
+            columns = (await ask(client, "list_columns", model="review"))["columns"]
+            assert [column["members"] for column in columns if "members" in column] == [{"OPEN": 0, "CLOSED": 1}]
             asked: Any = {"model": "review", "filter": "stars >= 3", "order_by": "-stars", "limit": 2}
             answer = await ask(client, "find_documents", **asked)
             assert [row["stars"] for row in answer["documents"]] == [5, 4]
+            assert answer["documents"][0]["topics"] == ["a", "b", "c", "d"]
             assert answer["total"] == 3
             more = await ask(client, "find_documents", after=answer["after"], columns=["stars"], **asked)
             assert [set(row) for row in more["documents"]] == [{"pk", "stars"}]

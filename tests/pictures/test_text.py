@@ -51,7 +51,17 @@ def test_ticks(nanoseconds: int, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (0.25, "0.25"), (1536, "1,536"), (12_345, "12.3k"), (4_560_000, "4.56M"), (7e12, "7e+12"), (-3, "-3")],
+    [
+        (0, "0"),
+        (0.25, "0.25"),
+        (1536, "1,536"),
+        (12_345, "12.3k"),
+        (4_560_000, "4.56M"),
+        (7e12, "7e+12"),
+        (-3, "-3"),
+        (0.000125, "0.000125"),
+        (-1e-9, "-1e-09"),
+    ],
 )
 def test_numbers(value: float, text: str) -> None:
     assert number_text(value) == text

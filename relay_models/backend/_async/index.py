@@ -254,6 +254,9 @@ class Indexes:
         if not finish and old is not None:
             await builder.note(kind, old, name)
         await builder.filled(kind, name, report=report)
+        if old is not None and self.change(kind, info, remove).retyped:
+            # First: what is rewritten leaves the old index, which stays in use where documents cannot be read.
+            await builder.check_whole(old, name, await builder.unreadable(kind, text=text))
         done, unreadable = await builder.backfill(kind, name, text=text, report=report)
         if old is not None:
             await builder.check_whole(old, name, unreadable)

@@ -142,7 +142,10 @@ class Migrations:
                 continue
             old, new = noted
             if info is None or self._builder.own_name(kind, info) != new:
-                raise NotFoundError(f"the index {new!r} is not in use yet: apply the migration first")
+                raise NotFoundError(
+                    f"the index {new!r} is not in use yet: apply the migration first, with the models that it is for, "
+                    "or undo it by a rollback"
+                )
             results.append(await self._catch_up(kind, info, report))
             if old is not None:
                 await self._builder.drop(old)
@@ -203,7 +206,7 @@ class Migrations:
             kind,
             "current" if noted is None else "unfinished",
             name,
-            name,
+            name if noted is None else noted[1],
             kept=tuple(map(column_name, change.unknown)),
             documents=documents,
             stale=stale,

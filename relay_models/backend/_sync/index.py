@@ -257,6 +257,9 @@ class Indexes:
         if not finish and old is not None:
             builder.note(kind, old, name)
         builder.filled(kind, name, report=report)
+        if old is not None and self.change(kind, info, remove).retyped:
+            # First: what is rewritten leaves the old index, which stays in use where documents cannot be read.
+            builder.check_whole(old, name, builder.unreadable(kind, text=text))
         done, unreadable = builder.backfill(kind, name, text=text, report=report)
         if old is not None:
             builder.check_whole(old, name, unreadable)

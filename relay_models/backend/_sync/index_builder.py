@@ -14,7 +14,7 @@ from pydantic_core import from_json, to_json
 from redis.exceptions import ResponseError
 
 from relay_models.backend._sync.dictionaries import Dictionaries
-from relay_models.backend._sync.rewrite import rewrite_keys
+from relay_models.backend._sync.rewrite import rewrite_keys, unreadable_keys
 from relay_models.backend.migration import MigrationProgress, ReportProgress
 from relay_models.backend.scan import scan_command
 from relay_models.documents import DOCUMENTS, Document, Keys
@@ -28,7 +28,7 @@ from relay_models.errors import (
     StorageError,
     StoreTimeoutError,
 )
-from relay_models.query.replies import IndexInfo, Rows, check_complete, decode_cursor, decode_index_info
+from relay_models.query.replies import IndexInfo, Rows, check_complete, decode_cursor, decode_index_info, decode_total
 from relay_models.query.steps import Answer, aggregate_command
 from relay_models.transport.sync import Backoff, Command, Transport, sleep, translate
 
@@ -192,26 +192,48 @@ class IndexBuilder:
             if int(cursor) == 0:
                 return
 
+    def unreadable(self, kind: str, *, text: bool) -> set[bytes]:
+        """The keys of all documents that this program cannot read."""
+        found = set[bytes]()
+        with closing(self._all_keys(kind)) as pages:
+            for keys in pages:
+                found |= unreadable_keys(
+                    self._transport, self._keys, self._dictionaries, self.documents[kind], keys, text=text
+                )
+        return found
+
     def check_whole(self, old: str, new: str, unreadable: set[bytes]) -> None:
         """Refuse to use an index that lacks documents which the one in use has.
 
+        Args:
+            old: the index in use.
+            new: the other one.
+            unreadable: the keys of the documents that this program cannot rewrite.
+
         Raises:
-            CorruptDocumentsError: this program cannot read documents, and the index does not take what they have.
+            CorruptDocumentsError: the new index does not take what these documents have.
         """
-        if not unreadable:
+        if not unreadable or self.info(old) is None:
             return
-        replies = self._transport.pipeline([("FT.INFO", old), ("FT.INFO", new)])
-        if any(isinstance(reply, Exception) for reply in replies):
-            return
-        before, after = map(decode_index_info, replies)
-        if after.documents < before.documents:
-            names = sorted(key.decode("utf-8", "backslashreplace") for key in unreadable)
+        keys, lacking = sorted(unreadable), 0
+        for start in range(0, len(keys), _KEYS_PER_READ):
+            some = keys[start : start + _KEYS_PER_READ]
+            lacking += self._count(old, some) - self._count(new, some)
+        if lacking > 0:
+            names = [key.decode("utf-8", "backslashreplace") for key in keys]
             reason = (
-                f"this program's class does not fit it, and {before.documents - after.documents} documents would be "
-                f"missing from the index {after.name!r}, which is not used: change or delete them, or let the column "
-                "keep its type"
+                f"this program's class does not fit it, and {lacking} documents would be missing from the index "
+                f"{new!r}, which is not used: change or delete them, or let the column keep its type"
             )
             raise CorruptDocumentsError([CorruptDocumentError(name, reason) for name in names], None)
+
+    def _count(self, name: str, keys: Sequence[bytes]) -> int:
+        """How many of the documents with these keys an index has."""
+        command: Command = ["FT.SEARCH", name, "*", "INKEYS", len(keys), *keys, "LIMIT", 0, 0, "TIMEOUT", 0]
+        reply = self._transport.execute(*command, "DIALECT", 2)
+        count, warnings = decode_total(reply)
+        check_complete(warnings, Answer(reply), 0, partial=False)
+        return count
 
     def switch(self, kind: str, name: str) -> None:
         """Let all queries use another index from now on."""

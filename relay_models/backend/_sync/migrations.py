@@ -145,7 +145,10 @@ class Migrations:
                 continue
             old, new = noted
             if info is None or self._builder.own_name(kind, info) != new:
-                raise NotFoundError(f"the index {new!r} is not in use yet: apply the migration first")
+                raise NotFoundError(
+                    f"the index {new!r} is not in use yet: apply the migration first, with the models that it is for, "
+                    "or undo it by a rollback"
+                )
             results.append(self._catch_up(kind, info, report))
             if old is not None:
                 self._builder.drop(old)
@@ -206,7 +209,7 @@ class Migrations:
             kind,
             "current" if noted is None else "unfinished",
             name,
-            name,
+            name if noted is None else noted[1],
             kept=tuple(map(column_name, change.unknown)),
             documents=documents,
             stale=stale,

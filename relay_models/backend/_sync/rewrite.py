@@ -17,7 +17,7 @@ from relay_models.documents import Document, Keys
 from relay_models.records.prices import PriceTable
 from relay_models.transport.sync import Command, Transport, translate
 
-__all__ = ["rewrite_columns", "rewrite_keys"]
+__all__ = ["rewrite_columns", "rewrite_keys", "unreadable_keys"]
 
 _AT_ONCE = 100
 
@@ -75,6 +75,22 @@ def rewrite_keys(
     return written, unreadable
 
 
+def unreadable_keys(
+    link: Transport,
+    keys: Keys,
+    dictionaries: Dictionaries,
+    document_type: type[Document],
+    some: Sequence[bytes],
+    *,
+    text: bool,
+) -> set[bytes]:
+    """Those of the documents whose columns cannot be computed; nothing is written."""
+    unreadable = set[bytes]()
+    for start in range(0, len(some), _AT_ONCE):
+        _changes(link, keys, dictionaries, document_type, some[start : start + _AT_ONCE], text, None, unreadable)
+    return unreadable
+
+
 def _rewrite(
     link: Transport,
     keys: Keys,
@@ -87,6 +103,31 @@ def _rewrite(
     unreadable: set[bytes],
 ) -> list[bytes]:
     """Rewrite some documents; those that were changed meanwhile are given back, to be done again."""
+    commands = _changes(link, keys, dictionaries, document_type, some, text, prices, unreadable)
+    if not commands:
+        return []
+    left = []
+    for (key, command), reply in zip(commands.items(), link.pipeline(list(commands.values())), strict=True):
+        if isinstance(reply, Exception):
+            raise translate(reply, link.target, command) from None
+        if reply == 0:
+            left.append(key)
+        else:
+            written.add(key)
+    return left
+
+
+def _changes(
+    link: Transport,
+    keys: Keys,
+    dictionaries: Dictionaries,
+    document_type: type[Document],
+    some: Sequence[bytes],
+    text: bool,
+    prices: PriceTable | None,
+    unreadable: set[bytes],
+) -> dict[bytes, Command]:
+    """The commands that rewrite documents, by key; the keys of those that cannot be read are added to `unreadable`."""
     replies = link.pipeline([("JSON.GET", key, "$") for key in some])
     commands: dict[bytes, Command] = {}
     for key, reply in zip(some, replies, strict=True):
@@ -105,14 +146,4 @@ def _rewrite(
             for name, value in changes.items():
                 parts += [f"$.{name}", "" if value is None else to_json(value)]
             commands[key] = ("EVAL", _CHANGE, 1, key, digest, *parts)
-    if not commands:
-        return []
-    left = []
-    for (key, command), reply in zip(commands.items(), link.pipeline(list(commands.values())), strict=True):
-        if isinstance(reply, Exception):
-            raise translate(reply, link.target, command) from None
-        if reply == 0:
-            left.append(key)
-        else:
-            written.add(key)
-    return left
+    return commands

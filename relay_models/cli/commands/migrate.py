@@ -110,7 +110,9 @@ def _show_plans(session: Session, plans: list[MigrationPlan]) -> None:
         session.out.array(dataclasses.asdict(plan) for plan in plans)
         return
     for plan in plans:
-        session.out.print(f"{plan.kind}: {_STATES[plan.state]}", style="bold" if plan.state != "current" else "")
+        is_begun = plan.state == "unfinished" and plan.index != plan.target
+        state = _BEGUN if is_begun else _STATES[plan.state]
+        session.out.print(f"{plan.kind}: {state}", style="bold" if plan.state != "current" else "")
         if plan.state == "needed" and plan.index is not None:
             session.out.print(f"  {plan.index} -> {plan.target}")
         changes = {"add": plan.added, "change type": plan.retyped, "remove": plan.removed, "keep": plan.kept}
@@ -129,6 +131,9 @@ _STATES = {
     "needed": "to migrate (migrate apply)",
     "unfinished": "migrated; the old index is kept (migrate finish, or rollback)",
 }
+
+
+_BEGUN = "begun, and its index is not in use (migrate apply with the models that it is for, or rollback)"
 
 
 def _show_results(session: Session, results: list[MigrationResult]) -> None:

@@ -67,17 +67,16 @@ def _list(group: typer.Typer) -> None:
         """List the documents of a model, the newest first."""
         from relay_models.cli.output import Column, cell_text  # lazy: start-up time
         from relay_models.export import to_dicts  # lazy: start-up time
-        from relay_models.views import is_right, known_columns  # lazy: start-up time
+        from relay_models.views import is_right, known_columns, with_shown_values  # lazy: start-up time
 
         document = _model(session, model)
         names = column_names(session, columns, document)
-        rows = (
-            row for item in _each(session, document, where, order, limit) for row in to_dicts([item], columns=names)
-        )
+        items = _each(session, document, where, order, limit)
+        rows = ((item, row) for item in items for row in to_dicts([item], columns=names))
         if session.as_json:
-            session.out.array(rows)
+            session.out.array(row for _, row in rows)
             return
-        found = list(rows)
+        found = [with_shown_values(item, row) for item, row in rows]
         if not found:
             session.out.print("no documents" if where is None else "no documents match")
             return

@@ -77,7 +77,15 @@ class Position:
         return [Compare(column, "==", self.value) if column.ordered else Equal(column, self.value)]
 
     def condition(self, order: Order, ties: Sequence[str]) -> list[Any]:
-        """``FILTER …``: among rows with the same value, those up to the last row's run id are done."""
+        """``FILTER …``: rows up to the last one, where the filter cannot say so.
+
+        Among rows with the same value, those up to the last row's run id are done.
+        """
+        column = order.column
+        is_compared = column.is_uuid and column.name not in ties and not self.missing
+        if is_compared and self.value and is_hexadecimal(self.value):
+            reach = f"{'<' if order.descending else '>'}{'' if self.beyond else '='}"
+            return ["FILTER", f'exists(@{column.sort_name}) && (@{column.sort_name} {reach} "{self.value}")']
         if not self.ties or ties[0] != "run_id" or not is_hexadecimal(self.ties[0]):
             return []
         # A document without a run id, which is none of ours, would end the answer with an error.
@@ -101,6 +109,9 @@ class Position:
             # What the index compares is a double.
             value = as_double(value)
         found = Position(self.missing, False, value, tuple(values[tie] for tie in ties))
+        if order.column.is_uuid and isinstance(value, str) and isinstance(self.value, str) and value != self.value:
+            is_later = escape_tag(value) > escape_tag(self.value)
+            return found if is_later is not order.descending else None
         if (
             self.ties
             and value == self.value

@@ -57,6 +57,47 @@ def tenant_run(tenant: Any, number: int = 1, **more: Any) -> RunRecord:
     return make_run("agent", number, relay_models={"metadata": {"tenant": tenant}}, **more)
 
 
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_pages_by_a_column_of_ids_have_every_row_once(backend: RedisBackend, sign: str) -> None:
+    notes, parents = backend.collection(Feedback), [str(UUID(int=number << 64)) for number in range(4)]
+    notes.save_many(say(run_id=UUID(parents[number % 4]), rating=number % 5 + 1) for number in range(18))
+    more = [{"parent_run_id": parents[number % 4]} if number % 5 else {} for number in range(18)]
+    backend.store_runs(make_run("a", number, relay_models=each) for number, each in enumerate(more))
+    asked: list[tuple[Any, str, str]] = [(notes, "run_id", "pk"), (backend.runs, "parent_run_id", "run_id")]
+    for collection, name, id in asked:
+        found: list[Any] = []
+        after = None
+        for _ in range(6):
+            page = collection.find(order_by=sign + name, limit=3, after=after)
+            found += page
+            after = page.next
+        assert after is None
+        assert len({getattr(item, id) for item in found}) == 18
+        values = [str(getattr(item, name)) for item in found if getattr(item, name) is not None]
+        assert values == sorted(values, reverse=bool(sign))
+        assert all(getattr(item, name) is None for item in found[len(values) :])
+    notes.delete("all")
+
+
+class Weighed(Document):
+    grams: Column[float] = column(sortable=False)
+    price: Column[Decimal | None] = column(sortable=False)
+
+
+def test_numbers_that_an_index_does_not_keep_are_sorted(backend: RedisBackend) -> None:
+    weighed = backend.collection(Weighed)
+    numbers = [0.1 + number % 7 / 1e13 for number in range(15)]
+    weighed.save_many(
+        Weighed(grams=each, price=Decimal(n) / 4 if n % 3 else None) for n, each in enumerate(numbers)
+    )
+    for sign in ("", "-"):
+        found = weighed.find(order_by=f"{sign}grams", limit=None)
+        assert [item.grams for item in found] == sorted(numbers, reverse=bool(sign))
+        known = [item.price for item in weighed.find(order_by=f"{sign}price", limit=None)][:10]
+        assert known == sorted((Decimal(n) / 4 for n in range(15) if n % 3), reverse=bool(sign))
+    weighed.delete("all")
+
+
 def test_own_columns_answer_as_built_in_ones_do(acme: RedisBackend) -> None:
     runs = [tenant_run(name, number) for number, name in enumerate(HOSTILE)]
     acme.store_runs(runs)
