@@ -65,21 +65,21 @@ def test_expired_fields_are_not_found_in_a_reopened_file(tmp_path: Path, moved: 
             for key in ("short", "long"):
                 other.hset(key, mapping={"tag": "x", "other": "y"})
             other.hexpire("long", 1000, "tag")
-            at = time.time() + 0.1
-            other.hpexpireat("short", round(at * 1000), "tag")
+            at_ms = int(time.time() * 1000) + 100
+            other.hpexpireat("short", at_ms, "tag")
     if expires == "while the file is closed":
-        wait_until(at)
+        wait_until(at_ms)
     with EmbeddedServer(path) as server, server.client() as client:
         if moved:
             client.swapdb(0, 1)
         client.execute_command("FT.SEARCH", "hashes", "@tag:{x}")
-        wait_until(at)
+        wait_until(at_ms)
         reply = client.execute_command("FT.SEARCH", "hashes", "@tag:{x}", "NOCONTENT")
         assert reply[b"results"] == [{b"id": b"long", b"values": []}]
 
 
-def wait_until(moment: float) -> None:
-    while time.time() <= moment:
+def wait_until(moment_ms: int) -> None:
+    while time.time() * 1000 <= moment_ms + 1:
         time.sleep(0.01)
 
 
