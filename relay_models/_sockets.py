@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 __all__ = ["listen"]
@@ -17,13 +18,14 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         OSError: the address cannot be listened on; its ``filename`` is the address.
     """
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    is_ipv6 = ":" in host
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(128)
+        return socket.create_server(
+            (host, port),
+            family=socket.AF_INET6 if is_ipv6 else socket.AF_INET,
+            backlog=128,
+            dualstack_ipv6=is_ipv6 and socket.has_dualstack_ipv6(),
+        )
     except OSError as error:
-        listener.close()
-        error.filename = f"{host}:{port}"
-        raise
-    return listener
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise OSError(error.errno, reason, f"{host}:{port}") from None

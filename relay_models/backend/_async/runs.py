@@ -12,7 +12,7 @@ from uuid import UUID
 from relay_models._checks import check_count
 from relay_models._gc import collector_paused
 from relay_models.backend._async.base import BackendBase, RunT
-from relay_models.backend._async.rewrite import rewrite_columns
+from relay_models.backend._async.rewrite import ColumnRewriter
 from relay_models.backend._async.streams import RowStream, until_failure
 from relay_models.backend.clock_check import ClockCheck
 from relay_models.backend.reports import ReadRun, RefusedRecord, StoreReport, refusal_text
@@ -276,7 +276,7 @@ class Runs(BackendBase[RunT]):
         Raises:
             PermissionDeniedError: the user may not run ``EVAL``.
         """
-        await rewrite_columns(
+        rewriter = ColumnRewriter(
             self._transport,
             self._keys,
             self._dictionaries,
@@ -284,6 +284,7 @@ class Runs(BackendBase[RunT]):
             text=self._indexes.text,
             prices=prices,
         )
+        await rewriter.rewrite_all()
 
     async def delete_run(self, agent_id: str, run_id: UUID | str) -> bool:
         """Delete a run; False where there was none."""

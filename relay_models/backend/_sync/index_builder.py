@@ -14,7 +14,7 @@ from pydantic_core import from_json, to_json
 from redis.exceptions import ResponseError
 
 from relay_models.backend._sync.dictionaries import Dictionaries
-from relay_models.backend._sync.rewrite import rewrite_keys, unreadable_keys
+from relay_models.backend._sync.rewrite import ColumnRewriter
 from relay_models.backend.migration import MigrationProgress, ReportProgress
 from relay_models.backend.scan import scan_command
 from relay_models.documents import DOCUMENTS, Document, Keys
@@ -136,7 +136,7 @@ class IndexBuilder:
 
         What is done is written in the documents, so it may stop anywhere and go on later, in another process too.
         """
-        total = self.stale(name)
+        rewriter, total = self._rewriter(kind, text=text), self.stale(name)
         done, unreadable = 0, set[bytes]()
         most = 3 * total + 10 * _FEW
         info = self.info(name)
@@ -147,9 +147,7 @@ class IndexBuilder:
             with closing(self._all_keys(kind) if search else self._stale_keys(name)) as pages:
                 for keys in pages:
                     wanted = [key for key in keys if key not in unreadable]
-                    written, unread = rewrite_keys(
-                        self._transport, self._keys, self._dictionaries, self.documents[kind], wanted, text=text
-                    )
+                    written, unread = rewriter.rewrite(wanted)
                     done += len(written)
                     unreadable |= unread
                     if report is not None and total:
@@ -194,13 +192,14 @@ class IndexBuilder:
 
     def unreadable(self, kind: str, *, text: bool) -> set[bytes]:
         """The keys of all documents that this program cannot read."""
-        found = set[bytes]()
+        rewriter, found = self._rewriter(kind, text=text), set[bytes]()
         with closing(self._all_keys(kind)) as pages:
             for keys in pages:
-                found |= unreadable_keys(
-                    self._transport, self._keys, self._dictionaries, self.documents[kind], keys, text=text
-                )
+                found |= rewriter.unreadable(keys)
         return found
+
+    def _rewriter(self, kind: str, *, text: bool) -> ColumnRewriter:
+        return ColumnRewriter(self._transport, self._keys, self._dictionaries, self.documents[kind], text=text)
 
     def check_whole(self, old: str, new: str, unreadable: set[bytes]) -> None:
         """Refuse to use an index that lacks documents which the one in use has.

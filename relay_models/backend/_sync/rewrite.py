@@ -17,7 +17,7 @@ from relay_models.documents import Document, Keys
 from relay_models.records.prices import PriceTable
 from relay_models.transport.sync import Command, Transport, translate
 
-__all__ = ["rewrite_columns", "rewrite_keys", "unreadable_keys"]
+__all__ = ["ColumnRewriter"]
 
 _AT_ONCE = 100
 
@@ -35,115 +35,100 @@ return 1
 """
 
 
-def rewrite_columns(
-    link: Transport,
-    keys: Keys,
-    dictionaries: Dictionaries,
-    document_type: type[Document],
-    *,
-    text: bool,
-    prices: PriceTable | None = None,
-) -> None:
-    """Recompute the columns of every document of a kind from its record; what cannot be read is left as it is."""
-    cursor: bytes | int = 0
-    while True:
-        cursor, found = link.execute(*scan_command(keys.root(document_type._kind), cursor))
-        rewrite_keys(link, keys, dictionaries, document_type, found, text=text, prices=prices)
-        if int(cursor) == 0:
-            return
+class ColumnRewriter:
+    """Computes the columns of stored documents from their records again.
 
-
-def rewrite_keys(
-    link: Transport,
-    keys: Keys,
-    dictionaries: Dictionaries,
-    document_type: type[Document],
-    some: Sequence[bytes],
-    *,
-    text: bool,
-    prices: PriceTable | None = None,
-) -> tuple[set[bytes], set[bytes]]:
-    """Compute the columns of documents from their records; the keys that were written, and those that are unreadable.
-
-    A document that another process changes meanwhile is read again.
+    Args:
+        link: where they are.
+        keys: the names of keys.
+        dictionaries: reads compressed records.
+        document: the class of the documents.
+        text: whether words are indexed.
+        prices: what calls cost that do not tell it.
     """
-    written, unreadable = set[bytes](), set[bytes]()
-    for start in range(0, len(some), _AT_ONCE):
-        left: Sequence[bytes] = some[start : start + _AT_ONCE]
-        while left:
-            left = _rewrite(link, keys, dictionaries, document_type, left, text, prices, written, unreadable)
-    return written, unreadable
 
+    def __init__(
+        self,
+        link: Transport,
+        keys: Keys,
+        dictionaries: Dictionaries,
+        document: type[Document],
+        *,
+        text: bool,
+        prices: PriceTable | None = None,
+    ) -> None:
+        self._link = link
+        self._keys = keys
+        self._dictionaries = dictionaries
+        self._document = document
+        self._text = text
+        self._prices = prices
 
-def unreadable_keys(
-    link: Transport,
-    keys: Keys,
-    dictionaries: Dictionaries,
-    document_type: type[Document],
-    some: Sequence[bytes],
-    *,
-    text: bool,
-) -> set[bytes]:
-    """Those of the documents whose columns cannot be computed; nothing is written."""
-    unreadable = set[bytes]()
-    for start in range(0, len(some), _AT_ONCE):
-        _changes(link, keys, dictionaries, document_type, some[start : start + _AT_ONCE], text, None, unreadable)
-    return unreadable
+    def rewrite_all(self) -> None:
+        """Rewrite every document of the class; what cannot be read is left as it is."""
+        cursor: bytes | int = 0
+        while True:
+            cursor, found = self._link.execute(*scan_command(self._keys.root(self._document._kind), cursor))
+            self.rewrite(found)
+            if int(cursor) == 0:
+                return
 
+    def rewrite(self, some: Sequence[bytes]) -> tuple[set[bytes], set[bytes]]:
+        """Rewrite documents; the keys that were written, and those that are unreadable.
 
-def _rewrite(
-    link: Transport,
-    keys: Keys,
-    dictionaries: Dictionaries,
-    document_type: type[Document],
-    some: Sequence[bytes],
-    text: bool,
-    prices: PriceTable | None,
-    written: set[bytes],
-    unreadable: set[bytes],
-) -> list[bytes]:
-    """Rewrite some documents; those that were changed meanwhile are given back, to be done again."""
-    commands = _changes(link, keys, dictionaries, document_type, some, text, prices, unreadable)
-    if not commands:
-        return []
-    left = []
-    for (key, command), reply in zip(commands.items(), link.pipeline(list(commands.values())), strict=True):
-        if isinstance(reply, Exception):
-            raise translate(reply, link.target, command) from None
-        if reply == 0:
-            left.append(key)
-        else:
-            written.add(key)
-    return left
+        A document that another process changes meanwhile is read again.
+        """
+        written, unreadable = set[bytes](), set[bytes]()
+        for start in range(0, len(some), _AT_ONCE):
+            left: Sequence[bytes] = some[start : start + _AT_ONCE]
+            while left:
+                commands, broken = self._commands(left)
+                unreadable |= broken
+                left = self._send(commands)
+                written |= commands.keys() - set(left)
+        return written, unreadable
 
+    def unreadable(self, some: Sequence[bytes]) -> set[bytes]:
+        """The keys of those documents whose columns cannot be computed; nothing is written."""
+        found = set[bytes]()
+        for start in range(0, len(some), _AT_ONCE):
+            _, broken = self._commands(some[start : start + _AT_ONCE])
+            found |= broken
+        return found
 
-def _changes(
-    link: Transport,
-    keys: Keys,
-    dictionaries: Dictionaries,
-    document_type: type[Document],
-    some: Sequence[bytes],
-    text: bool,
-    prices: PriceTable | None,
-    unreadable: set[bytes],
-) -> dict[bytes, Command]:
-    """The commands that rewrite documents, by key; the keys of those that cannot be read are added to `unreadable`."""
-    replies = link.pipeline([("JSON.GET", key, "$") for key in some])
-    commands: dict[bytes, Command] = {}
-    for key, reply in zip(some, replies, strict=True):
-        if reply is None:
-            continue
-        try:
-            document = from_json(reply)[0]
-            readable = {**document, "record": (dictionaries.read(document["record"].encode())).decode()}
-            changes = column_changes(document_type, keys, key, readable, text=text, prices=prices)
-        except (TypeError, ValueError, AttributeError, KeyError):
-            unreadable.add(key)
-            continue
-        if changes:
-            digest = hashlib.sha1(reply, usedforsecurity=False).hexdigest()
-            parts: list[str | bytes] = []
-            for name, value in changes.items():
-                parts += [f"$.{name}", "" if value is None else to_json(value)]
-            commands[key] = ("EVAL", _CHANGE, 1, key, digest, *parts)
-    return commands
+    def _send(self, commands: dict[bytes, Command]) -> list[bytes]:
+        """Send what rewrites documents; those that were changed meanwhile are given back, to be done again."""
+        replies = self._link.pipeline(list(commands.values())) if commands else []
+        for command, reply in zip(commands.values(), replies, strict=True):
+            if isinstance(reply, Exception):
+                raise translate(reply, self._link.target, command) from None
+        return [key for key, reply in zip(commands, replies, strict=True) if reply == 0]
+
+    def _commands(self, some: Sequence[bytes]) -> tuple[dict[bytes, Command], set[bytes]]:
+        """The commands that rewrite documents, by key, and the keys of those that cannot be read."""
+        replies = self._link.pipeline([("JSON.GET", key, "$") for key in some])
+        commands, unreadable = dict[bytes, Command](), set[bytes]()
+        for key, reply in zip(some, replies, strict=True):
+            if reply is None:
+                continue
+            try:
+                document = from_json(reply)[0]
+                record = (self._dictionaries.read(document["record"].encode())).decode()
+                changes = column_changes(
+                    self._document,
+                    self._keys,
+                    key,
+                    {**document, "record": record},
+                    text=self._text,
+                    prices=self._prices,
+                )
+            except (TypeError, ValueError, AttributeError, KeyError):
+                unreadable.add(key)
+                continue
+            if changes:
+                digest = hashlib.sha1(reply, usedforsecurity=False).hexdigest()
+                parts: list[str | bytes] = []
+                for name, value in changes.items():
+                    parts += [f"$.{name}", "" if value is None else to_json(value)]
+                commands[key] = ("EVAL", _CHANGE, 1, key, digest, *parts)
+        return commands, unreadable

@@ -15,7 +15,7 @@ from uuid import UUID
 from relay_models._checks import check_count
 from relay_models._gc import collector_paused
 from relay_models.backend._sync.base import BackendBase, RunT
-from relay_models.backend._sync.rewrite import rewrite_columns
+from relay_models.backend._sync.rewrite import ColumnRewriter
 from relay_models.backend._sync.streams import RowStream, until_failure
 from relay_models.backend.clock_check import ClockCheck
 from relay_models.backend.reports import ReadRun, RefusedRecord, StoreReport, refusal_text
@@ -279,7 +279,7 @@ class Runs(BackendBase[RunT]):
         Raises:
             PermissionDeniedError: the user may not run ``EVAL``.
         """
-        rewrite_columns(
+        rewriter = ColumnRewriter(
             self._transport,
             self._keys,
             self._dictionaries,
@@ -287,6 +287,7 @@ class Runs(BackendBase[RunT]):
             text=self._indexes.text,
             prices=prices,
         )
+        rewriter.rewrite_all()
 
     def delete_run(self, agent_id: str, run_id: UUID | str) -> bool:
         """Delete a run; False where there was none."""

@@ -69,7 +69,7 @@ class Metric:
 
     @property
     def needs_all(self) -> bool:
-        """It follows from nothing less than all values."""
+        """A server gives no exact value of it: the numbers are read one by one, or of scores only counted."""
         return not (self.summable or self.is_counted or self.is_ranked)
 
     @property

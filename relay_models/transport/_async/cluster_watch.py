@@ -65,6 +65,15 @@ class ClusterState:
     is_late: bool = False
 
 
+@dataclass(slots=True)
+class _Line:
+    """A connection over which a primary is asked: how many questions have no reply yet, when the last reply came."""
+
+    connection: Any
+    answered_at: float
+    unanswered: int = 0
+
+
 class ClusterWatch:
     """Keeps one connection to every primary of a cluster, and asks over it what the primary knows of the cluster.
 
@@ -91,10 +100,7 @@ class ClusterWatch:
         self._servers = servers
         self._remap = remap
         self._lock = Lock()
-        self._connections: dict[Address, Any] = {}
-        # Questions that wait for their replies on each connection, and when the last reply came.
-        self._unanswered: dict[Address, int] = {}
-        self._answered_at: dict[Address, float] = {}
+        self._lines: dict[Address, _Line] = {}
         # What each node said last, without what is new each time, and as it was read.
         self._views: dict[Address, tuple[bytes, NodeView]] = {}
         # Rounds of questions that have begun, and the last of them that came to its end.
@@ -143,9 +149,9 @@ class ClusterWatch:
 
     async def close(self) -> None:
         """Close the connections."""
-        connections, self._connections = self._connections, {}
-        for connection in connections.values():
-            await connection.disconnect()
+        lines, self._lines = self._lines, {}
+        for line in lines.values():
+            await line.connection.disconnect()
 
     async def _begin(self) -> ClusterState:
         view = await self._any_view(None)
@@ -182,7 +188,7 @@ class ClusterWatch:
         unread: list[Address] = []
         try:
             for address, label in addresses.items():
-                generation += address not in self._connections
+                generation += address not in self._lines
                 try:
                     await self._send(address)
                     unread.append(address)
@@ -198,7 +204,7 @@ class ClusterWatch:
                     raise
                 except RedisTimeoutError as error:
                     silent.add(unread[0])
-                    if time.monotonic() - self._answered_at[unread[0]] < self._busy_seconds:
+                    if time.monotonic() - self._lines[unread[0]].answered_at < self._busy_seconds:
                         late.append(f"the shard {label} {_why(error)}")
                     else:
                         generation += 1
@@ -266,9 +272,10 @@ class ClusterWatch:
         return await self._receive(address, deadline)
 
     async def _send(self, address: Address) -> None:
-        connection = self._connections.get(address)
+        line = self._lines.get(address)
+        connection: Any = None if line is None else line.connection
         try:
-            if connection is None:
+            if line is None:
                 connection = self._settings.connection(
                     *address,
                     socket_timeout=self._answer_seconds,
@@ -276,13 +283,12 @@ class ClusterWatch:
                 )
                 await heeding_cancellation(connection.connect)
                 await self._see_start(connection)
-                self._connections[address] = connection
-                self._unanswered[address], self._answered_at[address] = 0, time.monotonic()
+                line = self._lines[address] = _Line(connection, time.monotonic())
                 self._connected += 1
-            self._unanswered[address] += 1
+            line.unanswered += 1
             await heeding_cancellation(connection.send_packed_command, connection.pack_command("CLUSTER", "NODES"))
         except BaseException:
-            self._connections.pop(address, None)
+            self._lines.pop(address, None)
             if connection is not None:
                 await shielded(connection.disconnect, nowait=True)
             raise
@@ -299,13 +305,13 @@ class ClusterWatch:
             self._changed_at = time.monotonic()
 
     async def _receive(self, address: Address, deadline: float) -> NodeView:
-        connection = self._connections[address]
+        line = self._lines[address]
         try:
             reply: Any = None
-            while self._unanswered[address]:  # the last reply is that to the last question
-                reply = await read_reply(connection, max(0.01, deadline - time.monotonic()))
-                self._unanswered[address] -= 1
-            self._answered_at[address] = time.monotonic()
+            while line.unanswered:  # the last reply is that to the last question
+                reply = await read_reply(line.connection, max(0.01, deadline - time.monotonic()))
+                line.unanswered -= 1
+            line.answered_at = time.monotonic()
             text = reply if isinstance(reply, bytes) else str(reply).encode()
             lasting = _PULSE.sub(b" ", text)
             known = self._views.get(address)
@@ -315,21 +321,21 @@ class ClusterWatch:
         except RedisTimeoutError:
             raise
         except ResponseError:
-            self._unanswered[address] -= 1
+            line.unanswered -= 1
             raise
         except BaseException:
             await self._drop(address)
             raise
 
     async def _drop(self, address: Address) -> None:
-        connection = self._connections.pop(address, None)
-        if connection is not None:
+        line = self._lines.pop(address, None)
+        if line is not None:
             with suppress(RedisError, OSError):
-                await shielded(connection.disconnect, nowait=True)
+                await shielded(line.connection.disconnect, nowait=True)
 
     async def _forget(self, wanted: set[Address]) -> None:
         """Close the connections to nodes that are no primaries (any more)."""
-        for address in [address for address in self._connections if address not in wanted]:
+        for address in [address for address in self._lines if address not in wanted]:
             await self._drop(address)
 
 

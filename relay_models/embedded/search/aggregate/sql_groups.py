@@ -49,7 +49,9 @@ _NOTHING: Final = {"SUM": math.nan, "AVG": math.nan, "MIN": math.inf, "MAX": -ma
 _CHUNK: Final = 20_000
 
 _EXISTS: Final = re.compile(rb"exists\(@([0-9A-Za-z_]+)\)")
-_EQUALS: Final = re.compile(rb"(exists\(@([0-9A-Za-z_]+)\) && )?@([0-9A-Za-z_]+) == '([0-9A-Za-z_ -]*)'")
+_EQUALS: Final = re.compile(
+    rb"(?:exists\(@(?P<told>[0-9A-Za-z_]+)\) && )?@(?P<name>[0-9A-Za-z_]+) == '(?P<text>[0-9A-Za-z_ -]*)'"
+)
 _QUOTIENT: Final = re.compile(rb"floor\(@([0-9A-Za-z_]+)/([1-9][0-9]{0,14})\)")
 _LOGARITHM: Final = re.compile(rb"floor\(log2\(@([0-9A-Za-z_]+)\)\*([1-9][0-9]{0,5})\)")
 
@@ -293,11 +295,12 @@ class SqlGroups:
             floor = f"CAST({whole} - ({column} / {int(match[2])}.0 < {whole}) AS REAL)"
             return f"iif(abs({column}) < 9e15, {floor}, {evaluated})"
         match = _EQUALS.fullmatch(step.expression)
-        is_told = match is not None and match[2] in (None, match[3])  # exists() of the same field
-        if match and is_told and (column := self._column(match[3])) and match[3] not in self._numeric:
-            self._numeric.add(step.alias)
-            missing = evaluated if match[1] is None else "0.0"
-            return f"iif({column} IS NULL, {missing}, CAST({column} = x'{match[4].hex()}' AS REAL))"
+        if match and match["told"] in (None, match["name"]):
+            column = self._column(match["name"])
+            if match["name"] not in self._numeric:
+                self._numeric.add(step.alias)
+                missing = evaluated if match["told"] is None else "0.0"
+                return f"iif({column} IS NULL, {missing}, CAST({column} = x'{match['text'].hex()}' AS REAL))"
         return evaluated
 
     @staticmethod
