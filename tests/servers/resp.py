@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import hiredis
 
-__all__ = ["array", "bulk", "decoded", "encoded", "packed", "read_command", "read_reply"]
+__all__ = ["CommandReader", "array", "bulk", "decoded", "encoded", "packed", "read_reply"]
+
+_INCOMPLETE = object()
 
 
 def packed(command: list[bytes]) -> bytes:
@@ -36,45 +36,49 @@ def decoded(reply: bytes) -> Any:
 
 def encoded(value: Any) -> bytes:
     """Python values as a RESP3 reply."""
-    return b"".join(_encoded(value))
+    if isinstance(value, bytes):
+        return bulk(value)
+    if isinstance(value, str):
+        return bulk(value.encode())
+    if isinstance(value, list):
+        return array(map(encoded, value), len(value))
+    if isinstance(value, dict):
+        return b"%%%d\r\n" % len(value) + b"".join(encoded(part) for pair in value.items() for part in pair)
+    if isinstance(value, bool):
+        return b"#t\r\n" if value else b"#f\r\n"
+    if isinstance(value, int):
+        return b":%d\r\n" % value
+    return b"_\r\n" if value is None else b",%s\r\n" % repr(value).encode()
 
 
-def _encoded(value: Any) -> Iterator[bytes]:
-    if value is None:
-        yield b"_\r\n"
-    elif isinstance(value, bool):
-        yield b"#t\r\n" if value else b"#f\r\n"
-    elif isinstance(value, int):
-        yield b":%d\r\n" % value
-    elif isinstance(value, float):
-        yield b",%s\r\n" % repr(value).encode()
-    elif isinstance(value, dict):
-        yield b"%%%d\r\n" % len(value)
-        yield from itertools.chain.from_iterable(_encoded(part) for pair in value.items() for part in pair)
-    elif isinstance(value, list):
-        yield b"*%d\r\n" % len(value)
-        yield from itertools.chain.from_iterable(map(_encoded, value))
-    else:
-        yield bulk(value if isinstance(value, bytes) else str(value).encode())
+class CommandReader:
+    """The commands of a client, one after the other."""
 
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+        self._parser = hiredis.Reader(notEnoughData=_INCOMPLETE)
 
-async def read_command(reader: asyncio.StreamReader) -> list[bytes]:
-    """The next command of a client."""
-    count = int((await reader.readuntil(b"\r\n"))[1:])
-    parts = []
-    for _ in range(count):
-        size = int((await reader.readuntil(b"\r\n"))[1:])
-        parts.append((await reader.readexactly(size + 2))[:-2])
-    return parts
+    async def read(self) -> list[bytes]:
+        """The next command. Raises `asyncio.IncompleteReadError` when the client has left."""
+        while (command := self._parser.gets()) is _INCOMPLETE:
+            self._parser.feed(await _more(self._reader))
+        parts: list[bytes] = command
+        return parts
 
 
 async def read_reply(reader: asyncio.StreamReader) -> bytes:
-    """The bytes of one reply, RESP2 or RESP3."""
-    line = await reader.readuntil(b"\r\n")
-    kind, rest = line[:1], line[1:-2]
-    if kind in b"$=!":
-        return line if rest == b"-1" else line + await reader.readexactly(int(rest) + 2)
-    if kind in b"*~>%|":
-        count = max(0, int(rest)) * (2 if kind in b"%|" else 1)
-        return line + b"".join([await read_reply(reader) for _ in range(count)])
-    return line
+    """The bytes of the only reply that is on its way, RESP2 or RESP3."""
+    parser = hiredis.Reader(notEnoughData=_INCOMPLETE)
+    raw = b""
+    while parser.gets() is _INCOMPLETE:
+        chunk = await _more(reader)
+        parser.feed(chunk)
+        raw += chunk
+    return raw
+
+
+async def _more(reader: asyncio.StreamReader) -> bytes:
+    chunk = await reader.read(1 << 16)
+    if not chunk:
+        raise asyncio.IncompleteReadError(b"", None)
+    return chunk

@@ -56,10 +56,13 @@ class SimulatedNode:
         self.lines: dict[str, tuple[str, str]] = {}
         self.told = 0
         self.indexes = Indexes()
-        self.engine = EmbeddedServer()
-        self.engine_port = 0
+        self.set_engine(EmbeddedServer())
         self.listener: asyncio.Server | None = None
         self.writers: set[asyncio.StreamWriter] = set()
+
+    def set_engine(self, engine: EmbeddedServer, port: int = 0) -> None:
+        """Have its keys in this engine, which listens on a port."""
+        self.engine, self.engine_port, self.client = engine, port, engine.client()
 
     @property
     def ranges(self) -> list[tuple[int, int]]:
@@ -79,8 +82,7 @@ class SimulatedNode:
     @property
     def keys(self) -> list[bytes]:
         """The keys that it has."""
-        with self.engine.client() as client:
-            return [bytes(key) for key in client.keys("*")]
+        return [bytes(key) for key in self.client.keys("*")]
 
 
 class SimulatedCluster:
@@ -201,7 +203,8 @@ class SimulatedCluster:
         self._stop(node)
         if empty:
             self.coordinator.touch(*node.keys)
-            node.engine, node.indexes = EmbeddedServer(), Indexes()
+            node.set_engine(EmbeddedServer())
+            node.indexes = Indexes()
             await self._serve_engine(node)
         node.is_dead = False
         node.cursors.clear()
@@ -211,7 +214,8 @@ class SimulatedCluster:
     async def promoting(self, node: SimulatedNode, *, filling: int = 0) -> SimulatedNode:
         """See `promote`."""
         heir = self._new_node(set(node.slots))
-        heir.engine, heir.engine_port, heir.indexes = node.engine, node.engine_port, node.indexes
+        heir.set_engine(node.engine, node.engine_port)
+        heir.indexes = node.indexes
         heir.filling = filling
         heir.migrating, heir.importing = node.migrating, node.importing
         heir.know(node.known, node.known_ranges)
@@ -257,12 +261,11 @@ class SimulatedCluster:
 
     def move_key(self, key: bytes, source: SimulatedNode, target: SimulatedNode) -> None:
         """Move one key."""
-        with source.engine.client() as old, target.engine.client() as new:
-            value = old.execute_command("DUMP", key)
-            if value is not None:
-                expiry = max(0, old.execute_command("PEXPIRETIME", key))
-                new.execute_command("RESTORE", key, expiry, value, "REPLACE", "ABSTTL")
-                old.delete(key)
+        value = source.client.execute_command("DUMP", key)
+        if value is not None:
+            expiry = max(0, source.client.execute_command("PEXPIRETIME", key))
+            target.client.execute_command("RESTORE", key, expiry, value, "REPLACE", "ABSTTL")
+            source.client.delete(key)
         self.coordinator.touch(key)
 
     def end_move(self, slots: set[int], target: SimulatedNode) -> None:
@@ -289,8 +292,7 @@ class SimulatedCluster:
         node.indexes = Indexes()
         if not keep_documents:
             self.coordinator.touch(*node.keys)
-            with node.engine.client() as client:
-                client.flushall()
+            node.client.flushall()
 
     def after(self, commands: int, step: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         """Do something when that many more commands have arrived, before the last of them is answered."""

@@ -77,7 +77,7 @@ class _Copy:
     def __init__(self, port: int, engine: EmbeddedServer) -> None:
         self.shards: list[SimulatedNode] = []
         self.port = port
-        self.engine = engine
+        self._client = engine.client()
         self.touched: set[bytes] = set()
 
     def take(self, keys: Iterable[bytes], shards: list[SimulatedNode]) -> None:
@@ -88,7 +88,7 @@ class _Copy:
             slot = redis.crc.key_slot(key)  # type: ignore[attr-defined]
             owner = next((number for number, shard in enumerate(shards) if slot in shard.slots), -1)
             by_owner.setdefault(owner, set()).add(key)
-        with self.engine.client() as client, client.pipeline(transaction=False) as target:
+        with self._client.pipeline(transaction=False) as target:
             for number, shard in enumerate(shards):
                 left -= self._take_from(shard, by_owner.get(number, set()), target)
             for shard in shards:  # what is where its slot is not, while slots are being moved
@@ -102,7 +102,7 @@ class _Copy:
         asked = list(keys)
         if not asked:
             return set()
-        with shard.engine.client() as client, client.pipeline(transaction=False) as source:
+        with shard.client.pipeline(transaction=False) as source:
             for key in asked:
                 source.execute_command("DUMP", key)
                 source.execute_command("PEXPIRETIME", key)
@@ -117,8 +117,7 @@ class _Copy:
     def define(self, command: list[bytes]) -> bytes:
         """Carry out a definition of an index; returns the error, if there is one."""
         try:
-            with self.engine.client() as client:
-                client.execute_command(*command)
+            self._client.execute_command(*command)
         except redis.ResponseError as error:
             return str(error).encode()
         return b""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import redis.crc
 
-from tests.servers.resp import array, bulk, packed, read_command, read_reply
+from tests.servers.resp import CommandReader, array, bulk, packed, read_reply
 
 if TYPE_CHECKING:
     from tests.servers.simulated_cluster import SimulatedCluster, SimulatedNode
@@ -35,7 +35,7 @@ class Session:
     ) -> None:
         self._cluster = cluster
         self._node = node
-        self._reader = reader
+        self._commands = CommandReader(reader)
         self._writer = writer
         self._engines: dict[int, tuple[asyncio.StreamReader, asyncio.StreamWriter]] = {}
         self._is_asking = self._was_asking = False
@@ -47,7 +47,7 @@ class Session:
         """Answer until the client leaves."""
         try:
             while True:
-                command = await read_command(self._reader)
+                command = await self._commands.read()
                 await self._cluster.count_down()
                 while self._node.is_paused:  # noqa: ASYNC110 (set by another thread)
                     await asyncio.sleep(0.005)
@@ -133,8 +133,7 @@ class Session:
         node = self._node
         present = len(keys)
         if node.migrating or node.importing:
-            with node.engine.client() as client:
-                present = sum(client.exists(key) for key in keys)
+            present = sum(node.client.exists(key) for key in keys)
         if owner is node:
             target = node.migrating.get(slot)
             if target is None or present == len(keys):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import json
 from dataclasses import dataclass, field
@@ -189,12 +188,12 @@ class IndexSpec:
         return DEFAULT_STOP_WORDS if self.stop_words is None else frozenset(self.stop_words)
 
     def dump(self) -> str:
-        raw = dataclasses.asdict(self)
+        raw = _as_json(self)
         if not self.synonyms:
             del raw["synonyms"]  # so that a file without synonyms can be read by earlier releases
         if not self.covers:
             del raw["covers"]
-        return json.dumps(raw, default=lambda value: value.decode("latin-1"))
+        return json.dumps(raw, default=_as_json)
 
     @classmethod
     def load(cls, text: str) -> IndexSpec:
@@ -213,6 +212,13 @@ class IndexSpec:
             for word, groups in raw.get("synonyms", ())
         ]
         return spec
+
+
+def _as_json(value: Any) -> Any:
+    """Bytes and the dataclasses above as JSON has them. `dataclasses.asdict` would copy all that it finds first."""
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return {name: getattr(value, name) for name in value.__slots__}
 
 
 def _with_errors(raw: dict[str, Any]) -> dict[str, Any]:
