@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
-from nat.atif import Trajectory
 
 from relay_models.records import CallExtensions, CallRecord, ErrorInfo, RunExtensions, RunRecord
 from relay_models.records.tokens import count_tokens
 from relay_models.trajectories import read_runs, runs_from_atif, to_atif
 from tests.records.strategies import records
-from tests.servers.wheels import unpacked
+from tests.trajectories.atif_models import check_atif, harbor_trajectory
 from tests.trajectories.events import nested
 
 DATA = Path(__file__).parent / "data"
-# Needs Python 3.12 as a whole; its models do not.
-HARBOR = "harbor==0.26.0"
 
 
 def relay_document(*, events: bool) -> dict[str, Any]:
@@ -104,20 +98,6 @@ def handmade() -> dict[str, Any]:
     }
 
 
-@functools.cache
-def harbor_trajectory() -> Any:
-    """Harbor's model of a trajectory, unpacked from its wheel; None where that cannot be downloaded."""
-    try:
-        sys.path.insert(0, str(unpacked(HARBOR, python="3.12")))
-    except subprocess.CalledProcessError:
-        return None
-    try:
-        from harbor.models.trajectories import Trajectory as HarborTrajectory
-    finally:
-        del sys.path[0]
-    return HarborTrajectory
-
-
 def values(runs: list[RunRecord]) -> list[Any]:
     return [run.model_dump(mode="json") for run in runs]
 
@@ -125,7 +105,7 @@ def values(runs: list[RunRecord]) -> list[Any]:
 def written(runs: list[RunRecord], **options: Any) -> dict[str, Any]:
     """The document, once it has been found valid, and as it comes back from a file."""
     document = to_atif(runs[0], runs[1:], **options)
-    Trajectory.model_validate(document)
+    check_atif(document)
     if (harbor := harbor_trajectory()) is not None:
         harbor.model_validate(document)
     read: dict[str, Any] = json.loads(json.dumps(document))
@@ -147,7 +127,7 @@ DOCUMENTS: list[Callable[[], dict[str, Any]]] = [
 def test_what_is_written_is_valid_for_harbor() -> None:
     harbor = harbor_trajectory()
     if harbor is None:
-        pytest.skip(f"{HARBOR} cannot be downloaded")
+        pytest.skip("Harbor cannot be downloaded")
     document = written(runs_from_atif(handmade()))
     read = harbor.model_validate(document)
     assert (len(read.steps), len(read.subagent_trajectories)) == (10, 1)
