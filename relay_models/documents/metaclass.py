@@ -54,13 +54,14 @@ class DocumentMeta(ModelMeta):
         parent: Any = next((base for base in bases if isinstance(base, DocumentMeta)), None)
         settings = None
         # Not a field of that name with a default.
-        is_built_in = _is_class_variable(namespace.get("__annotations__", {}).get("kind")) and "kind" in namespace
+        annotations = _annotations(namespace)
+        is_built_in = _is_class_variable(annotations.get("kind")) and "kind" in namespace
         if parent is not None and not is_built_in and (not parent._kind or parent._settings is not None):
             # A class of a user's, which is its own record.
-            check_free_names(name, _field_names(namespace), parent)
+            check_free_names(name, _field_names(annotations), parent)
             settings = ModelSettings.of(name, options)
             namespace |= {"_kind": MODEL_SEGMENT + settings.name, "_settings": settings}
-            if "kind" not in namespace.get("__annotations__", {}) and "kind" not in parent.__pydantic_fields__:
+            if "kind" not in annotations and "kind" not in parent.__pydantic_fields__:
                 namespace["kind"] = namespace["_kind"]
             namespace |= {"_as_stored": _NO_VALIDATOR, "validate_pk": _NO_VALIDATOR}
             if settings.ttl is None and parent._settings is not None:
@@ -72,7 +73,7 @@ class DocumentMeta(ModelMeta):
             check_keywords(name, options, "key, name and ttl" if settings else "no others; for runs there is run_ttl=")
         check_names(name, declared, parent._columns if extends else RESERVED if settings is not None else ())
         if extends and settings is None:
-            check_free_names(name, _field_names(namespace), parent, has_record=True)
+            check_free_names(name, _field_names(annotations), parent, has_record=True)
         if any(issubclass(base, RootModel) for base in bases):
             raise InvalidConfigurationError(
                 f"{name}: a Document is no RootModel, as it has an id, too: declare a field of that type, as in "
@@ -80,7 +81,7 @@ class DocumentMeta(ModelMeta):
             )
         namespace.update({field: declaration.field(name, field) for field, declaration in declared.items()})
         if settings is not None:
-            _require_fields(namespace, bases)
+            _require_fields(namespace, annotations, bases)
         if parent is not None and "__pydantic_reset_parent_namespace__" not in options:
             # Pydantic would look for the names in annotations among the variables of this function.
             options["__pydantic_reset_parent_namespace__"] = False
@@ -140,20 +141,31 @@ def _local_names(frame: FrameType | None) -> dict[str, Any] | None:
     }
 
 
-def _field_names(namespace: Mapping[str, Any]) -> list[str]:
-    """The names in the body of a class that are annotated as fields."""
-    annotations = namespace.get("__annotations__", {})
+def _annotations(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """The annotations in the body of a class; what they name need not exist yet."""
+    if "__annotations__" not in namespace and sys.version_info >= (3, 14):
+        import annotationlib
+
+        annotate = annotationlib.get_annotate_from_class_namespace(namespace)
+        return annotationlib.call_annotate_function(annotate, annotationlib.Format.FORWARDREF) if annotate else {}
+    return dict(namespace.get("__annotations__", {}))
+
+
+def _field_names(annotations: Mapping[str, Any]) -> list[str]:
+    """The names that are annotated as fields."""
     return [name for name, annotation in annotations.items() if not _is_class_variable(annotation)]
 
 
 def _is_class_variable(annotation: Any) -> bool:
+    if isinstance(annotation, ForwardRef):
+        annotation = annotation.__forward_arg__
     return get_origin(annotation) is ClassVar or (isinstance(annotation, str) and "ClassVar[" in annotation)
 
 
-def _require_fields(namespace: dict[str, Any], bases: tuple[type, ...]) -> None:
+def _require_fields(namespace: dict[str, Any], annotations: Mapping[str, Any], bases: tuple[type, ...]) -> None:
     """Keep pydantic from taking a method of the same name for the default of a field without one."""
     known = {name for base in bases for name in getattr(base, "__pydantic_fields__", ())}
-    for name, annotation in namespace.get("__annotations__", {}).items():
+    for name, annotation in annotations.items():
         is_new = name not in namespace and name not in known and not _is_class_variable(annotation)
         if is_new and any(hasattr(base, name) for base in bases):
             namespace[name] = Field()

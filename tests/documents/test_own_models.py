@@ -331,3 +331,29 @@ def test_a_class_links_to_itself_by_its_name() -> None:
 
         class Lost(Document):
             parent: Column[str] = column(links="Other")
+
+
+def test_annotations_need_not_be_text_nor_exist_yet() -> None:
+    """As in a module without ``from __future__ import annotations``, and on Python 3.14 read late."""
+    source = """
+class Lazy(Document):
+    title: Column[str] = column()
+    find: int
+    limit: ClassVar[int] = 3
+    later: "Later | None" = None
+
+class Later(Document):
+    size: Column[int] = column()
+
+class Wrong(Document):
+    model_dump: int
+"""
+    names: dict[str, Any] = {"__name__": __name__, "ClassVar": ClassVar, "Column": Column, "Document": Document}
+    with pytest.raises(InvalidConfigurationError, match=r"Wrong\.model_dump"):
+        exec(compile(source, "lazy.py", "exec", dont_inherit=True), names | {"column": column}, names)
+    lazy, later = names["Lazy"], names["Later"]
+    lazy.model_rebuild(_types_namespace={"Later": later})
+    assert list(lazy.columns()) == ["pk", "title", "stored_at", "updated_at"]
+    assert lazy(title="a", find=1, later=later(size=2)).later.size == 2
+    with pytest.raises(ValidationError, match="find"):
+        lazy(title="a")
