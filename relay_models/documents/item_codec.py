@@ -84,13 +84,13 @@ class ItemCodec:
         self.stamp = stamp_name(model)
         columns: dict[str, Column[Any]] = model._columns
         declared = [column for column in columns.values() if column.own and column.origin is not Origin.STORE]
-        self.absent: dict[str, None] = {column.index_name: None for column in declared if column.nullable}
+        self.absent: dict[str, None] = {column.own_name: None for column in declared if column.nullable}
         self._columns = [
             _column_encoder(column, column.name in model._calculated)
             for column in declared
             if column.kind is not Kind.WORDS
         ]
-        self._words = {column.name: column.index_name for column in declared if column.kind is Kind.WORDS}
+        self._words = {column.name: column.own_name for column in declared if column.kind is Kind.WORDS}
         self._names: tuple[str, ...] = model._kept_fields
         self._pick = _picker(self._names)
         self._is_calculated = bool(model._calculated)

@@ -48,6 +48,7 @@ class LayoutChange:
         retyped: columns that the store has with another type or from another part of the document.
         widened: columns that may be without a value here, and not in the store. Programs of either kind can use the
             index that would be made.
+        moved: those of `retyped` that have other values in the documents, which are written beside the old ones.
         unknown: columns of the store that this program does not know. They are kept.
         removed: columns of the store that this program does not know, and that are taken away.
         target: all columns of the index that would be made.
@@ -59,6 +60,7 @@ class LayoutChange:
     target: tuple[IndexField, ...] = ()
     widened: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    moved: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.added or self.retyped or self.widened or self.removed)
@@ -83,13 +85,12 @@ def layout_change(
     unknown = tuple(name for name in stored if name not in wanted and name not in removed)
     # Every index of ours has a column that keeps it, so that a server that never says so can be told.
     is_said = any(_MISSING in field.words for field in stored.values())
+    retyped = tuple(
+        name for name, field in wanted.items() if name in stored and name != STAMP and not field.same_as(stored[name])
+    )
     return LayoutChange(
         tuple(name for name in wanted if name not in stored and name != STAMP),
-        tuple(
-            name
-            for name, field in wanted.items()
-            if name in stored and name != STAMP and not field.same_as(stored[name])
-        ),
+        retyped,
         unknown,
         (*wanted.values(), *(stored[name] for name in unknown)),
         tuple(
@@ -98,6 +99,7 @@ def layout_change(
             if is_said and name in stored and _MISSING in field.words and _MISSING not in stored[name].words
         ),
         removed,
+        tuple(name for name in retyped if wanted[name].path != stored[name].path),
     )
 
 
