@@ -180,7 +180,10 @@ class Migrations:
                 )
             kept = sorted({column_name(each) for change in changes for each in change.unknown})
             known = f"those are {', '.join(kept)}" if kept else "there are none"
-            raise NotFoundError(f"the store has no column {shown(name)} that this program does not declare; {known}")
+            raise NotFoundError(
+                f"the store has no column {shown(name)} that this program does not declare; {known}. Where it has been "
+                "removed already, go on without naming it"
+            )
 
     def _plan(self, kind: str, info: IndexInfo | None, remove: Collection[str]) -> MigrationPlan:
         needed = self._indexes.needs_migration(kind, info, remove)
