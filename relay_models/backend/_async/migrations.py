@@ -46,6 +46,8 @@ class Migrations:
     async def plan(self, *, remove: Collection[str] = ()) -> list[MigrationPlan]:
         """What `apply` would do, for each document type; nothing is changed.
 
+        Own models that the store has and this program has no class of are among the plans, as ``unknown``.
+
         Args:
             remove: as for `apply`.
 
@@ -56,7 +58,13 @@ class Migrations:
         """
         found = await self._indexes.infos()
         self._check_removed(found, remove)
-        return [await self._plan(kind, info, remove) for kind, info in found.items()]
+        plans = [await self._plan(kind, info, remove) for kind, info in found.items()]
+        for kind in sorted(await self._builder.model_kinds() - found.keys()):
+            info = await self._builder.info(self._builder.alias(kind))
+            if info is not None:
+                name = self._builder.own_name(kind, info)
+                plans.append(MigrationPlan(kind, "unknown", name, name, documents=info.documents))
+        return plans
 
     async def apply(
         self, report: ReportProgress | None = None, *, remove: Collection[str] = ()

@@ -18,13 +18,15 @@ from relay_models.backend._sync.rewrite import ColumnRewriter
 from relay_models.backend.migration import MigrationProgress, ReportProgress
 from relay_models.backend.scan import scan_command
 from relay_models.columns.info import column_name
-from relay_models.documents import DOCUMENTS, Document, Keys
+from relay_models.documents import DOCUMENTS, Document, Keys, layout_of
 from relay_models.documents.layout import IndexField, LayoutChange, layout_change, layout_id, wanted_fields
+from relay_models.documents.own_models import MODEL_SEGMENT
 from relay_models.documents.schema import own_layout
 from relay_models.errors import (
     CorruptDocumentError,
     CorruptDocumentsError,
     IndexMissingError,
+    PermissionDeniedError,
     RelayModelsError,
     StorageError,
     StoreTimeoutError,
@@ -77,6 +79,10 @@ class IndexBuilder:
             return self._keys.index(kind, text=text, own=layout_id(change.target), compressed=compressed)
         return name
 
+    def alias(self, kind: str) -> str:
+        """The name under which a kind is searched."""
+        return self._keys.alias(kind)
+
     def own_name(self, kind: str, info: IndexInfo) -> str:
         """An index's name, put together again: in the server's replies line breaks are written as \\n."""
         return self._keys.alias(kind) + info.name[info.name.rindex(":idx:v") :]
@@ -87,6 +93,16 @@ class IndexBuilder:
             return decode_index_info(self._transport.execute("FT.INFO", name))
         except IndexMissingError:
             return None
+
+    def model_kinds(self) -> set[str]:
+        """The kinds of own models that the store has indexes of; none where the user may not list indexes."""
+        try:
+            names = self._transport.execute("FT._LIST")
+        except PermissionDeniedError:
+            return set()
+        start = self._keys.alias(MODEL_SEGMENT).encode()
+        kept = {bytes(name) for name in names if bytes(name).startswith(start) and layout_of(name) is not None}
+        return {name[len(self._keys.alias("")) : name.rindex(b":idx:v")].decode() for name in kept}
 
     def create(self, indexes: Iterable[tuple[str, str, Sequence[IndexField]]]) -> None:
         """Make indexes, given by kind, name and columns; the server fills all of them at the same time."""

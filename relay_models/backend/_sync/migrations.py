@@ -49,6 +49,8 @@ class Migrations:
     def plan(self, *, remove: Collection[str] = ()) -> list[MigrationPlan]:
         """What `apply` would do, for each document type; nothing is changed.
 
+        Own models that the store has and this program has no class of are among the plans, as ``unknown``.
+
         Args:
             remove: as for `apply`.
 
@@ -59,7 +61,13 @@ class Migrations:
         """
         found = self._indexes.infos()
         self._check_removed(found, remove)
-        return [self._plan(kind, info, remove) for kind, info in found.items()]
+        plans = [self._plan(kind, info, remove) for kind, info in found.items()]
+        for kind in sorted(self._builder.model_kinds() - found.keys()):
+            info = self._builder.info(self._builder.alias(kind))
+            if info is not None:
+                name = self._builder.own_name(kind, info)
+                plans.append(MigrationPlan(kind, "unknown", name, name, documents=info.documents))
+        return plans
 
     def apply(
         self, report: ReportProgress | None = None, *, remove: Collection[str] = ()
