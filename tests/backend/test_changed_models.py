@@ -160,6 +160,31 @@ def test_a_changed_type_leaves_the_older_program_all_its_answers(connect: Any) -
     found.delete("all")
 
 
+def test_running_text_is_added_and_removed_by_its_name(connect: Any) -> None:
+    model, tickets = filled(connect)
+
+    class Ticket(Document):
+        title: Column[str] = column()
+        votes: Column[int] = column()
+        body: Column[str] = column(text=True, default="all is well")
+
+    wordy = connect(Ticket, migrate=False)
+    assert wordy.migrations.plan()[-1].added == ("body",)
+    wordy.migrations.apply()
+    assert wordy.collection(Ticket).count("body matches well") == 25
+    wordy.migrations.finish()
+    plain = connect(model, migrate=False)
+    with pytest.raises(IndexOutdatedError, match=r"the columns body, which .* --remove body`"):
+        plain.collection(model).save(model(title="new", votes=1))
+    assert plain.migrations.plan(remove=["body"])[-1].removed == ("body",)
+    plain.migrations.apply(remove=["body"])
+    plain.migrations.finish()
+    assert plain.migrations.plan()[-1].kept == ()
+    plain.collection(model).save(model(title="new", votes=1))
+    assert tickets.count() == 26
+    tickets.delete("all")
+
+
 def test_a_column_that_is_called_otherwise(connect: Any) -> None:
     _, tickets = filled(connect)
     model = renamed()
