@@ -74,7 +74,8 @@ class Migrations:
         Args:
             report: called with a `MigrationProgress` as it proceeds.
             remove: names of columns that no class declares any more; the new index is made without them. Stop the
-                programs that still ask by them first. What documents have of them stays until they are stored again.
+                programs that still declare them first, as opening the store adds them again. What documents have of
+                them stays until they are stored again.
 
         Returns:
             What was done, for each document type.
