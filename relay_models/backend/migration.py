@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 __all__ = ["MigrationPlan", "MigrationProgress", "MigrationResult", "ReportProgress"]
 
-MigrationState = Literal["current", "needed", "unfinished"]
+MigrationState = Literal["current", "needed", "unfinished", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,7 @@ class MigrationPlan:
         kind: the document type, such as ``run``.
         state: ``current`` (nothing to do), ``needed``, or ``unfinished``: the new index is in use, and the old one is
             kept until `finish`. Where `index` is not `target`, it was begun by a program with other models.
+            ``unknown`` is an own model that the store has and this program has no class of.
         index: the index in use; None where there is none.
         target: the index that would be made, or is in use already.
         added: columns that are added.

@@ -60,11 +60,13 @@ class ColumnInfo:
 
     Attributes:
         index_name: its name in an index: ASCII letters, digits and ``_``, as others cannot stand in a query.
+        own_name: the name of its values in the documents, where a user declared it. It says what they are: while the
+            type of a column is changed, documents have the values of both types, for the old index and the new one.
     """
 
     __slots__ = (
-        "about", "aliases", "document", "heading", "index_name", "kind", "links", "name", "origin", "own", "sortable",
-        "type", "unit", "value",
+        "about", "aliases", "document", "heading", "index_name", "kind", "links", "name", "origin", "own", "own_name",
+        "sortable", "type", "unit", "value",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +89,7 @@ class ColumnInfo:
         self.index_name = name if name.isascii() else f"{_ENCODED}{name.encode().hex()}"
         self.type = type
         self.kind: Kind = type.kind
+        self.own_name = f"{Kind.NUMBER if self.kind is Kind.COUNT else self.kind}_{self.index_name}"
         self.about = about
         self.unit = unit
         self.aliases = aliases
@@ -153,7 +156,7 @@ class ColumnInfo:
     @property
     def member_path(self) -> str:
         """Where the value is in the JSON document, as one member."""
-        return f"$.{OWN}.{self.index_name}" if self.own else f"$.{self.name}"
+        return f"$.{OWN}.{self.own_name}" if self.own else f"$.{self.name}"
 
     @property
     def stored_in(self) -> str:

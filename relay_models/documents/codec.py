@@ -32,7 +32,7 @@ def _absent(document: type[Document]) -> dict[str, Any]:
     computed = [column for column in document.columns().values() if column.origin is not Origin.STORE]
     absent: dict[str, Any] = {column.name: None for column in computed if column.nullable and not column.own}
     if document.own_columns:
-        absent[OWN] = {column.index_name: None for column in computed if column.nullable and column.own}
+        absent[OWN] = {column.own_name: None for column in computed if column.nullable and column.own}
     return absent
 
 
@@ -136,8 +136,9 @@ def own_members(document: type[Document], own: dict[str, Any]) -> dict[str, Any]
     Raises:
         InvalidRecordError: a value cannot be written as JSON.
     """
-    columns, row = document._columns, _text(own)
-    return {OWN: _escaped({columns[name].index_name: value for name, value in own.items()}, row), "own_row": row}
+    members = {document._columns[name].own_name: value for name, value in own.items()}
+    row = _text(members)
+    return {OWN: _escaped(members, row), "own_row": row}
 
 
 def _run(
@@ -157,8 +158,10 @@ def _run(
     if text:
         for name, words in document_type.indexed_words(record).items():
             column = document_type.columns()[name]
-            target = document.setdefault(OWN, {}) if column.own else document
-            target[column.index_name] = words
+            if column.own:
+                document.setdefault(OWN, {})[column.own_name] = words
+            else:
+                document[column.index_name] = words
     document["record"] = body.decode() if pack is None else pack(body)
     return document
 

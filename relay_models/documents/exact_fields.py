@@ -43,20 +43,17 @@ class ExactFields:
         self._checks = checks
 
     @classmethod
-    def of(
-        cls, schema: Any, names: Iterable[str], harmless: frozenset[Any], definitions: Iterable[Any] = ()
-    ) -> ExactFields | None:
+    def of(cls, schema: Any, names: Iterable[str], definitions: Iterable[Any] = ()) -> ExactFields | None:
         """The fields of a model, or None where its types do not tell.
 
         Args:
             schema: pydantic's schema of the class.
             names: the fields that are stored.
-            harmless: validating functions that give the values of valid fields back.
             definitions: schemas that others refer to.
         """
         if schema is None:
             return None
-        return _Proof(harmless, {one["ref"]: one for one in definitions}).fields(schema, names)
+        return _Proof({one["ref"]: one for one in definitions}).fields(schema, names)
 
     def keep(self, values: Sequence[Any]) -> bool:
         """Whether the values of the fields are read back as they are; where not, they may be, too."""
@@ -83,12 +80,10 @@ class _Proof:
     """Finds out which values the schemas of one model keep.
 
     Args:
-        harmless: validating functions that give the values of valid fields back.
         definitions: schemas that others refer to, by their names.
     """
 
-    def __init__(self, harmless: frozenset[Any], definitions: dict[str, Any]) -> None:
-        self._harmless = harmless
+    def __init__(self, definitions: dict[str, Any]) -> None:
         self._definitions = definitions
         self._is_exact_infinity = True
 
@@ -124,8 +119,8 @@ class _Proof:
         if kind == "nullable" and details == {"schema"}:
             found = self._exact(schema["schema"])
             return None if found is None else _Found(found.types | {type(None)}, found.check)
-        if kind == "function-before" and details == {"function", "schema"}:
-            return self._exact(schema["schema"]) if schema["function"]["function"] in self._harmless else None
+        if kind == "json-or-python" and details == {"json_schema", "python_schema"}:
+            return self._exact(schema["json_schema"])
         if kind == "definition-ref" and details == {"schema_ref"}:
             # A class that refers to itself is not followed: its values may be of any depth.
             known = self._definitions.pop(schema["schema_ref"], None)

@@ -24,7 +24,7 @@ from relay_models.columns.tags import escape_tag
 from relay_models.columns.types import as_stored
 from relay_models.documents.codec import dump_document, own_members
 from relay_models.documents.exact_fields import ExactFields
-from relay_models.documents.own_models import RESERVED, STORED, as_datetime
+from relay_models.documents.own_models import RESERVED, STORED
 from relay_models.documents.schema import stamp_name
 from relay_models.errors import InvalidConfigurationError, InvalidRecordError
 
@@ -84,13 +84,13 @@ class ItemCodec:
         self.stamp = stamp_name(model)
         columns: dict[str, Column[Any]] = model._columns
         declared = [column for column in columns.values() if column.own and column.origin is not Origin.STORE]
-        self.absent: dict[str, None] = {column.index_name: None for column in declared if column.nullable}
+        self.absent: dict[str, None] = {column.own_name: None for column in declared if column.nullable}
         self._columns = [
             _column_encoder(column, column.name in model._calculated)
             for column in declared
             if column.kind is not Kind.WORDS
         ]
-        self._words = {column.name: column.index_name for column in declared if column.kind is Kind.WORDS}
+        self._words = {column.name: column.own_name for column in declared if column.kind is Kind.WORDS}
         self._names: tuple[str, ...] = model._kept_fields
         self._pick = _picker(self._names)
         self._is_calculated = bool(model._calculated)
@@ -113,7 +113,7 @@ class ItemCodec:
         # Fields alone are validated in half the time that objects take.
         self._validate_fields: Any = None if model._has_hooks else _field_validator(schema, definitions)
         is_told = self._validate_fields is not None and model.model_config.get("extra") != "allow"
-        self._exact = ExactFields.of(schema, self._names, frozenset({as_datetime}), definitions) if is_told else None
+        self._exact = ExactFields.of(schema, self._names, definitions) if is_told else None
         self._validate: Any = model.__pydantic_validator__.validate_json
 
     def encode(self, item: Any) -> EncodedItem:

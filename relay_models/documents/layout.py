@@ -48,6 +48,7 @@ class LayoutChange:
         retyped: columns that the store has with another type or from another part of the document.
         widened: columns that may be without a value here, and not in the store. Programs of either kind can use the
             index that would be made.
+        moved: those of `retyped` that have other values in the documents, which are written beside the old ones.
         unknown: columns of the store that this program does not know. They are kept.
         removed: columns of the store that this program does not know, and that are taken away.
         target: all columns of the index that would be made.
@@ -59,6 +60,7 @@ class LayoutChange:
     target: tuple[IndexField, ...] = ()
     widened: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    moved: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.added or self.retyped or self.widened or self.removed)
@@ -79,26 +81,37 @@ def layout_change(
     wanted: Mapping[str, IndexField], stored: Mapping[str, IndexField], remove: Container[str] = ()
 ) -> LayoutChange:
     """Compare what is wanted with what a store has; columns that are not wanted are kept, but for those to `remove`."""
-    removed = tuple(name for name in stored if name not in wanted and column_name(name) in remove)
-    unknown = tuple(name for name in stored if name not in wanted and name not in removed)
+    own = _columns(wanted)
+    others = {name: field for name, field in _columns(stored).items() if name not in wanted}
+    removed = tuple(name for name in others if column_name(name) in remove)
+    unknown = tuple(name for name in others if name not in removed)
+    kept = {others[name].path for name in unknown}
     # Every index of ours has a column that keeps it, so that a server that never says so can be told.
     is_said = any(_MISSING in field.words for field in stored.values())
+    retyped = tuple(
+        name for name, field in own.items() if name in stored and name != STAMP and not field.same_as(stored[name])
+    )
     return LayoutChange(
-        tuple(name for name in wanted if name not in stored and name != STAMP),
-        tuple(
-            name
-            for name, field in wanted.items()
-            if name in stored and name != STAMP and not field.same_as(stored[name])
-        ),
+        tuple(name for name in own if name not in stored and name != STAMP),
+        retyped,
         unknown,
-        (*wanted.values(), *(stored[name] for name in unknown)),
+        (*wanted.values(), *(field for name, field in stored.items() if name not in wanted and field.path in kept)),
         tuple(
             name
             for name, field in wanted.items()
             if is_said and name in stored and _MISSING in field.words and _MISSING not in stored[name].words
         ),
         removed,
+        tuple(name for name in retyped if wanted[name].path != stored[name].path),
     )
+
+
+def _columns(fields: Mapping[str, IndexField]) -> dict[str, IndexField]:
+    """The attributes without those that are a second one of a column, as running text has its words, too."""
+    first: dict[str, str] = {}
+    for name, field in fields.items():
+        first.setdefault(field.path, name)
+    return {name: fields[name] for name in first.values()}
 
 
 def layout_id(fields: Iterable[IndexField]) -> str:

@@ -11,7 +11,8 @@ from operator import attrgetter
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, ForwardRef, get_args, get_origin
 
-from pydantic import BeforeValidator, Field, PydanticUserError, RootModel, field_validator
+from pydantic import Field, GetCoreSchemaHandler, PydanticUserError, RootModel, field_validator
+from pydantic_core import core_schema
 
 from relay_models.columns.column import Column, Origin
 from relay_models.columns.kind import Kind
@@ -51,6 +52,7 @@ class DocumentMeta(ModelMeta):
 
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], /, **options: Any) -> Any:
         declared = {field: it for field, it in namespace.items() if isinstance(it, Declaration)}
+        _check_bases(name, bases)
         parent: Any = next((base for base in bases if isinstance(base, DocumentMeta)), None)
         settings = None
         # Not a field of that name with a default.
@@ -108,6 +110,13 @@ class DocumentMeta(ModelMeta):
 
     if not TYPE_CHECKING:
 
+        def __setattr__(cls, name: str, value: Any) -> None:
+            if name == "__dataclass_fields__":
+                raise InvalidConfigurationError(
+                    f"{cls.__name__} is a pydantic model, whose fields are declared as they are: take @dataclass away"
+                )
+            super().__setattr__(name, value)
+
         def __getattr__(cls, name: str) -> Any:
             columns = vars(cls).get("_columns")
             if columns is None or name.startswith("_"):
@@ -119,6 +128,17 @@ class DocumentMeta(ModelMeta):
                     f"it by = column(…), or make a column of a part of it; {known}"
                 )
             raise UnknownAttributeError(f"there is no column {name!r}; {known}")
+
+
+def _check_bases(name: str, bases: tuple[type, ...]) -> None:
+    """Refuse a class that would be of two kinds of documents."""
+    documents: list[Any] = [base for base in bases if isinstance(base, DocumentMeta)]
+    kinds = {base._settings is not None or base._kind: base.__name__ for base in documents if base._kind}
+    if len(kinds) > 1:
+        raise InvalidConfigurationError(
+            f"{name} cannot be both {' and '.join(sorted(kinds.values()))}, which are kept apart: columns that runs "
+            "share are declared in a subclass of Run, those of own models in one of Document"
+        )
 
 
 def _takes_keywords(bases: tuple[type, ...], parent: type) -> bool:
@@ -250,7 +270,7 @@ def _install_columns(cls: Any, declared: Mapping[str, Declaration], *, extends: 
         elif isinstance(field.default, Declaration):
             raise InvalidConfigurationError(
                 f"{cls.__name__}.{field_name} is declared by column(…) in a class that is no Document: make that one a "
-                "Document, or declare the column here"
+                f"{'Document' if is_model else 'Run'}, or declare the column here"
             )
         elif is_column:
             raise InvalidConfigurationError(
@@ -310,7 +330,16 @@ def _fit_field(field: Any, column: Column[Any], is_calculated: bool) -> bool:
     return changed
 
 
-_AS_DATETIME = BeforeValidator(as_datetime)
+class _AsDatetime:
+    """Lets a field take what `as_datetime` takes. JSON has no such, and is read without a call for each value."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        schema = handler(source)
+        given = core_schema.no_info_before_validator_function(as_datetime, schema)
+        return core_schema.json_or_python_schema(json_schema=schema, python_schema=given)
+
+
+_AS_DATETIME = _AsDatetime()
 
 # In own models in place of `Document._as_stored`, as their numbers mean what they mean to pydantic, and of redis-om's
 # validator of ids, which draws a ULID.

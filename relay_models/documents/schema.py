@@ -43,8 +43,8 @@ def create_index_command(
 
 
 def own_layout(document: type[Document]) -> str:
-    """What identifies the columns that a user declared: a hash of their names and index types; empty without any."""
-    fields = [(made.name, made.kind.value, made.nullable) for made in document.columns().values() if made.own]
+    """What identifies the columns that a user declared: a hash of their names and types; empty without any."""
+    fields = [(made.own_name, made.kind.value, made.nullable) for made in document.columns().values() if made.own]
     return hashlib.sha256(repr(sorted(fields)).encode()).hexdigest()[:12] if fields else ""
 
 

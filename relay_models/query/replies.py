@@ -120,9 +120,14 @@ def decode_index_info(reply: Any) -> IndexInfo:
         },
         replaced=greatest - documents,
         fields=tuple(_field(entry) for entry in fields.get(b"attributes", ())),
-        bytes=int(_number(fields.get(b"total_index_memory_sz_mb")) * 2**20),
+        bytes=_size(_number(fields.get(b"total_index_memory_sz_mb"))),
         out_of_memory="OOM" in _text(failed),
     )
+
+
+def _size(megabytes: float) -> int:
+    """Bytes, 0 for a number that has gone below zero on the server, where it is an unsigned one."""
+    return int(megabytes * 2**20) if megabytes < 2**43 else 0
 
 
 def decode_body(reply: bytes | None) -> str | None:

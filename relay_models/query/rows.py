@@ -70,7 +70,8 @@ class DocumentReader(Generic[D]):
         self.document = document
         columns = document.columns()
         self._is_model = document.is_own_model()
-        self._width, self._own = len(document.row_columns), document.own_columns
+        self._width = len(document.row_columns)
+        self._own = [columns[name].own_name for name in document.own_columns]
         self.bodies = bodies
         self.names = (*(["pk"] if self._is_model else document.row_columns), *document.own_columns)
         self._required = [name for name in self.names if not columns[name].nullable]
@@ -191,7 +192,7 @@ class ItemReader(Generic[D]):
         try:
             values: dict[str, Any] = {"pk": _pk(row, b"pk")}
             if column.own:
-                values[name] = _own_values(row).get(name)
+                values[name] = _own_values(row).get(column.own_name)
             elif name not in values:
                 raw = row.get(f"$.{name}".encode())
                 values[name] = None if raw is None else int(raw)

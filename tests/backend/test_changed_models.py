@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from pydantic import field_validator
 
 from relay_models import Column, Document, column
 from relay_models.embedded import EmbeddedServer
@@ -86,7 +87,7 @@ def test_a_type_that_stored_values_do_not_fit(connect: Any) -> None:
     _, tickets = filled(connect)
     model = retyped()
     backend = connect(model, migrate=False, allow_missing=True)
-    with pytest.raises(CorruptDocumentsError, match="25 documents would be missing") as caught:
+    with pytest.raises(CorruptDocumentsError, match="25 documents would be missing from answers by votes") as caught:
         backend.migrations.apply()
     assert len(caught.value.errors) == 25
     assert tickets.count("votes >= 10") == 15
@@ -127,6 +128,61 @@ def test_some_documents_that_do_not_fit_leave_all_as_they_were(connect: Any) -> 
     assert again.migrations.plan()[-1].target == again.migrations.plan()[-1].index
     again.migrations.finish()
     again.collection(model).delete("all")
+
+
+def test_a_changed_type_leaves_the_older_program_all_its_answers(connect: Any) -> None:
+    model, tickets = filled(connect)
+
+    class Ticket(Document, coerce_numbers_to_str=True):
+        title: Column[list[str]] = column()
+        votes: Column[str] = column()
+
+        @field_validator("title", mode="before")
+        @classmethod
+        def _split(cls, title: Any) -> Any:
+            return title.split() if isinstance(title, str) else title
+
+    words = connect(Ticket, migrate=False)
+    words.migrations.apply()
+    found = words.collection(Ticket)
+    assert [found.count(each) for each in ("votes = 7", "title has ticket", "votes is present")] == [1, 25, 25]
+    # The older program is asked through the new index until the rollback; then it has all documents as before.
+    assert words.migrations.rollback() == [Ticket._kind]
+    for each in (tickets, connect(model).collection(model)):
+        assert [each.count(every) for every in ("votes >= 10", 'title = "ticket 7"', None)] == [15, 1, 25]
+        assert [ticket.votes for ticket in each.find(order_by="-votes", limit=3)] == [24, 23, 22]
+        assert each.aggregate(metrics=["sum(votes)"])[0]["sum(votes)"] == 300
+        assert each.find(order_by="title", limit=2)[1].title == "ticket 1"
+    tickets.save(model(pk="late", title="late", votes=7))
+    words.migrations.apply()
+    assert found.count("votes = 7") == 2
+    words.migrations.finish()
+    found.delete("all")
+
+
+def test_running_text_is_added_and_removed_by_its_name(connect: Any) -> None:
+    model, tickets = filled(connect)
+
+    class Ticket(Document):
+        title: Column[str] = column()
+        votes: Column[int] = column()
+        body: Column[str] = column(text=True, default="all is well")
+
+    wordy = connect(Ticket, migrate=False)
+    assert wordy.migrations.plan()[-1].added == ("body",)
+    wordy.migrations.apply()
+    assert wordy.collection(Ticket).count("body matches well") == 25
+    wordy.migrations.finish()
+    plain = connect(model, migrate=False)
+    with pytest.raises(IndexOutdatedError, match=r"the columns body, which .* --remove body`"):
+        plain.collection(model).save(model(title="new", votes=1))
+    assert plain.migrations.plan(remove=["body"])[-1].removed == ("body",)
+    plain.migrations.apply(remove=["body"])
+    plain.migrations.finish()
+    assert plain.migrations.plan()[-1].kept == ()
+    plain.collection(model).save(model(title="new", votes=1))
+    assert tickets.count() == 26
+    tickets.delete("all")
 
 
 def test_a_column_that_is_called_otherwise(connect: Any) -> None:

@@ -48,6 +48,23 @@ def relay_models(folder: Path, *words: str, **environment: str) -> subprocess.Co
     )
 
 
+def test_a_renamed_class_is_told_what_the_store_has(project: Path) -> None:
+    with RedisBackend.embedded(project / "x.db", models=[Feedback]) as backend:
+        backend.collection(Feedback).save(Feedback(run_id=UUID(int=1), rating=2, comment="no"))
+    (project / "acme_models.py").write_text(MODELS.replace("class Feedback(", "class Opinion("), encoding="utf-8")
+    where = ["--path", "x.db", "--models", "acme_models"]
+    listed = relay_models(project, "models", "list", "Opinion", *where)
+    assert (listed.returncode, listed.stdout) == (0, "no documents\n")
+    assert "model:feedback: 1 documents, and no class here" in listed.stderr
+    planned = relay_models(project, "migrate", "plan", *where)
+    assert "model:feedback: 1 documents, and no class here" in " ".join(planned.stdout.split())
+    plans = json.loads(relay_models(project, "migrate", "plan", *where, "--json").stdout)
+    assert [(plan["kind"], plan["documents"]) for plan in plans if plan["state"] == "unknown"] == [
+        ("model:feedback", 1)
+    ]
+    assert "model:opinion" in {plan["kind"] for plan in plans if plan["state"] == "current"}
+
+
 def test_runs_are_imported_and_found_by_own_columns(project: Path) -> None:
     done = relay_models(project, "import", "runs.jsonl", "--path", "x.db", "--models", "acme_models")
     assert done.returncode == 0, done.stderr

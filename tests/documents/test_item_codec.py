@@ -454,6 +454,28 @@ def test_annotated_fields_are_validated_as_pydantic_does() -> None:
     assert not hasattr(Constrained, "plain")
 
 
+class Strict(Document, strict=True):
+    due: Column[datetime] = column()
+    day: Column[date | None] = column()
+    took: Column[timedelta] = column()
+    price: Column[Decimal] = column()
+    id: UUID
+    raw: bytes = b""
+
+
+def test_strict_classes_read_what_they_stored() -> None:
+    values = {
+        "due": datetime(2026, 1, 1, tzinfo=UTC),
+        "took": timedelta(1),
+        "price": Decimal("1.50"),
+        "id": UUID(int=1),
+    }
+    keeps(Strict(**values, day=date(2026, 1, 1), raw=b"x"))
+    keeps(Strict(**values))
+    with pytest.raises(ValidationError):
+        Strict(**{**values, "due": "2026-01-01T00:00:00Z"})
+
+
 class Stamped(BaseModel):
     created: int = 0
 

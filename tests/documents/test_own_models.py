@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
@@ -116,8 +117,9 @@ def test_columns_of_classes_that_are_no_documents_are_refused() -> None:
         owner: Column[str] = column()
 
     for base in (Plain, PlainModel):
-        with pytest.raises(InvalidConfigurationError, match="make that one a Document"):
-            type(Document)("Heir", (base, Document), {"__module__": __name__})
+        for document in (Document, Run):
+            with pytest.raises(InvalidConfigurationError, match=f"make that one a {document.__name__}"):
+                type(Document)("Heir", (base, document), {"__module__": __name__})
 
 
 class Shade(str, Enum):  # noqa: UP042
@@ -206,6 +208,27 @@ def test_a_plain_field_of_any_name_is_required_and_read(field: str, recwarn: pyt
 def test_names_that_mean_something_else_are_refused(field: str) -> None:
     with pytest.raises(InvalidConfigurationError, match=field):
         made(field=field)
+
+
+@pytest.mark.parametrize("decorate", [dataclass, dataclass(frozen=True, slots=True)])
+@pytest.mark.parametrize("base", [Document, Run])
+def test_a_document_is_no_dataclass(base: Any, decorate: Any) -> None:
+    decorated = type(base)("Decorated", (base,), {"__module__": __name__, "__annotations__": {}})
+    with pytest.raises(InvalidConfigurationError, match=r"Decorated is a pydantic model.*@dataclass"):
+        decorate(decorated)
+
+
+def test_a_class_is_of_one_kind_of_documents() -> None:
+    class Owned(Document):
+        owner: Column[str | None] = column()
+
+    class Owning(Run):
+        owner: Column[str | None] = column(value=lambda run: run.agent_id)
+
+    for bases in ((Owned, Run), (Owning, Owned)):
+        with pytest.raises(InvalidConfigurationError, match=r"Both cannot be both Own.* and .*subclass of Run"):
+            type(Document)("Both", bases, {"__module__": __name__})
+    assert "owner" in type(Document)("Heir", (Owning, Run), {"__module__": __name__}).columns()
 
 
 def test_a_document_is_no_root_model() -> None:

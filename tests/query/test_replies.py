@@ -102,6 +102,9 @@ def test_index_information_of_both_protocols() -> None:
     attribute = {b"identifier": b"$.a", b"attribute": b"a", b"type": b"TAG"}
     assert decode_index_info({b"index_name": b"i", b"attributes": [attribute]}).indexing is False
     assert not info.out_of_memory
+    sizes = [(b"1.5", 1_572_864), (b"17592186044416", 0), (b"17592186044415.9", 0)]
+    for megabytes, size in sizes:
+        assert decode_index_info([*resp2, b"total_index_memory_sz_mb", megabytes]).bytes == size
     failed = [b"indexing failures", 1, b"background indexing status", b"OOM failure"]
     for errors in (failed, dict(zip(failed[::2], failed[1::2], strict=True))):
         assert decode_index_info({b"index_name": b"i", b"Index Errors": errors}).out_of_memory

@@ -37,7 +37,11 @@ class Indexes:
 
     def has(self, name: bytes) -> bool:
         """Whether there is an index or an alias of that name."""
-        return self._aliases.get(name, name) in self.names
+        return self.resolve(name) in self.names
+
+    def resolve(self, name: bytes) -> bytes:
+        """The index that an alias stands for; other names are those of indexes."""
+        return self._aliases.get(name, name)
 
     def apply(self, command: list[bytes]) -> bytes:
         """Carry out a definition; returns the error, if there is one."""
@@ -192,7 +196,7 @@ class Coordinator:
         if name == b"FT.AGGREGATE" and b"WITHCURSOR" in command and not reply.startswith(b"-"):
             node.cursors[decoded(reply)[1]] = copy
         if name == b"FT.AGGREGATE" and b"SORTBY" in command:
-            reply = _merged(command, reply)
+            reply = _merged(command, reply, self._texts(node.indexes.resolve(index)))
         if self._is_before_8_4() and is_search and any(len(shard.ranges) > 1 for shard in shards):
             return _doubled(command, reply)
         return reply
@@ -220,6 +224,12 @@ class Coordinator:
                 ]
             }
         )
+
+    def _texts(self, index: bytes) -> set[bytes]:
+        """The attributes of an index that hold texts: shards say of each value whether it is a number."""
+        made = [command for command in self._definitions if command[1] == index]
+        found = {command[place - 1] for command in made for place, word in enumerate(command) if word == b"TAG"}
+        return {*found, b"__key"}
 
     def _is_before_8_4(self) -> bool:
         return tuple(int(part) for part in self._cluster.module.split(".")[:2]) < (8, 4)
@@ -292,8 +302,11 @@ def _error(text: bytes) -> bytes:
     return b"-" + text.replace(b"\r", b" ").replace(b"\n", b" ") + b"\r\n"
 
 
-def _merged(command: list[bytes], reply: bytes) -> bytes:
-    """Sorted rows (RESP2) as they are merged when each comes from a shard of its own, which sends twelve digits."""
+def _merged(command: list[bytes], reply: bytes, texts: set[bytes]) -> bytes:
+    """Sorted rows (RESP2) as they are merged when each comes from a shard of its own, which sends twelve digits.
+
+    Attributes in `texts` are compared as texts, also where they look like numbers.
+    """
     found = decoded(reply)
     if not isinstance(found, list):
         return reply
@@ -306,7 +319,8 @@ def _merged(command: list[bytes], reply: bytes) -> bytes:
     for _, equal in itertools.groupby(rows, key=lambda row: _column(row, first[0])):
         some = list(equal)
         for name, is_descending in reversed(others):
-            some.sort(key=lambda row, name=name: _sortable(_column(row, name)), reverse=is_descending)
+            read = bytes if name in texts else _number
+            some.sort(key=lambda row, name=name, read=read: read(_column(row, name)), reverse=is_descending)
         merged += some
     return encoded([[number, *merged], found[1]] if is_cursor else [number, *merged])
 
@@ -315,11 +329,8 @@ def _column(row: list[bytes], name: bytes) -> bytes:
     return row[row.index(name) + 1] if name in row[::2] else b""
 
 
-def _sortable(value: bytes) -> tuple[float, bytes]:
-    try:
-        return float(value), b""
-    except ValueError:
-        return 0.0, value
+def _number(value: bytes) -> float:
+    return float(value or 0)
 
 
 def _doubled(command: list[bytes], reply: bytes) -> bytes:

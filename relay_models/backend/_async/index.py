@@ -201,11 +201,13 @@ class Indexes:
         unknown = self.unknown.get(kind)
         if unknown and not self._allow_missing:
             where = f"{self._keys.alias(kind)!r} on {self._transport.target.label}"
+            names = list(map(column_name, unknown))
             raise IndexOutdatedError(
-                f"the index {where} has the columns {', '.join(map(column_name, unknown))}, which this program does "
+                f"the index {where} has the columns {', '.join(names)}, which this program does "
                 "not know and would leave out: open the store with the models that declare them, or with the release "
                 "that has them; or with allow_missing=True (`migrate apply --allow-missing`), and run `relay-models "
-                "migrate apply` with those models afterwards"
+                "migrate apply` with those models afterwards; or, where no program needs them any more, take them "
+                f"away: `relay-models migrate apply --remove {','.join(names)}`"
             )
 
     async def compress(self, is_on: bool) -> None:
@@ -249,17 +251,18 @@ class Indexes:
         name = self.target(kind, info, remove)
         if kind == "run" and self.compressed:
             await self._dictionaries.turn_on()
-        await builder.create([(kind, name, self.change(kind, info, remove).target)])
+        change = self.change(kind, info, remove)
+        await builder.create([(kind, name, change.target)])
         old = None if info is None else builder.own_name(kind, info)
         if not finish and old is not None:
             await builder.note(kind, old, name)
         await builder.filled(kind, name, report=report)
-        if old is not None and self.change(kind, info, remove).retyped:
-            # First: what is rewritten leaves the old index, which stays in use where documents cannot be read.
-            await builder.check_whole(old, name, await builder.unreadable(kind, text=text))
+        if old is not None and change.moved:
+            # First, so that all documents stay as they are where some do not fit.
+            await builder.check_fitting(old, change.moved, await builder.unreadable(kind, text=text))
         done, unreadable = await builder.backfill(kind, name, text=text, report=report)
         if old is not None:
-            await builder.check_whole(old, name, unreadable)
+            await builder.check_fitting(old, change.moved, unreadable)
         await builder.switch(kind, name)
         if old is not None:
             # What others stored between the last look and the switch.

@@ -14,13 +14,16 @@ from relay_models.backend._async.dictionaries import Dictionaries
 from relay_models.backend._async.rewrite import ColumnRewriter
 from relay_models.backend.migration import MigrationProgress, ReportProgress
 from relay_models.backend.scan import scan_command
-from relay_models.documents import DOCUMENTS, Document, Keys
+from relay_models.columns.info import column_name
+from relay_models.documents import DOCUMENTS, Document, Keys, layout_of
 from relay_models.documents.layout import IndexField, LayoutChange, layout_change, layout_id, wanted_fields
+from relay_models.documents.own_models import MODEL_SEGMENT
 from relay_models.documents.schema import own_layout
 from relay_models.errors import (
     CorruptDocumentError,
     CorruptDocumentsError,
     IndexMissingError,
+    PermissionDeniedError,
     RelayModelsError,
     StorageError,
     StoreTimeoutError,
@@ -73,6 +76,10 @@ class IndexBuilder:
             return self._keys.index(kind, text=text, own=layout_id(change.target), compressed=compressed)
         return name
 
+    def alias(self, kind: str) -> str:
+        """The name under which a kind is searched."""
+        return self._keys.alias(kind)
+
     def own_name(self, kind: str, info: IndexInfo) -> str:
         """An index's name, put together again: in the server's replies line breaks are written as \\n."""
         return self._keys.alias(kind) + info.name[info.name.rindex(":idx:v") :]
@@ -83,6 +90,16 @@ class IndexBuilder:
             return decode_index_info(await self._transport.execute("FT.INFO", name))
         except IndexMissingError:
             return None
+
+    async def model_kinds(self) -> set[str]:
+        """The kinds of own models that the store has indexes of; none where the user may not list indexes."""
+        try:
+            names = await self._transport.execute("FT._LIST")
+        except PermissionDeniedError:
+            return set()
+        start = self._keys.alias(MODEL_SEGMENT).encode()
+        kept = {bytes(name) for name in names if bytes(name).startswith(start) and layout_of(name) is not None}
+        return {name[len(self._keys.alias("")) : name.rindex(b":idx:v")].decode() for name in kept}
 
     async def create(self, indexes: Iterable[tuple[str, str, Sequence[IndexField]]]) -> None:
         """Make indexes, given by kind, name and columns; the server fills all of them at the same time."""
@@ -136,12 +153,9 @@ class IndexBuilder:
         rewriter, total = self._rewriter(kind, text=text), await self.stale(name)
         done, unreadable = 0, set[bytes]()
         most = 3 * total + 10 * _FEW
-        info = await self.info(name)
-        # The index does not have what it refused: such documents are found by their keys.
-        search = info is not None and info.failures > 0
         while True:
             before = done
-            async with aclosing(self._all_keys(kind) if search else self._stale_keys(name)) as pages:
+            async with aclosing(self._stale_keys(name)) as pages:
                 async for keys in pages:
                     wanted = [key for key in keys if key not in unreadable]
                     written, unread = await rewriter.rewrite(wanted)
@@ -149,9 +163,7 @@ class IndexBuilder:
                     unreadable |= unread
                     if report is not None and total:
                         report(MigrationProgress(kind, "documents", min(done, total), total))
-            if search:
-                search = False
-            elif done == before or done > most or (done >= total and done - before < _FEW and before):
+            if done == before or done > most or (done >= total and done - before < _FEW and before):
                 return done, unreadable
 
     async def _stale_keys(self, name: str) -> AsyncGenerator[list[bytes], None]:
@@ -198,28 +210,28 @@ class IndexBuilder:
     def _rewriter(self, kind: str, *, text: bool) -> ColumnRewriter:
         return ColumnRewriter(self._transport, self._keys, self._dictionaries, self.documents[kind], text=text)
 
-    async def check_whole(self, old: str, new: str, unreadable: set[bytes]) -> None:
-        """Refuse to use an index that lacks documents which the one in use has.
+    async def check_fitting(self, old: str, columns: Sequence[str], unreadable: set[bytes]) -> None:
+        """Refuse to change the types of columns where documents of the index in use would be without values of them.
 
         Args:
             old: the index in use.
-            new: the other one.
+            columns: the names that the columns have in an index.
             unreadable: the keys of the documents that this program cannot rewrite.
 
         Raises:
-            CorruptDocumentsError: the new index does not take what these documents have.
+            CorruptDocumentsError: there are such documents.
         """
-        if not unreadable or await self.info(old) is None:
+        if not unreadable or not columns or await self.info(old) is None:
             return
         keys, lacking = sorted(unreadable), 0
         for start in range(0, len(keys), _KEYS_PER_READ):
-            some = keys[start : start + _KEYS_PER_READ]
-            lacking += await self._count(old, some) - await self._count(new, some)
+            lacking += await self._count(old, keys[start : start + _KEYS_PER_READ])
         if lacking > 0:
             names = [key.decode("utf-8", "backslashreplace") for key in keys]
             reason = (
-                f"this program's class does not fit it, and {lacking} documents would be missing from the index "
-                f"{new!r}, which is not used: change or delete them, or let the column keep its type"
+                f"this program's class does not fit it, and {lacking} documents would be missing from answers by "
+                f"{', '.join(map(column_name, columns))}, so the index is not used: change or delete them, or let the "
+                "column keep its type"
             )
             raise CorruptDocumentsError([CorruptDocumentError(name, reason) for name in names], None)
 

@@ -46,6 +46,8 @@ class Migrations:
     async def plan(self, *, remove: Collection[str] = ()) -> list[MigrationPlan]:
         """What `apply` would do, for each document type; nothing is changed.
 
+        Own models that the store has and this program has no class of are among the plans, as ``unknown``.
+
         Args:
             remove: as for `apply`.
 
@@ -56,7 +58,13 @@ class Migrations:
         """
         found = await self._indexes.infos()
         self._check_removed(found, remove)
-        return [await self._plan(kind, info, remove) for kind, info in found.items()]
+        plans = [await self._plan(kind, info, remove) for kind, info in found.items()]
+        for kind in sorted(await self._builder.model_kinds() - found.keys()):
+            info = await self._builder.info(self._builder.alias(kind))
+            if info is not None:
+                name = self._builder.own_name(kind, info)
+                plans.append(MigrationPlan(kind, "unknown", name, name, documents=info.documents))
+        return plans
 
     async def apply(
         self, report: ReportProgress | None = None, *, remove: Collection[str] = ()
@@ -66,7 +74,8 @@ class Migrations:
         Args:
             report: called with a `MigrationProgress` as it proceeds.
             remove: names of columns that no class declares any more; the new index is made without them. Stop the
-                programs that still ask by them first. What documents have of them stays until they are stored again.
+                programs that still declare them first, as opening the store adds them again. What documents have of
+                them stays until they are stored again.
 
         Returns:
             What was done, for each document type.
@@ -177,7 +186,10 @@ class Migrations:
                 )
             kept = sorted({column_name(each) for change in changes for each in change.unknown})
             known = f"those are {', '.join(kept)}" if kept else "there are none"
-            raise NotFoundError(f"the store has no column {shown(name)} that this program does not declare; {known}")
+            raise NotFoundError(
+                f"the store has no column {shown(name)} that this program does not declare; {known}. Where it has been "
+                "removed already, go on without naming it"
+            )
 
     async def _plan(self, kind: str, info: IndexInfo | None, remove: Collection[str]) -> MigrationPlan:
         needed = self._indexes.needs_migration(kind, info, remove)

@@ -204,11 +204,13 @@ class Indexes:
         unknown = self.unknown.get(kind)
         if unknown and not self._allow_missing:
             where = f"{self._keys.alias(kind)!r} on {self._transport.target.label}"
+            names = list(map(column_name, unknown))
             raise IndexOutdatedError(
-                f"the index {where} has the columns {', '.join(map(column_name, unknown))}, which this program does "
+                f"the index {where} has the columns {', '.join(names)}, which this program does "
                 "not know and would leave out: open the store with the models that declare them, or with the release "
                 "that has them; or with allow_missing=True (`migrate apply --allow-missing`), and run `relay-models "
-                "migrate apply` with those models afterwards"
+                "migrate apply` with those models afterwards; or, where no program needs them any more, take them "
+                f"away: `relay-models migrate apply --remove {','.join(names)}`"
             )
 
     def compress(self, is_on: bool) -> None:
@@ -252,17 +254,18 @@ class Indexes:
         name = self.target(kind, info, remove)
         if kind == "run" and self.compressed:
             self._dictionaries.turn_on()
-        builder.create([(kind, name, self.change(kind, info, remove).target)])
+        change = self.change(kind, info, remove)
+        builder.create([(kind, name, change.target)])
         old = None if info is None else builder.own_name(kind, info)
         if not finish and old is not None:
             builder.note(kind, old, name)
         builder.filled(kind, name, report=report)
-        if old is not None and self.change(kind, info, remove).retyped:
-            # First: what is rewritten leaves the old index, which stays in use where documents cannot be read.
-            builder.check_whole(old, name, builder.unreadable(kind, text=text))
+        if old is not None and change.moved:
+            # First, so that all documents stay as they are where some do not fit.
+            builder.check_fitting(old, change.moved, builder.unreadable(kind, text=text))
         done, unreadable = builder.backfill(kind, name, text=text, report=report)
         if old is not None:
-            builder.check_whole(old, name, unreadable)
+            builder.check_fitting(old, change.moved, unreadable)
         builder.switch(kind, name)
         if old is not None:
             # What others stored between the last look and the switch.

@@ -14,7 +14,7 @@ from relay_models.cli.session import Session
 if TYPE_CHECKING:
     from relay_models.backend.migration import MigrationPlan, MigrationResult
 
-__all__ = ["register"]
+__all__ = ["WITHOUT_CLASS", "register"]
 
 IndexText = Annotated[
     bool | None,
@@ -110,6 +110,9 @@ def _show_plans(session: Session, plans: list[MigrationPlan]) -> None:
         session.out.array(dataclasses.asdict(plan) for plan in plans)
         return
     for plan in plans:
+        if plan.state == "unknown":
+            session.out.print(f"{plan.kind}: {plan.documents:,} documents, {WITHOUT_CLASS}")
+            continue
         is_begun = plan.state == "unfinished" and plan.index != plan.target
         state = _BEGUN if is_begun else _STATES[plan.state]
         session.out.print(f"{plan.kind}: {state}", style="bold" if plan.state != "current" else "")
@@ -125,6 +128,11 @@ def _show_plans(session: Session, plans: list[MigrationPlan]) -> None:
                 f"{plan.bytes / 2**20:,.0f} MB for the second index"
             )
 
+
+WITHOUT_CLASS = (
+    "and no class here: name its module (--models), or, where the class was renamed, its former name, as in "
+    'class Later(Document, name="former")'
+)
 
 _STATES = {
     "current": "up to date",

@@ -79,6 +79,8 @@ def _list(group: typer.Typer) -> None:
         found = [with_shown_values(item, row) for item, row in rows]
         if not found:
             session.out.print("no documents" if where is None else "no documents match")
+            if not session.backend.collection(document).count():
+                _note_others(session)
             return
         known = known_columns(document)
         heads = [Column(name, name in known and is_right(known[name]), 9 if names else 5, 8) for name in found[0]]
@@ -87,6 +89,15 @@ def _list(group: typer.Typer) -> None:
             total = session.backend.collection(document).count(where)
             if total > limit:
                 session.out.note(f"{limit:,} of {total:,} documents (--limit 0 shows all)")
+
+
+def _note_others(session: Session) -> None:
+    """Say which models the store has that no class here is of: a class that was renamed starts with nothing."""
+    from relay_models.cli.commands.migrate import WITHOUT_CLASS  # lazy: start-up time
+
+    for plan in session.backend.migrations.plan():
+        if plan.state == "unknown":
+            session.out.note(f"{plan.kind}: {plan.documents:,} documents, {WITHOUT_CLASS}")
 
 
 def _show(group: typer.Typer) -> None:

@@ -76,6 +76,51 @@ async def test_pages_by_a_column_of_ids_have_every_row_once(backend: RedisBacken
     await notes.delete("all")
 
 
+class Seat(Document, key="name"):
+    name: Column[str] = column()
+    level: Column[int] = column()
+    price: Column[int | None] = column(sortable=False)
+
+
+@pytest.mark.parametrize("order", ["level", "-level", "price", "-price", "name", "-name"])
+async def test_pages_have_every_row_once_where_ids_look_like_numbers(backend: RedisBackend, order: str) -> None:
+    seats = backend.collection(Seat)
+    names = [
+        "1",
+        "-1",
+        "10",
+        "9",
+        "01",
+        "1.0",
+        "1e0",
+        "+1",
+        "0",
+        "-0",
+        "inf",
+        "nan",
+        "0x1",
+        ".5",
+        "ß",
+        "SS",
+        "é",
+        "a",
+        "",
+    ]
+    await seats.save_many(
+        Seat(name=name, level=number % 2, price=number % 2 if number % 5 else None) for number, name in enumerate(names)
+    )
+    found: list[str] = []
+    after = None
+    for _ in range(7):
+        page = await seats.find(order_by=order, limit=3, after=after)
+        found += [seat.name for seat in page]
+        after = page.next
+    assert after is None
+    assert sorted(found) == sorted(names)
+    assert found == [seat.name for seat in await seats.find(order_by=order, limit=None)]
+    await seats.delete("all")
+
+
 class Weighed(Document):
     grams: Column[float] = column(sortable=False)
     price: Column[Decimal | None] = column(sortable=False)
