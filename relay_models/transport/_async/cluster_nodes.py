@@ -32,6 +32,7 @@ from relay_models.transport.cluster_errors import (
 )
 from relay_models.transport.command_table import key_of, name_of
 from relay_models.transport.error_mapping import NotReplicated, is_retryable, translate
+from relay_models.transport.time_limit import time_left
 from relay_models.transport.topology import Topology, slot_of
 from relay_models.transport.urls import Address, Target
 
@@ -143,7 +144,7 @@ class ClusterNodes:
                 if not self._may_retry(problem, failures, time.monotonic() - began, retry or was_refused):
                     failure = self._failure(problem, commands[left[0]])
                     break
-            await sleep(backoff.next())
+            await sleep(min(backoff.next(), time_left()))
             if problem is not None:
                 try:
                     silent = (await self._check()).silent
@@ -242,7 +243,7 @@ class ClusterNodes:
                 if isinstance(reply, Exception):
                     raise translate(reply, self.target, command)
                 return reply
-            await sleep(backoff.next())
+            await sleep(min(backoff.next(), time_left()))
         raise failure
 
     async def _on_any(self, command: Command, retry: bool) -> Any:
@@ -265,7 +266,7 @@ class ClusterNodes:
             if not self._may_retry(problem, failures, time.monotonic() - began, retry):
                 failure = self._failure(problem, command)
                 break
-            await sleep(backoff.next())
+            await sleep(min(backoff.next(), time_left()))
         raise failure
 
     async def _exchange(
@@ -341,6 +342,8 @@ class ClusterNodes:
             return False
         if isinstance(error, NotReplicated):
             return elapsed < self._replica_timeout
+        if elapsed >= (self.timeout or math.inf) or not time_left():
+            return False
         passing = is_retryable(error) or (isinstance(error, ResponseError) and is_passing(error))
         return passing and (failures <= self.retries or elapsed < self._failover_seconds)
 

@@ -238,7 +238,9 @@ class SentinelTransport(SingleServerTransport):
     def _may_retry(self, error: Exception, failures: int, elapsed: float) -> bool:
         if not self.retries or not is_retryable(error):
             return False
-        return failures <= self.retries or elapsed < max(_FAILOVER_SECONDS, self._replica_timeout)
+        if failures > self.retries and elapsed >= max(_FAILOVER_SECONDS, self._replica_timeout):
+            return False
+        return isinstance(error, NotReplicated) or self._has_time(elapsed)
 
     async def _follow(self) -> None:
         """Look at what the sentinels have announced, and ask them where the primary is if that is not certain."""
