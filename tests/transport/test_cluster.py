@@ -15,7 +15,7 @@ import redis
 import redis.asyncio
 
 from relay_models import errors
-from relay_models.transport import ConnectionOptions, Transaction, as_cluster, open_client, open_url, sync
+from relay_models.transport import ConnectionOptions, Transaction, as_cluster, open_client, open_url, sync, translate
 from relay_models.transport.topology import slot_of
 from tests.servers.clusters import ClusterSetup
 from tests.servers.ports import free_port
@@ -332,6 +332,21 @@ async def test_calls_end_in_their_time_where_nodes_hang(setup: ClusterSetup) -> 
             setup.resume(port)
     await used.close()
     await new.close()
+
+
+async def test_a_node_without_memory_is_named(still: ClusterSetup) -> None:
+    full, transport = still.primaries[1], open_url(still.url)
+    still.run(full, "CONFIG", "SET", "maxmemory", 1)
+    try:
+        replies = await transport.pipeline([("SET", key, 1) for key in KEYS])
+        refused = [translate(reply, transport.target) for reply in replies if isinstance(reply, Exception)]
+        assert 0 < len(refused) < len(KEYS)
+        for error in refused:
+            assert f"(node 127.0.0.1:{full}) has no memory left" in str(error)
+            assert "Raise its maxmemory" in str(error)
+    finally:
+        still.run(full, "CONFIG", "SET", "maxmemory", 0)
+    await transport.close()
 
 
 async def test_transactions_stay_whole_while_slots_move(setup: ClusterSetup) -> None:

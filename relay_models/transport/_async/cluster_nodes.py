@@ -31,7 +31,7 @@ from relay_models.transport.cluster_errors import (
     no_coordinator,
 )
 from relay_models.transport.command_table import key_of, name_of
-from relay_models.transport.error_mapping import NotReplicated, is_retryable, translate
+from relay_models.transport.error_mapping import NotReplicated, is_retryable, said_by, translate
 from relay_models.transport.time_limit import time_left
 from relay_models.transport.topology import Topology, slot_of
 from relay_models.transport.urls import Address, Target
@@ -142,7 +142,7 @@ class ClusterNodes:
                 elsewhere = {}
                 was_refused = isinstance(problem, ResponseError)  # so that it may be sent again in any case
                 if not self._may_retry(problem, failures, time.monotonic() - began, retry or was_refused):
-                    failure = self._failure(problem, commands[left[0]])
+                    failure = translate(problem, self.target, commands[left[0]])
                     break
             await sleep(min(backoff.next(), time_left()))
             if problem is not None:
@@ -199,7 +199,8 @@ class ClusterNodes:
                         raise
                 except (RedisError, OSError) as failure:
                     again += indexes
-                    problem = self._said_where(failure, node)
+                    said_by(node.target, failure)
+                    problem = failure
                     continue
                 sent.append((node, connection, indexes, batch))
             while sent:
@@ -210,7 +211,8 @@ class ClusterNodes:
                     sent.pop(0)
                     await node.discard(connection)
                     again += indexes
-                    problem = self._said_where(failure, node)
+                    said_by(node.target, failure)
+                    problem = failure
                     continue
                 sent.pop(0)
                 await node.release(connection)
@@ -237,7 +239,7 @@ class ClusterNodes:
             except (RedisError, OSError) as error:
                 failures += 1
                 if not self._may_retry(error, failures, time.monotonic() - began, True):
-                    failure = self._failure(error, command)
+                    failure = translate(error, self.target, command)
                     break
             else:
                 if isinstance(reply, Exception):
@@ -264,7 +266,7 @@ class ClusterNodes:
             self._turn += 1
             failures += 1
             if not self._may_retry(problem, failures, time.monotonic() - began, retry):
-                failure = self._failure(problem, command)
+                failure = translate(problem, self.target, command)
                 break
             await sleep(min(backoff.next(), time_left()))
         raise failure
@@ -282,7 +284,7 @@ class ClusterNodes:
                 await node.discard(connection)
                 raise
         except (RedisError, OSError) as error:
-            self._said_where(error, node)
+            said_by(node.target, error)
             raise
         await node.release(connection)
         return replies
@@ -351,12 +353,3 @@ class ClusterNodes:
     def _failover_seconds(self) -> float:
         """How long commands are tried again while nodes do not agree on a primary for them."""
         return min(_FAILOVER_SECONDS, self.timeout or math.inf)
-
-    def _said_where(self, error: Exception, node: ClusterNode) -> Exception:
-        """The error, with the node that it came from for `_failure`."""
-        error.__dict__["node"] = node
-        return error
-
-    def _failure(self, error: Exception, command: Command) -> RelayModelsError:
-        node = error.__dict__.get("node")
-        return translate(error, self.target if node is None else node.target, command)

@@ -165,7 +165,7 @@ class ClusterSearch(ClusterNodes):
             state = await self._check()
         except (RedisError, OSError) as error:
             if not is_retryable(error):
-                raise self._failure(error, command) from None
+                raise translate(error, self.target, command) from None
             raise _NoAnswer(error) from None
         else:
             if isinstance(reply, ResponseError) and is_search_passing(reply):
@@ -263,7 +263,7 @@ class ClusterSearch(ClusterNodes):
             try:
                 (reply,) = await self._exchange(node, sent, checked=True, patience=self._cursor_patience(command))
             except (RedisError, OSError) as error:
-                failure = self._failure(error, command)
+                failure = translate(error, self.target, command)
             else:
                 return reply if isinstance(reply, Exception) else await self._accepted(command, reply)
         raise failure
