@@ -150,6 +150,16 @@ def test_looking_at_the_index_first_takes_time_of_the_call(cluster: SimulatedClu
     assert backend.count_runs() == len(RUNS)
 
 
+def test_questions_do_not_wait_for_replicas(cluster: SimulatedCluster, backend: RedisBackend) -> None:
+    """Replicas that are away let writes fail, and nothing else, also after a change of the cluster."""
+    with RedisBackend.connect(cluster.url, timeout=8, replicas=1, replica_timeout=0.1) as other:
+        with pytest.raises(errors.NotReplicatedError):
+            other.store_run(make_run("agent", len(RUNS)))
+        cluster.promote(victim(cluster))
+        assert other.count_runs() == len(RUNS) + 1
+        assert len(other.list_runs("agent")) == len(RUNS) + 1
+
+
 def test_a_search_that_keeps_all_shards_busy_is_waited_for(
     cluster: SimulatedCluster, backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
