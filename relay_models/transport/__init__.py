@@ -9,6 +9,7 @@ from relay_models.transport.backoff import Backoff
 from relay_models.transport.cancellation import raise_if_cancelled
 from relay_models.transport.error_mapping import mapped_errors, translate
 from relay_models.transport.options import ConnectionOptions
+from relay_models.transport.time_limit import time_limit, without_time_limit
 from relay_models.transport.transaction import Glance, Timed, Transaction
 from relay_models.transport.urls import Target, parse_target
 
@@ -35,5 +36,7 @@ __all__ = [
     "raise_if_cancelled",
     "shielded",
     "sleep",
+    "time_limit",
     "translate",
+    "without_time_limit",
 ]

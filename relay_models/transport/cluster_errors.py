@@ -106,7 +106,9 @@ def timed_out(target: Target, seconds: float, node: str, state: Any) -> StoreTim
     """
     why = f": {state.problem}" if state.problem else ", though every shard answers"
     why += _dead(state.failed)
-    return StoreTimeoutError(f"{node} did not answer a search in {seconds:g} s{why}. connect(timeout=…) sets the limit")
+    return StoreTimeoutError(
+        f"{node} did not answer a search in {seconds:.3g} s{why}. connect(timeout=…) sets the limit"
+    )
 
 
 def lost_cursor(target: Target) -> StorageError:

@@ -11,11 +11,12 @@ Part = bytes | str | int
 # Commands that change nothing in the data set; all others are taken to be writes.
 _READS = frozenset(
     [
-        *("AUTH", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "DBSIZE", "ECHO", "EXISTS", "GET", "HELLO", "INFO"),
-        *("LATENCY", "LINDEX", "LLEN", "LRANGE", "MEMORY", "MGET", "MODULE", "PEXPIRETIME", "PING", "PTTL", "ROLE"),
-        *("SCAN", "SENTINEL", "SLOWLOG", "STRLEN", "TIME", "TTL", "TYPE", "WAIT"),
+        *("ASKING", "AUTH", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "DBSIZE", "ECHO", "EXISTS", "GET", "HELLO"),
+        *("INFO", "LATENCY", "LINDEX", "LLEN", "LRANGE", "MEMORY", "MGET", "MODULE", "PEXPIRETIME", "PING", "PTTL"),
+        *("ROLE", "SCAN", "SEARCH.CLUSTERINFO", "SENTINEL", "SLOWLOG", "STRLEN", "TIME", "TTL", "TYPE", "WAIT"),
         *("JSON.ARRLEN", "JSON.GET", "JSON.MGET", "JSON.OBJKEYS", "JSON.STRLEN", "JSON.TYPE"),
-        *("FT.AGGREGATE", "FT.CURSOR", "FT.EXPLAIN", "FT.INFO", "FT.PROFILE", "FT.SEARCH", "FT.TAGVALS", "FT._LIST"),
+        *("FT.AGGREGATE", "FT.CONFIG", "FT.CURSOR", "FT.EXPLAIN", "FT.INFO", "FT.PROFILE", "FT.SEARCH"),
+        *("FT.TAGVALS", "FT._LIST"),
     ]
 )
 # Commands that go to any server: they have no key.

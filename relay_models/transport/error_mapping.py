@@ -25,7 +25,7 @@ from relay_models.errors import (
 )
 from relay_models.transport.urls import Target, scrub
 
-__all__ = ["Busy", "NotReplicated", "is_retryable", "mapped_errors", "translate"]
+__all__ = ["Busy", "NotReplicated", "is_retryable", "mapped_errors", "said_by", "translate"]
 
 _NO_INDEX = ("no such index", "unknown index name", "index not found", "index was dropped")
 _ENDED = ("closed by server", "reset by peer", "broken pipe")
@@ -62,6 +62,11 @@ def is_retryable(error: Exception) -> bool:
     return isinstance(error, redis_errors.ConnectionError) and not own and not _is_login(error)
 
 
+def said_by(server: Target, error: Exception) -> None:
+    """Note which one of several servers an error came from, for `translate`."""
+    error.__dict__["server"] = server
+
+
 def translate(error: BaseException, target: Target, command: Sequence[object] | None = None) -> RelayModelsError:
     """Return the error to raise for one of redis-py, of a server or of the embedded engine.
 
@@ -69,11 +74,12 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
 
     Args:
         error: what went wrong.
-        target: where; its secrets are removed from the message.
+        target: where, unless `said_by` knows better; its secrets are removed from the message.
         command: what was sent.
     """
     if isinstance(error, RelayModelsError):
         return error
+    target = error.__dict__.get("server", target)
     if isinstance(error.__cause__, EmbeddedError):  # the engine in this process; there is no connection to lose
         error = error.__cause__
     text = scrub(str(error), target.secrets).strip().rstrip(".") or type(error).__name__
@@ -85,6 +91,11 @@ def translate(error: BaseException, target: Target, command: Sequence[object] | 
         return StorageError(
             f"{target.label} is a replica, which takes no writes: {text}. Connect to the primary, or through its "
             "sentinels: redis+sentinel://host:26379/service"
+        )
+    if "used memory > 'maxmemory'" in lowered:
+        return StorageError(
+            f"{target.label} has no memory left and stores nothing more: {text}. Raise its maxmemory, or delete what "
+            "is not needed any more; questions are answered meanwhile"
         )
     if isinstance(error, redis_errors.MovedError | redis_errors.AskError):
         return StorageError(

@@ -20,7 +20,7 @@ class ConnectionOptions:
     """The options of a connection that are this library's; redis-py has further ones.
 
     Args:
-        timeout: maximum wait for a reply (seconds), None for no limit.
+        timeout: maximum wait for a reply (seconds), attempts to get it included; None for no limit.
         connect_timeout: maximum wait for a connection (seconds), None for no limit.
         retries: maximum number of further attempts after a lost connection.
         max_connections: maximum size of the connection pool (of each server, where there are several).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import redis
 import redis.asyncio
 
 from relay_models import errors
-from relay_models.transport import ConnectionOptions, Transaction, as_cluster, open_client, open_url, sync
+from relay_models.transport import ConnectionOptions, Transaction, as_cluster, open_client, open_url, sync, translate
 from relay_models.transport.topology import slot_of
 from tests.servers.clusters import ClusterSetup
 from tests.servers.ports import free_port
@@ -62,6 +63,12 @@ async def store_until(transport: Any, stop: asyncio.Event, acknowledged: list[in
 async def lists_of(transport: Any) -> dict[int, list[int]]:
     replies = await transport.pipeline([("LRANGE", f"list:{number}", 0, -1) for number in range(200)])
     return {number: [int(value) for value in reply] for number, reply in enumerate(replies)}
+
+
+async def send_ahead(transport: Any, command: tuple[Any, ...]) -> None:
+    async with transport.conversation() as pipeline:
+        await pipeline.send([command])
+        await pipeline.receive()
 
 
 async def wait_for(condition: Any) -> None:
@@ -300,6 +307,45 @@ async def test_a_cluster_that_is_down_is_waited_for(setup: ClusterSetup) -> None
     for port in lost:
         await asyncio.to_thread(setup.start, port)
     assert await storing in (b"OK", "OK")
+    await transport.close()
+
+
+async def test_calls_end_in_their_time_where_nodes_hang(setup: ClusterSetup) -> None:
+    victim = setup.primaries[1]
+    options = ConnectionOptions(timeout=1, connect_timeout=1)
+    key = next(key for key in KEYS if len(setup.primaries) * slot_of(key.encode()) // 16384 == 1)
+    used, new = open_url(setup.url, options), open_url(setup.url, options)
+    await used.execute("SET", key, 1)
+    hanging = [victim, *setup.replicas[victim]]
+    for port in hanging:
+        setup.pause(port)
+    try:
+        for transport in (used, new, used):
+            began = time.monotonic()
+            with pytest.raises(errors.StorageError):
+                await transport.execute("SET", key, 2)
+            with pytest.raises(errors.StorageError):
+                await send_ahead(transport, ("SET", key, 3))
+            assert time.monotonic() - began < 9, "each attempt has had a limit of its own"
+    finally:
+        for port in hanging:
+            setup.resume(port)
+    await used.close()
+    await new.close()
+
+
+async def test_a_node_without_memory_is_named(still: ClusterSetup) -> None:
+    full, transport = still.primaries[1], open_url(still.url)
+    still.run(full, "CONFIG", "SET", "maxmemory", 1)
+    try:
+        replies = await transport.pipeline([("SET", key, 1) for key in KEYS])
+        refused = [translate(reply, transport.target) for reply in replies if isinstance(reply, Exception)]
+        assert 0 < len(refused) < len(KEYS)
+        for error in refused:
+            assert f"(node 127.0.0.1:{full}) has no memory left" in str(error)
+            assert "Raise its maxmemory" in str(error)
+    finally:
+        still.run(full, "CONFIG", "SET", "maxmemory", 0)
     await transport.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -134,6 +135,29 @@ def test_a_shard_that_hangs_ends_in_a_timeout_that_names_it(cluster: SimulatedCl
         finally:
             node.is_paused = False
         assert backend.count_runs() == len(RUNS)
+
+
+def test_looking_at_the_index_first_takes_time_of_the_call(cluster: SimulatedCluster, backend: RedisBackend) -> None:
+    with RedisBackend.connect(cluster.url, timeout=1.5) as impatient:
+        cluster.promote(victim(cluster))  # so that every index is looked at again, by a search each
+        cluster.busy_seconds, began = 0.7, time.monotonic()
+        try:
+            with pytest.raises(errors.RelayModelsError, match=r"127\.0\.0\.1"):
+                impatient.count_runs()
+        finally:
+            cluster.busy_seconds = 0.0
+        assert time.monotonic() - began < 1.5 + cluster_watch._ANSWER_SECONDS + 1
+    assert backend.count_runs() == len(RUNS)
+
+
+def test_questions_do_not_wait_for_replicas(cluster: SimulatedCluster, backend: RedisBackend) -> None:
+    """Replicas that are away let writes fail, and nothing else, also after a change of the cluster."""
+    with RedisBackend.connect(cluster.url, timeout=8, replicas=1, replica_timeout=0.1) as other:
+        with pytest.raises(errors.NotReplicatedError):
+            other.store_run(make_run("agent", len(RUNS)))
+        cluster.promote(victim(cluster))
+        assert other.count_runs() == len(RUNS) + 1
+        assert len(other.list_runs("agent")) == len(RUNS) + 1
 
 
 def test_a_search_that_keeps_all_shards_busy_is_waited_for(

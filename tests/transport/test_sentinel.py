@@ -176,6 +176,18 @@ async def test_a_replica_is_refused_for_writing(setup: SentinelSetup) -> None:
     await transport.close()
 
 
+async def test_a_sentinel_that_names_another_server_than_the_others(setup: SentinelSetup) -> None:
+    primary = setup.primary()
+    sentinel = setup.client(setup.sentinel_ports[0])
+    sentinel.execute_command("SENTINEL", "REMOVE", SERVICE)
+    replica = next(port for port in setup.ports if port != primary)
+    sentinel.execute_command("SENTINEL", "MONITOR", SERVICE, "127.0.0.1", replica, 2)
+    transport = open_url(setup.url, ConnectionOptions(timeout=5))
+    await transport.execute("SET", "key", 1)
+    assert f"primary 127.0.0.1:{primary}" in transport.target.label
+    await transport.close()
+
+
 async def test_sentinels_that_are_away_and_services_that_nobody_knows(setup: SentinelSetup) -> None:
     one = setup.sentinel_ports[2]
     transport = open_url(f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{one}/{SERVICE}")

@@ -148,7 +148,7 @@ class RedisBackend(Queries[RunT], Artifacts[RunT], Models[RunT]):
             models: a subclass of `Run` whose columns the runs have, such as ``[AcmeRun]``; document classes of your
                 own in it have their indexes made on opening. With both, type checkers want the class of runs named:
                 ``RedisBackend[AcmeRun].connect(url, models=[AcmeRun, Feedback])``.
-            timeout: maximum wait for a reply (seconds), None for no limit.
+            timeout: maximum wait for a reply (seconds), attempts to get it included; None for no limit.
             connect_timeout: maximum wait for a connection (seconds), None for no limit.
             retries: maximum number of further attempts after a lost connection, with exponential backoff.
             max_connections: maximum size of the connection pool.

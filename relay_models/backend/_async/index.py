@@ -22,7 +22,7 @@ from relay_models.errors import (
     InvalidConfigurationError,
 )
 from relay_models.query.replies import IndexInfo, decode_index_info
-from relay_models.transport import Transport, translate
+from relay_models.transport import Command, Transport, time_limit, translate
 
 __all__ = ["Indexes"]
 
@@ -126,11 +126,16 @@ class Indexes:
     async def ask(self, *command: bytes | str | int, anywhere: bool = False) -> Any:
         """The reply to a search command, from indexes that are known to be complete; `anywhere`: also a replica's.
 
-        Where they were dropped, or the server was emptied, they are rebuilt, once.
+        Where they were dropped, or the server was emptied, they are rebuilt, once. All of it ends within the timeout,
+        but for waiting until an index is filled.
 
         Raises:
             ConnectionFailedError: servers were lost or changed for as long as a search may take.
         """
+        with time_limit(self._transport.timeout):
+            return await self._ask_in_time(command, anywhere)
+
+    async def _ask_in_time(self, command: Command, anywhere: bool) -> Any:
         made = not self._create
         deadline = time.monotonic() + (self._transport.timeout or _ASK_SECONDS)
         while True:

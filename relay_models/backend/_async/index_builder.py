@@ -30,7 +30,7 @@ from relay_models.errors import (
 )
 from relay_models.query.replies import IndexInfo, Rows, check_complete, decode_cursor, decode_index_info, decode_total
 from relay_models.query.steps import Answer, aggregate_command
-from relay_models.transport import Backoff, Command, Transport, sleep, translate
+from relay_models.transport import Backoff, Command, Transport, sleep, translate, without_time_limit
 
 __all__ = ["IndexBuilder"]
 
@@ -115,21 +115,23 @@ class IndexBuilder:
     ) -> None:
         """Wait until the documents that exist are in the index."""
         backoff, deadline = Backoff(_FIRST_POLL, _LONGEST_POLL), time.monotonic() + self._timeout
-        while info is None or info.indexing:
-            if info is not None:
-                if time.monotonic() > deadline:
-                    raise StoreTimeoutError(
-                        f"{self._transport.target.label} has filled the index {name!r} to {info.filled:.0%} only after "
-                        f"{self._timeout:g} s: connect again later, or with a larger index_timeout"
-                    )
-                if report is not None:
-                    total = max(1, round(info.documents / info.filled)) if info.filled else 1
-                    report(MigrationProgress(kind, "index", info.documents, max(total, info.documents)))
-                await sleep(backoff.next())
-            info = decode_index_info(await self._transport.execute("FT.INFO", name))
+        where = self._transport.target.label
+        with without_time_limit():
+            while info is None or info.indexing:
+                if info is not None:
+                    if time.monotonic() > deadline:
+                        raise StoreTimeoutError(
+                            f"{where} has filled the index {name!r} to {info.filled:.0%} only after {self._timeout:g} "
+                            "s: connect again later, or with a larger index_timeout"
+                        )
+                    if report is not None:
+                        total = max(1, round(info.documents / info.filled)) if info.filled else 1
+                        report(MigrationProgress(kind, "index", info.documents, max(total, info.documents)))
+                    await sleep(backoff.next())
+                info = decode_index_info(await self._transport.execute("FT.INFO", name))
         if info.out_of_memory:
             raise StorageError(
-                f"{self._transport.target.label} had too little memory to fill the index {info.name!r}, which lacks "
+                f"{where} had too little memory to fill the index {info.name!r}, which lacks "
                 "documents and is not used: raise maxmemory (or search-_bg-index-mem-pct-thr) of the server, drop that "
                 "index (FT.DROPINDEX, without DD), and do this again"
             )
@@ -158,7 +160,8 @@ class IndexBuilder:
             async with aclosing(self._stale_keys(name)) as pages:
                 async for keys in pages:
                     wanted = [key for key in keys if key not in unreadable]
-                    written, unread = await rewriter.rewrite(wanted)
+                    with without_time_limit():
+                        written, unread = await rewriter.rewrite(wanted)
                     done += len(written)
                     unreadable |= unread
                     if report is not None and total:

@@ -20,6 +20,7 @@ from relay_models.transport.backoff import Backoff
 from relay_models.transport.cluster_errors import could_not_ask
 from relay_models.transport.command_table import is_search, key_of, name_of, one_key_of
 from relay_models.transport.error_mapping import translate
+from relay_models.transport.time_limit import time_left, time_limit
 from relay_models.transport.topology import slot_of
 from relay_models.transport.transaction import Glance
 from relay_models.transport.urls import Address, Target
@@ -105,22 +106,28 @@ class ClusterTransport(ClusterSearch):
 
     async def read(self, *command: bytes | str | int) -> Any:
         """Send one command that changes nothing, to a replica if it has a key; see `Transport.read`."""
-        if self._reader is not None and self.is_keyed(command):
-            self._check_open()
-            try:
-                return await self._reader.read(command, await self._replicas_of(command))
-            except ConnectionFailedError:
-                pass  # the primary can answer
-            except StorageError as error:
-                if "MOVED" not in str(error) and "ASK" not in str(error):
-                    raise
-        return await self.execute(*command)
+        with time_limit(self.timeout):
+            if self._reader is not None and self.is_keyed(command):
+                self._check_open()
+                try:
+                    return await self._reader.read(command, await self._replicas_of(command))
+                except ConnectionFailedError:
+                    pass  # the primary can answer
+                except StorageError as error:
+                    if "MOVED" not in str(error) and "ASK" not in str(error):
+                        raise
+            return await self.execute(*command)
 
     async def read_many(self, commands: Sequence[Command]) -> list[Any]:
         """Send several commands that change nothing, to replicas if they have keys; see `Transport.read_many`."""
         if self._reader is None or not all(map(self.is_keyed, commands)):
             return await self.pipeline(commands)
         self._check_open()
+        with time_limit(self.timeout):
+            return await self._read_replicas(self._reader, commands)
+
+    async def _read_replicas(self, reader: ReplicaReader, commands: Sequence[Command]) -> list[Any]:
+        """The replies of the replicas that have the keys, and of the primaries where those have none."""
         replies: list[Any] = [None] * len(commands)
         places: dict[tuple[Address, ...], list[int]] = {}
         for index, command in enumerate(commands):
@@ -128,7 +135,7 @@ class ClusterTransport(ClusterSearch):
         rest: list[int] = []
         for addresses, indexes in places.items():
             try:
-                found = await self._reader.read_many([commands[index] for index in indexes], addresses)
+                found = await reader.read_many([commands[index] for index in indexes], addresses)
             except ConnectionFailedError:
                 rest += indexes  # the primary can answer
                 continue
@@ -151,6 +158,10 @@ class ClusterTransport(ClusterSearch):
     async def pipeline(self, commands: Sequence[Command], *, retry: bool = True) -> list[Any]:
         """Send several commands to their nodes and return their replies in order; see `Transport.pipeline`."""
         self._check_open()
+        with time_limit(self.timeout):
+            return await self._pipeline_in_time(commands, retry)
+
+    async def _pipeline_in_time(self, commands: Sequence[Command], retry: bool) -> list[Any]:
         replies: list[Any] = [None] * len(commands)
         keyed = [index for index, command in enumerate(commands) if self.is_keyed(command)]
         if keyed:
@@ -185,8 +196,9 @@ class ClusterTransport(ClusterSearch):
             raise connection
         if name_of(command) != "FT.CURSOR":
             return await node.finish(connection, sent)
-        reply = await node.finish(connection, sent, patience=self._cursor_patience(command))
-        return await self._accepted(command, reply)
+        with time_limit(self._search_seconds):
+            reply = await node.finish(connection, sent, patience=self._cursor_patience(command))
+            return await self._accepted(command, reply)
 
     async def discard(self, pending: Any) -> None:
         """Give up the reply to what `begin` sent; see `Transport.discard`."""
@@ -293,15 +305,16 @@ class ClusterTransport(ClusterSearch):
 
     async def _settled(self) -> ClusterState:
         """Wait until all primaries answer and agree, and no slot is being moved."""
-        deadline, backoff = time.monotonic() + self._search_seconds, Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
+        backoff = Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
         state = self._watch.state
         if state is None or state.problem:
             state = await self._check()
-        while state.problem:
-            if time.monotonic() > deadline or not self.retries:
-                raise could_not_ask(self.target, state.problem, state.failed)
-            await sleep(backoff.next())
-            state = await self._check()
+        with time_limit(self._search_seconds):
+            while state.problem:
+                if not self.retries or not time_left():
+                    raise could_not_ask(self.target, state.problem, state.failed)
+                await sleep(min(backoff.next(), time_left()))
+                state = await self._check()
         return state
 
     def is_keyed(self, command: Command) -> bool:

@@ -13,6 +13,8 @@ from relay_models.transport._async.patience import Patience
 from relay_models.transport._async.servers import ServerSettings
 from relay_models.transport._async.single_server import SingleServerTransport
 from relay_models.transport._io_async import Redis
+from relay_models.transport.command_table import key_of
+from relay_models.transport.error_mapping import said_by
 from relay_models.transport.urls import Address, Target
 
 __all__ = ["ClusterNode"]
@@ -59,7 +61,11 @@ class ClusterNode(SingleServerTransport):
         self, connection: Any, commands: Sequence[Command], *, is_last: bool = True, patience: Patience | None = None
     ) -> list[Any]:
         """Read replies; those that a former primary owes are a lost connection."""
-        return await super().receive(connection, commands, is_last=is_last, patience=patience or self._patience)
+        replies = await super().receive(connection, commands, is_last=is_last, patience=patience or self._patience)
+        for command, reply in zip(commands, replies, strict=True):
+            if isinstance(reply, Exception) and key_of(command) is not None:  # a search's may be any shard's
+                said_by(self.target, reply)
+        return replies
 
     async def _take(self) -> Any:
         try:

@@ -15,6 +15,7 @@ from relay_models.transport._async.cluster_node import ClusterNode
 from relay_models.transport._async.interface import Command
 from relay_models.transport._async.single_server import PipelinedConnection
 from relay_models.transport.command_table import one_key_of
+from relay_models.transport.time_limit import time_limit
 from relay_models.transport.topology import Topology
 
 if TYPE_CHECKING:
@@ -93,13 +94,14 @@ class ClusterPipeline:
     async def receive(self) -> list[Any]:
         """Return the replies to the oldest batch; see `Pipeline.receive`."""
         batch = self._outstanding[0]
-        if not await self._read(batch):
-            await self._recover()
-        missing = batch.missing
-        if missing:  # commands without a key, and what could not be sent
-            replies = await self._transport.pipeline([batch.commands[index] for index in missing])
-            for index, reply in zip(missing, replies, strict=True):
-                batch.replies[index] = reply
+        with time_limit(self._transport.timeout):
+            if not await self._read(batch):
+                await self._recover()
+            missing = batch.missing
+            if missing:  # commands without a key, and what could not be sent
+                replies = await self._transport.pipeline([batch.commands[index] for index in missing])
+                for index, reply in zip(missing, replies, strict=True):
+                    batch.replies[index] = reply
         self._outstanding.popleft()
         return batch.replies
 

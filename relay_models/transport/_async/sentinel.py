@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -238,7 +239,9 @@ class SentinelTransport(SingleServerTransport):
     def _may_retry(self, error: Exception, failures: int, elapsed: float) -> bool:
         if not self.retries or not is_retryable(error):
             return False
-        return failures <= self.retries or elapsed < max(_FAILOVER_SECONDS, self._replica_timeout)
+        if failures > self.retries and elapsed >= max(_FAILOVER_SECONDS, self._replica_timeout):
+            return False
+        return isinstance(error, NotReplicated) or self._has_time(elapsed)
 
     async def _follow(self) -> None:
         """Look at what the sentinels have announced, and ask them where the primary is if that is not certain."""
@@ -275,9 +278,10 @@ class SentinelTransport(SingleServerTransport):
                     await listener.disconnect()
 
     async def _discover(self) -> None:
-        """Ask all sentinels where the primary is; the answer of the newest configuration holds."""
+        """Ask all sentinels where the primary is: the newest configuration holds, or the one that most of them have."""
         self._next_listen = time.monotonic() + _LISTEN_INTERVAL
-        newest, address, is_failing_over = -1, None, False
+        named: Counter[tuple[int, Address]] = Counter()
+        is_failing_over = False
         problem: Exception | None = None
         for sentinel in self.target.servers:
             try:
@@ -295,12 +299,12 @@ class SentinelTransport(SingleServerTransport):
                 continue
             fields = _fields(reply)
             is_failing_over |= b"failover_in_progress" in fields[b"flags"]
-            if int(fields[b"config-epoch"]) > newest:
-                newest, address = int(fields[b"config-epoch"]), (fields[b"ip"].decode(), int(fields[b"port"]))
-        if address is None:
+            named[int(fields[b"config-epoch"]), (fields[b"ip"].decode(), int(fields[b"port"]))] += 1
+        if not named:
             if isinstance(problem, AuthenticationError | NoPermissionError):
                 raise problem
             raise RedisConnectionError(f"no sentinel names a primary of {self.target.service!r}: {problem}")
+        _, address = max(named, key=lambda configuration: (configuration[0], named[configuration]))
         self._is_failing_over = self._is_doubtful = is_failing_over
         if address != self._address:
             await self._switch(address)

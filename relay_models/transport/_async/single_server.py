@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
@@ -25,12 +26,14 @@ from relay_models.transport._io_async import (
     current_loop,
     heeding_cancellation,
     raise_cancellation,
+    read_reply,
     shielded,
     sleep,
 )
 from relay_models.transport.backoff import Backoff
 from relay_models.transport.command_table import is_write, key_of
 from relay_models.transport.error_mapping import Busy, NotReplicated, is_retryable, mapped_errors, translate
+from relay_models.transport.time_limit import time_left, time_limit, without_time_limit
 from relay_models.transport.transaction import expanded, gathered
 from relay_models.transport.urls import Target
 
@@ -42,6 +45,8 @@ _CHECK_INTERVAL = 1.0
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 2.0
 # Longest WAIT (seconds): between two of them is looked whether the primary is another one by now.
 _WAIT_SLICE = 0.25
+# The shortest wait for a reply (seconds).
+_SHORTEST = 0.01
 
 # Bytes of commands that are copied into one piece.
 _ONE_PIECE = 65_536
@@ -187,14 +192,19 @@ class SingleServerTransport:
             raise StorageError(f"this backend of {self.target.label} is closed")
         failures, began = 0, time.monotonic()
         backoff = Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
+        limit: float | None = None  # the first attempt has the time limit of its connection
         while True:
             try:
-                return await operation()
+                with time_limit(limit):
+                    return await operation()
             except (RedisError, OSError) as error:
                 failures += 1
-                if not retry or not self._may_retry(error, failures, time.monotonic() - began):
+                elapsed = time.monotonic() - began
+                if not retry or not self._may_retry(error, failures, elapsed):
                     failure = translate(error, self.target, command)
                     break
+            if self.timeout is not None:
+                limit = self.timeout - elapsed
             await sleep(backoff.next())
         # Raised outside the handler: the driver's error may quote a password, and would be attached as __context__.
         raise failure
@@ -237,8 +247,9 @@ class SingleServerTransport:
                 raise NotReplicated(acknowledged, self._replicas, [key_of(each) for each in written])
             await self._check_current(connection)
             wait = ("WAIT", self._replicas, max(1, int(min(_WAIT_SLICE, left) * 1000)))
-            await heeding_cancellation(connection.send_packed_command, _packed(connection, (wait,)))
-            (acknowledged,) = await _read_replies(connection, (wait,), patience)
+            with without_time_limit():
+                await heeding_cancellation(connection.send_packed_command, _packed(connection, (wait,)))
+                (acknowledged,) = await _read_replies(connection, (wait,), patience)
         return replies
 
     def _waits_for(self, commands: Sequence[Command]) -> bool:
@@ -251,7 +262,11 @@ class SingleServerTransport:
         """Whether to try again after an error, a number of failures, and the seconds since the first attempt."""
         if isinstance(error, NotReplicated):
             return elapsed < self._replica_timeout
-        return failures <= self.retries and is_retryable(error)
+        return failures <= self.retries and is_retryable(error) and self._has_time(elapsed)
+
+    def _has_time(self, elapsed: float) -> bool:
+        """Whether the running call may go on, so many seconds after the first attempt."""
+        return elapsed < (self.timeout or math.inf) and time_left() > 0
 
     async def acquire(self, *, checked: bool = False) -> Any:
         """Take a connection: the cached one, or one from the pool, which is sure to be alive (`checked`)."""
@@ -274,7 +289,8 @@ class SingleServerTransport:
                 return connection
             await self._give_back(connection)
         before = cancellations()
-        connection = await self._take()
+        with without_time_limit():  # others may have all connections, and a new one has a limit of its own
+            connection = await self._take()
         self._acquired_at[connection] = time.monotonic()
         if connection not in self._registered:
             self._registered.add(connection)
@@ -428,7 +444,11 @@ async def _read_replies(connection: Any, commands: Sequence[Command], patience: 
     for _ in expanded(commands):
         try:
             if patience is None:
-                replies.append(await connection.read_response(disable_decoding=True))
+                left = time_left()
+                if left == math.inf:
+                    replies.append(await connection.read_response(disable_decoding=True))
+                else:
+                    replies.append(await read_reply(connection, max(_SHORTEST, left)))
             else:
                 replies.append(await patience.read(connection))
         except ResponseError as error:

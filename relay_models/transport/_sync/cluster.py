@@ -23,6 +23,7 @@ from relay_models.transport.backoff import Backoff
 from relay_models.transport.cluster_errors import could_not_ask
 from relay_models.transport.command_table import is_search, key_of, name_of, one_key_of
 from relay_models.transport.error_mapping import translate
+from relay_models.transport.time_limit import time_left, time_limit
 from relay_models.transport.topology import slot_of
 from relay_models.transport.transaction import Glance
 from relay_models.transport.urls import Address, Target
@@ -108,22 +109,28 @@ class ClusterTransport(ClusterSearch):
 
     def read(self, *command: bytes | str | int) -> Any:
         """Send one command that changes nothing, to a replica if it has a key; see `Transport.read`."""
-        if self._reader is not None and self.is_keyed(command):
-            self._check_open()
-            try:
-                return self._reader.read(command, self._replicas_of(command))
-            except ConnectionFailedError:
-                pass  # the primary can answer
-            except StorageError as error:
-                if "MOVED" not in str(error) and "ASK" not in str(error):
-                    raise
-        return self.execute(*command)
+        with time_limit(self.timeout):
+            if self._reader is not None and self.is_keyed(command):
+                self._check_open()
+                try:
+                    return self._reader.read(command, self._replicas_of(command))
+                except ConnectionFailedError:
+                    pass  # the primary can answer
+                except StorageError as error:
+                    if "MOVED" not in str(error) and "ASK" not in str(error):
+                        raise
+            return self.execute(*command)
 
     def read_many(self, commands: Sequence[Command]) -> list[Any]:
         """Send several commands that change nothing, to replicas if they have keys; see `Transport.read_many`."""
         if self._reader is None or not all(map(self.is_keyed, commands)):
             return self.pipeline(commands)
         self._check_open()
+        with time_limit(self.timeout):
+            return self._read_replicas(self._reader, commands)
+
+    def _read_replicas(self, reader: ReplicaReader, commands: Sequence[Command]) -> list[Any]:
+        """The replies of the replicas that have the keys, and of the primaries where those have none."""
         replies: list[Any] = [None] * len(commands)
         places: dict[tuple[Address, ...], list[int]] = {}
         for index, command in enumerate(commands):
@@ -131,7 +138,7 @@ class ClusterTransport(ClusterSearch):
         rest: list[int] = []
         for addresses, indexes in places.items():
             try:
-                found = self._reader.read_many([commands[index] for index in indexes], addresses)
+                found = reader.read_many([commands[index] for index in indexes], addresses)
             except ConnectionFailedError:
                 rest += indexes  # the primary can answer
                 continue
@@ -154,6 +161,10 @@ class ClusterTransport(ClusterSearch):
     def pipeline(self, commands: Sequence[Command], *, retry: bool = True) -> list[Any]:
         """Send several commands to their nodes and return their replies in order; see `Transport.pipeline`."""
         self._check_open()
+        with time_limit(self.timeout):
+            return self._pipeline_in_time(commands, retry)
+
+    def _pipeline_in_time(self, commands: Sequence[Command], retry: bool) -> list[Any]:
         replies: list[Any] = [None] * len(commands)
         keyed = [index for index, command in enumerate(commands) if self.is_keyed(command)]
         if keyed:
@@ -188,8 +199,9 @@ class ClusterTransport(ClusterSearch):
             raise connection
         if name_of(command) != "FT.CURSOR":
             return node.finish(connection, sent)
-        reply = node.finish(connection, sent, patience=self._cursor_patience(command))
-        return self._accepted(command, reply)
+        with time_limit(self._search_seconds):
+            reply = node.finish(connection, sent, patience=self._cursor_patience(command))
+            return self._accepted(command, reply)
 
     def discard(self, pending: Any) -> None:
         """Give up the reply to what `begin` sent; see `Transport.discard`."""
@@ -296,15 +308,16 @@ class ClusterTransport(ClusterSearch):
 
     def _settled(self) -> ClusterState:
         """Wait until all primaries answer and agree, and no slot is being moved."""
-        deadline, backoff = time.monotonic() + self._search_seconds, Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
+        backoff = Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
         state = self._watch.state
         if state is None or state.problem:
             state = self._check()
-        while state.problem:
-            if time.monotonic() > deadline or not self.retries:
-                raise could_not_ask(self.target, state.problem, state.failed)
-            sleep(backoff.next())
-            state = self._check()
+        with time_limit(self._search_seconds):
+            while state.problem:
+                if not self.retries or not time_left():
+                    raise could_not_ask(self.target, state.problem, state.failed)
+                sleep(min(backoff.next(), time_left()))
+                state = self._check()
         return state
 
     def is_keyed(self, command: Command) -> bool:

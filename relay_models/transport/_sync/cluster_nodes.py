@@ -34,7 +34,8 @@ from relay_models.transport.cluster_errors import (
     no_coordinator,
 )
 from relay_models.transport.command_table import key_of, name_of
-from relay_models.transport.error_mapping import NotReplicated, is_retryable, translate
+from relay_models.transport.error_mapping import NotReplicated, is_retryable, said_by, translate
+from relay_models.transport.time_limit import time_left
 from relay_models.transport.topology import Topology, slot_of
 from relay_models.transport.urls import Address, Target
 
@@ -144,9 +145,9 @@ class ClusterNodes:
                 elsewhere = {}
                 was_refused = isinstance(problem, ResponseError)  # so that it may be sent again in any case
                 if not self._may_retry(problem, failures, time.monotonic() - began, retry or was_refused):
-                    failure = self._failure(problem, commands[left[0]])
+                    failure = translate(problem, self.target, commands[left[0]])
                     break
-            sleep(backoff.next())
+            sleep(min(backoff.next(), time_left()))
             if problem is not None:
                 try:
                     silent = (self._check()).silent
@@ -201,7 +202,8 @@ class ClusterNodes:
                         raise
                 except (RedisError, OSError) as failure:
                     again += indexes
-                    problem = self._said_where(failure, node)
+                    said_by(node.target, failure)
+                    problem = failure
                     continue
                 sent.append((node, connection, indexes, batch))
             while sent:
@@ -212,7 +214,8 @@ class ClusterNodes:
                     sent.pop(0)
                     node.discard(connection)
                     again += indexes
-                    problem = self._said_where(failure, node)
+                    said_by(node.target, failure)
+                    problem = failure
                     continue
                 sent.pop(0)
                 node.release(connection)
@@ -239,13 +242,13 @@ class ClusterNodes:
             except (RedisError, OSError) as error:
                 failures += 1
                 if not self._may_retry(error, failures, time.monotonic() - began, True):
-                    failure = self._failure(error, command)
+                    failure = translate(error, self.target, command)
                     break
             else:
                 if isinstance(reply, Exception):
                     raise translate(reply, self.target, command)
                 return reply
-            sleep(backoff.next())
+            sleep(min(backoff.next(), time_left()))
         raise failure
 
     def _on_any(self, command: Command, retry: bool) -> Any:
@@ -266,9 +269,9 @@ class ClusterNodes:
             self._turn += 1
             failures += 1
             if not self._may_retry(problem, failures, time.monotonic() - began, retry):
-                failure = self._failure(problem, command)
+                failure = translate(problem, self.target, command)
                 break
-            sleep(backoff.next())
+            sleep(min(backoff.next(), time_left()))
         raise failure
 
     def _exchange(
@@ -284,7 +287,7 @@ class ClusterNodes:
                 node.discard(connection)
                 raise
         except (RedisError, OSError) as error:
-            self._said_where(error, node)
+            said_by(node.target, error)
             raise
         node.release(connection)
         return replies
@@ -344,6 +347,8 @@ class ClusterNodes:
             return False
         if isinstance(error, NotReplicated):
             return elapsed < self._replica_timeout
+        if elapsed >= (self.timeout or math.inf) or not time_left():
+            return False
         passing = is_retryable(error) or (isinstance(error, ResponseError) and is_passing(error))
         return passing and (failures <= self.retries or elapsed < self._failover_seconds)
 
@@ -351,12 +356,3 @@ class ClusterNodes:
     def _failover_seconds(self) -> float:
         """How long commands are tried again while nodes do not agree on a primary for them."""
         return min(_FAILOVER_SECONDS, self.timeout or math.inf)
-
-    def _said_where(self, error: Exception, node: ClusterNode) -> Exception:
-        """The error, with the node that it came from for `_failure`."""
-        error.__dict__["node"] = node
-        return error
-
-    def _failure(self, error: Exception, command: Command) -> RelayModelsError:
-        node = error.__dict__.get("node")
-        return translate(error, self.target if node is None else node.target, command)

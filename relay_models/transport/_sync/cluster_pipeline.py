@@ -18,6 +18,7 @@ from relay_models.transport._sync.cluster_node import ClusterNode
 from relay_models.transport._sync.interface import Command
 from relay_models.transport._sync.single_server import PipelinedConnection
 from relay_models.transport.command_table import one_key_of
+from relay_models.transport.time_limit import time_limit
 from relay_models.transport.topology import Topology
 
 if TYPE_CHECKING:
@@ -96,13 +97,14 @@ class ClusterPipeline:
     def receive(self) -> list[Any]:
         """Return the replies to the oldest batch; see `Pipeline.receive`."""
         batch = self._outstanding[0]
-        if not self._read(batch):
-            self._recover()
-        missing = batch.missing
-        if missing:  # commands without a key, and what could not be sent
-            replies = self._transport.pipeline([batch.commands[index] for index in missing])
-            for index, reply in zip(missing, replies, strict=True):
-                batch.replies[index] = reply
+        with time_limit(self._transport.timeout):
+            if not self._read(batch):
+                self._recover()
+            missing = batch.missing
+            if missing:  # commands without a key, and what could not be sent
+                replies = self._transport.pipeline([batch.commands[index] for index in missing])
+                for index, reply in zip(missing, replies, strict=True):
+                    batch.replies[index] = reply
         self._outstanding.popleft()
         return batch.replies
 

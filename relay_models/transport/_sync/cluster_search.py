@@ -42,6 +42,7 @@ from relay_models.transport.cluster_errors import (
 from relay_models.transport.command_table import is_search, name_of
 from relay_models.transport.coordinators import coordinated_shards
 from relay_models.transport.error_mapping import is_retryable, translate
+from relay_models.transport.time_limit import time_left, time_limit
 from relay_models.transport.transaction import Glance, Timed
 from relay_models.transport.undoubling import Undoubling
 from relay_models.transport.urls import Address, Target
@@ -106,12 +107,16 @@ class ClusterSearch(ClusterNodes):
             exact: whether the answer depends on each document being there, once; otherwise it is enough to reach every
                 shard, also while slots are being moved.
         """
-        self._check_coordinator()
         self._check_offset(command)
         limit = self._search_seconds
-        if isinstance(command, Glance):
-            limit = min(limit, _GLANCE_SECONDS)
-        deadline, backoff = time.monotonic() + limit, Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
+        with time_limit(min(limit, _GLANCE_SECONDS) if isinstance(command, Glance) else limit):
+            self._check_coordinator()
+            return self._search_in_time(command, exact)
+
+    def _search_in_time(self, command: Command, exact: bool) -> Any:
+        """Ask all shards, until an answer holds or the time is up."""
+        limit, backoff = time_left(), Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF)
+        may_wait = self.retries and not isinstance(command, Glance)
         while True:
             failed: tuple[str, ...] = ()
             try:
@@ -120,29 +125,27 @@ class ClusterSearch(ClusterNodes):
                     before = self._check()
                 failed, problem = before.failed, before.problem if exact else before.fault
                 if not problem:
-                    return self._ask_shards(command, before, exact, limit, deadline)
+                    return self._ask_shards(command, before, exact, limit)
             except _NoAnswer as error:
                 problem = str(error)
             except ConnectionFailedError as error:  # no node at all answered
-                if time.monotonic() > deadline or not self.retries or isinstance(command, Glance):
+                if not may_wait or not time_left():
                     raise
                 problem = str(error)
             self._turn += 1
-            if time.monotonic() > deadline or not self.retries or isinstance(command, Glance):
+            if not may_wait or not time_left():
                 state = self._watch.state
                 if state is not None and state.problem and state.problem not in problem:
                     problem = f"{problem}; {state.problem}"
                 raise could_not_ask(self.target, problem, failed)
-            sleep(backoff.next())
+            sleep(min(backoff.next(), time_left()))
 
     @property
     def _search_seconds(self) -> float:
         """The maximum time for a search."""
         return self.timeout or _SEARCH_SECONDS
 
-    def _ask_shards(
-        self, command: Command, before: ClusterState, exact: bool, limit: float, deadline: float
-    ) -> Any:
+    def _ask_shards(self, command: Command, before: ClusterState, exact: bool, limit: float) -> Any:
         """Ask all shards once.
 
         Raises:
@@ -151,7 +154,7 @@ class ClusterSearch(ClusterNodes):
         undoubling = self._undoubling(command, before) if exact else None
         sent = command if undoubling is None or undoubling.command is None else undoubling.command
         node = self._any_node()
-        patience = Patience(partial(self._look, before, exact), None, deadline=deadline)
+        patience = Patience(partial(self._look, before, exact), None)
         try:
             self._check_reach(node, before, command, patience)
             asked_at = time.monotonic()
@@ -160,12 +163,12 @@ class ClusterSearch(ClusterNodes):
             if isinstance(reply, AskError):
                 return no_coordinator(self.target)
             if exact:
-                self._check_same(before, deadline)
+                self._check_same(before)
         except RedisTimeoutError:
             state = self._check()
         except (RedisError, OSError) as error:
             if not is_retryable(error):
-                raise self._failure(error, command) from None
+                raise translate(error, self.target, command) from None
             raise _NoAnswer(error) from None
         else:
             if isinstance(reply, ResponseError) and is_search_passing(reply):
@@ -206,17 +209,17 @@ class ClusterSearch(ClusterNodes):
                 raise RedisConnectionError(f"the search of {node.target.label} does not know all shards (yet)")
         self._reaching[node.address] = state.generation
 
-    def _check_same(self, before: ClusterState, deadline: float) -> None:
+    def _check_same(self, before: ClusterState) -> None:
         """Raise a connection error if some shard is not what it was, so that no answer can hold."""
-        after = self._check_in_time(deadline)
+        after = self._check_in_time()
         if after.generation != before.generation or after.problem:
             raise RedisConnectionError(after.problem or "the cluster changed while it was asked")
 
-    def _check_in_time(self, deadline: float) -> ClusterState:
-        """A check for which shards that are busy are waited for, until a moment on the monotonic clock."""
+    def _check_in_time(self) -> ClusterState:
+        """A check for which shards that are busy are waited for."""
         while True:
             state = self._check()
-            if not state.is_late or time.monotonic() > deadline:
+            if not state.is_late or not time_left():
                 return state
 
     def _look(self, before: ClusterState, exact: bool) -> None:
@@ -259,12 +262,13 @@ class ClusterSearch(ClusterNodes):
         address, sent = self._located(command)
         assert address is not None
         node = self._node(address)
-        try:
-            (reply,) = self._exchange(node, sent, checked=True, patience=self._cursor_patience(command))
-        except (RedisError, OSError) as error:
-            failure = self._failure(error, command)
-        else:
-            return reply if isinstance(reply, Exception) else self._accepted(command, reply)
+        with time_limit(self._search_seconds):
+            try:
+                (reply,) = self._exchange(node, sent, checked=True, patience=self._cursor_patience(command))
+            except (RedisError, OSError) as error:
+                failure = translate(error, self.target, command)
+            else:
+                return reply if isinstance(reply, Exception) else self._accepted(command, reply)
         raise failure
 
     def _cursor_patience(self, command: Command) -> Patience:
@@ -276,7 +280,7 @@ class ClusterSearch(ClusterNodes):
             if known is None or state.generation != known[2] or (state.problem and not state.is_late):
                 raise RedisConnectionError(state.problem or "the cluster has changed since the cursor was made")
 
-        return Patience(look, self._search_seconds)
+        return Patience(look, None)
 
     def _accepted(self, command: Command, reply: Any) -> Any:
         """The reply to FT.CURSOR READ, if every shard is still the one that the cursor began with."""
@@ -285,7 +289,7 @@ class ClusterSearch(ClusterNodes):
             self._cursors.pop(token, None)
             return reply
         known = self._cursors.get(token)
-        state = self._check_in_time(time.monotonic() + self._search_seconds)
+        state = self._check_in_time()
         if known is None or state.problem or state.generation != known[2]:
             self._cursors.pop(token, None)
             raise lost_cursor(self.target)

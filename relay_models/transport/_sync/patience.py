@@ -12,6 +12,7 @@ from typing import Any
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from relay_models.transport._io_sync import Operation, read_reply
+from relay_models.transport.time_limit import time_left
 
 __all__ = ["Patience"]
 
@@ -26,14 +27,12 @@ class Patience:
 
     Args:
         look: raises where it cannot, or is not worth waiting for.
-        seconds: maximum wait for each reply, None for no limit.
-        deadline: when all waiting ends, on the monotonic clock.
+        seconds: maximum wait for each reply, None for no limit but that of the running call.
     """
 
-    def __init__(self, look: Operation[None], seconds: float | None, *, deadline: float = math.inf) -> None:
+    def __init__(self, look: Operation[None], seconds: float | None) -> None:
         self._look = look
         self._seconds = math.inf if seconds is None else seconds
-        self._deadline = deadline
 
     def read(self, connection: Any) -> Any:
         """Read a reply.
@@ -41,9 +40,7 @@ class Patience:
         Raises:
             TimeoutError: of redis-py; it did not come in time.
         """
-        left = self._seconds
-        if self._deadline < math.inf:
-            left = min(left, self._deadline - time.monotonic())
+        left = min(self._seconds, time_left())
         # Most replies are there already: no time is measured for those.
         end = None
         while True:

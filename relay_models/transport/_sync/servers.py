@@ -54,7 +54,7 @@ class ServerSettings:
 
     def _log_in(self, connection: Any) -> None:
         """Begin a connection within the time limit for connections: a server that hangs still accepts them."""
-        usual, connection.socket_timeout = connection.socket_timeout, self.connect_timeout
+        usual, connection.socket_timeout = connection.socket_timeout, connection.socket_connect_timeout
         connection.update_current_socket_timeout(-1)
         connection.on_connect()
         connection.socket_timeout = usual
