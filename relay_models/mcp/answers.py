@@ -9,10 +9,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from relay_models import Document, Run
+from relay_models._checks import shown
 from relay_models.columns.column import OPERATORS, find_column
 from relay_models.errors import NotFoundError, QueryError, UnknownColumnError
-from relay_models.mcp.bounded import bounded
+from relay_models.mcp.bounded import fitted
 from relay_models.views import (
+    CallView,
+    call_views,
     compare_runs,
     compare_windows,
     find_model,
@@ -49,6 +52,7 @@ USUAL = ("run_id", "agent_id", "started_at", "duration", "status", "llm_calls", 
 MOST_RUNS = 100
 MOST_ROWS = 200
 MOST_CHARACTERS = 100_000
+USUAL_CHARACTERS = 20_000
 
 
 class ArgumentError(QueryError):
@@ -91,17 +95,15 @@ class Answers:
         self, name: str, rows: list[dict[str, Any]], total: int, page: Any, where: str | None
     ) -> dict[str, Any]:  # fmt: skip
         """A page of rows, with the cursor of the next one."""
-        answer, cut = bounded({name: rows}, MOST_CHARACTERS)
-        answer = answer or {name: []}
-        answer["total"] = total
+        whole: dict[str, Any] = {"total": total}
         if page.next:
-            answer["after"] = page.next
-            answer["note"] = "there are more: pass `after` for the next page, or narrow the filter"
+            whole["after"] = page.next
+            whole["note"] = "there are more: pass `after` for the next page, or narrow the filter"
         if where and not total:
-            answer["note"] = NOTHING
+            whole["note"] = NOTHING
         if page.corrupt:
-            answer["unreadable"] = len(page.corrupt)
-        return _with_cut(answer, cut)
+            whole["unreadable"] = len(page.corrupt)
+        return _fitted({name: rows}, **whole)
 
     def get_run(self, run_id: str, agent_id: str = "", max_characters: int = 20_000, call: int = 0) -> dict[str, Any]:
         """A run with its calls, cut to a size."""
@@ -115,12 +117,22 @@ class Answers:
             if not 1 <= call <= len(calls):
                 raise ArgumentError(f"the run has calls 1 to {len(calls)}, not {call}")
             answer = {"run": record, "calls": len(calls), "call": calls[call - 1]}
-        else:
-            summary = {name: _json(getattr(run, name)) for name in known_columns(self._document)}
-            answer = {"summary": _without_none(summary), "run": {**record, "calls": calls}}
-        shorter, cut = bounded(answer, max_characters)
-        answer = shorter if isinstance(shorter, dict) else {}
-        return _with_cut(answer, cut, "ask for one call with `call`, or raise `max_characters`")
+            found = fitted(answer, max_characters, "raise `max_characters` for what `cut` names")
+            if found is not None:
+                return found
+            (view,) = call_views(run.record, call - 1, 1)
+            note = "the call is in short, what it gave first: raise `max_characters`"
+            return _fitted({"call": _call_head(view), "texts": _call_texts(view)}, max_characters, note=note)
+        summary = {name: _json(getattr(run, name)) for name in known_columns(self._document)}
+        answer = {"summary": _without_none(summary), "run": {**record, "calls": calls}}
+        found = fitted(answer, max_characters, "raise `max_characters`, or ask for one call with `call`")
+        if found is not None and len(found.get("run", {}).get("calls", ())) == len(calls):
+            return found
+        # Of all calls the head, rather than the first ones with all that they hold.
+        head = {name: summary[name] for name in USUAL} | {"failure": record.get("relay_models", {}).get("error")}
+        answer = {"summary": _without_none(head), "calls": [_call_head(each) for each in call_views(run.record)]}
+        note = f"the calls are in short: ask for one with `call` (1 to {len(calls)}), or raise `max_characters`"
+        return _fitted(answer, max_characters, note=note)
 
     def aggregate_runs(
         self, by: list[str] | None = None, every: str = "", time: str = "", metrics: list[str] | None = None,
@@ -136,18 +148,16 @@ class Answers:
             filter=where, order_by=order_by or None, limit=limit + 1, approximate=approximate,
         )  # fmt: skip
         shown = [{name: _json(value) for name, value in row.items()} for row in rows[:limit]]
-        answer, cut = bounded({"rows": shown}, MOST_CHARACTERS)
-        answer = answer or {"rows": []}
-        answer["units"] = "durations in seconds, times in UTC"
+        whole: dict[str, Any] = {"units": "durations in seconds, times in UTC"}
         if rows.estimated:
-            answer["estimated"] = list(rows.estimated)
+            whole["estimated"] = list(rows.estimated)
         if len(rows) > limit:
-            answer["note"] = f"there are more than {limit} groups: narrow the filter, or order_by what matters"
+            whole["note"] = f"there are more than {limit} groups: narrow the filter, or order_by what matters"
         elif where and not any(any(row.values()) for row in shown) and not self._backend.count_runs(where):
-            answer["note"] = NOTHING
+            whole["note"] = NOTHING
         elif shown and (empty := [name for name in shown[0] if all(row[name] is None for row in shown)]):
-            answer["note"] = f"no row has a value of {', '.join(empty)}"
-        return _with_cut(answer, cut)
+            whole["note"] = f"no row has a value of {', '.join(empty)}"
+        return _fitted({"rows": shown}, **whole)
 
     def compare_runs(self, left: str, right: str) -> dict[str, Any]:
         """Two runs, or two filters."""
@@ -157,7 +167,10 @@ class Answers:
             raise ArgumentError(f"two runs are compared, or two filters: {run!r} is a run, {other!r} is none")
         if one is None or two is None:
             facts = compare_windows(self._backend, left.strip() or None, right.strip() or None)
-            return {"numbers": [_fact(fact) for fact in facts]}
+            whole: dict[str, Any] = {}
+            if empty := [side for side in ("left", "right") if getattr(facts[0], side) == "0"]:
+                whole["note"] = f"{' and '.join(empty)}: {NOTHING}"
+            return _fitted({"numbers": [_fact(fact) for fact in facts]}, **whole)
         assert one.record is not None
         assert two.record is not None
         compared = compare_runs(one.record, two.record, self._document)
@@ -172,8 +185,7 @@ class Answers:
                     entry[name] = "\n".join(f"{sign} {line}" for sign, line in lines)
             calls.append(entry)
         differences = [_fact(fact) for fact in compared.facts if fact.left != fact.right]
-        answer, cut = bounded({"differences": differences, "calls": calls}, 20_000)
-        return _with_cut(answer, cut)
+        return _fitted({"differences": differences, "calls": calls}, USUAL_CHARACTERS)
 
     def _run_or_none(self, text: str) -> Run | None:
         try:
@@ -213,22 +225,21 @@ class Answers:
         answer: dict[str, Any] = {"columns": columns, "filters": FILTERS}
         if not model and self._backend.models:
             answer["models"] = [model_name(each) for each in self._backend.models]
-        return answer
+        return _fitted(answer)
 
     def sessions(self, filter: str = "", limit: int = 20, before: str = "") -> dict[str, Any]:
         """Sessions and their numbers, the latest first."""
         where = filter.strip() or None
         page = session_page(self._backend, where, limit=_limit(limit, MOST_RUNS), before=read_before(before))
         rows = [_without_none({name: _json(getattr(each, name)) for name in each.__slots__}) for each in page.sessions]
-        answer, cut = bounded({"sessions": rows}, MOST_CHARACTERS)
-        answer = answer or {"sessions": []}
+        whole: dict[str, Any] = {}
         if page.before is not None:
-            answer["before"] = _json(page.before)
-            answer["note"] = "there are more: pass `before` for the next page, or narrow the filter"
+            whole["before"] = _json(page.before)
+            whole["note"] = "there are more: pass `before` for the next page, or narrow the filter"
         if not page.sessions:
             is_empty = where is not None and not self._backend.count_runs(where)
-            answer["note"] = NOTHING if is_empty else "no run that matches belongs to a session"
-        return _with_cut(answer, cut)
+            whole["note"] = NOTHING if is_empty else "no run that matches belongs to a session"
+        return _fitted({"sessions": rows}, **whole)
 
     def label_run(
         self, run_id: str, agent_id: str = "", tags: list[str] | None = None, remove_tags: list[str] | None = None,
@@ -241,19 +252,14 @@ class Answers:
             remove_scores=set(remove_scores or ()), note=note.strip() or None, by=by.strip() or None,
             source="assistant",
         )  # fmt: skip
-        shown, cut = bounded(
-            {"run_id": str(run.run_id), "agent_id": run.agent_id, **labels.column_values()}, MOST_CHARACTERS
-        )
-        return _with_cut(shown, cut)
+        return _fitted({"run_id": str(run.run_id), "agent_id": run.agent_id, **labels.column_values()})
 
     def agents(self, agent_id: str = "") -> dict[str, Any]:
         """All agents, or what was learned about one."""
         if not agent_id:
             found = [_agent(agent) for agent in self._backend.agents()]
-            shown, cut = bounded({"total": len(found), "agents": found}, 20_000)
-            return _with_cut(
-                shown, cut, 'aggregate_runs by agent_id with a filter such as agent ~ "support*" finds others'
-            )
+            advice = 'aggregate_runs by agent_id with a filter such as agent ~ "support*" finds others'
+            return _fitted({"total": len(found), "agents": found}, USUAL_CHARACTERS, advice)
         plan = self._backend.load_plan(agent_id)
         state = self._backend.load_accumulators(agent_id)
         trie = self._backend.load_trie(agent_id)
@@ -269,25 +275,23 @@ class Answers:
             "trie": None if trie is None else json.loads(trie.model_dump_json(exclude_none=True)),
             "prompt_stability": None if stability is None else json.loads(stability.model_dump_json(exclude_none=True)),
         }
-        shown, cut = bounded(answer, 20_000)
-        return _with_cut(shown, cut)
+        return _fitted(answer, USUAL_CHARACTERS)
 
     def saved_questions(self) -> dict[str, Any]:
         """The named filters that the store keeps."""
         found = self._backend.saved.all(on_corrupt="skip")
-        return {
-            "saved": [
-                {"name": each.name, "filter": each.filter or "all", "columns": list(each.columns), "order": each.order}
-                for each in found
-            ]
-        }
+        saved = [
+            {"name": each.name, "filter": each.filter or "all", "columns": list(each.columns), "order": each.order}
+            for each in found
+        ]
+        return _fitted({"saved": saved})
 
 
 def _column_name(name: str, document: type[Document]) -> str:
     known = known_columns(document)
     column = find_column(known, name)
     if column is None:
-        raise UnknownColumnError(f"there is no column {name!r}; there are {', '.join(known)}")
+        raise UnknownColumnError(f"there is no column {shown(name)}; there are {', '.join(known)}")
     return column.name
 
 
@@ -322,13 +326,26 @@ def _without_none(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None and value not in ([], {})}
 
 
-def _with_cut(answer: Any, cut: Any, advice: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = answer if isinstance(answer, dict) else {"value": answer}
-    if cut.paths:
-        found["cut"] = cut.notes()
-        if advice:
-            found["note"] = f"what `cut` names was left out: {advice}"
-    return found
+def _fitted(value: dict[str, Any], most: int = MOST_CHARACTERS, advice: str = "", **whole: Any) -> dict[str, Any]:
+    """The answer, cut to its size where it is larger."""
+    return fitted(value, most, advice, **whole) or {"cut": ["everything: it does not fit; ask for less"], **whole}
+
+
+def _call_head(call: CallView) -> dict[str, Any]:
+    """What a call is, without what it says."""
+    head = {
+        "call": call.index, "kind": call.kind, "name": call.name, "model": call.model, "took": call.duration,
+        "status": call.status, "error": call.error[:200],
+    }  # fmt: skip
+    return {name: value for name, value in head.items() if value}
+
+
+def _call_texts(call: CallView) -> list[dict[str, str]]:
+    """What a call says, the last first: what it gave, then what it was given."""
+    messages = [*call.messages, *call.answer]
+    said = [(each.role, part.value) for each in messages for part in each.parts]
+    said += [(name, part.value) for name, part in (("input", call.input), ("output", call.output)) if part is not None]
+    return [{role: text} for role, text in reversed(said)]
 
 
 def _fact(fact: Any) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`bounded`: a JSON value cut to a size, with what was cut."""
+"""`fitted`: an answer cut to a size, with what was cut."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Cut", "bounded", "json_size"]
+__all__ = ["Cut", "bounded", "fitted", "json_size"]
 
 _SHORTEST = 40
 """Texts are never cut below this many characters: names and ids stay whole."""
@@ -18,6 +18,8 @@ _LIMITS = (
 )  # fmt: skip
 _LONGEST_NOTE = 200
 """Maximum number of characters of a note of what was cut."""
+_MOST_NOTES = 20
+"""Maximum number of notes of what was cut."""
 
 
 @dataclass(slots=True)
@@ -26,17 +28,44 @@ class Cut:
 
     paths: list[str] = field(default_factory=list)
 
-    def notes(self, most: int = 20) -> list[str]:
-        """The paths in words, at most a few of them."""
-        more = len(self.paths) - most
-        return [_ending(path, _LONGEST_NOTE) for path in self.paths[:most]] + (
-            [f"and {more:,} more"] if more > 0 else []
-        )
+    def notes(self, most: int) -> list[str]:
+        """The paths in words: the first of them, of `most` characters together."""
+        notes = [_ending(path, _LONGEST_NOTE) for path in self.paths[:_MOST_NOTES]]
+        while len(notes) > 1 and sum(map(len, notes)) > most:
+            notes.pop()
+        more = len(self.paths) - len(notes)
+        return [*notes, f"and {more:,} more"] if more else notes
 
 
 def json_size(value: Any) -> int:
     """The size of a value as JSON (characters)."""
     return len(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))
+
+
+def fitted(value: dict[str, Any], most: int, advice: str = "", **whole: Any) -> dict[str, Any] | None:
+    """An answer of at most `most` characters as JSON, with notes of what was cut; None where it cannot be cut so far.
+
+    Args:
+        value: what may be cut.
+        most: the maximum size (characters).
+        advice: where to find what was cut.
+        whole: entries that are not cut.
+    """
+    budget = most - json_size(whole)
+    while budget > 0:
+        shorter, cut = bounded(value, budget)
+        if shorter is None:
+            return None
+        answer = {**shorter, **whole}
+        if cut.paths:
+            answer["cut"] = cut.notes(most // 5)
+            if advice:
+                answer["note"] = "; ".join([*filter(None, [whole.get("note")]), advice])
+        over = json_size(answer) - most
+        if over <= 0:
+            return answer
+        budget = min(budget, json_size(shorter)) - over
+    return None
 
 
 def bounded(value: Any, most: int) -> tuple[Any, Cut]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import uvicorn
@@ -49,7 +51,20 @@ _NOT_FOUND = {
     "label_run": ("find_runs lists runs with their ids.",),
     "agents": ("agents without an agent_id lists all.",),
 }
-_MEANINGLESS = {"aggregate_runs": ("list_columns names the columns and their operators.",)}
+_MEANINGLESS = {
+    "aggregate_runs": (
+        "list_columns names the columns and their operators; shares, such as of failed runs, come of status in `by`.",
+    )
+}  # fmt: skip
+_UNKNOWN = {"aggregate_runs": ("Runs are grouped by time with `every`, such as 1h or 1d.",)}
+# The name and the list of the columns there are in the message of an `UnknownColumnError`.
+_COLUMNS = re.compile(
+    r"(?P<head>.*?no (?:column )?['\"](?P<name>[^'\"]*)['\"]?…?.*?)(?:; did you mean [^?]*\?)?"
+    r"[;.]? (?:[Tt]here are|rows are sorted by|it has) (?P<names>\w+(?:, \w+)*)(?P<rest>.*)",
+    re.DOTALL,
+)
+_FEW = 12
+"""Maximum number of columns that an error lists."""
 
 Filter = Annotated[str, Field(description="Text of the filter language; empty for all runs.")]
 
@@ -255,8 +270,10 @@ def _teaching(tool: Callable[..., str]) -> Callable[..., str]:
     def run(*arguments: Any, **named: Any) -> str:
         try:
             return tool(*arguments, **named)
-        except (FilterSyntaxError, UnknownColumnError) as error:
+        except FilterSyntaxError as error:
             raise _told(error, FILTERS) from error
+        except UnknownColumnError as error:
+            raise ToolError("\n\n".join([_nearest(str(error)), *_UNKNOWN.get(tool.__name__, ())])) from error
         except NotFoundError as error:
             raise _told(error, *_NOT_FOUND.get(tool.__name__, ())) from error
         except ArgumentError as error:
@@ -267,6 +284,20 @@ def _teaching(tool: Callable[..., str]) -> Callable[..., str]:
             raise _told(error) from error
 
     return run
+
+
+def _nearest(text: str) -> str:
+    """The message about an unknown column, with the most similar ones of those that there are."""
+    text = text if len(text) <= MOST_ERROR else f"{text[:MOST_ERROR]}…"
+    found = _COLUMNS.fullmatch(text)
+    names = found["names"].split(", ") if found else []
+    if found is None or len(names) <= _FEW:
+        return f"{text}\n\nlist_columns names them with their operators."
+    wanted = found["name"].lower()
+    near = [name for name in names if any(len(part) > 2 and part in name for part in re.split(r"\W+|_", wanted))]
+    near += [name for name in get_close_matches(wanted, names, n=4, cutoff=0.5) if name not in near]
+    nearest = f"the nearest are {', '.join(near[:6])}; " if near else ""
+    return f"{found['head']}; {nearest}list_columns names all {len(names)}{found['rest']}"
 
 
 def _told(error: RelayModelsError, *advice: str) -> ToolError:

@@ -21,6 +21,7 @@ from relay_models.web.rendering import row_view
 
 if TYPE_CHECKING:
     from relay_models.query.paging.page import Page
+    from relay_models.web.kept import Answer
     from relay_models.web.site import Site
 
 __all__ = ["Listing", "Rows"]
@@ -31,8 +32,13 @@ class Rows:
     """What a list shows: the question, and its answer or what is wrong with it."""
 
     question: Question
-    page: Page[Any] | None = None
+    answer: Answer[Page[Any]] | None = None
     error: str = ""
+
+    @property
+    def page(self) -> Page[Any] | None:
+        """The page, as soon as it is known."""
+        return None if self.answer is None else self.answer.value
 
     @property
     def values(self) -> dict[str, Any]:
@@ -41,7 +47,8 @@ class Rows:
         chosen = {column.name for column in question.shown}
         others = [column for name, column in known_columns(question.document).items() if name not in chosen]
         return {
-            "question": question, "page": self.page, "error": self.error, "sizes": PAGE_SIZES, "chosen": chosen,
+            "question": question, "page": self.page, "answer": self.answer, "error": self.error,
+            "sizes": PAGE_SIZES, "chosen": chosen,
             "rows": [row_view(item, question) for item in self.page or ()],
             "columns": [*question.shown, *others], "stored": _latest(self.page),
         }  # fmt: skip
@@ -66,16 +73,22 @@ class Listing:
         question = Question(document=self.document)
         try:
             question = Question.parse(request.query_params, self.document)
-            page = self._collection.find(
-                question.where, order_by=question.order_by, limit=question.limit, after=question.after or None,
-                columns=True, on_corrupt="skip", on_incomplete="partial",
-            )  # fmt: skip
+
+            def compute() -> Iterator[Page[Any]]:
+                yield self._collection.find(
+                    question.where, order_by=question.order_by, limit=question.limit, after=question.after or None,
+                    columns=True, on_corrupt="skip", on_incomplete="partial",
+                )  # fmt: skip
+
+            answer = self._site.answer(request, question, compute, is_shown_again=False)
+            if isinstance(answer.error, QueryError):
+                raise answer.error
         except QueryError as error:
             if question == Question(document=self.document):
                 # What can be kept of a question that means nothing, to show it again.
                 question = Question(request.query_params.get("filter", "").strip(), document=self.document)
             return Rows(question, error=str(error))
-        return Rows(question, page)
+        return Rows(question, answer)
 
     def state(self, request: Request) -> Response:
         """How many documents were stored since a time; without one, or where that is asked for, how many there are."""

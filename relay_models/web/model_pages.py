@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -42,27 +43,31 @@ class ModelPages:
     @timed
     def models(self, request: Request) -> Response:
         """The models, with how many documents each has."""
+        models = self._backend.models
+
+        def compute() -> Iterator[tuple[int, ...]]:
+            counts: tuple[int, ...] = ()
+            for model in models:
+                counts = (*counts, self._backend.collection(model).count())
+                yield counts
+
+        answer = self._site.answer(request, "models", compute, is_shown_again=False)
         found = []
-        for model in self._backend.models:
+        for number, model in enumerate(models):
             about = (model.__doc__ or "").strip().partition("\n")[0]
-            found.append((Question(document=model), model, about, self._backend.collection(model).count))
-        return self._site.stream("models.html", request, title="Models", models=found)
+            count = answer.value[number] if answer.value and number < len(answer.value) else None
+            found.append((Question(document=model), model, about, count))
+        return self._site.page("models.html", request, answer=answer, title="Models", models=found)
 
     @timed
     def table(self, request: Request) -> Response:
         """A page of documents."""
         listing = self._listing(request)
         rows = listing.rows(request)
-        template = "table.html" if request.query_params.get("part") == "table" else "model.html"
-        name = model_name(listing.document)
         return self._site.page(
-            template,
-            request,
-            400 if rows.error else 200,
-            title=name,
-            chips=chips(rows.question, STORED_PERIODS, lambda text: rows.question.url(filter=text)),
-            **rows.values,
-        )
+            "model.html", request, 400 if rows.error else 200, title=model_name(listing.document),
+            chips=chips(rows.question, STORED_PERIODS, lambda text: rows.question.url(filter=text)), **rows.values,
+        )  # fmt: skip
 
     def state(self, request: Request) -> Response:
         """How many documents are new."""

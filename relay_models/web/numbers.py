@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from relay_models.sync import RedisBackend
 
 __all__ = [
-    "MOST_GROUPED", "MOST_RECENT", "Breakdown", "Numbers", "groupable", "plain_svg", "sure_state",
+    "MOST_GROUPED", "MOST_RECENT", "Breakdown", "Numbers", "NumbersPart", "groupable", "plain_svg", "sure_state",
 ]  # fmt: skip
 
 _SUMMED = ("total_tokens", "cost", "estimated_cost")
@@ -65,6 +65,21 @@ class Breakdown:
     """Whether there are groups with fewer runs than those of the rows."""
 
 
+@dataclass(frozen=True, slots=True)
+class NumbersPart:
+    """What has been computed of the numbers of some runs."""
+
+    count: int
+    """How many runs there are."""
+    totals: tuple[tuple[str, str], ...]
+    """Names and values of what is known of all of them."""
+    breakdowns: tuple[Breakdown, ...] = ()
+    is_estimated: bool = False
+    """Whether some of it are the server's estimates."""
+    is_too_large: bool = False
+    """Whether there are too many runs to compute more."""
+
+
 def plain_svg(svg: str) -> str:
     """A picture without its style element, for pages whose style sheet has the rules."""
     return svg.replace(f"<style>{STYLE}</style>", "", 1)
@@ -102,7 +117,6 @@ class Numbers:
         exact: bool = False,
         width: int = 360,
     ) -> None:
-        self._breakdowns: list[Breakdown] | None = None
         state = sure_state()
         self._state = state
         self._condition = f"status = {state}"
@@ -124,15 +138,21 @@ class Numbers:
         """How many runs there are, and how many failed."""
         return ("runs", f"{self.count:,}"), (_failure_word(self._condition), f"{self.failures:,}")
 
-    @property
-    def is_large(self) -> bool:
-        """Whether there are more than `MOST_GROUPED` runs."""
-        return self.count > MOST_GROUPED
+    def parts(self, *, whole: bool) -> Iterator[NumbersPart]:
+        """Compute the numbers: ever larger parts of them.
 
-    @property
-    def is_estimated(self) -> bool:
-        """Whether what has been computed has the server's estimates."""
-        return bool(self._asked.estimated)
+        Args:
+            whole: however many runs there are; otherwise of more than `MOST_GROUPED` only their number.
+        """
+        part = NumbersPart(self.count, self.counts, is_too_large=self.count > MOST_GROUPED and not whole)
+        yield part
+        if part.is_too_large:
+            return
+        part = replace(part, totals=self.totals, is_estimated=bool(self._asked.estimated))
+        yield part
+        for each in self.breakdowns():
+            part = replace(part, breakdowns=(*part.breakdowns, each), is_estimated=bool(self._asked.estimated))
+            yield part
 
     @cached_property
     def totals(self) -> tuple[tuple[str, str], ...]:
@@ -144,16 +164,6 @@ class Numbers:
 
     def breakdowns(self) -> Iterator[Breakdown]:
         """The metrics over time, and by each column; none where there are no runs."""
-        if self._breakdowns is not None:
-            yield from self._breakdowns
-            return
-        made = []
-        for each in self._compute():
-            made.append(each)
-            yield each
-        self._breakdowns = made
-
-    def _compute(self) -> Iterator[Breakdown]:
         if not self.count:
             return
         asked, failed = self._asked, self._asked.narrow(self._condition)

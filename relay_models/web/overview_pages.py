@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -28,13 +27,14 @@ from relay_models.views import (
 )
 from relay_models.web.agent_tables import accumulator_rows
 from relay_models.web.chips import PERIODS, chips, failures
-from relay_models.web.numbers import MOST_GROUPED, MOST_RECENT, Numbers, groupable, plain_svg
+from relay_models.web.numbers import MOST_GROUPED, MOST_RECENT, Numbers, NumbersPart, groupable, plain_svg
 from relay_models.web.question import Question
 from relay_models.web.recent import recent_filter
 from relay_models.web.site import status_of, timed
 
 if TYPE_CHECKING:
     from relay_models import AgentSummary
+    from relay_models.views import SessionPage
     from relay_models.web.kept import Answer
     from relay_models.web.site import Site
 
@@ -62,7 +62,6 @@ class OverviewPages:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._backend = site.backend
-        self._kept = site.kept
 
     @timed
     def numbers(self, request: Request) -> Response:
@@ -76,66 +75,70 @@ class OverviewPages:
         known = groupable(document)
         by = given.getlist("by") or ["agent_id", "models", "tools"]
         every = given.get("every", "").strip()
-        whole = bool(given.get("whole"))
+        exact, whole = bool(given.get("exact")), bool(given.get("whole"))
+        # Before what takes long: a server answers one question after the other.
+        saved = self._backend.saved.all(on_corrupt="skip")
         error, status = "", 200
-        numbers: Callable[[], Iterator[Answer[Numbers]]] | None = None
+        answer: Answer[NumbersPart] | None = None
         question = Question(given.get("filter", "").strip(), document=document)
         if "filter" not in given:
             question = Question(recent_filter(self._backend.runs, MOST_RECENT), document=document)
+
+        def compute() -> Iterator[NumbersPart]:
+            return Numbers(
+                self._backend, question.where, every=every, by=by, narrow=question.narrowed,
+                link=lambda text: Question(text).url(), exact=exact,
+            ).parts(whole=whole)  # fmt: skip
+
         try:
             if unknown := [name for name in by if name not in known]:
                 raise QueryError(f"by: runs are not grouped by {unknown[0]!r} here, but by {', '.join(known)}")
             as_expression(question.where, document.columns())
-            numbers = partial(self._numbers, question, every, by, bool(given.get("exact")), whole, "again" in given)
             if every:
                 Buckets(every)
+            asked = ("numbers", question.filter, every, tuple(by), exact, whole)
+            answer = self._site.answer(request, asked, compute)
         except QueryError as fault:
             error, status = str(fault), 400
 
-        def again(**changes: str) -> str:
-            kept = [(name, value) for name, value in given.multi_items() if name not in ("again", *changes)]
+        def changed(**changes: str) -> str:
+            kept = [(name, value) for name, value in given.multi_items() if name not in ("again", "shown", *changes)]
             return f"/numbers?{urlencode([*kept, *changes.items()])}"
 
         def link(text: str) -> str:
             kept = [("by", name) for name in given.getlist("by")] + ([("every", every)] if every else [])
             return f"/numbers?{urlencode([('filter', text or 'all'), *kept])}"
 
-        return self._site.stream(
-            "numbers.html", request, status, title="Numbers", question=question, numbers=numbers, error=error,
-            every=every, by=by, groupable=known,
+        return self._site.page(
+            "numbers.html", request, status, answer=answer, fixed={"filter": question.filter or "all"},
+            title="Numbers", question=question, error=error, every=every, by=by, groupable=known,
             chips=chips(question, [*PERIODS, *failures()], link, everything="All time"),
-            link=lambda text: Question(text).url(), saved=self._backend.saved.all(on_corrupt="skip"), most=MOST_EXACT,
-            grouped=MOST_GROUPED, again=again, is_whole=whole,
+            link=lambda text: Question(text).url(), saved=saved, most=MOST_EXACT,
+            grouped=MOST_GROUPED, changed=changed,
         )  # fmt: skip
-
-    def _numbers(
-        self, question: Question, every: str, by: Sequence[str], exact: bool, whole: bool, again: bool
-    ) -> Iterator[Answer[Numbers]]:
-        """The numbers of the runs that are asked for; with `whole`, however many runs there are."""
-
-        def make() -> Numbers:
-            return Numbers(
-                self._backend, question.where, every=every, by=by, narrow=question.narrowed,
-                link=lambda text: Question(text).url(), exact=exact,
-            )  # fmt: skip
-
-        asked = ("numbers", question.filter, every, tuple(by), exact, whole)
-        return self._kept.answers(asked, make, again=again)
 
     @timed
     def sessions(self, request: Request) -> Response:
         """Sessions, the latest first."""
         given = request.query_params
         question = Question(given.get("filter", "").strip(), document=self._site.document)
-        error, page, status = "", None, 200
+        error, status = "", 200
+        answer: Answer[SessionPage] | None = None
         try:
-            page = session_page(self._backend, question.where, before=read_before(given.get("before", "")))
+            as_expression(question.where, self._site.document.columns())
+            before = read_before(given.get("before", ""))
+
+            def compute() -> Iterator[SessionPage]:
+                yield session_page(self._backend, question.where, before=before)
+
+            answer = self._site.answer(request, ("sessions", question.filter, before), compute, is_shown_again=False)
         except QueryError as fault:
             error, status = str(fault), 400
+        page = answer and answer.value
         more = page and page.before and {"filter": question.filter, "before": page.before.isoformat()}
         return self._site.page(
-            "sessions.html", request, status, title="Sessions", question=question, error=error, page=page,
-            chips=chips(question, [*PERIODS, *failures()], lambda text: _url("/sessions", filter=text)),
+            "sessions.html", request, status, answer=answer, title="Sessions", question=question, error=error,
+            page=page, chips=chips(question, [*PERIODS, *failures()], lambda text: _url("/sessions", filter=text)),
             quoted=quoted, is_first="before" not in given,
             more=urlencode({name: value for name, value in more.items() if value}) if more else "",
         )  # fmt: skip
@@ -146,17 +149,17 @@ class OverviewPages:
         given = request.query_params
         after = given.get("after")
 
-        def agents() -> Iterator[Answer[Sequence[AgentSummary]]]:
-            return self._kept.answers("agents", lambda: list(self._backend.agents()), again="again" in given)
+        def compute() -> Iterator[Sequence[AgentSummary]]:
+            yield list(self._backend.agents())
 
         def page(found: Sequence[AgentSummary]) -> Sequence[AgentSummary]:
             """The agents of the page, and one more where there are more."""
             first = 0 if after is None else bisect.bisect_right(found, after, key=lambda each: each.agent_id)
             return found[first : first + MOST_AGENTS + 1]
 
-        return self._site.stream(
-            "agents.html", request, title="Agents", agents=agents, page=page, quoted=quoted, question=Question(),
-            most=MOST_AGENTS, is_first=after is None, again=_url("/agents", after=after or "", again="1"),
+        return self._site.page(
+            "agents.html", request, answer=self._site.answer(request, "agents", compute), title="Agents", page=page,
+            quoted=quoted, question=Question(), most=MOST_AGENTS, is_first=after is None,
         )  # fmt: skip
 
     @timed
@@ -193,13 +196,15 @@ class OverviewPages:
         error, runs, status = "", None, 200
         pair: list[Any] = []
         candidates: list[Any] = []
-        sets: Callable[[], Iterator[Answer[_Compared]]] | None = None
+        answer: Answer[_Compared] | None = None
 
-        def compare() -> _Compared:
+        def compute() -> Iterator[_Compared]:
             counts = self._backend.count_runs(left or None), self._backend.count_runs(right or None)
             if max(counts) > MOST_GROUPED and not whole:
-                return counts, None
-            return counts, compare_windows(self._backend, left or None, right or None, exact=exact, counts=counts)
+                yield counts, None
+            else:
+                facts = compare_windows(self._backend, left or None, right or None, exact=exact, counts=counts)
+                yield counts, facts
 
         try:
             pair = [find_run(self._backend, each.strip(), None) for each in ids[:3]]
@@ -213,15 +218,14 @@ class OverviewPages:
                 for text in (left, right):
                     as_expression(text or None, self._site.document.columns())
                 asked = ("compare", left, right, exact, whole)
-                sets = partial(self._kept.answers, asked, compare, again="again" in given)
+                answer = self._site.answer(request, asked, compute)
         except (QueryError, NotFoundError) as fault:
             error, status = str(fault), status_of(fault)
-        return self._site.stream(
-            "compare.html", request, status, title="Compare", ids=ids, left=left, right=right, runs=runs, sets=sets,
+        return self._site.page(
+            "compare.html", request, status, answer=answer, title="Compare", ids=ids, left=left, right=right, runs=runs,
             error=error, pair=pair, candidates=candidates, most=MOST_EXACT,
             question=Question(document=self._site.document), presets=_presets(),
             exact=_url("/compare", left=left, right=right, exact="1", whole=whole),
-            again=_url("/compare", left=left, right=right, exact="1" if exact else "", whole=whole, again="1"),
             grouped=MOST_GROUPED, whole=_url("/compare", left=left, right=right, whole="1"),
         )  # fmt: skip
 

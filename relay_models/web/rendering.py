@@ -30,7 +30,7 @@ from relay_models.views import (
 if TYPE_CHECKING:
     from relay_models.web.question import Question
 
-__all__ = ["FILES", "FLUSH", "Cell", "Row", "cell_of", "link_of", "make_environment", "row_view", "static_file"]
+__all__ = ["FILES", "Cell", "Row", "cell_of", "link_of", "make_environment", "row_view", "static_file"]
 
 FILES = {
     "app.css": "text/css; charset=utf-8",
@@ -38,9 +38,6 @@ FILES = {
     "theme.js": "text/javascript; charset=utf-8",
 }
 """The files that pages load, and their media types."""
-FLUSH = Markup("<!-- sent -->")
-"""Where a page that is sent part by part is sent so far. No value of a store can be this: values are escaped."""
-
 
 # A theme that the reader chose, whatever the system's is.
 _THEMES = "".join(
@@ -71,7 +68,7 @@ def make_environment() -> Environment:
         svg=Markup,
         money=money_text,
     )
-    environment.globals.update(version=__version__, flush=FLUSH)
+    environment.globals.update(version=__version__)
     return environment
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qs, urlencode
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from relay_models import Run
-from relay_models.errors import InvalidRecordError, NotFoundError, QueryError, RelayModelsError, StorageError
-from relay_models.web.kept import Kept
-from relay_models.web.rendering import FLUSH, make_environment
+from relay_models.errors import InvalidRecordError, NotFoundError, QueryError, StorageError
+from relay_models.web.kept import Answer, Kept
+from relay_models.web.rendering import make_environment
 from relay_models.web.security import Tokens
 
 if TYPE_CHECKING:
@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 __all__ = ["Handler", "Site", "status_of", "timed"]
 
 Handler = Callable[..., Response]
+T = TypeVar("T")
 
 MOST_FORM = 64_000
 """Maximum size of a form (bytes)."""
 FORM_SECONDS = 20.0
 """How long a form may take to arrive (seconds)."""
 _BEGAN = "relay_models.began"
+_AGAIN, _AFTER = "again", "shown"
+"""Parameters of pages: compute a new answer; wait for one after the version that is shown."""
 _HTML = "text/html; charset=utf-8"
 
 
@@ -63,45 +66,57 @@ class Site:
         pages += [("/models", "Models")] if backend.models else []
         self._pages = [*pages, ("/compare", "Compare"), ("/saved", "Saved")]
 
-    def page(self, name: str, request: Request, status: int = 200, **values: Any) -> Response:
-        """Render a page."""
-        return Response("".join(self._parts(name, request, values)), status, media_type=_HTML)
+    def answer(
+        self, request: Request, question: Hashable, compute: Callable[[], Iterator[T]], *, is_shown_again: bool = True
+    ) -> Answer[T]:  # fmt: skip
+        """What there is of the answer to a page's question within a short time, or after what the page has already.
 
-    def stream(self, name: str, request: Request, status: int = 200, **values: Any) -> Response:
-        """Render a page part by part, each sent as soon as it is made: the template has `flush` after each.
-
-        What takes long is given as a function or a generator, which the template asks when it gets there.
+        Args:
+            request: the request of the page.
+            question: what is asked.
+            compute: yields the answer, or ever larger parts of it.
+            is_shown_again: a kept answer may be shown, with its age, while a newer one is computed.
         """
-        parts = self._parts(name, request, values)
-        # An error in the first part is a page of its own.
-        first = next(parts)
-        return StreamingResponse(self._later(first, parts), status, media_type=_HTML)
+        given = request.query_params
+        after = given.get(_AFTER, "")
+        return self.kept.ask(
+            question, compute, again=_AGAIN in given, is_shown_again=is_shown_again,
+            after=int(after) if after.isascii() and after.isdigit() and len(after) < 20 else 0,
+        )  # fmt: skip
 
-    def _parts(self, name: str, request: Request, values: dict[str, Any]) -> Iterator[str]:
+    def page(
+        self, name: str, request: Request, status: int = 200, *, answer: Answer[Any] | None = None,
+        fixed: Mapping[str, str] | None = None, **values: Any,
+    ) -> Response:  # fmt: skip
+        """Render a page.
+
+        Args:
+            name: the template.
+            request: the request.
+            status: the HTTP status.
+            answer: the answer that takes long; where it is not the last, the page asks for the next one.
+            fixed: parameters that the page has chosen and keeps when it asks again.
+            values: of the template.
+        """
         began = request.scope.get(_BEGAN)
 
         def took() -> str:
             return "" if began is None else f"{(time.perf_counter() - began) * 1000:.0f} ms"
 
-        made: list[str] = []
-        for text in self._templates.get_template(name).generate(
-            path=request.url.path, pages=self._pages, read_only=self.read_only, token=self.tokens.value,
-            store=f"{self.backend.transport.target.label} · {self.backend.key_prefix}", took=took, **values,
-        ):  # fmt: skip
-            if text == FLUSH:
-                yield "".join(made)
-                made.clear()
-            else:
-                made.append(text)
-        yield "".join(made)
+        def url(more: str) -> str:
+            given = [each for each in request.query_params.multi_items() if each[0] not in (_AGAIN, _AFTER, *fixed_)]
+            return f"{request.url.path}?{urlencode([*given, *fixed_.items()])}{'&' if given or fixed_ else ''}{more}"
 
-    def _later(self, first: str, parts: Iterator[str]) -> Iterator[str]:
-        yield first
-        try:
-            yield from parts
-        except RelayModelsError as error:
-            # The status has been sent: the page says what is missing.
-            yield self._templates.get_template("broken.html").render(message=str(error))
+        fixed_ = dict(fixed or {})
+        if answer is not None and answer.error is not None:
+            status = status_of(answer.error) if answer.value is None else status
+        text = self._templates.get_template(name).render(
+            path=request.url.path, pages=self._pages, read_only=self.read_only, token=self.tokens.value,
+            store=f"{self.backend.transport.target.label} · {self.backend.key_prefix}", took=took,
+            answer=answer, again=url(f"{_AGAIN}=1"),
+            following="" if answer is None or answer.is_last else url(f"{_AFTER}={answer.version}"), **values,
+        )  # fmt: skip
+        return Response(text, status, media_type=_HTML)
 
     def on_error(self, request: Request, error: Exception) -> Response:
         """The page about an error of ours."""

@@ -22,7 +22,7 @@ from relay_models.cli.capture import open_capture
 from relay_models.cli.import_capture import import_capture
 from relay_models.mcp import create_server
 from relay_models.query.aggregate.pipeline import FEW_ROWS
-from relay_models.records import CallExtensions, Timestamp
+from relay_models.records import CallExtensions, ErrorInfo, RunExtensions, Status, Timestamp
 from relay_models.sync import RedisBackend
 
 
@@ -110,10 +110,32 @@ async def test_a_saved_question_is_asked_and_narrowed(client: Assistant, store: 
     assert [each["name"] for each in (await ask(client, "saved_questions"))["saved"]] == ["slow"]
 
 
-@pytest.mark.parametrize("filter", ["duraton > 2s", "duration > fast", "duration >", "agent ="])
+@pytest.mark.parametrize("filter", ["duration > fast", "duration >", "agent ="])
 async def test_errors_teach_the_filter_language(client: Assistant, filter: str) -> None:
     said = await fault(client, "find_runs", filter=filter)
     assert "duration > 2s and started = yesterday" in said
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "near"),
+    [
+        ("find_runs", {"filter": "duraton > 2s"}, "duration"),
+        ("find_runs", {"filter": "agent = planner and runid = x"}, "run_id"),
+        ("find_runs", {"columns": ["token count"]}, "total_tokens"),
+        ("find_runs", {"order_by": "-started_time"}, "started_at"),
+        ("aggregate_runs", {"metrics": ["avg(failed)"]}, "failed_calls"),
+        ("aggregate_runs", {"by": ["day"]}, "`every`"),
+        ("find_runs", {"columns": ["x" * 5_000]}, "list_columns"),
+    ],
+)
+async def test_an_unknown_column_is_told_with_the_nearest(
+    client: Assistant, tool: str, arguments: dict[str, Any], near: str
+) -> None:
+    said = await fault(client, tool, **arguments)
+    assert "no column" in said
+    assert near in said
+    assert "list_columns" in said
+    assert len(said) < 500
 
 
 @pytest.mark.parametrize(
@@ -198,12 +220,47 @@ async def test_a_large_run_is_cut_and_says_so(most: int) -> None:
             result = await client.call_tool("get_run", {"run_id": str(run.id), "max_characters": most})
             text = result.content[0].text  # type: ignore[union-attr]
             answer = json.loads(text)
-            notes = json.dumps({"cut": answer["cut"], "note": answer.get("note", "")}, ensure_ascii=False)
-            assert len(text) <= most + len(notes)
-            assert answer["cut"]
+            assert len(text) <= most
+            assert answer.get("cut") or "in short" in answer["note"]
+            assert answer["summary"]["agent_id"] == "large"
             one = await ask(client, "get_run", run_id=str(run.id), call=30, max_characters=100_000)
             assert one["call"]["name"] == "tool 29"
             assert one["calls"] == 30
+
+
+async def test_a_short_answer_says_what_the_run_is_and_what_can_be_asked_for() -> None:
+    message = {"role": "user", "content": "why " * 2_000}
+    error = ErrorInfo(type="DatabaseError", message="no such table")
+    calls = [
+        CallRecord(kind="llm", name="openai", annotated_request={"messages": [message]}),
+        CallRecord(kind="tool", name="sql", ext=CallExtensions(error=error)),
+    ]
+    run = RunRecord(agent_id="planner", calls=calls * 6)
+    run.relay_models = RunExtensions(status=Status("failed"), error=error)
+    with RedisBackend.embedded() as backend:
+        backend.store_run(run)
+        async with Client(create_server(backend)) as client:
+            short = await ask(client, "get_run", run_id=str(run.id), max_characters=1_000)
+            assert short["summary"]["status"] == "failed"
+            assert short["summary"]["failure"] == {"type": "DatabaseError", "message": "no such table"}
+            assert short["calls"][0] == {"call": 1, "kind": "llm", "name": "openai", "status": "unfinished"}
+            assert "`call` (1 to 12)" in short["note"]
+            heads = await ask(client, "get_run", run_id=str(run.id), max_characters=3_000)
+            assert len(heads["calls"]) == 12
+            assert heads["calls"][11]["error"] == "DatabaseError: no such table"
+            for call in (1, 2):
+                result = await client.call_tool(
+                    "get_run", {"run_id": str(run.id), "max_characters": 1_000, "call": call}
+                )
+                text = result.content[0].text  # type: ignore[union-attr]
+                assert len(text) <= 1_000
+                assert ("why why" if call == 1 else "no such table") in text
+
+
+async def test_a_comparison_with_nothing_says_which_side_that_is(client: Assistant) -> None:
+    answer = await ask(client, "compare_runs", left="agent = nobody", right="all")
+    assert answer["note"].startswith("left: nothing matches")
+    assert "note" not in await ask(client, "compare_runs", left="all", right="all")
 
 
 async def test_aggregates_are_those_of_the_store(client: Assistant, store: RedisBackend) -> None:
@@ -375,7 +432,7 @@ async def test_documents_of_own_models_are_described_and_found() -> None:
             assert "stars" in schema["properties"]
         assert "there are review" in await fault(Assistant(backend), "find_documents", model="nothing")
         said = await fault(Assistant(backend), "find_documents", model="review", filter="stras > 3")
-        assert "duration > 2s and started = yesterday" in said
+        assert "did you mean 'stars'" in said
 
 
 async def test_runs_are_labelled_only_where_it_is_allowed(client: Assistant) -> None:

@@ -22,7 +22,8 @@ BASE = "http://127.0.0.1:8080"
 
 @pytest.fixture(autouse=True)
 def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow the machine is, no answer is shown again; tests of that set the time themselves."""
+    """However slow the machine is, pages have their answers and none is shown again; tests of that set the times."""
+    monkeypatch.setattr("relay_models.web.kept.QUICK", 60)
     monkeypatch.setattr("relay_models.web.kept.WORTH_KEEPING", float("inf"))
 
 

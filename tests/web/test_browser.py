@@ -20,6 +20,7 @@ from relay_models import RunRecord
 from relay_models.cli.capture import open_capture
 from relay_models.cli.demo_data import as_of_now
 from relay_models.cli.import_capture import import_capture
+from relay_models.errors import ConnectionFailedError
 from relay_models.records import Timestamp
 from relay_models.sync import RedisBackend
 from relay_models.web import create_app
@@ -348,25 +349,93 @@ def test_new_runs_are_said_where_they_do_not_appear(browser: Browser, empty: Red
 
 
 @pytest.mark.parametrize("has_scripts", [True, False])
-def test_a_newer_answer_takes_the_place_of_an_older_one(
+def test_an_answer_is_shown_once_it_is_there(
     browser: Browser, empty: RedisBackend, monkeypatch: pytest.MonkeyPatch, has_scripts: bool
 ) -> None:
+    monkeypatch.setattr("relay_models.web.kept.QUICK", 0)
     monkeypatch.setattr("relay_models.web.kept.WORTH_KEEPING", -1)
     monkeypatch.setattr("relay_models.web.kept.FRESH", -1)
     with served(empty) as url:
         context = browser.new_context(java_script_enabled=has_scripts)
         page = context.new_page()
+        # The first answer, and a newer one in the place of the older.
         for number in (1, 2):
             empty.store_run(RunRecord(agent_id=f"agent {number}"))
-            for path, row in (("agents", "a.open"), ("numbers?filter=all", "section >> nth=1 >> tbody th")):
+            for path, row in (
+                ("runs", "tr[data-row]"), ("agents", "a.open"), ("numbers?filter=all", "section >> nth=1 >> tbody th"),
+            ):  # fmt: skip
                 page.goto(url + path)
-                answers = page.locator(".answer")
-                assert answers.count() == number
-                shown = answers.filter(visible=True)
-                assert shown.count() == 1
-                assert page.get_by_text("Computing …").filter(visible=True).count() == 0
-                assert shown.locator(row).count() == number, path
+                page.locator("#answer:not([data-following])").wait_for(state="attached")
+                assert page.locator(f"#answer {row}").count() == number, path
+                assert "…" not in page.locator("#progress").inner_text()
         context.close()
+
+
+def test_a_reader_keeps_the_place_when_a_newer_answer_comes(
+    browser: Browser, empty: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty.store_runs(RunRecord(agent_id=f"agent {number:03}") for number in range(10, 90))
+    may_go_on = threading.Event()
+    may_go_on.set()
+    find_agents = empty.agents
+    monkeypatch.setattr(empty, "agents", lambda: find_agents() if may_go_on.wait(30) else None)
+    monkeypatch.setattr("relay_models.web.kept.WORTH_KEEPING", -1)
+    with served(empty) as url, opened(browser, url, WIDE) as page:
+        page.goto(url + "agents")
+        monkeypatch.setattr("relay_models.web.kept.QUICK", 0)
+        may_go_on.clear()
+        # Rows that come before those that are read.
+        empty.store_runs(RunRecord(agent_id=f"agent {number:03}") for number in range(10))
+        page.goto(url + "agents?again=1")
+        row = page.locator("a.open", has_text="agent 070")
+        row.focus()
+        top = row.bounding_box()["y"]  # type: ignore[index]
+        may_go_on.set()
+        page.locator("a.open", has_text="agent 005").wait_for(state="attached")
+        assert row.evaluate("each => each === document.activeElement")
+        assert abs(row.bounding_box()["y"] - top) < 2  # type: ignore[index]
+
+
+def test_tables_stay_unfolded_while_numbers_come(
+    browser: Browser, empty: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty.store_run(RunRecord(agent_id="planner"))
+    may_go_on = threading.Event()
+    aggregate = empty.aggregate_runs
+
+    def wait(*arguments: Any, **options: Any) -> Any:
+        if options.get("by"):
+            assert may_go_on.wait(30)
+        return aggregate(*arguments, **options)
+
+    monkeypatch.setattr(empty, "aggregate_runs", wait)
+    monkeypatch.setattr("relay_models.web.numbers.MOST_EXACT", 0)
+    monkeypatch.setattr("relay_models.web.kept.QUICK", 0)
+    monkeypatch.setattr("relay_models.web.kept.WORTH_KEEPING", -1)
+    with served(empty) as url, opened(browser, url, WIDE) as page:
+        page.goto(url + "numbers?filter=all")
+        summary = page.locator("section", has_text="Over time").locator("summary")
+        summary.press("Enter")
+        assert page.locator("#progress").inner_text() == "Computing the numbers …"
+        may_go_on.set()
+        page.locator("section", has_text="By agent").wait_for()
+        page.locator("#answer:not([data-following])").wait_for(state="attached")
+        assert page.locator("section", has_text="Over time").locator("tbody").is_visible()
+        assert summary.evaluate("each => each === document.activeElement")
+
+
+def test_an_answer_that_fails_is_said(browser: Browser, empty: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> Any:
+        raise ConnectionFailedError("the server is gone")
+
+    monkeypatch.setattr(empty, "agents", fail)
+    monkeypatch.setattr("relay_models.web.kept.QUICK", 0)
+    with served(empty) as url:
+        page = browser.new_page()
+        page.goto(url + "agents")
+        page.get_by_role("alert").get_by_text("the server is gone").wait_for()
+        assert page.locator("#progress").inner_text() == ""
+        page.close()
 
 
 def test_pages_work_without_scripts(browser: Browser, url: str) -> None:

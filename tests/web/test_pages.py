@@ -7,7 +7,7 @@ import io
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from html import unescape
+from html import escape, unescape
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
@@ -436,34 +436,49 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
+def _following(page: str) -> str:
+    """Where a page without its last answer gets the next one; an empty text where it has it."""
+    (found,) = re.findall(r'data-following="([^"]+)"', page) or [""]
+    return unescape(found)
+
+
+def _answer(page: str) -> str:
+    return page.partition('id="progress"')[2].partition("</main>")[0]
+
+
 @pytest.mark.parametrize("path", LONG)
 def test_an_answer_that_took_long_is_shown_again_with_its_age(
-    empty: RedisBackend, clock: list[float], path: str
+    empty: RedisBackend, clock: list[float], path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = TestClient(create_app(empty), base_url=BASE)
 
-    def ask_with_a_new_run(path: str) -> list[str]:
+    def ask_with_a_new_run(path: str) -> str:
         empty.store_run(RunRecord(agent_id="planner"))
-        return _answers(client.get(path).text)
+        return client.get(path).text
 
-    (first,) = ask_with_a_new_run(path)
+    first = ask_with_a_new_run(path)
     assert " ago" not in first
     clock[0] += 30
-    (kept,) = ask_with_a_new_run(path)
+    kept = ask_with_a_new_run(path)
     assert "As of 30 s ago" in kept
+    assert not _following(kept)
     assert _values(kept) == _values(first)
     # What is asked again, or is older, is there until the newer answer is.
+    monkeypatch.setattr("relay_models.web.kept.QUICK", 0)
     (again,) = re.findall(r'href="([^"]+)">Ask again', kept)
-    older, second = ask_with_a_new_run(unescape(again))
+    older = ask_with_a_new_run(unescape(again))
+    second = client.get(_following(older)).text
     assert _values(older) == _values(first) != _values(second)
     clock[0] += 240
-    older, third = ask_with_a_new_run(path)
+    older = ask_with_a_new_run(path)
     assert "As of 4 min ago" in older
+    third = client.get(_following(older)).text
     assert _values(older) == _values(second) != _values(third)
     assert " ago" not in third
+    assert not _following(third)
+    monkeypatch.setattr("relay_models.web.kept.QUICK", 60)
     clock[0] += 3600
-    (fourth,) = ask_with_a_new_run(path)
-    assert _values(fourth) != _values(third)
+    assert _values(ask_with_a_new_run(path)) != _values(third)
 
 
 @pytest.mark.parametrize("path", LONG)
@@ -479,8 +494,7 @@ def test_no_answer_is_kept_over_a_change_of_labels_or_of_the_day(
     assert "As of 1 s ago" in client.get(path).text
     client.post(f"/runs/{run.id}/label", data={"token": token, "agent": "planner", "tags": "golden"})
     clock[0] += 1
-    (answer,) = _answers(client.get(path).text)
-    assert " ago" not in answer
+    assert " ago" not in client.get(path).text
     clock[0] += 1
     assert "As of 1 s ago" in client.get(path).text
 
@@ -490,8 +504,7 @@ def test_no_answer_is_kept_over_a_change_of_labels_or_of_the_day(
             return datetime.now(tz) + timedelta(days=1)
 
     monkeypatch.setattr("relay_models.web.kept.datetime", Tomorrow)
-    (answer,) = _answers(client.get(path).text)
-    assert " ago" not in answer
+    assert " ago" not in client.get(path).text
 
 
 def test_an_older_answer_stays_where_a_newer_one_fails(
@@ -499,23 +512,18 @@ def test_an_older_answer_stays_where_a_newer_one_fails(
 ) -> None:
     empty.store_run(RunRecord(agent_id="planner"))
     client = TestClient(create_app(empty), base_url=BASE)
-    (first,) = _answers(client.get("/agents").text)
+    first = client.get("/agents").text
 
     def fail() -> Any:
         raise ConnectionFailedError("the server is gone")
 
     monkeypatch.setattr(empty, "agents", fail)
     clock[0] += 600
-    page = client.get("/agents").text
-    (older,) = _answers(page)
-    assert "As of 10 min ago" in older
-    assert _values(older) == _values(first)
-    assert "the server is gone" in page
-
-
-def _answers(page: str) -> list[str]:
-    """The answers of a page, the older first."""
-    return page.split('<div class="answer">')[1:]
+    page = client.get("/agents")
+    assert page.status_code == 200
+    assert "As of 10 min ago" in page.text
+    assert _values(page.text) == _values(first)
+    assert "the server is gone" in page.text
 
 
 def _values(page: str) -> list[str]:
@@ -549,21 +557,52 @@ def test_estimates_are_marked_and_can_be_computed(store: RedisBackend, monkeypat
         asked.clear()
 
 
-def test_a_page_is_sent_before_its_numbers_are_computed(empty: RedisBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+SLOW = (*LONG, "/numbers", "/runs", "/runs?order=agent_id&limit=2", "/sessions", "/sessions?filter=agent+%3D+nobody")
+
+
+@pytest.mark.parametrize("path", SLOW)
+def test_a_page_is_sent_before_its_answer(store: RedisBackend, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    client = TestClient(create_app(store), base_url=BASE)
+    whole = client.get(path).text
+    assert not _following(whole)
+    monkeypatch.setattr("relay_models.web.kept.QUICK", 0)
+    page = client.get(path).text
+    assert "<h1>" in page
+    assert re.search(r'<p id="progress" class="mute" role="status">[^<]+ …</p>', page)
+    assert "<td" not in page
+    # Without scripts, too.
+    following = _following(page)
+    assert f'<noscript><meta http-equiv="refresh" content="0; url={escape(following)}"></noscript>' in page
+    while following:
+        page = client.get(following).text
+        following = _following(page)
+    assert "noscript" not in page
+    assert _answer(page).partition("made in")[0] == _answer(whole).partition("made in")[0]
+
+
+@pytest.mark.parametrize("quick", [0, 60])
+@pytest.mark.parametrize("path", ["/numbers?filter=all", "/agents", "/compare?left=all", "/runs", "/sessions"])
+def test_a_page_says_why_it_has_no_answer(
+    empty: RedisBackend, monkeypatch: pytest.MonkeyPatch, path: str, quick: int
+) -> None:
     empty.store_run(RunRecord(agent_id="planner"))
-    client = TestClient(create_app(empty), base_url="http://localhost")
+    client = TestClient(create_app(empty), base_url=BASE)
 
     def fail(*arguments: Any, **options: Any) -> Any:
         raise ConnectionFailedError("the server is gone")
 
-    for asked in ("aggregate_runs", "find_runs", "agents"):
+    for asked in ("aggregate_runs", "count_runs", "agents"):
         monkeypatch.setattr(empty, asked, fail)
-    for path in ("/numbers?filter=all", "/agents", "/compare?left=all&right=all"):
-        answer = client.get(path)
-        assert answer.status_code == 200, path
-        assert "<h1>" in answer.text
-        assert "the server is gone" in answer.text
-        assert answer.text.rstrip().endswith("</html>")
+    monkeypatch.setattr(type(empty.runs), "find", fail)
+    monkeypatch.setattr("relay_models.web.kept.QUICK", quick)
+    answer = client.get(path)
+    if following := _following(answer.text):
+        assert answer.status_code == 200
+        answer = client.get(following)
+    assert answer.status_code == 503
+    assert "<h1>" in answer.text
+    assert "the server is gone" in answer.text
+    assert not _following(answer.text)
 
 
 def test_chips_put_a_condition_in_and_take_it_out(client: TestClient) -> None:

@@ -180,30 +180,87 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// What makes an element the same as one of another answer.
+const likeness = (element) =>
+  [element.tagName, element.id, element.getAttribute("href") ?? element.value ?? "", element.href ? "" : element.textContent].join(" ");
+
+// Put a later answer in the place of an earlier one. The reader keeps the place, the focus and what is unfolded.
+function swap(earlier, later) {
+  const active = earlier.contains(document.activeElement) ? document.activeElement : null;
+  const all = [...earlier.querySelectorAll("a, button, input, summary, [tabindex]")];
+  const nth = (element, among) => among.filter((each) => likeness(each) === likeness(element)).indexOf(element);
+  const isRead = (element) => element.getBoundingClientRect().top > 0;
+  const mark = active ?? (earlier.getBoundingClientRect().top < 0 ? all.find(isRead) : null);
+  const noted = mark && { top: mark.getBoundingClientRect().top, place: nth(mark, all) };
+  const unfolded = all.filter((each) => each.parentElement.open && each.tagName === "SUMMARY").map((each) => [each, nth(each, all)]);
+  earlier.replaceWith(later);
+  const found = [...later.querySelectorAll("a, button, input, summary, [tabindex]")];
+  const twin = (element, place) => found.filter((each) => likeness(each) === likeness(element))[place];
+  for (const [summary, place] of unfolded) twin(summary, place)?.parentElement.setAttribute("open", "");
+  const kept = mark && twin(mark, noted.place);
+  if (active) {
+    if (!kept) later.tabIndex = -1;
+    (kept ?? later).focus({ preventScroll: true });
+  }
+  if (kept) scrollBy(0, kept.getBoundingClientRect().top - noted.top);
+}
+
+// A page, and while it waits for its answer, the same page once it has more; each is shown.
+async function load(url, show) {
+  while (url) {
+    const reply = await fetch(url);
+    const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+    show(page);
+    url = page.querySelector("#answer")?.dataset.following;
+  }
+}
+
+function showAnswer(page) {
+  const answer = document.querySelector("#answer");
+  // A page about an error has no answer but the error.
+  const later = page.querySelector("#answer") ?? page.querySelector("main .error") ?? page.querySelector("main");
+  const fault = page.querySelector("#filter-error");
+  if (fault) document.querySelector("form.ask").after(document.importNode(fault, true));
+  const made = document.importNode(later, true);
+  made.id = "answer";
+  swap(answer, made);
+  document.querySelector("#progress").replaceChildren(...document.importNode(page.querySelector("#progress") ?? document.createElement("p"), true).childNodes);
+}
+
+const following = document.querySelector("#answer")?.dataset.following;
+if (following) {
+  load(following, showAnswer).then(watch, () => {
+    document.querySelector("#progress").textContent = "There is no answer: reload the page.";
+  });
+} else {
+  watch();
+}
+
 // How many documents there are, and new ones as they are stored.
-const total = document.querySelector("#total");
-if (total) {
+function watch() {
+  const total = document.querySelector("#total");
+  const rows = document.querySelector("#rows");
+  if (!total || !rows) return;
   const question = new URL(total.dataset.state, location.href);
-  const stored = document.querySelector("#rows").dataset.stored;
+  const stored = rows.dataset.stored;
   if (stored) question.searchParams.set("since", stored);
   const isFirst = !new URL(location.href).searchParams.has("after");
   const isNewestFirst = !new URL(location.href).searchParams.has("order");
 
   // Whether the rows were replaced: not while the reader is in them, or has chosen some.
   const refresh = async () => {
-    const url = new URL(location.href);
-    url.searchParams.set("part", "table");
-    const reply = await fetch(url);
-    if (!reply.ok) return false;
-    const page = new DOMParser().parseFromString(await reply.text(), "text/html");
-    const fresh = page.querySelector("#rows");
-    const old = document.querySelector("#rows");
-    if (!fresh || old.contains(document.activeElement) || old.querySelector("input:checked")) return false;
-    const known = new Set([...old.querySelectorAll("tr[data-row]")].map((row) => row.dataset.row));
-    const made = document.importNode(fresh, true);
-    made.querySelectorAll("tr[data-row]").forEach((row) => row.classList.toggle("fresh", !known.has(row.dataset.row)));
-    old.replaceWith(made);
-    return true;
+    let isReplaced = false;
+    await load(location.href, (page) => {
+      const fresh = page.querySelector("#rows");
+      const old = document.querySelector("#rows");
+      if (!fresh || old.contains(document.activeElement) || old.querySelector("input:checked")) return;
+      const known = new Set([...old.querySelectorAll("tr[data-row]")].map((row) => row.dataset.row));
+      const made = document.importNode(fresh, true);
+      made.querySelectorAll("tr[data-row]").forEach((row) => row.classList.toggle("fresh", !known.has(row.dataset.row)));
+      old.replaceWith(made);
+      isReplaced = true;
+    });
+    return isReplaced;
   };
 
   // How many there are besides those stored after all of the rows, and how many of those the reader knows of.
