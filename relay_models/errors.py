@@ -38,7 +38,7 @@ No message ever holds a password.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 __all__ = [
@@ -219,7 +219,15 @@ class QueryError(RelayModelsError, ValueError):
 
 
 class UnknownColumnError(QueryError, LookupError):
-    """No column has that name; the message lists the columns there are."""
+    """No column has that name; the message lists the columns there are.
+
+    `column` is the name that was given, `known` are those of the columns, as the message lists them.
+    """
+
+    def __init__(self, message: str, column: Any = None, known: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.column = column if isinstance(column, str) else ""
+        self.known = tuple(known)
 
 
 class UnknownAttributeError(UnknownColumnError, AttributeError):

@@ -134,7 +134,9 @@ def select_columns(known: Iterable[TableColumn], names: Sequence[str] | None, ta
         by_name |= {name: TableColumn(name, Kind.NUMBER, "A score.") for name in scores}
     for name in names:
         if name not in by_name:
-            raise UnknownColumnError(f"a table of {table} has no column {shown(name)}; it has {', '.join(by_name)}")
+            raise UnknownColumnError(
+                f"a table of {table} has no column {shown(name)}; it has {', '.join(by_name)}", name, by_name
+            )
     if not names:
         raise InvalidConfigurationError("columns is empty; leave it out for the default columns")
     return tuple(by_name[name] for name in dict.fromkeys(names))

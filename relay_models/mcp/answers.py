@@ -291,7 +291,7 @@ def _column_name(name: str, document: type[Document]) -> str:
     known = known_columns(document)
     column = find_column(known, name)
     if column is None:
-        raise UnknownColumnError(f"there is no column {shown(name)}; there are {', '.join(known)}")
+        raise UnknownColumnError(f"there is no column {shown(name)}; there are {', '.join(known)}", name, known)
     return column.name
 
 

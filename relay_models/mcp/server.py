@@ -57,14 +57,10 @@ _MEANINGLESS = {
     )
 }  # fmt: skip
 _UNKNOWN = {"aggregate_runs": ("Runs are grouped by time with `every`, such as 1h or 1d.",)}
-# The name and the list of the columns there are in the message of an `UnknownColumnError`.
-_COLUMNS = re.compile(
-    r"(?P<head>.*?no (?:column )?['\"](?P<name>[^'\"]*)['\"]?…?.*?)(?:; did you mean [^?]*\?)?"
-    r"[;.]? (?:[Tt]here are|rows are sorted by|it has) (?P<names>\w+(?:, \w+)*)(?P<rest>.*)",
-    re.DOTALL,
-)
 _FEW = 12
 """Maximum number of columns that an error lists."""
+_LONGEST_NAME = 100
+"""Maximum size of a name for which similar ones are looked for (characters)."""
 
 Filter = Annotated[str, Field(description="Text of the filter language; empty for all runs.")]
 
@@ -273,7 +269,7 @@ def _teaching(tool: Callable[..., str]) -> Callable[..., str]:
         except FilterSyntaxError as error:
             raise _told(error, FILTERS) from error
         except UnknownColumnError as error:
-            raise ToolError("\n\n".join([_nearest(str(error)), *_UNKNOWN.get(tool.__name__, ())])) from error
+            raise ToolError("\n\n".join([_nearest(error), *_UNKNOWN.get(tool.__name__, ())])) from error
         except NotFoundError as error:
             raise _told(error, *_NOT_FOUND.get(tool.__name__, ())) from error
         except ArgumentError as error:
@@ -286,23 +282,24 @@ def _teaching(tool: Callable[..., str]) -> Callable[..., str]:
     return run
 
 
-def _nearest(text: str) -> str:
+def _nearest(error: UnknownColumnError) -> str:
     """The message about an unknown column, with the most similar ones of those that there are."""
-    text = text if len(text) <= MOST_ERROR else f"{text[:MOST_ERROR]}…"
-    found = _COLUMNS.fullmatch(text)
-    names = found["names"].split(", ") if found else []
-    if found is None or len(names) <= _FEW:
+    text, names = _shortened(str(error)), error.known
+    if len(names) <= _FEW:
         return f"{text}\n\nlist_columns names them with their operators."
-    wanted = found["name"].lower()
+    wanted = error.column.lower()[:_LONGEST_NAME]
     near = [name for name in names if any(len(part) > 2 and part in name for part in re.split(r"\W+|_", wanted))]
     near += [name for name in get_close_matches(wanted, names, n=4, cutoff=0.5) if name not in near]
-    nearest = f"the nearest are {', '.join(near[:6])}; " if near else ""
-    return f"{found['head']}; {nearest}list_columns names all {len(names)}{found['rest']}"
+    nearest = f"{', '.join(near[:6])} and others" if near else "others"
+    return text.replace(", ".join(names), f"{nearest}: list_columns names all {len(names)}")
 
 
 def _told(error: RelayModelsError, *advice: str) -> ToolError:
     """The error as an assistant reads it: a text that it quotes may be as long as a name in a store."""
-    text = str(error)
-    if len(text) > MOST_ERROR:
-        text = f"{text[:MOST_ERROR]}… ({len(text) - MOST_ERROR:,} more characters)"
-    return ToolError("\n\n".join([text, *advice]))
+    return ToolError("\n\n".join([_shortened(str(error)), *advice]))
+
+
+def _shortened(text: str) -> str:
+    """A message, whose end is left out where it is too long."""
+    more = len(text) - MOST_ERROR
+    return text if more <= 0 else f"{text[:MOST_ERROR]}… ({more:,} more characters)"

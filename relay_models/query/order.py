@@ -84,7 +84,7 @@ class Order:
         sortable = [known.name for known in columns.values() if known.ordered or known.kind is Kind.TAG]
         if column is None:
             raise UnknownColumnError(
-                f"order_by: there is no column {shown(name)}; rows are sorted by {', '.join(sortable)}"
+                f"order_by: there is no column {shown(name)}; rows are sorted by {', '.join(sortable)}", name, sortable
             )
         if column.kind is Kind.SCORES:
             raise QueryError(f"order_by: rows are sorted by one score, such as score.helpfulness, not by {column!r}")

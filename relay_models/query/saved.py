@@ -57,8 +57,8 @@ class SavedQuestion:
             as_expression(self.filter, columns)
         for name in self.columns:
             if name not in columns or columns[name].kind is Kind.WORDS:
-                names = ", ".join(column.name for column in columns.values() if column.kind is not Kind.WORDS)
-                raise UnknownColumnError(f"there is no column {shown(name)}; there are {names}")
+                known = [column.name for column in columns.values() if column.kind is not Kind.WORDS]
+                raise UnknownColumnError(f"there is no column {shown(name)}; there are {', '.join(known)}", name, known)
         Order.parse(self.order, columns)
 
     def find(self) -> Find[Run]:

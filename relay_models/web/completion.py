@@ -59,7 +59,8 @@ class Completion:
         """
         column = find_column(self._columns, name)
         if column is None:
-            raise UnknownColumnError(f"there is no column {shown(name)}; there are {', '.join(self._columns)}")
+            known = ", ".join(self._columns)
+            raise UnknownColumnError(f"there is no column {shown(name)}; there are {known}", name, self._columns)
         if isinstance(column, ScoreColumn):
             return next((values for each, values in self._score_values(column.family) if each.key == column.key), [])
         if column.choices or column.type.members:

@@ -105,8 +105,8 @@ def find_column(name: Any, columns: dict[str, Column[Any]], what: str) -> Column
     text = name.name if isinstance(name, Column) else name
     found = column_named(columns, text) if isinstance(text, str) else None
     if found is None or found.kind is Kind.WORDS:
-        known = ", ".join(column.name for column in columns.values() if column.kind is not Kind.WORDS)
-        raise UnknownColumnError(f"{what}: there is no column {shown(text)}; there are {known}")
+        known = [column.name for column in columns.values() if column.kind is not Kind.WORDS]
+        raise UnknownColumnError(f"{what}: there is no column {shown(text)}; there are {', '.join(known)}", text, known)
     return found
 
 

@@ -149,5 +149,7 @@ def _output_name(name: Any, names: Sequence[str], columns: dict[str, Column[Any]
         except UnknownColumnError:
             found = ""
     if found not in names:
-        raise UnknownColumnError(f"order_by: there is no {shown(name)} in the rows; there are {', '.join(names)}")
+        raise UnknownColumnError(
+            f"order_by: there is no {shown(name)} in the rows; there are {', '.join(names)}", name, names
+        )
     return found

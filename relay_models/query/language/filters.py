@@ -50,9 +50,9 @@ def as_expression(filter: Any, columns: Mapping[str, Column[Any]]) -> Expression
 
 
 def _checked(filter: Expression, columns: Mapping[str, Column[Any]]) -> Expression:
-    unknown = {name for name in values_of([filter]) if find_column(columns, name) is None}
+    unknown = sorted({name for name in values_of([filter]) if find_column(columns, name) is None})
     if unknown:
         raise UnknownColumnError(
-            f"there is no column {', '.join(sorted(unknown))} here; there are {', '.join(columns)}"
+            f"there is no column {', '.join(unknown)} here; there are {', '.join(columns)}", unknown[0], columns
         )
     return filter

@@ -274,7 +274,9 @@ class _Builder:
             near = _closest(name, [*self.columns, *short])
             raise UnknownColumnError(
                 f"there is no column {name!r}{f'{near} There' if near else '; there'} are {', '.join(self.columns)}\n"
-                f"{_caret(self.text, token)}"
+                f"{_caret(self.text, token)}",
+                name,
+                self.columns,
             )
         return found
 

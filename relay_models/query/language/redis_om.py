@@ -56,7 +56,7 @@ def translate(value: Any, columns: Mapping[str, Column[Any]]) -> Expression:
     field = value.left.field if isinstance(value.left, ExpressionProxy) else value.left
     name = getattr(field, "name", None)
     if value.parents or not isinstance(name, str) or name not in columns:
-        raise UnknownColumnError(f"there is no column {shown(name)}; there are {', '.join(columns)}")
+        raise UnknownColumnError(f"there is no column {shown(name)}; there are {', '.join(columns)}", name, columns)
     make = _OPERATORS.get(value.op)
     if make is None:
         raise UnsupportedOperatorError(f"the operator {value.op} has no meaning on {columns[name]!r}")
