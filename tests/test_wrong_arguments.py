@@ -146,6 +146,8 @@ def refuse_or_do(known: Known, name: str) -> None:
             result = known.function(**{**known.valid, name: value})
             if inspect.isgenerator(result):
                 list(islice(result, 5))
+            elif isinstance(result, EmbeddedServer):
+                result.close()
         except RelayModelsError as error:
             said = str(error)
         except (EmbeddedError, OSError):

@@ -6,7 +6,7 @@ import math
 import re
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal, localcontext
 from typing import Any
@@ -39,7 +39,7 @@ class Metric:
 
     name: str
     how: str
-    column: Column[Any] | None = None
+    column: Column[Any] | None = field(default=None, compare=False)  # which is of the name, and `==` asks by it
     percent: float = 0.0
 
     @property

@@ -172,6 +172,11 @@ def test_the_order_of_rows_is_written_as_that_of_documents(busy: Store) -> None:
         assert orders[0] == (["m1", "m2"] if same[0] == "-count" else ["m2", "m1"])
 
 
+def test_a_metric_that_is_asked_for_twice_is_there_once(busy: Store) -> None:
+    twice = count_up(busy, metrics=["sum(duration)", "sum(duration)"])
+    assert twice == count_up(busy, metrics=["sum(duration)"])
+
+
 def test_rows_are_sorted_and_cut(busy: Store) -> None:
     rows = count_up(
         busy, by="agent", metrics=["p50(duration)", "sum(duration)", "sum(cost)"], order_by="-sum(duration)", limit=1
