@@ -87,7 +87,7 @@ def test_a_migration_is_planned_applied_and_undone(cli: Cli, store: tuple[list[s
     assert {plan["state"] for plan in cli("migrate", "plan", *path, "--json").json} == {"current"}
     # The words of prompts and answers are columns, too.
     (run,) = [plan for plan in cli("migrate", "plan", *path, "--index-text", "--json").json if plan["kind"] == "run"]
-    assert (run["state"], run["added"], run["stale"]) == ("needed", ["text", "text_words"], 3)
+    assert (run["state"], run["added"], run["stale"]) == ("needed", ["text"], 3)
     assert "to migrate" in cli("migrate", "plan", *path, "--index-text").out
     applied = cli("migrate", "apply", *path, "--index-text", "--json").json
     assert [result["rewritten"] for result in applied if result["switched"]] == [3]

@@ -41,7 +41,7 @@ class SimulatedNode:
         told: the number of the last change that it knows of.
     """
 
-    def __init__(self, number: int, slots: set[int]) -> None:
+    def __init__(self, number: int, slots: set[int], engine: EmbeddedServer | None = None) -> None:
         self.id = f"{number:040x}"
         self.slots = slots
         self.epoch = number
@@ -56,13 +56,13 @@ class SimulatedNode:
         self.lines: dict[str, tuple[str, str]] = {}
         self.told = 0
         self.indexes = Indexes()
-        self.set_engine(EmbeddedServer())
+        self.set_engine(engine or EmbeddedServer())
         self.listener: asyncio.Server | None = None
         self.writers: set[asyncio.StreamWriter] = set()
 
-    def set_engine(self, engine: EmbeddedServer, port: int = 0) -> None:
-        """Have its keys in this engine, which listens on a port."""
-        self.engine, self.engine_port, self.client = engine, port, engine.client()
+    def set_engine(self, engine: EmbeddedServer) -> None:
+        """Have its keys in this engine, which listens nowhere yet."""
+        self.engine, self.engine_port, self.client = engine, 0, engine.client()
 
     @property
     def ranges(self) -> list[tuple[int, int]]:
@@ -213,8 +213,8 @@ class SimulatedCluster:
 
     async def promoting(self, node: SimulatedNode, *, filling: int = 0) -> SimulatedNode:
         """See `promote`."""
-        heir = self._new_node(set(node.slots))
-        heir.set_engine(node.engine, node.engine_port)
+        heir = self._new_node(set(node.slots), node.engine)
+        heir.engine_port = node.engine_port
         heir.indexes = node.indexes
         heir.filling = filling
         heir.migrating, heir.importing = node.migrating, node.importing
@@ -379,9 +379,9 @@ class SimulatedCluster:
             else:
                 later(tell, node)
 
-    def _new_node(self, slots: set[int]) -> SimulatedNode:
+    def _new_node(self, slots: set[int], engine: EmbeddedServer | None = None) -> SimulatedNode:
         self._made += 1
-        return SimulatedNode(self._made, slots)
+        return SimulatedNode(self._made, slots, engine)
 
     async def _open(self) -> None:
         await self._stack.__aenter__()
