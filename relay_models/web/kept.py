@@ -76,7 +76,7 @@ class Kept:
             compute: yields the answer, or ever larger parts of it.
             again: compute a new answer, however young the kept one is.
             after: the version that is shown already: wait for more, or for a newer one.
-            is_shown_again: a kept answer is for those who wait for it only.
+            is_shown_again: a kept answer is also for others than those who wait for it.
 
         Returns:
             The answer; where `is_last` is false, ask again with its version as `after`.
