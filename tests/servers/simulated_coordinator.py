@@ -287,6 +287,8 @@ class Coordinator:
             offset, number = int(command[place + 1]), int(command[place + 2])
             command = [*command[: place + 1], b"0", b"%d" % (offset + number), *command[place + 3 :]]
         reply = await session.forward(command, copy.port)
+        if name == b"FT.TAGVALS" and not reply.startswith(b"-"):
+            return encoded([value for value in decoded(reply) if value])
         if name == b"FT.INFO" and not reply.startswith(b"-"):
             found = decoded(reply)
             fields = found if isinstance(found, dict) else dict(zip(found[::2], found[1::2], strict=True))

@@ -173,6 +173,8 @@ class ClusterSearch(ClusterNodes):
                     return reply
                 raise _NoAnswer(reply)
             self._turn += 1
+            if name_of(command) == "FT.TAGVALS" and isinstance(reply, list | set) and b"" not in reply:
+                reply = [b"", *reply]  # a coordinator leaves the empty value out, whether or not a shard has it
             found = self._with_cursor(command, reply, node, before.generation, undoubling)
             if isinstance(found, list):
                 found = Timed(found)

@@ -118,6 +118,7 @@ async def test_pages_have_every_row_once_where_ids_look_like_numbers(backend: Re
     assert after is None
     assert sorted(found) == sorted(names)
     assert found == [seat.name for seat in await seats.find(order_by=order, limit=None)]
+    assert await seats.count(Seat.name.like("*")) == len(names)
     await seats.delete("all")
 
 

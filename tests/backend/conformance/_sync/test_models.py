@@ -121,6 +121,7 @@ def test_pages_have_every_row_once_where_ids_look_like_numbers(backend: RedisBac
     assert after is None
     assert sorted(found) == sorted(names)
     assert found == [seat.name for seat in seats.find(order_by=order, limit=None)]
+    assert seats.count(Seat.name.like("*")) == len(names)
     seats.delete("all")
 
 
