@@ -104,10 +104,10 @@ class Site:
             return "" if began is None else f"{(time.perf_counter() - began) * 1000:.0f} ms"
 
         def url(more: str) -> str:
-            given = [each for each in request.query_params.multi_items() if each[0] not in (_AGAIN, _AFTER, *fixed_)]
-            return f"{request.url.path}?{urlencode([*given, *fixed_.items()])}{'&' if given or fixed_ else ''}{more}"
+            given = [each for each in request.query_params.multi_items() if each[0] not in (_AGAIN, _AFTER, *chosen)]
+            return f"{request.url.path}?{urlencode([*given, *chosen.items()])}{'&' if given or chosen else ''}{more}"
 
-        fixed_ = dict(fixed or {})
+        chosen = dict(fixed or {})
         if answer is not None and answer.error is not None:
             status = status_of(answer.error) if answer.value is None else status
         text = self._templates.get_template(name).render(

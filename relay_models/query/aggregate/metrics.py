@@ -39,7 +39,8 @@ class Metric:
 
     name: str
     how: str
-    column: Column[Any] | None = field(default=None, compare=False)  # which is of the name, and `==` asks by it
+    # Not compared: `==` on a column makes a condition, and the name identifies the metric.
+    column: Column[Any] | None = field(default=None, compare=False)
     percent: float = 0.0
 
     @property

@@ -268,7 +268,7 @@ class SingleServerTransport:
         return failures <= self.retries and is_retryable(error) and self._has_time(elapsed)
 
     def _has_time(self, elapsed: float) -> bool:
-        """Whether the running call may go on, so many seconds after the first attempt."""
+        """Whether the running call has time for another attempt; `elapsed` seconds ago it began the first one."""
         return elapsed < (self.timeout or math.inf) and time_left() > 0
 
     def acquire(self, *, checked: bool = False) -> Any:
