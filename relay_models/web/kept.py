@@ -51,7 +51,7 @@ class _Task(Generic[T]):
         self.first = self.version = version
         self.value: T | None = None
         self.error: BaseException | None = None
-        self.is_done = False
+        self.is_done = self.is_awaited = False
 
 
 class Kept:
@@ -93,11 +93,13 @@ class Kept:
             has_older = bool(version) and is_shown_again and age < MAX_AGE
             task = self._tasks.get(question)
             if task is None:
-                task = self._start(question, compute, WORTH_KEEPING if is_shown_again else QUICK)
+                task = self._start(question, compute)
             self._changed.wait_for(
                 lambda: task.is_done or (bool(after) and not has_older and task.version > after),
                 LONG if after else QUICK,
             )
+            # A page that is sent without the whole answer comes back for it, however soon it was computed.
+            task.is_awaited |= not task.is_done
             if isinstance(task.error, RelayModelsError):
                 return Answer(value if has_older else None, task.version, int(age), error=task.error)
             if task.error is not None:
@@ -112,7 +114,7 @@ class Kept:
             self._answers.clear()
             self._tasks.clear()
 
-    def _start(self, question: Hashable, compute: Callable[[], Iterator[T]], worth: float) -> _Task[T]:
+    def _start(self, question: Hashable, compute: Callable[[], Iterator[T]]) -> _Task[T]:
         task = self._tasks[question] = _Task(self._next_version())
 
         def work() -> None:
@@ -127,7 +129,7 @@ class Kept:
                 task.is_done, task.version = True, self._next_version()
                 if self._tasks.get(question) is task:
                     del self._tasks[question]
-                    self._keep(question, task, worth)
+                    self._keep(question, task)
                 self._changed.notify_all()
 
         threading.Thread(target=work, name="relay_models answer", daemon=True).start()
@@ -138,12 +140,12 @@ class Kept:
         self._version = max(self._version + 1, time.time_ns() // 1000)
         return self._version
 
-    def _keep(self, question: Hashable, task: _Task[Any], worth: float) -> None:
-        """Keep a new answer, if there is one that took as long as is worth it."""
+    def _keep(self, question: Hashable, task: _Task[Any]) -> None:
+        """Keep a new answer, if there is one that pages wait for or that took long."""
         now = time.monotonic()
         if task.error is not None:
             return
         kept = {each: old for each, old in self._answers.items() if each != question and now - old[0] < MAX_AGE}
-        if now - task.began > worth:
+        if task.is_awaited or now - task.began > WORTH_KEEPING:
             kept[question] = task.began, task.version, task.value
         self._answers = dict(list(kept.items())[-MOST_ANSWERS:])

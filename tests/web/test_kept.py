@@ -74,6 +74,19 @@ def test_viewers_of_an_older_answer_ask_once_for_a_newer_one(slow: Slow) -> None
     assert slow.began == 2
 
 
+def test_what_a_page_waits_for_is_kept_however_soon_it_is_there(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay_models.web.kept.WORTH_KEEPING", 60)
+    kept = Kept()
+    first = kept.ask("question", slow.compute)
+    for event in slow.may_go_on:
+        event.set()
+    for thread in threading.enumerate():
+        if thread.name == "relay_models answer":
+            thread.join()
+    answer = kept.ask("question", slow.compute, after=first.version)
+    assert (answer.value, answer.is_last, slow.began) == ("part 2 of 1", True, 1)
+
+
 def test_a_part_is_shown_where_no_more_comes_in_time(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relay_models.web.kept.LONG", 0)
     kept = Kept()
